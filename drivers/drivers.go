@@ -1,0 +1,165 @@
+// Package drivers is the contract between the agent and everything that speaks to a device: the types that cross the
+// line, the catalogue of points, and the one scheduler of devices that speak only when asked.
+//
+// It promises nothing about a protocol and knows neither MQTT nor the store: a protocol is a package below this one.
+package drivers
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Port is an open line: a serial port, a socket or a simulated wire.
+//
+// One goroutine owns it. Read returns as soon as at least one byte is there; when the deadline passes first it returns
+// an error that matches os.ErrDeadlineExceeded. SetDeadline may be called from another goroutine while a Read or Write is
+// under way and ends it: that is how a line is cancelled. Any other error means that the port is gone and must be opened
+// again. Close may be called more than once.
+type Port interface {
+	io.ReadWriteCloser
+	SetDeadline(t time.Time) error
+}
+
+// Quality says how far a reading can be trusted. The zero value is good.
+type Quality uint8
+
+// The qualities, with the code that stands in the contract's "q" (good is never written).
+const (
+	Good      Quality = iota // 192, implied
+	Uncertain                // 64: a value, but something about it is doubtful
+	Bad                      // 0: no value (the device says "not available", or it is out of range)
+	Stale                    // 500: the last value known, too old to be current
+)
+
+// Reading is one point of one device at the time of its report.
+type Reading struct {
+	Point   string // a key of the catalogue
+	Value   Value  // absent when Quality is Bad
+	Quality Quality
+}
+
+// Event is something that happened at a device and must never be thinned: an alarm, a card, a movement.
+type Event struct {
+	Type string         // bordo.<noun>.<verb>.v1
+	At   time.Time      // zero: the time of the report that carries it
+	Data map[string]any // JSON object: what the contract says of this type
+}
+
+// Description is what a device says of itself. It goes into the retained meta of the device.
+type Description struct {
+	Maker, Model, Serial, Firmware string
+	Points                         []string // every point that this device can deliver, in the catalogue's order
+}
+
+// Report is one poll of one device, or what a device told unasked. It is the unit that is buffered and sent.
+// Readings that were got before a fault travel with the error.
+type Report struct {
+	Device      string
+	At          time.Time // when the last byte of the reply arrived, with its monotonic part
+	Readings    []Reading
+	Events      []Event
+	Description *Description // only when it became known or changed
+	Err         error        // an *Error, or several joined
+}
+
+// Command asks a device to do something. It is executed before Deadline or not at all.
+type Command struct {
+	ID       string
+	Device   string
+	Action   string // the operation's name in the contract: barrier.open, relay.pulse, ...
+	Args     map[string]any
+	Deadline time.Time // monotonic; zero: no deadline
+}
+
+// State is where a command ended.
+type State string
+
+// The states in which Do may leave a command.
+const (
+	Done     State = "done"
+	Rejected State = "rejected" // never reached the device
+	Expired  State = "expired"  // its deadline passed before it reached the device
+	Failed   State = "failed"   // the device refused it, or did something else
+	Unknown  State = "unknown"  // written, and no answer: never repeated by the agent
+)
+
+// Result is the answer to a command.
+type Result struct {
+	State  State
+	Code   string // machine-readable, lower case with underscores
+	Detail string // for a person
+	Value  any    // what was read back, where the model allows it
+}
+
+// Poller is a device that speaks only when it is spoken to. It is called by the one goroutine that owns the port, keeps no
+// goroutine and closes nothing. A port differs from that of the call before when the line was opened again in between.
+type Poller interface {
+	// Poll reads the device once and reports what it got, with the error if something was missing. It never writes to the
+	// device, returns within a second of the end of ctx, and gives no reading that the device did not answer in this poll.
+	Poll(ctx context.Context, port Port) Report
+	// Do executes one command of the model's allow-list and waits for its confirmation. Everything else is Rejected.
+	Do(ctx context.Context, port Port, c Command) Result
+}
+
+// Request is what the agent asks of a running line.
+type Request struct {
+	Device  string
+	Command *Command     // nil: poll the device now
+	Answer  func(Answer) // called once, from the line's goroutine; must not block
+}
+
+// Answer is the outcome of a Request: the report of a poll, or the result of a command.
+type Answer struct {
+	Report *Report
+	Result Result
+}
+
+// Link is a protocol on an open line.
+type Link interface {
+	// Run owns port until ctx ends (it returns ctx.Err()) or the port is lost (it returns the cause). It does not close the
+	// port. out must not block for long and is called from Run's goroutine only. Run may be called again with another port
+	// after it returned: what was learnt about the devices stays.
+	Run(ctx context.Context, port Port, in <-chan Request, out func(Report)) error
+}
+
+// Device is one configured device of a line.
+type Device struct {
+	ID    string
+	Model string
+	Unit  int           // unit id; 0 where the protocol has none
+	Every time.Duration // from poll to poll, aligned to the clock
+}
+
+// Line is what a link needs to know of the medium below it.
+type Line struct {
+	ID      string
+	Stream  bool // TCP with the protocol's own framing; false: a serial line, or one tunnelled through TCP
+	Baud    int  // of the serial line; 0 where it is not known
+	CharLen int  // bits of one character with start, parity and stop bits; 0 where it is not known
+}
+
+// Model describes a kind of device that a driver supports.
+type Model struct {
+	Name     string // vendor-family: the stem of profile, firmware note and goldens
+	Title    string // as a person calls it
+	Unit     Range  // unit ids that are allowed; zero: the model has none
+	Every    time.Duration
+	MinEvery time.Duration // polling faster than this is refused
+	Streams  bool          // may stand behind a tcp:// line
+	Serial   bool          // may stand behind a serial:// or rtu+tcp:// line
+	Bus      string        // the maker's defaults, as in a port URL: "baud=9600&parity=none&stop=1"
+	Verified string        // paper, capture, bench or field
+	Points   []string      // what it can deliver; empty when only the device can tell
+}
+
+// Range is a closed interval of whole numbers.
+type Range struct{ Min, Max int }
+
+// Driver is a protocol and the models that speak it. Drivers are listed in drivers/all; there is no registration.
+type Driver interface {
+	Name() string
+	Models() []Model
+	// Link joins the devices of one line. All of them have a model of this driver.
+	Link(l Line, devices []Device) (Link, error)
+}

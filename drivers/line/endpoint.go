@@ -1,0 +1,209 @@
+// Package line turns the port URLs of the configuration into open ports: TCP, serial lines, and serial lines tunnelled
+// through TCP. It opens and closes; when to open again is decided by who asks.
+package line
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"bordo/drivers"
+)
+
+// Scheme is the kind of a port.
+type Scheme string
+
+// The schemes of a port URL.
+const (
+	TCP        Scheme = "tcp"     // the protocol's own framing on TCP (Modbus TCP)
+	Serial     Scheme = "serial"  // a serial device of this machine
+	RTUOverTCP Scheme = "rtu+tcp" // serial frames in a TCP stream: a serial server
+)
+
+// Parity of a serial line.
+type Parity string
+
+// The parities.
+const (
+	NoParity   Parity = "none"
+	EvenParity Parity = "even"
+	OddParity  Parity = "odd"
+)
+
+// Endpoint is a parsed port URL: where a line is and how it is spoken to.
+type Endpoint struct {
+	Scheme Scheme
+	Host   string // host:port, for TCP and RTUOverTCP
+	Path   string // of the device, for Serial
+	Baud   int    // for Serial, and where given for RTUOverTCP (it only spaces the frames there)
+	Parity Parity
+	Bits   int // 7 or 8
+	Stop   int // 1 or 2
+}
+
+// Bauds are the speeds that the serial driver knows.
+var Bauds = []int{300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 500000, 576000, 921600, 1000000}
+
+// Parse reads a port URL:
+//
+//	tcp://HOST[:502]
+//	serial:///dev/PATH?baud=9600&parity=none|even|odd&stop=1|2&bits=7|8
+//	rtu+tcp://HOST:PORT[?baud=9600]
+//
+// The error is a sentence that says what is wrong and what is allowed.
+func Parse(text string) (Endpoint, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("not a port URL: want tcp://HOST:502, serial:///dev/NAME?baud=9600 or rtu+tcp://HOST:PORT (got %q)", text)
+	}
+	e := Endpoint{Scheme: Scheme(u.Scheme)}
+	switch e.Scheme {
+	case TCP:
+		err = e.setHost(u, "502")
+		if err == nil && u.RawQuery != "" {
+			err = fmt.Errorf("tcp:// takes no settings after %q (got %q)", "?", u.RawQuery)
+		}
+	case RTUOverTCP:
+		if err = e.setHost(u, ""); err == nil {
+			err = e.setSerial(u.RawQuery)
+		}
+	case Serial:
+		if u.Host != "" || !strings.HasPrefix(u.Path, "/") {
+			return Endpoint{}, fmt.Errorf("serial:// takes a full path with three slashes: serial:///dev/NAME (got %q)", text)
+		}
+		e.Path = filepath.Clean(u.Path)
+		e.Baud = 9600
+		err = e.setSerial(u.RawQuery)
+	default:
+		err = fmt.Errorf("unknown kind of port %q: want tcp, serial or rtu+tcp", u.Scheme)
+	}
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return e, nil
+}
+
+func (e *Endpoint) setHost(u *url.URL, port string) error {
+	if p := u.Port(); p != "" {
+		port = p
+	}
+	if u.Hostname() == "" {
+		return fmt.Errorf("%s:// needs a host (got %q)", e.Scheme, u.String())
+	}
+	if port == "" {
+		return fmt.Errorf("%s:// needs a port after the host (got %q)", e.Scheme, u.String())
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("port must be 1 to 65535 (got %q)", port)
+	}
+	if u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "" {
+		return fmt.Errorf("%s:// takes only host and port (got %q)", e.Scheme, u.String())
+	}
+	e.Host = net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	return nil
+}
+
+func (e *Endpoint) setSerial(query string) error {
+	e.Parity, e.Bits, e.Stop = NoParity, 8, 1
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		return fmt.Errorf("settings after %q are not readable (got %q)", "?", query)
+	}
+	for key, values := range q {
+		if len(values) != 1 {
+			return fmt.Errorf("%s is given %d times", key, len(values))
+		}
+		v := values[0]
+		switch key {
+		case "baud":
+			e.Baud, err = strconv.Atoi(v)
+			if err != nil || !slices.Contains(Bauds, e.Baud) {
+				return fmt.Errorf("baud must be one of %s (got %q)", joined(Bauds), v)
+			}
+		case "parity":
+			e.Parity = Parity(v)
+			if !slices.Contains([]Parity{NoParity, EvenParity, OddParity}, e.Parity) {
+				return fmt.Errorf("parity must be none, even or odd (got %q)", v)
+			}
+		case "bits":
+			if v != "7" && v != "8" {
+				return fmt.Errorf("bits must be 7 or 8 (got %q)", v)
+			}
+			e.Bits = int(v[0] - '0')
+		case "stop":
+			if v != "1" && v != "2" {
+				return fmt.Errorf("stop must be 1 or 2 (got %q)", v)
+			}
+			e.Stop = int(v[0] - '0')
+		default:
+			return fmt.Errorf("unknown setting %q: want baud, parity, bits or stop", key)
+		}
+	}
+	return nil
+}
+
+// Key is the same for two endpoints exactly when they cannot be open at once.
+func (e Endpoint) Key() string {
+	if e.Scheme == Serial {
+		return "serial " + e.Path
+	}
+	return "tcp " + e.Host
+}
+
+// String gives the URL that Parse reads back.
+func (e Endpoint) String() string {
+	switch e.Scheme {
+	case Serial:
+		return fmt.Sprintf("serial://%s?baud=%d&parity=%s&bits=%d&stop=%d", e.Path, e.Baud, e.Parity, e.Bits, e.Stop)
+	case RTUOverTCP:
+		if e.Baud != 0 {
+			return fmt.Sprintf("rtu+tcp://%s?baud=%d&parity=%s&bits=%d&stop=%d", e.Host, e.Baud, e.Parity, e.Bits, e.Stop)
+		}
+	}
+	return fmt.Sprintf("%s://%s", e.Scheme, e.Host)
+}
+
+// Simulated tells whether the endpoint can only be a simulator: a loopback address or a pseudo terminal.
+func (e Endpoint) Simulated() bool {
+	if e.Scheme == Serial {
+		path := e.Path
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			path = real
+		}
+		return strings.HasPrefix(path, "/dev/pts/")
+	}
+	host, _, err := net.SplitHostPort(e.Host)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// Line tells a link what it needs to know of the medium.
+func (e Endpoint) Line(id string) drivers.Line {
+	l := drivers.Line{ID: id, Stream: e.Scheme == TCP}
+	if !l.Stream {
+		l.Baud, l.CharLen = e.Baud, 1+e.Bits+e.Stop
+		if e.Parity == EvenParity || e.Parity == OddParity {
+			l.CharLen++
+		}
+	}
+	return l
+}
+
+func joined(list []int) string {
+	s := make([]string, len(list))
+	for i, n := range list {
+		s[i] = strconv.Itoa(n)
+	}
+	return strings.Join(s, ", ")
+}

@@ -1,0 +1,101 @@
+package drivers
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// Type is the type of a point's value.
+type Type uint8
+
+// The types of values. None is the type of an absent value.
+const (
+	None Type = iota
+	Float
+	Bool
+	Text
+)
+
+// String gives the name that stands in meta.
+func (t Type) String() string {
+	return [...]string{"none", "float", "bool", "text"}[t]
+}
+
+// Value is what a point held: a finite number, a truth value, a text, or nothing (the zero value).
+type Value struct {
+	kind Type
+	num  float64
+	text string
+}
+
+// Number makes a number; one that is not finite makes an absent value, because no point can hold it.
+func Number(f float64) Value {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return Value{}
+	}
+	return Value{kind: Float, num: f}
+}
+
+// Truth makes a truth value.
+func Truth(b bool) Value {
+	v := Value{kind: Bool}
+	if b {
+		v.num = 1
+	}
+	return v
+}
+
+// Words makes a text.
+func Words(s string) Value { return Value{kind: Text, text: s} }
+
+// Type returns the type, None when there is no value.
+func (v Value) Type() Type { return v.kind }
+
+// Float returns the number, 0 when the value is not a number.
+func (v Value) Float() float64 {
+	if v.kind != Float {
+		return 0
+	}
+	return v.num
+}
+
+// Bool returns the truth value, false when the value is not one.
+func (v Value) Bool() bool { return v.kind == Bool && v.num != 0 }
+
+// Text returns the text, "" when the value is not a text.
+func (v Value) Text() string { return v.text }
+
+// String formats the value for a person, "-" when there is none.
+func (v Value) String() string {
+	switch v.kind {
+	case Float:
+		return strconv.FormatFloat(v.num, 'f', -1, 64)
+	case Bool:
+		return strconv.FormatBool(v.num != 0)
+	case Text:
+		return v.text
+	}
+	return "-"
+}
+
+// AppendJSON appends the value as JSON: a number in its shortest form, true or false, or a string; null when absent.
+func (v Value) AppendJSON(dst []byte) []byte {
+	switch v.kind {
+	case Float:
+		if a := math.Abs(v.num); a != 0 && (a < 1e-6 || a >= 1e21) {
+			return strconv.AppendFloat(dst, v.num, 'e', -1, 64)
+		}
+		return strconv.AppendFloat(dst, v.num, 'f', -1, 64)
+	case Bool:
+		return strconv.AppendBool(dst, v.num != 0)
+	case Text:
+		b, err := json.Marshal(v.text)
+		if err != nil {
+			panic(fmt.Sprintf("drivers: text %q does not marshal: %v", v.text, err))
+		}
+		return append(dst, b...)
+	}
+	return append(dst, "null"...)
+}
