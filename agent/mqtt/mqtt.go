@@ -1,0 +1,340 @@
+// Package mqtt is one connection to a broker, made of one paho client that is never used again.
+//
+// It promises that a publication's outcome is told exactly once and that success means a PUBACK seen on this connection:
+// paho gives that only with automatic reconnection off and a clean session (with its defaults a token completes without
+// error when the link drops). It keeps no store and does not reconnect: who uses it owns the records and the back-off.
+package mqtt
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// Times of a connection. Paho checks the keep-alive every 5 s, so a dead link is seen after 30 to 45 s; a broker that
+// takes publications and never acknowledges them is left after ackTimeout.
+const (
+	keepAlive      = 30 * time.Second
+	pingTimeout    = 10 * time.Second
+	writeTimeout   = 10 * time.Second
+	ackTimeout     = 20 * time.Second
+	connectTimeout = 15 * time.Second
+)
+
+// maxQueued bounds the publications that wait for the socket; the caller's window is smaller.
+const maxQueued = 256
+
+// Options says how to connect. Dial and URL are required.
+type Options struct {
+	Dial     func(ctx context.Context, u *url.URL) (net.Conn, error) // the plain stream below TLS
+	URL      *url.URL                                                // mqtt:// or mqtts://
+	TLS      *tls.Config                                             // for mqtts
+	ClientID string
+	Username string
+	Password string
+	Will     Message
+}
+
+// Message is a publication.
+type Message struct {
+	Topic   string
+	Payload []byte
+	Retain  bool
+}
+
+// ErrRefused is matched by the error of Connect when the broker answered and said no: trying again soon is pointless.
+var ErrRefused = errors.New("refused by the broker")
+
+// errAckTimeout ends a connection whose broker swallows publications.
+var errAckTimeout = errors.New("the broker did not acknowledge within 20 s")
+
+// ErrClosed is the outcome of what was in flight when Close was called.
+var ErrClosed = errors.New("connection closed")
+
+// Conn is an open connection. Its methods may be called from several goroutines. Its own goroutines end with the
+// connection, the writer at the latest after writeTimeout (paho cannot be called back from a stalled socket).
+type Conn struct {
+	client paho.Client
+	out    chan outgoing
+	lost   chan struct{}
+
+	mu      sync.Mutex
+	cause   error              // why lost is closed
+	next    uint64             // of pending
+	pending map[uint64]*flight // publications whose outcome is not known
+}
+
+type outgoing struct {
+	key uint64
+	Message
+}
+
+type flight struct {
+	since time.Time
+	done  func(error)
+}
+
+// Connect opens a connection and returns it when the broker accepted the login. The error says what to do where the
+// broker refused, and matches ErrRefused then.
+func Connect(ctx context.Context, o Options) (*Conn, error) {
+	c := &Conn{
+		out:     make(chan outgoing, maxQueued),
+		lost:    make(chan struct{}),
+		pending: make(map[uint64]*flight),
+	}
+	dialErr := make(chan error, 1)
+	c.client = paho.NewClient(c.clientOptions(ctx, o, dialErr))
+	token := c.client.Connect()
+	select {
+	case <-token.Done():
+	case <-ctx.Done():
+		c.client.Disconnect(0)
+		return nil, ctx.Err()
+	}
+	if err := token.Error(); err != nil {
+		return nil, connectError(o.URL, err, dialErr)
+	}
+	go c.write()
+	go c.watch()
+	return c, nil
+}
+
+func (c *Conn) clientOptions(ctx context.Context, o Options, dialErr chan<- error) *paho.ClientOptions {
+	p := paho.NewClientOptions()
+	p.AddBroker(o.URL.String())
+	p.SetClientID(o.ClientID)
+	p.SetUsername(o.Username)
+	p.SetPassword(o.Password)
+	p.SetProtocolVersion(4)
+	p.SetCleanSession(true)
+	p.SetAutoReconnect(false)
+	p.SetConnectRetry(false)
+	p.SetOrderMatters(true)
+	p.SetKeepAlive(keepAlive)
+	p.SetPingTimeout(pingTimeout)
+	p.SetWriteTimeout(writeTimeout)
+	p.SetConnectTimeout(connectTimeout)
+	p.SetStore(noStore{})
+	p.SetDefaultPublishHandler(func(paho.Client, paho.Message) {})
+	p.SetConnectionLostHandler(func(_ paho.Client, err error) { c.fail(err) })
+	if o.Will.Topic != "" {
+		p.SetBinaryWill(o.Will.Topic, o.Will.Payload, 1, o.Will.Retain)
+	}
+	p.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) {
+		conn, err := open(ctx, o)
+		if err != nil {
+			select {
+			case dialErr <- err:
+			default:
+			}
+		}
+		return conn, err
+	})
+	return p
+}
+
+// open dials and, for mqtts, shakes hands. Paho reads a byte at a time, so the stream is buffered for it.
+func open(ctx context.Context, o Options) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := o.Dial(ctx, o.URL)
+	if err != nil {
+		return nil, err
+	}
+	if o.URL.Scheme == "mqtts" {
+		t := tls.Client(conn, o.TLS)
+		if err := t.HandshakeContext(ctx); err != nil {
+			conn.Close() //nolint:errcheck // the handshake's error is the one that tells
+			return nil, fmt.Errorf("tls with %s: %w", o.URL.Host, err)
+		}
+		conn = t
+	}
+	return &buffered{Conn: conn, r: bufio.NewReaderSize(conn, 4096)}, nil
+}
+
+type buffered struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (b *buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
+
+func connectError(u *url.URL, err error, dialErr <-chan error) error {
+	select {
+	case d := <-dialErr:
+		return fmt.Errorf("connect to %s: %w", u.Host, d)
+	default:
+	}
+	switch {
+	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword):
+		return fmt.Errorf("connect to %s: %w: user name or password is wrong", u.Host, ErrRefused)
+	case errors.Is(err, packets.ErrorRefusedNotAuthorised):
+		return fmt.Errorf("connect to %s: %w: this user may not connect", u.Host, ErrRefused)
+	case errors.Is(err, packets.ErrorRefusedIDRejected):
+		return fmt.Errorf("connect to %s: %w: the client id is not accepted", u.Host, ErrRefused)
+	}
+	return fmt.Errorf("connect to %s: %w", u.Host, err)
+}
+
+// Publish sends m with QoS 1. It does not block for longer than it takes to hand the message over; done is called exactly
+// once, from another goroutine: nil when the broker acknowledged, an error when that will not be known any more.
+func (c *Conn) Publish(m Message, done func(error)) {
+	c.mu.Lock()
+	if c.cause != nil {
+		err := c.cause
+		c.mu.Unlock()
+		go done(err)
+		return
+	}
+	c.next++
+	key := c.next
+	c.pending[key] = &flight{since: time.Now(), done: done}
+	c.mu.Unlock()
+	select {
+	case c.out <- outgoing{key: key, Message: m}:
+	case <-c.lost: // fail has told it, or is about to
+	}
+}
+
+// Subscribe asks for a topic filter with QoS 1 and waits for the broker's consent. handle is called in order, from one
+// goroutine, and must not block.
+func (c *Conn) Subscribe(ctx context.Context, filter string, handle func(Message)) error {
+	token := c.client.Subscribe(filter, 1, func(_ paho.Client, m paho.Message) {
+		handle(Message{Topic: m.Topic(), Payload: m.Payload(), Retain: m.Retained()})
+	})
+	select {
+	case <-token.Done():
+	case <-c.lost:
+		return fmt.Errorf("subscribe %s: %w", filter, c.Err())
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := token.Error(); err != nil {
+		return fmt.Errorf("subscribe %s: %w", filter, err)
+	}
+	if t, ok := token.(*paho.SubscribeToken); ok && t.Result()[filter] == 0x80 {
+		return fmt.Errorf("subscribe %s: %w", filter, ErrRefused)
+	}
+	return nil
+}
+
+// Lost is closed when the connection has ended, for whatever reason; Err tells which.
+func (c *Conn) Lost() <-chan struct{} { return c.lost }
+
+// Err returns why the connection ended, nil while it lives.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause
+}
+
+// Close ends the connection. With polite, a DISCONNECT is sent first (for at most 200 ms) and the broker forgets the will;
+// without it, the broker sees a broken link. What is in flight gets its outcome before Close returns.
+func (c *Conn) Close(polite bool) {
+	if polite && c.client.IsConnectionOpen() {
+		c.client.Disconnect(200)
+	} else {
+		c.client.Disconnect(0)
+	}
+	c.fail(ErrClosed)
+}
+
+// fail ends the connection once and tells every publication whose outcome is open.
+func (c *Conn) fail(err error) {
+	if err == nil {
+		err = ErrClosed
+	}
+	c.mu.Lock()
+	if c.cause != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.cause = err
+	open := c.pending
+	c.pending = make(map[uint64]*flight)
+	c.mu.Unlock()
+	close(c.lost)
+	for _, f := range open {
+		f.done(err)
+	}
+}
+
+func (c *Conn) finish(key uint64, err error) {
+	c.mu.Lock()
+	f := c.pending[key]
+	delete(c.pending, key)
+	c.mu.Unlock()
+	if f != nil {
+		f.done(err)
+	}
+}
+
+// write hands publications to paho in order. Paho's Publish may block for writeTimeout on a stalled link; then only this
+// goroutine waits for it.
+func (c *Conn) write() {
+	for {
+		select {
+		case m := <-c.out:
+			token := c.client.Publish(m.Topic, 1, m.Retain, m.Payload)
+			go func() {
+				select {
+				case <-token.Done():
+					c.finish(m.key, token.Error())
+				case <-c.lost:
+				}
+			}()
+		case <-c.lost:
+			return
+		}
+	}
+}
+
+// watch leaves a broker that takes publications and does not acknowledge them.
+func (c *Conn) watch() {
+	tick := time.NewTicker(ackTimeout / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if c.oldest() > ackTimeout {
+				c.client.Disconnect(0)
+				c.fail(errAckTimeout)
+				return
+			}
+		case <-c.lost:
+			return
+		}
+	}
+}
+
+func (c *Conn) oldest() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var age time.Duration
+	for _, f := range c.pending {
+		age = max(age, time.Since(f.since))
+	}
+	return age
+}
+
+// noStore is paho's store of messages in flight, kept empty: the records live in the buffer.
+type noStore struct{}
+
+var _ paho.Store = noStore{}
+
+func (noStore) Open()                             {}
+func (noStore) Put(string, packets.ControlPacket) {}
+func (noStore) Get(string) packets.ControlPacket  { return nil }
+func (noStore) All() []string                     { return nil }
+func (noStore) Del(string)                        {}
+func (noStore) Close()                            {}
+func (noStore) Reset()                            {}

@@ -1,0 +1,205 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// broker is the least that a broker can be: it accepts logins and, where told to, acknowledges.
+type broker struct {
+	refuse    byte
+	ack       bool
+	dropAfter int // close the connection after so many publications
+
+	mu   sync.Mutex
+	seen []string
+}
+
+func (b *broker) serve(conn net.Conn) {
+	defer conn.Close() //nolint:errcheck // a pipe
+	for {
+		p, err := packets.ReadPacket(conn)
+		if err != nil {
+			return
+		}
+		if !b.answer(conn, p) {
+			return
+		}
+	}
+}
+
+func (b *broker) answer(conn net.Conn, p packets.ControlPacket) bool {
+	var reply packets.ControlPacket
+	switch m := p.(type) {
+	case *packets.ConnectPacket:
+		a := packets.NewControlPacket(packets.Connack).(*packets.ConnackPacket)
+		a.ReturnCode = b.refuse
+		reply = a
+	case *packets.SubscribePacket:
+		a := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
+		a.MessageID, a.ReturnCodes = m.MessageID, []byte{b.refuse}
+		reply = a
+	case *packets.PingreqPacket:
+		reply = packets.NewControlPacket(packets.Pingresp)
+	case *packets.PublishPacket:
+		b.mu.Lock()
+		b.seen = append(b.seen, m.TopicName)
+		n := len(b.seen)
+		b.mu.Unlock()
+		if b.dropAfter > 0 && n >= b.dropAfter {
+			return false
+		}
+		if !b.ack {
+			return true
+		}
+		a := packets.NewControlPacket(packets.Puback).(*packets.PubackPacket)
+		a.MessageID = m.MessageID
+		reply = a
+	case *packets.DisconnectPacket:
+		return false
+	}
+	return reply == nil || reply.Write(conn) == nil
+}
+
+func connect(t *testing.T, b *broker) (*Conn, error) {
+	t.Helper()
+	u, err := url.Parse("mqtt://broker.example:1883")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Connect(t.Context(), Options{
+		URL:      u,
+		ClientID: "quintano",
+		Dial: func(context.Context, *url.URL) (net.Conn, error) {
+			here, there := net.Pipe()
+			go b.serve(there)
+			return here, nil
+		},
+	})
+}
+
+func TestOutcomeIsToldOnce(t *testing.T) {
+	tests := []struct {
+		name   string
+		broker broker
+		sent   int
+		good   int           // publications that must succeed
+		after  time.Duration // when every outcome must be known
+	}{
+		{"acknowledged", broker{ack: true}, 5, 5, 0},
+		{"dropped before any acknowledgement", broker{dropAfter: 3}, 5, 0, 0},
+		{"dropped in between", broker{ack: true, dropAfter: 3}, 5, 2, 0},
+		{"swallowed", broker{}, 5, 0, 30 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, err := connect(t, &tt.broker)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var mu sync.Mutex
+				told := make(map[int]int)
+				good := 0
+				for i := range tt.sent {
+					c.Publish(Message{Topic: fmt.Sprint(i), Payload: []byte("x")}, func(err error) {
+						mu.Lock()
+						defer mu.Unlock()
+						told[i]++
+						if err == nil {
+							good++
+						}
+					})
+				}
+				time.Sleep(tt.after)
+				synctest.Wait()
+				mu.Lock()
+				if len(told) != tt.sent || good != tt.good {
+					t.Errorf("told %d of %d, %d good, want %d good", len(told), tt.sent, good, tt.good)
+				}
+				mu.Unlock()
+				c.Close(true)
+				synctest.Wait()
+				for i, n := range told {
+					if n != 1 {
+						t.Errorf("outcome of publication %d told %d times", i, n)
+					}
+				}
+				time.Sleep(writeTimeout)
+			})
+		})
+	}
+}
+
+func TestSwallowingBrokerIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := connect(t, &broker{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Publish(Message{Topic: "a"}, func(error) {})
+		start := time.Now()
+		<-c.Lost()
+		if !errors.Is(c.Err(), errAckTimeout) {
+			t.Errorf("ended with %v", c.Err())
+		}
+		if d := time.Since(start); d < ackTimeout || d > ackTimeout+ackTimeout/2 {
+			t.Errorf("left after %v", d)
+		}
+		time.Sleep(writeTimeout)
+	})
+}
+
+func TestRefused(t *testing.T) {
+	for _, code := range []byte{packets.ErrRefusedBadUsernameOrPassword, packets.ErrRefusedNotAuthorised, packets.ErrRefusedIDRejected} {
+		_, err := connect(t, &broker{refuse: code})
+		if !errors.Is(err, ErrRefused) {
+			t.Errorf("code %d: %v does not match ErrRefused", code, err)
+		}
+	}
+	if _, err := connect(t, &broker{refuse: packets.ErrRefusedServerUnavailable}); err == nil || errors.Is(err, ErrRefused) {
+		t.Errorf("a broker that is starting counts as a refusal: %v", err)
+	}
+}
+
+func TestSubscribe(t *testing.T) {
+	b := &broker{}
+	c, err := connect(t, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(false)
+	if err := c.Subscribe(t.Context(), "a/b", func(Message) {}); err != nil {
+		t.Errorf("granted subscription: %v", err)
+	}
+	b.refuse = 0x80
+	if err := c.Subscribe(t.Context(), "a/c", func(Message) {}); !errors.Is(err, ErrRefused) {
+		t.Errorf("denied subscription: %v", err)
+	}
+}
+
+// The bubble ends only when every goroutine in it has ended.
+func TestManyConnectionsLeaveNoGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for i := range 200 {
+			c, err := connect(t, &broker{ack: i%2 == 0, dropAfter: 5})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range i % 8 {
+				c.Publish(Message{Topic: "a", Payload: []byte("x")}, func(error) {})
+			}
+			c.Close(i%3 == 0)
+		}
+		time.Sleep(2 * writeTimeout)
+	})
+}
