@@ -1,0 +1,83 @@
+package contract
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Batch is a message on tele or hist as a consumer reads it.
+type Batch struct {
+	SV      int      `json:"sv"`
+	Node    string   `json:"node"`
+	Dev     string   `json:"dev"`
+	Ep      string   `json:"ep"`
+	Hist    bool     `json:"hist"`
+	Clk     Clock    `json:"clk"`
+	Sent    int64    `json:"sent"`
+	Samples []Sample `json:"samples"`
+}
+
+// Sample is one poll of one device as a consumer reads it.
+type Sample struct {
+	Seq uint64 // with node and ep: the identity
+	TS  int64  // ms UTC, when the last byte of the reply arrived
+	V   map[string]any
+	Q   map[string]Quality
+
+	// Raw is the sample as it came. The same identity with other bytes means two boxes with one identity.
+	Raw json.RawMessage
+}
+
+// UnmarshalJSON reads a sample: values are float64, bool or string.
+func (s *Sample) UnmarshalJSON(b []byte) error {
+	var w struct {
+		Seq uint64             `json:"seq"`
+		TS  int64              `json:"ts"`
+		V   map[string]any     `json:"v"`
+		Q   map[string]Quality `json:"q"`
+	}
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	for k, v := range w.V {
+		switch v.(type) {
+		case float64, bool, string:
+		default:
+			return fmt.Errorf("value of %q is neither number, truth value nor text", k)
+		}
+	}
+	*s = Sample{w.Seq, w.TS, w.V, w.Q, bytes.Clone(b)}
+	return nil
+}
+
+// DecodeBatch reads a message on tele or hist. It refuses another major version and what lacks its identity.
+func DecodeBatch(payload []byte) (Batch, error) {
+	var b Batch
+	if err := json.Unmarshal(payload, &b); err != nil {
+		return Batch{}, fmt.Errorf("decode batch: %w", err)
+	}
+	if err := checkVersion(b.SV); err != nil {
+		return Batch{}, fmt.Errorf("decode batch: %w", err)
+	}
+	if err := errors.Join(CheckID(b.Node), CheckID(b.Dev), CheckEpoch(b.Ep)); err != nil {
+		return Batch{}, fmt.Errorf("decode batch: %w", err)
+	}
+	if !b.Clk.Valid() {
+		return Batch{}, fmt.Errorf("decode batch: unknown clock quality %q", b.Clk)
+	}
+	for i, s := range b.Samples {
+		if s.Seq == 0 || s.Seq > MaxSeq || s.V == nil {
+			return Batch{}, fmt.Errorf("decode batch: sample %d has no seq from 1 to 2^53-1 or no values", i)
+		}
+	}
+	return b, nil
+}
+
+func checkVersion(sv int) error {
+	if sv != Version {
+		return fmt.Errorf("version %d is not %d", sv, Version)
+	}
+	return nil
+}
