@@ -1,0 +1,199 @@
+package record
+
+import (
+	"encoding/binary"
+	"math"
+
+	"bordo/contract"
+	"bordo/drivers"
+)
+
+// span is where a text lies in a row.
+type span struct{ from, to int }
+
+func (s span) of(row string) string { return row[s.from:s.to] }
+
+// head is everything of a row before its readings or data.
+type head struct {
+	clk       byte
+	ts, mono  int64
+	boot, dev span
+	typ       span // of an event
+	n         int  // readings of a sample
+}
+
+// readHead reads the head of a row of the given kind and returns where the rest begins.
+func readHead(row []byte, kind byte) (h head, rest int, err error) {
+	if len(row) < headLen || row[0] != kind {
+		if _, err := KindOf(row); err != nil {
+			return head{}, 0, err
+		}
+		return head{}, 0, badRow("kind %#02x instead of %#02x", row[0], kind)
+	}
+	h.clk = row[offClk]
+	if int(h.clk) >= len(clkOf) {
+		return head{}, 0, badRow("clock quality %d", h.clk)
+	}
+	h.ts = int64(binary.LittleEndian.Uint64(row[offTS:]))
+	h.mono = int64(binary.LittleEndian.Uint64(row[offMono:]))
+	if h.boot, rest, err = readText(row, headLen); err != nil {
+		return head{}, 0, err
+	}
+	if h.dev, rest, err = readText(row, rest); err != nil {
+		return head{}, 0, err
+	}
+	if kind == eventV1 {
+		h.typ, rest, err = readText(row, rest)
+		return h, rest, err
+	}
+	n, rest, err := readCount(row, rest)
+	if err != nil {
+		return head{}, 0, err
+	}
+	if n > MaxReadings || n > (len(row)-rest)/2 {
+		return head{}, 0, badRow("%d readings in %d bytes", n, len(row)-rest)
+	}
+	h.n = n
+	return h, rest, nil
+}
+
+// readCount reads an unsigned varint in its shortest form: there is one row for one sample.
+func readCount(row []byte, at int) (n, rest int, err error) {
+	if at < len(row) && row[at] < 0x80 {
+		return int(row[at]), at + 1, nil
+	}
+	v, w := binary.Uvarint(row[at:])
+	if w <= 0 || v > math.MaxInt32 || row[at+w-1] == 0 {
+		return 0, 0, badRow("count at %d", at)
+	}
+	return int(v), at + w, nil
+}
+
+func readText(row []byte, at int) (s span, rest int, err error) {
+	n, at, err := readCount(row, at)
+	if err != nil {
+		return span{}, 0, err
+	}
+	if n > len(row)-at {
+		return span{}, 0, badRow("text of %d bytes at %d of %d", n, at, len(row))
+	}
+	return span{at, at + n}, at + n, nil
+}
+
+// reading is one reading of a row, not yet taken out of it.
+type reading struct {
+	tag  byte
+	key  span
+	bits uint64 // of a float
+	text span
+}
+
+func (r *reading) kind() drivers.Type       { return drivers.Type(r.tag & 3) }
+func (r *reading) quality() drivers.Quality { return drivers.Quality(r.tag >> 2 & 3) }
+func (r *reading) truth() bool              { return r.tag&(1<<4) != 0 }
+
+func (r *reading) value(row string) drivers.Value {
+	switch r.kind() {
+	case drivers.Float:
+		return drivers.Number(math.Float64frombits(r.bits))
+	case drivers.Bool:
+		return drivers.Truth(r.truth())
+	case drivers.Text:
+		return drivers.Words(r.text.of(row))
+	}
+	return drivers.Value{}
+}
+
+// readReading reads the reading at the given place and returns where the next begins.
+func readReading(row []byte, at int) (r reading, rest int, err error) {
+	if at >= len(row) {
+		return reading{}, 0, badRow("ends before its last reading")
+	}
+	r.tag = row[at]
+	if r.tag > 0x1f || r.truth() && r.kind() != drivers.Bool {
+		return reading{}, 0, badRow("tag %#02x at %d", r.tag, at)
+	}
+	if r.key, rest, err = readText(row, at+1); err != nil {
+		return reading{}, 0, err
+	}
+	switch r.kind() {
+	case drivers.Float:
+		if len(row)-rest < 8 {
+			return reading{}, 0, badRow("ends in a number")
+		}
+		r.bits = binary.LittleEndian.Uint64(row[rest:])
+		if f := math.Float64frombits(r.bits); f-f != 0 {
+			return reading{}, 0, badRow("number at %d is not finite", rest)
+		}
+		rest += 8
+	case drivers.Text:
+		r.text, rest, err = readText(row, rest)
+	}
+	return r, rest, err
+}
+
+// Info is what can be told of a row without taking out its readings or data.
+type Info struct {
+	Kind      Kind
+	Dev, Boot string
+	Type      string // of an event
+	TS, Mono  int64
+	Clk       contract.Clock
+	N         int // readings of a sample
+}
+
+// Describe reads the head of a row.
+func Describe(payload []byte) (Info, error) {
+	kind, err := KindOf(payload)
+	if err != nil {
+		return Info{}, err
+	}
+	h, _, err := readHead(payload, payload[0])
+	if err != nil {
+		return Info{}, err
+	}
+	return Info{
+		Kind: kind, Dev: string(payload[h.dev.from:h.dev.to]), Boot: string(payload[h.boot.from:h.boot.to]),
+		Type: string(payload[h.typ.from:h.typ.to]), TS: h.ts, Mono: h.mono, Clk: clkOf[h.clk], N: h.n,
+	}, nil
+}
+
+// qualityCode gives the contract's code.
+var qualityCode = [...]contract.Quality{
+	drivers.Good:      contract.QualityGood,
+	drivers.Uncertain: contract.QualityUncertain,
+	drivers.Bad:       contract.QualityBad,
+	drivers.Stale:     contract.QualityStale,
+}
+
+// Fields appends what a sample's row is to be sent as, in its order. The fields' texts are taken from one copy of the row.
+func Fields(dst []contract.Field, payload []byte) ([]contract.Field, error) {
+	h, rest, err := readHead(payload, sampleV1)
+	if err != nil {
+		return dst, err
+	}
+	text := string(payload)
+	for range h.n {
+		var r reading
+		if r, rest, err = readReading(payload, rest); err != nil {
+			return dst, err
+		}
+		f := contract.Field{Key: r.key.of(text), Quality: qualityCode[r.quality()]}
+		switch r.kind() {
+		case drivers.Float:
+			f.Kind, f.Num = contract.KindNumber, math.Float64frombits(r.bits)
+		case drivers.Bool:
+			f.Kind = contract.KindBool
+			if r.truth() {
+				f.Num = 1
+			}
+		case drivers.Text:
+			f.Kind, f.Text = contract.KindText, r.text.of(text)
+		}
+		dst = append(dst, f)
+	}
+	if rest != len(payload) {
+		return dst, badRow("%d bytes too many", len(payload)-rest)
+	}
+	return dst, nil
+}
