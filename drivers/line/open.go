@@ -1,0 +1,28 @@
+package line
+
+import (
+	"context"
+	"fmt"
+
+	"bordo/drivers"
+)
+
+// Open opens the port that the endpoint names. It returns within 5 s, or when ctx ends. Errors are *drivers.Error with
+// Lost set, and say in plain words what is wrong and what to do about it.
+func Open(ctx context.Context, e Endpoint) (drivers.Port, error) {
+	switch e.Scheme {
+	case TCP, RTUOverTCP:
+		return openSocket(ctx, e)
+	case Serial:
+		if err := ctx.Err(); err != nil {
+			return nil, gone("open "+e.String(), err)
+		}
+		return openSerial(e)
+	}
+	return nil, gone("open "+e.String(), fmt.Errorf("unknown kind of port %q", e.Scheme))
+}
+
+// gone is the error of a port that cannot be used (any more).
+func gone(op string, cause error) error {
+	return &drivers.Error{Op: op, Kind: drivers.Closed, Lost: true, Err: cause}
+}

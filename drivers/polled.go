@@ -1,0 +1,219 @@
+package drivers
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// The back-off of a device that does not answer: backoffStep for each failure in a row, at most backoffMax.
+const (
+	backoffStep = 2 * time.Second
+	backoffMax  = 5 * time.Minute
+)
+
+// Unit is one device of a polled line.
+type Unit struct {
+	Device string
+	Poller Poller
+	Every  time.Duration // from poll to poll; polls are due at its multiples on the clock
+}
+
+// Polled makes a Link of devices that speak only when they are spoken to. It is the one scheduler:
+//
+//   - Every device is polled once at once, then when the wall clock passes a multiple of its interval. Devices that are
+//     due together are polled one right after the other in the order given here; a poll that the line was too busy for is
+//     dropped, not caught up.
+//   - A Request goes before the next poll. A command whose deadline has passed is Expired without touching the device;
+//     after any other command that may have reached the device, the device is polled next, so that its new state is seen.
+//     A poll that was asked for is told to both the Request and out.
+//   - A device whose poll got nothing because of silence or damaged answers (Timeout, Checksum, Protocol) is asked again
+//     after 2 s for each failure in a row, at most 5 min, and never sooner than its interval. The first answer ends that.
+//     A refusal (Exception) and "not now" (Later) do not count, because the device answered.
+//   - An error for which Lost holds is reported, and then ends Run. The device is due again at once on the next port,
+//     unless the port broke under it before: then it backs off as well, so that it cannot keep the line from the others.
+//
+// The schedule and the back-off survive from one Run to the next. Polled panics when a unit has no interval, no id or no
+// poller, or when an id comes twice: the configuration was checked before.
+func Polled(units ...Unit) Link {
+	l := &polled{slots: make([]*slot, 0, len(units))}
+	for _, u := range units {
+		if u.Every <= 0 || u.Device == "" || u.Poller == nil || l.slot(u.Device) != nil {
+			panic(fmt.Sprintf("drivers: Polled: incomplete or repeated unit %q, every %v", u.Device, u.Every))
+		}
+		l.slots = append(l.slots, &slot{Unit: u})
+	}
+	return l
+}
+
+var _ Link = (*polled)(nil)
+
+type polled struct{ slots []*slot }
+
+// slot is a device's place in the schedule.
+type slot struct {
+	Unit
+	due    time.Time // zero: at once
+	failed int       // polls in a row without an answer
+	broken int       // polls in a row under which the port broke
+}
+
+// Run implements Link.
+func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func(Report)) error {
+	timer := time.NewTimer(backoffMax)
+	defer timer.Stop()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		select {
+		case r, ok := <-in:
+			if !ok {
+				in = nil // nobody asks any more; the schedule goes on
+			} else if err := l.serve(ctx, port, r, out); err != nil {
+				return err
+			}
+			continue
+		default:
+		}
+		s, wait := l.next(time.Now())
+		if s != nil && wait <= 0 {
+			if _, err := s.poll(ctx, port, out); err != nil {
+				return err
+			}
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case r, ok := <-in:
+			if !ok {
+				in = nil
+			} else if err := l.serve(ctx, port, r, out); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// next returns the device that has been due for longest, and how long until it is due.
+func (l *polled) next(now time.Time) (*slot, time.Duration) {
+	var first *slot
+	for _, s := range l.slots {
+		if first == nil || s.due.Before(first.due) {
+			first = s
+		}
+	}
+	if first == nil {
+		return nil, backoffMax
+	}
+	if first.due.IsZero() {
+		return first, 0
+	}
+	return first, first.due.Sub(now)
+}
+
+func (l *polled) slot(device string) *slot {
+	for _, s := range l.slots {
+		if s.Device == device {
+			return s
+		}
+	}
+	return nil
+}
+
+// serve carries out one request. Its error ends Run.
+func (l *polled) serve(ctx context.Context, port Port, r Request, out func(Report)) error {
+	answer := r.Answer
+	if answer == nil {
+		answer = func(Answer) {}
+	}
+	s := l.slot(r.Device)
+	if s == nil {
+		what := fmt.Errorf("no device %q on this line", r.Device)
+		answer(Answer{
+			Report: &Report{Device: r.Device, At: time.Now(), Err: &Error{Op: "poll", Kind: Protocol, Err: what}},
+			Result: Result{State: Rejected, Code: "unknown_device", Detail: what.Error()},
+		})
+		return nil
+	}
+	if r.Command == nil {
+		rep, err := s.poll(ctx, port, out)
+		answer(Answer{Report: &rep})
+		return err
+	}
+	if c := *r.Command; !c.Deadline.IsZero() && !time.Now().Before(c.Deadline) {
+		answer(Answer{Result: Result{State: Expired, Code: "expired", Detail: "its time had passed when its turn came"}})
+		return nil
+	}
+	res := s.Poller.Do(ctx, port, *r.Command)
+	if res.State != Rejected && res.State != Expired {
+		s.due = time.Time{}
+	}
+	answer(Answer{Result: res})
+	return nil
+}
+
+// poll polls the device once, hands out the report and sets when the device is due again. Its error ends Run.
+func (s *slot) poll(ctx context.Context, port Port, out func(Report)) (Report, error) {
+	started := time.Now()
+	rep := s.Poller.Poll(ctx, port)
+	rep.Device = s.Device
+	if rep.At.IsZero() {
+		rep.At = time.Now()
+	}
+	if err := ctx.Err(); err != nil {
+		// The poll was cut short by us. What was read until then is true; that the rest is missing says nothing.
+		if len(rep.Readings)+len(rep.Events) > 0 {
+			rep.Err = nil
+			out(rep)
+		}
+		return rep, err
+	}
+	s.schedule(started, time.Now(), rep)
+	out(rep)
+	if Lost(rep.Err) {
+		return rep, rep.Err
+	}
+	return rep, nil
+}
+
+// schedule sets when the device is due again, from how its poll went.
+func (s *slot) schedule(started, now time.Time, rep Report) {
+	answered := len(rep.Readings) > 0
+	if Lost(rep.Err) && KindOf(rep.Err) == Closed && !answered {
+		if s.broken++; s.broken == 1 {
+			s.due = time.Time{} // such as a connection that the device had closed while it was idle
+			return
+		}
+		s.failed++
+	} else {
+		s.broken = 0
+		switch KindOf(rep.Err) {
+		case Timeout, Checksum, Protocol:
+			if answered {
+				s.failed = 0
+			} else {
+				s.failed++
+			}
+		default:
+			s.failed = 0
+		}
+	}
+	s.due = aligned(started, now, s.Every)
+	if wait := min(time.Duration(s.failed)*backoffStep, backoffMax); wait > s.Every {
+		s.due = now.Add(wait)
+	}
+}
+
+// aligned returns the next multiple of every on the wall clock that is after now and at least half an interval after the
+// poll that began at started, so that a clock that is being adjusted does not make two polls of one.
+func aligned(started, now time.Time, every time.Duration) time.Time {
+	past := time.Duration(now.UnixNano() % int64(every))
+	due := now.Add(every - past)
+	if due.Sub(started) < every/2 {
+		due = due.Add(every)
+	}
+	return due
+}
