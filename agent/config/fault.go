@@ -1,0 +1,65 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// MaxFaults is how many faults of one file are told; the rest is counted.
+const MaxFaults = 100
+
+// Place is a position in the file. Lines and columns start at 1; a column counts characters.
+type Place struct{ Line, Column int }
+
+// Fault is one thing that is wrong with a file.
+type Fault struct {
+	File string
+	Place
+	Path string // lines[0].devices[2].unit; "" when the fault is the file's own
+	What string // a sentence without capital or full stop, with what is allowed
+}
+
+// Error gives file:line:column: path: what.
+func (f Fault) Error() string {
+	if f.Path == "" {
+		return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.What)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s: %s", f.File, f.Line, f.Column, f.Path, f.What)
+}
+
+// Faults are all faults of a file, in the order of their places.
+type Faults []Fault
+
+// Error gives one fault per line.
+func (f Faults) Error() string {
+	shown, rest := f, 0
+	if len(f) > MaxFaults {
+		shown, rest = f[:MaxFaults], len(f)-MaxFaults
+	}
+	lines := make([]string, 0, len(shown)+1)
+	for _, one := range shown {
+		lines = append(lines, one.Error())
+	}
+	if rest > 0 {
+		lines = append(lines, fmt.Sprintf("%s: and %d more", f[0].File, rest))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap gives the single faults.
+func (f Faults) Unwrap() []error {
+	out := make([]error, len(f))
+	for i, one := range f {
+		out[i] = one
+	}
+	return out
+}
+
+func (f Faults) sorted() Faults {
+	slices.SortStableFunc(f, func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return f
+}

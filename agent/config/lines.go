@@ -1,0 +1,278 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/line"
+)
+
+// nodeItself is the device id under which the box tells what happens to itself.
+const nodeItself = "node"
+
+// Bounds of every.
+const (
+	minEvery = 100 * time.Millisecond
+	maxEvery = 24 * time.Hour
+)
+
+// models finds a model by its name.
+type models struct {
+	byName map[string]spec
+	names  []string
+}
+
+type spec struct {
+	drivers.Model
+	driver drivers.Driver
+}
+
+func index(list []drivers.Driver) models {
+	m := models{byName: map[string]spec{}}
+	for _, d := range list {
+		for _, x := range d.Models() {
+			m.byName[x.Name] = spec{x, d}
+			m.names = append(m.names, x.Name)
+		}
+	}
+	slices.Sort(m.names)
+	return m
+}
+
+// taken remembers what may be there only once, and where it was first.
+type taken struct {
+	lines, ports, devices map[string]value
+}
+
+func (r *reader) lines(v value, c *Config) {
+	t := taken{map[string]value{}, map[string]value{}, map[string]value{}}
+	list := v.list(MaxLines)
+	if v.given() && len(list) == 0 && !r.faulty(v) {
+		v.warn("is empty: nothing will be read")
+	}
+	for _, e := range list {
+		m, ok := e.keys()
+		if !ok {
+			continue
+		}
+		var l Line
+		if lid := m.need("id", "a name for the line, such as roof"); read(lid, &l.ID, id) {
+			t.once(t.lines, l.ID, lid, "is the id of another line already")
+		}
+		port := m.need("port", "where the line is, such as tcp://HOST:502 or serial:///dev/NAME?baud=9600")
+		open := read(port, &l.Endpoint, endpoint)
+		if open {
+			t.once(t.ports, l.Endpoint.Key(), port, "is the port of another line already")
+			if c.Simulation && !l.Endpoint.Simulated() {
+				port.fault("must be a pseudo terminal or a loopback host, because simulation is true (got %s)", l.Endpoint)
+			}
+		}
+		r.devices(m.need("devices", "a list of at least one device"), &l, open, t)
+		m.end()
+		c.Lines = append(c.Lines, l)
+	}
+}
+
+// faulty tells whether a fault was told at this value.
+func (r *reader) faulty(v value) bool {
+	return slices.ContainsFunc(r.faults, func(f Fault) bool { return f.Path == v.path })
+}
+
+// once tells a fault when name was there before.
+func (taken) once(seen map[string]value, name string, v value, what string) {
+	if first, twice := seen[name]; twice {
+		v.fault("%s: %s (%s)", what, first.path, v.r.here(first.at))
+		return
+	}
+	seen[name] = v
+}
+
+func endpoint(s scalar) (line.Endpoint, error) {
+	if s.form != words {
+		return line.Endpoint{}, fmt.Errorf("must be a port URL such as tcp://HOST:502 (got %s)", got(s))
+	}
+	return line.Parse(s.text)
+}
+
+// devices reads the devices of a line. open tells whether its endpoint is known.
+func (r *reader) devices(v value, l *Line, open bool, t taken) {
+	list := v.list(MaxDevices)
+	if v.given() && len(list) == 0 && !r.faulty(v) {
+		v.fault("must have at least one device")
+	}
+	units := map[string]value{}
+	for _, e := range list {
+		m, ok := e.keys()
+		if !ok {
+			continue
+		}
+		var d Device
+		if did := m.need("id", "a name for the device, such as inv-1"); read(did, &d.ID, id) {
+			if d.ID == nodeItself {
+				did.fault("must not be %q: the box itself has that id", nodeItself)
+			}
+			t.once(t.devices, d.ID, did, "is the id of another device already")
+		}
+		model := m.need("model", "what kind of device it is")
+		s, known := r.model(model, l, open)
+		unit, every := m.get("unit"), m.get("every")
+		if known {
+			d.Spec, d.Model = s.Model, s.Name
+			r.unit(unit, model, s.Model, &d, units)
+			d.Every = s.Every
+			read(every, &d.Every, duration(max(s.MinEvery, minEvery), maxEvery))
+		} else {
+			read(unit, &d.Unit, whole(0, 1<<31-1))
+			read(every, &d.Every, duration(minEvery, maxEvery))
+		}
+		d.About = r.about(m.get("about"))
+		m.end()
+		l.Devices = append(l.Devices, d)
+	}
+}
+
+// model finds a model and checks that it can stand on the line.
+func (r *reader) model(v value, l *Line, open bool) (spec, bool) {
+	var name string
+	if !read(v, &name, text) {
+		return spec{}, false
+	}
+	s, known := r.models.byName[name]
+	if !known {
+		switch near := nearest(name, r.models.names, 3); len(near) {
+		case 0:
+			v.fault("unknown model %s (there are %d, named vendor-family)", quote(name), len(r.models.names))
+		default:
+			v.fault("unknown model %s (did you mean %s?)", quote(name), either(near))
+		}
+		return spec{}, false
+	}
+	if open {
+		r.placed(v, s, l.Endpoint)
+	}
+	switch {
+	case l.Driver == nil:
+		l.Driver = s.driver
+	case l.Driver.Name() != s.driver.Name():
+		v.fault("speaks %s and cannot share a line with devices that speak %s", s.driver.Name(), l.Driver.Name())
+	}
+	return s, true
+}
+
+// placed checks a model against the kind of its port.
+func (r *reader) placed(v value, s spec, e line.Endpoint) {
+	switch {
+	case e.Scheme == line.TCP && !s.Streams:
+		v.fault("%s cannot be reached through tcp://: it needs serial:// or rtu+tcp://", s.Name)
+	case e.Scheme != line.TCP && !s.Serial:
+		v.fault("%s cannot be reached through %s://: it needs tcp://", s.Name, e.Scheme)
+	case e.Scheme == line.Serial && s.Bus != "" && !sameBus(s.Bus, e):
+		v.warn("%s leaves the factory with %s and this line has %s: right only if the device was set so",
+			s.Name, s.Bus, strings.TrimPrefix(e.String(), "serial://"+e.Path+"?"))
+	}
+}
+
+// sameBus compares the maker's defaults with a port, as far as they go.
+func sameBus(bus string, e line.Endpoint) bool {
+	q, err := url.ParseQuery(bus)
+	if err != nil {
+		return true
+	}
+	set := map[string]string{
+		"baud": strconv.Itoa(e.Baud), "parity": string(e.Parity), "bits": strconv.Itoa(e.Bits), "stop": strconv.Itoa(e.Stop),
+	}
+	for key := range q {
+		if has, known := set[key]; known && has != q.Get(key) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *reader) unit(v, model value, s drivers.Model, d *Device, units map[string]value) {
+	at, key := v, ""
+	switch {
+	case s.Unit == drivers.Range{}:
+		if v.given() {
+			v.fault("%s has no unit id: leave it out", s.Name)
+			return
+		}
+		at = model
+	case !v.given():
+		v.fault("is missing: the unit id of the device, %s", between(s.Unit.Min, s.Unit.Max))
+		return
+	case !read(v, &d.Unit, whole(s.Unit.Min, s.Unit.Max)):
+		return
+	default:
+		key = strconv.Itoa(d.Unit)
+	}
+	if first, twice := units[key]; twice {
+		if key == "" {
+			at.fault("%s has no unit id, so only one can be on a line: see %s (%s)", s.Name, first.path, r.here(first.at))
+		} else {
+			at.fault("is the unit id of another device of this line already: %s (%s)", first.path, r.here(first.at))
+		}
+		return
+	}
+	units[key] = at
+}
+
+// aboutForm is the form of a key under about: that of a point.
+var aboutForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+
+func (r *reader) about(v value) map[string]any {
+	m, ok := v.keys()
+	if !ok {
+		return nil
+	}
+	if len(m.order) > MaxAbout {
+		v.fault("must have at most %d keys (got %d)", MaxAbout, len(m.order))
+		return nil
+	}
+	out := map[string]any{}
+	for _, key := range m.order {
+		e := m.get(key)
+		if !aboutForm.MatchString(key) {
+			r.fault(e.key, e.path, "a key must be 1 to 64 of a-z, 0-9 and _, beginning with a letter")
+			continue
+		}
+		var x any
+		if read(e, &x, free) {
+			out[key] = x
+		}
+	}
+	return out
+}
+
+// plainNumber is a number that survives as one: neither a code with leading zeros nor more digits than a float64 holds.
+var plainNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,6})?$`)
+
+// free takes any scalar: a truth value, a number, or else the text as it is written.
+func free(s scalar) (any, error) {
+	switch {
+	case s.form == truth:
+		return flag(s)
+	case s.form == number && len(s.text) <= 16 && plainNumber.MatchString(s.text):
+		f, err := strconv.ParseFloat(s.text, 64)
+		if err != nil {
+			return nil, errors.New("must be a number that can be written with 15 digits")
+		}
+		return f, nil
+	}
+	return text(s)
+}
+
+// either lists names: a, b or c.
+func either(names []string) string {
+	if len(names) == 1 {
+		return names[0]
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+}

@@ -1,0 +1,62 @@
+package config
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// nearest gives at most n of the names that somebody who wrote word may have meant, the nearest first.
+func nearest(word string, names []string, n int) []string {
+	type scored struct {
+		name  string
+		score int
+	}
+	word = strings.ToLower(word)
+	if len(word) > 4*MaxText {
+		return nil // nobody's slip of the pen, and the distance costs the product of both lengths
+	}
+	var near []scored
+	for _, name := range names {
+		score := distance(word, name)
+		switch {
+		case score <= max(1, min(len(word), len(name))/3):
+		case len(word) >= 3 && strings.Contains(name, word), len(name) >= 3 && strings.Contains(word, name):
+			score = min(score, 1) // sdm630 for eastron-sdm630
+		default:
+			continue
+		}
+		near = append(near, scored{name, score})
+	}
+	slices.SortStableFunc(near, func(a, b scored) int { return cmp.Compare(a.score, b.score) })
+	out := make([]string, 0, n)
+	for _, s := range near[:min(n, len(near))] {
+		out = append(out, s.name)
+	}
+	return out
+}
+
+// distance counts the letters to insert, delete, replace or swap with their neighbour to get from a to b (optimal string
+// alignment).
+func distance(a, b string) int {
+	s, t := []rune(a), []rune(b)
+	before, last, row := make([]int, len(t)+1), make([]int, len(t)+1), make([]int, len(t)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(s); i++ {
+		row[0] = i
+		for j := 1; j <= len(t); j++ {
+			change := 1
+			if s[i-1] == t[j-1] {
+				change = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+change)
+			if i > 1 && j > 1 && s[i-1] == t[j-2] && s[i-2] == t[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(t)]
+}

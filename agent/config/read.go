@@ -1,0 +1,293 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Sizes of the store.
+const (
+	minStore   = 16 << 20
+	maxStore   = 64 << 30
+	maxStore32 = 512 << 20 // a 32-bit process maps every file of the store into its address space
+)
+
+// maxSocketPath is what fits into the address of a Unix socket on Linux (108 bytes with the final zero).
+const maxSocketPath = 107
+
+// defaults is the configuration of a file that gives only what it must.
+func (r *reader) defaults() *Config {
+	rome, err := time.LoadLocation("Europe/Rome")
+	if err != nil {
+		rome = time.UTC // told as a fault where the file wants a zone
+	}
+	return &Config{
+		Timezone: rome,
+		Clock:    Clock{Trust: TrustKernel},
+		MQTT: MQTT{
+			Root:            "bordo",
+			Window:          20,
+			ReconnectMax:    30 * time.Second,
+			ReconnectJitter: 2 * time.Second,
+			Ack:             AckBroker,
+			HistoryRate:     20,
+			HistoryBytes:    256 << 10,
+			HistoryJitter:   2 * time.Second,
+		},
+		Buffer: Buffer{
+			Dir:           "/var/lib/bordo/buffer",
+			MaxSize:       512 << 20,
+			Sync:          5 * time.Second,
+			History:       -1,
+			EnergyHistory: -1,
+		},
+	}
+}
+
+// derive fills in what follows from other values.
+func (c *Config) derive() {
+	if c.Control.Socket == "" && c.Node != "" {
+		c.Control.Socket = "/run/bordo/" + c.Node + ".sock"
+	}
+	if c.StateDir == "" {
+		c.StateDir = filepath.Dir(c.Buffer.Dir)
+	}
+	if c.Buffer.History < 0 {
+		c.Buffer.History = min(64<<20, c.Buffer.MaxSize/8)
+	}
+	if c.Buffer.EnergyHistory < 0 {
+		c.Buffer.EnergyHistory = min(32<<20, c.Buffer.MaxSize/16)
+	}
+}
+
+// config reads the whole file. The result counts only when no fault was told.
+func (r *reader) config(root value) *Config {
+	c := r.defaults()
+	m, ok := root.keys()
+	if !ok {
+		return c
+	}
+	r.version(m.need("version", "write version: 1"))
+	read(m.need("tenant", "the id of the customer, as in the topics"), &c.Tenant, id)
+	r.node(m.need("node", "the id of this box, as in the topics"), c)
+	read(m.get("timezone"), &c.Timezone, zone)
+	r.site(m.get("site"), &c.Site)
+	r.clock(m.get("clock"), &c.Clock)
+	control := r.control(m.get("control"), &c.Control)
+	read(m.get("simulation"), &c.Simulation, flag)
+	r.mqtt(m.need("mqtt", "where the readings go, at least mqtt: {url: mqtts://HOST:8883}"), c)
+	buffer := r.buffer(m.get("buffer"), &c.Buffer)
+	state := m.get("state_dir")
+	read(state, &c.StateDir, path)
+	r.lines(m.need("lines", "what is read, a list of ports with their devices"), c)
+	m.end()
+	c.derive()
+	r.paths(c, control, buffer, state)
+	return c
+}
+
+func (r *reader) version(v value) {
+	var n int
+	if read(v, &n, whole(0, 1<<31-1)) && n != 1 {
+		v.fault("must be 1, the only version that this program knows (got %d)", n)
+	}
+}
+
+func (r *reader) node(v value, c *Config) {
+	if read(v, &c.Node, id) && c.Node == nodeItself {
+		v.fault("must not be %q: topics use that word for the box itself", nodeItself)
+	}
+}
+
+func (r *reader) site(v value, s *Site) {
+	m, ok := v.keys()
+	if !ok {
+		return
+	}
+	read(m.get("name"), &s.Name, text)
+	lat, lon := m.get("lat"), m.get("lon")
+	hasLat := read(lat, &s.Lat, decimal(-90, 90, "degrees"))
+	hasLon := read(lon, &s.Lon, decimal(-180, 180, "degrees"))
+	switch {
+	case lat.given() && !lon.given():
+		lat.fault("needs lon beside it")
+	case lon.given() && !lat.given():
+		lon.fault("needs lat beside it")
+	}
+	s.Located = hasLat && hasLon
+	r.opening(m.get("opening"), &s.Opening)
+	m.end()
+}
+
+func (r *reader) clock(v value, c *Clock) {
+	m, ok := v.keys()
+	if !ok {
+		return
+	}
+	read(m.get("trust"), &c.Trust, oneOf(TrustKernel, TrustSystem))
+	m.end()
+}
+
+// control returns the value of the socket, at whose place faults about the path are told.
+func (r *reader) control(v value, c *Control) value {
+	m, ok := v.keys()
+	if !ok {
+		return v
+	}
+	socket := m.get("socket")
+	if read(socket, &c.Socket, path) && len(c.Socket) > maxSocketPath {
+		socket.fault("must have at most %d bytes, the limit of Unix sockets (got %d)", maxSocketPath, len(c.Socket))
+	}
+	m.end()
+	return socket
+}
+
+func (r *reader) mqtt(v value, c *Config) {
+	m, ok := v.keys()
+	if !ok {
+		return
+	}
+	q := &c.MQTT
+	r.brokers(m.need("url", "the broker, such as mqtts://HOST:8883"), q, c.Simulation)
+	user := m.get("username")
+	read(user, &q.Username, text)
+	password := r.fileName(m.get("password_file"), &q.PasswordFile)
+	ca := r.fileName(m.get("ca_file"), &q.CAFile)
+	cert := r.fileName(m.get("cert_file"), &q.CertFile)
+	key := r.fileName(m.get("key_file"), &q.KeyFile)
+	r.credentials(q, user, password, ca, cert, key)
+	read(m.get("root"), &q.Root, topicRoot)
+	read(m.get("window"), &q.Window, whole(1, 100))
+	read(m.get("reconnect_max"), &q.ReconnectMax, duration(time.Second, time.Hour))
+	read(m.get("reconnect_jitter"), &q.ReconnectJitter, duration(0, 10*time.Minute))
+	ack := m.get("ack")
+	var word Ack
+	if read(ack, &word, oneOf(AckBroker, "platform")) && word != AckBroker {
+		ack.fault("must be broker: acknowledgement by the platform is not built yet")
+	}
+	read(m.get("history_rate"), &q.HistoryRate, perSecond(0.1, 1000))
+	read(m.get("history_bytes"), &q.HistoryBytes, bytesPerSecond(1<<10, 1<<30))
+	read(m.get("history_jitter"), &q.HistoryJitter, duration(0, 10*time.Minute))
+	m.end()
+}
+
+// brokers takes one URL or several to choose from.
+func (r *reader) brokers(v value, q *MQTT, simulation bool) {
+	all := []value{v}
+	if _, one := scalarIn(v); !one {
+		all = v.list(MaxURLs)
+		if v.given() && len(all) == 0 {
+			return
+		}
+	}
+	for _, v := range all {
+		var u *url.URL
+		if !read(v, &u, broker) {
+			continue
+		}
+		if simulation && !loopback(u.Hostname()) {
+			v.fault("must be a loopback host, such as 127.0.0.1, because simulation is true (got %s)", u.Host)
+		}
+		q.URLs = append(q.URLs, u)
+	}
+}
+
+// loopback tells whether a host can only be this machine.
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+// fileName reads the name of a file that is opened at use, and remembers its place.
+func (r *reader) fileName(v value, target *string) value {
+	if read(v, target, path) {
+		r.places[v.path] = v.at
+	}
+	return v
+}
+
+func (r *reader) credentials(q *MQTT, user, password, ca, cert, key value) {
+	if password.given() && !user.given() {
+		password.fault("needs username beside it")
+	}
+	if cert.given() && !key.given() {
+		cert.fault("needs key_file beside it")
+	}
+	if key.given() && !cert.given() {
+		key.fault("needs cert_file beside it")
+	}
+	if len(q.URLs) == 0 {
+		return
+	}
+	tls, away := false, false
+	for _, u := range q.URLs {
+		tls = tls || u.Scheme == "mqtts"
+		away = away || u.Scheme == "mqtt" && !loopback(u.Hostname())
+	}
+	for _, v := range []value{ca, cert, key} {
+		if v.given() && !tls {
+			v.fault("works only with mqtts://, and no url has it")
+		}
+	}
+	if password.given() && away {
+		password.warn("goes over the network readable by everyone on the way: use mqtts://")
+	}
+}
+
+func (r *reader) buffer(v value, b *Buffer) *mapping {
+	m, ok := v.keys()
+	if !ok {
+		return m
+	}
+	most, lower := int64(maxStore), ""
+	if r.wordBits == 32 {
+		most, lower = maxStore32, " on a 32-bit system"
+	}
+	read(m.get("dir"), &b.Dir, path)
+	whole := m.get("max_size")
+	sized := read(whole, &b.MaxSize, size(minStore, maxStore))
+	if sized && b.MaxSize > most {
+		whole.fault("must be at most %s%s (got %s)", sizeText(most), lower, sizeText(b.MaxSize))
+	}
+	read(m.get("sync"), &b.Sync, duration(time.Second, 5*time.Minute))
+	history, energy := m.get("history"), m.get("energy_history")
+	read(history, &b.History, size(0, maxStore))
+	read(energy, &b.EnergyHistory, size(0, maxStore))
+	if kept := max(0, b.History) + max(0, b.EnergyHistory); kept > b.MaxSize/2 && sized == whole.given() {
+		at := history
+		if b.EnergyHistory > b.History {
+			at = energy
+		}
+		at.fault("must leave half of max_size to what is not acknowledged yet (history and energy_history take %s of %s)",
+			sizeText(kept), sizeText(b.MaxSize))
+	}
+	m.end()
+	return m
+}
+
+// paths checks that nothing that must survive lies inside the store: a store that cannot be opened is set aside whole.
+func (r *reader) paths(c *Config, socket value, buffer *mapping, state value) {
+	dir := buffer.get("dir")
+	if filepath.Dir(c.Buffer.Dir) == c.Buffer.Dir {
+		dir.fault("must not be the root directory")
+		return
+	}
+	if !state.given() && filepath.Dir(c.Buffer.Dir) == "/" {
+		dir.fault("must be at least two directories deep, because the state is kept beside it, or give state_dir (got %s)", quote(c.Buffer.Dir))
+	}
+	if inside(c.StateDir, c.Buffer.Dir) {
+		state.fault("must not be buffer.dir or inside it (got %s)", quote(c.StateDir))
+	}
+	if c.Control.Socket != "" && inside(c.Control.Socket, c.Buffer.Dir) {
+		socket.fault("must not be inside buffer.dir (got %s)", quote(c.Control.Socket))
+	}
+}
+
+// inside tells whether path is dir or below it.
+func inside(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}

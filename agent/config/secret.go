@@ -1,0 +1,161 @@
+package config
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"unicode/utf8"
+)
+
+// maxSecret bounds a file that is named in the configuration: a bundle of certificates is the largest that makes sense.
+const maxSecret = 1 << 20
+
+// Secret is a text that must not reach a log, a page or a status. It shows itself as ***; Reveal gives the text.
+type Secret struct{ text string }
+
+// hidden stands for every secret.
+const hidden = "***"
+
+// Reveal gives the text, to hand over to who needs it.
+func (s Secret) Reveal() string { return s.text }
+
+// String hides the text.
+func (Secret) String() string { return hidden }
+
+// GoString hides the text from %#v.
+func (Secret) GoString() string { return hidden }
+
+// LogValue hides the text from logs.
+func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// MarshalText hides the text from JSON and whatever else marshals.
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// Password reads the password from its file; one line end at the end is not part of it. It is empty when no file is
+// configured. The error names the file.
+func (m MQTT) Password() (Secret, error) {
+	if m.PasswordFile == "" {
+		return Secret{}, nil
+	}
+	b, err := readFile(m.PasswordFile)
+	if err != nil {
+		return Secret{}, err
+	}
+	b = bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
+	switch {
+	case len(b) == 0:
+		return Secret{}, fmt.Errorf("read %s: the file is empty", m.PasswordFile)
+	case len(b) > 1024 || bytes.ContainsAny(b, "\n\x00"):
+		return Secret{}, fmt.Errorf("read %s: a password is one line of at most 1024 bytes", m.PasswordFile)
+	case !utf8.Valid(b):
+		return Secret{}, fmt.Errorf("read %s: the password is not UTF-8", m.PasswordFile)
+	}
+	return Secret{string(b)}, nil
+}
+
+// TLS makes the settings for a broker from the configured files; nil for mqtt://. The error names the file.
+func (m MQTT) TLS(u *url.URL) (*tls.Config, error) {
+	if u.Scheme != "mqtts" {
+		return nil, nil
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()}
+	if m.CAFile != "" {
+		pool, err := m.authorities()
+		if err != nil {
+			return nil, err
+		}
+		t.RootCAs = pool
+	}
+	if m.CertFile != "" {
+		pair, err := m.certificate()
+		if err != nil {
+			return nil, err
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	return t, nil
+}
+
+func (m MQTT) authorities() (*x509.CertPool, error) {
+	b, err := readFile(m.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("read %s: no certificate in PEM form is in it", m.CAFile)
+	}
+	return pool, nil
+}
+
+func (m MQTT) certificate() (tls.Certificate, error) {
+	cert, err := readFile(m.CertFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := readFile(m.KeyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("read %s with %s: %w", m.CertFile, m.KeyFile, err)
+	}
+	return pair, nil
+}
+
+// Files reads every file that the configuration names, as it will be read at use, and tells which cannot be used and why.
+// It keeps nothing and writes nothing.
+func (c *Config) Files() Faults {
+	var faults Faults
+	tell := func(path string, err error) {
+		if err != nil {
+			faults = append(faults, Fault{c.File, c.places[path], path, err.Error()})
+		}
+	}
+	m := c.MQTT
+	_, err := m.Password()
+	tell("mqtt.password_file", err)
+	if m.CAFile != "" {
+		_, err := m.authorities()
+		tell("mqtt.ca_file", err)
+	}
+	if m.CertFile != "" {
+		_, certErr := readFile(m.CertFile)
+		tell("mqtt.cert_file", certErr)
+		_, keyErr := readFile(m.KeyFile)
+		tell("mqtt.key_file", keyErr)
+		if certErr == nil && keyErr == nil {
+			_, err := m.certificate()
+			tell("mqtt.cert_file", err)
+		}
+	}
+	return faults.sorted()
+}
+
+// readFile reads a file that a person was to put there. The error says in few words why it cannot be read.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err == nil {
+		defer f.Close() //nolint:errcheck // nothing was written
+		var b []byte
+		b, err = io.ReadAll(io.LimitReader(f, maxSecret+1))
+		if err == nil && len(b) > maxSecret {
+			return nil, fmt.Errorf("read %s: larger than 1 MiB", path)
+		}
+		if err == nil {
+			return b, nil
+		}
+	}
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		err = p.Err
+	}
+	return nil, fmt.Errorf("read %s: %w", path, err)
+}

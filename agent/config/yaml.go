@@ -1,0 +1,340 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// maxDepth is how deep brackets may nest, and how many dashes one line may open. The format needs four levels; the parser
+// recurses once per level and would end the process when its stack is full.
+const maxDepth = 32
+
+// reader walks the tree of one file and collects what is wrong with it.
+type reader struct {
+	file     string
+	wordBits int // of this machine's int: 32 or 64
+	models   models
+	faults   Faults
+	warnings Faults
+	places   map[string]Place
+}
+
+func (r *reader) fault(at Place, path, format string, args ...any) {
+	r.faults = append(r.faults, Fault{r.file, at, path, fmt.Sprintf(format, args...)})
+}
+
+func (r *reader) warn(at Place, path, format string, args ...any) {
+	r.warnings = append(r.warnings, Fault{r.file, at, path, fmt.Sprintf(format, args...)})
+}
+
+// here tells a place to a person who reads about another one.
+func (r *reader) here(at Place) string { return fmt.Sprintf("%s:%d:%d", r.file, at.Line, at.Column) }
+
+// open turns the text into the value of the whole file. It is false after a fault that leaves nothing to look at.
+func (r *reader) open(text []byte) (value, bool) {
+	if len(text) > MaxFile {
+		r.fault(Place{1, 1}, "", "is larger than 1 MiB: not a configuration")
+		return value{}, false
+	}
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	if !r.readable(text) {
+		return value{}, false
+	}
+	file, err := r.parse(text)
+	if err != nil {
+		at, what := Place{1, 1}, err.Error()
+		if e, ok := errors.AsType[yaml.Error](err); ok {
+			at, what = placeOf(e.GetToken()), e.GetMessage()
+		}
+		r.fault(at, "", "is not YAML: %s", what)
+	}
+	if len(r.faults) > 0 {
+		return value{}, false
+	}
+	var bodies []ast.Node
+	for _, d := range file.Docs {
+		if d.Body != nil {
+			bodies = append(bodies, d.Body)
+		}
+	}
+	switch {
+	case len(bodies) == 0:
+		r.fault(Place{1, 1}, "", "is empty")
+		return value{}, false
+	case len(bodies) > 1:
+		r.fault(startOf(bodies[1]), "", "holds a second document: one file is one configuration")
+		return value{}, false
+	}
+	return value{r: r, node: bodies[0], at: Place{1, 1}, key: Place{1, 1}}, true
+}
+
+// readable looks for what the parser would refuse in words that help nobody, or not survive.
+func (r *reader) readable(text []byte) bool {
+	n := 0
+	for l := range bytes.Lines(text) {
+		n++
+		if !utf8.Valid(l) {
+			column := 1
+			for rest := l; ; column++ {
+				c, size := utf8.DecodeRune(rest)
+				if c == utf8.RuneError && size <= 1 {
+					r.fault(Place{n, column}, "", "is not UTF-8 (byte 0x%02X): save the file as UTF-8", rest[0])
+					return false
+				}
+				rest = rest[size:]
+			}
+		}
+		bare := bytes.TrimLeft(l, " \t")
+		if tab := bytes.IndexByte(l[:len(l)-len(bare)], '\t'); tab >= 0 && len(bytes.TrimSpace(bare)) > 0 {
+			r.fault(Place{n, tab + 1}, "", "has a tab in the indentation: indent with spaces")
+			return false
+		}
+	}
+	return true
+}
+
+// parse makes the tree, unless the text uses what the dialect leaves out: that is told as faults. It shields the process from a
+// parser that panics on a text.
+func (r *reader) parse(text []byte) (file *ast.File, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the parser gives up on this text (%v)", p)
+		}
+	}()
+	tokens := lexer.Tokenize(string(text))
+	if bad := tokens.InvalidToken(); bad == nil {
+		r.dialect(tokens)
+		if len(r.faults) > 0 {
+			return nil, nil
+		}
+	}
+	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+}
+
+// dialect looks for what YAML knows and this format does not.
+func (r *reader) dialect(tokens token.Tokens) {
+	depth, dashes, row := 0, 0, 0
+	for _, t := range tokens {
+		at := placeOf(t)
+		if at.Line != row {
+			dashes, row = 0, at.Line
+		}
+		switch t.Type {
+		case token.AnchorType, token.AliasType:
+			r.fault(at, "", "anchors and aliases are not known here: write the value itself, in quotes if it begins with %s", t.Value)
+		case token.TagType:
+			r.fault(at, "", "tags are not known here: write the value itself, in quotes if it begins with !")
+		case token.MergeKeyType:
+			r.fault(at, "", "merge keys are not known here: write the keys themselves")
+		case token.MappingKeyType:
+			r.fault(at, "", "a key must be a word with a colon after it (got ?)")
+		case token.DirectiveType:
+			r.fault(at, "", "directives are not known here: leave the line out")
+		case token.SequenceStartType, token.MappingStartType:
+			depth++
+		case token.SequenceEndType, token.MappingEndType:
+			depth--
+		case token.SequenceEntryType:
+			dashes++
+		}
+		if depth > maxDepth || dashes > maxDepth {
+			r.fault(at, "", "is nested too deeply")
+			return
+		}
+	}
+}
+
+func placeOf(t *token.Token) Place {
+	if t == nil || t.Position == nil {
+		return Place{1, 1}
+	}
+	return Place{t.Position.Line, t.Position.Column}
+}
+
+// startOf is where a node begins. The token of a block mapping is the colon of its first pair.
+func startOf(n ast.Node) Place {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		if !n.IsFlowStyle && len(n.Values) > 0 {
+			return startOf(n.Values[0].Key)
+		}
+	case *ast.MappingValueNode:
+		return startOf(n.Key)
+	}
+	return placeOf(n.GetToken())
+}
+
+// value is a node of the tree and where it stands. The value of a key that is not given has no node.
+type value struct {
+	r    *reader
+	node ast.Node
+	path string
+	at   Place // of the value itself
+	key  Place // of its key, or of the value where it has none
+}
+
+func (v value) given() bool { return v.node != nil }
+
+func (v value) fault(format string, args ...any) { v.r.fault(v.at, v.path, format, args...) }
+
+func (v value) warn(format string, args ...any) { v.r.warn(v.at, v.path, format, args...) }
+
+// child is a node below v.
+func (v value) child(path string, key Place, n ast.Node) value {
+	return value{r: v.r, node: n, path: path, at: startOf(n), key: key}
+}
+
+// filled tells whether there is anything at all, and tells the fault if not.
+func (v value) filled() bool {
+	if _, empty := v.node.(*ast.NullNode); empty {
+		v.fault("is empty: give it a value or leave it out")
+		return false
+	}
+	return true
+}
+
+// kind names what a node is, for a person.
+func kind(n ast.Node) string {
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "keys with values"
+	case *ast.SequenceNode:
+		return "a list"
+	}
+	return got(scalarOf(n))
+}
+
+// list gives the elements of a list, at most limit of them; an absent one has none.
+func (v value) list(limit int) []value {
+	if !v.given() || !v.filled() {
+		return nil
+	}
+	n, ok := v.node.(*ast.SequenceNode)
+	if !ok {
+		v.fault("must be a list (got %s)", kind(v.node))
+		return nil
+	}
+	nodes := n.Values
+	if len(nodes) > limit {
+		v.fault("must have at most %d elements (got %d)", limit, len(nodes))
+		nodes = nodes[:limit]
+	}
+	out := make([]value, len(nodes))
+	for i, e := range nodes {
+		out[i] = v.child(fmt.Sprintf("%s[%d]", v.path, i), startOf(e), e)
+	}
+	return out
+}
+
+// mapping is a value that has keys.
+type mapping struct {
+	value
+	entries map[string]value
+	order   []string
+	known   []string // what was asked for: the keys that are allowed
+}
+
+// keys gives the keys of a mapping. It is false, with the fault told, when v is something else.
+func (v value) keys() (*mapping, bool) {
+	m := &mapping{value: v, entries: map[string]value{}}
+	if !v.given() || !v.filled() {
+		return m, false
+	}
+	var pairs []*ast.MappingValueNode
+	switch n := v.node.(type) {
+	case *ast.MappingNode:
+		pairs = n.Values
+	case *ast.MappingValueNode:
+		pairs = []*ast.MappingValueNode{n}
+	default:
+		v.fault("must be keys with values (got %s)", kind(v.node))
+		return m, false
+	}
+	for _, p := range pairs {
+		m.add(p)
+	}
+	return m, true
+}
+
+func (m *mapping) add(p *ast.MappingValueNode) {
+	at := startOf(p.Key)
+	var name string
+	switch k := p.Key.(type) {
+	case *ast.StringNode:
+		name = k.Value
+	case ast.ScalarNode:
+		name = scalarOf(k).text
+	default:
+		m.r.fault(at, m.path, "a key must be a word")
+		return
+	}
+	if first, twice := m.entries[name]; twice {
+		m.r.fault(at, m.join(name), "is given twice (first at %s)", m.r.here(first.key))
+		return
+	}
+	m.entries[name] = m.child(m.join(name), at, p.Value)
+	m.order = append(m.order, name)
+}
+
+// join makes the path of a key. A key is the file's own text, so it is shortened and quoted where it is no plain word.
+func (m *mapping) join(name string) string {
+	if name == "" || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == '.' || c == 0x7f || c > 0x7e }) {
+		name = quote(name)
+	}
+	if m.path == "" {
+		return clip(name)
+	}
+	return m.path + "." + clip(name)
+}
+
+// get gives the value of an optional key.
+func (m *mapping) get(name string) value {
+	m.known = append(m.known, name)
+	if v, ok := m.entries[name]; ok {
+		return v
+	}
+	return value{r: m.r, path: m.join(name), at: m.key, key: m.key}
+}
+
+// need gives the value of a key that must be there.
+func (m *mapping) need(name, example string) value {
+	v := m.get(name)
+	if !v.given() {
+		v.fault("is missing: %s", example)
+	}
+	return v
+}
+
+// end tells the keys that nobody asked for.
+func (m *mapping) end() {
+	for _, name := range m.order {
+		if slices.Contains(m.known, name) {
+			continue
+		}
+		v := m.entries[name]
+		if near := nearest(name, m.known, 1); len(near) > 0 {
+			m.r.fault(v.key, v.path, "unknown key (did you mean %s?)", near[0])
+		} else {
+			m.r.fault(v.key, v.path, "unknown key (known here: %s)", strings.Join(m.known, ", "))
+		}
+	}
+}
+
+// scalarIn gives the single value that v holds; false when it is a list, a mapping or nothing.
+func scalarIn(v value) (scalar, bool) {
+	if !v.given() {
+		return scalar{}, false
+	}
+	s := scalarOf(v.node)
+	return s, s.form != nothing
+}
