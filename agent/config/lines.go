@@ -98,6 +98,9 @@ func endpoint(s scalar) (line.Endpoint, error) {
 	if s.form != words {
 		return line.Endpoint{}, fmt.Errorf("must be a port URL such as tcp://HOST:502 (got %s)", got(s))
 	}
+	if strings.HasPrefix(s.text, "/") {
+		return line.Endpoint{}, fmt.Errorf("must be a port URL such as serial:///dev/NAME?baud=9600 (got %s)", got(s))
+	}
 	return line.Parse(s.text)
 }
 
@@ -129,7 +132,7 @@ func (r *reader) devices(v value, l *Line, open bool, t taken) {
 			d.Every = s.Every
 			read(every, &d.Every, duration(max(s.MinEvery, minEvery), maxEvery))
 		} else {
-			read(unit, &d.Unit, whole(0, 1<<31-1))
+			read(unit, &d.Unit, whole(0, 1<<16-1))
 			read(every, &d.Every, duration(minEvery, maxEvery))
 		}
 		d.About = r.about(m.get("about"))
@@ -258,7 +261,7 @@ var plainNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,6})?$`)
 func free(s scalar) (any, error) {
 	switch {
 	case s.form == truth:
-		return flag(s)
+		return boolean(s)
 	case s.form == number && len(s.text) <= 16 && plainNumber.MatchString(s.text):
 		f, err := strconv.ParseFloat(s.text, 64)
 		if err != nil {

@@ -20,7 +20,7 @@ func nearest(word string, names []string, n int) []string {
 	for _, name := range names {
 		score := distance(word, name)
 		switch {
-		case score <= max(1, min(len(word), len(name))/3):
+		case score <= slips(min(len(word), len(name))):
 		case len(word) >= 3 && strings.Contains(name, word), len(name) >= 3 && strings.Contains(word, name):
 			score = min(score, 1) // sdm630 for eastron-sdm630
 		default:
@@ -34,6 +34,15 @@ func nearest(word string, names []string, n int) []string {
 		out = append(out, s.name)
 	}
 	return out
+}
+
+// slips is how many slips of the pen a word of n letters can hold and still be taken for another one. A word of three letters
+// holds none: "lun" is a Monday, not "sun".
+func slips(n int) int {
+	if n < 4 {
+		return 0
+	}
+	return max(1, n/4)
 }
 
 // distance counts the letters to insert, delete, replace or swap with their neighbour to get from a to b (optimal string

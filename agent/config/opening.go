@@ -67,8 +67,8 @@ func (r *reader) opening(v value, o *Opening) {
 			if !read(e, &h, hours) {
 				continue
 			}
-			if h.From <= last {
-				e.fault("must begin after the hours before it end (got %s after %s)", h.From, last)
+			if h.From < last {
+				e.fault("must not begin before %s, when the hours before it end (got %s)", last, h.From)
 			}
 			last = h.To
 			o[d.day] = append(o[d.day], h)

@@ -1,11 +1,14 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/goccy/go-yaml/ast"
 )
 
 // Sizes of the store.
@@ -77,7 +80,7 @@ func (r *reader) config(root value) *Config {
 	r.site(m.get("site"), &c.Site)
 	r.clock(m.get("clock"), &c.Clock)
 	control := r.control(m.get("control"), &c.Control)
-	read(m.get("simulation"), &c.Simulation, flag)
+	read(m.get("simulation"), &c.Simulation, boolean)
 	r.mqtt(m.need("mqtt", "where the readings go, at least mqtt: {url: mqtts://HOST:8883}"), c)
 	buffer := r.buffer(m.get("buffer"), &c.Buffer)
 	state := m.get("state_dir")
@@ -91,9 +94,12 @@ func (r *reader) config(root value) *Config {
 
 func (r *reader) version(v value) {
 	var n int
-	if read(v, &n, whole(0, 1<<31-1)) && n != 1 {
-		v.fault("must be 1, the only version that this program knows (got %d)", n)
-	}
+	read(v, &n, func(s scalar) (int, error) {
+		if s != (scalar{number, "1"}) {
+			return 0, fmt.Errorf("must be 1, the only version that this program knows (got %s)", got(s))
+		}
+		return 1, nil
+	})
 }
 
 func (r *reader) node(v value, c *Config) {
@@ -164,9 +170,10 @@ func (r *reader) mqtt(v value, c *Config) {
 	read(m.get("reconnect_max"), &q.ReconnectMax, duration(time.Second, time.Hour))
 	read(m.get("reconnect_jitter"), &q.ReconnectJitter, duration(0, 10*time.Minute))
 	ack := m.get("ack")
-	var word Ack
-	if read(ack, &word, oneOf(AckBroker, "platform")) && word != AckBroker {
-		ack.fault("must be broker: acknowledgement by the platform is not built yet")
+	if s, _ := scalarIn(ack); s.text == "platform" {
+		ack.fault("must be broker: this program cannot wait for the platform's own acknowledgement yet")
+	} else {
+		read(ack, &q.Ack, oneOf(AckBroker))
 	}
 	read(m.get("history_rate"), &q.HistoryRate, perSecond(0.1, 1000))
 	read(m.get("history_bytes"), &q.HistoryBytes, bytesPerSecond(1<<10, 1<<30))
@@ -179,11 +186,15 @@ func (r *reader) brokers(v value, q *MQTT, simulation bool) {
 	all := []value{v}
 	if _, one := scalarIn(v); !one {
 		all = v.list(MaxURLs)
-		if v.given() && len(all) == 0 {
-			return
+		if v.given() && len(all) == 0 && !r.faulty(v) {
+			v.fault("must have at least one URL")
 		}
 	}
 	for _, v := range all {
+		if _, ok := v.node.(*ast.MappingNode); ok {
+			v.fault("must be a URL: put it in quotes, because of the colon in it")
+			continue
+		}
 		var u *url.URL
 		if !read(v, &u, broker) {
 			continue

@@ -50,6 +50,16 @@ func scalarOf(n ast.Node) scalar {
 // quote shows a text of the file to a person.
 func quote(s string) string { return strconv.Quote(clip(s)) }
 
+// printable keeps a sentence on one line.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return '.'
+		}
+		return c
+	}, s)
+}
+
 // clip shortens what would fill the screen.
 func clip(s string) string {
 	const most = 60
@@ -125,7 +135,7 @@ func path(s scalar) (string, error) {
 	return filepath.Clean(p), nil
 }
 
-func flag(s scalar) (bool, error) {
+func boolean(s scalar) (bool, error) {
 	if s.form != truth {
 		return false, fmt.Errorf("must be true or false (got %s)", got(s))
 	}
@@ -136,8 +146,11 @@ func flag(s scalar) (bool, error) {
 func whole(lo, hi int) func(scalar) (int, error) {
 	return func(s scalar) (int, error) {
 		n, err := strconv.Atoi(s.text)
-		if s.form != number || err != nil || strconv.Itoa(n) != s.text || n < lo || n > hi {
-			return 0, fmt.Errorf("must be %s (got %s)", between(lo, hi), got(s))
+		if s.form != number || err != nil || strconv.Itoa(n) != s.text {
+			return 0, fmt.Errorf("must be a whole number, %s (got %s)", between(lo, hi), got(s))
+		}
+		if n < lo || n > hi {
+			return 0, fmt.Errorf("must be %s (got %d)", between(lo, hi), n)
 		}
 		return n, nil
 	}

@@ -43,7 +43,7 @@ func (r *reader) here(at Place) string { return fmt.Sprintf("%s:%d:%d", r.file, 
 // open turns the text into the value of the whole file. It is false after a fault that leaves nothing to look at.
 func (r *reader) open(text []byte) (value, bool) {
 	if len(text) > MaxFile {
-		r.fault(Place{1, 1}, "", "is larger than 1 MiB: not a configuration")
+		r.fault(Place{1, 1}, "", "the file is larger than 1 MiB: not a configuration")
 		return value{}, false
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
@@ -56,7 +56,7 @@ func (r *reader) open(text []byte) (value, bool) {
 		if e, ok := errors.AsType[yaml.Error](err); ok {
 			at, what = placeOf(e.GetToken()), e.GetMessage()
 		}
-		r.fault(at, "", "is not YAML: %s", what)
+		r.fault(at, "", "not YAML: %s", printable(what))
 	}
 	if len(r.faults) > 0 {
 		return value{}, false
@@ -69,10 +69,10 @@ func (r *reader) open(text []byte) (value, bool) {
 	}
 	switch {
 	case len(bodies) == 0:
-		r.fault(Place{1, 1}, "", "is empty")
+		r.fault(Place{1, 1}, "", "the file is empty")
 		return value{}, false
 	case len(bodies) > 1:
-		r.fault(startOf(bodies[1]), "", "holds a second document: one file is one configuration")
+		r.fault(startOf(bodies[1]), "", "the file holds a second document: one file is one configuration")
 		return value{}, false
 	}
 	return value{r: r, node: bodies[0], at: Place{1, 1}, key: Place{1, 1}}, true
@@ -88,7 +88,7 @@ func (r *reader) readable(text []byte) bool {
 			for rest := l; ; column++ {
 				c, size := utf8.DecodeRune(rest)
 				if c == utf8.RuneError && size <= 1 {
-					r.fault(Place{n, column}, "", "is not UTF-8 (byte 0x%02X): save the file as UTF-8", rest[0])
+					r.fault(Place{n, column}, "", "the file is not UTF-8 (byte 0x%02X): save the file as UTF-8", rest[0])
 					return false
 				}
 				rest = rest[size:]
@@ -96,7 +96,7 @@ func (r *reader) readable(text []byte) bool {
 		}
 		bare := bytes.TrimLeft(l, " \t")
 		if tab := bytes.IndexByte(l[:len(l)-len(bare)], '\t'); tab >= 0 && len(bytes.TrimSpace(bare)) > 0 {
-			r.fault(Place{n, tab + 1}, "", "has a tab in the indentation: indent with spaces")
+			r.fault(Place{n, tab + 1}, "", "a tab in the indentation: indent with spaces")
 			return false
 		}
 	}
@@ -148,7 +148,7 @@ func (r *reader) dialect(tokens token.Tokens) {
 			dashes++
 		}
 		if depth > maxDepth || dashes > maxDepth {
-			r.fault(at, "", "is nested too deeply")
+			r.fault(at, "", "nested too deeply")
 			return
 		}
 	}
@@ -197,7 +197,7 @@ func (v value) child(path string, key Place, n ast.Node) value {
 // filled tells whether there is anything at all, and tells the fault if not.
 func (v value) filled() bool {
 	if _, empty := v.node.(*ast.NullNode); empty {
-		v.fault("is empty: give it a value or leave it out")
+		v.fault("has no value")
 		return false
 	}
 	return true

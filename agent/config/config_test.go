@@ -1,0 +1,231 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"bordo/drivers"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected texts beside the files in agent/testdata/config")
+
+const testdata = "../testdata/config"
+
+// fakeDriver stands for a protocol: only its catalogue is looked at here.
+type fakeDriver struct {
+	name   string
+	models []drivers.Model
+}
+
+func (f fakeDriver) Name() string            { return f.name }
+func (f fakeDriver) Models() []drivers.Model { return f.models }
+func (f fakeDriver) Link(drivers.Line, []drivers.Device) (drivers.Link, error) {
+	return nil, errors.New("this driver has only a catalogue")
+}
+
+// testDrivers are drivers with models of every kind that the checks tell apart.
+func testDrivers() []drivers.Driver {
+	unit := drivers.Range{Min: 1, Max: 247}
+	meter := func(name string) drivers.Model {
+		return drivers.Model{Name: name, Unit: unit, Every: 5 * time.Second, MinEvery: time.Second, Streams: true, Serial: true,
+			Bus: "baud=9600&parity=none&stop=1"}
+	}
+	return []drivers.Driver{
+		fakeDriver{"modbus", []drivers.Model{
+			{Name: "sunspec", Unit: unit, Every: 10 * time.Second, MinEvery: time.Second, Streams: true, Serial: true},
+			meter("eastron-sdm630"), meter("eastron-sdm72d"), meter("carlo-gavazzi-em340"), meter("carlo-gavazzi-em24"),
+			{Name: "came-gard-ptx", Unit: drivers.Range{Min: 1, Max: 127}, Every: time.Second, MinEvery: 200 * time.Millisecond,
+				Serial: true, Bus: "baud=38400&parity=even&stop=1"},
+			{Name: "fronius-gen24", Unit: unit, Every: 5 * time.Second, MinEvery: time.Second, Streams: true},
+		}},
+		fakeDriver{"rfid", []drivers.Model{
+			{Name: "rdm6300", Every: time.Minute, MinEvery: time.Second, Serial: true},
+		}},
+	}
+}
+
+// golden compares got with the text beside a file, or rewrites it.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s\n--- got\n%s--- want\n%s", path, got, want)
+	}
+}
+
+// filesOf lists what is in testdata with the given ending; none at all is a fault of the test.
+func filesOf(t testing.TB, ending string) []string {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(testdata, "*"+ending))
+	if err != nil || len(list) == 0 {
+		t.Fatalf("no *%s in %s (%v)", ending, testdata, err)
+	}
+	return list
+}
+
+// parseFile parses a file of testdata under its bare name, so that the sentences do not depend on where the tests run.
+func parseFile(t *testing.T, file string, wordBits int) (*Config, error) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(filepath.Base(file), text, testDrivers(), wordBits)
+}
+
+func TestBadFiles(t *testing.T) {
+	for _, file := range filesOf(t, ".bad.yaml") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			c, err := parseFile(t, file, 64)
+			if err == nil {
+				t.Fatal("the file was taken for correct")
+			}
+			if c != nil {
+				t.Error("a configuration came with the faults")
+			}
+			if _, ok := errors.AsType[Faults](err); !ok {
+				t.Fatalf("the error is a %T, not Faults", err)
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".txt", err.Error()+"\n")
+		})
+	}
+}
+
+// A correct file gives its values with every default filled in; written out they are a file that gives the same again.
+func TestGoodFiles(t *testing.T) {
+	for _, file := range filesOf(t, ".good.yaml") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			c, err := parseFile(t, file, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := c.Text()
+			for _, w := range c.Warnings {
+				got += "# " + w.Error() + "\n"
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".txt", got)
+			same(t, c)
+		})
+	}
+}
+
+// same checks that the text of a configuration reads back to the same configuration.
+func same(t *testing.T, c *Config) {
+	t.Helper()
+	again, err := parse(c.File, []byte(c.Text()), testDrivers(), 64)
+	if err != nil {
+		t.Fatalf("the written configuration is not correct: %v\n%s", err, c.Text())
+	}
+	// Where things stand and what the text adds up to may differ, all else may not.
+	a, b := *c, *again
+	for _, x := range []*Config{&a, &b} {
+		x.Sum, x.Warnings, x.places, x.Timezone = "", nil, nil, nil
+		for i := range x.Lines {
+			for j, d := range x.Lines[i].Devices {
+				if len(d.About) == 0 {
+					x.Lines[i].Devices[j].About = nil
+				}
+			}
+		}
+	}
+	if !reflect.DeepEqual(a, b) || c.Timezone.String() != again.Timezone.String() {
+		t.Errorf("read back differs\n%+v\n%+v", a, b)
+	}
+}
+
+func TestWordSize(t *testing.T) {
+	text := []byte("version: 1\ntenant: t\nnode: n\nmqtt: {url: mqtt://127.0.0.1}\nlines: []\nbuffer: {max_size: 513MiB}\n")
+	if _, err := parse("x", text, nil, 64); err != nil {
+		t.Error(err)
+	}
+	_, err := parse("x", text, nil, 32)
+	want := "x:6:20: buffer.max_size: must be at most 512MiB on a 32-bit system (got 513MiB)"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestFaultsAreBounded(t *testing.T) {
+	text := "version: 1\n"
+	for i := range 300 {
+		text += "key" + strings.Repeat("x", i) + ": 1\n"
+	}
+	_, err := Parse("x.yaml", []byte(text), nil)
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != MaxFaults+1 || lines[MaxFaults] != "x.yaml: and 204 more" {
+		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
+	}
+	if !errors.As(err, new(Fault)) {
+		t.Error("the single faults cannot be reached")
+	}
+}
+
+func TestLoadTellsWhyAFileCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Load(filepath.Join(dir, "none.yaml"), nil)
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "none.yaml") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Load(dir, nil); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("a directory: got %v", err)
+	}
+	large := filepath.Join(dir, "large.yaml")
+	if err := os.WriteFile(large, make([]byte, MaxFile+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Load(large, nil)
+	if want := large + ":1:1: the file is larger than 1 MiB: not a configuration"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestSumIsOfTheText(t *testing.T) {
+	c, err := Parse("x", []byte("version: 1\ntenant: t\nnode: n\nmqtt: {url: mqtt://127.0.0.1}\nlines: []\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// printf 'version: 1\ntenant: t\nnode: n\nmqtt: {url: mqtt://127.0.0.1}\nlines: []\n' | sha256sum
+	if want := "2f65926e3d70bc7ebb3cf9d1f830aa08ebacab96ff4a92d55ae23cc5d4541530"; c.Sum != want {
+		t.Errorf("got %s, want %s", c.Sum, want)
+	}
+}
+
+func TestOpeningHours(t *testing.T) {
+	c, err := Parse("x", []byte(`{version: 1, tenant: t, node: n, mqtt: {url: "mqtt://127.0.0.1"}, lines: [],
+  site: {opening: {tue: ["09:00-12:30", "14:00-24:00"]}}}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rome := c.Timezone
+	for _, x := range []struct {
+		at   time.Time
+		open bool
+	}{
+		{time.Date(2026, 11, 24, 8, 59, 59, 0, rome), false}, // a Tuesday
+		{time.Date(2026, 11, 24, 9, 0, 0, 0, rome), true},
+		{time.Date(2026, 11, 24, 12, 29, 59, 0, rome), true},
+		{time.Date(2026, 11, 24, 12, 30, 0, 0, rome), false},
+		{time.Date(2026, 11, 24, 23, 59, 59, 0, rome), true},
+		{time.Date(2026, 11, 25, 0, 0, 0, 0, rome), false},
+		{time.Date(2026, 11, 25, 9, 30, 0, 0, rome), false},
+	} {
+		if got := c.Site.Opening.At(x.at); got != x.open {
+			t.Errorf("%s: got %t", x.at, got)
+		}
+	}
+}
