@@ -1,0 +1,260 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"bordo/sim/plant"
+)
+
+// FaultKind is a kind of thing that goes wrong.
+type FaultKind string
+
+// What happens to single exchanges on a line. Chance says how often.
+const (
+	Drop      FaultKind = "drop"       // the reply is lost
+	Late      FaultKind = "late"       // the reply comes By later, at most the model's latest reply unless By says otherwise
+	Garble    FaultKind = "garble"     // bits of the reply are flipped
+	Truncate  FaultKind = "truncate"   // the reply breaks off
+	Echo      FaultKind = "echo"       // the request comes back before the reply: an adapter that hears itself
+	WrongUnit FaultKind = "wrong-unit" // another device seems to answer
+	Exception FaultKind = "exception"  // the device answers exception Code (default 4)
+	Busy      FaultKind = "busy"       // exception 6: the device says that it is busy
+	Noise     FaultKind = "noise"      // bytes of nobody before the reply
+)
+
+// What a device does for a while.
+const (
+	Silent FaultKind = "silent" // it does not answer: asleep, without power
+	Stuck  FaultKind = "stuck"  // its registers keep the values of the moment
+	Null   FaultKind = "null"   // every register reads 0, as some loggers answer when their own bus is dead
+	Reset  FaultKind = "reset"  // its counters start from 0 (once, when the window begins)
+	Gone   FaultKind = "gone"   // the whole line: cable pulled, adapter lost, TCP refused
+)
+
+// What happens to the broker.
+const (
+	BrokerGone FaultKind = "broker-gone" // no connection, and those that are open break
+	AckEaten   FaultKind = "ack-eaten"   // a PUBACK is lost
+	AckLate    FaultKind = "ack-late"    // a PUBACK comes By later
+	Slow       FaultKind = "slow"        // everything that the broker says comes By later, in order
+	Refused    FaultKind = "refused"     // CONNECT is answered with "not authorised"
+	Denied     FaultKind = "denied"      // publications are acknowledged and thrown away, as mosquitto does against its ACL
+	Stolen     FaultKind = "stolen"      // somebody else connects with the same client id (once, when the window begins)
+)
+
+// What happens to the box.
+const (
+	ClockJump FaultKind = "clock-jump" // the wall clock jumps by By (once, when the window begins)
+	ClockFree FaultKind = "clock-free" // nobody has set the clock
+	DiskFull  FaultKind = "disk-full"  // no byte is free
+	Kill      FaultKind = "kill"       // the process dies without a word (once, when the window begins)
+)
+
+// where tells where each kind belongs.
+var where = map[FaultKind]string{
+	Drop: "exchange", Late: "exchange", Garble: "exchange", Truncate: "exchange", Echo: "exchange", WrongUnit: "exchange",
+	Exception: "exchange", Busy: "exchange", Noise: "exchange",
+	Silent: "device", Stuck: "device", Null: "device", Reset: "device", Gone: "line",
+	BrokerGone: "broker", AckEaten: "broker", AckLate: "broker", Slow: "broker", Refused: "broker", Denied: "broker", Stolen: "broker",
+	ClockJump: "box", ClockFree: "box", DiskFull: "box", Kill: "box",
+}
+
+// FaultKinds lists the kinds that may stand at a place: "line" (with the exchanges and devices on it), "broker" or "box".
+func FaultKinds(place string) []FaultKind {
+	var out []FaultKind
+	for k, w := range where {
+		if w == place || place == "line" && (w == "exchange" || w == "device") {
+			out = append(out, k)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Fault is something that goes wrong, and when.
+//
+// Without a time table it lasts from the beginning to the end. At, For and Every make a table: from At on, for For, again
+// after each Every. With Odds the windows of Every are drawn: in each, with these odds, it happens once, at a drawn
+// moment. Chance applies within: to each exchange, or each acknowledgement.
+type Fault struct {
+	Kind   FaultKind     `yaml:"fault" json:"fault"`
+	Device string        `yaml:"device" json:"device,omitempty"` // of the line; empty: all of them
+	Chance float64       `yaml:"chance" json:"chance,omitempty"` // 0 stands for 1
+	At     time.Duration `yaml:"at" json:"at,omitempty"`
+	For    time.Duration `yaml:"for" json:"for,omitempty"`
+	Every  time.Duration `yaml:"every" json:"every,omitempty"`
+	Odds   float64       `yaml:"odds" json:"odds,omitempty"`
+	By     time.Duration `yaml:"by" json:"by,omitempty"`
+	Code   int           `yaml:"code" json:"code,omitempty"`
+	Point  string        `yaml:"point" json:"point,omitempty"` // of stuck and null: only this one
+}
+
+// check says what is wrong with a fault at a place.
+func (f Fault) check(place string) error {
+	switch kinds := FaultKinds(place); {
+	case !slices.Contains(kinds, f.Kind):
+		return fmt.Errorf("fault must be one of %v here (got %q)", kinds, f.Kind)
+	case f.Chance < 0 || f.Chance > 1:
+		return fmt.Errorf("chance must be 0 to 1 (got %v)", f.Chance)
+	case f.Odds < 0 || f.Odds > 1:
+		return fmt.Errorf("odds must be 0 to 1 (got %v)", f.Odds)
+	case f.At < 0 || f.For < 0 || f.Every < 0:
+		return fmt.Errorf("at, for and every must not be negative")
+	case f.Every > 0 && (f.For <= 0 || f.For > f.Every):
+		return fmt.Errorf("for must be more than 0 and at most every (got %s of %s)", f.For, f.Every)
+	case f.Odds > 0 && f.Every == 0:
+		return fmt.Errorf("odds needs every: the windows that are drawn")
+	case f.Code < 0 || f.Code > 255:
+		return fmt.Errorf("code must be 1 to 255 (got %d)", f.Code)
+	}
+	return nil
+}
+
+// armed is a fault that waits for its time.
+type armed struct {
+	Fault
+	id   int
+	from time.Time // the zero of its time table
+	dice plant.Dice
+}
+
+// window tells whether the fault is on at a time, which of its windows that is, and when that can change next (zero: never).
+func (a *armed) window(now time.Time) (on bool, n uint64, next time.Time) {
+	begin := a.from.Add(a.At)
+	if now.Before(begin) {
+		return false, 0, begin
+	}
+	if a.Every == 0 {
+		if a.For == 0 {
+			return true, 0, time.Time{}
+		}
+		if end := begin.Add(a.For); now.Before(end) {
+			return true, 0, end
+		}
+		return false, 0, time.Time{}
+	}
+	n = uint64(now.Sub(begin) / a.Every)
+	start := begin.Add(time.Duration(n) * a.Every)
+	over := start.Add(a.Every)
+	if a.Odds > 0 {
+		if a.dice.Float(2*n) >= a.Odds {
+			return false, n, over
+		}
+		start = start.Add(time.Duration(a.dice.Float(2*n+1) * float64(a.Every-a.For)))
+	}
+	switch end := start.Add(a.For); {
+	case now.Before(start):
+		return false, n, start
+	case now.Before(end):
+		return true, n, end
+	default:
+		return false, n, over
+	}
+}
+
+// faults is what can go wrong at one place. Its methods may be called from several goroutines.
+type faults struct {
+	seed  uint64
+	actor string
+
+	mu     sync.Mutex
+	list   []*armed
+	made   int
+	change func() // told when the list changes; may be nil
+}
+
+func newFaults(seed uint64, actor string, from time.Time, list []Fault) *faults {
+	fs := &faults{seed: seed, actor: actor}
+	for _, f := range list {
+		fs.raise(f, from)
+	}
+	return fs
+}
+
+// raise adds a fault whose time table begins at from and returns the number by which it can be cleared.
+func (fs *faults) raise(f Fault, from time.Time) int {
+	fs.mu.Lock()
+	fs.made++
+	a := &armed{Fault: f, id: fs.made, from: from}
+	a.dice = plant.NewDice(fs.seed, fmt.Sprintf("%s/%s/%s/%d", fs.actor, f.Kind, f.Device, fs.made))
+	fs.list = append(fs.list, a)
+	change := fs.change
+	fs.mu.Unlock()
+	if change != nil {
+		change()
+	}
+	return a.id
+}
+
+// clear removes the fault with a number, or all for 0, and tells how many that were.
+func (fs *faults) clear(id int) int {
+	fs.mu.Lock()
+	before := len(fs.list)
+	fs.list = slices.DeleteFunc(fs.list, func(a *armed) bool { return id == 0 || a.id == id })
+	removed, change := before-len(fs.list), fs.change
+	fs.mu.Unlock()
+	if change != nil && removed > 0 {
+		change()
+	}
+	return removed
+}
+
+// on tells whether a fault of a kind is on for a device (or for all), and which.
+func (fs *faults) on(kind FaultKind, device string, now time.Time) (Fault, uint64, bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for _, a := range fs.list {
+		if a.Kind != kind || a.Device != "" && a.Device != device {
+			continue
+		}
+		if on, n, _ := a.window(now); on {
+			return a.Fault, uint64(a.id)<<32 | n, true
+		}
+	}
+	return Fault{}, 0, false
+}
+
+// hit draws whether a fault of a kind strikes the n-th exchange with a device.
+func (fs *faults) hit(kind FaultKind, device string, n uint64, now time.Time) (Fault, bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for _, a := range fs.list {
+		if a.Kind != kind || a.Device != "" && a.Device != device {
+			continue
+		}
+		if on, _, _ := a.window(now); !on {
+			continue
+		}
+		if a.Chance == 0 || a.Chance == 1 || a.dice.Float(1<<40+n) < a.Chance {
+			return a.Fault, true
+		}
+	}
+	return Fault{}, false
+}
+
+// next tells when the state of any fault can change, zero if never.
+func (fs *faults) next(now time.Time) time.Time {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	var first time.Time
+	for _, a := range fs.list {
+		if _, _, t := a.window(now); !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	return first
+}
+
+// all lists the faults for a person.
+func (fs *faults) all() map[int]Fault {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	out := make(map[int]Fault, len(fs.list))
+	for _, a := range fs.list {
+		out[a.id] = a.Fault
+	}
+	return out
+}

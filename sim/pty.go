@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// terminal is a pseudo terminal: a serial line without hardware. What a client opens is Path, a symbolic link whose name
+// stays the same when the terminal is made anew.
+type terminal struct {
+	*os.File          // the device's side
+	line     *os.File // the client's side, held open: else the kernel hangs up when the first client leaves
+	path     string
+}
+
+// openTerminal makes a pseudo terminal in raw mode and links it at path.
+func openTerminal(path string) (*terminal, error) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		return nil, fmt.Errorf("open pseudo terminal: %w", err)
+	}
+	t := &terminal{line: slave, path: path}
+	t.File, err = pollable(master)
+	if err == nil {
+		_, err = term.MakeRaw(int(slave.Fd()))
+	}
+	if err == nil {
+		err = relink(slave.Name(), path)
+	}
+	if err != nil {
+		t.Close() //nolint:errcheck // the first error is the one to tell
+		return nil, fmt.Errorf("open pseudo terminal: %w", err)
+	}
+	return t, nil
+}
+
+// pollable gives the same file to the runtime's poller, so that deadlines work and Close ends a Read: the pty package
+// leaves it in blocking mode.
+func pollable(f *os.File) (*os.File, error) {
+	defer f.Close() //nolint:errcheck // its duplicate lives on
+	fd, err := unix.FcntlInt(f.Fd(), syscall.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		syscall.Close(fd) //nolint:errcheck // nothing was written
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// relink puts a symbolic link at path in one step, in place of one that is there.
+func relink(target, path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(target, fresh); err != nil {
+		return err
+	}
+	return os.Rename(fresh, path)
+}
+
+// Close hangs up: clients read an end of file, as when an adapter is pulled out. The link goes too.
+func (t *terminal) Close() error {
+	if target, err := os.Readlink(t.path); err == nil && target == t.line.Name() {
+		os.Remove(t.path) //nolint:errcheck // a link that leads nowhere does no harm
+	}
+	err := t.line.Close()
+	if t.File != nil {
+		err = errors.Join(err, t.File.Close())
+	}
+	return err
+}

@@ -1,0 +1,68 @@
+package sim
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestShippedScenariosAreRight(t *testing.T) {
+	for _, name := range Scenarios() {
+		s, err := LoadScenario(name)
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		if s.Name != name || s.About == "" {
+			t.Errorf("%s: name %q, about %q", name, s.Name, s.About)
+		}
+	}
+}
+
+func TestScenarioKeysAndTimes(t *testing.T) {
+	s, err := ParseScenario("x.yaml", []byte(`
+version: 1
+name: x
+about: a test
+site: {name: X, lat: 45, lon: 9}
+lines:
+  - id: roof
+    port: tcp://10.0.0.1
+    faults: [{fault: late, chance: 0.1, by: 2s, at: 1m, for: 10s, every: 1h}]
+    devices: [{id: inv-1, model: sunspec, unit: 1, every: 2500ms, inverter: {rated: 10000}}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Fault{Kind: Late, Chance: 0.1, By: 2 * time.Second, At: time.Minute, For: 10 * time.Second, Every: time.Hour}
+	if got := s.Lines[0].Faults[0]; got != want {
+		t.Errorf("fault %+v, want %+v", got, want)
+	}
+	if got := s.Lines[0].Devices[0]; got.Every != 2500*time.Millisecond || got.Inverter.Rated != 10000 {
+		t.Errorf("device %+v", got)
+	}
+}
+
+func TestScenarioFaultsAreToldWithTheirPlace(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"unknown key", "version: 1\nname: x\nclods: 1\n", "[3:1]"},
+		{"version", "version: 2\nname: x\n", "version: must be 1"},
+		{"name", "version: 1\nname: X\n", "name: id"},
+		{"sun", "version: 1\nname: x\nsun: {from: now}\n", "sun.from: must be like"},
+		{"port", "version: 1\nname: x\nlines: [{id: a, port: 'http://x'}]\n", "lines[0].port: unknown kind"},
+		{"device", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', devices: [{id: d, model: m}]}]\n", "lines[0].devices[0]: must be one of"},
+		{"fault", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', faults: [{fault: dropp}]}]\n", "lines[0].faults[0]: fault must be one of"},
+		{"whose", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', faults: [{fault: drop, device: d}]}]\n", `no device "d"`},
+		{"twice", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h'}, {id: a, port: 'tcp://h'}]\n", "is there twice"},
+		{"both", "version: 3\nname: x\nclouds: 2\n", "clouds: must be 0 to 1"},
+		{"missing", "", "version: must be 1"},
+	} {
+		_, err := ParseScenario(c.name, []byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+	if _, err := LoadScenario("nowhere"); err == nil || !strings.Contains(err.Error(), "demo") {
+		t.Errorf("an unknown name must tell those that there are: %v", err)
+	}
+}
