@@ -1,0 +1,60 @@
+# Everything that people and CI do with this project. "make help" lists it.
+SHELL   := /bin/bash
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+CHECKER := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+SEEDS   ?= 1000
+export GOFLAGS := -buildvcs=false
+
+.PHONY: help build demo test e2e small race lint fuzz sim soak bench cross generate check packages clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/bordo and bin/bordo-sim
+	$(BUILD) -o bin/ ./cmd/bordo ./cmd/bordo-sim
+
+demo: build ## simulator, broker and agent together, without hardware
+	@bin/bordo-sim demo --bordo bin/bordo
+
+test: packages ## everything a change has to pass; installs the Debian packages that tests need
+	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -n 40; exit 1; }
+	go vet ./... && go vet -tags e2e ./...
+	.ci/gotest ./...
+	cd docs/publiccode && ../../.ci/gotest ./...
+	$(MAKE) e2e small
+
+e2e: packages build ## the built binaries against servers that are not ours
+	.ci/gotest -tags e2e $$(grep -rl --include='*_e2e_test.go' . . | xargs -r -n1 dirname | sort -u)
+
+small: ## the store and the drivers on 32 bits: natively as 386, and as arm v6 in an emulator
+	GOARCH=386 CGO_ENABLED=0 .ci/gotest ./buffer/... ./contract/... ./drivers/...
+	GOARCH=arm GOARM=6 CGO_ENABLED=0 .ci/gotest -exec qemu-arm-static ./buffer/... ./drivers/...
+
+race: ## the race detector (needs a C compiler)
+	CGO_ENABLED=1 .ci/gotest -race ./...
+
+lint: ## staticcheck, for 64 and for 32 bits
+	go run $(CHECKER) -tags e2e ./...
+	GOARCH=arm go run $(CHECKER) -checks SA1027 ./...
+
+fuzz: ## every fuzz target for 30 seconds
+	.ci/fuzz 30s
+
+generate: ## rewrite the generated parts of the documents
+	go test . -run TestGenerated -update
+
+check: lint generate ## what a commit has to pass besides the tests: lint, and nothing generated is stale
+	git diff --exit-code
+
+cross: ## dist/: all targets, static
+	for t in amd64 arm64 arm/6 arm/7 386; do \
+	  GOOS=linux GOARCH=$${t%/*} GOARM=$${t#arm/} $(BUILD) -o dist/bordo-linux-$${t/\//v} ./cmd/bordo || exit 1; done
+	ls -l dist
+
+packages: # Debian packages that tests need
+	@.ci/packages
+
+clean: ## what was built
+	rm -rf bin dist

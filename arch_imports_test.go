@@ -1,0 +1,171 @@
+package bordo_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// below lists, for each tree of ours, what its product code may import of ours besides itself. Arrows point down only:
+// drivers knows no MQTT and no store, buffer knows no reading, contract knows neither.
+var below = map[string][]string{
+	"cmd":            {"agent", "sim", "contract", "drivers", "buffer", "firmware-notes"},
+	"agent":          {"contract", "drivers", "buffer", "firmware-notes"},
+	"sim":            {"contract", "drivers"},
+	"drivers":        {},
+	"buffer":         {},
+	"contract":       {},
+	"firmware-notes": {},
+}
+
+// belowInTests is what tests may import besides: agent and sim are tested against each other, and the notes are tied to
+// the profiles and the simulated faults.
+var belowInTests = map[string][]string{
+	"agent":          {"sim"},
+	"sim":            {"agent", "buffer"},
+	"firmware-notes": {"drivers", "sim"},
+	".":              {"agent", "contract", "drivers", "buffer", "firmware-notes", "sim"},
+}
+
+func importDirection(t *tree) []string {
+	var complaints []string
+	for _, p := range t.sorted() {
+		from := top(p.dir)
+		allowed, known := below[from]
+		if !known && from != "." {
+			complaints = append(complaints, fmt.Sprintf("%s: %s is not a tree of the layout", p.dir, from))
+			continue
+		}
+		for _, s := range p.files {
+			for _, name := range s.imports {
+				dir, ours := local(name)
+				to := top(dir)
+				if !ours || to == from || slices.Contains(allowed, to) || s.test && slices.Contains(belowInTests[from], to) {
+					continue
+				}
+				complaints = append(complaints, fmt.Sprintf("%s: imports %s, and %s may not know %s", s.path, name, from, to))
+			}
+		}
+	}
+	return complaints
+}
+
+// owners lists every module that product code may import, and the directories that may: one place speaks MQTT, one knows
+// the store, one opens serial ports. Tests may use any module of go.mod.
+var owners = map[string][]string{
+	"github.com/eclipse/paho.mqtt.golang": {"agent/mqtt", "sim", "cmd/bordoctl"},
+	"github.com/dgraph-io/badger/v4":      {"buffer"},
+	"github.com/goburrow/modbus":          {"drivers/modbus"},
+	"github.com/tarm/serial":              {"drivers/line"},
+	"github.com/goccy/go-yaml":            {"agent/config", "drivers/modbus", "sim", "firmware-notes"},
+	"github.com/klauspost/compress":       {"buffer", "agent"},
+	"github.com/mochi-mqtt/server/v2":     {"sim"},
+	"github.com/creack/pty":               {"sim"},
+	"golang.org/x/sys":                    {"drivers/line", "buffer", "agent", "sim", "cmd"},
+	"golang.org/x/term":                   {"cmd", "sim"},
+}
+
+func moduleOwners(t *tree) []string {
+	var complaints []string
+	for _, p := range t.sorted() {
+		for _, s := range p.product() {
+			for _, name := range s.imports {
+				if _, ours := local(name); ours || !strings.Contains(strings.Split(name, "/")[0], ".") {
+					continue
+				}
+				owner := ""
+				for _, m := range slices.Sorted(maps.Keys(owners)) {
+					if name == m || strings.HasPrefix(name, m+"/") {
+						owner = m
+					}
+				}
+				switch {
+				case owner == "":
+					complaints = append(complaints, fmt.Sprintf("%s: imports %s, which no decision allows (docs/adr)", s.path, name))
+				case !slices.ContainsFunc(owners[owner], func(dir string) bool { return within(p.dir, dir) }):
+					complaints = append(complaints, fmt.Sprintf("%s: imports %s, which belongs to %s", s.path, name, strings.Join(owners[owner], ", ")))
+				}
+			}
+		}
+	}
+	return complaints
+}
+
+func within(dir, tree string) bool { return dir == tree || strings.HasPrefix(dir, tree+"/") }
+
+// foreign tells whether an import must not be linked into the agent's binary.
+func foreign(name string) bool {
+	for _, banned := range []string{"github.com/mochi-mqtt/", "github.com/creack/pty", "pgregory.net/rapid", "go.uber.org/goleak",
+		"golang.org/x/tools/", "github.com/santhosh-tekuri/jsonschema/"} {
+		if strings.HasPrefix(name, banned) {
+			return true
+		}
+	}
+	dir, ours := local(name)
+	return name == "testing" || ours && (top(dir) == "sim" || dir == "drivers/driverstest" ||
+		within(dir, "drivers") && strings.Contains(dir+"/", "/peer/"))
+}
+
+// notLinked walks what cmd/bordo links, for every target, and names the way to whatever must not be in it.
+func notLinked(t *tree) []string {
+	const agent = "cmd/bordo"
+	var complaints []string
+	for _, arch := range architectures {
+		way := map[string]string{agent: agent}
+		for queue := []string{agent}; len(queue) > 0; queue = queue[1:] {
+			p := t.packages[queue[0]]
+			if p == nil {
+				continue
+			}
+			for _, s := range p.product() {
+				if !slices.Contains(s.targets, arch) {
+					continue
+				}
+				for _, name := range s.imports {
+					if foreign(name) {
+						complaints = append(complaints, fmt.Sprintf("%s > %s", way[p.dir], name))
+					}
+					if dir, ours := local(name); ours && way[dir] == "" {
+						way[dir] = way[p.dir] + " > " + dir
+						queue = append(queue, dir)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(complaints)
+	return slices.Compact(complaints)
+}
+
+// required pins the four modules that the project is built on. Their newest versions are not always their best ones:
+// docs/adr tells why each stands where it stands.
+var required = map[string]string{
+	"github.com/eclipse/paho.mqtt.golang": "v1.5.1",
+	"github.com/goburrow/modbus":          "v0.1.0",
+	"github.com/tarm/serial":              "v0.0.0-20180830185346-98f6abe2eb07",
+	"github.com/dgraph-io/badger/v4":      "v4.9.6",
+}
+
+func requiredVersions(t *tree) []string {
+	var complaints []string
+	have := requirements(t)
+	for _, m := range slices.Sorted(maps.Keys(required)) {
+		if have[m] != required[m] {
+			complaints = append(complaints, fmt.Sprintf("go.mod: %s must be %s (got %q)", m, required[m], have[m]))
+		}
+	}
+	return complaints
+}
+
+// requirements reads the module versions out of go.mod.
+func requirements(t *tree) map[string]string {
+	have := map[string]string{}
+	for line := range strings.Lines(string(t.files["go.mod"])) {
+		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		if len(fields) >= 2 && strings.Contains(fields[0], ".") && strings.HasPrefix(fields[1], "v") {
+			have[fields[0]] = fields[1]
+		}
+	}
+	return have
+}
