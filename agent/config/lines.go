@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"bordo/agent/config/nearest"
 	"bordo/drivers"
 	"bordo/drivers/line"
 )
@@ -149,7 +150,7 @@ func (r *reader) model(v value, l *Line, open bool) (spec, bool) {
 	}
 	s, known := r.models.byName[name]
 	if !known {
-		switch near := nearest(name, r.models.names, 3); len(near) {
+		switch near := nearest.Names(name, r.models.names, 3); len(near) {
 		case 0:
 			v.fault("unknown model %s (there are %d, named vendor-family)", quote(name), len(r.models.names))
 		default:

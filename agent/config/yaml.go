@@ -13,11 +13,17 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"bordo/agent/config/nearest"
 )
 
 // maxDepth is how deep brackets may nest, and how many dashes one line may open. The format needs four levels; the parser
 // recurses once per level and would end the process when its stack is full.
 const maxDepth = 32
+
+// maxTokens is how many words and signs a file may have: a thousand devices have 20,000. The parser's time grows with the
+// square of the keys of one mapping.
+const maxTokens = 1 << 16
 
 // reader walks the tree of one file and collects what is wrong with it.
 type reader struct {
@@ -112,6 +118,10 @@ func (r *reader) parse(text []byte) (file *ast.File, err error) {
 		}
 	}()
 	tokens := lexer.Tokenize(string(text))
+	if len(tokens) > maxTokens {
+		r.fault(placeOf(tokens[maxTokens]), "", "the file goes on for too long to be a configuration")
+		return nil, nil
+	}
 	if bad := tokens.InvalidToken(); bad == nil {
 		r.dialect(tokens)
 		if len(r.faults) > 0 {
@@ -322,7 +332,7 @@ func (m *mapping) end() {
 			continue
 		}
 		v := m.entries[name]
-		if near := nearest(name, m.known, 1); len(near) > 0 {
+		if near := nearest.Names(name, m.known, 1); len(near) > 0 {
 			m.r.fault(v.key, v.path, "unknown key (did you mean %s?)", near[0])
 		} else {
 			m.r.fault(v.key, v.path, "unknown key (known here: %s)", strings.Join(m.known, ", "))

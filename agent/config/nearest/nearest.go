@@ -1,4 +1,5 @@
-package config
+// Package nearest finds the names that somebody may have meant who wrote another one.
+package nearest
 
 import (
 	"cmp"
@@ -6,24 +7,27 @@ import (
 	"strings"
 )
 
-// nearest gives at most n of the names that somebody who wrote word may have meant, the nearest first.
-func nearest(word string, names []string, n int) []string {
+// maxWord is how long a word can be and still be somebody's slip: the distance costs the product of both lengths.
+const maxWord = 256
+
+// Names gives at most n of the names that somebody who wrote word may have meant, the nearest first. Names are compared
+// in lower case; one that contains the word, or the other way round, is near whatever else it holds.
+func Names(word string, names []string, n int) []string {
 	type scored struct {
 		name  string
 		score int
 	}
 	word = strings.ToLower(word)
-	if len(word) > 4*MaxText {
-		return nil // nobody's slip of the pen, and the distance costs the product of both lengths
+	if len(word) > maxWord {
+		return nil
 	}
 	var near []scored
 	for _, name := range names {
 		score := distance(word, name)
 		switch {
-		case score <= slips(min(len(word), len(name))):
 		case len(word) >= 3 && strings.Contains(name, word), len(name) >= 3 && strings.Contains(word, name):
-			score = min(score, 1) // sdm630 for eastron-sdm630
-		default:
+			score = 0 // sdm630 for eastron-sdm630
+		case score > slips(min(len(word), len(name))):
 			continue
 		}
 		near = append(near, scored{name, score})

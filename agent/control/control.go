@@ -1,0 +1,205 @@
+// Package control is how the programs of one box speak with each other: HTTP over a Unix socket of the running agent.
+//
+// Who may open the socket may ask; that is the agent's user and its group. It also makes sure that one state directory and
+// one socket have one agent. It knows nothing of what it carries.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrTaken is matched by the errors of Claim and Listen when another agent is there already.
+var ErrTaken = errors.New("another bordo runs with this configuration")
+
+// ErrNotRunning is matched by the error of Status when nobody answers at the socket.
+var ErrNotRunning = errors.New("the agent does not run")
+
+// Limits of the exchange.
+const (
+	maxConns  = 16      // at once; more wait
+	maxAnswer = 8 << 20 // bytes of a status
+	patience  = 5 * time.Second
+)
+
+// Claim holds a directory for one process. It ends with the process, however that ends.
+type Claim struct{ dir *os.File }
+
+// TakeDir claims the directory, which is made if it is missing. Nothing is written into it: the lock is on the directory
+// itself, so that it can be had on a full disk.
+func TakeDir(dir string) (*Claim, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("claim state directory: %w", err)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("claim state directory: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return &Claim{f}, nil
+	}
+	f.Close() //nolint:errcheck // nothing was written
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%w: it holds %s", ErrTaken, dir)
+	}
+	return nil, fmt.Errorf("claim state directory %s: %w", dir, err)
+}
+
+// Release gives the directory up.
+func (c *Claim) Release() error { return c.dir.Close() }
+
+// Listen opens the socket for its owner and group. A socket that a dead process left behind is replaced; one that answers,
+// or a path where something else lies, is left alone. Closing the listener removes the socket.
+func Listen(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, fmt.Errorf("open control socket: %w", err)
+	}
+	switch old, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("open control socket: %w", err)
+	case old.Mode().Type() != fs.ModeSocket:
+		return nil, fmt.Errorf("open control socket: %s is there and no socket: remove it or name another one", path)
+	default:
+		conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "unix", path)
+		if err == nil {
+			conn.Close() //nolint:errcheck // it was only a question
+			return nil, fmt.Errorf("%w: it answers at %s", ErrTaken, path)
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("open control socket: %w", err)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("replace control socket: %w", err)
+		}
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open control socket: %w", err)
+	}
+	// Until here only the owner can connect (unless the umask is open): that takes the right to write.
+	if err := os.Chmod(path, 0o660); err != nil {
+		l.Close() //nolint:errcheck // the other error tells more
+		return nil, fmt.Errorf("open control socket: %w", err)
+	}
+	return &bounded{Listener: l, free: make(chan struct{}, maxConns)}, nil
+}
+
+// bounded accepts a connection only while fewer than its limit are open; the rest waits in the kernel's queue.
+type bounded struct {
+	net.Listener
+	free chan struct{}
+}
+
+// Accept blocks until there is room for a connection and one is there.
+func (b *bounded) Accept() (net.Conn, error) {
+	b.free <- struct{}{}
+	conn, err := b.Listener.Accept()
+	if err != nil {
+		<-b.free
+		return nil, err
+	}
+	return &boundedConn{Conn: conn, leave: sync.OnceFunc(func() { <-b.free })}, nil
+}
+
+type boundedConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close may be called more than once.
+func (c *boundedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}
+
+// Serve answers on l until ctx ends, and closes l. status is called for each question, from several goroutines; what it
+// returns must marshal to JSON.
+func Serve(ctx context.Context, l net.Listener, status func() any, log *slog.Logger) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		body, err := json.Marshal(status())
+		if err != nil {
+			log.Error("encode status", "err", err)
+			http.Error(w, "the status cannot be told", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(append(body, '\n')) //nolint:errcheck // who asked has gone
+	})
+	server := &http.Server{
+		Handler: mux, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, MaxHeaderBytes: 8 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	var waiting sync.WaitGroup
+	served := make(chan struct{})
+	waiting.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-served:
+		}
+		server.Close() //nolint:errcheck // questions are cut short: they can be asked again
+	})
+	err := server.Serve(l)
+	close(served)
+	waiting.Wait()
+	if ctx.Err() != nil && errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve control socket: %w", err)
+}
+
+// Status asks the agent at the socket how it is and returns its answer, a JSON object.
+func Status(ctx context.Context, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://bordo/v1/status", nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask the agent: %w", err)
+	}
+	answer, err := client.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w: nobody answers at %s", ErrNotRunning, path)
+	case err != nil:
+		return nil, fmt.Errorf("ask the agent at %s: %w", path, cause(err))
+	}
+	defer answer.Body.Close() //nolint:errcheck // nothing was written
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("ask the agent at %s: %w", path, err)
+	}
+	if answer.StatusCode != http.StatusOK || !json.Valid(body) {
+		return nil, fmt.Errorf("ask the agent at %s: it answers %s", path, answer.Status)
+	}
+	return body, nil
+}
+
+// cause drops what net/http and net wrap around the reason: the made-up address is no help to anybody.
+func cause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
+}
