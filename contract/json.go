@@ -8,8 +8,8 @@ import (
 
 // appendNumber appends f in the shortest form that reads back to the same bits, as encoding/json does. f must be finite.
 func appendNumber(dst []byte, f float64) []byte {
-	if i := int64(f); float64(i) == f && i > -1e15 && i < 1e15 && (i != 0 || !math.Signbit(f)) {
-		return strconv.AppendInt(dst, i, 10) // the same digits, four times as fast
+	if out, ok := appendDecimal(dst, f); ok {
+		return out
 	}
 	if a := math.Abs(f); a != 0 && (a < 1e-6 || a >= 1e21) {
 		dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
@@ -20,6 +20,36 @@ func appendNumber(dst []byte, f float64) []byte {
 		return dst
 	}
 	return strconv.AppendFloat(dst, f, 'f', -1, 64)
+}
+
+// appendDecimal appends what a device counts in units, tenths or thousandths, which is nearly everything, several times as
+// fast as strconv and to the same digits: of at most 15 of them there is one decimal for a double.
+func appendDecimal(dst []byte, f float64) ([]byte, bool) {
+	for places, scale := range [...]float64{1, 10, 100, 1000} {
+		x := f * scale
+		if !(x > -1e15 && x < 1e15) {
+			break
+		}
+		m := int64(x + math.Copysign(0.5, x))
+		if float64(m)/scale != f || m == 0 && math.Signbit(f) {
+			continue
+		}
+		if m < 0 {
+			dst, m = append(dst, '-'), -m
+		}
+		if places == 0 {
+			return strconv.AppendInt(dst, m, 10), true
+		}
+		unit := int64(scale)
+		dst = append(strconv.AppendInt(dst, m/unit, 10), '.')
+		for rest := m % unit; places > 0; places-- {
+			unit /= 10
+			dst = append(dst, '0'+byte(rest/unit))
+			rest %= unit
+		}
+		return dst, true
+	}
+	return dst, false
 }
 
 const hexDigits = "0123456789abcdef"
