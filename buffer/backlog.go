@@ -1,0 +1,172 @@
+package buffer
+
+import (
+	"fmt"
+)
+
+// Bounds of the history lane in memory.
+const (
+	// openMax is how many blocks of a class may wait for settlement; beyond it Backlog gives nothing more.
+	openMax = 512
+	// loadMax is how many blocks one call of Backlog reads.
+	loadMax = 4
+)
+
+// Backlog hands out up to limit records of class c which are sealed, not acknowledged and no longer fresh, oldest first.
+// They are leased: nobody else gets them until they are settled or released. It reads at most a few blocks; fewer
+// records than limit, even none, do not mean that there are no more: Wake is signalled again after Settle and Release.
+//
+// A block that cannot be read any more becomes a gap, and Backlog goes on behind it. An error means that the disk gives
+// nothing at present.
+func (s *Store) Backlog(c Class, limit int) ([]Record, error) {
+	if !c.known() {
+		return nil, fmt.Errorf("read backlog: %s: %w", c, ErrPayload)
+	}
+	var out []Record
+	for range loadMax {
+		s.mu.Lock()
+		var need *block
+		var no uint64
+		var more bool
+		out, need, no, more = s.lease(c, out, limit)
+		s.mu.Unlock()
+		if !more {
+			break
+		}
+		if err := s.load(c, need, no); err != nil {
+			return out, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out, _, _, _ = s.lease(c, out, limit)
+	return out, nil
+}
+
+// lease hands out what is in memory. When that is not enough it names what to read next: an open block whose records
+// were dropped, or else the block at the cursor. Called with mu held.
+func (s *Store) lease(c Class, out []Record, limit int) (_ []Record, need *block, no uint64, more bool) {
+	l := &s.lanes[c]
+	for _, b := range l.open {
+		if len(out) >= limit {
+			return out, nil, 0, false
+		}
+		if b.no >= l.cursor {
+			break
+		}
+		if b.acked.count()+b.busy.count() == b.n {
+			continue
+		}
+		if b.recs == nil {
+			return out, b, b.no, true
+		}
+		out = s.leaseBlock(b, out, limit)
+	}
+	l.cursor = l.done.next(max(l.cursor, l.low))
+	if len(out) >= limit || l.cursor >= l.next || len(l.open) >= openMax {
+		return out, nil, 0, false
+	}
+	b, _ := l.find(l.cursor)
+	return out, b, l.cursor, true
+}
+
+// leaseBlock hands out what is left of one block in memory.
+func (s *Store) leaseBlock(b *block, out []Record, limit int) []Record {
+	for i := range b.recs {
+		if len(out) >= limit {
+			return out
+		}
+		if b.acked.has(i) || b.busy.has(i) {
+			continue
+		}
+		b.busy.set(i)
+		s.leases[b.recs[i].ID] = lease{b, i}
+		out = append(out, b.recs[i])
+	}
+	b.recs = nil // all handed out; read again if some come back
+	return out
+}
+
+// load reads block no of class c into memory. What is missing or damaged becomes a gap.
+func (s *Store) load(c Class, b *block, no uint64) error {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if s.eng == nil {
+		return fmt.Errorf("read backlog: %w", s.noDisk())
+	}
+	s.mu.Lock()
+	seg, ok := s.groups[groupOf(c)].of(c, no)
+	s.mu.Unlock()
+	if !ok {
+		s.lose(c, no, b, "its segment is unknown")
+		return nil
+	}
+	v, err := s.eng.get(blockKey(c, seg.no, no))
+	if err != nil || v == nil {
+		s.lose(c, no, b, fmt.Sprintf("missing (%v)", err))
+		return nil
+	}
+	h, body, err := openBlock(v, c, no)
+	if err != nil {
+		s.lose(c, no, b, err.Error())
+		return nil
+	}
+	recs, err := s.decode(h, body)
+	if err != nil {
+		s.lose(c, no, b, err.Error())
+		return nil
+	}
+	acks, err := s.eng.get(acksKey(c, no))
+	if err != nil {
+		acks = nil // costs a second delivery, nothing else
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loaded(c, h, len(v), recs, acks)
+	return nil
+}
+
+// loaded puts a block that was read among the open ones. Called with mu held.
+func (s *Store) loaded(c Class, h header, size int, recs []Record, acks []byte) {
+	l := &s.lanes[c]
+	if h.no < l.low || l.done.has(h.no) {
+		return // settled or evicted meanwhile
+	}
+	b, _ := l.find(h.no)
+	if b == nil {
+		b = newBlock(h, size)
+		l.enter(b)
+	}
+	b.recs = recs
+	if !b.loaded {
+		b.loaded = true
+		s.applyAcks(b, acks)
+	}
+	if h.no >= l.cursor {
+		l.cursor = h.no + 1
+	}
+	if b.left == 0 {
+		s.finish(b)
+	}
+}
+
+// applyAcks takes over the acknowledgements that an earlier transaction wrote for b. Called with mu held.
+func (s *Store) applyAcks(b *block, v []byte) {
+	body, err := openBytes(v)
+	if err != nil {
+		return
+	}
+	r := &reader{b: body}
+	set := readRanges(r)
+	if r.err != nil {
+		return
+	}
+	for _, g := range set {
+		for i := g.lo; i <= g.hi && i < uint64(b.n); i++ {
+			if !b.acked.has(int(i)) {
+				b.acked.set(int(i))
+				b.left--
+			}
+		}
+	}
+}

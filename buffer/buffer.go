@@ -1,0 +1,234 @@
+// Package buffer is the store between what measures and what forwards: records go in with a class and a time span, and
+// leave only when somebody says that they were acknowledged. It stores opaque bytes on Badger and does not know what
+// they mean.
+//
+// It promises that an identity (epoch, sequence) is never used twice and never carries two payloads, that opening never
+// fails for good, that a sealed record survives a power cut, and that whatever is evicted, cut off or damaged is reported
+// as a [Gap]. It does not promise order between classes, and it may hand a record out again after a crash: who receives
+// it removes duplicates by identity.
+//
+// DESIGN.md beside this file states the fault model, the format on disk and the limits.
+package buffer
+
+import (
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"strconv"
+	"time"
+)
+
+// Class says how a record is sealed, in which order it is given up when space runs out, and whether it is kept once it
+// was acknowledged.
+type Class uint8
+
+const (
+	// Any stands for all classes in a [Gap]; no record has it.
+	Any Class = iota
+	// Event is something that happened: sealed before Append returns, evicted last.
+	Event
+	// Interval is a finished account of a quarter of an hour: sealed like a reading, kept for years.
+	Interval
+	// Reading is a report of a device: in memory first, sealed when it was not acknowledged in time.
+	Reading
+	// Card is personal data even as a pseudonym: sealed at once, erased when acknowledged or after a week.
+	Card
+
+	classes = int(Card) + 1
+)
+
+// String is the word for the class in gaps, logs and messages.
+func (c Class) String() string {
+	switch c {
+	case Any:
+		return "any"
+	case Event:
+		return "event"
+	case Interval:
+		return "interval"
+	case Reading:
+		return "reading"
+	case Card:
+		return "card"
+	}
+	return "class-" + strconv.Itoa(int(c))
+}
+
+// ParseClass is the inverse of [Class.String] for the classes that records have.
+func ParseClass(s string) (Class, error) {
+	for c := Event; int(c) < classes; c++ {
+		if c.String() == s {
+			return c, nil
+		}
+	}
+	return Any, errors.New("parse class " + strconv.Quote(s) + ": must be event, interval, reading or card")
+}
+
+// known reports whether records can have this class.
+func (c Class) known() bool { return c != Any && int(c) < classes }
+
+// atOnce reports whether Append seals a record of this class before it returns.
+func (c Class) atOnce() bool { return c == Event || c == Card }
+
+// ID names a record for ever: Seq rises within Epoch, over all classes; a new Epoch begins each time the store opens.
+type ID struct {
+	Epoch string
+	Seq   uint64
+}
+
+// String is the form that events carry as their id: epoch, a hyphen, sequence.
+func (id ID) String() string { return id.Epoch + "-" + strconv.FormatUint(id.Seq, 10) }
+
+// Record is one stored record. From and To are the time span that the payload tells of, in milliseconds since 1970 UTC,
+// 0 when it is not known. Payload belongs to the store: read it, do not change it.
+type Record struct {
+	ID
+	Class    Class
+	From, To int64
+	Payload  []byte
+}
+
+// Codec turns records into the body of a block and back. Seal is given records of one class and one epoch, Seq
+// ascending; Open must return the same identities, spans and payloads in the same order (the class is the store's own
+// business). The store calls neither from two goroutines at once.
+type Codec interface {
+	Seal(recs []Record) ([]byte, error)
+	Open(block []byte) ([]Record, error)
+}
+
+// Limits that are part of the format or of Badger's settings.
+const (
+	// MaxPayload is the largest payload that Append takes, in bytes.
+	MaxPayload = 64 << 10
+	// blockPayload is how many bytes of payload are put into one block at most: even a body that does not compress
+	// stays below Badger's limit for one transaction (15 % of a memtable of 1 MiB).
+	blockPayload = 96 << 10
+	// blockRecords is how many records are put into one block at most.
+	blockRecords = 4096
+)
+
+// Defaults of [Options].
+const (
+	DefaultMaxSize = 512 << 20
+	DefaultSync    = 5 * time.Second
+	DefaultReserve = 32 << 20
+	DefaultMemory  = 4 << 20
+)
+
+// Options of a store; the zero value works.
+type Options struct {
+	// Codec packs records into blocks; nil stores them length-prefixed and compressed.
+	Codec Codec
+	// MaxSize bounds the files on disk, in bytes; 0 means DefaultMaxSize.
+	MaxSize int64
+	// History is how many bytes of acknowledged readings are kept for replay; 0 keeps none and writes nothing for
+	// readings that are acknowledged within Sync.
+	History int64
+	// EnergyHistory is how many bytes of acknowledged intervals are kept; 0 keeps none. Readings never displace them.
+	EnergyHistory int64
+	// Sync is how long a record may be without acknowledgement before it is sealed: the most that a power cut can
+	// cost. 0 means DefaultSync.
+	Sync time.Duration
+	// Memory bounds the payload held in memory, in bytes; beyond it records are sealed early. 0 means DefaultMemory.
+	Memory int64
+	// Reserve is the free space that the store leaves on the file system; below it nothing is written. 0 means
+	// DefaultReserve.
+	Reserve int64
+	// DiskFree tells the free bytes of the file system that holds dir; nil asks the kernel.
+	DiskFree func(dir string) (uint64, error)
+	// Rand supplies the random half of an epoch; nil means crypto/rand.
+	Rand io.Reader
+	// Logger receives changes of state; nil discards them.
+	Logger *slog.Logger
+}
+
+// withDefaults fills in what was left zero.
+func (o Options) withDefaults() Options {
+	if o.MaxSize <= 0 {
+		o.MaxSize = DefaultMaxSize
+	}
+	if o.Sync <= 0 {
+		o.Sync = DefaultSync
+	}
+	if o.Memory <= 0 {
+		o.Memory = DefaultMemory
+	}
+	if o.Reserve <= 0 {
+		o.Reserve = DefaultReserve
+	}
+	if o.DiskFree == nil {
+		o.DiskFree = diskFree
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Errors that a caller decides on.
+var (
+	// ErrInUse: another process has the store open.
+	ErrInUse = errors.New("store is in use by another process")
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("store is closed")
+	// ErrNotSealed: the record was accepted, has its identity and is going to be delivered, but could not be made
+	// safe from a power cut (disk full, or no usable disk).
+	ErrNotSealed = errors.New("record is held in memory only")
+	// ErrPayload: the payload is empty or larger than MaxPayload, or the class is not one that records can have.
+	ErrPayload = errors.New("record cannot be stored")
+)
+
+// Opened tells what Open found; the agent reports it as the first event of the epoch.
+type Opened struct {
+	Epoch string
+	// PrevEpoch is the epoch before, empty when there was none or nothing is known of it.
+	PrevEpoch string
+	// PrevLastSealed is the highest sequence of PrevEpoch that is known to have reached the disk.
+	PrevLastSealed uint64
+	// Clean reports that the store before was closed in order and nothing was missing.
+	Clean bool
+	// SetAside is the directory into which damaged files were moved, empty when there were none.
+	SetAside string
+	// Damage says in words what was found damaged, empty when nothing was.
+	Damage string
+}
+
+// Gap is a range of identities that may never arrive. Whoever receives a record from inside the range keeps it: the
+// range is where losses can be, not a list of them.
+type Gap struct {
+	Key   uint64 // names the gap towards GapTold
+	Epoch string // empty: an epoch of which nothing is known any more
+	Class Class  // Any: all classes
+	From  uint64
+	To    *uint64 // nil: no upper end is known
+	Why   Why
+	Count uint64 // records lost, 0 when nobody can tell
+}
+
+// Why is the reason of a gap.
+type Why string
+
+const (
+	// Unclean: power cut or crash; what was not yet sealed is lost.
+	Unclean Why = "unclean"
+	// Damaged: the disk gave back less than was written.
+	Damaged Why = "damaged"
+	// Evicted: given up because the store was full.
+	Evicted Why = "evicted"
+	// DiskFull: given up because nothing could be written and memory was full.
+	DiskFull Why = "disk_full"
+	// Retention: personal data that reached its age limit.
+	Retention Why = "retention"
+)
+
+// Span is how much of one epoch is not yet acknowledged: N records between First and Last. Nothing below First is
+// missing unless a gap says so.
+type Span struct {
+	Epoch       string
+	First, Last uint64
+	N           uint64
+}

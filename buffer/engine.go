@@ -1,0 +1,212 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// tableSize is the size of a file in the bottom level: what one damaged file can cost.
+const tableSize = 2 << 20
+
+// badgerOptions are the settings, each given explicitly; DESIGN.md has the measurements behind them.
+func badgerOptions(dir string, log *slog.Logger) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithMemTableSize(1 << 20). // log files of 2 MiB: larger ones make ext4 write a whole folio per commit
+		WithNumMemtables(2).
+		WithNumLevelZeroTables(2).
+		WithNumLevelZeroTablesStall(1 << 20). // nobody compacts but we, so never stall (must exceed the line above)
+		WithBaseTableSize(tableSize).
+		WithBaseLevelSize(1 << 40).    // level 0 always goes straight to the bottom
+		WithValueThreshold(128 << 10). // all values inline; at most 15 % of a memtable
+		WithValueLogFileSize(1 << 20).
+		WithCompression(options.None). // blocks are compressed by the codec
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(0).
+		WithChecksumVerificationMode(options.NoVerification). // on read it ends the process; blocks carry their own sum
+		WithDetectConflicts(false).
+		WithMetricsEnabled(false).
+		WithNumGoroutines(1).
+		WithNumCompactors(0).
+		WithNumVersionsToKeep(1).
+		WithCompactL0OnClose(false).
+		WithSyncWrites(true).
+		WithVerifyValueChecksum(false).
+		WithLogger(badgerLog{log})
+}
+
+// badgerLog passes Badger's own messages on: its errors as warnings, since what they mean is decided by us.
+type badgerLog struct{ log *slog.Logger }
+
+func (l badgerLog) Errorf(f string, a ...any)   { l.log.Warn("badger", "text", text(f, a)) }
+func (l badgerLog) Warningf(f string, a ...any) { l.log.Debug("badger", "text", text(f, a)) }
+func (l badgerLog) Infof(string, ...any)        {}
+func (l badgerLog) Debugf(string, ...any)       {}
+
+func text(f string, a []any) string { return strings.TrimSpace(fmt.Sprintf(f, a...)) }
+
+// engine is Badger behind the few operations that the store needs. Its methods are called with Store.disk held.
+type engine struct {
+	db  *badger.DB
+	dir string
+}
+
+// openEngine opens the database. A panic in this goroutine becomes an error; one in Badger's own goroutines ends the
+// process, which is why files are examined before and a marker lies beside.
+func openEngine(dir string, log *slog.Logger) (e *engine, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("open database: panic: %.200s", fmt.Sprint(r))
+		}
+	}()
+	db, err := badger.Open(badgerOptions(dir, log))
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	return &engine{db: db, dir: dir}, nil
+}
+
+// pair is one key to be set.
+type pair struct{ key, value []byte }
+
+// commit writes everything in one synced transaction, or nothing of it.
+func (e *engine) commit(sets []pair, dels [][]byte) error {
+	txn := e.db.NewTransaction(true)
+	defer txn.Discard()
+	for _, p := range sets {
+		if err := txn.Set(p.key, p.value); err != nil {
+			return fmt.Errorf("commit: %w", err)
+		}
+	}
+	for _, k := range dels {
+		if err := txn.Delete(k); err != nil {
+			return fmt.Errorf("commit: %w", err)
+		}
+	}
+	if err := txn.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// get returns a copy of the value of key, nil when there is none. Damaged tables can make Badger panic: that is an error
+// of this one key.
+func (e *engine) get(key []byte) (v []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			v, err = nil, fmt.Errorf("read: panic: %.200s", fmt.Sprint(r))
+		}
+	}()
+	txn := e.db.NewTransaction(false)
+	defer txn.Discard()
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err == nil {
+		v, err = item.ValueCopy(nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	return v, nil
+}
+
+// scan calls f for each key with the prefix, in order, until f returns false. Key and value are valid during the call.
+func (e *engine) scan(prefix []byte, f func(key, value []byte) bool) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("scan: panic: %.200s", fmt.Sprint(r))
+		}
+	}()
+	txn := e.db.NewTransaction(false)
+	defer txn.Discard()
+	opt := badger.DefaultIteratorOptions
+	opt.PrefetchValues = false
+	opt.Prefix = prefix
+	it := txn.NewIterator(opt)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		more := true
+		err := it.Item().Value(func(v []byte) error {
+			more = f(it.Item().Key(), v)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("scan: %w", err)
+		}
+		if !more {
+			break
+		}
+	}
+	return nil
+}
+
+// drop removes everything under the prefixes by removing whole files where it can, and brings level 0 to the bottom.
+// Without prefixes it only does the latter: there is no other public way to make Badger flush its memtable.
+func (e *engine) drop(prefixes ...[]byte) error {
+	flush := metaKey(metaFlush)
+	if err := e.commit([]pair{{flush, flush}}, nil); err != nil {
+		return err
+	}
+	if err := e.db.DropPrefix(append(prefixes, flush)...); err != nil {
+		return fmt.Errorf("drop segment: %w", err)
+	}
+	return nil
+}
+
+// level0 is the number of tables that were flushed and not yet brought to the bottom.
+func (e *engine) level0() int {
+	return e.db.Levels()[0].NumTables
+}
+
+func (e *engine) close() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("close database: panic: %.200s", fmt.Sprint(r))
+		}
+	}()
+	if err := e.db.Close(); err != nil {
+		return fmt.Errorf("close database: %w", err)
+	}
+	return nil
+}
+
+// diskFree asks the kernel for the bytes that an ordinary process can still write below dir.
+func diskFree(dir string) (uint64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("ask for free space: %w", err)
+	}
+	return st.Bavail * uint64(st.Bsize), nil
+}
+
+// filesSize counts the bytes that the files below dir take on the disk: allocated blocks, since Badger's log files are
+// longer than what they hold.
+func filesSize(dir string) (sum int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { //nolint:errcheck // files vanish meanwhile
+		if err != nil || d.IsDir() {
+			return nil
+		}
+		if fi, err := d.Info(); err == nil {
+			sum += allocated(fi)
+		}
+		return nil
+	})
+	return sum
+}
+
+func allocated(fi os.FileInfo) int64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return fi.Size()
+}

@@ -1,0 +1,119 @@
+package buffer
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// An epoch is 4 characters of the opening counter and 4 at random, base32 lower case without i, l, o and u. The counter
+// alone would repeat after a card is restored from an image, the random half alone could repeat by chance.
+const (
+	epochLen     = 8
+	epochAlpha   = "0123456789abcdefghjkmnpqrstvwxyz"
+	epochCounter = 1 << 20 // 4 characters of 5 bits
+
+	// untoldMax bounds the epochs listed in the counter file: openings that never managed to write to the database.
+	untoldMax = 32
+)
+
+// makeEpoch joins the counter n with 20 random bits.
+func makeEpoch(n uint64, rnd io.Reader) (string, error) {
+	var raw [3]byte
+	if _, err := io.ReadFull(rnd, raw[:]); err != nil {
+		return "", fmt.Errorf("draw epoch: %w", err)
+	}
+	v := n%epochCounter<<20 | (uint64(raw[0])<<16|uint64(raw[1])<<8|uint64(raw[2]))&(1<<20-1)
+	out := make([]byte, epochLen)
+	for i := epochLen - 1; i >= 0; i-- {
+		out[i] = epochAlpha[v&31]
+		v >>= 5
+	}
+	return string(out), nil
+}
+
+// openings is the counter file: how often the store was opened, and the epochs that began since a transaction last
+// succeeded, newest last.
+type openings struct {
+	n      uint64
+	untold []string
+}
+
+const counterName = "counter"
+
+func (o openings) encode() []byte {
+	return fmt.Appendf(nil, "%d %s\n", o.n, strings.Join(o.untold, " "))
+}
+
+// readOpenings reads the counter file; a missing or damaged one gives what can be read of it. The random half of an
+// epoch and the counters in the marks stand in for it.
+func readOpenings(dir string) (o openings) {
+	b, err := os.ReadFile(filepath.Join(dir, counterName))
+	if err != nil || len(b) > 4096 {
+		return o
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) == 0 {
+		return o
+	}
+	if _, err := fmt.Sscanf(fields[0], "%d", &o.n); err != nil {
+		return openings{}
+	}
+	for _, f := range fields[1:] {
+		if isEpoch(f) {
+			o.untold = append(o.untold, f)
+		}
+	}
+	return o
+}
+
+// isEpoch reports whether s has the form of an epoch.
+func isEpoch(s string) bool {
+	if len(s) != epochLen {
+		return false
+	}
+	for i := range len(s) {
+		if strings.IndexByte(epochAlpha, s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// writeFile replaces dir/name so that after a power cut either the old or the new content is there.
+func writeFile(dir, name string, content []byte) error {
+	path := filepath.Join(dir, name)
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes renames and removals in dir survive a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package buffer
+
+import (
+	"slices"
+	"time"
+)
+
+// entry is a record in memory: the live lane. It leaves when it is acknowledged, or when it is sealed, not handed out
+// and older than Sync; then the history lane has it.
+type entry struct {
+	rec    Record
+	flags  byte
+	born   time.Time
+	leased bool
+	gone   bool   // acknowledged, or handed over to the history lane
+	blk    *block // where it is sealed, nil while it is not
+	idx    int    // its place in blk
+}
+
+// fresh holds the entries of this epoch. Its methods are called with Store.mu held.
+type fresh struct {
+	bySeq    map[uint64]*entry
+	urgent   []*entry // events and cards, Seq ascending, with entries that are gone
+	normal   []*entry
+	n        int // entries not gone
+	leased   int
+	bytes    int64 // payload of entries not gone
+	unsealed int64 // the part of it that is not sealed
+}
+
+// add takes an entry in and reports whether it was the first.
+func (f *fresh) add(e *entry) bool {
+	f.bySeq[e.rec.Seq] = e
+	if e.rec.Class.atOnce() {
+		f.urgent = append(f.urgent, e)
+	} else {
+		f.normal = append(f.normal, e)
+	}
+	f.n++
+	f.bytes += int64(len(e.rec.Payload))
+	f.unsealed += int64(len(e.rec.Payload))
+	return f.n == 1
+}
+
+// remove takes an entry out of the live lane.
+func (f *fresh) remove(e *entry) {
+	if e.gone {
+		return
+	}
+	e.gone = true
+	delete(f.bySeq, e.rec.Seq)
+	f.n--
+	if e.leased {
+		f.leased--
+	}
+	size := int64(len(e.rec.Payload))
+	f.bytes -= size
+	if e.blk == nil {
+		f.unsealed -= size
+	}
+	f.urgent = trim(f.urgent)
+	f.normal = trim(f.normal)
+}
+
+// trim removes what is gone from the front, so that both queues stay as long as what they hold.
+func trim(q []*entry) []*entry {
+	i := 0
+	for i < len(q) && q[i].gone {
+		q[i] = nil
+		i++
+	}
+	q = q[i:]
+	if len(q) == 0 {
+		return nil
+	}
+	if i > 0 && cap(q) > 64 && len(q) < cap(q)/4 {
+		return slices.Clip(slices.Clone(q))
+	}
+	return q
+}
+
+// compact removes what is gone from the middle; called from time to time by the run loop.
+func (f *fresh) compact() {
+	gone := func(e *entry) bool { return e.gone }
+	f.urgent = slices.DeleteFunc(f.urgent, gone)
+	f.normal = slices.DeleteFunc(f.normal, gone)
+}
+
+// each calls do for every entry not gone, events first, until it returns false.
+func (f *fresh) each(do func(*entry) bool) {
+	for _, q := range [][]*entry{f.urgent, f.normal} {
+		for _, e := range q {
+			if !e.gone && !do(e) {
+				return
+			}
+		}
+	}
+}
+
+// known is the lowest sequence that is neither sealed nor acknowledged, next when there is none.
+func (f *fresh) known(next uint64, sealing map[*entry]bool) uint64 {
+	f.each(func(e *entry) bool {
+		if e.blk == nil && !sealing[e] {
+			next = min(next, e.rec.Seq)
+		}
+		return true
+	})
+	return next
+}
+
+func (f *fresh) unsealedOf(c Class) (n uint64) {
+	f.each(func(e *entry) bool {
+		if e.blk == nil && e.rec.Class == c {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// Fresh hands out up to limit records of the live lane, events first, then by sequence. They are leased: nobody else gets
+// them until they are settled or released.
+func (s *Store) Fresh(limit int) []Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Record
+	s.fresh.each(func(e *entry) bool {
+		if len(out) >= limit {
+			return false
+		}
+		if !e.leased {
+			e.leased = true
+			s.fresh.leased++
+			out = append(out, e.rec)
+		}
+		return true
+	})
+	return out
+}
+
+// age hands what is sealed, not leased and older than Sync over to the history lane, and returns when the next entry is
+// due. Called with mu held.
+func (s *Store) age(now time.Time) (next time.Time) {
+	moved := false
+	s.fresh.each(func(e *entry) bool {
+		due := e.born.Add(s.opt.Sync)
+		switch {
+		case e.blk == nil || e.leased:
+		case now.Before(due) && s.fresh.bytes <= s.opt.Memory:
+			if next.IsZero() || due.Before(next) {
+				next = due
+			}
+		default:
+			s.toHistory(e)
+			moved = true
+		}
+		return true
+	})
+	if moved {
+		s.fresh.compact()
+		signal(s.wake)
+	}
+	return next
+}
+
+// toHistory takes a sealed entry off the live lane. Called with mu held.
+func (s *Store) toHistory(e *entry) {
+	s.fresh.remove(e)
+	e.blk.busy.clear(e.idx)
+	s.lanes[e.rec.Class].forget(e.blk)
+}
+
+// makeRoom gives up the oldest unsealed readings when memory is full, which happens only when nothing can be written:
+// at a quarter of the bound sealing begins. Called with mu held.
+func (s *Store) makeRoom() {
+	if s.fresh.bytes <= 2*s.opt.Memory {
+		return
+	}
+	for _, want := range []Class{Reading, Interval, Event} {
+		s.fresh.each(func(e *entry) bool {
+			if s.fresh.bytes <= s.opt.Memory*7/4 {
+				return false
+			}
+			if e.blk == nil && !e.leased && e.rec.Class == want {
+				s.fresh.remove(e)
+				s.counts.lost++
+				s.gaps.extend(e.rec.Class, e.rec.ID, e.rec.ID.Seq, 1, DiskFull)
+				s.waiting.add()
+			}
+			return true
+		})
+	}
+	s.fresh.compact()
+}

@@ -1,0 +1,109 @@
+package buffer
+
+import (
+	"slices"
+)
+
+// gapsMax bounds the gaps that are kept apart; beyond it a new one widens an older one of the same epoch, class and
+// reason, or of any class.
+const gapsMax = 128
+
+// gapBook holds the gaps that were not told yet. Its methods are called with Store.mu held.
+type gapBook struct {
+	list  []Gap // by Key
+	next  uint64
+	dirty map[uint64]bool // to be written
+	told  []uint64        // to be deleted
+}
+
+func (g *gapBook) open() int { return len(g.list) }
+
+// add takes in a gap, widening the one it touches.
+func (g *gapBook) add(n Gap) {
+	for i := range g.list {
+		if o := &g.list[i]; o.Epoch == n.Epoch && o.Class == n.Class && o.Why == n.Why && (touch(*o, n) || len(g.list) >= gapsMax) {
+			widen(o, n)
+			g.dirty[o.Key] = true
+			return
+		}
+	}
+	if len(g.list) >= gapsMax {
+		for i := range g.list {
+			if o := &g.list[i]; o.Epoch == n.Epoch && o.To != nil {
+				widen(o, n)
+				o.Class = Any
+				g.dirty[o.Key] = true
+				return
+			}
+		}
+	}
+	n.Key = g.next
+	g.next++
+	g.list = append(g.list, n)
+	g.dirty[n.Key] = true
+}
+
+// touch reports whether two gaps of one epoch overlap or follow each other. What is evicted or given up goes oldest
+// first, so all between two such ranges is gone or delivered and they are one gap.
+func touch(a, b Gap) bool {
+	if a.Why == Evicted || a.Why == DiskFull || a.Why == Retention {
+		return a.To != nil && b.To != nil
+	}
+	after := func(x, y Gap) bool { return x.To != nil && *x.To+1 < y.From }
+	return !after(a, b) && !after(b, a)
+}
+
+func widen(o *Gap, n Gap) {
+	o.From = min(o.From, n.From)
+	switch {
+	case o.To == nil || n.To == nil:
+		o.To = nil
+	default:
+		to := max(*o.To, *n.To)
+		o.To = &to
+	}
+	if o.Count > 0 && n.Count > 0 {
+		o.Count += n.Count
+	} else {
+		o.Count = 0
+	}
+}
+
+// extend adds n records of class c from first to last.
+func (g *gapBook) extend(c Class, first ID, last, n uint64, why Why) {
+	g.add(Gap{Epoch: first.Epoch, Class: c, From: first.Seq, To: &last, Why: why, Count: n})
+}
+
+// Gaps returns the gaps that were not told yet, oldest first. They survive restarts until GapTold.
+func (s *Store) Gaps() []Gap {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.gaps.list)
+}
+
+// GapTold takes a gap off the list, once a record that tells it was appended. If the gap has grown since Gaps returned
+// it, the rest stays.
+func (s *Store) GapTold(g Gap) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := &s.gaps
+	i := slices.IndexFunc(b.list, func(o Gap) bool { return o.Key == g.Key })
+	if i < 0 {
+		return nil
+	}
+	o := &b.list[i]
+	if g.To != nil && (o.To == nil || *o.To > *g.To) {
+		o.From = *g.To + 1
+		o.Count -= min(g.Count, o.Count)
+		b.dirty[o.Key] = true
+	} else {
+		delete(b.dirty, o.Key)
+		b.told = append(b.told, o.Key)
+		b.list = slices.Delete(b.list, i, i+1)
+	}
+	if s.waiting.n == 0 {
+		signal(s.kick)
+	}
+	s.waiting.add()
+	return nil
+}

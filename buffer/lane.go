@@ -1,0 +1,93 @@
+package buffer
+
+import (
+	"math/bits"
+	"slices"
+)
+
+// lane is where one class stands on disk, and the blocks of it that somebody is busy with. Its methods are called with
+// Store.mu held.
+type lane struct {
+	laneState
+	cursor uint64   // Backlog loads this block next
+	open   []*block // ascending; every block below cursor that is not done, and those which are busy
+	dead   []uint64 // fully acknowledged, not yet written as such
+}
+
+// block is a block on disk that is being delivered.
+type block struct {
+	header
+	size   int
+	recs   []Record // nil: not in memory
+	acked  bitset
+	busy   bitset // leased, or still on the live lane
+	left   int    // records not acknowledged
+	dirty  bool   // acknowledgements that are not on disk
+	loaded bool   // its persisted acknowledgements were read
+}
+
+// bitset is a set of indexes into a block.
+type bitset []uint64
+
+func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
+
+func (b bitset) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
+func (b bitset) set(i int)      { b[i/64] |= 1 << (i % 64) }
+func (b bitset) clear(i int)    { b[i/64] &^= 1 << (i % 64) }
+
+func (b bitset) count() (n int) {
+	for _, w := range b {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
+func newBlock(h header, size int) *block {
+	return &block{header: h, size: size, acked: newBitset(h.n), busy: newBitset(h.n), left: h.n}
+}
+
+// find returns the open block no, nil when it is not open, and where it is or would be.
+func (l *lane) find(no uint64) (*block, int) {
+	i, ok := slices.BinarySearchFunc(l.open, no, func(b *block, no uint64) int {
+		switch {
+		case b.no < no:
+			return -1
+		case b.no > no:
+			return 1
+		}
+		return 0
+	})
+	if ok {
+		return l.open[i], i
+	}
+	return nil, i
+}
+
+// enter puts b among the open blocks.
+func (l *lane) enter(b *block) {
+	if _, i := l.find(b.no); i == len(l.open) || l.open[i] != b {
+		l.open = slices.Insert(l.open, i, b)
+	}
+}
+
+// leave takes b out of the open blocks.
+func (l *lane) leave(b *block) {
+	if x, i := l.find(b.no); x == b {
+		l.open = slices.Delete(l.open, i, i+1)
+	}
+}
+
+// forget drops b from memory when nothing about it would be lost: Backlog has not come to it yet and nobody is busy
+// with it.
+func (l *lane) forget(b *block) {
+	if b.no >= l.cursor && b.busy.count() == 0 && b.left == b.n {
+		l.leave(b)
+	}
+}
+
+// kill notes that every record of b is acknowledged.
+func (l *lane) kill(b *block) {
+	l.leave(b)
+	b.recs, b.dirty = nil, false
+	l.dead = append(l.dead, b.no)
+}

@@ -1,0 +1,188 @@
+package buffer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// A mark is what the store knew at one moment, kept beside the database in two files written in turn: it shows what
+// Badger cut off without an error, and what was there when nothing of the database can be read.
+type mark struct {
+	serial     uint64 // rises with each mark
+	counter    uint64 // openings
+	txn        uint64 // transactions committed
+	epoch      string
+	clean      bool   // written by Close, nothing came after it
+	known      uint64 // everything of epoch below it is sealed or acknowledged
+	lastSealed uint64
+	more       bool // spans or gaps did not fit
+	spans      []spanEntry
+	gaps       []Gap
+}
+
+// markSize is one block of the file system, so that a mark is written in one piece.
+const (
+	markSize    = 4096
+	markVersion = 1
+)
+
+func markName(serial uint64) string {
+	if serial%2 == 0 {
+		return "mark-a"
+	}
+	return "mark-b"
+}
+
+func (m *mark) encode() []byte {
+	b := []byte{markVersion}
+	b = binary.AppendUvarint(b, m.serial)
+	b = binary.AppendUvarint(b, m.counter)
+	b = binary.AppendUvarint(b, m.txn)
+	b = append(b, m.epoch...)
+	b = append(b, boolByte(m.clean))
+	b = binary.AppendUvarint(b, m.known)
+	b = binary.AppendUvarint(b, m.lastSealed)
+	// Newest first: what does not fit is the oldest.
+	gaps, n := []byte(nil), 0
+	for _, g := range m.gaps {
+		if e := appendGap(nil, g); len(b)+len(gaps)+len(e) < markSize/2 {
+			gaps = append(gaps, e...)
+			n++
+		} else {
+			m.more = true
+		}
+	}
+	b = append(binary.AppendUvarint(b, uint64(n)), gaps...)
+	spans, n := []byte(nil), 0
+	for i := len(m.spans) - 1; i >= 0; i-- {
+		if e := m.spans[i].append(nil); len(b)+len(spans)+len(e) < markSize-16 {
+			spans = append(spans, e...)
+			n++
+		} else {
+			m.more = true
+		}
+	}
+	b = append(binary.AppendUvarint(b, uint64(n)), spans...)
+	b = append(b, boolByte(m.more))
+	b = append(b, make([]byte, markSize-4-len(b))...)
+	return sealBytes(b)
+}
+
+func decodeMark(b []byte) (*mark, error) {
+	if len(b) != markSize {
+		return nil, errTruncated
+	}
+	b, err := openBytes(b)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{b: b}
+	if v := r.byte(); v != markVersion {
+		return nil, fmt.Errorf("mark version %d: %w", v, errTruncated)
+	}
+	m := &mark{serial: r.uvarint(), counter: r.uvarint(), txn: r.uvarint()}
+	m.epoch = string(r.take(epochLen))
+	m.clean = r.byte() == 1
+	m.known = r.uvarint()
+	m.lastSealed = r.uvarint()
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		m.gaps = append(m.gaps, readGap(r))
+	}
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		m.spans = append([]spanEntry{readSpan(r)}, m.spans...)
+	}
+	m.more = r.byte() == 1
+	if r.err != nil {
+		return nil, r.err
+	}
+	return m, nil
+}
+
+// readMarks returns the newest readable mark, nil when there is none, and how many of the two files are there but
+// cannot be read.
+func readMarks(dir string) (newest *mark, bad int) {
+	for i := range uint64(2) {
+		b, err := os.ReadFile(filepath.Join(dir, markName(i)))
+		if os.IsNotExist(err) {
+			continue
+		}
+		var m *mark
+		if err == nil {
+			m, err = decodeMark(b)
+		}
+		if err != nil {
+			bad++
+			continue
+		}
+		if newest == nil || m.serial > newest.serial {
+			newest = m
+		}
+	}
+	return newest, bad
+}
+
+// write puts the mark into its file and syncs it. The other file keeps the mark before, so that a cut in the middle of
+// this write costs nothing.
+func (m *mark) write(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, markName(m.serial)), os.O_WRONLY|os.O_CREATE, 0o640)
+	if err != nil {
+		return fmt.Errorf("write mark: %w", err)
+	}
+	_, err = f.WriteAt(m.encode(), 0)
+	if err == nil {
+		err = f.Truncate(markSize)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("write mark: %w", err)
+	}
+	return nil
+}
+
+func boolByte(v bool) byte {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+// markEvery is how often a mark is written at most: together with "only after a transaction" it keeps the card alive.
+const markEvery = time.Minute
+
+// markWriter says when the next mark is due. Its fields are guarded by Store.mu, except while disk is held.
+type markWriter struct {
+	serial  uint64
+	counter uint64
+	due     bool
+	last    time.Time
+}
+
+// writeMark writes what is known now. Called with disk held, without mu.
+func (s *Store) writeMark(clean bool) error {
+	s.mu.Lock()
+	m := &mark{
+		serial: s.marks.serial + 1, counter: s.marks.counter, txn: s.txn, epoch: s.epoch, clean: clean,
+		known: s.fresh.known(s.next, nil), lastSealed: s.lastSeq, spans: s.spanList(), gaps: slices.Clone(s.gaps.list),
+	}
+	s.marks.due, s.marks.last = false, time.Now()
+	s.mu.Unlock()
+	if err := m.write(s.dir); err != nil {
+		s.mu.Lock()
+		s.marks.due = true
+		s.mu.Unlock()
+		return err
+	}
+	s.mu.Lock()
+	s.marks.serial = m.serial
+	s.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,423 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// plan is one transaction: the blocks to be written, and everything else that waits.
+type plan struct {
+	blocks []*planned
+	state  state
+	spans  map[string]spanEntry
+	sets   []pair
+	dels   [][]byte
+	dead   [classes]int // how many of lane.dead it carries
+	acks   []*block
+	gaps   []uint64
+	told   int
+	segs   [groups][]uint32
+	drops  [groups]int
+	waits  waiting
+	more   bool // did not take all entries that were wanted
+}
+
+// planned is one block of a plan.
+type planned struct {
+	header
+	entries []*entry
+	size    int
+}
+
+// perTxn bounds how many partial acknowledgements and gaps one transaction carries.
+const perTxn = 64
+
+// sealEntry seals e and whatever of its kind waits with it; several callers share one transaction.
+func (s *Store) sealEntry(e *entry) error {
+	for {
+		more, err := s.flush(func(x *entry) bool { return x.rec.Class.atOnce() })
+		s.mu.Lock()
+		sealed := e.blk != nil || e.gone
+		s.mu.Unlock()
+		if sealed {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("append %s: %w: %w", e.rec.Class, ErrNotSealed, err)
+		}
+		if !more {
+			return fmt.Errorf("append %s: %w", e.rec.Class, ErrNotSealed)
+		}
+	}
+}
+
+// flush writes one transaction with the entries that want accepts, as many as fit, and everything that waits. It reports
+// whether entries were left over.
+func (s *Store) flush(want func(*entry) bool) (more bool, err error) {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if s.eng == nil {
+		return false, s.noDisk()
+	}
+	s.mu.Lock()
+	p := s.plan(want)
+	s.mu.Unlock()
+	if p == nil {
+		return false, nil
+	}
+	if err = s.haveRoom(); err == nil {
+		err = s.encode(p)
+	}
+	if err == nil {
+		err = s.eng.commit(p.sets, p.dels)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.undo(p)
+		s.failed(err)
+		return false, err
+	}
+	s.apply(p)
+	s.recovered()
+	return p.more, nil
+}
+
+// plan chooses what the next transaction writes, nil when there is nothing. Called with mu held.
+func (s *Store) plan(want func(*entry) bool) *plan {
+	p := &plan{waits: s.waiting}
+	s.choose(p, want)
+	if len(p.blocks) == 0 && s.waiting.n == 0 {
+		return nil
+	}
+	s.waiting = waiting{}
+	for g := range groups {
+		if l := &s.groups[g]; l.last().size() >= s.opt.segmentSize(g) {
+			s.roll(g)
+		}
+	}
+	sealing := map[*entry]bool{}
+	for _, b := range p.blocks {
+		for _, e := range b.entries {
+			sealing[e] = true
+		}
+	}
+	p.state = state{txn: s.txn + 1, epoch: s.epoch, known: s.fresh.known(s.next, sealing), lastSealed: s.lastSeq}
+	for c := range s.lanes {
+		s.planLane(p, Class(c))
+	}
+	for _, b := range p.blocks {
+		l := &p.state.lanes[b.class]
+		b.no = l.next
+		l.next++
+		p.state.lastSealed = max(p.state.lastSealed, b.last)
+	}
+	s.planGaps(p)
+	s.planSpans(p)
+	for g := range groups {
+		l := &s.groups[g]
+		p.state.segs[g] = l.last().no
+		p.segs[g] = slices.Sorted(maps.Keys(l.dirty))
+		clear(l.dirty)
+		p.drops[g] = len(l.gone)
+		for _, no := range l.gone {
+			p.dels = append(p.dels, segmentKey(g, no))
+		}
+		for _, seg := range l.list {
+			if slices.Contains(p.segs[g], seg.no) {
+				p.sets = append(p.sets, pair{segmentKey(g, seg.no), seg.encode()})
+			}
+		}
+	}
+	return p
+}
+
+// choose takes entries into blocks, one for each class and kind, until a transaction is full. Called with mu held.
+func (s *Store) choose(p *plan, want func(*entry) bool) {
+	type kind struct {
+		class Class
+		flags byte
+	}
+	blocks, size, n := map[kind]*planned{}, 0, 0
+	s.fresh.each(func(e *entry) bool {
+		if e.blk != nil || !want(e) {
+			return true
+		}
+		cost := len(e.rec.Payload) + 16 // identity and span
+		if n > 0 && size+cost > blockPayload || n >= blockRecords {
+			p.more = true
+			return false
+		}
+		size += cost
+		n++
+		k := kind{e.rec.Class, e.flags}
+		if blocks[k] == nil {
+			blocks[k] = &planned{header: header{class: k.class, flags: k.flags}}
+			p.blocks = append(p.blocks, blocks[k])
+		}
+		blocks[k].entries = append(blocks[k].entries, e)
+		blocks[k].last = e.rec.Seq
+		return true
+	})
+}
+
+// planLane copies where a class stands and adds what was fully acknowledged since. Called with mu held.
+func (s *Store) planLane(p *plan, c Class) {
+	l := &s.lanes[c]
+	st := l.laneState
+	st.done = slices.Clone(st.done)
+	slices.Sort(l.dead)
+	for _, no := range l.dead {
+		if len(st.done) >= perTxn && !st.done.touches(no) {
+			break // too scattered: the rest waits until what lies between is acknowledged
+		}
+		st.done = st.done.add(no, no)
+		p.dels = append(p.dels, acksKey(c, no))
+		p.dead[c]++
+	}
+	st.bytes = s.groups[groupOf(c)].last().bytes[c]
+	p.state.lanes[c] = st
+	for _, b := range l.open {
+		if b.dirty && len(p.acks) < perTxn {
+			b.dirty = false
+			p.acks = append(p.acks, b)
+			p.sets = append(p.sets, pair{acksKey(c, b.no), appendAcks(b)})
+		}
+	}
+}
+
+// planGaps takes along the gaps that changed. Called with mu held.
+func (s *Store) planGaps(p *plan) {
+	g := &s.gaps
+	for _, gap := range g.list {
+		if g.dirty[gap.Key] && len(p.gaps) < perTxn {
+			p.gaps = append(p.gaps, gap.Key)
+			p.sets = append(p.sets, pair{gapKey(gap.Key), sealBytes(appendGap(nil, gap))})
+			delete(g.dirty, gap.Key)
+		}
+	}
+	p.told = len(g.told)
+	for _, key := range g.told {
+		p.dels = append(p.dels, gapKey(key))
+	}
+	p.state.nextGap = g.next
+}
+
+// planSpans takes along the epochs whose count changes. Called with mu held.
+func (s *Store) planSpans(p *plan) {
+	p.spans = map[string]spanEntry{}
+	for epoch := range s.touched {
+		if e := s.spans[epoch]; e != nil {
+			p.spans[epoch] = *e
+		} else {
+			p.spans[epoch] = spanEntry{epoch: epoch}
+		}
+	}
+	clear(s.touched)
+	for _, b := range p.blocks {
+		e, ok := p.spans[s.epoch]
+		if !ok {
+			e = spanEntry{epoch: s.epoch}
+			if o := s.spans[s.epoch]; o != nil {
+				e = *o
+			}
+		}
+		e.count(b.class, b.entries[0].rec.Seq, b.last, uint64(len(b.entries)))
+		p.spans[s.epoch] = e
+	}
+	for epoch, e := range p.spans {
+		if e.empty() {
+			p.dels = append(p.dels, spanKey(epoch))
+		} else {
+			p.sets = append(p.sets, pair{spanKey(epoch), sealBytes(e.append(nil))})
+		}
+	}
+}
+
+// count adds n records between first and last.
+func (e *spanEntry) count(c Class, first, last, n uint64) {
+	k := &e.class[c]
+	if k.n == 0 {
+		k.first = first
+	}
+	k.first = min(k.first, first)
+	k.last = max(k.last, last)
+	k.n += n
+}
+
+// encode makes the block values and the state of a plan. Called with disk held, without mu.
+func (s *Store) encode(p *plan) error {
+	for _, b := range p.blocks {
+		recs := make([]Record, len(b.entries))
+		for i, e := range b.entries {
+			recs[i] = e.rec
+		}
+		h := headerOf(recs, b.flags)
+		h.no = b.no
+		body, codec, err := s.sealBody(recs)
+		if err != nil {
+			return fmt.Errorf("seal %d records of class %s: %w", len(recs), b.class, err)
+		}
+		h.codec = codec
+		v := appendBlock(nil, h, body)
+		b.header, b.size = h, len(v)
+		p.state.lanes[b.class].bytes += uint64(len(v))
+		p.sets = append(p.sets, pair{blockKey(b.class, p.state.segs[groupOf(b.class)], b.no), v})
+	}
+	p.sets = append(p.sets, pair{metaKey(metaState), p.state.encode()})
+	return nil
+}
+
+// sealBody packs records with the codec that was given; records it refuses are stored plain, since a payload that the
+// codec does not know must not hold up the store.
+func (s *Store) sealBody(recs []Record) (body []byte, codec byte, err error) {
+	if s.opt.Codec != nil {
+		if body, err = s.opt.Codec.Seal(recs); err == nil {
+			return body, codecGiven, nil
+		}
+		s.log.Warn("codec refused records, storing them plain", "class", recs[0].Class, "seq", recs[0].Seq, "err", err)
+	}
+	body, err = s.plain.Seal(recs)
+	return body, codecPlain, err
+}
+
+// apply takes over what a committed plan did. Called with mu held.
+func (s *Store) apply(p *plan) {
+	s.txn = p.state.txn
+	s.lastSeq = p.state.lastSealed
+	s.counts.commits++
+	for c := range s.lanes {
+		l := &s.lanes[c]
+		low := l.low
+		l.laneState = p.state.lanes[c]
+		l.low = max(l.low, low)
+		l.dead = slices.Delete(l.dead, 0, p.dead[c])
+		s.groups[groupOf(Class(c))].last().bytes[c] = l.bytes
+	}
+	for _, b := range p.blocks {
+		s.applyBlock(b)
+	}
+	s.gaps.told = slices.Delete(s.gaps.told, 0, p.told)
+	for g := range groups {
+		s.groups[g].gone = slices.Delete(s.groups[g].gone, 0, p.drops[g])
+	}
+	for epoch, e := range s.spans {
+		if e.empty() && epoch != s.epoch {
+			delete(s.spans, epoch)
+		}
+	}
+	s.marks.due = true
+}
+
+// applyBlock ties the entries of a block that is now on disk to it. Called with mu held.
+func (s *Store) applyBlock(p *planned) {
+	b := newBlock(p.header, p.size)
+	b.loaded = true
+	l := &s.lanes[b.class]
+	l.enter(b)
+	s.counts.written += uint64(p.size)
+	e := s.spans[s.epoch]
+	if e == nil {
+		e = &spanEntry{epoch: s.epoch}
+		s.spans[s.epoch] = e
+	}
+	e.count(b.class, b.first, b.last, uint64(b.n))
+	for i, x := range p.entries {
+		x.blk, x.idx = b, i
+		if x.gone { // acknowledged while the transaction ran
+			b.acked.set(i)
+			b.left--
+			b.dirty = true
+			s.uncount(s.epoch, b.class, 1)
+			s.waiting.add()
+			continue
+		}
+		b.busy.set(i)
+		s.fresh.unsealed -= int64(len(x.rec.Payload))
+	}
+	if b.left == 0 {
+		s.finish(b)
+	}
+}
+
+// undo puts back what a plan that failed would have carried. Called with mu held.
+func (s *Store) undo(p *plan) {
+	for _, b := range p.acks {
+		b.dirty = b.left > 0
+	}
+	for _, k := range p.gaps {
+		s.gaps.dirty[k] = true
+	}
+	for epoch := range p.spans {
+		s.touched[epoch] = true
+	}
+	for g := range groups {
+		for _, no := range p.segs[g] {
+			s.groups[g].dirty[no] = true
+		}
+	}
+	s.waiting.n += p.waits.n
+	if !p.waits.since.IsZero() {
+		s.waiting.since = p.waits.since
+	} else if s.waiting.n > 0 && s.waiting.since.IsZero() {
+		s.waiting.since = time.Now()
+	}
+}
+
+// spanList copies what is not acknowledged, oldest epoch first. Called with mu held.
+func (s *Store) spanList() []spanEntry {
+	out := make([]spanEntry, 0, len(s.spans))
+	for _, e := range s.spans {
+		if !e.empty() {
+			out = append(out, *e)
+		}
+	}
+	slices.SortFunc(out, func(a, b spanEntry) int { return strings.Compare(a.epoch, b.epoch) })
+	return out
+}
+
+// errFull: the file system has less free space than the reserve.
+var errFull = errors.New("disk is full")
+
+// haveRoom fails when a transaction could meet a full file system: Badger writes through memory maps, where that ends
+// the process.
+func (s *Store) haveRoom() error {
+	free, err := s.opt.DiskFree(s.dir)
+	if err != nil {
+		return fmt.Errorf("ask for free space: %w", err)
+	}
+	if free < uint64(s.opt.Reserve) {
+		return fmt.Errorf("%w: %d MiB left, %d MiB are kept free", errFull, free>>20, s.opt.Reserve>>20)
+	}
+	return nil
+}
+
+// failed notes why nothing can be written. Called with mu held.
+func (s *Store) failed(err error) {
+	if s.fault == nil || s.fault.Error() != err.Error() && !errors.Is(err, errFull) {
+		s.log.Error("store cannot write; records stay in memory", "err", err, "fresh", s.fresh.n)
+	}
+	s.fault = err
+}
+
+// recovered notes that writing works. Called with mu held.
+func (s *Store) recovered() {
+	if s.fault != nil {
+		s.log.Info("store writes again", "fresh", s.fresh.n)
+	}
+	s.fault = nil
+}
+
+// noDisk is the error of a store without a usable database.
+func (s *Store) noDisk() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault != nil {
+		return s.fault
+	}
+	return ErrClosed
+}

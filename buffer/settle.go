@@ -1,0 +1,142 @@
+package buffer
+
+// Settle forgets records that were acknowledged; order does not matter, nor does an identity that is unknown or settled
+// already. What was sealed is given up with the next transaction: until then a crash makes it deliverable once more.
+func (s *Store) Settle(ids []ID) error {
+	s.mu.Lock()
+	for _, id := range ids {
+		if e := s.fresh.bySeq[id.Seq]; e != nil && id.Epoch == s.epoch {
+			s.settleFresh(e)
+		} else if l, ok := s.leases[id]; ok {
+			delete(s.leases, id)
+			l.blk.busy.clear(l.idx)
+			s.ack(l.blk, l.idx)
+		}
+	}
+	urge := s.waiting.n >= waitingMax
+	s.mu.Unlock()
+	if urge {
+		signal(s.kick)
+	}
+	signal(s.wake)
+	return nil
+}
+
+// settleFresh takes an acknowledged entry off the live lane. Called with mu held.
+func (s *Store) settleFresh(e *entry) {
+	s.fresh.remove(e)
+	if e.blk == nil {
+		s.counts.settled++
+		return
+	}
+	e.blk.busy.clear(e.idx)
+	s.ack(e.blk, e.idx)
+}
+
+// ack notes that one record of a block is acknowledged. Called with mu held.
+func (s *Store) ack(b *block, idx int) {
+	if b.acked.has(idx) {
+		return
+	}
+	b.acked.set(idx)
+	b.left--
+	b.dirty = true
+	s.counts.settled++
+	s.uncount(b.epoch, b.class, 1)
+	if s.waiting.n == 0 {
+		signal(s.kick)
+	}
+	s.waiting.add()
+	if b.left == 0 {
+		s.finish(b)
+	}
+}
+
+// finish closes a block of which nothing is left. Called with mu held.
+func (s *Store) finish(b *block) {
+	l := &s.lanes[b.class]
+	l.kill(b)
+	e := s.spans[b.epoch]
+	if e != nil && l.done.next(l.low) == b.no && e.class[b.class].first <= b.last {
+		// Nothing older of this class is left, so what remains begins behind this block.
+		e.class[b.class].first = b.last + 1
+	}
+}
+
+// uncount takes n records off what is not acknowledged of an epoch. Called with mu held.
+func (s *Store) uncount(epoch string, c Class, n uint64) {
+	e := s.spans[epoch]
+	if e == nil {
+		return
+	}
+	e.class[c].n -= min(n, e.class[c].n)
+	s.touched[epoch] = true
+}
+
+// Release makes records deliverable again that were handed out and not acknowledged. A fresh one that is older than Sync
+// and sealed goes to the history lane.
+func (s *Store) Release(ids []ID) {
+	s.mu.Lock()
+	for _, id := range ids {
+		if e := s.fresh.bySeq[id.Seq]; e != nil && id.Epoch == s.epoch {
+			if e.leased {
+				e.leased = false
+				s.fresh.leased--
+			}
+		} else if l, ok := s.leases[id]; ok {
+			delete(s.leases, id)
+			l.blk.busy.clear(l.idx)
+		}
+	}
+	s.mu.Unlock()
+	signal(s.kick)
+	signal(s.wake)
+}
+
+// appendAcks encodes which records of b are acknowledged.
+func appendAcks(b *block) []byte {
+	var set ranges
+	for i := range b.n {
+		if b.acked.has(i) {
+			set = set.add(uint64(i), uint64(i))
+		}
+	}
+	return sealBytes(set.append(nil))
+}
+
+// summary adds up what is sealed and what is in memory, oldest epoch first. Called with mu held.
+func (s *Store) summary() []Span {
+	list := s.spanList()
+	out := make([]Span, 0, len(list)+1)
+	for i := range list {
+		if t := list[i].total(); t.N > 0 {
+			out = append(out, t)
+		}
+	}
+	var mem Span
+	s.fresh.each(func(e *entry) bool {
+		if e.blk != nil {
+			return true
+		}
+		if mem.N == 0 || e.rec.Seq < mem.First {
+			mem.First = e.rec.Seq
+		}
+		mem.Last = max(mem.Last, e.rec.Seq)
+		mem.N++
+		return true
+	})
+	if mem.N == 0 {
+		return out
+	}
+	if n := len(out); n > 0 && out[n-1].Epoch == s.epoch {
+		out[n-1].First = min(out[n-1].First, mem.First)
+		out[n-1].Last = max(out[n-1].Last, mem.Last)
+		out[n-1].N += mem.N
+		return out
+	}
+	mem.Epoch = s.epoch
+	return append(out, mem)
+}
+
+// spanKey is the key under which what is not acknowledged of an epoch is written.
+func spanKey(epoch string) []byte { return metaKey(metaSpan, []byte(epoch)...) }

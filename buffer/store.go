@@ -1,0 +1,191 @@
+package buffer
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// Store is an open store. All methods may be called at once from several goroutines.
+//
+// Two locks, always taken in this order: disk is held over one transaction or the reading of one block, mu only over
+// memory. Append of a reading takes mu alone.
+type Store struct {
+	opt    Options
+	dir    string
+	log    *slog.Logger
+	lock   *os.File
+	plain  *plain
+	opened Opened
+	epoch  string
+
+	disk   sync.Mutex
+	eng    *engine // nil: no usable database; everything stays in memory
+	marks  markWriter
+	closed bool
+
+	mu      sync.Mutex
+	shut    bool // Close has begun
+	next    uint64
+	fresh   fresh
+	lanes   [classes]lane
+	groups  [groups]segments
+	spans   map[string]*spanEntry
+	touched map[string]bool // spans to be written
+	leases  map[ID]lease    // records handed out by Backlog
+	gaps    gapBook
+	lastSeq uint64 // highest sealed sequence of the epoch
+	txn     uint64
+	waiting waiting
+	counts  counts
+	fault   error // why nothing can be written at present
+
+	wake chan struct{}
+	kick chan struct{}
+	quit chan struct{}
+	done chan struct{}
+}
+
+// lease says which record of a block is handed out.
+type lease struct {
+	blk *block
+	idx int
+}
+
+// waiting is what the next transaction carries along, since when.
+type waiting struct {
+	since time.Time // zero: nothing waits
+	n     int
+}
+
+// add notes that something waits for the next transaction.
+func (w *waiting) add() {
+	if w.n == 0 {
+		w.since = time.Now()
+	}
+	w.n++
+}
+
+// counts are totals since Open, for [Stats].
+type counts struct {
+	appended, settled, evicted, lost uint64
+	written                          uint64 // bytes of blocks
+	commits                          uint64
+}
+
+// Opened tells what Open found.
+func (s *Store) Opened() Opened { return s.opened }
+
+// Wake is signalled when something may have become deliverable. It holds one signal; read it, then ask Fresh and Backlog
+// until both have nothing.
+func (s *Store) Wake() <-chan struct{} { return s.wake }
+
+// Next is the sequence that the next record of this epoch gets.
+func (s *Store) Next() ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return ID{s.epoch, s.next}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Append gives the record its identity and takes it in; the payload is copied. An [Event] and a [Card] are sealed before
+// Append returns, one synced transaction; an [Interval] and a [Reading] stay in memory until they are acknowledged or
+// Sync has passed. From and to are the time span of the payload in milliseconds, 0 when unknown.
+//
+// An error that wraps ErrNotSealed comes with a valid identity: the record is going to be delivered, but would not
+// survive a power cut. Any other error means that nothing was taken in.
+func (s *Store) Append(c Class, from, to int64, payload []byte) (ID, error) {
+	return s.append(c, 0, from, to, payload)
+}
+
+// AppendPrivate is Append for a device that is marked personal: its records are not kept once acknowledged.
+func (s *Store) AppendPrivate(c Class, from, to int64, payload []byte) (ID, error) {
+	return s.append(c, flagPrivate, from, to, payload)
+}
+
+func (s *Store) append(c Class, flags byte, from, to int64, payload []byte) (ID, error) {
+	if !c.known() || len(payload) == 0 || len(payload) > MaxPayload {
+		return ID{}, fmt.Errorf("append %s of %d bytes: %w", c, len(payload), ErrPayload)
+	}
+	e := &entry{flags: flags, born: time.Now(), rec: Record{Class: c, From: from, To: to, Payload: bytes.Clone(payload)}}
+	s.mu.Lock()
+	if s.shut {
+		s.mu.Unlock()
+		return ID{}, fmt.Errorf("append %s: %w", c, ErrClosed)
+	}
+	e.rec.ID = ID{s.epoch, s.next}
+	s.next++
+	s.counts.appended++
+	first := s.fresh.add(e)
+	s.makeRoom()
+	full := s.fresh.unsealed > s.opt.Memory/4
+	s.mu.Unlock()
+	if first || full {
+		signal(s.kick)
+	}
+	var err error
+	if c.atOnce() {
+		err = s.sealEntry(e)
+	}
+	signal(s.wake)
+	return e.rec.ID, err
+}
+
+// Summary is what is not acknowledged, by epoch, oldest epoch first: the agent publishes it as status.backlog.
+func (s *Store) Summary() []Span {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.summary()
+}
+
+// Stats is a picture of the store at one moment.
+type Stats struct {
+	Epoch      string
+	Next       uint64
+	Fresh      int              // records in memory, not acknowledged
+	FreshBytes int64            // their payload
+	Leased     int              // records handed out and neither settled nor released
+	Pending    map[Class]uint64 // records not acknowledged, sealed or not
+	Kept       map[Class]int64  // bytes of acknowledged history
+	DiskBytes  int64            // blocks of the file system that the files take
+	MaxSize    int64
+	Gaps       int
+	Fault      string // why nothing can be written, empty when all is well
+
+	Appended, Settled, Evicted, Lost uint64 // records since Open
+	Written, Commits                 uint64 // bytes of blocks and transactions since Open
+}
+
+// Stats counts; DiskBytes walks the directory.
+func (s *Store) Stats() Stats {
+	size := filesSize(s.dir)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Stats{
+		Epoch: s.epoch, Next: s.next, Fresh: s.fresh.n, FreshBytes: s.fresh.bytes, Leased: len(s.leases) + s.fresh.leased,
+		Pending: map[Class]uint64{}, Kept: map[Class]int64{}, DiskBytes: size, MaxSize: s.opt.MaxSize, Gaps: s.gaps.open(),
+		Appended: s.counts.appended, Settled: s.counts.settled, Evicted: s.counts.evicted, Lost: s.counts.lost,
+		Written: s.counts.written, Commits: s.counts.commits,
+	}
+	if s.fault != nil {
+		st.Fault = s.fault.Error()
+	}
+	for c := Event; int(c) < classes; c++ {
+		n := s.fresh.unsealedOf(c)
+		for _, e := range s.spans {
+			n += e.class[c].n
+		}
+		st.Pending[c] = n
+		st.Kept[c] = s.keptBytes(c)
+	}
+	return st
+}
