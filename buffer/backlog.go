@@ -22,7 +22,15 @@ func (s *Store) Backlog(c Class, limit int) ([]Record, error) {
 	if !c.known() {
 		return nil, fmt.Errorf("read backlog: %s: %w", c, ErrPayload)
 	}
-	var out []Record
+	out, err := s.backlog(c, nil, limit)
+	if err == nil && len(out) < limit && c.private() != c {
+		out, err = s.backlog(c.private(), out, limit)
+	}
+	return out, err
+}
+
+// backlog is Backlog for one lane, adding to out.
+func (s *Store) backlog(c Class, out []Record, limit int) ([]Record, error) {
 	for range loadMax {
 		s.mu.Lock()
 		var need *block
@@ -62,7 +70,7 @@ func (s *Store) lease(c Class, out []Record, limit int) (_ []Record, need *block
 		}
 		out = s.leaseBlock(b, out, limit)
 	}
-	l.cursor = l.done.next(max(l.cursor, l.low))
+	l.cursor = l.nextAlive(max(l.cursor, l.low))
 	if len(out) >= limit || l.cursor >= l.next || len(l.open) >= openMax {
 		return out, nil, 0, false
 	}

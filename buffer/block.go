@@ -10,7 +10,8 @@ import (
 //	byte     version (1)
 //	byte     codec of the body: 0 plain, 1 the one that the agent gave
 //	byte     class
-//	byte     flags
+//	byte     flags: 1 kept, 2 aged
+//	uvarint  age of the store in seconds when the block was written, only with flag 2
 //	uvarint  number of the block within its class
 //	8 bytes  epoch
 //	uvarint  first sequence, then last sequence less first, then records
@@ -23,10 +24,10 @@ const (
 	codecPlain = 0
 	codecGiven = 1
 
-	// flagPrivate: of a device marked personal; not kept once acknowledged.
-	flagPrivate = 1 << 0
 	// flagKept: every record was already acknowledged when the block was written.
-	flagKept = 1 << 1
+	flagKept = 1 << 0
+	// flagAged: the store's age follows the flags, as uvarint seconds.
+	flagAged = 1 << 1
 )
 
 // header is what a block says about itself.
@@ -35,6 +36,7 @@ type header struct {
 	class       Class
 	codec       byte
 	flags       byte
+	age         uint64 // seconds, 0 without flagAged
 	epoch       string
 	first, last uint64
 	n           int
@@ -44,6 +46,9 @@ type header struct {
 // appendBlock encodes a block around body.
 func appendBlock(b []byte, h header, body []byte) []byte {
 	b = append(b, blockVersion, h.codec, byte(h.class), h.flags)
+	if h.flags&flagAged != 0 {
+		b = binary.AppendUvarint(b, h.age)
+	}
 	b = binary.AppendUvarint(b, h.no)
 	b = append(b, h.epoch...)
 	b = binary.AppendUvarint(b, h.first)
@@ -62,7 +67,11 @@ func readHeader(v []byte) (header, []byte, error) {
 	if ver := r.byte(); r.err == nil && ver != blockVersion {
 		return header{}, nil, fmt.Errorf("block version %d: %w", ver, errTruncated)
 	}
-	h := header{codec: r.byte(), class: Class(r.byte()), flags: r.byte(), no: r.uvarint()}
+	h := header{codec: r.byte(), class: Class(r.byte()), flags: r.byte()}
+	if h.flags&flagAged != 0 {
+		h.age = r.uvarint()
+	}
+	h.no = r.uvarint()
 	h.epoch = string(r.take(epochLen))
 	h.first = r.uvarint()
 	h.last = h.first + r.uvarint()
@@ -93,8 +102,8 @@ func openBlock(v []byte, class Class, no uint64) (header, []byte, error) {
 }
 
 // headerOf describes records of one class and epoch, Seq ascending.
-func headerOf(recs []Record, flags byte) header {
-	h := header{class: recs[0].Class, flags: flags, epoch: recs[0].Epoch, first: recs[0].Seq, last: recs[len(recs)-1].Seq, n: len(recs)}
+func headerOf(recs []Record) header {
+	h := header{epoch: recs[0].Epoch, first: recs[0].Seq, last: recs[len(recs)-1].Seq, n: len(recs)}
 	for _, r := range recs {
 		if r.From != 0 && (h.from == 0 || r.From < h.from) {
 			h.from = r.From
@@ -130,7 +139,7 @@ func (s *Store) decode(h header, body []byte) ([]Record, error) {
 		if r.Epoch != h.epoch || r.Seq < h.first || r.Seq > h.last || i > 0 && r.Seq <= prev {
 			return nil, fmt.Errorf("open block %s %d: unexpected identity %s: %w", h.class, h.no, r.ID, errTruncated)
 		}
-		r.Class, prev = h.class, r.Seq
+		r.Class, prev = h.class.public(), r.Seq
 	}
 	return recs, nil
 }

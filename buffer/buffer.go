@@ -35,12 +35,39 @@ const (
 	// Card is personal data even as a pseudonym: sealed at once, erased when acknowledged or after a week.
 	Card
 
-	classes = int(Card) + 1
+	// Records of devices marked personal lie apart from the others of their class, since they are not kept once
+	// acknowledged. Outside the store they have the class that public gives.
+	privateReading
+	privateInterval
+
+	classes = int(privateInterval) + 1
 )
+
+// public is the class under which records are known outside the store.
+func (c Class) public() Class {
+	switch c {
+	case privateReading:
+		return Reading
+	case privateInterval:
+		return Interval
+	}
+	return c
+}
+
+// private is the class under which records of a personal device are stored.
+func (c Class) private() Class {
+	switch c {
+	case Reading:
+		return privateReading
+	case Interval:
+		return privateInterval
+	}
+	return c
+}
 
 // String is the word for the class in gaps, logs and messages.
 func (c Class) String() string {
-	switch c {
+	switch c.public() {
 	case Any:
 		return "any"
 	case Event:
@@ -57,7 +84,7 @@ func (c Class) String() string {
 
 // ParseClass is the inverse of [Class.String] for the classes that records have.
 func ParseClass(s string) (Class, error) {
-	for c := Event; int(c) < classes; c++ {
+	for c := Event; c <= Card; c++ {
 		if c.String() == s {
 			return c, nil
 		}
@@ -66,7 +93,7 @@ func ParseClass(s string) (Class, error) {
 }
 
 // known reports whether records can have this class.
-func (c Class) known() bool { return c != Any && int(c) < classes }
+func (c Class) known() bool { return c >= Event && c <= Card }
 
 // atOnce reports whether Append seals a record of this class before it returns.
 func (c Class) atOnce() bool { return c == Event || c == Card }

@@ -9,7 +9,7 @@ import (
 // and older than Sync; then the history lane has it.
 type entry struct {
 	rec    Record
-	flags  byte
+	lane   Class // where it is sealed
 	born   time.Time
 	leased bool
 	gone   bool   // acknowledged, or handed over to the history lane
@@ -110,7 +110,7 @@ func (f *fresh) known(next uint64, sealing map[*entry]bool) uint64 {
 
 func (f *fresh) unsealedOf(c Class) (n uint64) {
 	f.each(func(e *entry) bool {
-		if e.blk == nil && e.rec.Class == c {
+		if e.blk == nil && e.lane == c {
 			n++
 		}
 		return true
@@ -167,7 +167,7 @@ func (s *Store) age(now time.Time) (next time.Time) {
 func (s *Store) toHistory(e *entry) {
 	s.fresh.remove(e)
 	e.blk.busy.clear(e.idx)
-	s.lanes[e.rec.Class].forget(e.blk)
+	s.lanes[e.lane].forget(e.blk)
 }
 
 // makeRoom gives up the oldest unsealed readings when memory is full, which happens only when nothing can be written:

@@ -91,3 +91,12 @@ func (l *lane) kill(b *block) {
 	b.recs, b.dirty = nil, false
 	l.dead = append(l.dead, b.no)
 }
+
+// nextAlive returns the first block from no on that is neither deleted nor waiting to be: one that was settled on the live
+// lane and whose deletion is not committed yet must not be read back.
+func (l *lane) nextAlive(no uint64) uint64 {
+	for no = l.done.next(no); slices.Contains(l.dead, no); {
+		no = l.done.next(no + 1)
+	}
+	return no
+}

@@ -39,7 +39,7 @@ const (
 )
 
 func groupOf(c Class) group {
-	if c == Reading {
+	if c == Reading || c == privateReading {
 		return bulk
 	}
 	return long
@@ -69,7 +69,7 @@ func parseBlockKey(k []byte) (c Class, seg uint32, no uint64, ok bool) {
 	if k[0] == keyLong {
 		seg = ^seg
 	}
-	return c, seg, no, c.known() && (groupOf(c) == bulk) == (k[0] == keyBulk)
+	return c, seg, no, c != Any && int(c) < classes && (groupOf(c) == bulk) == (k[0] == keyBulk)
 }
 
 func metaKey(kind byte, tail ...byte) []byte { return append([]byte{keyMeta, kind}, tail...) }

@@ -136,13 +136,9 @@ func (s *Store) plan(want func(*entry) bool) *plan {
 	return p
 }
 
-// choose takes entries into blocks, one for each class and kind, until a transaction is full. Called with mu held.
+// choose takes entries into blocks, one for each class, until a transaction is full. Called with mu held.
 func (s *Store) choose(p *plan, want func(*entry) bool) {
-	type kind struct {
-		class Class
-		flags byte
-	}
-	blocks, size, n := map[kind]*planned{}, 0, 0
+	blocks, size, n := map[Class]*planned{}, 0, 0
 	s.fresh.each(func(e *entry) bool {
 		if e.blk != nil || !want(e) {
 			return true
@@ -154,13 +150,14 @@ func (s *Store) choose(p *plan, want func(*entry) bool) {
 		}
 		size += cost
 		n++
-		k := kind{e.rec.Class, e.flags}
-		if blocks[k] == nil {
-			blocks[k] = &planned{header: header{class: k.class, flags: k.flags}}
-			p.blocks = append(p.blocks, blocks[k])
+		b := blocks[e.lane]
+		if b == nil {
+			b = &planned{header: header{class: e.lane}}
+			blocks[e.lane] = b
+			p.blocks = append(p.blocks, b)
 		}
-		blocks[k].entries = append(blocks[k].entries, e)
-		blocks[k].last = e.rec.Seq
+		b.entries = append(b.entries, e)
+		b.last = e.rec.Seq
 		return true
 	})
 }
@@ -256,8 +253,8 @@ func (s *Store) encode(p *plan) error {
 		for i, e := range b.entries {
 			recs[i] = e.rec
 		}
-		h := headerOf(recs, b.flags)
-		h.no = b.no
+		h := headerOf(recs)
+		h.no, h.class, h.flags = b.no, b.class, b.flags
 		body, codec, err := s.sealBody(recs)
 		if err != nil {
 			return fmt.Errorf("seal %d records of class %s: %w", len(recs), b.class, err)

@@ -104,19 +104,19 @@ func signal(c chan struct{}) {
 // An error that wraps ErrNotSealed comes with a valid identity: the record is going to be delivered, but would not
 // survive a power cut. Any other error means that nothing was taken in.
 func (s *Store) Append(c Class, from, to int64, payload []byte) (ID, error) {
-	return s.append(c, 0, from, to, payload)
+	return s.append(c, c, from, to, payload)
 }
 
 // AppendPrivate is Append for a device that is marked personal: its records are not kept once acknowledged.
 func (s *Store) AppendPrivate(c Class, from, to int64, payload []byte) (ID, error) {
-	return s.append(c, flagPrivate, from, to, payload)
+	return s.append(c, c.private(), from, to, payload)
 }
 
-func (s *Store) append(c Class, flags byte, from, to int64, payload []byte) (ID, error) {
+func (s *Store) append(c, lane Class, from, to int64, payload []byte) (ID, error) {
 	if !c.known() || len(payload) == 0 || len(payload) > MaxPayload {
 		return ID{}, fmt.Errorf("append %s of %d bytes: %w", c, len(payload), ErrPayload)
 	}
-	e := &entry{flags: flags, born: time.Now(), rec: Record{Class: c, From: from, To: to, Payload: bytes.Clone(payload)}}
+	e := &entry{lane: lane, born: time.Now(), rec: Record{Class: c, From: from, To: to, Payload: bytes.Clone(payload)}}
 	s.mu.Lock()
 	if s.shut {
 		s.mu.Unlock()
@@ -184,8 +184,8 @@ func (s *Store) Stats() Stats {
 		for _, e := range s.spans {
 			n += e.class[c].n
 		}
-		st.Pending[c] = n
-		st.Kept[c] = s.keptBytes(c)
+		st.Pending[c.public()] += n
+		st.Kept[c.public()] += s.keptBytes(c)
 	}
 	return st
 }

@@ -127,7 +127,7 @@ func (s *Store) victim() []share {
 	if v := pick(Reading, true); v != nil {
 		return v
 	}
-	for _, c := range []Class{Reading, Interval, Card, Event} {
+	for _, c := range []Class{privateReading, Reading, privateInterval, Interval, Card, Event} {
 		if v := pick(c, false); v != nil {
 			return v
 		}
@@ -268,7 +268,7 @@ func (s *Store) evict(sh share) error {
 		if n.n == 0 {
 			continue
 		}
-		s.gaps.extend(sh.class, ID{epoch, n.first}, n.last, n.n, Evicted)
+		s.gaps.extend(sh.class.public(), ID{epoch, n.first}, n.last, n.n, Evicted)
 		s.uncount(epoch, sh.class, n.n)
 		if e := s.spans[epoch]; e != nil && e.class[sh.class].n > 0 {
 			e.class[sh.class].first = max(e.class[sh.class].first, n.last+1)
@@ -291,7 +291,7 @@ func (s *Store) lose(c Class, no uint64, b *block, why string) {
 		return
 	}
 	if b != nil { // its header was known
-		bounds = []Gap{{Epoch: b.epoch, Class: c, From: b.first, To: &b.last, Why: Damaged, Count: uint64(b.left)}}
+		bounds = []Gap{{Epoch: b.epoch, Class: c.public(), From: b.first, To: &b.last, Why: Damaged, Count: uint64(b.left)}}
 		s.uncount(b.epoch, c, uint64(b.left))
 		b.left = 0
 		l.leave(b)
@@ -330,7 +330,7 @@ func (s *Store) neighbours(c Class, no uint64) []Gap {
 			to = min(to, after.first-1)
 		}
 		if from <= to {
-			out = append(out, Gap{Epoch: e.epoch, Class: c, From: from, To: &to, Why: Damaged})
+			out = append(out, Gap{Epoch: e.epoch, Class: c.public(), From: from, To: &to, Why: Damaged})
 		}
 	}
 	return out
