@@ -1,0 +1,286 @@
+// Package agent is the daemon as a library: it polls the configured lines, stores what they report and forwards it to a
+// broker.
+//
+// It promises that it runs whatever is missing (broker, port, device, clock, a whole store), that a record leaves the
+// store only on the broker's acknowledgement, and that what is lost is told. It touches the machine through System only,
+// so that the whole of it runs in a test under simulated time.
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bordo/agent/config"
+	"bordo/agent/record"
+	"bordo/buffer"
+	"bordo/contract"
+	"bordo/drivers"
+)
+
+// Agent is one node. It is made by New and run once.
+type Agent struct {
+	cfg    *config.Config
+	sys    System
+	log    *slog.Logger
+	topics contract.Topics
+	lines  []*lineOwner
+	board  *board
+	shelf  shelf
+	began  time.Time     // with its monotonic part
+	uptime time.Duration // of the machine, at began
+	boot   string        // which start of the machine
+	since  time.Time     // began by the wall clock
+
+	mu    sync.Mutex
+	store *buffer.Store // nil until it is open and after it is closed
+	fwd   *forwarder    // nil likewise
+
+	telling sync.Mutex // one goroutine tells gaps at a time
+}
+
+// New prepares a node. It opens and touches nothing.
+func New(cfg *config.Config, sys System) (*Agent, error) {
+	topics, err := contract.NewTopics(cfg.MQTT.Root, cfg.Tenant, cfg.Node)
+	if err != nil {
+		return nil, err
+	}
+	now, _ := sys.Wall()
+	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), boot: bootID(), board: newBoard(cfg.Lines, now)}
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err == nil {
+		a.uptime = time.Duration(ts.Nano())
+	}
+	for _, l := range cfg.Lines {
+		devices := make([]drivers.Device, len(l.Devices))
+		for i, d := range l.Devices {
+			devices[i] = d.Device
+		}
+		link, err := l.Driver.Link(l.Endpoint.Line(l.ID), devices)
+		if err != nil {
+			return nil, fmt.Errorf("line %s: %w", l.ID, err)
+		}
+		a.lines = append(a.lines, &lineOwner{
+			cfg: l, link: link, sys: sys, log: a.log,
+			in:   make(chan drivers.Request, maxRequests),
+			out:  a.accept,
+			tell: func(open bool, err error) { a.lineChanged(l, open, err) },
+		})
+		for _, d := range l.Devices {
+			a.publishMeta(d.ID, nil)
+		}
+	}
+	return a, nil
+}
+
+// bootID names this start of the machine; empty where the kernel does not tell.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	id, _, _ := strings.Cut(string(b), "-")
+	return id
+}
+
+// Run blocks until ctx ends and everything is stopped: the lines, then a bounded flush, the broker, the store. The error
+// is that of the store; everything else is a state that the agent lives with.
+func (a *Agent) Run(ctx context.Context) error {
+	store, err := buffer.Open(a.cfg.Buffer.Dir, buffer.Options{
+		Codec:         record.NewCodec(),
+		MaxSize:       a.cfg.Buffer.MaxSize,
+		History:       a.cfg.Buffer.History,
+		EnergyHistory: a.cfg.Buffer.EnergyHistory,
+		Sync:          a.cfg.Buffer.Sync,
+		DiskFree:      a.sys.DiskFree,
+		Logger:        a.log,
+	})
+	if err != nil {
+		return fmt.Errorf("open buffer: %w", err)
+	}
+	fwd := &forwarder{
+		cfg: a.cfg.MQTT, node: a.cfg.Node, topics: a.topics, sys: a.sys, log: a.log, store: store, shelf: &a.shelf,
+		status: a.nodeStatus, giveUp: a.giveUp,
+		news: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
+	a.mu.Lock()
+	a.store, a.fwd = store, fwd
+	a.mu.Unlock()
+	a.tellOpened(store.Opened())
+	a.tellGaps()
+
+	var forwarding, polling sync.WaitGroup
+	forwarding.Go(func() { fwd.run(context.WithoutCancel(ctx)) })
+	for _, l := range a.lines {
+		polling.Go(func() { l.run(ctx) })
+	}
+	polling.Go(func() { a.tellGapsNowAndThen(ctx) })
+	a.notify("READY=1")
+	a.log.Info("running", "node", a.cfg.Node, "lines", len(a.lines), "epoch", store.Opened().Epoch)
+
+	<-ctx.Done()
+	a.notify("STOPPING=1")
+	polling.Wait()
+	close(fwd.stop)
+	forwarding.Wait()
+	err = store.Close()
+	a.log.Info("stopped")
+	return err
+}
+
+func (a *Agent) notify(state string) {
+	if a.sys.Notify != nil {
+		a.sys.Notify(state)
+	}
+}
+
+// stamp gives a moment of package time its wall time, quality and monotonic time.
+func (a *Agent) stamp(at time.Time) (wall time.Time, clk contract.Clock, mono int64) {
+	now, clk := a.sys.Wall()
+	if at.IsZero() {
+		at = time.Now()
+	}
+	return now.Add(-time.Since(at)), clk, (a.uptime + at.Sub(a.began)).Milliseconds()
+}
+
+// accept takes a report from a line. It is called from each line's goroutine and waits for at most one transaction.
+func (a *Agent) accept(r drivers.Report) {
+	wall, clk, mono := a.stamp(r.At)
+	ts, changed := a.board.report(r, wall)
+	if changed {
+		a.logDevice(r)
+		a.tellNews()
+	}
+	if r.Description != nil {
+		a.publishMeta(r.Device, r.Description)
+	}
+	for _, e := range r.Events {
+		at := wall
+		if !e.At.IsZero() {
+			at, _, _ = a.stamp(e.At)
+		}
+		a.event(r.Device, e.Type, at, e.Data)
+	}
+	if len(r.Readings) == 0 {
+		return
+	}
+	row := record.AppendSample(make([]byte, 0, 64+32*len(r.Readings)), &record.Sample{
+		Dev: r.Device, TS: ts, Mono: mono, Boot: a.boot, Clk: clk, Readings: r.Readings})
+	if _, err := a.store.Append(buffer.Reading, ts, ts, row); err != nil {
+		a.log.Error("store sample", "device", r.Device, "err", err)
+	}
+}
+
+func (a *Agent) logDevice(r drivers.Report) {
+	if r.Err != nil {
+		a.log.Warn("device fails", "device", r.Device, "kind", drivers.KindOf(r.Err).String(), "err", r.Err)
+		return
+	}
+	a.log.Info("device answers", "device", r.Device)
+}
+
+func (a *Agent) lineChanged(l config.Line, open bool, err error) {
+	now, _ := a.sys.Wall()
+	if !a.board.line(l.ID, open, err, now) {
+		return
+	}
+	if open {
+		a.log.Info("line open", "line", l.ID, "port", l.Endpoint.String())
+	} else {
+		a.log.Warn("line down", "line", l.ID, "port", l.Endpoint.String(), "err", err)
+	}
+	a.tellNews()
+}
+
+func (a *Agent) tellNews() {
+	a.mu.Lock()
+	fwd := a.fwd
+	a.mu.Unlock()
+	if fwd != nil {
+		fwd.tellNews()
+	}
+}
+
+// event stores an event of a device; it is on the disk when event returns.
+func (a *Agent) event(dev, typ string, at time.Time, data map[string]any) {
+	body, err := json.Marshal(data)
+	if err != nil {
+		a.log.Error("encode event", "device", dev, "type", typ, "err", err)
+		return
+	}
+	_, clk, mono := a.stamp(time.Time{})
+	ts := at.UnixMilli()
+	row := record.AppendEvent(nil, &record.Event{Dev: dev, Type: typ, TS: ts, Mono: mono, Boot: a.boot, Clk: clk, Data: body})
+	if _, err := a.store.Append(buffer.Event, ts, ts, row); err != nil {
+		a.log.Error("store event", "device", dev, "type", typ, "err", err)
+	}
+}
+
+// publishMeta puts a device's meta on the shelf; about is nil when nothing new is known of it.
+func (a *Agent) publishMeta(id string, about *drivers.Description) {
+	dev, known := a.board.describe(id, about)
+	m := contract.Meta{
+		Node: a.cfg.Node, Dev: id, Maker: known.Maker, Model: known.Model, Profile: dev.Model,
+		Serial: known.Serial, Firmware: known.Firmware,
+		Every: dev.Every.Milliseconds(), About: dev.About, Points: points(known.Points),
+	}
+	payload, err := m.Encode()
+	if err != nil {
+		a.log.Error("encode meta", "device", id, "err", err)
+		return
+	}
+	if a.shelf.put(a.topics.Meta(id), payload) {
+		a.tellNews()
+	}
+}
+
+// nodeStatus is the node's status for the contract.
+func (a *Agent) nodeStatus(sess string) contract.Status {
+	now, clk := a.sys.Wall()
+	s := contract.Status{
+		Node: a.cfg.Node, State: contract.Online, Sess: sess, Boot: a.boot,
+		Ep: a.store.Opened().Epoch, Next: a.store.Next().Seq, Backlog: a.backlog(),
+		Clk: clk, Ver: a.sys.Version, TS: now.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
+		Health: a.board.health(),
+	}
+	if a.cfg.Site.Name != "" || a.cfg.Site.Located {
+		s.Site = &contract.Site{Name: a.cfg.Site.Name, Lat: a.cfg.Site.Lat, Lon: a.cfg.Site.Lon}
+	}
+	return s
+}
+
+func (a *Agent) backlog() []contract.Backlog {
+	var out []contract.Backlog
+	for _, s := range a.store.Summary() {
+		out = append(out, contract.Backlog{Ep: s.Epoch, First: s.First, Last: s.Last, N: s.N})
+	}
+	return out
+}
+
+// Status tells how the agent is. It may be called at any time, from any goroutine.
+func (a *Agent) Status() Status {
+	_, clk := a.sys.Wall()
+	s := Status{
+		Node: a.cfg.Node, Version: a.sys.Version, Since: a.since, Clock: clk, Simulation: a.cfg.Simulation,
+		Lines: a.board.status(), Health: a.board.health(),
+	}
+	a.mu.Lock()
+	store, fwd := a.store, a.fwd
+	a.mu.Unlock()
+	if store == nil {
+		s.Store.Error = errors.New("not open yet").Error()
+		return s
+	}
+	s.Broker = fwd.brokerStatus()
+	st := store.Stats()
+	s.Store = StoreStatus{Epoch: store.Opened().Epoch, Next: store.Next().Seq, Backlog: a.backlog(), Bytes: st.DiskBytes}
+	return s
+}

@@ -1,0 +1,199 @@
+package agent_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/contract"
+	"bordo/sim"
+)
+
+func TestHealthyHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		a := n.start()
+		time.Sleep(time.Hour)
+		st := a.Status()
+		if took := n.stop(); took > 2*time.Second {
+			t.Errorf("stop took %v", took)
+		}
+		n.whole("dev-1", 3600)
+		n.whole("dev-2", 1800)
+		if len(n.doubled) > 0 {
+			t.Errorf("came twice: %v", n.doubled)
+		}
+		for count, s := range n.samples("dev-1") {
+			if !strings.HasSuffix(s.topic, "/tele/dev-1") || s.at.Sub(time.UnixMilli(s.ts)) > 100*time.Millisecond {
+				t.Fatalf("count %d came on %s after %v", count, s.topic, s.at.Sub(time.UnixMilli(s.ts)))
+			}
+			if s.q["temperature"] != contract.QualityBad || s.v["temperature"] != nil || len(s.q) != 1 {
+				t.Fatalf("a point without value: %s", s.raw)
+			}
+		}
+		if m := n.metas["dev-2"]; m.Serial != "dev-2" || m.About["pod"] != "IT001E12345678" || len(m.Points) != 3 || m.Every != 2000 {
+			t.Errorf("meta: %+v", m)
+		}
+		first, last := n.statuses[0], n.statuses[len(n.statuses)-1]
+		if first.State != contract.Online || first.Site.Name != "Prova" || first.Clk != contract.ClockSync || first.Cfg != n.cfg.Sum {
+			t.Errorf("first status: %+v", first)
+		}
+		if last.State != contract.Offline || last.Sess != first.Sess {
+			t.Errorf("last status: %+v", last)
+		}
+		if len(n.statuses) < 7 {
+			t.Errorf("%d statuses in an hour", len(n.statuses))
+		}
+		if !st.Broker.Connected || !st.Lines[0].Open || st.Lines[0].Devices[0].Polls < 3600 || len(st.Store.Backlog) > 1 {
+			t.Errorf("own status: %+v", st)
+		}
+		if e := n.events[0]; e.Type != contract.StoreOpened || e.Dev != contract.NodeDevice || e.Seq != 1 {
+			t.Errorf("first event: %+v", e)
+		}
+	})
+}
+
+func TestBrokerGoneForAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.start()
+		time.Sleep(time.Minute)
+		id, err := n.broker.Raise(sim.Fault{Kind: sim.BrokerGone})
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := time.Now()
+		time.Sleep(time.Hour)
+		n.broker.Clear(id)
+		back := time.Now()
+		time.Sleep(10 * time.Minute)
+		n.stop()
+		n.whole("dev-1", 60+3600+600)
+		n.whole("dev-2", 30+1800+300)
+		if len(n.doubled) > 0 {
+			t.Errorf("came twice: %v", n.doubled)
+		}
+		var drained time.Time
+		for _, s := range n.samples("dev-1") {
+			ts := time.UnixMilli(s.ts)
+			hist := strings.Contains(s.topic, "/hist/")
+			if ts.After(left.Add(time.Second)) && ts.Before(back.Add(-10*time.Second)) && !hist {
+				t.Fatalf("%v into the outage, on %s", ts.Sub(left), s.topic)
+			}
+			if ts.After(back.Add(40*time.Second)) && (hist || s.at.Sub(ts) > time.Second) {
+				t.Fatalf("%v after the outage, on %s after %v", ts.Sub(back), s.topic, s.at.Sub(ts))
+			}
+			if hist && s.at.After(drained) {
+				drained = s.at
+			}
+		}
+		if d := drained.Sub(back); d > 2*time.Minute {
+			t.Errorf("drained %v after the broker came back", d)
+		}
+		var lost int
+		for _, s := range n.statuses {
+			if s.State == contract.Lost {
+				lost++
+			}
+		}
+		if last := n.statuses[len(n.statuses)-2]; len(last.Backlog) > 1 || lost != 1 {
+			t.Errorf("backlog after the drain: %+v; %d wills", last.Backlog, lost)
+		}
+	})
+}
+
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		id, err := n.broker.Raise(sim.Fault{Kind: sim.BrokerGone})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.start()
+		time.Sleep(100 * time.Second)
+		n.stop()
+		before := len(n.arrived)
+		n.broker.Clear(id)
+		n.start()
+		time.Sleep(100 * time.Second)
+		n.stop()
+		if before != 0 {
+			t.Fatalf("%d records arrived without a broker", before)
+		}
+		var epochs []string
+		for _, e := range n.events {
+			if e.Type == contract.StoreOpened {
+				epochs = append(epochs, e.Ep)
+			}
+			if e.Type == contract.StoreGap {
+				t.Errorf("gap after a clean stop: %s", e.Data)
+			}
+		}
+		if len(epochs) != 2 || epochs[0] == epochs[1] {
+			t.Errorf("epochs opened: %v", epochs)
+		}
+		perCount := make(map[int]int) // both runs count from 1
+		for _, s := range n.arrived {
+			if s.dev == "dev-1" {
+				perCount[int(s.v["cycles"].(float64))]++
+			}
+		}
+		for i := 1; i <= 100; i++ {
+			if perCount[i] != 2 {
+				t.Errorf("count %d arrived %d times in two runs", i, perCount[i])
+			}
+		}
+	})
+}
+
+func TestSilentDeviceIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		a := n.start()
+		time.Sleep(30 * time.Second)
+		n.faults.silence("dev-1", true)
+		time.Sleep(time.Minute)
+		st := a.Status()
+		if d := st.Lines[0].Devices[0]; d.Error == "" || time.Since(d.Last) < 50*time.Second {
+			t.Errorf("silent device: %+v", d)
+		}
+		if d := st.Lines[0].Devices[1]; d.Error != "" || d.Failures != 0 {
+			t.Errorf("its neighbour: %+v", d)
+		}
+		n.mu.Lock()
+		last := n.statuses[len(n.statuses)-1]
+		n.mu.Unlock()
+		if len(last.Health) != 1 || last.Health[0].Dev != "dev-1" {
+			t.Errorf("health: %+v", last.Health)
+		}
+		n.faults.silence("dev-1", false)
+		time.Sleep(5 * time.Minute)
+		n.stop()
+		if last := n.statuses[len(n.statuses)-1]; len(last.Health) != 0 {
+			t.Errorf("health after the device came back: %+v", last.Health)
+		}
+		n.whole("dev-2", 180)
+	})
+}
+
+func TestTimestampsOfADeviceDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		back := time.Duration(0)
+		n.wall = func() (time.Time, contract.Clock) { return time.Now().Add(-back), contract.ClockFree }
+		n.start()
+		time.Sleep(20 * time.Second)
+		back = 10 * time.Second // the clock is set back
+		time.Sleep(20 * time.Second)
+		n.stop()
+		seen := make(map[int64]int)
+		for count, s := range n.samples("dev-1") {
+			if other, ok := seen[s.ts]; ok {
+				t.Errorf("counts %d and %d have the same time", count, other)
+			}
+			seen[s.ts] = count
+		}
+		n.whole("dev-1", 40)
+	})
+}

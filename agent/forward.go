@@ -1,0 +1,212 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net/url"
+	"sync"
+	"time"
+
+	"bordo/agent/config"
+	"bordo/agent/mqtt"
+	"bordo/buffer"
+	"bordo/contract"
+)
+
+// Times of the forwarder.
+const (
+	reconnectFirst = time.Second      // the back-off before the second attempt is up to this long
+	refusedWait    = time.Minute      // after a refused login
+	shortSession   = 5 * time.Second  // a session that ends sooner counts as a failed attempt
+	statusEvery    = 10 * time.Minute // the retained status is written again
+	flushTime      = time.Second      // at the stop: for what is fresh
+	goodbyeTime    = 300 * time.Millisecond
+)
+
+// forwarder carries records from the store to a broker. It owns the connection: one goroutine runs it.
+type forwarder struct {
+	cfg    config.MQTT
+	node   string
+	topics contract.Topics
+	sys    System
+	log    *slog.Logger
+	store  *buffer.Store
+	shelf  *shelf                            // what is retained: one meta a device
+	status func(sess string) contract.Status // the node's status as it is now
+	giveUp func(ids []buffer.ID)             // records that nobody can read: a gap event and away
+	news   chan struct{}                     // cap 1: status or shelf changed
+	stop   chan struct{}                     // closed: say goodbye and return
+
+	mu    sync.Mutex
+	state BrokerStatus // as `bordo status` shows it
+}
+
+// run connects, forwards and connects again until stop is closed. ctx cuts everything short.
+func (f *forwarder) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // a stop also ends a wait or an attempt to connect
+		select {
+		case <-f.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	failures := 0
+	wait := time.Duration(0)
+	for pause(ctx, wait) {
+		u := f.cfg.URLs[failures%len(f.cfg.URLs)]
+		began := time.Now()
+		err := f.connectAndForward(ctx, u)
+		switch {
+		case errors.Is(err, errStopped) || ctx.Err() != nil:
+			return
+		case errors.Is(err, mqtt.ErrRefused):
+			failures++
+			wait = refusedWait + mathrand.N(refusedWait)
+		case errors.Is(err, errSessionEnded) && time.Since(began) > shortSession:
+			failures = 0
+			wait = mathrand.N(f.cfg.ReconnectJitter + 1)
+		default:
+			failures++
+			wait = mathrand.N(min(f.cfg.ReconnectMax, reconnectFirst<<min(failures, 16)) + 1)
+		}
+		f.disconnected(u, err, wait)
+	}
+}
+
+// errStopped and errSessionEnded tell run how a session ended.
+var (
+	errStopped      = errors.New("stopped")
+	errSessionEnded = errors.New("connection lost")
+)
+
+func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
+	sess, err := sessionID()
+	if err != nil {
+		return err
+	}
+	password, err := f.cfg.Password()
+	if err != nil {
+		return err
+	}
+	tlsConfig, err := f.cfg.TLS(u)
+	if err != nil {
+		return err
+	}
+	if tlsConfig != nil {
+		tlsConfig.Time = f.now
+	}
+	conn, err := mqtt.Connect(ctx, mqtt.Options{
+		Dial:     f.sys.DialMQTT,
+		URL:      u,
+		TLS:      tlsConfig,
+		ClientID: f.node,
+		Username: f.cfg.Username,
+		Password: password.Reveal(),
+		Will:     mqtt.Message{Topic: f.topics.Status(), Payload: contract.Will(f.node, sess), Retain: true},
+	})
+	if err != nil {
+		return err
+	}
+	f.connected(u)
+	return newSession(f, conn, sess).run()
+}
+
+func sessionID() (string, error) {
+	var b [5]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+func (f *forwarder) connected(u *url.URL) {
+	f.mu.Lock()
+	was := f.state
+	f.state = BrokerStatus{URL: u.String(), Connected: true, Since: f.now()}
+	f.mu.Unlock()
+	f.log.Info("broker connected", "url", u.String(), "attempts", was.Attempts+1)
+}
+
+// disconnected notes the state and logs its change, not its repetitions.
+func (f *forwarder) disconnected(u *url.URL, err error, wait time.Duration) {
+	f.mu.Lock()
+	was := f.state
+	f.state = BrokerStatus{URL: u.String(), Since: was.Since, Error: err.Error(), Attempts: was.Attempts + 1}
+	if was.Connected || was.Since.IsZero() {
+		f.state.Since, f.state.Attempts = f.now(), 1
+	}
+	first := f.state.Attempts == 1
+	f.mu.Unlock()
+	if first || was.Error != err.Error() {
+		f.log.Warn("broker not connected", "url", u.String(), "err", err, "again_in", wait.Round(time.Millisecond))
+	}
+}
+
+func (f *forwarder) now() time.Time {
+	t, _ := f.sys.Wall()
+	return t
+}
+
+func (f *forwarder) brokerStatus() BrokerStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state
+}
+
+// tellNews wakes the session because status or meta changed.
+func (f *forwarder) tellNews() {
+	select {
+	case f.news <- struct{}{}:
+	default:
+	}
+}
+
+// shelf holds the retained messages that stand beside status: topic to payload, with a revision each.
+type shelf struct {
+	mu    sync.Mutex
+	order []string
+	items map[string]shelved
+}
+
+type shelved struct {
+	payload []byte
+	rev     uint64
+}
+
+// put sets a topic's payload and tells whether that changed anything.
+func (s *shelf) put(topic string, payload []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, ok := s.items[topic]
+	if ok && string(old.payload) == string(payload) {
+		return false
+	}
+	if !ok {
+		s.order = append(s.order, topic)
+	}
+	if s.items == nil {
+		s.items = make(map[string]shelved)
+	}
+	s.items[topic] = shelved{payload, old.rev + 1}
+	return true
+}
+
+// since returns what has changed against the revisions in seen, and notes the new ones there.
+func (s *shelf) since(seen map[string]uint64) []*message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*message
+	for _, topic := range s.order {
+		if it := s.items[topic]; seen[topic] != it.rev {
+			seen[topic] = it.rev
+			out = append(out, &message{topic: topic, payload: it.payload, retain: true})
+		}
+	}
+	return out
+}

@@ -1,0 +1,59 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"bordo/buffer"
+	"bordo/contract"
+)
+
+// gapsEvery is how often open gaps are told while no connection is made; each connection tells them at once.
+const gapsEvery = time.Hour
+
+// tellOpened stores the first record of an epoch.
+func (a *Agent) tellOpened(o buffer.Opened) {
+	data := map[string]any{"clean": o.Clean}
+	if o.PrevEpoch != "" {
+		data["prev_ep"], data["prev_last_sealed"] = o.PrevEpoch, o.PrevLastSealed
+	}
+	now, _ := a.sys.Wall()
+	a.event(contract.NodeDevice, contract.StoreOpened, now, data)
+}
+
+// tellGaps stores an event for each gap that the store has not told yet. A crash in between tells a gap twice.
+func (a *Agent) tellGaps() {
+	a.telling.Lock()
+	defer a.telling.Unlock()
+	now, _ := a.sys.Wall()
+	for _, g := range a.store.Gaps() {
+		data := map[string]any{"ep": g.Epoch, "class": g.Class.String(), "from": g.From, "to": nil, "why": g.Why}
+		if g.To != nil {
+			data["to"], data["n"] = *g.To, g.Count
+		}
+		a.log.Warn("records lost", "epoch", g.Epoch, "class", g.Class.String(), "from", g.From, "count", g.Count, "why", g.Why)
+		a.event(contract.NodeDevice, contract.StoreGap, now, data)
+		if err := a.store.GapTold(g); err != nil {
+			a.log.Error("settle gap", "err", err)
+			return
+		}
+	}
+}
+
+func (a *Agent) tellGapsNowAndThen(ctx context.Context) {
+	for pause(ctx, gapsEvery) {
+		a.tellGaps()
+	}
+}
+
+// giveUp lets go of records that cannot be read and tells each as a gap.
+func (a *Agent) giveUp(ids []buffer.ID) {
+	now, _ := a.sys.Wall()
+	for _, id := range ids {
+		a.event(contract.NodeDevice, contract.StoreGap, now, map[string]any{
+			"ep": id.Epoch, "class": "reading", "from": id.Seq, "to": id.Seq, "n": 1, "why": "unreadable"})
+	}
+	if err := a.store.Settle(ids); err != nil {
+		a.log.Error("give up records", "count", len(ids), "err", err)
+	}
+}

@@ -1,0 +1,80 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"bordo/agent/config"
+	"bordo/drivers"
+)
+
+// Back-off of a port that cannot be opened or breaks at once.
+const (
+	reopenFirst = time.Second
+	reopenMax   = time.Minute
+)
+
+// maxRequests bounds the requests that wait for a line; more are refused.
+const maxRequests = 16
+
+// lineOwner opens one port, runs the link on it and opens it again when it is lost. It is the only one who touches it.
+type lineOwner struct {
+	cfg  config.Line
+	link drivers.Link
+	sys  System
+	log  *slog.Logger
+	in   chan drivers.Request
+	out  func(drivers.Report)
+	tell func(open bool, err error) // each change of the port's state
+}
+
+// run blocks until ctx ends. The port is closed when it returns.
+func (l *lineOwner) run(ctx context.Context) {
+	wait := time.Duration(0)
+	for pause(ctx, wait) {
+		port, err := l.sys.OpenPort(ctx, l.cfg.Endpoint)
+		if err != nil {
+			l.lost(ctx, "open port", err)
+			wait = min(max(2*wait, reopenFirst), reopenMax)
+			continue
+		}
+		l.tell(true, nil)
+		answered := false
+		err = l.link.Run(ctx, port, l.in, func(r drivers.Report) {
+			answered = answered || len(r.Readings) > 0
+			l.out(r)
+		})
+		port.Close() //nolint:errcheck // the port is given up
+		if answered {
+			wait = 0
+		} else {
+			wait = min(max(2*wait, reopenFirst), reopenMax)
+		}
+		l.lost(ctx, "port lost", err)
+	}
+}
+
+// lost records why the port is not open. A line that stops is not a fault.
+func (l *lineOwner) lost(ctx context.Context, op string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	l.log.Debug(op, "line", l.cfg.ID, "err", err)
+	l.tell(false, err)
+}
+
+// pause waits for d, or not at all when d is 0, and tells whether ctx still lives.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

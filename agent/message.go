@@ -1,0 +1,138 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+
+	"bordo/agent/record"
+	"bordo/buffer"
+	"bordo/contract"
+	"bordo/drivers"
+)
+
+// message is a publication with the records that it carries. They are leased from the store until it is settled.
+type message struct {
+	topic   string
+	payload []byte
+	ids     []buffer.ID
+	retain  bool
+	hist    bool
+}
+
+// composer turns leased records into messages of the contract.
+type composer struct {
+	topics contract.Topics
+	fields []contract.Field // re-used
+}
+
+// batch is a message of samples that is being written. All of them have its device, epoch and quality of the clock.
+type batch struct {
+	dev string
+	w   *contract.BatchWriter
+	ids []buffer.ID
+}
+
+type batchKey struct {
+	dev, ep string
+	clk     contract.Clock
+}
+
+// compose makes messages: events one by one and first, then samples batched, each in the order in which they stand.
+// Records that cannot be read, or are larger than a message may be, come back as broken with the reason: they must not
+// block what is behind them.
+func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*message, broken []buffer.ID, err error) {
+	var order []*batch
+	open := make(map[batchKey]*batch)
+	for _, r := range recs {
+		var fault error
+		if r.Class == buffer.Reading {
+			fault = c.addSample(r, func(k batchKey, full bool) *batch {
+				if open[k] == nil || full {
+					open[k] = &batch{dev: k.dev, w: contract.NewBatch(nil, contract.Envelope{
+						Node: c.topics.Node(), Dev: k.dev, Ep: k.ep, Hist: hist, Clk: k.clk, Sent: sent})}
+					order = append(order, open[k])
+				}
+				return open[k]
+			})
+		} else {
+			var m *message
+			if m, fault = c.event(r, hist); fault == nil {
+				out = append(out, m)
+			}
+		}
+		if fault != nil {
+			broken = append(broken, r.ID)
+			err = errors.Join(err, fmt.Errorf("record %s-%d: %w", r.Epoch, r.Seq, fault))
+		}
+	}
+	for _, b := range order {
+		if b.w.Len() == 0 {
+			continue
+		}
+		topic := c.topics.Tele(b.dev)
+		if hist {
+			topic = c.topics.Hist(b.dev)
+		}
+		out = append(out, &message{topic: topic, payload: b.w.Bytes(), ids: b.ids, hist: hist})
+	}
+	return out, broken, err
+}
+
+// addSample puts a record into its batch, which batchOf finds or, when the one there is full, begins.
+func (c *composer) addSample(r buffer.Record, batchOf func(k batchKey, full bool) *batch) error {
+	s, err := record.DecodeSample(r.Payload)
+	if err != nil {
+		return err
+	}
+	k := batchKey{s.Dev, r.Epoch, s.Clk}
+	fields := c.sampleFields(s.Readings)
+	b := batchOf(k, false)
+	ok, err := b.w.Add(r.Seq, s.TS, fields)
+	if !ok && err == nil {
+		b = batchOf(k, true)
+		_, err = b.w.Add(r.Seq, s.TS, fields)
+	}
+	if err == nil {
+		b.ids = append(b.ids, r.ID)
+	}
+	return err
+}
+
+func (c *composer) event(r buffer.Record, hist bool) (*message, error) {
+	e, err := record.DecodeEvent(r.Payload)
+	if err != nil {
+		return nil, err
+	}
+	head := contract.EventHead{Tenant: c.topics.Tenant(), Node: c.topics.Node(), Dev: e.Dev,
+		Ep: r.Epoch, Seq: r.Seq, Type: e.Type, TS: e.TS, Clk: e.Clk}
+	return &message{topic: c.topics.Event(e.Dev), payload: contract.AppendEvent(nil, head, e.Data), ids: []buffer.ID{r.ID}, hist: hist}, nil
+}
+
+// sampleFields translates readings into what the contract sends. The result is valid until the next call.
+func (c *composer) sampleFields(readings []drivers.Reading) []contract.Field {
+	c.fields = c.fields[:0]
+	for _, r := range readings {
+		f := contract.Field{Key: r.Point, Quality: qualities[r.Quality]}
+		switch r.Value.Type() {
+		case drivers.Float:
+			f.Kind, f.Num = contract.KindNumber, r.Value.Float()
+		case drivers.Bool:
+			f.Kind = contract.KindBool
+			if r.Value.Bool() {
+				f.Num = 1
+			}
+		case drivers.Text:
+			f.Kind, f.Text = contract.KindText, r.Value.Text()
+		}
+		c.fields = append(c.fields, f)
+	}
+	return c.fields
+}
+
+// qualities translates the drivers' qualities into the contract's codes.
+var qualities = [...]contract.Quality{
+	drivers.Good:      contract.QualityGood,
+	drivers.Uncertain: contract.QualityUncertain,
+	drivers.Bad:       contract.QualityBad,
+	drivers.Stale:     contract.QualityStale,
+}

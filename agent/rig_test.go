@@ -1,0 +1,257 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bordo/agent"
+	"bordo/agent/config"
+	"bordo/contract"
+	"bordo/drivers"
+	"bordo/drivers/driverstest"
+	"bordo/drivers/line"
+	"bordo/sim"
+)
+
+// counting is a driver of devices that count their polls: what arrives can be checked by arithmetic.
+type counting struct{ *faults }
+
+// faults is what a test can do to counting devices.
+type faults struct {
+	mu     sync.Mutex
+	silent map[string]bool
+}
+
+func (f *faults) silence(dev string, on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.silent[dev] = on
+}
+
+func (counting) Name() string { return "counting" }
+
+func (counting) Models() []drivers.Model {
+	return []drivers.Model{{Name: "test-counter", Title: "Counts its polls", Unit: drivers.Range{Min: 1, Max: 247},
+		Every: time.Second, MinEvery: 100 * time.Millisecond, Streams: true, Serial: true, Points: []string{"ac_power", "cycles"}}}
+}
+
+func (c counting) Link(_ drivers.Line, devices []drivers.Device) (drivers.Link, error) {
+	var units []drivers.Unit
+	for _, d := range devices {
+		units = append(units, drivers.Unit{Device: d.ID, Every: d.Every, Poller: &counter{id: d.ID, faults: c.faults}})
+	}
+	return drivers.Polled(units...), nil
+}
+
+type counter struct {
+	*faults
+	id string
+	n  int
+}
+
+func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.silent[c.id] {
+		return drivers.Report{Err: &drivers.Error{Op: "count", Kind: drivers.Timeout}}
+	}
+	c.n++
+	r := drivers.Report{At: time.Now(), Readings: []drivers.Reading{
+		{Point: "cycles", Value: drivers.Number(float64(c.n))},
+		{Point: "ac_power", Value: drivers.Number(float64(c.n) / 10)},
+		{Point: "temperature", Quality: drivers.Bad},
+	}}
+	if c.n == 1 {
+		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: c.id, Points: []string{"ac_power", "cycles", "temperature"}}
+	}
+	return r
+}
+
+func (*counter) Do(context.Context, drivers.Port, drivers.Command) drivers.Result {
+	return drivers.Result{State: drivers.Rejected, Code: "unknown_action"}
+}
+
+// node is an agent under test with its broker. Everything in it lives inside a synctest bubble.
+type node struct {
+	t      *testing.T
+	cfg    *config.Config
+	broker *sim.Broker
+	faults *faults
+	wall   func() (time.Time, contract.Clock)
+	cancel context.CancelFunc
+	ended  chan error
+
+	mu       sync.Mutex
+	arrived  map[string]sample // by identity, samples and events
+	doubled  []string
+	events   []contract.Event
+	statuses []contract.Status
+	metas    map[string]contract.Meta
+}
+
+type sample struct {
+	topic, raw string
+	dev        string
+	ts         int64
+	at         time.Time // when the broker took it
+	v          map[string]any
+	q          map[string]contract.Quality
+}
+
+func newNode(t *testing.T) *node {
+	t.Helper()
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
+	text := fmt.Sprintf(`version: 1
+tenant: cremasco
+node: quintano
+timezone: UTC
+site: {name: Prova, lat: 45.36, lon: 9.69}
+mqtt: {url: "mqtt://127.0.0.1:1883"}
+buffer: {dir: %s/buffer, max_size: 64MiB, sync: 5s}
+lines:
+  - id: one
+    port: tcp://127.0.0.1:502
+    devices:
+      - {id: dev-1, model: test-counter, unit: 1, every: 1s}
+      - {id: dev-2, model: test-counter, unit: 2, every: 2s, about: {pod: IT001E12345678}}
+`, t.TempDir())
+	cfg, err := config.Parse("test.yaml", []byte(text), []drivers.Driver{counting{n.faults}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.cfg = cfg
+	n.broker, err = sim.NewBroker(sim.BrokerOptions{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.broker.Watch(n.take)
+	t.Cleanup(func() {
+		if err := n.broker.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+func (n *node) take(p sim.Publication) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a, err := contract.ParseTopic("bordo", p.Topic)
+	if err != nil {
+		n.t.Error(err)
+		return
+	}
+	switch a.Kind {
+	case contract.KindTele, contract.KindHist:
+		b, err := contract.DecodeBatch(p.Payload)
+		if err != nil || b.Hist != (a.Kind == contract.KindHist) || b.Dev != a.Dev {
+			n.t.Errorf("%s: %v: %s", p.Topic, err, p.Payload)
+		}
+		for _, s := range b.Samples {
+			n.identity(fmt.Sprintf("%s-%d", b.Ep, s.Seq), sample{p.Topic, string(s.Raw), a.Dev, s.TS, p.At, s.V, s.Q})
+		}
+	case contract.KindEvent:
+		e, err := contract.DecodeEvent(p.Payload)
+		if err != nil {
+			n.t.Errorf("%s: %v: %s", p.Topic, err, p.Payload)
+		}
+		n.events = append(n.events, e)
+		n.identity(e.ID, sample{topic: p.Topic, raw: string(p.Payload), at: p.At})
+	case contract.KindStatus:
+		s, err := contract.DecodeStatus(p.Payload)
+		if err != nil {
+			n.t.Errorf("%v: %s", err, p.Payload)
+		}
+		n.statuses = append(n.statuses, s)
+	case contract.KindMeta:
+		m, err := contract.DecodeMeta(p.Payload)
+		if err != nil {
+			n.t.Errorf("%v: %s", err, p.Payload)
+		}
+		n.metas[m.Dev] = m
+	}
+}
+
+func (n *node) identity(id string, s sample) {
+	old, ok := n.arrived[id]
+	if !ok {
+		n.arrived[id] = s
+		return
+	}
+	n.doubled = append(n.doubled, id+" on "+old.topic+" and "+s.topic+" "+s.at.Sub(old.at).String())
+	if old.raw != s.raw {
+		n.t.Errorf("%s carries two payloads:\n%s\n%s", id, old.raw, s.raw)
+	}
+}
+
+// start runs the agent until stop.
+func (n *node) start() *agent.Agent {
+	n.t.Helper()
+	a, err := agent.New(n.cfg, agent.System{
+		OpenPort: func(context.Context, line.Endpoint) (drivers.Port, error) {
+			here, _ := driverstest.Wire(0)
+			return here, nil
+		},
+		DialMQTT: n.broker.Dial,
+		Wall:     func() (time.Time, contract.Clock) { return n.wall() },
+		DiskFree: func(string) (uint64, error) { return 10 << 30, nil },
+		Logger:   slog.New(slog.NewTextHandler(testLog{n.t}, nil)),
+		Version:  "test",
+	})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(n.t.Context())
+	n.cancel, n.ended = cancel, make(chan error, 1)
+	go func() { n.ended <- a.Run(ctx) }()
+	return a
+}
+
+// stop ends the agent and returns how long that took.
+func (n *node) stop() time.Duration {
+	n.t.Helper()
+	began := time.Now()
+	n.cancel()
+	if err := <-n.ended; err != nil {
+		n.t.Errorf("run: %v", err)
+	}
+	return time.Since(began)
+}
+
+// samples returns what has arrived of a device, by its count.
+func (n *node) samples(dev string) map[int]sample {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := make(map[int]sample)
+	for _, s := range n.arrived {
+		if s.dev == dev {
+			out[int(s.v["cycles"].(float64))] = s
+		}
+	}
+	return out
+}
+
+// whole fails the test unless every count of dev from 1 to at least min arrived.
+func (n *node) whole(dev string, min int) {
+	n.t.Helper()
+	got := n.samples(dev)
+	for i := 1; i <= max(min, len(got)); i++ {
+		if _, ok := got[i]; !ok {
+			n.t.Errorf("%s: count %d did not arrive, %d counts did", dev, i, len(got))
+			return
+		}
+	}
+}
+
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(b []byte) (int, error) {
+	l.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}

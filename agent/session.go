@@ -1,0 +1,282 @@
+package agent
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"bordo/agent/mqtt"
+	"bordo/buffer"
+	"bordo/contract"
+)
+
+// How much is taken from the store at a time. What is taken is leased and held in memory until it is settled.
+const (
+	freshAtOnce   = 256
+	backlogAtOnce = 2048
+)
+
+// slowAck is the time to a PUBACK above which the history lane slows down, so that it never crowds out live samples.
+const slowAck = 2 * time.Second
+
+// session is one connection's work: it hands messages over as the window allows, in the order retained, fresh events and
+// samples, then under the bucket old events, old intervals and old readings. One goroutine runs it.
+type session struct {
+	f    *forwarder
+	conn *mqtt.Conn
+	sess string
+	comp composer
+
+	live, hist   []*message // composed, their records leased, not yet handed over
+	outcomes     chan outcome
+	inflight     int
+	histInflight int // at most half of the window: live samples always find a place
+
+	seen      map[string]uint64 // revisions of the shelf that the broker has, or is being told
+	statusDue bool
+	messages  bucket
+	bytes     bucket
+	slow      float64   // factor on the history lane's rates
+	histFrom  time.Time // no history before
+	histEmpty bool      // nothing was there when last asked
+	histSent  bool      // since status told the backlog
+	stopping  bool
+}
+
+// outcome is what became of a message.
+type outcome struct {
+	*message
+	err  error
+	took time.Duration
+}
+
+func newSession(f *forwarder, conn *mqtt.Conn, sess string) *session {
+	now := time.Now()
+	return &session{
+		f: f, conn: conn, sess: sess,
+		comp:      composer{topics: f.topics},
+		outcomes:  make(chan outcome, f.cfg.Window),
+		seen:      make(map[string]uint64),
+		statusDue: true,
+		messages:  newBucket(f.cfg.HistoryRate, max(1, f.cfg.HistoryRate), now),
+		bytes:     newBucket(float64(f.cfg.HistoryBytes), float64(f.cfg.HistoryBytes), now),
+		slow:      1,
+		histFrom:  now.Add(rand.N(f.cfg.HistoryJitter + 1)),
+	}
+}
+
+// run forwards until the connection is lost or the forwarder is stopped. Every record that it took is settled or released
+// when it returns.
+func (s *session) run() error {
+	defer s.end()
+	refresh := time.NewTicker(statusEvery)
+	defer refresh.Stop()
+	for {
+		again := s.handOver()
+		select {
+		case o := <-s.outcomes:
+			s.settle(o)
+		case <-s.f.store.Wake():
+			s.histEmpty = false
+		case <-s.f.news:
+			s.statusDue = true
+		case <-refresh.C:
+			s.statusDue = true
+		case <-again:
+		case <-s.conn.Lost():
+			return fmt.Errorf("%w: %w", errSessionEnded, s.conn.Err())
+		case <-s.f.stop:
+			s.goodbye()
+			return errStopped
+		}
+	}
+}
+
+// handOver publishes as long as the window allows. The channel that it returns, if not nil, tells when the history lane
+// may go on.
+func (s *session) handOver() <-chan time.Time {
+	for s.inflight < s.f.cfg.Window {
+		if m := s.nextLive(); m != nil {
+			s.publish(m)
+			continue
+		}
+		m, wait := s.nextHist()
+		if m == nil {
+			if wait > 0 {
+				return time.After(wait)
+			}
+			return nil
+		}
+		s.publish(m)
+	}
+	return nil
+}
+
+func (s *session) nextLive() *message {
+	if s.statusDue {
+		s.statusDue = false
+		if m := s.statusMessage(contract.Online); m != nil {
+			s.live = append([]*message{m}, append(s.f.shelf.since(s.seen), s.live...)...)
+		}
+	}
+	if len(s.live) == 0 {
+		s.live = s.compose(s.f.store.Fresh(freshAtOnce), false)
+	}
+	return shift(&s.live)
+}
+
+// nextHist returns the next message of the history lane, or how long to wait for it; nil and 0 when there is none.
+func (s *session) nextHist() (*message, time.Duration) {
+	if s.stopping || s.histInflight >= max(1, s.f.cfg.Window/2) {
+		return nil, 0
+	}
+	now := time.Now()
+	if d := s.histFrom.Sub(now); d > 0 {
+		return nil, d
+	}
+	if len(s.hist) == 0 && !s.histEmpty {
+		s.hist = s.takeBacklog()
+		s.histEmpty = len(s.hist) == 0
+	}
+	if len(s.hist) == 0 {
+		if s.histSent && s.histInflight == 0 { // drained: tell it
+			s.histSent, s.statusDue = false, true
+			return s.nextLive(), 0
+		}
+		return nil, 0
+	}
+	if d := max(s.messages.wait(now, s.slow), s.bytes.wait(now, s.slow)); d > 0 {
+		return nil, d
+	}
+	m := shift(&s.hist)
+	s.messages.take(1)
+	s.bytes.take(float64(len(m.payload)))
+	s.histSent = true
+	return m, 0
+}
+
+func (s *session) takeBacklog() []*message {
+	for _, class := range []buffer.Class{buffer.Event, buffer.Interval, buffer.Reading} {
+		recs, err := s.f.store.Backlog(class, backlogAtOnce)
+		if err != nil {
+			s.f.log.Error("read backlog", "err", err)
+		}
+		if m := s.compose(recs, true); len(m) > 0 {
+			return m
+		}
+	}
+	return nil
+}
+
+// compose makes messages of leased records. A record that cannot be composed is a defect of ours or of the card: it is
+// told and given up, so that it does not stop what is behind it.
+func (s *session) compose(recs []buffer.Record, hist bool) []*message {
+	if len(recs) == 0 {
+		return nil
+	}
+	out, broken, err := s.comp.compose(recs, hist, s.f.now().UnixMilli())
+	if err != nil {
+		s.f.log.Error("compose", "count", len(broken), "err", err)
+		s.f.giveUp(broken)
+	}
+	return out
+}
+
+func (s *session) statusMessage(state contract.State) *message {
+	st := s.f.status(s.sess)
+	st.State = state
+	payload, err := st.Encode()
+	if err != nil {
+		s.f.log.Error("encode status", "err", err)
+		return nil
+	}
+	return &message{topic: s.f.topics.Status(), payload: payload, retain: true}
+}
+
+func (s *session) publish(m *message) {
+	s.inflight++
+	if m.hist {
+		s.histInflight++
+	}
+	began := time.Now()
+	s.conn.Publish(mqtt.Message{Topic: m.topic, Payload: m.payload, Retain: m.retain}, func(err error) {
+		s.outcomes <- outcome{m, err, time.Since(began)} // holds a whole window: never blocks
+	})
+}
+
+// settle takes an outcome to the store: acknowledged records are forgotten, the others become deliverable again.
+func (s *session) settle(o outcome) {
+	s.inflight--
+	if o.hist {
+		s.histInflight--
+	}
+	if o.err != nil {
+		s.f.store.Release(o.ids)
+		s.histEmpty = false
+		if o.retain { // the broker may not have it: tell it again on the next occasion
+			delete(s.seen, o.topic)
+		}
+		return
+	}
+	if err := s.f.store.Settle(o.ids); err != nil {
+		s.f.log.Error("settle", "count", len(o.ids), "err", err)
+	}
+	if !o.hist {
+		return
+	}
+	if o.took > slowAck {
+		s.slow = max(s.slow/2, 1.0/64)
+	} else {
+		s.slow = min(s.slow+1.0/32, 1)
+	}
+}
+
+// goodbye sends what is fresh, for at most flushTime, and then the offline status. Messages that are not acknowledged in
+// time stay in the store.
+func (s *session) goodbye() {
+	s.stopping = true
+	s.statusDue = false
+	s.drain(flushTime, func() bool { s.handOver(); return s.inflight == 0 })
+	if m := s.statusMessage(contract.Offline); m != nil && s.inflight < s.f.cfg.Window {
+		s.publish(m)
+		s.drain(goodbyeTime, func() bool { return s.inflight == 0 })
+	}
+}
+
+// drain settles outcomes until done says so, the connection is lost, or the time is over.
+func (s *session) drain(atMost time.Duration, done func() bool) {
+	over := time.NewTimer(atMost)
+	defer over.Stop()
+	for !done() {
+		select {
+		case o := <-s.outcomes:
+			s.settle(o)
+		case <-s.conn.Lost():
+			return
+		case <-over.C:
+			return
+		}
+	}
+}
+
+// end closes the connection, waits for every outcome (Close tells them) and gives back what was not handed over.
+func (s *session) end() {
+	s.conn.Close(s.stopping)
+	for s.inflight > 0 {
+		s.settle(<-s.outcomes)
+	}
+	for _, m := range append(s.live, s.hist...) {
+		s.f.store.Release(m.ids)
+	}
+	s.live, s.hist = nil, nil
+}
+
+func shift(list *[]*message) *message {
+	if len(*list) == 0 {
+		return nil
+	}
+	m := (*list)[0]
+	(*list)[0] = nil
+	*list = (*list)[1:]
+	return m
+}

@@ -1,0 +1,236 @@
+package agent
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"bordo/agent/config"
+	"bordo/contract"
+	"bordo/drivers"
+)
+
+// Status is what the agent knows of itself, as `bordo status` shows it. Times are of the wall clock.
+type Status struct {
+	Node       string            `json:"node"`
+	Version    string            `json:"version"`
+	Since      time.Time         `json:"since"`
+	Clock      contract.Clock    `json:"clock"`
+	Simulation bool              `json:"simulation,omitempty"`
+	Broker     BrokerStatus      `json:"broker"`
+	Store      StoreStatus       `json:"store"`
+	Lines      []LineStatus      `json:"lines"`
+	Health     []contract.Health `json:"health,omitempty"`
+}
+
+// BrokerStatus is the state of the connection to the broker.
+type BrokerStatus struct {
+	URL       string    `json:"url"`
+	Connected bool      `json:"connected"`
+	Since     time.Time `json:"since"`              // of this state
+	Attempts  int       `json:"attempts,omitempty"` // failed ones since then
+	Error     string    `json:"error,omitempty"`
+}
+
+// StoreStatus is the state of the buffer.
+type StoreStatus struct {
+	Epoch   string             `json:"epoch"`
+	Next    uint64             `json:"next"`
+	Backlog []contract.Backlog `json:"backlog,omitempty"`
+	Bytes   int64              `json:"bytes"` // on disk
+	Error   string             `json:"error,omitempty"`
+}
+
+// LineStatus is the state of a line and its devices.
+type LineStatus struct {
+	ID      string         `json:"id"`
+	Port    string         `json:"port"`
+	Open    bool           `json:"open"`
+	Error   string         `json:"error,omitempty"`
+	Devices []DeviceStatus `json:"devices"`
+}
+
+// DeviceStatus is the state of a device.
+type DeviceStatus struct {
+	ID       string          `json:"id"`
+	Model    string          `json:"model"`
+	Unit     int             `json:"unit,omitempty"`
+	Every    string          `json:"every"`
+	Polls    uint64          `json:"polls"`
+	Failures uint64          `json:"failures"`
+	Last     time.Time       `json:"last,omitzero"` // of the last answer
+	Error    string          `json:"error,omitempty"`
+	Values   []PointStatus   `json:"values,omitempty"`
+	Info     *DeviceIdentity `json:"info,omitempty"`
+}
+
+// DeviceIdentity is what a device says of itself.
+type DeviceIdentity struct {
+	Maker    string `json:"maker,omitempty"`
+	Model    string `json:"model,omitempty"`
+	Serial   string `json:"serial,omitempty"`
+	Firmware string `json:"firmware,omitempty"`
+}
+
+// PointStatus is the last reading of a point.
+type PointStatus struct {
+	Point   string           `json:"point"`
+	Value   any              `json:"value"` // null where the device gave none
+	Unit    string           `json:"unit,omitempty"`
+	Quality contract.Quality `json:"quality"`
+}
+
+// board holds the last state of every line and device. Lines write to it, the status readers read.
+type board struct {
+	mu    sync.Mutex
+	lines []*lineState
+	devs  map[string]*deviceState
+}
+
+type lineState struct {
+	cfg   config.Line
+	open  bool
+	since time.Time
+	err   error
+}
+
+type deviceState struct {
+	cfg             config.Device
+	line            *lineState
+	polls, failures uint64
+	lastTS          int64 // of the last sample, ms: the next is later
+	lastAnswer      time.Time
+	failingSince    time.Time // zero: the last poll was whole
+	err             error
+	readings        []drivers.Reading
+	about           drivers.Description
+}
+
+func newBoard(lines []config.Line, now time.Time) *board {
+	b := &board{devs: make(map[string]*deviceState)}
+	for _, l := range lines {
+		ls := &lineState{cfg: l, since: now, err: errNotOpen}
+		b.lines = append(b.lines, ls)
+		for _, d := range l.Devices {
+			b.devs[d.ID] = &deviceState{cfg: d, line: ls, about: drivers.Description{Points: d.Spec.Points}}
+		}
+	}
+	return b
+}
+
+var errNotOpen = errors.New("not opened yet")
+
+// line notes that a line opened or was lost and tells whether that is a change.
+func (b *board) line(id string, open bool, err error, now time.Time) (changed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.lines {
+		if l.cfg.ID != id {
+			continue
+		}
+		changed = l.open != open || !open && text(l.err) != text(err)
+		if l.open != open {
+			l.since = now
+		}
+		l.open, l.err = open, err
+	}
+	return changed
+}
+
+// report notes a poll and returns the sample's time: that of the poll, but later than the device's last one. changed tells
+// whether the device began or ceased to fail.
+func (b *board) report(r drivers.Report, at time.Time) (ts int64, changed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := b.devs[r.Device]
+	d.polls++
+	d.err = r.Err
+	was := d.failingSince
+	switch {
+	case r.Err == nil:
+		d.failingSince = time.Time{}
+	case was.IsZero():
+		d.failingSince = at
+	}
+	if r.Err != nil {
+		d.failures++
+	}
+	if len(r.Readings) > 0 {
+		d.lastAnswer, d.readings = at, r.Readings
+		d.lastTS = max(at.UnixMilli(), d.lastTS+1)
+	}
+	return d.lastTS, was.IsZero() != d.failingSince.IsZero()
+}
+
+// describe notes what a device said of itself and returns its state of knowledge.
+func (b *board) describe(id string, about *drivers.Description) (config.Device, drivers.Description) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := b.devs[id]
+	if about != nil {
+		d.about = *about
+	}
+	return d.cfg, d.about
+}
+
+func (b *board) status() []LineStatus {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []LineStatus
+	for _, l := range b.lines {
+		ls := LineStatus{ID: l.cfg.ID, Port: l.cfg.Endpoint.String(), Open: l.open, Error: text(l.err)}
+		for _, d := range l.cfg.Devices {
+			ls.Devices = append(ls.Devices, b.devs[d.ID].status())
+		}
+		out = append(out, ls)
+	}
+	return out
+}
+
+func (d *deviceState) status() DeviceStatus {
+	s := DeviceStatus{
+		ID: d.cfg.ID, Model: d.cfg.Model, Unit: d.cfg.Unit, Every: d.cfg.Every.String(),
+		Polls: d.polls, Failures: d.failures, Last: d.lastAnswer, Error: text(d.err),
+	}
+	if a := d.about; a.Maker != "" || a.Model != "" || a.Serial != "" || a.Firmware != "" {
+		s.Info = &DeviceIdentity{a.Maker, a.Model, a.Serial, a.Firmware}
+	}
+	for _, r := range d.readings {
+		p, _ := drivers.PointOf(r.Point)
+		ps := PointStatus{Point: r.Point, Unit: p.Unit, Quality: qualities[r.Quality]}
+		switch r.Value.Type() {
+		case drivers.Float:
+			ps.Value = r.Value.Float()
+		case drivers.Bool:
+			ps.Value = r.Value.Bool()
+		case drivers.Text:
+			ps.Value = r.Value.Text()
+		}
+		s.Values = append(s.Values, ps)
+	}
+	return s
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// points makes the meta of a device's points, in the catalogue's order.
+func points(keys []string) contract.MetaPoints {
+	keys = slices.Clone(keys)
+	slices.SortStableFunc(keys, func(a, b string) int { return drivers.PointOrder(a) - drivers.PointOrder(b) })
+	out := contract.MetaPoints{}
+	for _, k := range slices.Compact(keys) {
+		p, ok := drivers.PointOf(k)
+		if !ok {
+			continue
+		}
+		out = append(out, contract.MetaPoint{Key: k, Type: p.Type.String(), Unit: p.Unit, Kind: string(p.Kind),
+			Label: contract.Label{It: p.It, En: p.En}, Enum: p.Enum})
+	}
+	return out
+}

@@ -1,0 +1,31 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/url"
+	"time"
+
+	"bordo/contract"
+	"bordo/drivers"
+	"bordo/drivers/line"
+)
+
+// System is everything of the machine that the agent touches, apart from package time and the files under its own
+// directories: the real parts come from cmd/bordo, simulated ones from tests. All fields but Notify are required.
+type System struct {
+	// OpenPort opens a line's port. It blocks until the port is open, an error is known or ctx ends.
+	OpenPort func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
+	// DialMQTT opens the plain stream to a broker; TLS is laid over it.
+	DialMQTT func(ctx context.Context, u *url.URL) (net.Conn, error)
+	// Wall is the time of day and how far it can be trusted. It is the only clock that may jump; timers use package time.
+	Wall func() (time.Time, contract.Clock)
+	// DiskFree tells how many bytes a file in dir can still grow by.
+	DiskFree func(dir string) (uint64, error)
+	// Notify tells the service manager a state ("READY=1", "STOPPING=1"); nil: nobody wants to know.
+	Notify func(state string)
+
+	Logger  *slog.Logger
+	Version string // of the program, for status
+}

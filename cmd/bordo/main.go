@@ -1,0 +1,47 @@
+// Command bordo is the agent of one box: it runs, checks its configuration and tells how it is.
+//
+// This file maps what a verb returns to the exit code (0 done, 1 failed, 2 usage or configuration); each verb has a file
+// of its own, and what they do is in the packages below.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"bordo/agent/config"
+)
+
+// version is written by the linker: -X main.version=v1.2.3
+var version = "unknown"
+
+// console is where a verb prints: its result on out, everything else on err.
+type console struct{ out, err io.Writer }
+
+func main() {
+	os.Exit(execute(context.Background(), os.Args[1:], console{os.Stdout, os.Stderr}))
+}
+
+// verbs lists what the program can do, in the order in which help shows it.
+func verbs() []verb {
+	return []verb{runVerb(), checkVerb(), statusVerb(), versionVerb()}
+}
+
+// execute runs one command line and returns the exit code.
+func execute(ctx context.Context, args []string, c console) int {
+	err := dispatch(ctx, args, c)
+	if err == nil {
+		return 0
+	}
+	if faults, ok := errors.AsType[config.Faults](err); ok {
+		fmt.Fprintln(c.err, faults) // each names the file: nothing to add
+	} else {
+		fmt.Fprintln(c.err, "bordo:", err)
+	}
+	if _, ok := errors.AsType[mistake](err); ok {
+		return 2
+	}
+	return 1
+}

@@ -1,0 +1,368 @@
+//go:build e2e
+
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"bordo/contract"
+)
+
+// bin is the directory with the programs under test, built once.
+var bin string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "bordo-e2e-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+		build := exec.Command("go", "build", "-o", dir, "bordo/cmd/bordo", "bordo/cmd/bordo-sim")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+			return 1
+		}
+		bin = dir
+		return m.Run()
+	}())
+}
+
+// process is a program that a test started, and what it printed.
+type process struct {
+	*exec.Cmd
+	name string
+
+	mu     sync.Mutex
+	stdout []string
+	stderr []string
+	more   chan struct{} // closed and renewed with each line
+	done   chan struct{}
+	err    error
+}
+
+// start runs a program until the test ends.
+func start(t *testing.T, name string, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command(name, args...), name: filepath.Base(name), more: make(chan struct{}), done: make(chan struct{})}
+	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdout, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatalf("start %s: %v", name, err)
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { p.collect(bufio.NewScanner(stdout), &p.stdout) })
+	reading.Go(func() { p.collect(bufio.NewScanner(stderr), &p.stderr) })
+	go func() {
+		reading.Wait()
+		p.err = p.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.stop(syscall.SIGKILL)
+		if t.Failed() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			t.Logf("%s said:\n%s", p.name, strings.Join(p.stderr[max(0, len(p.stderr)-40):], "\n"))
+		}
+	})
+	return p
+}
+
+func (p *process) collect(s *bufio.Scanner, to *[]string) {
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		p.mu.Lock()
+		*to = append(*to, s.Text())
+		close(p.more)
+		p.more = make(chan struct{})
+		p.mu.Unlock()
+	}
+}
+
+// stop signals the program and waits until it has ended.
+func (p *process) stop(sig syscall.Signal) {
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	p.Process.Signal(sig) //nolint:errcheck // it may have ended in between
+	<-p.done
+}
+
+// line waits for a line on stdout that begins with prefix and returns the rest.
+func (p *process) line(t *testing.T, prefix string) string {
+	t.Helper()
+	over := time.After(20 * time.Second)
+	for {
+		p.mu.Lock()
+		for _, l := range p.stdout {
+			if rest, ok := strings.CutPrefix(l, prefix); ok {
+				p.mu.Unlock()
+				return strings.TrimSpace(rest)
+			}
+		}
+		more := p.more
+		p.mu.Unlock()
+		select {
+		case <-more:
+		case <-p.done:
+			t.Fatalf("%s ended without printing %q", p.name, prefix)
+		case <-over:
+			t.Fatalf("%s did not print %q", p.name, prefix)
+		}
+	}
+}
+
+// mosquitto is a real broker with a store of its own, so that subscribers with a session miss nothing while it is down.
+type mosquitto struct {
+	port int
+	conf string
+	*process
+}
+
+func newMosquitto(t *testing.T) *mosquitto {
+	t.Helper()
+	dir := t.TempDir()
+	m := &mosquitto{port: freePort(t), conf: filepath.Join(dir, "mosquitto.conf")}
+	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location %s/\nmax_queued_messages 0\nuser root\n", m.port, dir)
+	if err := os.WriteFile(m.conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// up starts the broker and waits until it accepts connections.
+func (m *mosquitto) up(t *testing.T) {
+	t.Helper()
+	path, err := exec.LookPath("mosquitto")
+	if err != nil {
+		path = "/usr/sbin/mosquitto"
+	}
+	m.process = start(t, path, "-c", m.conf)
+	for range 200 {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", m.port))
+		if err == nil {
+			c.Close() //nolint:errcheck // it was only a question
+			return
+		}
+		select {
+		case <-m.done:
+			t.Fatalf("mosquitto ended: %v", m.err)
+		case <-time.After(25 * time.Millisecond):
+		}
+	}
+	t.Fatal("mosquitto does not listen")
+}
+
+func (m *mosquitto) down() { m.stop(syscall.SIGTERM) }
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // only its number was wanted
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// arrival is a sample or event as the subscriber got it.
+type arrival struct {
+	topic string
+	ts    int64
+	raw   string // of the identity: must always be the same
+	v     map[string]any
+}
+
+// subscriber is a plain program that has subscribed to everything. It keeps what arrived by identity.
+type subscriber struct {
+	*process
+	schemas schemas
+
+	mu       sync.Mutex
+	read     int
+	all      []string
+	arrived  map[string]arrival // {ep}-{seq}
+	doubled  []string
+	conflict []string
+	invalid  []string
+	last     map[string][]byte // topic to payload
+	events   []contract.Event
+	first    time.Time // arrival of the first sample
+}
+
+// subscribe starts mosquitto_sub with a session that lasts, and waits for the broker's consent.
+func subscribe(t *testing.T, m *mosquitto) *subscriber {
+	t.Helper()
+	s := &subscriber{
+		process: start(t, "mosquitto_sub", "-h", "127.0.0.1", "-p", fmt.Sprint(m.port), "-i", "centre", "-c", "-q", "1", "-d", "-F", "@%t %p", "-t", "bordo/#"),
+		schemas: loadSchemas(t),
+		arrived: make(map[string]arrival), last: make(map[string][]byte),
+	}
+	s.line(t, "Subscribed")
+	return s
+}
+
+// pump takes in what has arrived since the last time.
+func (s *subscriber) pump() {
+	s.process.mu.Lock()
+	lines := s.stdout[s.read:]
+	s.read = len(s.stdout)
+	s.process.mu.Unlock()
+	for _, l := range lines {
+		if rest, ok := strings.CutPrefix(l, "@"); ok {
+			topic, payload, _ := strings.Cut(rest, " ")
+			s.take(topic, []byte(payload))
+		}
+	}
+}
+
+func (s *subscriber) take(topic string, payload []byte) {
+	a, err := contract.ParseTopic("bordo", topic)
+	if err != nil {
+		s.invalid = append(s.invalid, err.Error())
+		return
+	}
+	s.last[topic] = payload
+	if err := s.schemas.check(a.Kind, payload); err != nil {
+		s.invalid = append(s.invalid, fmt.Sprintf("%s: %v: %s", topic, err, payload))
+	}
+	switch a.Kind {
+	case contract.KindTele, contract.KindHist:
+		b, err := contract.DecodeBatch(payload)
+		if err != nil {
+			s.invalid = append(s.invalid, err.Error())
+			return
+		}
+		if s.first.IsZero() {
+			s.first = time.Now()
+		}
+		for _, x := range b.Samples {
+			s.identity(fmt.Sprintf("%s-%d", b.Ep, x.Seq), arrival{topic, x.TS, string(x.Raw), x.V})
+		}
+	case contract.KindEvent:
+		e, err := contract.DecodeEvent(payload)
+		if err != nil {
+			s.invalid = append(s.invalid, err.Error())
+			return
+		}
+		s.events = append(s.events, e)
+		s.identity(e.ID, arrival{topic: topic, ts: e.Time.UnixMilli(), raw: string(payload)})
+	}
+}
+
+func (s *subscriber) identity(id string, a arrival) {
+	old, ok := s.arrived[id]
+	if !ok {
+		s.arrived[id] = a
+		return
+	}
+	s.doubled = append(s.doubled, id)
+	if old.raw != a.raw {
+		s.conflict = append(s.conflict, fmt.Sprintf("%s:\n%s\n%s", id, old.raw, a.raw))
+	}
+}
+
+// until pumps until ok says so, for at most d.
+func (s *subscriber) until(t *testing.T, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	over := time.Now().Add(d)
+	for {
+		s.pump()
+		if ok() {
+			return
+		}
+		if time.Now().After(over) {
+			t.Fatalf("not within %v: %s (%d identities arrived)", d, what, len(s.arrived))
+		}
+		s.process.mu.Lock()
+		more := s.more
+		s.process.mu.Unlock()
+		select {
+		case <-more:
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// sane fails the test when a message was not as the contract says.
+func (s *subscriber) sane(t *testing.T) {
+	t.Helper()
+	for _, e := range s.invalid {
+		t.Errorf("against the contract: %s", e)
+	}
+	for _, e := range s.conflict {
+		t.Errorf("one identity, two payloads: %s", e)
+	}
+}
+
+// samples returns what has arrived of a device.
+func (s *subscriber) samples(dev string) []arrival {
+	var out []arrival
+	for _, a := range s.arrived {
+		if strings.HasSuffix(a.topic, "/"+dev) && a.v != nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// status returns the retained status as it came last.
+func (s *subscriber) status(t *testing.T, node string) contract.Status {
+	t.Helper()
+	st, err := contract.DecodeStatus(s.last["bordo/v1/cremasco/"+node+"/status"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// bordo runs a verb of the agent to its end.
+func bordo(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "bordo"), args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatalf("bordo %v: %v", args, err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+func decode[T any](t *testing.T, text string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return v
+}
+
+func unmarshal(b []byte, v any) error { return json.Unmarshal(b, v) }

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"bordo/agent"
+	"bordo/agent/control"
+)
+
+// errLeft is the error of an agent that was told twice to stop.
+var errLeft = errors.New("left at once, on the second signal")
+
+func runVerb() verb {
+	return verb{
+		name:  "run",
+		brief: "polls, stores and forwards until it is told to stop",
+		text: `Runs the agent in the foreground and logs to stderr. It runs whatever is missing (broker, port, device, clock) and
+stops cleanly on SIGINT, SIGTERM or SIGHUP; a second signal makes it leave at once.`,
+		flags: func(set *flag.FlagSet) action {
+			path := configFlag(set)
+			level := levelFlag{slog.LevelInfo}
+			set.Var(&level, "log-level", "the least `LEVEL` that is logged: debug, info, warn or error")
+			return func(ctx context.Context, c console) error {
+				log := newLogger(c.err, level.Level, isJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")))
+				return run(ctx, *path, log)
+			}
+		},
+	}
+}
+
+func run(ctx context.Context, path string, log *slog.Logger) error {
+	cfg, err := load(path)
+	if err != nil {
+		return err
+	}
+	for _, w := range cfg.Warnings {
+		log.Warn("configuration", "warning", w.Error())
+	}
+	// A missing password must not cost readings: they are stored until the broker can be reached.
+	for _, f := range cfg.Files() {
+		log.Error("configuration", "err", f)
+	}
+	claim, err := control.TakeDir(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	defer claim.Release() //nolint:errcheck // it ends with the process at the latest
+	a, err := agent.New(cfg, system(cfg, log))
+	if err != nil {
+		return mistake{fmt.Errorf("%s: %w", path, err)}
+	}
+	socket, err := control.Listen(ctx, cfg.Control.Socket)
+	switch {
+	case errors.Is(err, control.ErrTaken):
+		return err
+	case err != nil:
+		log.Error("bordo status will not work", "err", err)
+	}
+	return supervise(ctx, a, socket, log)
+}
+
+// supervise runs the agent until it ends or a second signal comes, and answers at the socket meanwhile, where there is one.
+func supervise(ctx context.Context, a *agent.Agent, socket net.Listener, log *slog.Logger) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	answering, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	var answers sync.WaitGroup
+	defer answers.Wait()
+	defer hangUp()
+	if socket != nil {
+		answers.Go(func() {
+			if err := control.Serve(answering, socket, func() any { return a.Status() }, log); err != nil {
+				log.Error("bordo status works no more", "err", err)
+			}
+		})
+	}
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	for stopping := false; ; stopping = true {
+		select {
+		case err := <-ended:
+			return err
+		case s := <-signals:
+			if stopping {
+				return errLeft
+			}
+			log.Info("stopping", "signal", s.String())
+			stop()
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"bordo/agent"
+	"bordo/agent/control"
+)
+
+func statusVerb() verb {
+	return verb{
+		name:  "status",
+		brief: "how the running agent, its broker, store, lines and devices are",
+		text: `Asks the running agent at the control socket of its configuration. Exit code 1 when it does not run or may not be
+asked.`,
+		flags: func(set *flag.FlagSet) action {
+			path := configFlag(set)
+			asJSON := set.Bool("json", false, "print everything, as the agent says it")
+			return func(ctx context.Context, c console) error { return status(ctx, c, *path, *asJSON) }
+		},
+	}
+}
+
+func status(ctx context.Context, c console, path string, asJSON bool) error {
+	cfg, err := load(path)
+	if err != nil {
+		return err
+	}
+	answer, err := control.Status(ctx, cfg.Control.Socket)
+	switch {
+	case errors.Is(err, control.ErrNotRunning):
+		return fmt.Errorf("%w\nstart it with: systemctl start bordo, or: bordo run --config %s\nwhy it ended: journalctl -u bordo -n 50", err, path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w\nask as root, or as a member of the group that owns the socket", err)
+	case err != nil:
+		return err
+	}
+	if asJSON {
+		var text bytes.Buffer
+		if err := json.Indent(&text, answer, "", "  "); err != nil {
+			return fmt.Errorf("read status: %w", err)
+		}
+		_, err := text.WriteTo(c.out)
+		return err
+	}
+	var s agent.Status
+	if err := json.Unmarshal(answer, &s); err != nil {
+		return fmt.Errorf("read status: %w", err)
+	}
+	return writeStatus(c.out, s, time.Now())
+}

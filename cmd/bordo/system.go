@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bordo/agent"
+	"bordo/agent/config"
+	"bordo/contract"
+	"bordo/drivers/line"
+)
+
+// system is the real machine.
+func system(cfg *config.Config, log *slog.Logger) agent.System {
+	return agent.System{
+		OpenPort: line.Open,
+		DialMQTT: dial,
+		Wall:     wall(cfg.Clock.Trust, kernelSynced),
+		DiskFree: diskFree,
+		Notify:   notifier(os.Getenv("NOTIFY_SOCKET"), log),
+		Logger:   log,
+		Version:  version,
+	}
+}
+
+// sendPatience is how long the kernel repeats what the broker's side does not acknowledge before it gives the connection
+// up. Without it a link that died silently would be found after a quarter of an hour.
+const sendPatience = 30 * time.Second
+
+// dial opens the plain stream to a broker.
+func dial(ctx context.Context, u *url.URL) (net.Conn, error) {
+	d := net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3},
+		Control: func(_, _ string, raw syscall.RawConn) error {
+			var err error
+			if rawErr := raw.Control(func(fd uintptr) {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(sendPatience.Milliseconds()))
+			}); rawErr != nil {
+				return rawErr
+			}
+			return err
+		},
+	}
+	return d.DialContext(ctx, "tcp", u.Host)
+}
+
+// wall makes the agent's clock. synced asks whether something keeps the clock set.
+func wall(trust config.Trust, synced func() bool) func() (time.Time, contract.Clock) {
+	return func() (time.Time, contract.Clock) {
+		if trust == config.TrustSystem || synced() {
+			return time.Now(), contract.ClockSync
+		}
+		return time.Now(), contract.ClockFree
+	}
+}
+
+// kernelSynced asks the kernel (adjtimex(2)): it says "not synchronised" from boot until an NTP client has set the clock,
+// and again when none has done so for long.
+func kernelSynced() bool {
+	var t unix.Timex // modes 0: only reads
+	if _, err := unix.Adjtimex(&t); err != nil {
+		return false
+	}
+	return t.Status&unix.STA_UNSYNC == 0
+}
+
+// diskFree asks the file system that dir is on, or will be on once it is made.
+func diskFree(dir string) (uint64, error) {
+	for {
+		var s unix.Statfs_t
+		err := unix.Statfs(dir, &s)
+		if parent := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && parent != dir {
+			dir = parent
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("ask free space of %s: %w", dir, err)
+		}
+		return s.Bavail * uint64(s.Bsize), nil //nolint:unconvert // Bsize is an int32 on arm
+	}
+}
+
+// notifier tells the service manager the agent's state by one datagram each (sd_notify(3)); nil when there is none.
+func notifier(socket string, log *slog.Logger) func(state string) {
+	if socket == "" {
+		return nil
+	}
+	return func(state string) {
+		// A leading @ means the abstract namespace, to net as to systemd.
+		conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
+		if err == nil {
+			_, err = conn.Write([]byte(state))
+			conn.Close() //nolint:errcheck // the datagram has gone
+		}
+		if err != nil {
+			log.Warn("notify service manager", "state", state, "err", err)
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"bordo/agent"
+	"bordo/contract"
+)
+
+// maxValues is how many values of a device the table shows; --json has all.
+const maxValues = 4
+
+// writeStatus shows a person how the agent is. now is the time of day of whoever looks.
+func writeStatus(w io.Writer, s agent.Status, now time.Time) error {
+	var b strings.Builder
+	head(&b, s, now)
+	for _, h := range s.Health {
+		fmt.Fprintf(&b, "%-8s  %s\n", h.Severity, healthText(h, now))
+	}
+	for _, l := range s.Lines {
+		lineText(&b, l, now)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func head(b *strings.Builder, s agent.Status, now time.Time) {
+	simulated := ""
+	if s.Simulation {
+		simulated = ", simulation"
+	}
+	fmt.Fprintf(b, "%-8s  %s, bordo %s, up %s, %s%s\n", "node", s.Node, s.Version, age(now, s.Since), clockText(s.Clock), simulated)
+	switch r := s.Broker; {
+	case r.URL == "":
+		fmt.Fprintf(b, "%-8s  not asked yet\n", "broker")
+	case r.Connected:
+		fmt.Fprintf(b, "%-8s  %s, connected for %s\n", "broker", r.URL, age(now, r.Since))
+	default:
+		fmt.Fprintf(b, "%-8s  %s, not connected for %s, %s%s\n", "broker", r.URL, age(now, r.Since), count(r.Attempts, "attempt"), reason(r.Error))
+	}
+	n := uint64(0)
+	for _, k := range s.Store.Backlog {
+		n += k.N
+	}
+	if s.Store.Error != "" {
+		fmt.Fprintf(b, "%-8s  %s\n", "store", s.Store.Error)
+	} else {
+		fmt.Fprintf(b, "%-8s  %s on disk, %s not acknowledged, epoch %s\n", "store", byteText(s.Store.Bytes), count(int(min(n, math.MaxInt32)), "record"), s.Store.Epoch)
+	}
+}
+
+// reason puts an error behind what it explains.
+func reason(err string) string {
+	if err == "" {
+		return ""
+	}
+	return ": " + err
+}
+
+func clockText(c contract.Clock) string {
+	if c == contract.ClockSync {
+		return "clock set"
+	}
+	return "clock not set"
+}
+
+func healthText(h contract.Health, now time.Time) string {
+	text := h.Text.En
+	if text == "" {
+		text = h.Code
+	}
+	if h.Dev != "" {
+		text = h.Dev + ": " + text
+	}
+	return fmt.Sprintf("%s, for %s%s", text, age(now, time.UnixMilli(h.Since)), reason(h.Detail))
+}
+
+func lineText(b *strings.Builder, l agent.LineStatus, now time.Time) {
+	state := "open"
+	if !l.Open {
+		state = "closed" + reason(l.Error)
+	}
+	fmt.Fprintf(b, "\n%-8s  %s, %s, %s\n", "line", l.ID, l.Port, state)
+	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+	for _, d := range l.Devices {
+		last := "never answered"
+		if !d.Last.IsZero() {
+			last = "answered " + age(now, d.Last) + " ago"
+		}
+		// The last column is not padded: tabwriter pads only what a tab ends.
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", d.ID, d.Model, last, strings.Join(deviceText(d), ", "))
+	}
+	t.Flush() //nolint:errcheck // a strings.Builder takes everything
+}
+
+// deviceText is the fault of a device, if it has one, and its first values.
+func deviceText(d agent.DeviceStatus) []string {
+	var text []string
+	if d.Error != "" {
+		text = append(text, strings.ReplaceAll(d.Error, "\n", "; "))
+	}
+	for _, v := range d.Values {
+		if len(text) == maxValues {
+			break
+		}
+		if v.Value != nil {
+			text = append(text, pointText(v))
+		}
+	}
+	return text
+}
+
+func pointText(p agent.PointStatus) string {
+	var v string
+	switch x := p.Value.(type) {
+	case float64:
+		v = strconv.FormatFloat(math.Round(x*1000)/1000, 'f', -1, 64)
+	case bool:
+		v = map[bool]string{true: "yes", false: "no"}[x]
+	default:
+		v = fmt.Sprint(x)
+	}
+	if p.Unit != "" && p.Unit != "1" {
+		v += " " + p.Unit
+	}
+	if p.Quality != contract.QualityGood {
+		v += "?"
+	}
+	return p.Point + " " + v
+}
+
+// age tells how long ago something was, in at most two units. Another clock than the agent's may run behind it.
+func age(now, then time.Time) string {
+	d := max(0, now.Sub(then)).Truncate(time.Second)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}
+
+func byteText(n int64) string {
+	for _, u := range []struct {
+		size int64
+		name string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= u.size {
+			return strconv.FormatFloat(math.Round(10*float64(n)/float64(u.size))/10, 'f', -1, 64) + " " + u.name
+		}
+	}
+	return count(int(n), "byte")
+}
