@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,11 +181,13 @@ func TestSilentDeviceIsTold(t *testing.T) {
 func TestTimestampsOfADeviceDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
-		back := time.Duration(0)
-		n.wall = func() (time.Time, contract.Clock) { return time.Now().Add(-back), contract.ClockFree }
+		var back atomic.Int64
+		n.wall = func() (time.Time, contract.Clock) {
+			return time.Now().Add(-time.Duration(back.Load())), contract.ClockFree
+		}
 		n.start()
 		time.Sleep(20 * time.Second)
-		back = 10 * time.Second // the clock is set back
+		back.Store(int64(10 * time.Second)) // the clock is set back
 		time.Sleep(20 * time.Second)
 		n.stop()
 		seen := make(map[int64]int)
