@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 
 	"bordo/contract"
 	"bordo/drivers"
@@ -51,10 +50,18 @@ const (
 // times in fixed width, so that they can be corrected where they stand:
 //
 //	0x11|0x21  clk  ts:8  mono:8  boot:text  dev:text
-//	sample: n, then n × (tag, key:text, value)      tag: type | quality<<2 | truth<<4
+//	sample: n, then n × (tag, key, value)
 //	event:  type:text, then the data up to the end
 //
-// Numbers are little endian, n and the lengths of texts are unsigned varints in their shortest form. A float is 8 bytes.
+// The two times are little endian; n and the lengths of texts are unsigned varints in their shortest form. A key is its
+// place in keysV1, counted from 1, or 0 and the text. The tag is type | quality<<2 | form<<4; the form of a truth value is
+// the value, that of a float says how it is written:
+//
+//	1 decimal  varint of zigzag(m)×10+e for m / 10^e, e the smallest that gives the float back to the bit
+//	2 single   4 bytes, a float that is exactly a float32
+//	0 double   8 bytes
+//
+// The shape is small because fresh records wait in memory, and some of them for days.
 const (
 	sampleV1 = 0x11
 	eventV1  = 0x21
@@ -110,15 +117,18 @@ func AppendSample(dst []byte, s *Sample) []byte {
 		r := &s.Readings[i]
 		t := r.Value.Type()
 		tag := byte(t) | byte(r.Quality&3)<<2
-		if t == drivers.Bool && r.Value.Bool() {
-			tag |= 1 << 4
-		}
-		dst = appendText(append(dst, tag), r.Point)
 		switch t {
 		case drivers.Float:
-			dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(r.Value.Float()))
+			dst = appendFloat(dst, tag, r.Point, r.Value.Float())
+		case drivers.Bool:
+			if r.Value.Bool() {
+				tag |= 1 << 4
+			}
+			dst = appendKey(append(dst, tag), r.Point)
 		case drivers.Text:
-			dst = appendText(dst, r.Value.Text())
+			dst = appendText(appendKey(append(dst, tag), r.Point), r.Value.Text())
+		default:
+			dst = appendKey(append(dst, tag), r.Point)
 		}
 	}
 	return dst
@@ -181,7 +191,7 @@ func DecodeSample(payload []byte) (Sample, error) {
 		if r, rest, err = readReading(payload, rest); err != nil {
 			return Sample{}, fmt.Errorf("decode sample: %w", err)
 		}
-		s.Readings = append(s.Readings, drivers.Reading{Point: r.key.of(text), Value: r.value(text), Quality: r.quality()})
+		s.Readings = append(s.Readings, drivers.Reading{Point: r.name(text), Value: r.value(text), Quality: r.quality()})
 	}
 	if rest != len(payload) {
 		return Sample{}, fmt.Errorf("decode sample: %w", badRow("%d bytes too many", len(payload)-rest))

@@ -11,7 +11,8 @@ import (
 // span is where a text lies in a row.
 type span struct{ from, to int }
 
-func (s span) of(row string) string { return row[s.from:s.to] }
+func (s span) of(row string) string   { return row[s.from:s.to] }
+func (s span) text(row []byte) string { return string(row[s.from:s.to]) }
 
 // head is everything of a row before its readings or data.
 type head struct {
@@ -82,22 +83,54 @@ func readText(row []byte, at int) (s span, rest int, err error) {
 
 // reading is one reading of a row, not yet taken out of it.
 type reading struct {
-	tag  byte
-	key  span
-	bits uint64 // of a float
-	text span
+	tag   byte
+	place int // of the key in keysV1, counted from 1; 0: it is spelt out in key
+	key   span
+	bits  uint64 // of a float
+	text  span
 }
+
+// The forms of a float.
+const (
+	formDouble = iota
+	formDecimal
+	formSingle
+)
+
+const (
+	decimalMax = 1e15 // below it a decimal of at most 15 digits and its double name each other
+	tagLimit   = 0x30
+)
 
 func (r *reading) kind() drivers.Type       { return drivers.Type(r.tag & 3) }
 func (r *reading) quality() drivers.Quality { return drivers.Quality(r.tag >> 2 & 3) }
-func (r *reading) truth() bool              { return r.tag&(1<<4) != 0 }
+func (r *reading) form() int                { return int(r.tag >> 4) }
+
+// formed tells whether the tag's form suits its type.
+func (r *reading) formed() bool {
+	switch r.kind() {
+	case drivers.Float:
+		return r.form() <= formSingle
+	case drivers.Bool:
+		return r.form() <= 1
+	}
+	return r.form() == 0
+}
+
+// name returns the point's key; row is the whole row as text.
+func (r *reading) name(row string) string {
+	if r.place > 0 {
+		return keysV1[r.place-1]
+	}
+	return r.key.of(row)
+}
 
 func (r *reading) value(row string) drivers.Value {
 	switch r.kind() {
 	case drivers.Float:
 		return drivers.Number(math.Float64frombits(r.bits))
 	case drivers.Bool:
-		return drivers.Truth(r.truth())
+		return drivers.Truth(r.form() != 0)
 	case drivers.Text:
 		return drivers.Words(r.text.of(row))
 	}
@@ -106,30 +139,96 @@ func (r *reading) value(row string) drivers.Value {
 
 // readReading reads the reading at the given place and returns where the next begins.
 func readReading(row []byte, at int) (r reading, rest int, err error) {
-	if at >= len(row) {
+	if at+1 >= len(row) {
 		return reading{}, 0, badRow("ends before its last reading")
 	}
-	r.tag = row[at]
-	if r.tag > 0x1f || r.truth() && r.kind() != drivers.Bool {
+	if r.tag = row[at]; !r.formed() {
 		return reading{}, 0, badRow("tag %#02x at %d", r.tag, at)
 	}
-	if r.key, rest, err = readText(row, at+1); err != nil {
-		return reading{}, 0, err
+	if r.place = int(row[at+1]); r.place > len(keysV1) {
+		return reading{}, 0, badRow("key %d at %d", r.place, at+1)
+	}
+	rest = at + 2
+	if r.place == 0 {
+		if r.key, rest, err = readText(row, rest); err != nil {
+			return reading{}, 0, err
+		}
+		if keyPlace[string(row[r.key.from:r.key.to])] != 0 {
+			return reading{}, 0, badRow("key at %d is spelt out", at+1)
+		}
 	}
 	switch r.kind() {
 	case drivers.Float:
-		if len(row)-rest < 8 {
-			return reading{}, 0, badRow("ends in a number")
-		}
-		r.bits = binary.LittleEndian.Uint64(row[rest:])
-		if f := math.Float64frombits(r.bits); f-f != 0 {
-			return reading{}, 0, badRow("number at %d is not finite", rest)
-		}
-		rest += 8
+		r.bits, rest, err = readFloat(row, rest, r.form())
 	case drivers.Text:
 		r.text, rest, err = readText(row, rest)
 	}
 	return r, rest, err
+}
+
+func readFloat(row []byte, at, form int) (b uint64, rest int, err error) {
+	switch form {
+	case formDecimal:
+		u, w := binary.Uvarint(row[at:])
+		if w <= 0 || w > 1 && row[at+w-1] == 0 {
+			return 0, 0, badRow("decimal at %d", at)
+		}
+		m, e := unzigzag(u/10), int(u%10)
+		if m >= decimalMax || m <= -decimalMax || e > 0 && m%10 == 0 {
+			return 0, 0, badRow("decimal %d/10^%d at %d", m, e, at)
+		}
+		return math.Float64bits(float64(m) / pow10[e]), at + w, nil
+	case formSingle:
+		if len(row)-at < 4 {
+			return 0, 0, badRow("ends in a number")
+		}
+		b, rest = math.Float64bits(float64(math.Float32frombits(binary.LittleEndian.Uint32(row[at:])))), at+4
+	default:
+		if len(row)-at < 8 {
+			return 0, 0, badRow("ends in a number")
+		}
+		b, rest = binary.LittleEndian.Uint64(row[at:]), at+8
+	}
+	if f := math.Float64frombits(b); f-f != 0 {
+		return 0, 0, badRow("number at %d is not finite", at)
+	}
+	return b, rest, nil
+}
+
+// appendKey appends the place of a key, or the key.
+func appendKey(dst []byte, key string) []byte {
+	if p := keyPlace[key]; p != 0 {
+		return append(dst, p)
+	}
+	return appendText(append(dst, 0), key)
+}
+
+// appendFloat appends a reading with a float. The form is added to the tag.
+func appendFloat(dst []byte, tag byte, key string, f float64) []byte {
+	if m, e, ok := decimalOf(f); ok {
+		dst = appendKey(append(dst, tag|formDecimal<<4), key)
+		return binary.AppendUvarint(dst, zigzag(m)*10+uint64(e))
+	}
+	if single := float32(f); math.Float64bits(float64(single)) == math.Float64bits(f) {
+		dst = appendKey(append(dst, tag|formSingle<<4), key)
+		return binary.LittleEndian.AppendUint32(dst, math.Float32bits(single))
+	}
+	dst = appendKey(append(dst, tag|formDouble<<4), key)
+	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(f))
+}
+
+// decimalOf finds the shortest decimal m / 10^e that is f.
+func decimalOf(f float64) (m int64, e int, ok bool) {
+	for e = range len(pow10) {
+		m, ok = scaled(floatDiv, e, f)
+		if m >= decimalMax || m <= -decimalMax {
+			return 0, 0, false
+		}
+		if ok {
+			return m, e, true
+		}
+	}
+	return 0, 0, false
 }
 
 // Info is what can be told of a row without taking out its readings or data.
@@ -178,13 +277,13 @@ func Fields(dst []contract.Field, payload []byte) ([]contract.Field, error) {
 		if r, rest, err = readReading(payload, rest); err != nil {
 			return dst, err
 		}
-		f := contract.Field{Key: r.key.of(text), Quality: qualityCode[r.quality()]}
+		f := contract.Field{Key: r.name(text), Quality: qualityCode[r.quality()]}
 		switch r.kind() {
 		case drivers.Float:
 			f.Kind, f.Num = contract.KindNumber, math.Float64frombits(r.bits)
 		case drivers.Bool:
 			f.Kind = contract.KindBool
-			if r.truth() {
+			if r.form() != 0 {
 				f.Num = 1
 			}
 		case drivers.Text:
