@@ -1,0 +1,15 @@
+// Package all lists the drivers that are built in, one line each. There is no registration: who wants another list
+// makes one.
+package all
+
+import (
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+)
+
+// List returns the drivers in the order in which their models are shown.
+func List() []drivers.Driver {
+	return []drivers.Driver{
+		modbus.New(),
+	}
+}

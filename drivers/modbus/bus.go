@@ -1,0 +1,156 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"bordo/drivers"
+)
+
+// What lies between this program and a serial line and delays an answer: a USB adapter hands over what it received every
+// 16 ms (FTDI's latency timer); a serial server answers through a network.
+const (
+	adapterDelay = 20 * time.Millisecond
+	tunnelDelay  = 500 * time.Millisecond
+)
+
+// bus is what the devices of one line share: the port, and what was heard and may be sent on it. One goroutine uses it.
+type bus struct {
+	line    drivers.Line
+	char    time.Duration // one character; 0 where it is not known
+	silence time.Duration // t3.5
+	delay   time.Duration // adapterDelay or tunnelDelay
+	port    drivers.Port
+	opened  time.Time
+	quiet   time.Time // nothing is sent before
+	tx      uint16    // transaction id of the last request
+	broken  error     // why the port must be opened again
+	buf     [2 * maxADU]byte
+}
+
+// newBus reads the line's speed. Above 19200 baud the specification fixes t3.5 at 1.75 ms (Modbus over Serial Line V1.02,
+// 2.5.1.1); that is also taken where the speed is not known, because the serial server keeps it.
+func newBus(l drivers.Line) *bus {
+	b := &bus{line: l, silence: 1750 * time.Microsecond, delay: tunnelDelay}
+	if l.Baud > 0 {
+		bits := l.CharLen
+		if bits == 0 {
+			bits = 11
+		}
+		b.char = time.Duration(bits) * time.Second / time.Duration(l.Baud)
+		b.delay = adapterDelay
+		if l.Baud <= 19200 {
+			b.silence = 7 * b.char / 2
+		}
+	}
+	return b
+}
+
+// wire is how long n bytes take on the line.
+func (b *bus) wire(n int) time.Duration { return time.Duration(n) * b.char }
+
+// attach takes over a port and tells whether it is another than before.
+func (b *bus) attach(port drivers.Port) bool {
+	if b.port == port {
+		return false
+	}
+	// A settling time is of the line, not of the port: a late answer finds the reopened serial port as well.
+	b.port, b.opened, b.broken = port, time.Now(), nil
+	return true
+}
+
+// turn is the use of the bus for one poll or one command of one device. It is a goburrow Transporter: that interface
+// knows no context, so the turn carries the one of the call that it lives in.
+type turn struct {
+	ctx     context.Context
+	bus     *bus
+	manners *Manners
+	at      time.Time // when the last byte of the last answer came
+	sent    bool      // something of the last request may have reached the device
+	asked   int       // requests so far
+	end     func()
+}
+
+// newTurn begins a turn; end must be called. When ctx ends, whatever the turn is doing ends at once.
+func (b *bus) newTurn(ctx context.Context, m *Manners) *turn {
+	done := make(chan struct{})
+	port := b.port
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = port.SetDeadline(time.Unix(1, 0)) // a port that refuses is gone, which the turn sees by itself
+	})
+	return &turn{ctx: ctx, bus: b, manners: m, end: func() {
+		if !stop() {
+			<-done // the port's next deadline must not be overwritten by this one
+		}
+	}}
+}
+
+// Send implements goburrow's Transporter.
+func (t *turn) Send(adu []byte) ([]byte, error) {
+	t.sent = false
+	t.asked++
+	if t.bus.broken != nil {
+		return nil, &drivers.Error{Kind: drivers.Closed, Lost: true, Err: t.bus.broken}
+	}
+	if t.bus.line.Stream {
+		return t.sendTCP(adu)
+	}
+	return t.sendRTU(adu)
+}
+
+// until sets the deadline of what comes next. The order matters: the deadline that ends a cancelled turn is set after ctx
+// ended, so either it comes after ours, or we see here that ctx ended.
+func (t *turn) until(at time.Time) error {
+	if err := t.bus.port.SetDeadline(at); err != nil {
+		return t.fail(err)
+	}
+	return t.ctx.Err()
+}
+
+// fail is the error of a port that does not work any more.
+func (t *turn) fail(err error) error {
+	t.bus.broken = err
+	var e *drivers.Error
+	if errors.As(err, &e) && e.Lost {
+		return err
+	}
+	return &drivers.Error{Kind: drivers.Closed, Lost: true, Err: err}
+}
+
+// pause waits until at.
+func (t *turn) pause(at time.Time) error {
+	wait := time.Until(at)
+	if wait <= 0 {
+		return t.ctx.Err()
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-t.ctx.Done():
+		return t.ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// write sends a frame.
+func (t *turn) write(adu []byte, within time.Duration) error {
+	if err := t.until(time.Now().Add(within)); err != nil {
+		return err
+	}
+	n, err := t.bus.port.Write(adu)
+	t.sent = n > 0
+	switch {
+	case err == nil:
+		return nil
+	case t.ctx.Err() != nil:
+		return t.ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return t.fail(fmt.Errorf("the line took only %d of %d bytes in %v", n, len(adu), within))
+	}
+	return t.fail(err)
+}

@@ -1,0 +1,306 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"bordo/drivers"
+)
+
+// Do implements drivers.Poller: one command of the profile's allow-list, written once, then confirmed by reading where the
+// profile says how. It is never repeated here, whatever happens.
+func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) drivers.Result {
+	cmd, ok := d.command(c.Action)
+	if !ok {
+		return rejected("unknown_action", "%s does not do %q", d.profile.Title, c.Action)
+	}
+	cl, t := d.begin(ctx, port)
+	defer t.end()
+	p := &poll{device: d, client: cl, now: time.Now()}
+	if err := p.ready(); err != nil {
+		return rejected("not_identified", "%v", err)
+	}
+	if cmd, ok = d.command(c.Action); !ok { // what a SunSpec device does is known only now
+		return rejected("unknown_action", "this device does not do %q", c.Action)
+	}
+	writes, err := resolve(cmd, c.Args)
+	if err != nil {
+		return rejected("bad_argument", "%v", err)
+	}
+	if !c.Deadline.IsZero() && !time.Now().Before(c.Deadline) {
+		return drivers.Result{State: drivers.Expired, Code: "expired", Detail: "its time passed before it could be written"}
+	}
+	for i, w := range writes {
+		if err := p.write(w.function, w.at, w.values); err != nil {
+			return unwritten(err, t.sent || i > 0)
+		}
+	}
+	return p.confirm(cmd, writes)
+}
+
+func rejected(code, format string, args ...any) drivers.Result {
+	return drivers.Result{State: drivers.Rejected, Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// unwritten is the result of a write that was not confirmed by the device.
+func unwritten(err error, sent bool) drivers.Result {
+	var e Exception
+	switch {
+	case errors.As(err, &e):
+		return drivers.Result{State: drivers.Failed, Code: fmt.Sprintf("exception_%d", e.Code), Detail: err.Error()}
+	case !sent:
+		return drivers.Result{State: drivers.Rejected, Code: "line_down", Detail: err.Error()}
+	}
+	return drivers.Result{State: drivers.Unknown, Code: "no_answer", Detail: err.Error()}
+}
+
+// command finds an action in the profile, or in the models that the device has.
+func (d *device) command(action string) (*Command, bool) {
+	for i := range d.commands() {
+		if c := d.commands()[i]; c.Action == action {
+			return &c, true
+		}
+	}
+	return nil, false
+}
+
+// commands is the allow-list.
+func (d *device) commands() []Command {
+	out := slices.Clone(d.profile.Commands)
+	s := d.profile.SunSpec
+	if s == nil {
+		return out
+	}
+	for i := range s.Models {
+		m := &s.Models[i]
+		if d.chain == nil {
+			out = append(out, m.Commands...) // not known yet: any that a device of this kind can have
+			continue
+		}
+		if h := d.chain.find(m.IDs); h != nil {
+			for _, c := range m.Commands {
+				out = append(out, placedCommand(c, h))
+			}
+		}
+	}
+	return out
+}
+
+// placedCommand moves a model's command to where the model lies in this device.
+func placedCommand(c Command, h *header) Command {
+	c.Steps = slices.Clone(c.Steps)
+	for i := range c.Steps {
+		c.Steps[i].At.Number += h.at
+		c.Steps[i].Field.At.Number += h.at
+		if sf := c.Steps[i].Field.SF; sf != nil {
+			moved := Address{sf.Table, sf.Number + h.at}
+			c.Steps[i].Field.SF = &moved
+		}
+	}
+	return c
+}
+
+// ready makes sure that the device is what it is taken for: on this port it has said so, or it says so now.
+func (p *poll) ready() error {
+	d := p.device
+	if d.checked && d.items != nil && (d.chain == nil || !d.chain.moved) {
+		return nil
+	}
+	if d.items == nil || d.chain != nil && d.chain.moved {
+		if err := p.discover(); err != nil {
+			return err
+		}
+	}
+	for i := range d.profile.Identify {
+		if err := p.test(&d.profile.Identify[i]); err != nil {
+			return err
+		}
+	}
+	if c := d.chain; c != nil {
+		if err := p.sameChain(c); err != nil {
+			return err
+		}
+	}
+	d.checked = true
+	return nil
+}
+
+// test reads one mark of the model.
+func (p *poll) test(t *Test) error {
+	a, err := p.read(p.rules.rounded(t.Span()))
+	if err != nil {
+		return err
+	}
+	if !t.holds(a) {
+		return fmt.Errorf("%v holds % X: this is not a %s", t.At, a.Data, p.profile.Title)
+	}
+	return nil
+}
+
+// sameChain reads the serial number again and compares it with the one that was known.
+func (p *poll) sameChain(c *chain) error {
+	for _, it := range commonItems(&c.models[0]) {
+		if it.Key != selfSerial {
+			continue
+		}
+		f := it.Field
+		a, err := p.read(f.Span())
+		if err != nil {
+			return err
+		}
+		v, _ := f.Decode(a, drivers.Text)
+		if known := p.self[selfSerial]; known != "" && known != v.Text() {
+			return fmt.Errorf("serial number %s where %s was: another device", v.Text(), known)
+		}
+	}
+	return nil
+}
+
+// write is one resolved step.
+type write struct {
+	function byte
+	at       Address
+	values   []uint16
+}
+
+// resolve checks the arguments and turns a command into writes. An argument that nothing asks for is refused as well.
+func resolve(c *Command, args map[string]any) ([]write, error) {
+	used := map[string]bool{}
+	var out []write
+	for _, s := range c.Steps {
+		w := write{function: s.Function, at: s.At, values: []uint16{uint16(s.Value)}}
+		if ch := s.Choose; ch != nil {
+			n, err := argument(args, ch.Arg, float64(ch.First), float64(ch.First+ch.Count-1))
+			if err != nil {
+				return nil, err
+			}
+			if n != float64(int(n)) {
+				return nil, fmt.Errorf("%s must be a whole number (got %v)", ch.Arg, n)
+			}
+			w.at.Number += uint16((int(n) - ch.First) * ch.Stride)
+			used[ch.Arg] = true
+		}
+		if a := s.Arg; a != nil {
+			x, err := argument(args, a.Name, a.Range[0], a.Range[1])
+			if err != nil {
+				return nil, err
+			}
+			if w.values, err = s.Field.Encode(drivers.Number(x), 0); err != nil {
+				return nil, err
+			}
+			used[a.Name] = true
+		}
+		out = append(out, w)
+	}
+	for name := range args {
+		if !used[name] {
+			return nil, fmt.Errorf("%s takes no argument %q", c.Action, name)
+		}
+	}
+	return out, nil
+}
+
+func argument(args map[string]any, name string, low, high float64) (float64, error) {
+	var x float64
+	switch v := args[name].(type) {
+	case float64:
+		x = v
+	case int:
+		x = float64(v)
+	case int64:
+		x = float64(v)
+	default:
+		return 0, fmt.Errorf("%s must be a number from %v to %v (got %v)", name, low, high, args[name])
+	}
+	if !(x >= low && x <= high) {
+		return 0, fmt.Errorf("%s must be from %v to %v (got %v)", name, low, high, x)
+	}
+	return x, nil
+}
+
+// confirm looks whether the device did what it accepted.
+func (p *poll) confirm(c *Command, writes []write) drivers.Result {
+	k := c.Check
+	if k == nil {
+		return drivers.Result{State: drivers.Done, Code: "accepted", Detail: "the device confirmed the write"}
+	}
+	var last drivers.Value
+	for until := time.Now().Add(k.Within); ; {
+		v, ok, err := p.look(k, writes)
+		switch {
+		case err != nil && (drivers.Lost(err) || p.ctx().Err() != nil):
+			return drivers.Result{State: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}
+		case err == nil && ok:
+			return drivers.Result{State: drivers.Done, Code: "confirmed", Detail: "read back " + v.String(), Value: plain(v)}
+		case err == nil:
+			last = v
+		}
+		if !time.Now().Add(k.Interval).Before(until) {
+			return drivers.Result{State: drivers.Unknown, Code: "not_confirmed", Value: plain(last),
+				Detail: fmt.Sprintf("accepted, but after %v the device says %v instead of %s", k.Within, last, wanted(k))}
+		}
+		if err := p.turn.pause(time.Now().Add(k.Interval)); err != nil {
+			return drivers.Result{State: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}
+		}
+	}
+}
+
+func wanted(k *Check) string {
+	if k.Point != "" {
+		return strings.Join(k.Words, " or ")
+	}
+	return "what was written"
+}
+
+// look reads what confirms a command.
+func (p *poll) look(k *Check, writes []write) (drivers.Value, bool, error) {
+	if k.Field != nil {
+		a, err := p.read(p.rules.rounded(k.Field.Span()))
+		if err != nil {
+			return drivers.Value{}, false, err
+		}
+		raw := a.register(k.Field.At.Number, k.Field.Length)
+		v, _ := k.Field.Decode(a, drivers.Float)
+		return v, raw != nil && sameRegisters(raw, writes[0].values), nil
+	}
+	i := slices.IndexFunc(p.items, func(it *item) bool { return it.Key == k.Point })
+	if i < 0 {
+		return drivers.Value{}, false, fmt.Errorf("no point %s to confirm with", k.Point)
+	}
+	it := p.items[i]
+	a, err := p.read(p.rules.rounded(it.Span()))
+	if err != nil {
+		return drivers.Value{}, false, err
+	}
+	rd := it.decode(a)
+	return rd.Value, slices.Contains(k.Words, rd.Value.Text()), nil
+}
+
+func sameRegisters(raw []byte, values []uint16) bool {
+	if len(raw) != 2*len(values) {
+		return false
+	}
+	for i, v := range values {
+		if raw[2*i] != byte(v>>8) || raw[2*i+1] != byte(v) {
+			return false
+		}
+	}
+	return true
+}
+
+// plain is a value as a result carries it.
+func plain(v drivers.Value) any {
+	switch v.Type() {
+	case drivers.Float:
+		return v.Float()
+	case drivers.Bool:
+		return v.Bool()
+	case drivers.Text:
+		return v.Text()
+	}
+	return nil
+}

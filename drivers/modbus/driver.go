@@ -1,0 +1,132 @@
+// Package modbus speaks Modbus TCP, RTU and RTU over TCP with devices that are data: a profile says where the values of
+// a model lie, how they are coded and how the device wants to be spoken to (profiles/*.yaml, embedded).
+//
+// It promises that a reading was in an answer to the request that asked for it: late and foreign answers are dropped,
+// lengths and functions are checked, a "no value" pattern is a quality and never a number. What a device refuses is
+// narrowed down to the register that is to blame, and everything else keeps flowing. It never writes but in Do, and there
+// only what the profile allows.
+//
+// github.com/goburrow/modbus makes the PDUs and frames; its own transports are not used (see DESIGN.md beside drivers).
+package modbus
+
+import (
+	"embed"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"bordo/drivers"
+)
+
+//go:embed profiles/*.yaml
+var embedded embed.FS
+
+// Embedded loads the profiles that are built in, by model name. They were tested before: a fault in one is ours, and
+// Embedded panics with it.
+func Embedded() []*Profile {
+	files, err := embedded.ReadDir("profiles")
+	if err != nil {
+		panic(fmt.Sprintf("modbus: embedded profiles: %v", err))
+	}
+	var out []*Profile
+	for _, f := range files {
+		p, err := loadEmbedded(f.Name())
+		if err != nil {
+			panic(fmt.Sprintf("modbus: embedded profiles: %v", err))
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// Named loads one embedded profile.
+func Named(model string) (*Profile, error) {
+	p, err := loadEmbedded(model + ".yaml")
+	if err != nil {
+		return nil, fmt.Errorf("load profile %q: %w", model, err)
+	}
+	return p, nil
+}
+
+func loadEmbedded(file string) (*Profile, error) {
+	data, err := embedded.ReadFile(path.Join("profiles", file))
+	if err != nil {
+		return nil, err
+	}
+	p, err := Load("profiles/"+file, data)
+	if err != nil {
+		return nil, err
+	}
+	if p.Model != strings.TrimSuffix(file, ".yaml") {
+		return nil, Faults{{File: "profiles/" + file, Line: 1, Column: 1, Path: "model", Text: "must be the file's name"}}
+	}
+	return p, nil
+}
+
+// Driver is Modbus with a list of profiles. It keeps no state: any number of lines come from one.
+type Driver struct{ profiles []*Profile }
+
+var _ drivers.Driver = (*Driver)(nil)
+
+// New makes the driver with the embedded profiles, followed by others. A profile replaces an earlier one of its name.
+func New(others ...*Profile) *Driver {
+	d := &Driver{}
+	for _, p := range append(Embedded(), others...) {
+		d.profiles = slices.DeleteFunc(d.profiles, func(o *Profile) bool { return o.Model == p.Model })
+		d.profiles = append(d.profiles, p)
+	}
+	return d
+}
+
+// Name implements drivers.Driver.
+func (d *Driver) Name() string { return "modbus" }
+
+// Models implements drivers.Driver.
+func (d *Driver) Models() []drivers.Model {
+	out := make([]drivers.Model, len(d.profiles))
+	for i, p := range d.profiles {
+		out[i] = drivers.Model{
+			Name: p.Model, Title: p.Title, Unit: p.Unit.Range, Every: p.Every, MinEvery: p.MinEvery,
+			Streams: p.Stream, Serial: p.Serial, Bus: p.Bus, Verified: p.Verified,
+		}
+		for _, pt := range p.Points {
+			out[i].Points = append(out[i].Points, pt.Key)
+		}
+		sortPoints(out[i].Points)
+	}
+	return out
+}
+
+// Profile returns the profile of a model.
+func (d *Driver) Profile(model string) (*Profile, bool) {
+	i := slices.IndexFunc(d.profiles, func(p *Profile) bool { return p.Model == model })
+	if i < 0 {
+		return nil, false
+	}
+	return d.profiles[i], true
+}
+
+// Link implements drivers.Driver. All devices share the line's bus, which keeps them from talking into each other.
+func (d *Driver) Link(l drivers.Line, devices []drivers.Device) (drivers.Link, error) {
+	b := newBus(l)
+	units := make([]drivers.Unit, len(devices))
+	for i, dev := range devices {
+		p, ok := d.Profile(dev.Model)
+		if !ok {
+			return nil, fmt.Errorf("device %s: modbus has no model %q", dev.ID, dev.Model)
+		}
+		if l.Stream && !p.Stream || !l.Stream && !p.Serial {
+			return nil, fmt.Errorf("device %s: %s does not stand behind this kind of line", dev.ID, p.Title)
+		}
+		if u := dev.Unit; u != 0 && (u < p.Unit.Range.Min || u > p.Unit.Range.Max) {
+			return nil, fmt.Errorf("device %s: unit must be %d to %d (got %d)", dev.ID, p.Unit.Range.Min, p.Unit.Range.Max, u)
+		}
+		every := dev.Every
+		if every == 0 {
+			every = p.Every
+		}
+		units[i] = drivers.Unit{Device: dev.ID, Poller: newDevice(p, dev, b), Every: every}
+	}
+	return drivers.Polled(units...), nil
+}

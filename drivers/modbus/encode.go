@@ -1,0 +1,150 @@
+package modbus
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"bordo/drivers"
+)
+
+// Encode is the inverse of Decode for a device's side and for commands: the registers that hold v, with the scale factor
+// sf where the field has one. The error says that the value does not fit.
+func (f *Field) Encode(v drivers.Value, sf int) ([]uint16, error) {
+	switch f.Type {
+	case String:
+		return f.encodeText(v.Text())
+	case Bool:
+		return []uint16{uint16(truth(v.Bool() != f.Invert)) << f.Bit}, nil
+	case Date:
+		return nil, fmt.Errorf("encode %s: dates are not encoded", f.At)
+	}
+	if v.Type() == drivers.Text {
+		bits, err := f.numberOf(v.Text())
+		if err != nil {
+			return nil, err
+		}
+		return f.Registers(bits), nil
+	}
+	x := v.Float()
+	if f.HasOff {
+		x -= f.Offset.apply(1, 0)
+	}
+	x = f.Scale.undo(x, sf)
+	switch f.Type {
+	case F32:
+		return f.Registers(uint64(math.Float32bits(float32(x)))), nil
+	case F64:
+		return f.Registers(math.Float64bits(x)), nil
+	}
+	bits, err := integer(f.Type, math.RoundToEven(x), f.Length)
+	if err != nil {
+		return nil, fmt.Errorf("encode %v at %s: %w", v, f.At, err)
+	}
+	return f.Registers(bits), nil
+}
+
+// numberOf is the number for a word or for words of bits.
+func (f *Field) numberOf(text string) (uint64, error) {
+	for n, word := range f.Enum {
+		if word == text {
+			return n, nil
+		}
+	}
+	if f.Format != "" {
+		var n uint64
+		if _, err := fmt.Sscanf(text, f.Format, &n); err == nil {
+			return n, nil
+		}
+	}
+	if f.Type == Bits {
+		var bits uint64
+		words := strings.Split(text, ", ")
+		for _, flag := range f.Flags {
+			if slices.Contains(words, flag.Text) {
+				bits |= 1 << flag.Bit
+			}
+		}
+		if bits != 0 || text == "" {
+			return bits, nil
+		}
+	}
+	return 0, fmt.Errorf("encode %q at %s: no number means this", text, f.At)
+}
+
+// integer is the pattern of a whole number.
+func integer(t Type, x float64, registers int) (uint64, error) {
+	var low, high float64
+	bits := 16 * registers
+	switch t {
+	case I16, I32, I64:
+		low, high = -math.Ldexp(1, bits-1), math.Ldexp(1, bits-1)-1
+	case S16, S32:
+		high = math.Ldexp(1, bits-1) - 1
+		low = -high
+	case U8Hi, U8Lo:
+		high = 255
+	case BCD16, BCD32:
+		high = math.Pow10(4*registers) - 1
+	default:
+		high = math.Ldexp(1, bits) - 1
+	}
+	if !(x >= low && x <= high) {
+		return 0, fmt.Errorf("%v does not fit into %s (%v to %v)", x, t, low, high)
+	}
+	switch t {
+	case S16, S32:
+		if x < 0 {
+			return uint64(-x) | 1<<(bits-1), nil
+		}
+	case BCD16, BCD32:
+		var out uint64
+		for n, shift := uint64(x), 0; n > 0; n, shift = n/10, shift+4 {
+			out |= n % 10 << shift
+		}
+		return out, nil
+	case U8Hi:
+		return uint64(x) << 8, nil
+	case I16, I32, I64:
+		return uint64(int64(x)), nil
+	}
+	if x >= math.Ldexp(1, 63) {
+		return uint64(x/2) * 2, nil // beyond what a conversion of a float64 is defined for on all machines
+	}
+	return uint64(x), nil
+}
+
+// Registers lays a raw pattern out in the device's order.
+func (f *Field) Registers(bits uint64) []uint16 {
+	out := make([]uint16, f.Length)
+	for i := range out {
+		w := uint16(bits >> (16 * i))
+		if f.Bytes == LowFirst {
+			w = w>>8 | w<<8
+		}
+		at := f.Length - 1 - i
+		if f.Words == LowFirst {
+			at = i
+		}
+		out[at] = w
+	}
+	return out
+}
+
+func (f *Field) encodeText(text string) ([]uint16, error) {
+	if len(text) > 2*f.Length {
+		return nil, fmt.Errorf("encode %q at %s: longer than %d characters", text, f.At, 2*f.Length)
+	}
+	raw := make([]byte, 2*f.Length)
+	copy(raw, text)
+	out := make([]uint16, f.Length)
+	for i := range out {
+		hi, lo := raw[2*i], raw[2*i+1]
+		if f.Bytes == LowFirst {
+			hi, lo = lo, hi
+		}
+		out[i] = uint16(hi)<<8 | uint16(lo)
+	}
+	return out, nil
+}

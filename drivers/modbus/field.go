@@ -1,0 +1,356 @@
+package modbus
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"bordo/drivers"
+)
+
+// Type is how a value is coded in registers.
+type Type string
+
+// The types. All are read high byte and high register first unless the field says otherwise.
+const (
+	Bool   Type = "bool"   // one coil, one discrete input, or one bit of a register
+	U8Hi   Type = "u8hi"   // the upper half of a register
+	U8Lo   Type = "u8lo"   // the lower half of a register
+	U16    Type = "u16"    //
+	U32    Type = "u32"    //
+	U64    Type = "u64"    //
+	I16    Type = "i16"    // two's complement, as all i
+	I32    Type = "i32"    //
+	I64    Type = "i64"    //
+	S16    Type = "s16"    // sign bit and magnitude
+	S32    Type = "s32"    //
+	BCD16  Type = "bcd16"  // four decimal digits
+	BCD32  Type = "bcd32"  // eight decimal digits
+	F32    Type = "f32"    // IEEE 754
+	F64    Type = "f64"    //
+	Bits   Type = "bits"   // flags over one to four registers
+	String Type = "string" // two characters a register, padded with NUL or space
+	Date   Type = "date"   // packed; Format says how
+)
+
+// registers is how many registers a type takes; 0: as many as the field says.
+func (t Type) registers() (int, bool) {
+	switch t {
+	case Bool, U8Hi, U8Lo, U16, I16, S16, BCD16:
+		return 1, true
+	case U32, I32, S32, BCD32, F32:
+		return 2, true
+	case U64, I64, F64:
+		return 4, true
+	case Bits, String, Date:
+		return 0, true
+	}
+	return 0, false
+}
+
+// Order is which part of a value comes first.
+type Order string
+
+// The orders. The zero value is HighFirst.
+const (
+	HighFirst Order = "high"
+	LowFirst  Order = "low"
+)
+
+// Flag is a bit of a Bits field and what it means when it is set.
+type Flag struct {
+	Bit  int
+	Text string
+}
+
+// Field is where a value lies and how it is coded.
+type Field struct {
+	At     Address
+	Type   Type
+	Length int      // registers
+	Words  Order    // of the registers of one value
+	Bytes  Order    // inside each register
+	SF     *Address // register with a power of ten (i16, -10 to 10) that applies to the value; in the same answer
+	Scale  Scale
+	Offset Scale             // added after scaling, when HasOffset
+	HasOff bool              //
+	Bit    int               // of a Bool in a register
+	Invert bool              // of a Bool
+	NA     []uint64          // raw patterns that mean "no value"
+	Enum   map[uint64]string // words for numbers
+	Flags  []Flag            // words for bits
+	Format string            // for a text: how a number is printed (%d, 0x%04X, E%03d); for a Date: days2000, ymdhms
+}
+
+// Span is what must come in one answer so that the field can be decoded.
+func (f *Field) Span() Span {
+	s := Span{f.At.Table, f.At.Number, f.Length}
+	if f.SF != nil {
+		s = s.join(Span{f.SF.Table, f.SF.Number, 1})
+	}
+	return s
+}
+
+// Answer is a run of registers, or of bits, as a device gave them.
+type Answer struct {
+	Span
+	Data []byte // two bytes a register, high byte first; or bits, the first in the lowest bit of the first byte
+}
+
+// register returns the bytes of n registers from number on, nil when they are not all there.
+func (a Answer) register(number uint16, n int) []byte {
+	if number < a.First {
+		return nil
+	}
+	i := 2 * int(number-a.First)
+	if i+2*n > len(a.Data) {
+		return nil
+	}
+	return a.Data[i : i+2*n]
+}
+
+func (a Answer) bit(number uint16) (set, ok bool) {
+	if number < a.First {
+		return false, false
+	}
+	i := int(number - a.First)
+	if i/8 >= len(a.Data) || i >= a.Count {
+		return false, false
+	}
+	return a.Data[i/8]>>(i%8)&1 == 1, true
+}
+
+// Decode gives the value of the field in an answer, as the catalogue's type. It is a pure function: any bytes give a value
+// or an absent one with Bad. Absent are: a "no value" pattern, a float that is not a number, an invalid scale factor or
+// digit, a number that has no word in Enum, and an answer that does not hold the field.
+func (f *Field) Decode(a Answer, as drivers.Type) (drivers.Value, drivers.Quality) {
+	v, ok := f.decode(a, as)
+	if !ok || v.Type() == drivers.None {
+		return drivers.Value{}, drivers.Bad
+	}
+	return v, drivers.Good
+}
+
+func (f *Field) decode(a Answer, as drivers.Type) (drivers.Value, bool) {
+	none := drivers.Value{}
+	if a.Table != f.At.Table {
+		return none, false
+	}
+	if f.At.Table.Bits() {
+		set, ok := a.bit(f.At.Number)
+		return drivers.Truth(set != f.Invert), ok
+	}
+	raw := a.register(f.At.Number, f.Length)
+	if raw == nil {
+		return none, false
+	}
+	if f.Type == String {
+		text := stringOf(raw, f.Bytes)
+		return drivers.Words(text), text != ""
+	}
+	if f.Type == Date {
+		text, ok := dateOf(raw, f.Format)
+		return drivers.Words(text), ok
+	}
+	bits := f.pattern(raw)
+	if slices.Contains(f.NA, bits) {
+		return none, false
+	}
+	switch as {
+	case drivers.Bool:
+		return drivers.Truth((bits>>f.Bit&1 == 1) != f.Invert), true
+	case drivers.Text:
+		text, ok := f.textOf(bits)
+		return drivers.Words(text), ok
+	}
+	return f.number(a, bits)
+}
+
+// pattern is the field's registers as one number, in the device's order.
+func (f *Field) pattern(raw []byte) uint64 {
+	var bits uint64
+	for i := range f.Length {
+		at := i
+		if f.Words == LowFirst {
+			at = f.Length - 1 - i
+		}
+		w := binary.BigEndian.Uint16(raw[2*at:])
+		if f.Bytes == LowFirst {
+			w = w>>8 | w<<8
+		}
+		bits = bits<<16 | uint64(w)
+	}
+	switch f.Type {
+	case U8Hi:
+		return bits >> 8
+	case U8Lo:
+		return bits & 0xFF
+	}
+	return bits
+}
+
+// number decodes and scales.
+func (f *Field) number(a Answer, bits uint64) (drivers.Value, bool) {
+	none, sf := drivers.Value{}, 0
+	if f.SF != nil {
+		raw := a.register(f.SF.Number, 1)
+		if raw == nil {
+			return none, false
+		}
+		// SunSpec: legal from -10 to 10; 0x8000 and anything else make the value unusable.
+		if sf = int(int16(binary.BigEndian.Uint16(raw))); sf < -10 || sf > 10 {
+			return none, false
+		}
+	}
+	var x float64
+	switch f.Type {
+	case F32:
+		x = f.Scale.applyDecimal(float64(math.Float32frombits(uint32(bits))), 32, sf)
+		return f.shift(x, -1)
+	case F64:
+		x = f.Scale.applyDecimal(math.Float64frombits(bits), 64, sf)
+		return f.shift(x, -1)
+	case BCD16, BCD32:
+		n, ok := bcdOf(bits)
+		if !ok {
+			return none, false
+		}
+		x = n
+	default:
+		x = whole(f.Type, bits)
+	}
+	return f.shift(f.Scale.apply(x, sf), f.Scale.decimals(sf))
+}
+
+// shift adds the offset. decimals is how many the value can have, -1 when that is not known; the sum gets no more.
+func (f *Field) shift(x float64, decimals int) (drivers.Value, bool) {
+	if f.HasOff && !math.IsNaN(x) && !math.IsInf(x, 0) {
+		x += f.Offset.apply(1, 0)
+		if decimals >= 0 {
+			p := math.Pow10(max(decimals, f.Offset.decimals(0)))
+			x = math.Round(x*p) / p
+		}
+	}
+	v := drivers.Number(x)
+	return v, v.Type() != drivers.None
+}
+
+// whole is the number that an integer pattern means.
+func whole(t Type, bits uint64) float64 {
+	switch t {
+	case I16:
+		return float64(int16(bits))
+	case I32:
+		return float64(int32(bits))
+	case I64:
+		return float64(int64(bits))
+	case S16:
+		return magnitude(bits, 15)
+	case S32:
+		return magnitude(bits, 31)
+	}
+	return float64(bits)
+}
+
+func magnitude(bits uint64, sign int) float64 {
+	x := float64(bits &^ (1 << sign))
+	if bits>>sign&1 == 1 && x != 0 {
+		return -x
+	}
+	return x
+}
+
+// bcdOf reads decimal digits of four bits each.
+func bcdOf(bits uint64) (float64, bool) {
+	n := 0.0
+	for shift := 60; shift >= 0; shift -= 4 {
+		d := bits >> shift & 0xF
+		if d > 9 {
+			return 0, false
+		}
+		n = n*10 + float64(d)
+	}
+	return n, true
+}
+
+// textOf gives the word of a number, the words of its bits, or the number as the maker prints it.
+func (f *Field) textOf(bits uint64) (string, bool) {
+	if word, ok := f.Enum[bits]; ok {
+		return word, true
+	}
+	if f.Type == Bits {
+		var words []string
+		for _, flag := range f.Flags {
+			if bits>>flag.Bit&1 == 1 {
+				words = append(words, flag.Text)
+			}
+		}
+		return strings.Join(words, ", "), true
+	}
+	if f.Format == "" {
+		return "", false
+	}
+	switch f.Type {
+	case I16, I32, I64:
+		return fmt.Sprintf(f.Format, int64(whole(f.Type, bits))), true
+	}
+	return fmt.Sprintf(f.Format, bits), true
+}
+
+// stringOf cuts at the first NUL and trims, because some makers leave rubbish after the NUL and others pad with spaces.
+// What is not printable ASCII becomes "?": a name goes into logs and onto a screen.
+func stringOf(raw []byte, bytes Order) string {
+	b := slices.Clone(raw)
+	if bytes == LowFirst {
+		for i := 0; i+1 < len(b); i += 2 {
+			b[i], b[i+1] = b[i+1], b[i]
+		}
+	}
+	if i := slices.Index(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	for i, c := range b {
+		if c < ' ' || c > '~' {
+			b[i] = '?'
+		}
+	}
+	return strings.Trim(string(b), " ?")
+}
+
+// Formats of a Date.
+const (
+	daysSince2000 = "days2000" // u16, days since 1 January 2000
+	ymdhms        = "ymdhms"   // six registers: year (two or four digits), month, day, hour, minute, second
+)
+
+// dateOf gives a date as YYYY-MM-DD, with THH:MM:SS where the device has it. The device's clock keeps local time.
+func dateOf(raw []byte, format string) (string, bool) {
+	word := func(i int) int { return int(binary.BigEndian.Uint16(raw[2*i:])) }
+	switch {
+	case format == daysSince2000 && len(raw) == 2:
+		if d := word(0); d != 0 && d != 0xFFFF {
+			return time.Date(2000, 1, 1+d, 0, 0, 0, 0, time.UTC).Format(time.DateOnly), true
+		}
+	case format == ymdhms && len(raw) == 12:
+		y := word(0)
+		if y < 100 {
+			y += 2000
+		}
+		t := time.Date(y, time.Month(word(1)), word(2), word(3), word(4), word(5), 0, time.UTC)
+		if y <= 9999 && int(t.Month()) == word(1) && t.Day() == word(2) && t.Hour() == word(3) && t.Minute() == word(4) && t.Second() == word(5) {
+			return t.Format("2006-01-02T15:04:05"), true
+		}
+	}
+	return "", false
+}
+
+// matches tells whether a text meets the condition.
+func (t *Test) matches(text string) bool {
+	if t.Starts != "" {
+		return strings.HasPrefix(text, t.Starts)
+	}
+	return slices.ContainsFunc(t.Contains, func(part string) bool { return strings.Contains(text, part) })
+}

@@ -1,0 +1,179 @@
+package modbus
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Sizes of frames.
+const (
+	mbapSize     = 6   // transaction, protocol and length, before the unit id
+	maxADU       = 260 // of Modbus TCP; an RTU frame has at most 256 bytes
+	exceptionBit = 0x80
+)
+
+// crc16 is the checksum of an RTU frame (Modbus over Serial Line V1.02, 6.2.2).
+func crc16(b []byte) uint16 {
+	crc := uint16(0xFFFF)
+	for _, c := range b {
+		crc = crc>>8 ^ crcTable[byte(crc)^c]
+	}
+	return crc
+}
+
+// crcTable holds the checksum of each byte.
+var crcTable = func() (t [256]uint16) {
+	for i := range t {
+		crc := uint16(i)
+		for range 8 {
+			if crc&1 == 1 {
+				crc = crc>>1 ^ 0xA001
+			} else {
+				crc >>= 1
+			}
+		}
+		t[i] = crc
+	}
+	return t
+}()
+
+// answerSize is how many bytes the answer that begins with pdu has in all, as far as its first bytes tell: 0 when more
+// bytes are needed, -1 when the function does not tell its length. req is the function that was asked for.
+func answerSize(req byte, pdu []byte) int {
+	if len(pdu) == 0 {
+		return 0
+	}
+	if pdu[0] == req|exceptionBit {
+		return 2
+	}
+	switch req {
+	case 1, 2, 3, 4, 17, 23:
+		if len(pdu) < 2 {
+			return 0
+		}
+		return 2 + int(pdu[1])
+	case 5, 6, 15, 16:
+		return 5
+	case 7:
+		return 2
+	case 22:
+		return 7
+	case 24:
+		if len(pdu) < 3 {
+			return 0
+		}
+		return 3 + int(binary.BigEndian.Uint16(pdu[1:]))
+	case 43:
+		return identificationSize(pdu)
+	}
+	return -1
+}
+
+// identificationSize walks the objects of a device identification (function 43, type 14).
+func identificationSize(pdu []byte) int {
+	const head = 7 // function, type, code, conformity, more, next, count
+	if len(pdu) < head {
+		return 0
+	}
+	size := head
+	for range pdu[6] {
+		if len(pdu) < size+2 {
+			return 0
+		}
+		size += 2 + int(pdu[size+1])
+	}
+	return size
+}
+
+// expectedSize is the length of the answer to a request that goes well, 0 where it cannot be told beforehand.
+func expectedSize(req []byte) int {
+	if len(req) < 5 {
+		return 0
+	}
+	count := int(binary.BigEndian.Uint16(req[3:]))
+	switch req[0] {
+	case 1, 2:
+		return 2 + (count+7)/8
+	case 3, 4:
+		return 2 + 2*count
+	case 5, 6, 15, 16:
+		return 5
+	}
+	return 0
+}
+
+// fitsRequest tells what keeps an answer from being that to the request: another function, another number of
+// registers, another address. An exception fits when its function is the one that was asked for.
+func fitsRequest(req, pdu []byte) error {
+	switch {
+	case len(pdu) == 2 && pdu[0] == req[0]|exceptionBit:
+		return nil
+	case len(pdu) < 2 || pdu[0] != req[0]:
+		return fmt.Errorf("asked with function %d, answered with % X", req[0], pdu[:min(len(pdu), 4)])
+	}
+	if want := expectedSize(req); want != 0 && len(pdu) != want {
+		return fmt.Errorf("asked for %d bytes, got %d", want-2, len(pdu)-2)
+	}
+	switch req[0] {
+	case 1, 2, 3, 4:
+		if int(pdu[1]) != len(pdu)-2 {
+			return fmt.Errorf("counts %d bytes and holds %d", pdu[1], len(pdu)-2)
+		}
+	case 5, 6:
+		if string(pdu) != string(req) {
+			return fmt.Errorf("wrote % X, confirmed % X", req, pdu)
+		}
+	case 15, 16:
+		if string(pdu[1:5]) != string(req[1:5]) {
+			return fmt.Errorf("wrote % X, confirmed % X", req[:5], pdu)
+		}
+	}
+	return nil
+}
+
+// findRTU looks for the answer to req in what was heard on a serial line. It skips what stands before it: noise of the
+// turnaround, an answer that belongs to another request. It returns the frame, nil while there is none; damaged tells that
+// something began like an answer and its checksum was wrong, foreign what a whole frame had that did not fit.
+func findRTU(heard, req []byte) (frame []byte, damaged bool, foreign error) {
+	for i := 0; i+4 <= len(heard); i++ {
+		if heard[i] != req[0] || heard[i+1]&^exceptionBit != req[1] {
+			continue
+		}
+		rest := heard[i:]
+		size := answerSize(req[1], rest[1:])
+		if size < 0 {
+			size = shortestWithCRC(rest)
+		}
+		if size <= 0 || size+3 > len(rest) {
+			continue // its end has not come yet, or this is not its beginning
+		}
+		whole := rest[:size+3]
+		if !sound(whole) {
+			damaged = true
+			continue
+		}
+		if err := fitsRequest(req[1:len(req)-2], whole[1:len(whole)-2]); err != nil {
+			foreign = err
+			i += len(whole) - 1
+			continue
+		}
+		return whole, damaged, foreign
+	}
+	return nil, damaged, foreign
+}
+
+// shortestWithCRC is the size of the PDU of the shortest sound frame that rest begins with, 0 if there is none.
+func shortestWithCRC(rest []byte) int {
+	for n := 4; n <= len(rest); n++ {
+		if sound(rest[:n]) {
+			return n - 3
+		}
+	}
+	return 0
+}
+
+// sound tells whether the last two bytes are the checksum of those before.
+func sound(frame []byte) bool {
+	n := len(frame) - 2
+	return crc16(frame[:n]) == binary.LittleEndian.Uint16(frame[n:])
+}

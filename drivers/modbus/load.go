@@ -1,0 +1,114 @@
+package modbus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Fault is something wrong with a profile, with its place.
+type Fault struct {
+	File         string
+	Line, Column int
+	Path         string // points[3].type
+	Text         string // what is wrong and what is allowed
+}
+
+// Error gives the fault as file:line:column: path: text.
+func (f Fault) Error() string {
+	where := fmt.Sprintf("%s:%d:%d: ", f.File, f.Line, f.Column)
+	if f.Path != "" {
+		where += f.Path + ": "
+	}
+	return where + f.Text
+}
+
+// Faults are all the faults of a profile, in the order of the file.
+type Faults []Fault
+
+// Error lists the faults, one a line.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, x := range f {
+		lines[i] = x.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// maxProfile bounds a profile's size: the largest of ours has some 20 kB.
+const maxProfile = 1 << 20
+
+// Load reads a profile. Keys are strict: what is misspelt, twice or of the wrong type is a fault, as is what the device
+// could not have. The error is a Faults. name is the file's name as it stands in the faults.
+func Load(name string, data []byte) (*Profile, error) {
+	if len(data) > maxProfile {
+		return nil, Faults{{File: name, Line: 1, Column: 1, Text: fmt.Sprintf("must be at most %d bytes (got %d)", maxProfile, len(data))}}
+	}
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return nil, Faults{syntaxFault(name, err)}
+	}
+	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
+		return nil, Faults{{File: name, Line: 1, Column: 1, Text: "must hold one profile"}}
+	}
+	var raw rawProfile
+	if err := yaml.NodeToValue(file.Docs[0].Body, &raw, yaml.Strict()); err != nil {
+		return nil, Faults{syntaxFault(name, err)}
+	}
+	c := compiler{name: name, file: file}
+	p := c.profile(&raw)
+	if len(c.faults) > 0 {
+		return nil, c.faults
+	}
+	return p, nil
+}
+
+// syntaxFault turns an error of the YAML library into a Fault.
+func syntaxFault(name string, err error) Fault {
+	f := Fault{File: name, Line: 1, Column: 1, Text: err.Error()}
+	var y yaml.Error
+	if errors.As(err, &y) {
+		f.Text = y.GetMessage()
+		if t := y.GetToken(); t != nil && t.Position != nil {
+			f.Line, f.Column = t.Position.Line, t.Position.Column
+		}
+	}
+	f.Text, _, _ = strings.Cut(f.Text, "\n")
+	return f
+}
+
+// compiler turns a rawProfile into a Profile and collects what is wrong with it.
+type compiler struct {
+	name   string
+	file   *ast.File
+	faults Faults
+
+	kind     Kind
+	order    rawOrder
+	na       map[Type][]uint64
+	relative bool // addresses count from the id register of a SunSpec model
+}
+
+// fault notes something wrong at a path such as points[3].type. Where a key is missing, the place is that of what
+// should have held it.
+func (c *compiler) fault(path, format string, args ...any) {
+	f := Fault{File: c.name, Line: 1, Column: 1, Path: path, Text: fmt.Sprintf(format, args...)}
+	for at := path; at != ""; {
+		if p, err := yaml.PathString("$." + at); err == nil {
+			if node, err := p.FilterFile(c.file); err == nil && node != nil && node.GetToken() != nil {
+				f.Line, f.Column = node.GetToken().Position.Line, node.GetToken().Position.Column
+				break
+			}
+		}
+		cut := strings.LastIndexAny(at, ".[")
+		if cut < 0 {
+			break
+		}
+		at = at[:cut]
+	}
+	c.faults = append(c.faults, f)
+}

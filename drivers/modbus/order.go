@@ -1,0 +1,15 @@
+package modbus
+
+import (
+	"cmp"
+	"slices"
+
+	"bordo/drivers"
+)
+
+// sortPoints puts keys into the catalogue's order.
+func sortPoints(keys []string) {
+	slices.SortFunc(keys, func(a, b string) int {
+		return cmp.Compare(drivers.PointOrder(a), drivers.PointOrder(b))
+	})
+}

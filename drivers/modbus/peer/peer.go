@@ -1,0 +1,355 @@
+// Package peer is the device side of Modbus: register images made from the same profiles that the driver reads with, and
+// servers for TCP and RTU. It is for the simulator and for tests, and never linked into the agent.
+//
+// Everything waits by package time and channels, so it runs inside testing/synctest over a simulated wire. Because driver
+// and peer share the profile, a wrong address agrees with itself here: golden frames from outside prove the profile.
+package peer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+)
+
+// Answerer answers requests of one unit id.
+type Answerer interface {
+	// Answer takes the PDU of a request (function code and data) and returns that of the answer; nil stays silent. It may
+	// keep neither and is called by one goroutine for each connection.
+	Answer(pdu []byte) []byte
+}
+
+// AnswererFunc is a function as an Answerer.
+type AnswererFunc func(pdu []byte) []byte
+
+// Answer implements Answerer.
+func (f AnswererFunc) Answer(pdu []byte) []byte { return f(pdu) }
+
+// Options of a Device. The zero value works.
+type Options struct {
+	// Identity is what the device says of itself: in a SunSpec chain in the common model, elsewhere where the profile reads
+	// it. Empty parts get a default.
+	Identity drivers.Description
+	// SunSpec lists the models of the chain after the common model, such as 103 or 113; empty: 103.
+	SunSpec []uint16
+	// Base is where the chain begins; 0 with AtZero false: 40000.
+	Base   uint16
+	AtZero bool
+	// CommonLength is the length of the common model, 65 or 66; 0: 66.
+	CommonLength int
+	// Groups is how many groups a repeating SunSpec model has; 0: 2.
+	Groups int
+	// Registers and Bits bound a request; 0: as the profile says. A larger one is refused with exception 3.
+	Registers, Bits int
+	// Sparse devices refuse registers that no point uses (exception 2); others answer them with 0.
+	Sparse bool
+	// OnCoil and OnRegisters see a write after it was stored; an error of theirs is answered as exception 4, and an
+	// Exception as itself. They are called without the device's lock, so they may call Set.
+	OnCoil      func(number uint16, on bool) error
+	OnRegisters func(first uint16, values []uint16) error
+	// Writable tells which addresses may be written; nil: all that exist.
+	Writable func(modbus.Address) bool
+}
+
+// Exception is a refusal that a hook wants to be answered.
+type Exception byte
+
+// Error implements error.
+func (e Exception) Error() string { return fmt.Sprintf("exception %d", byte(e)) }
+
+// Device is a register image. Its methods may be called from any goroutine.
+type Device struct {
+	profile *modbus.Profile
+	options Options
+	limits  modbus.Limits
+
+	mu     sync.Mutex
+	cells  map[modbus.Address]uint16   // guarded by mu, as all below
+	holes  []modbus.Span               // refused with exception 2
+	fields map[string]*modbus.Point    // by point key
+	values map[string]drivers.Value    // as they were set
+	shared map[modbus.Address][]string // points that share a scale factor
+	extent []modbus.Span               // what exists besides cells
+}
+
+var _ Answerer = (*Device)(nil)
+
+// New makes a device of a profile. All points hold "not available" (or 0 where the profile knows no such pattern) until
+// they are Set.
+func New(p *modbus.Profile, o Options) (*Device, error) {
+	d := &Device{
+		profile: p, options: o, limits: p.Limits,
+		cells: map[modbus.Address]uint16{}, fields: map[string]*modbus.Point{}, values: map[string]drivers.Value{},
+		shared: map[modbus.Address][]string{}, extent: slices.Clone(p.Readable),
+	}
+	if o.Registers > 0 {
+		d.limits.Registers = o.Registers
+	}
+	if o.Bits > 0 {
+		d.limits.Bits = o.Bits
+	}
+	d.holes = slices.Clone(p.Holes)
+	if p.SunSpec != nil {
+		if err := d.chain(); err != nil {
+			return nil, err
+		}
+	}
+	for i := range p.Points {
+		d.add(p.Points[i])
+	}
+	for i := range p.Channels {
+		d.blank(&p.Channels[i].Field)
+	}
+	for i := range p.Commands {
+		for _, s := range p.Commands[i].Steps {
+			d.step(s)
+		}
+	}
+	return d, d.identify()
+}
+
+// Named is New with an embedded profile.
+func Named(model string, o Options) (*Device, error) {
+	p, err := modbus.Named(model)
+	if err != nil {
+		return nil, err
+	}
+	return New(p, o)
+}
+
+// step makes room for what a command writes.
+func (d *Device) step(s modbus.Step) {
+	n, stride := 1, 1
+	if s.Choose != nil {
+		n, stride = s.Choose.Count, s.Choose.Stride
+	}
+	for i := range n {
+		at := modbus.Address{Table: s.At.Table, Number: s.At.Number + uint16(i*stride)}
+		for j := range max(1, s.Field.Length) {
+			a := modbus.Address{Table: at.Table, Number: at.Number + uint16(j)}
+			if _, ok := d.cells[a]; !ok {
+				d.cells[a] = 0
+			}
+		}
+	}
+}
+
+// add makes room for a point.
+func (d *Device) add(p modbus.Point) {
+	d.fields[p.Key] = &p
+	d.blank(&p.Field)
+	if p.SF != nil {
+		d.shared[*p.SF] = append(d.shared[*p.SF], p.Key)
+		if _, ok := d.cells[*p.SF]; !ok {
+			d.cells[*p.SF] = usualFactor(p.Is.Unit)
+		}
+	}
+	if p.When != nil {
+		d.store(p.When.At, p.When.Registers(p.When.In[0]))
+	}
+}
+
+// usualFactor is the power of ten that devices use for a unit.
+func usualFactor(unit string) uint16 {
+	exp := map[string]int16{"A": -2, "V": -1, "Hz": -2, "1": -1, "Cel": -1, "%": -1}[unit]
+	return uint16(exp)
+}
+
+// blank fills a field with its "not available".
+func (d *Device) blank(f *modbus.Field) {
+	var bits uint64
+	switch {
+	case len(f.NA) > 0:
+		bits = f.NA[0]
+	case f.Type == modbus.F32:
+		bits = 0x7FC00000
+	case f.Type == modbus.F64:
+		bits = 0x7FF8 << 48
+	}
+	if f.Type == modbus.String {
+		d.store(f.At, make([]uint16, f.Length))
+		return
+	}
+	d.store(f.At, f.Registers(bits))
+}
+
+func (d *Device) store(at modbus.Address, values []uint16) {
+	for i, v := range values {
+		d.cells[modbus.Address{Table: at.Table, Number: at.Number + uint16(i)}] = v
+	}
+}
+
+// identify stores what the device says of itself where the profile reads it.
+func (d *Device) identify() error {
+	id, o := d.profile.Identity, d.options.Identity
+	var errs []error
+	for _, part := range []struct {
+		n    *modbus.Naming
+		text string
+	}{{id.Maker, o.Maker}, {id.Model, o.Model}, {id.Serial, or(o.Serial, "1")}, {id.Firmware, or(o.Firmware, "1")}} {
+		if part.n == nil || part.n.Field == nil {
+			continue
+		}
+		d.blank(part.n.Field)
+		if part.text != "" {
+			values, err := part.n.Field.Encode(drivers.Words(part.text), 0)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			d.store(part.n.Field.At, values)
+		}
+	}
+	for _, t := range d.profile.Identify {
+		if len(t.In) > 0 {
+			d.store(t.At, t.Registers(t.In[0]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// Points lists what can be Set.
+func (d *Device) Points() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var keys []string
+	for k := range d.fields {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Set gives a point a value, in the catalogue's unit; an absent value makes it "not available". Where the scale factor
+// does not fit the value it is raised for all points that share it, as devices do. The error says that the model has no
+// such point or cannot hold the value.
+func (d *Device) Set(point string, v drivers.Value) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p, ok := d.fields[point]
+	if !ok {
+		return fmt.Errorf("set %s: %s has no such point", point, d.profile.Model)
+	}
+	if v.Type() == drivers.None {
+		d.blank(&p.Field)
+		delete(d.values, point)
+		return nil
+	}
+	if v.Type() != p.Is.Type {
+		return fmt.Errorf("set %s: must be a %v (got %v)", point, p.Is.Type, v.Type())
+	}
+	if p.SF == nil {
+		values, err := p.Encode(v, 0)
+		if err != nil {
+			return fmt.Errorf("set %s: %w", point, err)
+		}
+		d.put(p, values)
+		d.values[point] = v
+		return nil
+	}
+	return d.setScaled(point, p, v)
+}
+
+// put stores a value; a bit leaves its neighbours alone.
+func (d *Device) put(p *modbus.Point, values []uint16) {
+	if p.Type == modbus.Bool && !p.At.Table.Bits() {
+		values[0] |= d.cells[p.At] &^ (1 << p.Bit)
+	}
+	d.store(p.At, values)
+}
+
+// setScaled raises the scale factor until the value fits, and rewrites what shares it.
+func (d *Device) setScaled(point string, p *modbus.Point, v drivers.Value) error {
+	sf := int(int16(d.cells[*p.SF]))
+	before := sf
+	values, err := p.Encode(v, sf)
+	for ; err != nil && sf < 10; values, err = p.Encode(v, sf) {
+		sf++
+	}
+	if err != nil {
+		return fmt.Errorf("set %s: %w", point, err)
+	}
+	d.values[point] = v
+	d.store(p.At, values)
+	if sf == before {
+		return nil
+	}
+	d.cells[*p.SF] = uint16(int16(sf))
+	for _, k := range d.shared[*p.SF] {
+		if old, ok := d.values[k]; ok {
+			q := d.fields[k]
+			values, err := q.Encode(old, sf)
+			if err != nil {
+				return fmt.Errorf("set %s: rescale %s: %w", point, k, err)
+			}
+			d.store(q.At, values)
+		}
+	}
+	return nil
+}
+
+// Value returns what a point was last Set to, absent if it never was.
+func (d *Device) Value(point string) drivers.Value {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.values[point]
+}
+
+// Registers returns count registers (or bits) as they are, without asking whether they exist.
+func (d *Device) Registers(at modbus.Address, count int) []uint16 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]uint16, count)
+	for i := range out {
+		out[i] = d.cells[modbus.Address{Table: at.Table, Number: at.Number + uint16(i)}]
+	}
+	return out
+}
+
+// SetRegisters stores raw registers (or bits: 0 or 1), and makes them exist.
+func (d *Device) SetRegisters(at modbus.Address, values ...uint16) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.store(at, values)
+}
+
+// Refuse makes the device refuse whatever touches the span (exception 2).
+func (d *Device) Refuse(s modbus.Span) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.holes = append(d.holes, s)
+}
+
+// Allow takes back what Refuse said of exactly this span.
+func (d *Device) Allow(s modbus.Span) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.holes = slices.DeleteFunc(d.holes, func(h modbus.Span) bool { return h == s })
+}
+
+// exists tells whether an address can be read.
+func (d *Device) exists(a modbus.Address) bool {
+	one := modbus.Span{Table: a.Table, First: a.Number, Count: 1}
+	meets := func(s modbus.Span) bool { return s.Meets(one) }
+	if slices.ContainsFunc(d.holes, meets) {
+		return false
+	}
+	if _, ok := d.cells[a]; ok || !d.options.Sparse {
+		return true
+	}
+	return slices.ContainsFunc(d.extent, meets)
+}
+
+// number16 reads a big-endian word.
+func number16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }

@@ -1,0 +1,197 @@
+package modbus
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"bordo/drivers"
+)
+
+// item is one thing that a device is asked for: a point, or a part of what it says of itself.
+type item struct {
+	Point
+	head  *header // of the SunSpec model that it lies in
+	apart bool    // its scale factor is too far away for one answer and comes in one of the same poll
+	order int     // of the reading in a report
+}
+
+// Span is what must come in one answer.
+func (it *item) Span() Span {
+	s := it.Point.Span()
+	if it.apart {
+		s = Span{it.At.Table, it.At.Number, it.Length}
+	}
+	if it.head != nil {
+		s = s.join(Span{Holding, it.head.at, 2})
+	}
+	return s
+}
+
+// block is one request and what is decoded from its answer.
+type block struct {
+	Span
+	items []*item
+}
+
+// cost is what a request and a register more take on a line.
+type cost struct{ request, register time.Duration }
+
+// costOn weighs a request with a register that is read for nothing. On TCP a register costs as good as nothing.
+func costOn(b *bus, m *Manners) cost {
+	c := cost{request: m.ReplyUsual + m.Gap, register: b.wire(2)}
+	if !b.line.Stream {
+		c.request += 2*b.silence + b.wire(8+5) // a request, and the frame around an answer
+	} else {
+		c.request += time.Millisecond
+	}
+	return c
+}
+
+// rules are what a plan must keep to: the model's limits, and what was learnt of this device.
+type rules struct {
+	Limits
+	readable []Span
+	holes    []Span
+	cuts     map[*item]bool // an item that must not be in one block with what stands before it
+	cost     cost
+}
+
+// plan makes the fewest requests for the items: neighbours go into one block as long as it stays within the limits, and
+// a gap is read over where all of it is known to be readable and that is cheaper than another request. An item is never
+// split. plan is a pure function; the order of items in the argument does not matter.
+func plan(items []*item, r rules) []block {
+	sorted := slices.Clone(items)
+	slices.SortStableFunc(sorted, func(a, b *item) int {
+		x, y := a.Span(), b.Span()
+		return cmp.Or(cmp.Compare(x.Table, y.Table), cmp.Compare(x.First, y.First), cmp.Compare(x.Count, y.Count))
+	})
+	var out []block
+	for _, it := range sorted {
+		s := r.rounded(it.Span())
+		if len(out) > 0 && !r.cuts[it] {
+			last := &out[len(out)-1]
+			if joined := r.rounded(last.join(s)); last.Table == s.Table && r.allows(joined) && r.bridges(last.Span, s) {
+				last.Span, last.items = joined, append(last.items, it)
+				continue
+			}
+		}
+		out = append(out, block{Span: s, items: []*item{it}})
+	}
+	return out
+}
+
+// rounded keeps to even addresses where the model wants that.
+func (r *rules) rounded(s Span) Span {
+	if r.Even && !s.Table.Bits() {
+		s.Count += int(s.First & 1)
+		s.First &^= 1
+		s.Count += s.Count & 1
+	}
+	return s
+}
+
+// allows tells whether one request may ask for s.
+func (r *rules) allows(s Span) bool {
+	limit := r.Registers
+	if s.Table.Bits() {
+		limit = r.Bits
+	}
+	if s.Count > limit || s.End() > 65536 {
+		return false
+	}
+	return r.Align == 0 || int(s.First)/r.Align == (s.End()-1)/r.Align
+}
+
+// bridges tells whether the gap between a and b, if there is one, may and should be read over.
+func (r *rules) bridges(a, b Span) bool {
+	n := int(b.First) - a.End()
+	if n <= 0 {
+		return true
+	}
+	gap := Span{a.Table, uint16(a.End()), n}
+	if time.Duration(n)*r.cost.register > r.cost.request {
+		return false
+	}
+	for _, h := range r.holes {
+		if h.Meets(gap) {
+			return false
+		}
+	}
+	return covered(gap, r.readable)
+}
+
+// covered tells whether every address of s lies in one of the spans.
+func covered(s Span, by []Span) bool {
+	for s.Count > 0 {
+		i := slices.IndexFunc(by, func(o Span) bool { return o.holds(Span{s.Table, s.First, 1}) })
+		if i < 0 {
+			return false
+		}
+		n := min(by[i].End(), s.End()) - int(s.First)
+		if s.Count -= n; s.Count > 0 {
+			s.First += uint16(n)
+		}
+	}
+	return true
+}
+
+// halves splits a block that was refused.
+func (b block) halves(r rules) (left, right block) {
+	mid := len(b.items) / 2
+	return r.blockOf(b.items[:mid]), r.blockOf(b.items[mid:])
+}
+
+func (r *rules) blockOf(items []*item) block {
+	s := items[0].Span()
+	for _, it := range items[1:] {
+		s = s.join(it.Span())
+	}
+	return block{Span: r.rounded(s), items: items}
+}
+
+// decode gives the reading of an item from the answer to its block.
+func (it *item) decode(a Answer) drivers.Reading {
+	rd := drivers.Reading{Point: it.Key, Quality: drivers.Bad}
+	if it.When != nil && !it.When.holds(a) {
+		if it.Else.Type() != drivers.None {
+			rd.Value, rd.Quality = it.Else, drivers.Good
+		}
+		return rd
+	}
+	rd.Value, rd.Quality = it.Decode(a, it.Is.Type)
+	if it.Range != nil && rd.Value.Type() == drivers.Float {
+		if x := rd.Value.Float(); x < it.Range[0] || x > it.Range[1] {
+			rd.Value, rd.Quality = drivers.Value{}, drivers.Bad
+		}
+	}
+	return rd
+}
+
+// holds tells whether the condition is met in an answer.
+func (t *Test) holds(a Answer) bool {
+	if t.Type == String {
+		v, _ := t.Decode(a, drivers.Text)
+		return t.matches(v.Text())
+	}
+	if a.Table.Bits() {
+		set, ok := a.bit(t.At.Number)
+		return ok && slices.Contains(t.In, truth(set != t.Invert))
+	}
+	raw := a.register(t.At.Number, t.Length)
+	if raw == nil || a.Table != t.At.Table {
+		return false
+	}
+	bits := t.pattern(raw)
+	if t.Type == Bool {
+		bits = truth((bits>>t.Bit&1 == 1) != t.Invert)
+	}
+	return slices.Contains(t.In, bits)
+}
+
+func truth(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,115 @@
+package modbus
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"bordo/drivers"
+)
+
+const (
+	// patience bounds how long a request waits for a line on which somebody else keeps talking.
+	patience = 2 * time.Second
+	// turnaround is how long all devices get to digest a broadcast (Modbus over Serial Line V1.02, 2.4.1: 100 to 200 ms).
+	turnaround = 200 * time.Millisecond
+	broadcast  = 0
+)
+
+// sendRTU does one exchange of RTU frames. A late answer cannot be told from the answer to the next request. So after a
+// request nothing else is sent until its answer has come, or until it cannot come any more: request + reply_max.
+func (t *turn) sendRTU(adu []byte) ([]byte, error) {
+	b := t.bus
+	if err := t.settle(); err != nil {
+		return nil, err
+	}
+	if err := t.write(adu, t.manners.ReplyMax+b.wire(len(adu))+b.delay); err != nil {
+		return nil, err
+	}
+	sent := time.Now().Add(b.wire(len(adu))) // Write returns when the bytes are buffered, not when they are out
+	if adu[0] == broadcast {
+		b.quiet = sent.Add(turnaround)
+		t.at = sent
+		return adu, nil
+	}
+	size := expectedSize(adu[1:len(adu)-2]) + 3
+	due := sent.Add(t.manners.ReplyMax + b.wire(size) + b.delay)
+	b.quiet = due
+	frame, err := t.hear(adu, due)
+	if err != nil {
+		return nil, err
+	}
+	t.at = time.Now()
+	b.quiet = t.at.Add(max(b.silence, t.manners.Gap))
+	return frame, nil
+}
+
+// hear reads until the answer to req is there or due has passed.
+func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
+	buf, n, total := t.bus.buf[:], 0, 0
+	for {
+		if err := t.until(due); err != nil {
+			return nil, err
+		}
+		m, err := t.bus.port.Read(buf[n:])
+		n, total = n+m, total+m
+		frame, damaged, foreign := findRTU(buf[:n], req)
+		switch {
+		case frame != nil:
+			return frame, nil
+		case err == nil:
+		case t.ctx.Err() != nil:
+			return nil, t.ctx.Err()
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, unheard(total, damaged, foreign, t.manners.ReplyMax)
+		default:
+			return nil, t.fail(err)
+		}
+		if n == len(buf) { // nothing but noise so far: keep what can still be the beginning of an answer
+			n = copy(buf, buf[n-maxADU+1:])
+		}
+	}
+}
+
+// unheard says what was wrong with what came instead of an answer.
+func unheard(n int, damaged bool, foreign error, within time.Duration) error {
+	switch {
+	case n == 0:
+		return &drivers.Error{Kind: drivers.Timeout, Err: fmt.Errorf("no answer within %v", within)}
+	case foreign != nil:
+		return &drivers.Error{Kind: drivers.Protocol, Err: foreign}
+	case damaged:
+		return &drivers.Error{Kind: drivers.Checksum, Err: fmt.Errorf("checksum wrong (%d bytes heard)", n)}
+	}
+	return &drivers.Error{Kind: drivers.Checksum, Err: fmt.Errorf("%d bytes heard that are no answer", n)}
+}
+
+// settle listens, and drops what it hears, until the line may be used: the last answer or the last chance of one is over,
+// and there was silence for t3.5.
+func (t *turn) settle() error {
+	b := t.bus
+	b.quiet = later(b.quiet, b.opened.Add(t.manners.ConnectWait))
+	limit := later(time.Now(), b.quiet).Add(patience)
+	for {
+		if err := t.until(b.quiet); err != nil {
+			return err
+		}
+		n, err := b.port.Read(b.buf[:])
+		now := time.Now()
+		switch {
+		case n > 0:
+			b.quiet = later(b.quiet, now.Add(b.silence))
+			if now.After(limit) {
+				return &drivers.Error{Kind: drivers.Protocol, Err: fmt.Errorf("the line was not silent for %v: another master, or noise", patience)}
+			}
+		case err == nil:
+		case t.ctx.Err() != nil:
+			return t.ctx.Err()
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return t.fail(err)
+		case !now.Before(b.quiet):
+			return nil
+		}
+	}
+}

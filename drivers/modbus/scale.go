@@ -1,0 +1,116 @@
+package modbus
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Scale is a factor, kept as a fraction and a power of ten so that a decimal register value gives the decimal that the
+// device shows: 2302 tenths are 230.2, not 230.20000000000002. The zero value is 1.
+type Scale struct {
+	num, den int64 // den 0: 1/1
+	exp      int   // power of ten
+	text     string
+}
+
+// parseScale reads "0.1", "10", "-0.001", "1e-3" or "1/128".
+func parseScale(text string) (Scale, error) {
+	bad := fmt.Errorf("must be a factor such as 0.1, 10 or 1/128 (got %q)", text)
+	if a, b, ok := strings.Cut(text, "/"); ok {
+		num, err1 := strconv.ParseInt(strings.TrimSpace(a), 10, 32)
+		den, err2 := strconv.ParseInt(strings.TrimSpace(b), 10, 32)
+		if err1 != nil || err2 != nil || num == 0 || den <= 0 {
+			return Scale{}, bad
+		}
+		return Scale{num: num, den: den, text: text}, nil
+	}
+	mantissa, exp := text, 0
+	if m, e, ok := strings.Cut(strings.ToLower(text), "e"); ok {
+		n, err := strconv.Atoi(e)
+		if err != nil || n < -15 || n > 15 {
+			return Scale{}, bad
+		}
+		mantissa, exp = m, n
+	}
+	whole, frac, _ := strings.Cut(mantissa, ".")
+	num, err := strconv.ParseInt(whole+frac, 10, 32)
+	if err != nil || num == 0 || len(frac) > 12 {
+		return Scale{}, bad
+	}
+	for exp -= len(frac); num%10 == 0; num /= 10 {
+		exp++
+	}
+	return Scale{num: num, den: 1, exp: exp, text: text}, nil
+}
+
+// String gives the factor as the profile writes it.
+func (s Scale) String() string {
+	if s.den == 0 {
+		return "1"
+	}
+	return s.text
+}
+
+func (s Scale) fraction() (num, den int64) {
+	if s.den == 0 {
+		return 1, 1
+	}
+	return s.num, s.den
+}
+
+// apply gives x times the factor times 10^sf. Negative powers divide, because 0.1 is not a binary number and 10 is.
+func (s Scale) apply(x float64, sf int) float64 {
+	num, den := s.fraction()
+	x *= float64(num)
+	switch e := s.exp + sf; {
+	case e < 0:
+		return x / (float64(den) * math.Pow10(-e))
+	case e > 0:
+		x *= math.Pow10(e)
+	}
+	return x / float64(den)
+}
+
+// undo gives the x for which apply(x, sf) is v, as near as can be.
+func (s Scale) undo(v float64, sf int) float64 {
+	num, den := s.fraction()
+	v *= float64(den)
+	switch e := s.exp + sf; {
+	case e < 0:
+		v *= math.Pow10(-e)
+	case e > 0:
+		v /= math.Pow10(e)
+	}
+	return v / float64(num)
+}
+
+// applyDecimal is apply for a value that came as a binary fraction of 32 (or 64) bits: it is taken for the shortest
+// decimal that gives this fraction, which is what the device meant (230.2, not 230.1999969482422).
+func (s Scale) applyDecimal(x float64, bits, sf int) float64 {
+	num, den := s.fraction()
+	if bits == 64 && s.exp+sf == 0 {
+		return x * float64(num) / float64(den)
+	}
+	var buf [32]byte
+	text := strconv.AppendFloat(buf[:0], x, 'e', -1, bits)
+	mantissa, exponent, ok := strings.Cut(string(text), "e")
+	e, err := strconv.Atoi(exponent)
+	if !ok || err != nil {
+		return s.apply(x, sf) // not reached: AppendFloat always writes an exponent for 'e'
+	}
+	v, err := strconv.ParseFloat(mantissa+"e"+strconv.Itoa(e+s.exp+sf), 64)
+	if err != nil {
+		return math.Inf(1) // too large for a float64, which a number cannot be: no value
+	}
+	return v * float64(num) / float64(den)
+}
+
+// decimals is how many digits after the point the factor can produce from a whole number, -1 if that is not bounded.
+func (s Scale) decimals(sf int) int {
+	if _, den := s.fraction(); den != 1 {
+		return -1
+	}
+	return max(0, -(s.exp + sf))
+}

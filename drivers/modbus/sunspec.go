@@ -1,0 +1,248 @@
+package modbus
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"bordo/drivers"
+)
+
+// What the chain of SunSpec models is made of, and how far it is followed.
+const (
+	sunsHigh   = 0x5375 // "Su"
+	sunsLow    = 0x6E53 // "nS"
+	commonID   = 1
+	endID      = 0xFFFF
+	maxModels  = 100
+	maxLength  = 2000
+	modelHead  = 2 // registers of id and length
+	commonNeed = 66
+)
+
+// Offsets of the common model (1), from its id register.
+const (
+	commonMaker    = 2
+	commonModel    = 18
+	commonFirmware = 42
+	commonSerial   = 50
+)
+
+// header is the place of a model: its id and length stand there in each answer, and prove that it has not moved.
+type header struct {
+	at     uint16
+	id     uint16
+	length int
+}
+
+// holds tells whether the answer begins with, or contains, the header.
+func (h *header) holds(a Answer) bool {
+	raw := a.register(h.at, modelHead)
+	return raw != nil && binary.BigEndian.Uint16(raw) == h.id && int(binary.BigEndian.Uint16(raw[2:])) == h.length
+}
+
+func (h *header) span() Span { return Span{Holding, h.at, modelHead + h.length} }
+
+// chain is the models of one device, in the order of their addresses.
+type chain struct {
+	base   uint16
+	models []header
+	moved  bool // an answer did not have the header where it was
+}
+
+func (c *chain) spans() []Span {
+	out := make([]Span, len(c.models))
+	for i := range c.models {
+		out[i] = c.models[i].span()
+	}
+	return out
+}
+
+func (c *chain) find(ids []uint16) *header {
+	for i := range c.models {
+		if slices.Contains(ids, c.models[i].id) {
+			return &c.models[i]
+		}
+	}
+	return nil
+}
+
+// walk finds the chain: "SunS" at one of the bases, the common model after it, then from model to model by their lengths
+// until the end model. An exception where the next model should be is an end too: some devices have no end model. A
+// second common model begins another device behind the same unit id, which is not this one.
+func (p *poll) walk(s *SunSpec) (*chain, error) {
+	base, err := p.findBase(s.Bases)
+	if err != nil {
+		return nil, err
+	}
+	c := &chain{base: base}
+	for at := int(base) + 2; len(c.models) < maxModels && at+modelHead <= 65536; {
+		h, end, err := p.header(uint16(at))
+		if err != nil {
+			return nil, err
+		}
+		if end || h.id == commonID && len(c.models) > 0 {
+			break
+		}
+		if len(c.models) == 0 && (h.id != commonID || h.length < commonNeed-1) {
+			return nil, chainFault(h.at, fmt.Errorf("the chain must begin with the common model (got model %d of %d registers)", h.id, h.length))
+		}
+		if h.length == 0 || h.length > maxLength || at+modelHead+h.length > 65536 {
+			return nil, chainFault(h.at, fmt.Errorf("model %d cannot have %d registers", h.id, h.length))
+		}
+		c.models = append(c.models, h)
+		at += modelHead + h.length
+	}
+	if len(c.models) == 0 {
+		return nil, chainFault(base, errors.New("the chain has no models"))
+	}
+	return c, nil
+}
+
+func chainFault(at uint16, err error) error {
+	return &drivers.Error{Op: fmt.Sprintf("walk the SunSpec models at %v", Address{Holding, at}), Kind: drivers.Protocol, Err: err}
+}
+
+// findBase looks for the mark that stands before the chain.
+func (p *poll) findBase(bases []uint16) (uint16, error) {
+	var refusals []error
+	for _, base := range bases {
+		a, err := p.read(Span{Holding, base, 2})
+		if err == nil && binary.BigEndian.Uint16(a.Data) == sunsHigh && binary.BigEndian.Uint16(a.Data[2:]) == sunsLow {
+			return base, nil
+		}
+		if err != nil && !refuses(err) {
+			return 0, err
+		}
+		if err != nil {
+			refusals = append(refusals, err)
+		}
+	}
+	none := &drivers.Error{Op: "look for SunSpec", Kind: drivers.Protocol, Err: fmt.Errorf("no \"SunS\" at %v", bases)}
+	return 0, errors.Join(append([]error{none}, refusals...)...)
+}
+
+// header reads id and length of the model at an address.
+func (p *poll) header(at uint16) (h header, end bool, err error) {
+	a, err := p.read(Span{Holding, at, modelHead})
+	if refuses(err) {
+		// Some devices refuse two registers at the end model: it has no length. Others refuse what lies behind the last.
+		if a, err = p.read(Span{Holding, at, 1}); refuses(err) {
+			return header{}, true, nil
+		}
+	}
+	if err != nil {
+		return header{}, false, err
+	}
+	id := binary.BigEndian.Uint16(a.Data)
+	if id == endID || len(a.Data) < 4 {
+		return header{}, true, nil
+	}
+	return header{at: at, id: id, length: int(binary.BigEndian.Uint16(a.Data[2:]))}, false, nil
+}
+
+// itemsOf turns the chain into what is asked for: the identity, and of each family of models the first that is there. A
+// point that two families have comes from the one that the profile lists first.
+func (p *poll) itemsOf(c *chain, s *SunSpec) ([]*item, error) {
+	items := commonItems(&c.models[0])
+	families, keys := map[string]bool{}, map[string]bool{}
+	for i := range s.Models {
+		m := &s.Models[i]
+		h := c.find(m.IDs)
+		if h == nil || families[m.Family] || len(m.Lengths) > 0 && !slices.Contains(m.Lengths, h.length) {
+			continue
+		}
+		families[m.Family] = true
+		points := m.Points
+		if m.Repeat != nil {
+			repeated, err := p.repeated(h, m.Repeat)
+			if err != nil {
+				return nil, err
+			}
+			points = append(slices.Clip(points), repeated...)
+		}
+		for _, pt := range points {
+			if keys[pt.Key] || pt.Span().End() > modelHead+h.length {
+				continue // a shorter variant of the model does not have it
+			}
+			keys[pt.Key] = true
+			items = append(items, placed(pt, h, p.rules.Registers))
+		}
+	}
+	return items, nil
+}
+
+// commonItems are the identity, as the common model gives it.
+func commonItems(h *header) []*item {
+	text := func(key string, at uint16, length int) *item {
+		it := selfItem(key, Field{At: Address{Holding, h.at + at}, Type: String, Length: length})
+		it.head = h
+		return it
+	}
+	return []*item{
+		text(selfMaker, commonMaker, 16), text(selfModel, commonModel, 16),
+		text(selfFirmware, commonFirmware, 8), text(selfSerial, commonSerial, 16),
+	}
+}
+
+// placed moves a point of a model to where the model lies in this device.
+func placed(pt Point, h *header, limit int) *item {
+	pt.At.Number += h.at
+	if pt.SF != nil {
+		sf := *pt.SF
+		sf.Number += h.at
+		pt.SF = &sf
+	}
+	if pt.When != nil {
+		w := *pt.When
+		w.At.Number += h.at
+		pt.When = &w
+	}
+	it := &item{Point: pt, head: h}
+	if it.Span().Count > limit {
+		it.head = nil
+	}
+	return it
+}
+
+// repeated gives the points of the groups that a model repeats.
+func (p *poll) repeated(h *header, q *Repeat) ([]Point, error) {
+	count := (modelHead + h.length - q.At) / q.Size
+	if q.Count != nil {
+		f := *q.Count
+		f.At.Number += h.at
+		a, err := p.read(Span{Holding, f.At.Number, f.Length})
+		if err != nil {
+			return nil, err
+		}
+		if v, quality := f.Decode(a, drivers.Float); quality == drivers.Good && v.Float() >= 1 && int(v.Float()) < count {
+			count = int(v.Float())
+		}
+	}
+	var out []Point
+	for i, n := 0, 0; i < count && n < drivers.MaxStrings; i++ {
+		shift := uint16(i * q.Size)
+		if q.Skip != nil {
+			t := *q.Skip
+			t.At.Number += h.at + shift
+			a, err := p.read(Span{Holding, t.At.Number, t.Length})
+			if err != nil {
+				return nil, err
+			}
+			if t.holds(a) {
+				continue
+			}
+		}
+		n++
+		for _, pt := range q.Points {
+			pt.Key = strings.ReplaceAll(pt.Key, "{n}", strconv.Itoa(n))
+			pt.Is, _ = drivers.PointOf(pt.Key)
+			pt.At.Number += shift // the scale factors stand before the groups and do not repeat
+			out = append(out, pt)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,100 @@
+package modbus
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"bordo/drivers"
+)
+
+// maxForeign bounds how many answers to other requests are dropped while waiting for one.
+const maxForeign = 64
+
+// sendTCP does one exchange of Modbus TCP. Any error but an exception of the device leaves the connection in an unknown
+// state, so it must be opened again.
+func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
+	b := t.bus
+	if err := t.pause(later(b.quiet, b.opened.Add(t.manners.ConnectWait))); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil && b.broken == nil {
+			b.broken = err
+		}
+	}()
+	b.tx++
+	binary.BigEndian.PutUint16(adu, b.tx)
+	due := time.Now().Add(t.manners.TCPReplyMax)
+	if err := t.write(adu, t.manners.TCPReplyMax); err != nil {
+		return nil, err
+	}
+	for range maxForeign {
+		frame, err := t.readTCP(due)
+		if err != nil {
+			return nil, err
+		}
+		req, got := adu[mbapSize+1:], frame[mbapSize+1:]
+		ours := frame[0] == adu[0] && frame[1] == adu[1]
+		fits := fitsRequest(req, got)
+		if frame[mbapSize] != adu[mbapSize] {
+			fits = fmt.Errorf("asked unit %d, unit %d answered", adu[mbapSize], frame[mbapSize])
+		}
+		if !ours && !(t.manners.TolerantIDs && fits == nil) {
+			continue // a late answer to an earlier request
+		}
+		if fits != nil {
+			return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fits}
+		}
+		copy(frame, adu[:2])
+		t.at = time.Now()
+		b.quiet = t.at.Add(t.manners.Gap)
+		return frame, nil
+	}
+	return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("%d answers, none to this request", maxForeign)}
+}
+
+// readTCP reads one frame. It lies in the bus's buffer until the next one.
+func (t *turn) readTCP(due time.Time) ([]byte, error) {
+	buf, n, need := t.bus.buf[:], 0, mbapSize+1
+	for n < need {
+		if err := t.until(due); err != nil {
+			return nil, err
+		}
+		m, err := t.bus.port.Read(buf[n:need])
+		n += m
+		switch {
+		case err == nil:
+		case t.ctx.Err() != nil:
+			return nil, t.ctx.Err()
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, &drivers.Error{Kind: drivers.Timeout, Lost: true, Err: t.silent(n)}
+		default:
+			return nil, t.fail(err)
+		}
+		if n == mbapSize+1 && need == n {
+			length := int(binary.BigEndian.Uint16(buf[4:]))
+			if buf[2] != 0 || buf[3] != 0 || length < 3 || length > maxADU-mbapSize {
+				return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("not a Modbus TCP frame: % X", buf[:n])}
+			}
+			need = mbapSize + length
+		}
+	}
+	return buf[:n], nil
+}
+
+func (t *turn) silent(n int) error {
+	if n > 0 {
+		return fmt.Errorf("only %d bytes of an answer within %v", n, t.manners.TCPReplyMax)
+	}
+	return fmt.Errorf("no answer within %v", t.manners.TCPReplyMax)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
