@@ -24,6 +24,9 @@ const (
 	maxEvery = 24 * time.Hour
 )
 
+// maxNamed is up to how many models are listed to somebody who named none that is near one of them.
+const maxNamed = 8
+
 // models finds a model by its name.
 type models struct {
 	byName map[string]spec
@@ -150,11 +153,14 @@ func (r *reader) model(v value, l *Line, open bool) (spec, bool) {
 	}
 	s, known := r.models.byName[name]
 	if !known {
-		switch near := nearest.Names(name, r.models.names, 3); len(near) {
-		case 0:
-			v.fault("unknown model %s (there are %d, named vendor-family)", quote(name), len(r.models.names))
-		default:
+		near := nearest.Names(name, r.models.names, 3)
+		switch {
+		case len(near) > 0:
 			v.fault("unknown model %s (did you mean %s?)", quote(name), either(near))
+		case len(r.models.names) <= maxNamed:
+			v.fault("unknown model %s (known here: %s)", quote(name), strings.Join(r.models.names, ", "))
+		default:
+			v.fault("unknown model %s (there are %d, named vendor-family)", quote(name), len(r.models.names))
 		}
 		return spec{}, false
 	}

@@ -42,6 +42,11 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	claim, err := control.TakeDir(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	defer claim.Release() //nolint:errcheck // it ends with the process at the latest
 	for _, w := range cfg.Warnings {
 		log.Warn("configuration", "warning", w.Error())
 	}
@@ -49,11 +54,6 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	for _, f := range cfg.Files() {
 		log.Error("configuration", "err", f)
 	}
-	claim, err := control.TakeDir(cfg.StateDir)
-	if err != nil {
-		return err
-	}
-	defer claim.Release() //nolint:errcheck // it ends with the process at the latest
 	a, err := agent.New(cfg, system(cfg, log))
 	if err != nil {
 		return mistake{fmt.Errorf("%s: %w", path, err)}

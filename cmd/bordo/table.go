@@ -21,13 +21,32 @@ func writeStatus(w io.Writer, s agent.Status, now time.Time) error {
 	var b strings.Builder
 	head(&b, s, now)
 	for _, h := range s.Health {
-		fmt.Fprintf(&b, "%-8s  %s\n", h.Severity, healthText(h, now))
+		if !toldBelow(h, s.Lines) {
+			fmt.Fprintf(&b, "%-8s  %s\n", h.Severity, healthText(h, now))
+		}
 	}
 	for _, l := range s.Lines {
 		lineText(&b, l, now)
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	for row := range strings.Lines(b.String()) {
+		// The table pads its last column where a device has nothing to say.
+		if _, err := io.WriteString(w, strings.TrimRight(row, " \n")+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// toldBelow tells whether a condition says no more than the lines and devices below it.
+func toldBelow(h contract.Health, lines []agent.LineStatus) bool {
+	for _, l := range lines {
+		for _, d := range l.Devices {
+			if d.ID == h.Dev && h.Detail != "" && (h.Detail == d.Error || !l.Open && h.Detail == l.Error) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func head(b *strings.Builder, s agent.Status, now time.Time) {
@@ -93,7 +112,6 @@ func lineText(b *strings.Builder, l agent.LineStatus, now time.Time) {
 		if !d.Last.IsZero() {
 			last = "answered " + age(now, d.Last) + " ago"
 		}
-		// The last column is not padded: tabwriter pads only what a tab ends.
 		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", d.ID, d.Model, last, strings.Join(deviceText(d), ", "))
 	}
 	t.Flush() //nolint:errcheck // a strings.Builder takes everything
@@ -120,7 +138,8 @@ func pointText(p agent.PointStatus) string {
 	var v string
 	switch x := p.Value.(type) {
 	case float64:
-		v = strconv.FormatFloat(math.Round(x*1000)/1000, 'f', -1, 64)
+		// Adding 0 turns what was rounded to -0 into 0.
+		v = strconv.FormatFloat(math.Round(x*1000)/1000+0, 'f', -1, 64)
 	case bool:
 		v = map[bool]string{true: "yes", false: "no"}[x]
 	default:

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bordo/agent/config"
+	"bordo/contract"
+)
+
+func TestClockQuality(t *testing.T) {
+	for _, x := range []struct {
+		trust  config.Trust
+		synced bool
+		want   contract.Clock
+	}{
+		{config.TrustKernel, true, contract.ClockSync},
+		{config.TrustKernel, false, contract.ClockFree},
+		{config.TrustSystem, true, contract.ClockSync},
+		{config.TrustSystem, false, contract.ClockSync},
+	} {
+		at, got := wall(x.trust, func() bool { return x.synced })()
+		if got != x.want || time.Since(at).Abs() > time.Minute {
+			t.Errorf("trust %s, synced %t: got %s at %s", x.trust, x.synced, got, at)
+		}
+	}
+	// The kernel's own answer cannot be known here, but it must not change by being asked.
+	if kernelSynced() != kernelSynced() {
+		t.Error("the kernel says one thing and then the other")
+	}
+}
+
+func TestDiskFree(t *testing.T) {
+	dir := t.TempDir()
+	here, err := diskFree(dir)
+	if err != nil || here == 0 {
+		t.Errorf("got %d, %v", here, err)
+	}
+	if _, err := diskFree(filepath.Join(dir, "not", "there", "yet")); err != nil {
+		t.Error(err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := diskFree(filepath.Join(file, "below")); err == nil {
+		t.Error("a path below a file has free space")
+	}
+}
+
+func TestJournalLines(t *testing.T) {
+	var b bytes.Buffer
+	log := newLogger(&b, slog.LevelInfo, true)
+	log.Debug("not shown")
+	log.Info("line open", "line", "roof")
+	log.With("node", "quintano").WithGroup("g").Warn("careful", "level", 1, "time", 2)
+	log.Error("bad", "err", fmt.Errorf("a \"quoted\" %w", os.ErrClosed))
+	want := `<6>msg="line open" line=roof
+<4>msg=careful node=quintano g.level=1 g.time=2
+<3>msg=bad err="a \"quoted\" file already closed"
+`
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+	b.Reset()
+	newLogger(&b, slog.LevelDebug, true).Debug("shown")
+	if b.String() != "<7>msg=shown\n" {
+		t.Errorf("got %s", b.String())
+	}
+}
+
+func TestTerminalLines(t *testing.T) {
+	var b bytes.Buffer
+	log := newLogger(&b, slog.LevelWarn, false)
+	log.Info("not shown")
+	log.Warn("shown")
+	if got := b.String(); !strings.HasPrefix(got, "time=") || !strings.HasSuffix(got, "level=WARN msg=shown\n") || strings.Count(got, "\n") != 1 {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestIsJournal(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	var s unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &s); err != nil {
+		t.Fatal(err)
+	}
+	for stream, want := range map[string]bool{
+		"": false, fmt.Sprintf("%d:%d", s.Dev, s.Ino): true, fmt.Sprintf("%d:%d", s.Dev, s.Ino+1): false, "nonsense": false,
+	} {
+		if got := isJournal(f, stream); got != want {
+			t.Errorf("%q: got %t", stream, got)
+		}
+	}
+}
+
+func TestVersionText(t *testing.T) {
+	info := &debug.BuildInfo{GoVersion: "go1.26.8", Settings: []debug.BuildSetting{
+		{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "arm"}, {Key: "GOARM", Value: "6"},
+		{Key: "vcs.revision", Value: "0f63d7c"}, {Key: "vcs.modified", Value: "true"},
+	}}
+	if got, want := versionText("v1.2.3", info), "bordo v1.2.3\ngo1.26.8, linux/arm v6\ncommit 0f63d7c, changed\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	info.Settings = info.Settings[:2]
+	if got, want := versionText("unknown", info), "bordo unknown\ngo1.26.8, linux/arm\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestNoServiceManager(t *testing.T) {
+	if notifier("", quiet()) != nil {
+		t.Error("somebody is told")
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"bordo/agent"
+	"bordo/contract"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected texts in testdata")
+
+func TestStatusTable(t *testing.T) {
+	now := time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	good := contract.QualityGood
+	point := func(key string, value any, unit string) agent.PointStatus {
+		return agent.PointStatus{Point: key, Value: value, Unit: unit, Quality: good}
+	}
+	running := agent.Status{
+		Node: "quintano", Version: "v1.0.0", Since: ago(50 * time.Hour), Clock: contract.ClockSync,
+		Broker: agent.BrokerStatus{URL: "mqtts://broker.example:8883", Connected: true, Since: ago(3*time.Hour + 5*time.Minute)},
+		Store:  agent.StoreStatus{Epoch: "k3f9x2q7", Next: 10234, Bytes: 1_300_000},
+		Lines: []agent.LineStatus{
+			{ID: "roof", Port: "tcp://192.168.1.40:502", Open: true, Devices: []agent.DeviceStatus{{
+				ID: "inv-1", Model: "sunspec", Unit: 1, Last: ago(3 * time.Second),
+				Values: []agent.PointStatus{
+					point("state", "producing", ""), point("ac_power", 1234.56789, "W"),
+					{Point: "temperature", Unit: "Cel", Quality: contract.QualityBad},
+					{Point: "frequency", Value: 49.98, Unit: "Hz", Quality: contract.QualityUncertain},
+					point("power_factor", 0.99, "1"), point("ac_energy", 12345.0, "kW.h"),
+				}}}},
+			{ID: "rs485-a", Port: "serial:///dev/bordo/usb-1-2?baud=9600&parity=none&bits=8&stop=1", Open: true, Devices: []agent.DeviceStatus{
+				{ID: "meter-1", Model: "eastron-sdm630", Unit: 3, Last: ago(90 * time.Second), Failures: 9,
+					Error: "read input 0x0000+32: timeout\nread input 0x0048+4: timeout", Values: []agent.PointStatus{point("ac_power", -0.0004, "W")}},
+				{ID: "barrier-1", Model: "came-gard-ptx", Unit: 1, Last: ago(0), Values: []agent.PointStatus{point("state", "closed", ""), point("photocell_clear", true, "")}},
+			}},
+		},
+	}
+	stranded := agent.Status{
+		Node: "quintano", Version: "v1.0.0", Since: ago(70 * time.Second), Clock: contract.ClockFree, Simulation: true,
+		Broker: agent.BrokerStatus{URL: "mqtt://10.0.0.1:1883", Since: ago(59 * time.Minute), Attempts: 1, Error: "connect to 10.0.0.1:1883: connection refused"},
+		Store: agent.StoreStatus{Epoch: "aaaabbbb", Bytes: 999, Backlog: []contract.Backlog{
+			{Ep: "aaaaaaaa", First: 5, Last: 9, N: 4}, {Ep: "aaaabbbb", First: 1, Last: 1200, N: 1200}}},
+		Health: []contract.Health{
+			{Code: "store_full", Severity: contract.Warning, Since: ago(time.Hour).UnixMilli(), Text: contract.Label{En: "the store is full"}, Detail: "512 MiB"},
+			{Code: "line_down", Dev: "inv-1", Severity: contract.Fault, Since: ago(time.Minute).UnixMilli(), Detail: "no such device"},
+		},
+		Lines: []agent.LineStatus{{ID: "roof", Port: "tcp://192.168.1.40:502", Error: "no such device",
+			Devices: []agent.DeviceStatus{{ID: "inv-1", Model: "sunspec"}}}},
+	}
+	starting := agent.Status{Node: "quintano", Version: "v1.0.0", Since: now.Add(time.Second), Clock: contract.ClockFree,
+		Store: agent.StoreStatus{Error: "not open yet"}}
+	for name, s := range map[string]agent.Status{"running": running, "stranded": stranded, "starting": starting} {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			if err := writeStatus(&b, s, now); err != nil {
+				t.Fatal(err)
+			}
+			file := "testdata/status-" + name + ".txt"
+			if *update {
+				if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(file)
+			if err != nil || b.String() != string(want) {
+				t.Errorf("%v, got\n%swant\n%s", err, b.String(), want)
+			}
+		})
+	}
+}
+
+func TestStatusTableTellsThatNobodyReads(t *testing.T) {
+	if err := writeStatus(broken{}, agent.Status{}, time.Now()); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// broken is a console that has gone.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func TestAge(t *testing.T) {
+	now := time.Now()
+	for d, want := range map[time.Duration]string{
+		-time.Hour: "0s", 0: "0s", 1999 * time.Millisecond: "1s", 60 * time.Second: "1m00s", 3599 * time.Second: "59m59s",
+		time.Hour: "1h00m", 24*time.Hour - 1: "23h59m", 24 * time.Hour: "1d00h", 1000*24*time.Hour + 5*time.Hour: "1000d05h",
+	} {
+		if got := age(now, now.Add(-d)); got != want {
+			t.Errorf("%s: got %s, want %s", d, got, want)
+		}
+	}
+}
