@@ -54,8 +54,10 @@ func importDirection(t *tree) []string {
 // owners lists every module that product code may import, and the directories that may: one place speaks MQTT, one knows
 // the store, one opens serial ports. Tests may use any module of go.mod.
 var owners = map[string][]string{
-	"github.com/eclipse/paho.mqtt.golang": {"agent/mqtt", "sim", "cmd/bordoctl"},
+	"github.com/eclipse/paho.mqtt.golang": {"agent/mqtt", "sim", "cmd/bordo-sim"},
 	"github.com/dgraph-io/badger/v4":      {"buffer"},
+	"github.com/dgraph-io/ristretto/v2":   {"buffer"},
+	"google.golang.org/protobuf":          {"buffer"},
 	"github.com/goburrow/modbus":          {"drivers/modbus"},
 	"github.com/tarm/serial":              {"drivers/line"},
 	"github.com/goccy/go-yaml":            {"agent/config", "drivers/modbus", "sim", "firmware-notes"},
