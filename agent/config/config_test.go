@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/all"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected texts beside the files in agent/testdata/config")
@@ -226,6 +227,60 @@ func TestOpeningHours(t *testing.T) {
 	} {
 		if got := c.Site.Opening.At(x.at); got != x.open {
 			t.Errorf("%s: got %t", x.at, got)
+		}
+	}
+}
+
+// What the operating systems of others add to a file changes nothing.
+func TestLineEndsAndMarks(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(testdata, "full.good.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := Parse("x", text, testDrivers())
+	if err != nil {
+		t.Fatal(err)
+	}
+	windows := "\ufeff" + strings.ReplaceAll(string(text), "\n", "\r\n")
+	other, err := Parse("x", []byte(windows), testDrivers())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain.Text() != other.Text() || !reflect.DeepEqual(plain.Warnings, other.Warnings) {
+		t.Errorf("got\n%s%v\nwant\n%s%v", other.Text(), other.Warnings, plain.Text(), plain.Warnings)
+	}
+}
+
+// The parser would take minutes on a small box for what no person has written.
+func TestEndlessFileIsRefusedEarly(t *testing.T) {
+	_, err := Parse("x", []byte("a: ["+strings.Repeat("1,", maxTokens)+"]"), nil)
+	if err == nil || !strings.HasSuffix(err.Error(), ": the file goes on for too long to be a configuration") {
+		t.Errorf("got %v", err)
+	}
+	deep := strings.Repeat("[\n", maxDepth+1)
+	if _, err := Parse("x", []byte(deep), nil); err == nil || err.Error() != "x:33:1: nested too deeply" {
+		t.Errorf("got %v", err)
+	}
+	dashes := strings.Repeat("- ", maxDepth+1)
+	if _, err := Parse("x", []byte(dashes), nil); err == nil || err.Error() != "x:1:65: nested too deeply" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The file that is installed is correct, with the drivers that are built in.
+func TestSampleOfThePackage(t *testing.T) {
+	c, err := Load("../../packaging/bordo.yaml", all.List())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Warnings) > 0 || len(c.Lines) < 3 {
+		t.Errorf("%d lines, warnings %v", len(c.Lines), c.Warnings)
+	}
+	for _, l := range c.Lines {
+		for _, d := range l.Devices {
+			if d.Spec.Name != d.Model || d.Every < d.Spec.MinEvery {
+				t.Errorf("%s: model %q is %q, every %s", d.ID, d.Model, d.Spec.Name, d.Every)
+			}
 		}
 	}
 }

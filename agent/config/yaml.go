@@ -53,6 +53,7 @@ func (r *reader) open(text []byte) (value, bool) {
 		return value{}, false
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")) // the parser counts some line ends of Windows twice
 	if !r.readable(text) {
 		return value{}, false
 	}
