@@ -122,7 +122,7 @@ func TestIntervalSize(t *testing.T) {
 	var recs []buffer.Record
 	for q := range 96 {
 		for d := range 20 {
-			ts := int64(1760000400000 + q*900000)
+			ts := 1760000400000 + int64(q)*900000
 			recs = append(recs, buffer.Record{
 				ID: buffer.ID{Epoch: "k3f9x2q7", Seq: uint64(len(recs) + 1)}, Class: buffer.Interval, From: ts, To: ts + 900000,
 				Payload: AppendEvent(nil, &Event{Dev: "meter-" + string(rune('a'+d)), Type: "bordo.energy.interval.v1", TS: ts + 900400,

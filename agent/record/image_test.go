@@ -80,5 +80,5 @@ func intervalData(q, d int) json.RawMessage {
 	kwh := math.Round(250*math.Abs(math.Sin(float64(q)/30+float64(d)))) / 1000
 	from := 12345 + float64(d) + float64(q)*0.125
 	return fmt.Appendf(nil, `{"start":%d,"point":"import_energy","kwh":%v,"from":%v,"to":%v,"meter":"SN%06d","segment":1,`+
-		`"coverage":1,"samples":90,"method":"counter","clk":"sync","rev":0}`, 1760000400000+q*900000, kwh, from, from+kwh, 1000+d)
+		`"coverage":1,"samples":90,"method":"counter","clk":"sync","rev":0}`, 1760000400000+int64(q)*900000, kwh, from, from+kwh, 1000+d)
 }

@@ -52,7 +52,10 @@ func walk() workload {
 // float32 with noise in every bit (devices 18 and 19).
 func day() workload {
 	wh := make([]float64, plantDevices)
-	cloud := 1.0
+	for d := range wh {
+		wh[d] = 20000 - 100*float64(d)
+	}
+	cloud := 0.9
 	return workload{"day", func(rng *rand.Rand, round int) [][]drivers.Reading {
 		cloud = min(1, max(0.2, cloud+rng.NormFloat64()*0.01))
 		sun := max(0, math.Sin((float64(round%8640)/8640-0.25)*2*math.Pi)) * cloud
@@ -117,15 +120,15 @@ func noise() workload {
 	}}
 }
 
-// records makes n records of a workload, beginning some rounds into it.
+// records makes n records of a workload, beginning at the given round.
 func (w workload) records(n, skip int) []buffer.Record {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var recs []buffer.Record
 	const start = 1760000000000
-	for round := 0; len(recs) < n; round++ {
+	for round := skip; len(recs) < n; round++ {
 		for d, readings := range w.round(rng, round) {
-			if round < skip || len(recs) == n {
-				continue
+			if len(recs) == n {
+				break
 			}
 			ts := start + int64(round)*10000 + int64(d)*20 + int64(rng.IntN(12))
 			s := Sample{
