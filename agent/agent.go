@@ -28,17 +28,18 @@ import (
 
 // Agent is one node. It is made by New and run once.
 type Agent struct {
-	cfg    *config.Config
-	sys    System
-	log    *slog.Logger
-	topics contract.Topics
-	lines  []*lineOwner
-	board  *board
-	shelf  shelf
-	began  time.Time     // with its monotonic part
-	uptime time.Duration // of the machine, at began
-	boot   string        // which start of the machine
-	since  time.Time     // began by the wall clock
+	cfg        *config.Config
+	sys        System
+	log        *slog.Logger
+	topics     contract.Topics
+	lines      []*lineOwner
+	board      *board
+	shelf      shelf
+	conditions conditions
+	began      time.Time     // with its monotonic part
+	uptime     time.Duration // of the machine, at began
+	boot       string        // which start of the machine
+	since      time.Time     // began by the wall clock
 
 	mu    sync.Mutex
 	store *buffer.Store // nil until it is open and after it is closed
@@ -55,6 +56,7 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 	}
 	now, _ := sys.Wall()
 	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), boot: bootID(), board: newBoard(cfg.Lines, now)}
+	a.conditions = conditions{wall: func() time.Time { t, _ := sys.Wall(); return t }, tell: a.tellCondition}
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err == nil {
 		a.uptime = time.Duration(ts.Nano())
@@ -108,8 +110,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	fwd := &forwarder{
 		cfg: a.cfg.MQTT, node: a.cfg.Node, topics: a.topics, sys: a.sys, log: a.log, store: store, shelf: &a.shelf,
-		status: a.nodeStatus, giveUp: a.giveUp,
-		news: make(chan struct{}, 1), stop: make(chan struct{}),
+		status: a.nodeStatus, giveUp: a.giveUp, connectedTo: a.tellGaps, twin: a.twin,
+		notRouted: func(on bool, detail string) { a.conditions.set(contract.NotRouted, "", on, detail) },
+		news:      make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	a.mu.Lock()
 	a.store, a.fwd = store, fwd
@@ -154,10 +157,11 @@ func (a *Agent) stamp(at time.Time) (wall time.Time, clk contract.Clock, mono in
 // accept takes a report from a line. It is called from each line's goroutine and waits for at most one transaction.
 func (a *Agent) accept(r drivers.Report) {
 	wall, clk, mono := a.stamp(r.At)
-	ts, changed := a.board.report(r, wall)
-	if changed {
-		a.logDevice(r)
-		a.tellNews()
+	ts, code, settled := a.board.report(r, wall)
+	if settled {
+		for _, c := range []string{contract.DeviceSilent, contract.DevicePartial, contract.DeviceBusy} {
+			a.conditions.set(c, r.Device, c == code, text(r.Err))
+		}
 	}
 	if r.Description != nil {
 		a.publishMeta(r.Device, r.Description)
@@ -179,24 +183,32 @@ func (a *Agent) accept(r drivers.Report) {
 	}
 }
 
-func (a *Agent) logDevice(r drivers.Report) {
-	if r.Err != nil {
-		a.log.Warn("device fails", "device", r.Device, "kind", drivers.KindOf(r.Err).String(), "err", r.Err)
-		return
-	}
-	a.log.Info("device answers", "device", r.Device)
-}
-
+// lineChanged takes a change of a port. A line that is down is a condition of each of its devices.
 func (a *Agent) lineChanged(l config.Line, open bool, err error) {
 	now, _ := a.sys.Wall()
-	if !a.board.line(l.ID, open, err, now) {
-		return
-	}
-	if open {
+	if a.board.line(l.ID, open, err, now) && open {
 		a.log.Info("line open", "line", l.ID, "port", l.Endpoint.String())
-	} else {
-		a.log.Warn("line down", "line", l.ID, "port", l.Endpoint.String(), "err", err)
 	}
+	for _, d := range l.Devices {
+		a.conditions.set(contract.LineDown, d.ID, !open, text(err))
+	}
+}
+
+// tellCondition stores the event of a condition that began or ended, logs it, and has the status told.
+func (a *Agent) tellCondition(typ string, h contract.Health, now time.Time) {
+	data := map[string]any{"code": h.Code, "severity": h.Severity, "since": h.Since}
+	dev := h.Dev
+	if dev == "" {
+		dev = contract.NodeDevice
+	}
+	if typ == contract.ConditionRaised {
+		data["detail"] = h.Detail
+		a.log.Warn("condition raised", "code", h.Code, "device", dev, "err", h.Detail)
+	} else {
+		data["until"] = now.UnixMilli()
+		a.log.Info("condition cleared", "code", h.Code, "device", dev, "lasted", now.Sub(time.UnixMilli(h.Since)).Round(time.Second))
+	}
+	a.event(dev, typ, now, data)
 	a.tellNews()
 }
 
@@ -206,6 +218,16 @@ func (a *Agent) tellNews() {
 	a.mu.Unlock()
 	if fwd != nil {
 		fwd.tellNews()
+	}
+}
+
+// twin notes how many sessions in a row died as soon as they began: when two boxes have one identity, each throws the other
+// out.
+func (a *Agent) twin(sessions int) {
+	a.conditions.set(contract.TwinSuspected, "", sessions >= twinSessions, fmt.Sprintf("%d sessions in a row ended within %v", sessions, shortSession))
+	if sessions == twinSessions {
+		now, _ := a.sys.Wall()
+		a.event(contract.NodeDevice, contract.IdentityConflict, now, map[string]any{"sessions": sessions})
 	}
 }
 
@@ -249,7 +271,7 @@ func (a *Agent) nodeStatus(sess string) contract.Status {
 		Node: a.cfg.Node, State: contract.Online, Sess: sess, Boot: a.boot,
 		Ep: a.store.Opened().Epoch, Next: a.store.Next().Seq, Backlog: a.backlog(),
 		Clk: clk, Ver: a.sys.Version, TS: now.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
-		Health: a.board.health(),
+		Health: a.conditions.list(),
 	}
 	if a.cfg.Site.Name != "" || a.cfg.Site.Located {
 		s.Site = &contract.Site{Name: a.cfg.Site.Name, Lat: a.cfg.Site.Lat, Lon: a.cfg.Site.Lon}
@@ -270,7 +292,7 @@ func (a *Agent) Status() Status {
 	_, clk := a.sys.Wall()
 	s := Status{
 		Node: a.cfg.Node, Version: a.sys.Version, Since: a.since, Clock: clk, Simulation: a.cfg.Simulation,
-		Lines: a.board.status(), Health: a.board.health(),
+		Lines: a.board.status(), Health: a.conditions.list(),
 	}
 	a.mu.Lock()
 	store, fwd := a.store, a.fwd

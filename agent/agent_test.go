@@ -200,3 +200,79 @@ func TestTimestampsOfADeviceDiffer(t *testing.T) {
 		n.whole("dev-1", 40)
 	})
 }
+
+// A broker whose access rules drop what it acknowledges is found out by the status that does not come back.
+func TestDeniedIsFoundOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		id, err := n.broker.Raise(sim.Fault{Kind: sim.Denied})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := n.start()
+		time.Sleep(time.Minute)
+		if h := a.Status().Health; len(h) != 1 || h[0].Code != contract.NotRouted {
+			t.Errorf("health while denied: %+v", h)
+		}
+		n.broker.Clear(id)
+		time.Sleep(2 * statusEvery)
+		if h := a.Status().Health; len(h) != 0 {
+			t.Errorf("health afterwards: %+v", h)
+		}
+		n.stop()
+	})
+}
+
+// statusEvery is how often the retained status is written again.
+const statusEvery = 10 * time.Minute
+
+// A late will must not stand on the status topic of a node that lives.
+func TestForeignWillIsOverwritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.start()
+		time.Sleep(30 * time.Second)
+		topic := "bordo/v1/cremasco/quintano/status"
+		if err := n.broker.Publish(topic, contract.Will("quintano", "f00dfeed"), 1, true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		retained, _ := n.broker.Retained(topic)
+		if st, err := contract.DecodeStatus(retained); err != nil || st.State != contract.Online {
+			t.Errorf("retained after a foreign will: %s", retained)
+		}
+		n.stop()
+	})
+}
+
+// Two boxes with one identity throw each other out: the agent says so and stops fighting.
+func TestTwin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		other := newNodeAt(t, n.broker) // the same configuration on another card
+		n.start()
+		other.start()
+		time.Sleep(10 * time.Minute)
+		other.stop()
+		time.Sleep(20 * time.Minute)
+		n.stop()
+		conflicts := 0
+		for _, e := range n.events {
+			if e.Type == contract.IdentityConflict {
+				conflicts++
+			}
+		}
+		if conflicts == 0 {
+			t.Error("nobody told of the conflict")
+		}
+		online := 0
+		for _, s := range n.statuses {
+			if s.State == contract.Online {
+				online++
+			}
+		}
+		if online > 120 {
+			t.Errorf("%d statuses in half an hour: they fight", online)
+		}
+	})
+}

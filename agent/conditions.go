@@ -2,43 +2,71 @@ package agent
 
 import (
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"bordo/contract"
-	"bordo/drivers"
 )
 
-// health lists the open conditions, oldest first.
-func (b *board) health() []contract.Health {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var out []contract.Health
-	for _, l := range b.lines {
-		if !l.open {
-			for _, d := range l.cfg.Devices {
-				out = append(out, condition("line_down", d.ID, l.since, l.err))
-			}
-			continue
-		}
-		for _, d := range l.cfg.Devices {
-			s := b.devs[d.ID]
-			if s.failingSince.IsZero() {
-				continue
-			}
-			code := "device_partial"
-			switch {
-			case drivers.KindOf(s.err) == drivers.Later:
-				code = "device_busy"
-			case s.lastAnswer.Before(s.failingSince):
-				code = "device_silent"
-			}
-			out = append(out, condition(code, d.ID, s.failingSince, s.err))
-		}
-	}
-	slices.SortStableFunc(out, func(a, b contract.Health) int { return int(a.Since - b.Since) })
-	return out
+// conditions is the list of what is wrong now. It tells each beginning and each end once.
+type conditions struct {
+	wall func() time.Time
+	tell func(typ string, h contract.Health, now time.Time) // stores the event and wakes the status
+
+	mu   sync.Mutex
+	open map[conditionKey]*contract.Health
 }
 
-func condition(code, dev string, since time.Time, err error) contract.Health {
-	return contract.Health{Code: code, Dev: dev, Severity: contract.Fault, Since: since.UnixMilli(), Detail: text(err)}
+type conditionKey struct{ code, dev string }
+
+// set opens or closes a condition of a device ("" for the node). detail is what the machine says; it may change while the
+// condition lasts without being told again.
+func (c *conditions) set(code, dev string, on bool, detail string) {
+	key := conditionKey{code, dev}
+	now := c.wall()
+	c.mu.Lock()
+	h := c.open[key]
+	if (h != nil) == on {
+		if on {
+			h.Detail = detail
+		}
+		c.mu.Unlock()
+		return
+	}
+	typ := contract.ConditionCleared
+	if on {
+		typ = contract.ConditionRaised
+		kind, ok := contract.ConditionOf(code)
+		if !ok {
+			panic("agent: condition " + code + " is not in the table")
+		}
+		h = &contract.Health{Code: code, Dev: dev, Severity: kind.Severity, Since: now.UnixMilli(), Text: kind.Text, Detail: detail}
+		if c.open == nil {
+			c.open = make(map[conditionKey]*contract.Health)
+		}
+		c.open[key] = h
+	} else {
+		delete(c.open, key)
+	}
+	told := *h
+	c.mu.Unlock()
+	c.tell(typ, told, now)
+}
+
+// list returns what is open, oldest first.
+func (c *conditions) list() []contract.Health {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]contract.Health, 0, len(c.open))
+	for _, h := range c.open {
+		out = append(out, *h)
+	}
+	slices.SortFunc(out, func(a, b contract.Health) int {
+		if a.Since != b.Since {
+			return int(a.Since - b.Since)
+		}
+		return strings.Compare(a.Code+" "+a.Dev, b.Code+" "+b.Dev)
+	})
+	return out
 }

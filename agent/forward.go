@@ -22,6 +22,8 @@ const (
 	reconnectFirst = time.Second      // the back-off before the second attempt is up to this long
 	refusedWait    = time.Minute      // after a refused login
 	shortSession   = 5 * time.Second  // a session that ends sooner counts as a failed attempt
+	twinSessions   = 3                // so many short sessions in a row, and another box may be using this node's id
+	twinWait       = time.Minute      // then the next attempt waits for one to five times this long
 	statusEvery    = 10 * time.Minute // the retained status is written again
 	flushTime      = time.Second      // at the stop: for what is fresh
 	goodbyeTime    = 300 * time.Millisecond
@@ -29,17 +31,20 @@ const (
 
 // forwarder carries records from the store to a broker. It owns the connection: one goroutine runs it.
 type forwarder struct {
-	cfg    config.MQTT
-	node   string
-	topics contract.Topics
-	sys    System
-	log    *slog.Logger
-	store  *buffer.Store
-	shelf  *shelf                            // what is retained: one meta a device
-	status func(sess string) contract.Status // the node's status as it is now
-	giveUp func(ids []buffer.ID)             // records that nobody can read: a gap event and away
-	news   chan struct{}                     // cap 1: status or shelf changed
-	stop   chan struct{}                     // closed: say goodbye and return
+	cfg         config.MQTT
+	node        string
+	topics      contract.Topics
+	sys         System
+	log         *slog.Logger
+	store       *buffer.Store
+	shelf       *shelf                            // what is retained: one meta a device
+	status      func(sess string) contract.Status // the node's status as it is now
+	giveUp      func(ids []buffer.ID)             // records that nobody can read: a gap event and away
+	notRouted   func(on bool, detail string)      // a condition of the node
+	twin        func(sessions int)                // how many sessions in a row died as soon as they began
+	connectedTo func()                            // a connection was made
+	news        chan struct{}                     // cap 1: status or shelf changed
+	stop        chan struct{}                     // closed: say goodbye and return
 
 	mu    sync.Mutex
 	state BrokerStatus // as `bordo status` shows it
@@ -56,15 +61,23 @@ func (f *forwarder) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}()
-	failures := 0
+	failures, short := 0, 0
 	wait := time.Duration(0)
 	for pause(ctx, wait) {
 		u := f.cfg.URLs[failures%len(f.cfg.URLs)]
 		began := time.Now()
 		err := f.connectAndForward(ctx, u)
+		if errors.Is(err, errSessionEnded) {
+			if short++; time.Since(began) > shortSession {
+				short = 0
+			}
+			f.twin(short)
+		}
 		switch {
 		case errors.Is(err, errStopped) || ctx.Err() != nil:
 			return
+		case short >= twinSessions:
+			wait = twinWait + mathrand.N(4*twinWait)
 		case errors.Is(err, mqtt.ErrRefused):
 			failures++
 			wait = refusedWait + mathrand.N(refusedWait)
@@ -114,7 +127,8 @@ func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
 		return err
 	}
 	f.connected(u)
-	return newSession(f, conn, sess).run()
+	f.connectedTo()
+	return newSession(f, conn, sess).run(ctx)
 }
 
 func sessionID() (string, error) {

@@ -29,13 +29,16 @@ type lineOwner struct {
 	tell func(open bool, err error) // each change of the port's state
 }
 
-// run blocks until ctx ends. The port is closed when it returns.
+// run blocks until ctx ends. The port is closed when it returns. A port that is lost is opened again at once; only one
+// that cannot be opened counts as down, so that a device that breaks its connection is that device's fault alone.
 func (l *lineOwner) run(ctx context.Context) {
 	wait := time.Duration(0)
 	for pause(ctx, wait) {
 		port, err := l.sys.OpenPort(ctx, l.cfg.Endpoint)
 		if err != nil {
-			l.lost(ctx, "open port", err)
+			if ctx.Err() == nil {
+				l.tell(false, err)
+			}
 			wait = min(max(2*wait, reopenFirst), reopenMax)
 			continue
 		}
@@ -46,22 +49,13 @@ func (l *lineOwner) run(ctx context.Context) {
 			l.out(r)
 		})
 		port.Close() //nolint:errcheck // the port is given up
+		l.log.Debug("port lost", "line", l.cfg.ID, "err", err)
 		if answered {
 			wait = 0
 		} else {
 			wait = min(max(2*wait, reopenFirst), reopenMax)
 		}
-		l.lost(ctx, "port lost", err)
 	}
-}
-
-// lost records why the port is not open. A line that stops is not a fault.
-func (l *lineOwner) lost(ctx context.Context, op string, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	l.log.Debug(op, "line", l.cfg.ID, "err", err)
-	l.tell(false, err)
 }
 
 // pause waits for d, or not at all when d is 0, and tells whether ctx still lives.

@@ -103,7 +103,24 @@ type sample struct {
 	q          map[string]contract.Quality
 }
 
+// newNode is a node at a broker of its own.
 func newNode(t *testing.T) *node {
+	t.Helper()
+	broker, err := sim.NewBroker(sim.BrokerOptions{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := broker.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	n := newNodeAt(t, broker)
+	broker.Watch(n.take)
+	return n
+}
+
+func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
 	n := &node{t: t, faults: &faults{silent: map[string]bool{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
@@ -125,17 +142,7 @@ lines:
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.cfg = cfg
-	n.broker, err = sim.NewBroker(sim.BrokerOptions{Seed: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.broker.Watch(n.take)
-	t.Cleanup(func() {
-		if err := n.broker.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	n.cfg, n.broker = cfg, broker
 	return n
 }
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -15,6 +16,10 @@ const (
 	freshAtOnce   = 256
 	backlogAtOnce = 2048
 )
+
+// echoWait is how long the broker may take to send the node's own status back to it. Brokers acknowledge what their access
+// rules then drop: the echo is the only sign that messages are routed.
+const echoWait = 10 * time.Second
 
 // slowAck is the time to a PUBACK above which the history lane slows down, so that it never crowds out live samples.
 const slowAck = 2 * time.Second
@@ -31,6 +36,9 @@ type session struct {
 	outcomes     chan outcome
 	inflight     int
 	histInflight int // at most half of the window: live samples always find a place
+
+	echo   chan contract.Status // what stands on the node's own status topic
+	echoed bool                 // this session's status came back
 
 	seen      map[string]uint64 // revisions of the shelf that the broker has, or is being told
 	statusDue bool
@@ -56,6 +64,7 @@ func newSession(f *forwarder, conn *mqtt.Conn, sess string) *session {
 		f: f, conn: conn, sess: sess,
 		comp:      composer{topics: f.topics},
 		outcomes:  make(chan outcome, f.cfg.Window),
+		echo:      make(chan contract.Status, 8),
 		seen:      make(map[string]uint64),
 		statusDue: true,
 		messages:  newBucket(f.cfg.HistoryRate, max(1, f.cfg.HistoryRate), now),
@@ -67,10 +76,13 @@ func newSession(f *forwarder, conn *mqtt.Conn, sess string) *session {
 
 // run forwards until the connection is lost or the forwarder is stopped. Every record that it took is settled or released
 // when it returns.
-func (s *session) run() error {
+func (s *session) run(ctx context.Context) error {
 	defer s.end()
+	s.listen(ctx)
 	refresh := time.NewTicker(statusEvery)
 	defer refresh.Stop()
+	canary := time.NewTimer(echoWait)
+	defer canary.Stop()
 	for {
 		again := s.handOver()
 		select {
@@ -82,6 +94,12 @@ func (s *session) run() error {
 			s.statusDue = true
 		case <-refresh.C:
 			s.statusDue = true
+		case st := <-s.echo:
+			s.heard(st)
+		case <-canary.C:
+			if !s.echoed {
+				s.f.notRouted(true, "the broker acknowledged the status and did not send it back within 10 s")
+			}
 		case <-again:
 		case <-s.conn.Lost():
 			return fmt.Errorf("%w: %w", errSessionEnded, s.conn.Err())
@@ -89,6 +107,35 @@ func (s *session) run() error {
 			s.goodbye()
 			return errStopped
 		}
+	}
+}
+
+// listen subscribes to the node's own status. A refusal is told and lived with.
+func (s *session) listen(ctx context.Context) {
+	err := s.conn.Subscribe(ctx, s.f.topics.Status(), func(m mqtt.Message) {
+		st, err := contract.DecodeStatus(m.Payload)
+		if err != nil {
+			return // not of this contract: whoever wrote it, it is about to be overwritten
+		}
+		select {
+		case s.echo <- st:
+		default: // the broker repeats itself faster than it can be read
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		s.f.notRouted(true, err.Error())
+	}
+}
+
+// heard looks at what stands on the node's own status topic. A late will of an earlier session, or of another box, must not
+// stand there.
+func (s *session) heard(st contract.Status) {
+	switch {
+	case st.Sess == s.sess && st.State == contract.Online:
+		s.echoed = true
+		s.f.notRouted(false, "")
+	case st.State == contract.Lost:
+		s.statusDue = true
 	}
 }
 

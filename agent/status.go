@@ -101,7 +101,7 @@ type deviceState struct {
 	polls, failures uint64
 	lastTS          int64 // of the last sample, ms: the next is later
 	lastAnswer      time.Time
-	failingSince    time.Time // zero: the last poll was whole
+	failed          int // polls in a row that were not whole
 	err             error
 	readings        []drivers.Reading
 	about           drivers.Description
@@ -138,29 +138,39 @@ func (b *board) line(id string, open bool, err error, now time.Time) (changed bo
 	return changed
 }
 
-// report notes a poll and returns the sample's time: that of the poll, but later than the device's last one. changed tells
-// whether the device began or ceased to fail.
-func (b *board) report(r drivers.Report, at time.Time) (ts int64, changed bool) {
+// silentAfter is how many polls in a row must fail before it counts: single failures are the life of a bus.
+const silentAfter = 3
+
+// report notes a poll and returns the sample's time (that of the poll, but later than the device's last one) and, when a
+// condition of the device may have begun or ended, its code: "" for none. settled is false in between, when nothing is to
+// be concluded yet.
+func (b *board) report(r drivers.Report, at time.Time) (ts int64, code string, settled bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.devs[r.Device]
 	d.polls++
 	d.err = r.Err
-	was := d.failingSince
-	switch {
-	case r.Err == nil:
-		d.failingSince = time.Time{}
-	case was.IsZero():
-		d.failingSince = at
-	}
-	if r.Err != nil {
+	if r.Err == nil {
+		d.failed = 0
+	} else {
+		d.failed++
 		d.failures++
 	}
 	if len(r.Readings) > 0 {
 		d.lastAnswer, d.readings = at, r.Readings
 		d.lastTS = max(at.UnixMilli(), d.lastTS+1)
 	}
-	return d.lastTS, was.IsZero() != d.failingSince.IsZero()
+	switch {
+	case d.failed == 0:
+		return d.lastTS, "", true
+	case d.failed < silentAfter:
+		return d.lastTS, "", false
+	case len(r.Readings) > 0:
+		return d.lastTS, contract.DevicePartial, true
+	case drivers.KindOf(r.Err) == drivers.Later:
+		return d.lastTS, contract.DeviceBusy, true
+	}
+	return d.lastTS, contract.DeviceSilent, true
 }
 
 // describe notes what a device said of itself and returns its state of knowledge.

@@ -1,0 +1,66 @@
+package contract
+
+// Condition is a kind of fault that begins and ends: while it lasts it stands in status.health, and both ends are events
+// (ConditionRaised, ConditionCleared).
+type Condition struct {
+	Code     string
+	Severity Severity
+	Text     Label // for a person: what is wrong, and where to look first
+}
+
+// Codes of conditions.
+const (
+	LineDown      = "line_down"      // of each device of the line
+	DeviceSilent  = "device_silent"  // no answer to several polls in a row
+	DevicePartial = "device_partial" // answers, but not everything
+	DeviceBusy    = "device_busy"    // answers that it cannot answer now
+	NotRouted     = "not_routed"     // the broker accepts what it does not pass on
+	TwinSuspected = "twin_suspected" // somebody else seems to connect under this node's id
+	ClockUnset    = "clock_unset"
+	StoreFull     = "store_full"    // nothing can be written to the disk
+	StoreDamaged  = "store_damaged" // a damaged store was set aside
+)
+
+// conditions is the table of conditions, in the order of events.md.
+var conditions = []Condition{
+	{LineDown, Fault, Label{
+		"La porta verso il dispositivo non si apre: controllare cavo, convertitore e alimentazione",
+		"The port to the device does not open: check cable, converter and power"}},
+	{DeviceSilent, Fault, Label{
+		"Il dispositivo non risponde: controllare alimentazione, indirizzo, velocità e i fili A/B",
+		"The device does not answer: check power, address, speed and the wires A/B"}},
+	{DevicePartial, Warning, Label{
+		"Il dispositivo risponde solo in parte: alcuni valori mancano",
+		"The device answers only in part: some values are missing"}},
+	{DeviceBusy, Warning, Label{
+		"Il dispositivo risponde che per ora non può: è in avvio, a riposo o occupato",
+		"The device answers that it cannot now: it is starting, resting or busy"}},
+	{NotRouted, Fault, Label{
+		"Il broker accetta i messaggi ma non li consegna: controllare i permessi di questo nodo",
+		"The broker accepts messages but does not deliver them: check the access rules of this node"}},
+	{TwinSuspected, Fault, Label{
+		"Un altro apparecchio si collega con l'identità di questo nodo: cercare una scheda SD copiata",
+		"Another box connects under the identity of this node: look for a copied SD card"}},
+	{ClockUnset, Warning, Label{
+		"L'orologio non è regolato: gli orari dei valori possono essere sbagliati",
+		"The clock is not set: the times of the values may be wrong"}},
+	{StoreFull, Fault, Label{
+		"Il disco è pieno: i valori sono solo in memoria",
+		"The disk is full: values are held in memory only"}},
+	{StoreDamaged, Warning, Label{
+		"L'archivio era danneggiato ed è stato messo da parte: le perdite sono segnalate",
+		"The store was damaged and was set aside: what is lost is told"}},
+}
+
+// Conditions returns the table. The caller must not change it.
+func Conditions() []Condition { return conditions }
+
+// ConditionOf returns the entry for a code.
+func ConditionOf(code string) (Condition, bool) {
+	for _, c := range conditions {
+		if c.Code == code {
+			return c, true
+		}
+	}
+	return Condition{}, false
+}
