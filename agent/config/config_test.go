@@ -251,6 +251,24 @@ func TestLineEndsAndMarks(t *testing.T) {
 	}
 }
 
+// A place is that of the value, whatever stands around it.
+func TestPlaces(t *testing.T) {
+	for _, x := range []struct{ line, want string }{
+		{"timezone: 1", "11"},
+		{"timezone: 1   ", "11"},
+		{"timezone: 1\t", "11"},
+		{"timezone:   1  # why", "13"},
+		{"timezone: '1'  ", "11"},
+		{"{timezone: 1  , clock: {trust: kernel}  }  ", "12"},
+		{"{site: {name: è}, timezone: 1 }", "29"},
+	} {
+		_, err := Parse("x", []byte("# è\n\n"+x.line+"\n\n"), nil)
+		if want := "x:3:" + x.want + ": timezone: "; !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: no %q in\n%v", x.line, want, err)
+		}
+	}
+}
+
 // The parser would take minutes on a small box for what no person has written.
 func TestEndlessFileIsRefusedEarly(t *testing.T) {
 	_, err := Parse("x", []byte("a: ["+strings.Repeat("1,", maxTokens)+"]"), nil)

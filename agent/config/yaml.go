@@ -53,7 +53,6 @@ func (r *reader) open(text []byte) (value, bool) {
 		return value{}, false
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")) // the parser counts some line ends of Windows twice
 	if !r.readable(text) {
 		return value{}, false
 	}
@@ -118,7 +117,7 @@ func (r *reader) parse(text []byte) (file *ast.File, err error) {
 			err = fmt.Errorf("the parser gives up on this text (%v)", p)
 		}
 	}()
-	tokens := lexer.Tokenize(string(text))
+	tokens := lexer.Tokenize(bare(text))
 	if len(tokens) > maxTokens {
 		r.fault(placeOf(tokens[maxTokens]), "", "the file goes on for too long to be a configuration")
 		return nil, nil
@@ -130,6 +129,20 @@ func (r *reader) parse(text []byte) (file *ast.File, err error) {
 		}
 	}
 	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+}
+
+// bare drops the blanks at the ends of lines. They mean nothing here, and the lexer moves a value to the right by as many
+// columns as there are blanks behind it, and counts some line ends of Windows twice.
+func bare(text []byte) string {
+	var b strings.Builder
+	b.Grow(len(text))
+	for l := range bytes.Lines(text) {
+		b.Write(bytes.TrimRight(l, " \t\r\n"))
+		if l[len(l)-1] == '\n' {
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
 }
 
 // dialect looks for what YAML knows and this format does not.
