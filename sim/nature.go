@@ -277,3 +277,10 @@ func (b *barrierBody) points(put func(string, drivers.Value)) {
 	put("loop_occupied", drivers.Truth(b.LoopOccupied))
 	put("temperature", drivers.Number(b.Temperature))
 }
+
+// reset lets the counters begin anew, as after a replacement.
+func (b *inverterBody) reset() { b.EnergyKWh, b.TodayKWh = 0, 0 }
+
+func (b *meterBody) reset() { b.ImportKWh, b.ExportKWh, b.ImportKvarh, b.ExportKvarh = 0, 0, 0, 0 }
+
+func (b *barrierBody) reset() { b.Cycles = 0 }

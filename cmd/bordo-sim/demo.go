@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"bordo/sim"
+)
+
+// stopWithin is how long the agent has to stop by itself before it is killed: the demo promises to be gone within 2 s.
+const stopWithin = 1500 * time.Millisecond
+
+// runDemo shows the real agent on the scenario demo: simulator and broker in this process, the agent as a child, and a
+// view that is fed by nothing but what arrives on the broker.
+func runDemo(ctx context.Context, args []string, std stdio) (err error) {
+	fs := flag.NewFlagSet("demo", flag.ContinueOnError)
+	agent := fs.String("bordo", "", "")
+	seed := fs.Uint64("seed", 1, "")
+	if _, err := parse(fs, args, 0); err != nil {
+		return err
+	}
+	binary, err := findAgent(*agent)
+	if err != nil {
+		return err
+	}
+	scenario, err := sim.LoadScenario("demo")
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "bordo-demo-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	ctx, cancel := context.WithCancel(ctx)
+	server, err := sim.Serve(ctx, scenario, sim.ServeOptions{Dir: dir, Seed: *seed, Broker: true})
+	if err != nil {
+		cancel()
+		return err
+	}
+	defer func() { cancel(); err = errors.Join(err, server.Wait()) }()
+
+	config := filepath.Join(dir, "bordo.yaml")
+	if err := os.WriteFile(config, scenario.Config(server.AgentConfig(dir)), 0o600); err != nil {
+		return fmt.Errorf("write the agent's configuration: %w", err)
+	}
+	v, err := newView(ctx, server.Broker, std.out)
+	if err != nil {
+		return err
+	}
+	child, err := startAgent(binary, config, filepath.Join(dir, "agent.log"))
+	if err != nil {
+		return errors.Join(err, v.close())
+	}
+	err = show(ctx, v, child)
+	return errors.Join(err, child.stop(), v.close())
+}
+
+// show runs the view until ctx or the agent ends.
+func show(ctx context.Context, v *view, child *agentProcess) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		<-child.done
+		cancel(errAgentEnded)
+	}()
+	v.run(ctx)
+	if errors.Is(context.Cause(ctx), errAgentEnded) {
+		return fmt.Errorf("%w: %w\n%s", errAgentEnded, child.err, child.lastWords())
+	}
+	return nil
+}
+
+var errAgentEnded = errors.New("the agent ended by itself")
+
+// findAgent finds the agent's binary: as given, beside this one, or in PATH.
+func findAgent(given string) (string, error) {
+	if given != "" {
+		if _, err := os.Stat(given); err != nil {
+			return "", usageError{fmt.Errorf("--bordo: %w", err)}
+		}
+		return filepath.Abs(given)
+	}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), "bordo")
+		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return beside, nil
+		}
+	}
+	path, err := exec.LookPath("bordo")
+	if err != nil {
+		return "", usageError{errors.New("no agent found: build bordo beside bordo-sim, or name it with --bordo")}
+	}
+	return path, nil
+}
+
+// agentProcess is the agent as a child of this process.
+type agentProcess struct {
+	cmd  *exec.Cmd
+	log  string        // the file that takes its output
+	done chan struct{} // closed when it has ended
+	err  error         // how; valid when done is closed
+}
+
+func startAgent(binary, config, log string) (*agentProcess, error) {
+	out, err := os.Create(log)
+	if err != nil {
+		return nil, fmt.Errorf("start the agent: %w", err)
+	}
+	defer out.Close() //nolint:errcheck // the child has its own
+	p := &agentProcess{log: log, done: make(chan struct{})}
+	p.cmd = exec.Command(binary, "run", "--config", config)
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	// A Ctrl-C at the terminal is for this process, which tells the child; and the kernel ends the child when this
+	// process dies without a word.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		// The death signal comes when the thread that started the child ends, so that thread must be kept.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = p.cmd.Wait()
+			close(p.done)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start the agent: %w", err)
+	}
+	return p, nil
+}
+
+// stop lets the agent end, and kills it when it does not.
+func (p *agentProcess) stop() error {
+	select {
+	case <-p.done:
+		return nil
+	default:
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop the agent: %w", err)
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-time.After(stopWithin):
+	}
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill the agent: %w", err)
+	}
+	<-p.done
+	return fmt.Errorf("the agent did not stop within %s and was killed", stopWithin)
+}
+
+// lastWords gives the end of the agent's log.
+func (p *agentProcess) lastWords() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-10):], "\n")
+}
+
+// isTerminal tells whether a person sees the output as it is drawn.
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

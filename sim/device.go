@@ -1,0 +1,262 @@
+package sim
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/peer"
+	"bordo/sim/plant"
+)
+
+// device is one simulated piece of hardware: a physical side, and registers in which it shows.
+type device struct {
+	spec     Device
+	site     *Site
+	bus      *bus
+	body     body
+	image    *peer.Device
+	fields   map[string]modbus.Point // where each point lies, with absolute addresses
+	truth    *truth
+	replyMax time.Duration
+	usual    time.Duration // from request to reply, as a rule
+	resets   uint64        // the last window of a counter reset that was carried out
+}
+
+var _ peer.Answerer = (*device)(nil)
+
+// newDevice makes a device of a model that a profile describes. The caller holds the site's lock.
+func newDevice(s *Site, b *bus, spec Device) (*device, error) {
+	profile, err := modbus.Named(spec.Model)
+	if err != nil {
+		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+	}
+	d := &device{spec: spec, site: s, bus: b, body: s.nature.add(spec, s.seed), truth: newTruth(),
+		replyMax: profile.Manners.ReplyMax, usual: profile.Manners.ReplyUsual}
+	if b.stream {
+		d.replyMax = profile.Manners.TCPReplyMax
+	}
+	o := peer.Options{Identity: drivers.Description{Serial: serialOf(spec.ID)}, OnCoil: d.coils(profile)}
+	if profile.SunSpec != nil {
+		o.SunSpec, o.Groups = sunspecModels(profile), max(1, inverterStrings(spec))
+	}
+	if d.image, err = peer.New(profile, o); err != nil {
+		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+	}
+	d.fields = fieldsOf(profile, d.image)
+	return d, nil
+}
+
+// serialOf makes a serial number of eight digits: some models keep it as a number.
+func serialOf(id string) string { return fmt.Sprintf("%08d", 10000000+plant.NewDice(0, id).Word(0)%90000000) }
+
+func inverterStrings(spec Device) int {
+	if spec.Inverter == nil {
+		return 1
+	}
+	return spec.Inverter.Strings
+}
+
+// sunspecModels is the chain of a three-phase inverter: integers with scale factors and, where the profile knows them, its
+// strings.
+func sunspecModels(p *modbus.Profile) []uint16 {
+	var ids []uint16
+	for _, want := range []uint16{103, 160} {
+		for _, m := range p.SunSpec.Models {
+			for _, id := range m.IDs {
+				if id == want {
+					ids = append(ids, id)
+				}
+			}
+		}
+	}
+	return ids
+}
+
+// coils ties the commands of a barrier's profile to its motor.
+func (d *device) coils(p *modbus.Profile) func(number uint16, on bool) error {
+	b, ok := d.body.(*barrierBody)
+	if !ok {
+		return nil
+	}
+	orders := map[uint16]plant.Order{}
+	for _, c := range p.Commands {
+		for _, s := range c.Steps {
+			if s.At.Table == modbus.Coil {
+				orders[s.At.Number] = plant.Order(strings.TrimPrefix(c.Action, "barrier."))
+			}
+		}
+	}
+	return func(number uint16, on bool) error {
+		if order, ok := orders[number]; ok && on {
+			b.Obey(order) // a controller that must not move says so in its state only
+		}
+		return nil
+	}
+}
+
+// Answer implements peer.Answerer: what the device is at this moment goes into its registers before it answers.
+func (d *device) Answer(pdu []byte) []byte {
+	d.site.mu.Lock()
+	defer d.site.mu.Unlock()
+	now := time.Now()
+	d.site.nature.advance(now)
+	if d.mute(now) {
+		return nil
+	}
+	if _, n, reset := d.bus.faults.on(Reset, d.spec.ID, now); reset && n != d.resets {
+		d.resets = n
+		if r, ok := d.body.(interface{ reset() }); ok {
+			r.reset()
+		}
+	}
+	if _, _, null := d.bus.faults.on(Null, d.spec.ID, now); null {
+		return d.nullAnswer(pdu, now)
+	}
+	d.refresh(now)
+	return d.image.Answer(pdu)
+}
+
+// mute tells whether the device hears nothing now.
+func (d *device) mute(now time.Time) bool {
+	if _, _, silent := d.bus.faults.on(Silent, d.spec.ID, now); silent {
+		return true
+	}
+	sleeper, ok := d.body.(interface{ asleep() bool })
+	return ok && sleeper.asleep()
+}
+
+// refresh puts the physical values into the registers and remembers what the registers then hold: that, rounded as the
+// model rounds, is the truth an agent can see.
+func (d *device) refresh(now time.Time) {
+	stuck, _, isStuck := d.bus.faults.on(Stuck, d.spec.ID, now)
+	if isStuck && stuck.Point == "" {
+		return
+	}
+	d.body.points(func(point string, v drivers.Value) {
+		p, ok := d.fields[point]
+		if !ok || isStuck && stuck.Point == point {
+			return
+		}
+		if err := d.image.Set(point, v); err != nil {
+			d.site.log.Debug("value does not fit", "device", d.spec.ID, "point", p.Key, "err", err)
+		}
+	})
+	for point, p := range d.fields {
+		d.truth.note(point, d.read(&p, false), now)
+	}
+}
+
+// read decodes a point from the registers as they are, or as if they were all 0.
+func (d *device) read(p *modbus.Point, null bool) drivers.Value {
+	span := p.Field.Span()
+	words := make([]uint16, span.Count)
+	if !null {
+		words = d.image.Registers(modbus.Address{Table: span.Table, Number: span.First}, span.Count)
+	}
+	data := make([]byte, 0, 2*len(words))
+	for _, w := range words {
+		data = append(data, byte(w>>8), byte(w))
+	}
+	if span.Table.Bits() {
+		data = packed(words)
+	}
+	v, q := p.Decode(modbus.Answer{Span: span, Data: data}, p.Is.Type)
+	if q == drivers.Bad {
+		return drivers.Value{}
+	}
+	return v
+}
+
+// packed packs bits as Modbus does.
+func packed(bits []uint16) []byte {
+	out := make([]byte, (len(bits)+7)/8)
+	for i, b := range bits {
+		out[i/8] |= byte(b&1) << (i % 8)
+	}
+	return out
+}
+
+// nullAnswer answers every reading with zeros.
+func (d *device) nullAnswer(pdu []byte, now time.Time) []byte {
+	for point, p := range d.fields {
+		d.truth.note(point, d.read(&p, true), now)
+	}
+	answer := d.image.Answer(pdu)
+	if len(answer) > 2 && answer[0] >= 1 && answer[0] <= 4 {
+		clear(answer[2:])
+	}
+	return answer
+}
+
+// fieldsOf finds where the points of an image lie. Of two points with one key the first counts, as in the image.
+func fieldsOf(p *modbus.Profile, image *peer.Device) map[string]modbus.Point {
+	fields := map[string]modbus.Point{}
+	add := func(point modbus.Point, shift uint16) {
+		if _, ok := fields[point.Key]; ok {
+			return
+		}
+		point.At.Number += shift
+		if point.SF != nil {
+			sf := *point.SF
+			sf.Number += shift
+			point.SF = &sf
+		}
+		fields[point.Key] = point
+	}
+	if p.SunSpec != nil {
+		eachModel(p, image, func(m *modbus.SunSpecModel, at, length uint16) {
+			for _, point := range m.Points {
+				add(point, at)
+			}
+			if r := m.Repeat; r != nil {
+				for n := range (int(length) + 2 - r.At) / r.Size {
+					for _, point := range r.Points {
+						point.Key = strings.ReplaceAll(point.Key, "{n}", strconv.Itoa(n+1))
+						if is, ok := drivers.PointOf(point.Key); ok {
+							point.Is = is
+						}
+						sf := point.SF
+						add(point, at+uint16(n*r.Size))
+						if f := fields[point.Key]; sf != nil { // scale factors stand once, before the groups
+							fixed := *sf
+							fixed.Number += at
+							f.SF = &fixed
+							fields[point.Key] = f
+						}
+					}
+				}
+			}
+		})
+	}
+	for _, point := range p.Points {
+		add(point, 0)
+	}
+	return fields
+}
+
+// eachModel walks the SunSpec chain of an image.
+func eachModel(p *modbus.Profile, image *peer.Device, see func(m *modbus.SunSpecModel, at, length uint16)) {
+	const end = 0xFFFF
+	word := func(at uint16) uint16 {
+		return image.Registers(modbus.Address{Table: modbus.Holding, Number: at}, 1)[0]
+	}
+	at := uint16(40002)
+	for range 32 {
+		id, length := word(at), word(at+1)
+		if id == end || length == 0 {
+			return
+		}
+		for i := range p.SunSpec.Models {
+			for _, known := range p.SunSpec.Models[i].IDs {
+				if known == id {
+					see(&p.SunSpec.Models[i], at, length)
+				}
+			}
+		}
+		at += 2 + length
+	}
+}

@@ -1,0 +1,315 @@
+// Package sim is a site without hardware: inverters, meters and barriers that behave, on lines that fail as real ones do,
+// and an MQTT broker. It serves three uses with one scenario: tests of the agent (or of anybody's program that speaks
+// Modbus) inside testing/synctest, a live site on loopback ports and pseudo terminals, and worlds that try to break things.
+//
+// It promises that everything is drawn from a seed, that what its registers held can be asked for afterwards (so that a
+// checker can say that nothing was invented), and that nothing is left behind: every goroutine ends with Run, Serve's
+// context or Close. It never listens on anything but loopback addresses, and it knows nothing of the agent.
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/driverstest"
+	"bordo/drivers/line"
+	"bordo/drivers/modbus/peer"
+	"bordo/sim/plant"
+)
+
+// Options are the settings of a site. The zero value works.
+type Options struct {
+	Seed   uint64
+	Speed  float64 // how fast everything physical goes by; 0 stands for 1
+	Logger *slog.Logger
+}
+
+// Site is a simulated site. Its methods may be called from any goroutine.
+type Site struct {
+	scenario *Scenario
+	seed     uint64
+	log      *slog.Logger
+	start    time.Time
+
+	mu     sync.Mutex // guards nature and the images of all devices
+	nature *nature
+
+	devices map[string]*device // none is added after New
+	buses   []*bus             // in the order of the scenario
+	byPort  map[string]*bus    // by line.Endpoint.Key
+
+	open connections
+	wake chan struct{} // told when faults change
+}
+
+// New makes a site of a scenario. Nothing runs yet: devices live when they are asked, and Run carries out what a time
+// table wants.
+func New(s *Scenario, o Options) (*Site, error) {
+	if err := s.Check(); err != nil {
+		return nil, fmt.Errorf("make site: %w", err)
+	}
+	if o.Speed == 0 {
+		o.Speed = 1
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	site := &Site{scenario: s, seed: o.Seed, log: o.Logger, start: time.Now(), devices: map[string]*device{},
+		byPort: map[string]*bus{}, wake: make(chan struct{}, 1)}
+	site.open.list = map[io.Closer]*bus{}
+	var err error
+	if site.nature, err = newNature(s, o.Seed, site.start, o.Speed); err != nil {
+		return nil, fmt.Errorf("make site: %w", err)
+	}
+	for _, l := range s.Lines {
+		if err := site.addLine(l); err != nil {
+			return nil, fmt.Errorf("make site: line %s: %w", l.ID, err)
+		}
+	}
+	site.nature.settle()
+	return site, nil
+}
+
+func (s *Site) addLine(l Line) error {
+	e, err := line.Parse(l.Port)
+	if err != nil {
+		return err
+	}
+	b := &bus{id: l.ID, endpoint: e, stream: e.Scheme == line.TCP, devices: map[byte]*device{},
+		faults: newFaults(s.seed, "line "+l.ID, s.start, l.Faults), dice: plant.NewDice(s.seed, "bus "+l.ID)}
+	b.faults.change = func() {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+	for _, spec := range l.Devices {
+		d, err := newDevice(s, b, spec)
+		if err != nil {
+			return err
+		}
+		s.devices[spec.ID], b.devices[byte(spec.Unit)] = d, d
+	}
+	s.buses = append(s.buses, b)
+	s.byPort[e.Key()] = b
+	return nil
+}
+
+// OpenPort opens a line in memory. It has the signature of the agent's System.OpenPort. A serial line can be open once at
+// a time, as real ones.
+func (s *Site) OpenPort(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	refuse := func(err error) error {
+		return &drivers.Error{Op: "open " + e.String(), Kind: drivers.Closed, Lost: true, Err: err}
+	}
+	b, ok := s.byPort[e.Key()]
+	if !ok {
+		return nil, refuse(syscall.ENOENT)
+	}
+	if b.isGone(time.Now()) {
+		return nil, refuse(syscall.ENODEV)
+	}
+	here, there := driverstest.Wire(charTime(e))
+	if err := s.attach(b, there, 0); err != nil {
+		return nil, refuse(err)
+	}
+	return here, nil
+}
+
+// charTime is how long a character takes on a line; 0 where the medium has no speed.
+func charTime(e line.Endpoint) time.Duration {
+	if e.Scheme == line.TCP || e.Baud == 0 {
+		return 0
+	}
+	l := e.Line("")
+	return time.Duration(l.CharLen) * time.Second / time.Duration(l.Baud)
+}
+
+// connection is the devices' side of an open line.
+type connection interface {
+	io.ReadWriteCloser
+	SetDeadline(time.Time) error
+}
+
+// attach lets the devices of a bus answer on a connection until it ends. char is how long a character takes where the
+// connection does not take that time itself.
+func (s *Site) attach(b *bus, c connection, char time.Duration) error {
+	if err := s.open.add(c, b); err != nil {
+		return err
+	}
+	units := make(map[byte]peer.Answerer, len(b.devices))
+	for unit, d := range b.devices {
+		units[unit] = d
+	}
+	go func() {
+		defer s.open.remove(c)
+		w := newWire(c, b, char)
+		err := w.serve(units)
+		c.Close() //nolint:errcheck // nothing to save
+		w.close()
+		if err != nil && !errors.Is(err, net.ErrClosed) {
+			s.log.Debug("connection ended", "line", b.id, "err", err)
+		}
+	}()
+	return nil
+}
+
+// Run carries out the time tables of the lines' faults until ctx ends. Then it hangs up on everybody and waits until
+// nothing of the site is left. It returns nil.
+func (s *Site) Run(ctx context.Context) error {
+	defer s.open.finish()
+	gone := make(map[*bus]bool, len(s.buses))
+	for {
+		now := time.Now()
+		var next time.Time
+		for _, b := range s.buses {
+			if on := b.isGone(now); on != gone[b] {
+				gone[b] = on
+				s.turn(b, on)
+			}
+			if t := b.faults.next(now); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+				next = t
+			}
+		}
+		var timer <-chan time.Time
+		if !next.IsZero() {
+			timer = time.After(max(0, next.Sub(now)))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+		case <-timer:
+		}
+	}
+}
+
+// turn pulls a line's cable, or puts it back.
+func (s *Site) turn(b *bus, gone bool) {
+	s.log.Info("line", "line", b.id, "gone", gone)
+	if gone {
+		s.open.hangUp(b)
+	}
+	if b.onGone != nil {
+		b.onGone(gone)
+	}
+}
+
+// Truth lists every value that a point of a device held between two times, both included, as its registers had them: what
+// an agent may have read. ok is false when the site knows nothing of that.
+func (s *Site) Truth(device, point string, from, to time.Time) (values []drivers.Value, ok bool) {
+	d := s.devices[device]
+	if d == nil {
+		return nil, false
+	}
+	return d.truth.held(point, from, to)
+}
+
+// Points lists what the devices of the site can tell, by device id.
+func (s *Site) Points() map[string][]string {
+	out := make(map[string][]string, len(s.devices))
+	for id, d := range s.devices {
+		out[id] = d.image.Points()
+	}
+	return out
+}
+
+// Raise lets something go wrong on a line from now on and returns the number by which Clear ends it.
+func (s *Site) Raise(lineID string, f Fault) (int, error) {
+	for _, b := range s.buses {
+		if b.id == lineID {
+			if err := f.check("line"); err != nil {
+				return 0, err
+			}
+			return b.faults.raise(f, time.Now()), nil
+		}
+	}
+	return 0, fmt.Errorf("no line %q", lineID)
+}
+
+// Clear ends a fault of a line: the one with a number, or all for 0.
+func (s *Site) Clear(lineID string, id int) {
+	for _, b := range s.buses {
+		if b.id == lineID {
+			b.faults.clear(id)
+		}
+	}
+}
+
+// Heal ends every fault of every line.
+func (s *Site) Heal() {
+	for _, b := range s.buses {
+		b.faults.clear(0)
+	}
+}
+
+// maxConnections bounds what is open at a site at once.
+const maxConnections = 256
+
+// connections knows what is open.
+type connections struct {
+	mu     sync.Mutex
+	list   map[io.Closer]*bus
+	closed bool
+	wg     sync.WaitGroup
+}
+
+func (c *connections) add(x io.Closer, b *bus) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return net.ErrClosed
+	case len(c.list) == maxConnections:
+		return syscall.EMFILE
+	}
+	if b.endpoint.Scheme == line.Serial {
+		for _, other := range c.list {
+			if other == b {
+				return syscall.EBUSY
+			}
+		}
+	}
+	c.list[x] = b
+	c.wg.Add(1)
+	return nil
+}
+
+func (c *connections) remove(x io.Closer) {
+	c.mu.Lock()
+	delete(c.list, x)
+	c.mu.Unlock()
+	c.wg.Done()
+}
+
+// hangUp closes what is open on a bus.
+func (c *connections) hangUp(b *bus) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for x, on := range c.list {
+		if on == b {
+			x.Close() //nolint:errcheck // nothing to save
+		}
+	}
+}
+
+// finish closes everything for good and waits for it.
+func (c *connections) finish() {
+	c.mu.Lock()
+	c.closed = true
+	for x := range c.list {
+		x.Close() //nolint:errcheck // nothing to save
+	}
+	c.mu.Unlock()
+	c.wg.Wait()
+}

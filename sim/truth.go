@@ -1,0 +1,72 @@
+package sim
+
+import (
+	"sort"
+	"sync"
+	"time"
+
+	"bordo/drivers"
+)
+
+// maxTruth bounds how many changes of one point are remembered; the oldest eighth goes when it is reached. At a poll each
+// two seconds that is a week.
+const maxTruth = 1 << 18
+
+// truth remembers what the registers of a device held, and when: what an agent publishes can be held against it.
+type truth struct {
+	mu     sync.Mutex
+	points map[string]*series
+}
+
+// series is what one point held, change after change. Times are nanoseconds since 1970.
+type series struct {
+	at    []int64
+	value []drivers.Value
+	cut   bool // the beginning was thrown away
+}
+
+func newTruth() *truth { return &truth{points: map[string]*series{}} }
+
+// note records that a point holds a value from now on.
+func (t *truth) note(point string, v drivers.Value, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.points[point]
+	if s == nil {
+		s = &series{}
+		t.points[point] = s
+	}
+	n := len(s.at)
+	if n > 0 && s.value[n-1] == v {
+		return
+	}
+	if n == maxTruth {
+		s.at = append(s.at[:0], s.at[n/8:]...)
+		s.value = append(s.value[:0], s.value[n/8:]...)
+		s.cut = true
+	}
+	s.at, s.value = append(s.at, now.UnixNano()), append(s.value, v)
+}
+
+// held lists every value that a point had between two times, both included. ok is false when nothing is known of that
+// span: the point is not one of the device's, or it is too long ago.
+func (t *truth) held(point string, from, to time.Time) (values []drivers.Value, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.points[point]
+	if s == nil {
+		return nil, false
+	}
+	begin, end := from.UnixNano(), to.UnixNano()
+	first := sort.Search(len(s.at), func(i int) bool { return s.at[i] > begin }) - 1 // what it held when the span began
+	if first < 0 {
+		if s.cut {
+			return nil, false
+		}
+		first = 0
+	}
+	for i := first; i < len(s.at) && s.at[i] <= end; i++ {
+		values = append(values, s.value[i])
+	}
+	return values, len(values) > 0
+}
