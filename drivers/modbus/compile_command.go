@@ -109,6 +109,9 @@ func (c *compiler) sunspec(r *rawSunSpec, p *Profile) *SunSpec {
 	if len(r.Bases) == 0 {
 		c.fault("sunspec.bases", "must list the addresses where the chain may begin")
 	}
+	if len(r.Models) == 0 && r.ModelsOf == "" {
+		c.fault("sunspec.models", "must list what is read of each model, or models_of must name a profile that does")
+	}
 	seen := map[uint16]bool{}
 	c.relative = true
 	defer func() { c.relative = false }()
@@ -123,7 +126,38 @@ func (c *compiler) sunspec(r *rawSunSpec, p *Profile) *SunSpec {
 		}
 		s.Models = append(s.Models, m)
 	}
+	if r.ModelsOf != "" {
+		s.Models = append(s.Models, c.modelsOf(r.ModelsOf, seen, p)...)
+	}
 	return s
+}
+
+// modelsOf takes over the SunSpec models of another embedded profile, except those that this one describes itself. They
+// must fit into the requests of this one.
+func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunSpecModel {
+	const path = "sunspec.models_of"
+	if c.other == nil {
+		c.fault(path, "must be left out of a profile that others take their models from")
+		return nil
+	}
+	o, err := c.other(name)
+	if err != nil || o.SunSpec == nil || o.Kind != p.Kind {
+		c.fault(path, "must name an embedded %s profile with SunSpec models of its own, such as sunspec (got %q)", p.Kind, name)
+		return nil
+	}
+	var out []SunSpecModel
+	for _, m := range o.SunSpec.Models {
+		m.IDs = slices.DeleteFunc(slices.Clone(m.IDs), func(id uint16) bool { return own[id] })
+		if len(m.IDs) == 0 {
+			continue
+		}
+		c.fits(path, m.Points, p)
+		if m.Repeat != nil {
+			c.fits(path, m.Repeat.Points, p)
+		}
+		out = append(out, m)
+	}
+	return out
 }
 
 func (c *compiler) sunspecModel(path string, r *rawSunSpecModel, p *Profile) SunSpecModel {

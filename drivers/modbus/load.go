@@ -3,6 +3,7 @@ package modbus
 import (
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -45,6 +46,17 @@ const maxProfile = 1 << 20
 // Load reads a profile. Keys are strict: what is misspelt, twice or of the wrong type is a fault, as is what the device
 // could not have. The error is a Faults. name is the file's name as it stands in the faults.
 func Load(name string, data []byte) (*Profile, error) {
+	return load(name, data, func(model string) (*Profile, error) {
+		other, err := embedded.ReadFile(path.Join("profiles", model+".yaml"))
+		if err != nil {
+			return nil, err
+		}
+		return load("profiles/"+model+".yaml", other, nil)
+	})
+}
+
+// load is Load with a way to look up the profile that this one takes its SunSpec models from; nil: it must have its own.
+func load(name string, data []byte, other func(model string) (*Profile, error)) (*Profile, error) {
 	if len(data) > maxProfile {
 		return nil, Faults{{File: name, Line: 1, Column: 1, Text: fmt.Sprintf("must be at most %d bytes (got %d)", maxProfile, len(data))}}
 	}
@@ -59,7 +71,7 @@ func Load(name string, data []byte) (*Profile, error) {
 	if err := yaml.NodeToValue(file.Docs[0].Body, &raw, yaml.Strict()); err != nil {
 		return nil, Faults{syntaxFault(name, err)}
 	}
-	c := compiler{name: name, file: file}
+	c := compiler{name: name, file: file, other: other}
 	p := c.profile(&raw)
 	if len(c.faults) > 0 {
 		return nil, c.faults
@@ -85,6 +97,7 @@ func syntaxFault(name string, err error) Fault {
 type compiler struct {
 	name   string
 	file   *ast.File
+	other  func(model string) (*Profile, error)
 	faults Faults
 
 	kind     Kind

@@ -162,8 +162,9 @@ type rawQuirk struct {
 }
 
 type rawSunSpec struct {
-	Bases  []uint16          `yaml:"bases"`
-	Models []rawSunSpecModel `yaml:"models"`
+	Bases    []uint16          `yaml:"bases"`
+	ModelsOf string            `yaml:"models_of"`
+	Models   []rawSunSpecModel `yaml:"models"`
 }
 
 type rawSunSpecModel struct {

@@ -1,0 +1,92 @@
+package modbus
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A make's profile: manners of its own, the models of another profile, and one model that it describes differently.
+const makersProfile = `
+schema: 1
+model: maker-family
+title: A make
+kind: inverter
+verified: paper
+links: [tcp]
+limits: {registers: 60}
+sunspec:
+  bases: [0]
+  models_of: sunspec
+  models:
+    - ids: [101]
+      family: inverter
+      points:
+        - {point: ac_power, at: 14, type: i16}
+`
+
+func TestModelsOf(t *testing.T) {
+	base, err := Named("sunspec")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Load("maker.yaml", []byte(makersProfile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.SunSpec.Bases; !slices.Equal(got, []uint16{0}) {
+		t.Errorf("bases %v, want those of the profile itself", got)
+	}
+	if got, want := len(p.SunSpec.Models), len(base.SunSpec.Models)+1; got != want {
+		t.Fatalf("%d models, want %d: its own and those of sunspec", got, want)
+	}
+	if own := p.SunSpec.Models[0]; !slices.Equal(own.IDs, []uint16{101}) || len(own.Points) != 1 {
+		t.Errorf("the first model is %v with %d points, want its own 101 with one", own.IDs, len(own.Points))
+	}
+	ids := map[uint16]int{}
+	for _, m := range p.SunSpec.Models {
+		for _, id := range m.IDs {
+			ids[id]++
+		}
+	}
+	for id, n := range ids {
+		if n != 1 {
+			t.Errorf("model %d comes %d times", id, n)
+		}
+	}
+	if ids[103] != 1 {
+		t.Error("model 103 was not taken over")
+	}
+	if got := base.SunSpec.Models[0].IDs; !slices.Contains(got, 101) {
+		t.Errorf("the profile that was taken from has lost a model: %v", got)
+	}
+}
+
+func TestModelsOfFaults(t *testing.T) {
+	for _, c := range []struct{ name, old, new, want string }{
+		{"unknown", "models_of: sunspec", "models_of: sunspek", `maker.yaml:11:14: sunspec.models_of: must name an embedded inverter profile with SunSpec models of its own, such as sunspec (got "sunspek")`},
+		{"without models", "models_of: sunspec", "models_of: eastron-sdm630", `(got "eastron-sdm630")`},
+		{"another kind", "kind: inverter", "kind: meter", `must name an embedded meter profile`},
+		{"outside the directory", "models_of: sunspec", "models_of: ../driver", `(got "../driver")`},
+		{"requests too small", "registers: 60", "registers: 1", "sunspec.models_of[0]: value, scale factor and condition must fit into one request of 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := strings.Replace(makersProfile, c.old, c.new, 1)
+			if text == makersProfile {
+				t.Fatalf("%q is not in the profile", c.old)
+			}
+			_, err := Load("maker.yaml", []byte(text))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("fault:\n%v\nwant:\n%s", err, c.want)
+			}
+		})
+	}
+}
+
+// A profile that others take from has models of its own, so that no chain of profiles can run in a circle.
+func TestModelsOfIsNotFollowed(t *testing.T) {
+	_, err := load("maker.yaml", []byte(makersProfile), nil)
+	if want := "must be left out of a profile that others take their models from"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("fault %v, want %q", err, want)
+	}
+}
