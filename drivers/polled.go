@@ -30,8 +30,11 @@ type Unit struct {
 //   - A device whose poll got nothing because of silence or damaged answers (Timeout, Checksum, Protocol) is asked again
 //     after 2 s for each failure in a row, at most 5 min, and never sooner than its interval. The first answer ends that.
 //     A refusal (Exception) and "not now" (Later) do not count, because the device answered.
-//   - An error for which Lost holds is reported, and then ends Run. The device is due again at once on the next port,
-//     unless the port broke under it before: then it backs off as well, so that it cannot keep the line from the others.
+//   - An error for which Lost holds ends Run after its report went out. One report does not go out: that of a poll which
+//     got nothing because the port was gone (Closed), such as a connection that the device had closed while it was idle.
+//     It says nothing about the device, which is polled again at once on the next port. When the port breaks under the
+//     device again, that is reported, and the device backs off like a silent one so that it cannot keep the line from the
+//     others.
 //
 // The schedule and the back-off survive from one Run to the next. Polled panics when a unit has no interval, no id or no
 // poller, or when an id comes twice: the configuration was checked before.
@@ -171,21 +174,22 @@ func (s *slot) poll(ctx context.Context, port Port, out func(Report)) (Report, e
 		}
 		return rep, err
 	}
-	s.schedule(started, time.Now(), rep)
-	out(rep)
+	if s.schedule(started, time.Now(), rep) {
+		out(rep)
+	}
 	if Lost(rep.Err) {
 		return rep, rep.Err
 	}
 	return rep, nil
 }
 
-// schedule sets when the device is due again, from how its poll went.
-func (s *slot) schedule(started, now time.Time, rep Report) {
+// schedule sets when the device is due again, from how its poll went, and tells whether the poll says anything about it.
+func (s *slot) schedule(started, now time.Time, rep Report) bool {
 	answered := len(rep.Readings) > 0
 	if Lost(rep.Err) && KindOf(rep.Err) == Closed && !answered {
 		if s.broken++; s.broken == 1 {
-			s.due = time.Time{} // such as a connection that the device had closed while it was idle
-			return
+			s.due = time.Time{}
+			return false
 		}
 		s.failed++
 	} else {
@@ -205,6 +209,7 @@ func (s *slot) schedule(started, now time.Time, rep Report) {
 	if wait := min(time.Duration(s.failed)*backoffStep, backoffMax); wait > s.Every {
 		s.due = now.Add(wait)
 	}
+	return true
 }
 
 // aligned returns the next multiple of every on the wall clock that is after now and at least half an interval after the

@@ -1,8 +1,6 @@
 package drivers
 
 import (
-	"encoding/json"
-	"fmt"
 	"math"
 	"strconv"
 )
@@ -78,24 +76,4 @@ func (v Value) String() string {
 		return v.text
 	}
 	return "-"
-}
-
-// AppendJSON appends the value as JSON: a number in its shortest form, true or false, or a string; null when absent.
-func (v Value) AppendJSON(dst []byte) []byte {
-	switch v.kind {
-	case Float:
-		if a := math.Abs(v.num); a != 0 && (a < 1e-6 || a >= 1e21) {
-			return strconv.AppendFloat(dst, v.num, 'e', -1, 64)
-		}
-		return strconv.AppendFloat(dst, v.num, 'f', -1, 64)
-	case Bool:
-		return strconv.AppendBool(dst, v.num != 0)
-	case Text:
-		b, err := json.Marshal(v.text)
-		if err != nil {
-			panic(fmt.Sprintf("drivers: text %q does not marshal: %v", v.text, err))
-		}
-		return append(dst, b...)
-	}
-	return append(dst, "null"...)
 }

@@ -95,6 +95,9 @@ func (e *Endpoint) setHost(u *url.URL, port string) error {
 	if u.Hostname() == "" {
 		return fmt.Errorf("%s:// needs a host (got %q)", e.Scheme, u.String())
 	}
+	if !validHost(u.Hostname()) {
+		return fmt.Errorf("host must be a name or an IP address, IPv6 in brackets (got %q)", u.Hostname())
+	}
 	if port == "" {
 		return fmt.Errorf("%s:// needs a port after the host (got %q)", e.Scheme, u.String())
 	}
@@ -106,6 +109,14 @@ func (e *Endpoint) setHost(u *url.URL, port string) error {
 	}
 	e.Host = net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 	return nil
+}
+
+// validHost tells whether a host is an address, or made of what names are made of.
+func validHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789-._") == ""
 }
 
 func (e *Endpoint) setSerial(query string) error {
