@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -87,7 +88,7 @@ func TestRunsWithoutAnything(t *testing.T) {
 		if got := told(); got != "READY=1" {
 			t.Errorf("the service manager was told %q", got)
 		}
-		a.says(t, `msg="line down" line=bus`)
+		a.says(t, "code=line_down device=meter-1")
 		out, errs, code := bordo(t, "status", "--config", path)
 		for _, want := range []string{"node      quintano, bordo ", ", not connected for ", "\nline      bus, serial:///dev/bordo-is-not-here?", "  meter-1  eastron-sdm630  never answered\n"} {
 			if code != 0 || !strings.Contains(out, want) {
@@ -154,7 +155,7 @@ func TestStartsAgainAfterKill(t *testing.T) {
 	}
 }
 
-// stubborn is a broker that accepts every login and acknowledges nothing.
+// stubborn is a broker that accepts every login and subscription and acknowledges no publication.
 func stubborn(t *testing.T) (addr string, published <-chan struct{}) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -178,9 +179,9 @@ func stubborn(t *testing.T) (addr string, published <-chan struct{}) {
 	return l.Addr().String(), news
 }
 
-// swallow answers CONNECT and takes everything else without a word. It tells of the first publication.
+// swallow answers CONNECT and SUBSCRIBE and takes everything else without a word. It tells of the first publication.
 func swallow(conn net.Conn, news chan<- struct{}) {
-	const connect, publish = 1, 3
+	const connect, publish, subscribe = 1, 3, 8
 	r := bufio.NewReader(conn)
 	for {
 		head, err := r.ReadByte()
@@ -198,12 +199,15 @@ func swallow(conn net.Conn, news chan<- struct{}) {
 				break
 			}
 		}
-		if _, err := r.Discard(length); err != nil {
+		body := make([]byte, length)
+		if _, err := io.ReadFull(r, body); err != nil {
 			return
 		}
 		switch head >> 4 {
 		case connect:
 			conn.Write([]byte{0x20, 2, 0, 0}) //nolint:errcheck // Read tells
+		case subscribe:
+			conn.Write([]byte{0x90, 3, body[0], body[1], 1}) //nolint:errcheck // Read tells
 		case publish:
 			select {
 			case news <- struct{}{}:
