@@ -50,6 +50,7 @@ type Event struct {
 type Description struct {
 	Maker, Model, Serial, Firmware string
 	Points                         []string // every point that this device can deliver, in the catalogue's order
+	Quarantined                    []string // points of the model that this device refuses to give; asked for rarely
 }
 
 // Report is one poll of one device, or what a device told unasked. It is the unit that is buffered and sent.
@@ -60,6 +61,7 @@ type Report struct {
 	Readings    []Reading
 	Events      []Event
 	Description *Description // only when it became known or changed
+	Learnt      []byte       // what the driver found out about the device, only when it changed: to be kept for Device.Learnt
 	Err         error        // an *Error, or several joined
 }
 
@@ -129,6 +131,20 @@ type Device struct {
 	Model string
 	Unit  int           // unit id; 0 where the protocol has none
 	Every time.Duration // from poll to poll, aligned to the clock
+
+	Taps   []Tap  // what hangs on the channels of an I/O module
+	Learnt []byte // of the last Report that had it; what cannot be used is dropped
+}
+
+// Tap says which quantity hangs on a channel of an I/O module.
+type Tap struct {
+	Point   string // of the catalogue
+	Channel string // of the model: di1, do1, ai0
+	Invert  bool   // of a digital channel: the contact is closed when the point is false
+
+	// Of an analogue channel: From in the channel's unit means To in the point's, linearly. From [4, 20] in mA also tells a
+	// broken wire and a current beyond the range (NAMUR NE 43). Both zero: the channel's unit is the point's.
+	From, To [2]float64
 }
 
 // Line is what a link needs to know of the medium below it.
@@ -137,6 +153,7 @@ type Line struct {
 	Stream  bool // TCP with the protocol's own framing; false: a serial line, or one tunnelled through TCP
 	Baud    int  // of the serial line; 0 where it is not known
 	CharLen int  // bits of one character with start, parity and stop bits; 0 where it is not known
+	Tunnel  bool // the serial line is behind a TCP stream, which adds its own delay
 }
 
 // Model describes a kind of device that a driver supports.
@@ -151,6 +168,15 @@ type Model struct {
 	Bus      string        // the maker's defaults, as in a port URL: "baud=9600&parity=none&stop=1"
 	Verified string        // paper, capture, bench or field
 	Points   []string      // what it can deliver; empty when only the device can tell
+	Channels []Channel     // of an I/O module, to be tapped
+	Sleeps   bool          // without sun it may not answer: that is no fault
+}
+
+// Channel is an input or output that means nothing until the configuration says what hangs on it.
+type Channel struct {
+	Name   string // di1, do1, ai0
+	Unit   string // of an analogue one: mA, V, Cel; "" for a digital one
+	Output bool
 }
 
 // Range is a closed interval of whole numbers.

@@ -243,7 +243,7 @@ func TestPolledDeadNeighboursCostOneTimeoutEach(t *testing.T) {
 
 func TestPolledEndsWhenThePortIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 59*time.Second)
 		defer cancel()
 		broken := &script{began: time.Now(), poll: func(n int) drivers.Report {
 			switch n {
@@ -279,7 +279,7 @@ func TestPolledEndsWhenThePortIsLost(t *testing.T) {
 
 func TestPolledSilenceThatCostsThePortBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 29*time.Second)
 		defer cancel()
 		dead := &script{began: time.Now(), poll: func(int) drivers.Report { return lost(drivers.Timeout) }}
 		link := drivers.Polled(drivers.Unit{Device: "dead", Poller: dead, Every: time.Second})

@@ -201,7 +201,7 @@ func (e Endpoint) Simulated() bool {
 
 // Line tells a link what it needs to know of the medium.
 func (e Endpoint) Line(id string) drivers.Line {
-	l := drivers.Line{ID: id, Stream: e.Scheme == TCP}
+	l := drivers.Line{ID: id, Stream: e.Scheme == TCP, Tunnel: e.Scheme == RTUOverTCP}
 	if !l.Stream {
 		l.Baud, l.CharLen = e.Baud, 1+e.Bits+e.Stop
 		if e.Parity == EvenParity || e.Parity == OddParity {

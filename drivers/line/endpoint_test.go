@@ -97,7 +97,7 @@ func TestEndpointSimulated(t *testing.T) {
 func TestEndpointLine(t *testing.T) {
 	for text, want := range map[string]drivers.Line{
 		"tcp://h":                       {ID: "x", Stream: true},
-		"rtu+tcp://h:1":                 {ID: "x", CharLen: 10},
+		"rtu+tcp://h:1":                 {ID: "x", CharLen: 10, Tunnel: true},
 		"serial:///dev/a?baud=2400":     {ID: "x", Baud: 2400, CharLen: 10},
 		"serial:///dev/a?parity=even":   {ID: "x", Baud: 9600, CharLen: 11},
 		"serial:///dev/a?bits=7&stop=2": {ID: "x", Baud: 9600, CharLen: 10},
