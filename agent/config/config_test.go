@@ -237,12 +237,12 @@ func TestLineEndsAndMarks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := Parse("x", text, testDrivers())
+	plain, err := parse("x", text, testDrivers(), 64)
 	if err != nil {
 		t.Fatal(err)
 	}
 	windows := "\ufeff" + strings.ReplaceAll(string(text), "\n", "\r\n")
-	other, err := Parse("x", []byte(windows), testDrivers())
+	other, err := parse("x", []byte(windows), testDrivers(), 64)
 	if err != nil {
 		t.Fatal(err)
 	}

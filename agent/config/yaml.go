@@ -182,7 +182,7 @@ func placeOf(t *token.Token) Place {
 	if t == nil || t.Position == nil {
 		return Place{1, 1}
 	}
-	return Place{t.Position.Line, t.Position.Column}
+	return Place{max(1, t.Position.Line), max(1, t.Position.Column)}
 }
 
 // startOf is where a node begins. The token of a block mapping is the colon of its first pair.

@@ -34,8 +34,9 @@ func TestClockQuality(t *testing.T) {
 		}
 	}
 	// The kernel's own answer cannot be known here, but it must not change by being asked.
-	if kernelSynced() != kernelSynced() {
-		t.Error("the kernel says one thing and then the other")
+	first := kernelSynced()
+	if again := kernelSynced(); again != first {
+		t.Errorf("the kernel says %t and then %t", first, again)
 	}
 }
 
