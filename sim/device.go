@@ -51,7 +51,9 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 }
 
 // serialOf makes a serial number of eight digits: some models keep it as a number.
-func serialOf(id string) string { return fmt.Sprintf("%08d", 10000000+plant.NewDice(0, id).Word(0)%90000000) }
+func serialOf(id string) string {
+	return fmt.Sprintf("%08d", 10000000+plant.NewDice(0, id).Word(0)%90000000)
+}
 
 func inverterStrings(spec Device) int {
 	if spec.Inverter == nil {

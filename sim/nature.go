@@ -228,7 +228,7 @@ func newBarrierBody(d Device, seed uint64) *barrierBody {
 	b := &barrierBody{Barrier: plant.NewBarrier(orDefault(d.Barrier.Travel, 4*time.Second), d.Barrier.Cycles),
 		traffic: d.Barrier.Traffic, dice: plant.NewDice(seed, "traffic "+d.ID)}
 	b.AutoClose = d.Barrier.AutoClose
-	b.next = b.wait()
+	b.next = b.wait() / 4 // nobody waits long for the first one
 	return b
 }
 

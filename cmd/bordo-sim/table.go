@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -61,7 +63,7 @@ func (d *deviceView) rows(id string, now time.Time, n int) []string {
 		} else {
 			age = ""
 		}
-		lines = append(lines, strings.TrimRight(fmt.Sprintf("%-12s %-18s %14s %-7s %-10s %s", name, key, f.value, d.unit(key), f.quality, age), " "))
+		lines = append(lines, strings.TrimRight(fmt.Sprintf("%-12s %-18s %14s %-7s %-10s %s", name, key, short(f.value), d.unit(key), f.quality, age), " "))
 	}
 	if hidden > 0 {
 		lines[len(lines)-1] += fmt.Sprintf("   (%d more points)", hidden)
@@ -75,4 +77,13 @@ func rank(key string) int {
 		return i
 	}
 	return len(first)
+}
+
+// short rounds a number to two decimals: a table is for people.
+func short(value string) string {
+	f, err := strconv.ParseFloat(value, 64)
+	if err != nil {
+		return value
+	}
+	return strconv.FormatFloat(math.Round(f*100)/100, 'f', -1, 64)
 }

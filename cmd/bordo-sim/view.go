@@ -31,7 +31,6 @@ type view struct {
 	samples int
 	late    int // of them on hist
 	events  int
-	dropped int // messages that the view had no time for
 }
 
 // deviceView is what is known of a device.
@@ -167,6 +166,9 @@ func (v *view) take(m paho.Message) []string {
 		if err != nil {
 			return []string{err.Error()}
 		}
+		if v.state == string(s.State) {
+			return nil // refreshed
+		}
 		v.state = string(s.State)
 		return []string{fmt.Sprintf("%s node %s is %s", time.Now().Format(time.TimeOnly), s.Node, s.State)}
 	case contract.KindMeta:
@@ -255,6 +257,9 @@ func (d *deviceView) unit(key string) string {
 	if !ok {
 		p, _ := drivers.PointOf(key)
 		u = p.Unit
+	}
+	if u == "1" { // UCUM for a plain number
+		return ""
 	}
 	return u
 }

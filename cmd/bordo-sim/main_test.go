@@ -1,0 +1,127 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bordo/contract"
+)
+
+// call runs a command line and returns what it printed.
+func call(t *testing.T, args ...string) (code int, out, errs string) {
+	t.Helper()
+	dir := t.TempDir()
+	open := func(name string) *os.File {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	std := stdio{open("out"), open("err")}
+	code = start(args, std)
+	text := func(f *os.File) string {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close() //nolint:errcheck // read to the end
+		return string(b)
+	}
+	return code, text(std.out), text(std.err)
+}
+
+func TestExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		want string // in what is printed
+	}{
+		{nil, 2, "what is to be done?"},
+		{[]string{"help"}, 0, "bordo-sim serve SCENARIO"},
+		{[]string{"dance"}, 2, `unknown command "dance"`},
+		{[]string{"scenarios"}, 0, "demo"},
+		{[]string{"scenarios", "x"}, 2, "takes 0 arguments"},
+		{[]string{"serve"}, 2, "takes 1 arguments"},
+		{[]string{"serve", "nowhere"}, 2, "not one of those built in"},
+		{[]string{"serve", "demo", "--speed", "0"}, 2, "--speed must be more than 0"},
+		{[]string{"serve", "demo", "--sped", "2"}, 2, "sped"},
+		{[]string{"demo", "--bordo", "/nowhere/bordo"}, 2, "no such file"},
+	} {
+		code, out, errs := call(t, c.args...)
+		if code != c.code || !strings.Contains(out+errs, c.want) {
+			t.Errorf("%q: exit %d, printed %q; want %d and %q", c.args, code, out+errs, c.code, c.want)
+		}
+	}
+}
+
+// batch is a message as an agent sends it.
+func batch(t *testing.T, dev string, hist bool, seq uint64, ts int64, fields ...contract.Field) []byte {
+	t.Helper()
+	w := contract.NewBatch(nil, contract.Envelope{Node: "demo", Dev: dev, Ep: "k3f9x2q7", Hist: hist, Clk: contract.ClockSync, Sent: ts})
+	if ok, err := w.Add(seq, ts, fields); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	return w.Bytes()
+}
+
+func number(key string, v float64) contract.Field {
+	return contract.Field{Key: key, Kind: contract.KindNumber, Num: v, Quality: contract.QualityGood}
+}
+
+func TestViewTellsSamples(t *testing.T) {
+	v := &view{devices: map[string]*deviceView{}}
+	at := time.Date(2026, 6, 21, 12, 0, 0, 0, time.Local)
+	got := v.takeBatch(batch(t, "inv-1", false, 1, at.UnixMilli(), number("ac_power", 1234.5),
+		contract.Field{Key: "state", Kind: contract.KindText, Text: "producing", Quality: contract.QualityGood},
+		contract.Field{Key: "temperature"}))
+	want := "12:00:00.000 inv-1 state=producing ac_power=1234.5 W temperature=- Cel (bad)"
+	if len(got) != 1 || got[0] != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	late := v.takeBatch(batch(t, "inv-1", true, 2, at.Add(-time.Minute).UnixMilli(), number("ac_power", 7)))
+	if !strings.Contains(late[0], "inv-1 (late) ac_power=7 W") {
+		t.Errorf("late: %q", late)
+	}
+	if v.devices["inv-1"].fields["ac_power"].value != "1234.5" || v.samples != 2 || v.late != 1 {
+		t.Error("a late sample was shown as current, or not counted")
+	}
+	if got := v.takeBatch([]byte("{")); len(got) != 1 || !strings.Contains(got[0], "decode batch") {
+		t.Errorf("a broken message: %q", got)
+	}
+}
+
+func TestTableFitsTheScreen(t *testing.T) {
+	v := &view{devices: map[string]*deviceView{}, broker: "mqtt://127.0.0.1:1234", started: time.Now()}
+	var fields []contract.Field
+	for _, key := range []string{"ac_power", "frequency", "ac_voltage_l1", "ac_voltage_l2", "ac_voltage_l3", "ac_current", "ac_energy", "temperature", "dc_power", "power_factor"} {
+		fields = append(fields, number(key, 1234.56789))
+	}
+	for _, dev := range []string{"inv-1", "inv-2", "meter-1", "meter-2"} {
+		v.takeBatch(batch(t, dev, false, 1, time.Now().UnixMilli(), fields...))
+	}
+	for _, rows := range []int{12, 23, 60} {
+		lines := v.table(time.Now(), rows)
+		if len(lines) > rows {
+			t.Errorf("%d lines for %d rows", len(lines), rows)
+		}
+		all := strings.Join(lines, "\n")
+		for _, want := range []string{"mosquitto_sub -h 127.0.0.1 -p 1234 -t '#' -v", "inv-1", "meter-2", "1234.57", "Ctrl-C"} {
+			if !strings.Contains(all, want) {
+				t.Errorf("%d rows: %q is missing in\n%s", rows, want, all)
+			}
+		}
+	}
+	for _, line := range strings.Split(frame(v.table(time.Now(), 23), 40), "\r\n") {
+		if plain := strings.NewReplacer("\x1b[H", "", "\x1b[K", "", "\x1b[J", "").Replace(line); len([]rune(plain)) > 40 {
+			t.Errorf("wider than the screen: %q", plain)
+		}
+	}
+}

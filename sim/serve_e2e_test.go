@@ -1,0 +1,191 @@
+//go:build e2e
+
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"bordo/drivers/line"
+)
+
+// serve serves the demo until the test ends, and makes sure that nothing is left of it.
+func serve(t *testing.T, s *Scenario) *Server {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	ctx, cancel := context.WithCancel(context.Background())
+	dir := t.TempDir()
+	v, err := Serve(ctx, s, ServeOptions{Dir: dir, Seed: 1, Broker: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		start := time.Now()
+		if err := v.Wait(); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("took %s to end", d)
+		}
+		if left, _ := os.ReadDir(dir); len(left) != 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		goleak.VerifyNone(t, before)
+	})
+	return v
+}
+
+// mbpoll reads with libmodbus, which is not ours, and returns what it prints: value by register.
+func mbpoll(t *testing.T, v *Server, lineID string, args ...string) map[int]float64 {
+	t.Helper()
+	for _, e := range v.Endpoints {
+		if e.Line != lineID {
+			continue
+		}
+		port, err := line.Parse(e.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := append([]string{"-1", "-0", "-q", "-a", strconv.Itoa(e.Devices[0].Unit)}, args...)
+		if port.Scheme == line.Serial {
+			all = append(all, "-m", "rtu", "-b", strconv.Itoa(port.Baud), "-P", string(port.Parity), port.Path)
+		} else {
+			host, number, err := net.SplitHostPort(port.Host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, "-m", "tcp", "-p", number, host)
+		}
+		out, err := exec.Command("mbpoll", all...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("mbpoll %s: %v\n%s", strings.Join(all, " "), err, out)
+		}
+		values := map[int]float64{}
+		for _, m := range regexp.MustCompile(`(?m)^\[(\d+)\]:\s+(\S+)`).FindAllStringSubmatch(string(out), -1) {
+			at, _ := strconv.Atoi(m[1])
+			value, err := strconv.ParseFloat(m[2], 64)
+			if err != nil {
+				t.Fatalf("mbpoll printed %q", m[0])
+			}
+			values[at] = value
+		}
+		return values
+	}
+	t.Fatalf("no line %s", lineID)
+	return nil
+}
+
+// truth0 gives what a point held since a time, as numbers.
+func truth0(t *testing.T, v *Server, dev, point string, since time.Time) []float64 {
+	t.Helper()
+	held, ok := v.Site.Truth(dev, point, since, time.Now())
+	if !ok {
+		t.Fatalf("%s %s: nothing is known", dev, point)
+	}
+	var out []float64
+	for _, x := range held {
+		out = append(out, x.Float())
+	}
+	return out
+}
+
+func check(t *testing.T, what string, got float64, held []float64, scale float64) {
+	t.Helper()
+	for _, h := range held {
+		if math.Abs(got*scale-h) <= 1e-5*math.Abs(h)+1e-9 {
+			return
+		}
+	}
+	t.Errorf("%s: libmodbus read %v, the registers held %v", what, got*scale, held)
+}
+
+// The addresses and scales here are written down by hand from the makers' documents, not taken from the profiles.
+func TestLibmodbusReadsTheSite(t *testing.T) {
+	v := serve(t, mustLoad(t, "demo"))
+	start := time.Now()
+
+	sunspec := mbpoll(t, v, "roof", "-r", "40070", "-c", "52")
+	if sunspec[40070] != 103 || sunspec[40071] != 50 {
+		t.Errorf("model %v of length %v, want 103 of 50", sunspec[40070], sunspec[40071])
+	}
+	ten := func(at int) float64 { return math.Pow(10, sunspec[at]) }
+	check(t, "inv-1 ac_power", sunspec[40084], truth0(t, v, "inv-1", "ac_power", start), ten(40085))
+	check(t, "inv-1 frequency", sunspec[40086], truth0(t, v, "inv-1", "frequency", start), math.Pow(10, sunspec[40087]-65536))
+
+	meter := mbpoll(t, v, "rs485-a", "-t", "3:float", "-B", "-r", "72", "-c", "2")
+	check(t, "meter-1 import_energy", meter[72], truth0(t, v, "meter-1", "import_energy", start), 1)
+	check(t, "meter-1 export_energy", meter[74], truth0(t, v, "meter-1", "export_energy", start), 1)
+	power := mbpoll(t, v, "rs485-a", "-t", "3:float", "-B", "-r", "52", "-c", "1")
+	check(t, "meter-1 ac_power", power[52], truth0(t, v, "meter-1", "ac_power", start), 1)
+
+	barrier := mbpoll(t, v, "arm", "-t", "4", "-r", "100", "-c", "10")
+	if s := barrier[100]; s != 16 && s != 17 && s != 32 && s != 33 {
+		t.Errorf("gate status %v, want open, closed, opening or closing", s)
+	}
+	check(t, "barrier-1 cycles", barrier[104]+65536*barrier[105], truth0(t, v, "barrier-1", "cycles", start), 1)
+}
+
+// A coil that libmodbus writes moves the arm.
+func TestLibmodbusOpensTheBarrier(t *testing.T) {
+	scenario := mustLoad(t, "demo")
+	scenario.Lines[2].Devices[0].Barrier.Traffic = 0
+	v := serve(t, scenario)
+	if s := mbpoll(t, v, "arm", "-t", "4", "-r", "100", "-c", "1")[100]; s != 17 {
+		t.Fatalf("gate status %v, want 17: closed", s)
+	}
+	path := filepath.Join(v.dir, "arm")
+	out, err := exec.Command("mbpoll", "-0", "-q", "-m", "rtu", "-a", "1", "-b", "38400", "-P", "even", "-t", "0", "-r", "1", path, "1").CombinedOutput()
+	if err != nil {
+		t.Fatalf("write coil 1: %v\n%s", err, out)
+	}
+	if s := mbpoll(t, v, "arm", "-t", "4", "-r", "100", "-c", "1")[100]; s != 32 {
+		t.Errorf("gate status %v after OPEN, want 32: opening", s)
+	}
+}
+
+// A cable that is pulled hangs up on the client and comes back under the same name.
+func TestALineThatIsGoneComesBack(t *testing.T) {
+	v := serve(t, mustLoad(t, "demo"))
+	path := filepath.Join(v.dir, "rs485-a")
+	client, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close() //nolint:errcheck // nothing to save
+	id, err := v.Site.Raise("rs485-a", Fault{Kind: Gone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := client.Read(make([]byte, 1)); err == nil {
+		t.Errorf("read %d bytes from a line that is gone", n)
+	}
+	wait(t, "the link goes", func() bool { _, err := os.Lstat(path); return err != nil })
+	v.Site.Clear("rs485-a", id)
+	wait(t, "the link comes back", func() bool { _, err := os.Lstat(path); return err == nil })
+	if got := mbpoll(t, v, "rs485-a", "-t", "3:float", "-B", "-r", "70", "-c", "1")[70]; got < 49 || got > 51 {
+		t.Errorf("frequency %v after the line came back", got)
+	}
+}
+
+// wait waits, in real time, for what another goroutine of this process is about to do.
+func wait(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(fmt.Errorf("did not happen: %s", what))
+		}
+	}
+}
