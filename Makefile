@@ -13,7 +13,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/bordo and bin/bordo-sim
-	$(BUILD) -o bin/ ./cmd/bordo ./cmd/bordo-sim
+	@$(BUILD) -o bin/ ./cmd/bordo ./cmd/bordo-sim
 
 demo: build ## simulator, broker and agent together, without hardware
 	@bin/bordo-sim demo --bordo bin/bordo

@@ -1,0 +1,155 @@
+package bordo_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"bordo/agent/config"
+	"bordo/drivers"
+	"bordo/drivers/all"
+)
+
+const (
+	sampleFile = "packaging/bordo.yaml"
+	readmeFile = "README.md"
+)
+
+var update = flag.Bool("update", false, "rewrite the generated parts")
+
+// TestGenerated compares the parts of README.md between markers with what they are made from; -update rewrites them.
+func TestGenerated(t *testing.T) {
+	sample, err := os.ReadFile(sampleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(readmeFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := regenerate(string(text), map[string]string{
+		"sample": "```yaml\n" + string(sample) + "```\n",
+		"models": modelTable(all.List()),
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", readmeFile, err)
+	}
+	if fresh == string(text) {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s is stale: make generate", readmeFile)
+	}
+	if err := os.WriteFile(readmeFile, []byte(fresh), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var section = regexp.MustCompile(`(?s)<!-- generated: ([a-z]+) -->\n(.*?)<!-- end of \w+ -->\n`)
+
+// regenerate replaces what stands between the markers. Each part must have its markers once, and no other may be there.
+func regenerate(text string, parts map[string]string) (string, error) {
+	left := maps.Clone(parts)
+	var fault error
+	fresh := section.ReplaceAllStringFunc(text, func(found string) string {
+		name := section.FindStringSubmatch(found)[1]
+		part, ok := left[name]
+		if !ok {
+			fault = fmt.Errorf("part %q is unknown, or there twice", name)
+		}
+		delete(left, name)
+		return fmt.Sprintf("<!-- generated: %s -->\n%s<!-- end of %s -->\n", name, part, name)
+	})
+	if len(left) > 0 {
+		fault = fmt.Errorf("parts without markers: %q", slices.Sorted(maps.Keys(left)))
+	}
+	return fresh, fault
+}
+
+func TestRegenerate(t *testing.T) {
+	parts := map[string]string{"a": "new\n"}
+	const good = "x\n<!-- generated: a -->\nold\nolder\n<!-- end of a -->\ny\n"
+	got, err := regenerate(good, parts)
+	if want := "x\n<!-- generated: a -->\nnew\n<!-- end of a -->\ny\n"; err != nil || got != want {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for _, bad := range []string{"", good + good, strings.ReplaceAll(good, ": a", ": b"), strings.Replace(good, "<!-- end", "<!--", 1)} {
+		if _, err := regenerate(bad, parts); err == nil {
+			t.Errorf("no error for %q", bad)
+		}
+	}
+}
+
+// modelTable is the table of supported devices.
+func modelTable(list []drivers.Driver) string {
+	var b strings.Builder
+	b.WriteString("| model | device | lines | bus, as delivered | poll | verified |\n|---|---|---|---|---|---|\n")
+	for _, driver := range list {
+		for _, m := range driver.Models() {
+			var lines []string
+			if m.Streams {
+				lines = append(lines, "`tcp`")
+			}
+			if m.Serial {
+				lines = append(lines, "`serial`", "`rtu+tcp`")
+			}
+			bus := m.Bus
+			if bus == "" {
+				bus = "–"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", m.Name, m.Title, strings.Join(lines, ", "), bus, m.Every, m.Verified)
+		}
+	}
+	return b.String()
+}
+
+// commented is a key that the sample shows with its default: "  # window: 20     what it is".
+var commented = regexp.MustCompile(`(?m)^(  )# ([a-z_]+: \S+)  .*$`)
+
+// TestSample holds the sample configuration to the agent's own reader, to the defaults that its comments name, and to the
+// directories that the service unit provides.
+func TestSample(t *testing.T) {
+	text, err := os.ReadFile(sampleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample, err := config.Parse(sampleFile, text, all.List())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range sample.Warnings {
+		t.Errorf("warning: %v", w)
+	}
+	if n := len(commented.FindAll(text, -1)); n < 3 {
+		t.Errorf("found %d defaults in comments", n)
+	}
+	spelled, err := config.Parse(sampleFile, commented.ReplaceAll(text, []byte("$1$2")), all.List())
+	if err != nil {
+		t.Fatalf("with the defaults spelled out: %v", err)
+	}
+	if !reflect.DeepEqual(spelled.MQTT, sample.MQTT) || spelled.Buffer != sample.Buffer {
+		t.Errorf("a comment names something else than the default:\n%+v\n%+v", spelled.MQTT, sample.MQTT)
+	}
+	unit, err := os.ReadFile("packaging/bordo.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"StateDirectory=bordo\n", "RuntimeDirectory=bordo\n", "ConfigurationDirectory=bordo\n", "--config /etc/bordo/bordo.yaml\n"} {
+		if !strings.Contains(string(unit), line) {
+			t.Errorf("bordo.service lacks %q", line)
+		}
+	}
+	for path, below := range map[string]string{
+		sample.Buffer.Dir: "/var/lib/bordo/", sample.Control.Socket: "/run/bordo/", sample.MQTT.PasswordFile: "/etc/bordo/",
+	} {
+		if !strings.HasPrefix(path, below) {
+			t.Errorf("%s is not below %s, which the service unit provides", path, below)
+		}
+	}
+}
