@@ -28,11 +28,11 @@ type Status struct {
 	State State  `json:"state"`
 	Sess  string `json:"sess"` // of this MQTT connection; new at each connect
 
-	Boot    string    `json:"boot,omitempty"`    // of this start of the machine
-	Ep      string    `json:"ep,omitempty"`      // the store's epoch now
-	Next    uint64    `json:"next,omitempty"`    // the next seq that will be given in ep
-	Lost    *uint64   `json:"lost,omitempty"`    // records lost since the node was installed; each is under a gap event
-	Backlog []Backlog `json:"backlog,omitempty"` // what is stored and not acknowledged
+	Boot    string    `json:"boot,omitempty"`   // of this start of the machine
+	Ep      string    `json:"ep,omitempty"`     // the store's epoch now
+	Next    uint64    `json:"next,omitempty"`   // the next seq that will be given in ep
+	Lost    *uint64   `json:"lost,omitempty"`   // records lost since the node was installed; each is under a gap event
+	Backlog []Backlog `json:"backlog,omitzero"` // what is stored and not acknowledged; [] says that there is nothing
 	Clk     Clock     `json:"clk,omitempty"`
 	Ver     string    `json:"ver,omitempty"` // of the agent
 	TS      int64     `json:"ts,omitempty"`  // ms UTC
@@ -41,7 +41,7 @@ type Status struct {
 	Cfg      string   `json:"cfg,omitempty"`       // SHA-256 of the configuration file, hex
 	HW       string   `json:"hw,omitempty"`        // the board's serial number or machine id: changes with a spare box
 	Sim      bool     `json:"sim,omitempty"`       // the devices are simulated
-	Health   []Health `json:"health,omitempty"`    // open conditions
+	Health   []Health `json:"health,omitzero"`     // open conditions; [] says that all is well
 	TLSUntil int64    `json:"tls_until,omitempty"` // ms UTC, end of the client certificate
 
 	BytesMonth int64 `json:"bytes_month,omitempty"` // sent to the broker since the first of the month, UTC
@@ -83,9 +83,15 @@ type Health struct {
 	Detail   string   `json:"detail,omitempty"` // as the machine says it, for whoever repairs
 }
 
-// Encode returns the message. SV is set by it.
+// Encode returns the message. SV is set by it, and what a node knows to be empty is said to be empty.
 func (s Status) Encode() ([]byte, error) {
 	s.SV = Version
+	if s.State != Lost && s.Backlog == nil {
+		s.Backlog = []Backlog{}
+	}
+	if s.State != Lost && s.Health == nil {
+		s.Health = []Health{}
+	}
 	b, err := json.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("encode status: %w", err)

@@ -1,0 +1,165 @@
+package contract
+
+import "slices"
+
+// Types of events that the agent itself tells. EventTypes has all of them with what their data hold.
+const (
+	ConditionRaised  = "bordo.condition.raised.v1"
+	ConditionCleared = "bordo.condition.cleared.v1"
+
+	IdentityConflict = "bordo.identity.conflict.v1"
+
+	StoreOpened = "bordo.store.opened.v1"
+	StoreGap    = "bordo.store.gap.v1"
+	ClockSet    = "bordo.clock.set.v1"
+
+	EnergyInterval = "bordo.energy.interval.v1"
+	EnergySegment  = "bordo.energy.segment.v1"
+	DeviceReplaced = "bordo.device.replaced.v1"
+
+	CommandRefused = "bordo.command.refused.v1"
+)
+
+// EventType is what an event says and what its data hold. A consumer meets types that it does not know, and keys that it
+// does not know in those that it does: it keeps the event and goes on.
+type EventType struct {
+	Type   string
+	Text   Label // what happened, in a sentence
+	Fields []EventField
+}
+
+// EventField is one key of an event's data.
+type EventField struct {
+	Key      string
+	JSON     string // integer, number, string, boolean or value (any of them)
+	Optional bool   // the key may be missing
+	Null     bool   // the value may be null
+	Words    []string
+	Text     string // what it means; in English
+}
+
+// Words that stand in events.
+var (
+	gapClasses    = []string{"any", "event", "interval", "reading", "card"}
+	gapReasons    = []string{"evicted", "unclean", "damaged", "disk_full", "retention", "unreadable"}
+	methods       = []string{"counter", "integral", "mixed"}
+	clocks        = []string{string(ClockSync), string(ClockEst), string(ClockFree)}
+	severities    = []string{string(Warning), string(Fault)}
+	segmentCauses = []string{"reset", "rollover", "replaced", "restart"}
+	commandStates = []string{
+		string(Accepted), string(Rejected), string(Running), string(Done), string(Failed), string(Expired), string(Duplicate), string(Unknown),
+	}
+)
+
+// eventTypes is the table, in the order of events.md.
+var eventTypes = []EventType{
+	{StoreOpened, Label{
+		"Il nodo ha aperto l'archivio: comincia una nuova epoca, e questo è il suo primo record",
+		"The node has opened its store: a new epoch begins, and this is its first record"}, []EventField{
+		{Key: "clean", JSON: "boolean", Text: "the store before was closed in order"},
+		{Key: "prev_ep", JSON: "string", Optional: true, Text: "the epoch before; missing when there was none or nothing is known of it"},
+		{Key: "prev_last_sealed", JSON: "integer", Optional: true, Text: "the highest seq of prev_ep that is known to have reached the disk"},
+		{Key: "boot", JSON: "string", Optional: true, Text: "the start of the machine in which this epoch runs; see bordo.clock.set.v1"},
+		{Key: "damage", JSON: "string", Optional: true, Text: "what was found damaged, in words"},
+		{Key: "set_aside", JSON: "string", Optional: true, Text: "where damaged files were put"},
+	}},
+	{StoreGap, Label{
+		"Alcuni record non arriveranno, o non tutti",
+		"Some records will not arrive, or not all of them"}, []EventField{
+		{Key: "ep", JSON: "string", Text: "the epoch; empty when nothing is known of it any more"},
+		{Key: "class", JSON: "string", Words: gapClasses, Text: "what is missing; any: all classes"},
+		{Key: "from", JSON: "integer", Text: "the first seq that may be missing"},
+		{Key: "to", JSON: "integer", Null: true, Text: "the last one; null: up to the end of the epoch, as far as it got"},
+		{Key: "n", JSON: "integer", Optional: true, Text: "how many records were lost, where that is known"},
+		{Key: "why", JSON: "string", Words: gapReasons, Text: "evicted: the store was full; unclean: power cut or crash; damaged: the disk gave back less than was " +
+			"written; disk_full: nothing could be written; retention: personal data that reached its age limit; unreadable: the node could not read its own record"},
+	}},
+	{ClockSet, Label{
+		"L'orologio è stato regolato: gli orari già inviati come \"free\" si possono correggere",
+		"The clock was set: times that were already sent as \"free\" can be corrected"}, []EventField{
+		{Key: "boot", JSON: "string", Text: "the start of the machine; epochs belong to it by their bordo.store.opened.v1"},
+		{Key: "offset", JSON: "integer", Text: "ms to add to ts of every record of this boot that was sent with clk free"},
+	}},
+	{ConditionRaised, Label{"È cominciata una condizione di guasto", "A condition has begun"}, conditionFields(
+		EventField{Key: "detail", JSON: "string", Optional: true, Text: "what the machine said"})},
+	{ConditionCleared, Label{"Una condizione di guasto è finita", "A condition has ended"}, conditionFields(
+		EventField{Key: "until", JSON: "integer", Text: "ms UTC, when it ended"})},
+	{IdentityConflict, Label{
+		"Un altro apparecchio sembra collegarsi con l'identità di questo nodo",
+		"Another box seems to connect under this node's identity"}, []EventField{
+		{Key: "sessions", JSON: "integer", Text: "how many sessions in a row ended as soon as they began"},
+	}},
+	{EnergyInterval, Label{
+		"Energia di un quarto d'ora; è una stima, non vale per la fatturazione",
+		"Energy of a quarter of an hour; an estimate, never settlement"}, intervalFields()},
+	{EnergySegment, Label{
+		"Il contatore è ripartito o è stato sostituito: comincia un nuovo tratto",
+		"The counter has restarted or was replaced: a new segment begins"}, []EventField{
+		{Key: "point", JSON: "string", Text: "the counter"},
+		{Key: "segment", JSON: "integer", Text: "the number of the segment that begins"},
+		{Key: "cause", JSON: "string", Words: segmentCauses, Text: "reset: it fell back; rollover: it passed its largest value; replaced: another meter; restart: the node lost its own record"},
+		{Key: "last", JSON: "number", Null: true, Text: "the last value of the segment before"},
+		{Key: "first", JSON: "number", Text: "the first value of the new one"},
+		{Key: "meter", JSON: "string", Optional: true, Text: "serial number of the meter from now on"},
+	}},
+	{DeviceReplaced, Label{
+		"Al posto del dispositivo ne risponde un altro: le letture restano incerte finché qualcuno conferma",
+		"Another device answers in this one's place: readings stay uncertain until somebody confirms"}, []EventField{
+		{Key: "serial_before", JSON: "string", Text: "serial number that was known"},
+		{Key: "serial", JSON: "string", Text: "serial number that answers now"},
+	}},
+	{CommandRefused, Label{
+		"Sono arrivati comandi senza firma valida; nessuno è stato eseguito",
+		"Commands without a valid signature arrived; none was executed"}, []EventField{
+		{Key: "n", JSON: "integer", Text: "how many"},
+		{Key: "since", JSON: "integer", Text: "ms UTC, the first of them"},
+	}},
+	{CommandEvent, Label{"Un comando ha cambiato stato; si pubblica su res", "A command has changed its state; published on res"}, []EventField{
+		{Key: "id", JSON: "string", Text: "of the command"},
+		{Key: "op", JSON: "string", Text: "operation"},
+		{Key: "dev", JSON: "string", Text: "device"},
+		{Key: "state", JSON: "string", Words: commandStates, Text: "accepted and running are followed by another; unknown: it was written and no answer came, never repeated by the node"},
+		{Key: "code", JSON: "string", Optional: true, Text: "reason, for a program"},
+		{Key: "detail", JSON: "string", Optional: true, Text: "reason, for a person"},
+		{Key: "value", JSON: "value", Optional: true, Text: "what was read back"},
+	}},
+}
+
+func conditionFields(own EventField) []EventField {
+	return []EventField{
+		{Key: "code", JSON: "string", Text: "see the table of conditions"},
+		{Key: "severity", JSON: "string", Words: severities, Text: "warning: works, but somebody should look; fault: something does not work"},
+		{Key: "since", JSON: "integer", Text: "ms UTC, when it began"},
+		own,
+	}
+}
+
+func intervalFields() []EventField {
+	return []EventField{
+		{Key: "start", JSON: "integer", Text: "ms UTC, a whole quarter of an hour; with node, dev and point the key of the quarter"},
+		{Key: "point", JSON: "string", Text: "the counter, or the power that was integrated"},
+		{Key: "kwh", JSON: "number", Null: true, Text: "energy; null when nothing can be said"},
+		{Key: "from", JSON: "number", Null: true, Text: "counter at the beginning"},
+		{Key: "to", JSON: "number", Null: true, Text: "counter at the end"},
+		{Key: "meter", JSON: "string", Optional: true, Text: "serial number of the meter"},
+		{Key: "segment", JSON: "integer", Text: "rises when the counter restarts; from and to are of one segment"},
+		{Key: "coverage", JSON: "number", Text: "share of the quarter that was seen, 0 to 1"},
+		{Key: "samples", JSON: "integer", Text: "readings that it rests on"},
+		{Key: "method", JSON: "string", Words: methods, Text: "how the energy was got"},
+		{Key: "clk", JSON: "string", Words: clocks, Text: "the worst quality of time in the quarter"},
+		{Key: "rev", JSON: "integer", Text: "0, and one more for each correction: the highest wins"},
+		{Key: "pod", JSON: "string", Optional: true, Text: "point of delivery, from the device's about"},
+		{Key: "role", JSON: "string", Optional: true, Text: "production, exchange, ..., from the device's about"},
+	}
+}
+
+// EventTypes returns the table. The caller must not change it.
+func EventTypes() []EventType { return eventTypes }
+
+// EventTypeOf returns the entry for a type.
+func EventTypeOf(typ string) (EventType, bool) {
+	if i := slices.IndexFunc(eventTypes, func(e EventType) bool { return e.Type == typ }); i >= 0 {
+		return eventTypes[i], true
+	}
+	return EventType{}, false
+}

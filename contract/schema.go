@@ -1,0 +1,14 @@
+package contract
+
+import "embed"
+
+// Schemas holds the JSON Schemas (draft 2020-12) under schema/: batch, event, events (the data of each type; generated),
+// status, meta, command, ack. Each allows keys that it does not know.
+//
+//go:embed schema/*.json
+var Schemas embed.FS
+
+// AsyncAPI is the contract as an AsyncAPI 3.0 document, which refers to the schemas beside it.
+//
+//go:embed asyncapi.yaml
+var AsyncAPI []byte
