@@ -28,20 +28,26 @@ type bus struct {
 	quiet   time.Time // nothing is sent before
 	tx      uint16    // transaction id of the last request
 	broken  error     // why the port must be opened again
-	buf     [2 * maxADU]byte
+	used    time.Time // when something was last heard on the port, or it was opened
+	heard   bool      // something was heard on the port
+	echo    bool      // the line gives back what is sent on it
+	opening int       // which opening of the line this is
+	buf  [2 * maxADU]byte
 }
 
 // newBus reads the line's speed. Above 19200 baud the specification fixes t3.5 at 1.75 ms (Modbus over Serial Line V1.02,
 // 2.5.1.1); that is also taken where the speed is not known, because the serial server keeps it.
 func newBus(l drivers.Line) *bus {
-	b := &bus{line: l, silence: 1750 * time.Microsecond, delay: tunnelDelay}
+	b := &bus{line: l, silence: 1750 * time.Microsecond, delay: adapterDelay}
+	if l.Tunnel {
+		b.delay = tunnelDelay
+	}
 	if l.Baud > 0 {
 		bits := l.CharLen
 		if bits == 0 {
 			bits = 11
 		}
 		b.char = time.Duration(bits) * time.Second / time.Duration(l.Baud)
-		b.delay = adapterDelay
 		if l.Baud <= 19200 {
 			b.silence = 7 * b.char / 2
 		}
@@ -52,14 +58,15 @@ func newBus(l drivers.Line) *bus {
 // wire is how long n bytes take on the line.
 func (b *bus) wire(n int) time.Duration { return time.Duration(n) * b.char }
 
-// attach takes over a port and tells whether it is another than before.
-func (b *bus) attach(port drivers.Port) bool {
+// attach takes over a port. A settling time is of the line, not of the port: a late answer finds a serial port that was
+// opened again as well.
+func (b *bus) attach(port drivers.Port) {
 	if b.port == port {
-		return false
+		return
 	}
-	// A settling time is of the line, not of the port: a late answer finds the reopened serial port as well.
-	b.port, b.opened, b.broken = port, time.Now(), nil
-	return true
+	now := time.Now()
+	b.port, b.opened, b.used, b.heard, b.echo, b.broken = port, now, now, false, false, nil
+	b.opening++
 }
 
 // turn is the use of the bus for one poll or one command of one device. It is a goburrow Transporter: that interface
@@ -69,6 +76,7 @@ type turn struct {
 	bus     *bus
 	manners *Manners
 	at      time.Time // when the last byte of the last answer came
+	dropped bool      // the echo of the last request was taken away
 	sent    bool      // something of the last request may have reached the device
 	asked   int       // requests so far
 	end     func()
@@ -91,7 +99,7 @@ func (b *bus) newTurn(ctx context.Context, m *Manners) *turn {
 
 // Send implements goburrow's Transporter.
 func (t *turn) Send(adu []byte) ([]byte, error) {
-	t.sent = false
+	t.sent, t.dropped = false, false
 	t.asked++
 	if t.bus.broken != nil {
 		return nil, &drivers.Error{Kind: drivers.Closed, Lost: true, Err: t.bus.broken}
@@ -100,6 +108,12 @@ func (t *turn) Send(adu []byte) ([]byte, error) {
 		return t.sendTCP(adu)
 	}
 	return t.sendRTU(adu)
+}
+
+// heardNow notes that an answer is complete.
+func (t *turn) heardNow() {
+	t.at = time.Now()
+	t.bus.used, t.bus.heard = t.at, true
 }
 
 // until sets the deadline of what comes next. The order matters: the deadline that ends a cancelled turn is set after ctx

@@ -236,7 +236,7 @@ func (c *compiler) naming(path string, r *rawNaming) *Naming {
 		return &Naming{Text: r.Text}
 	}
 	f := c.field(path, &r.Field)
-	if f.Type != String && f.Enum == nil && f.Format == "" {
+	if f.Type != String && f.Type != Dotted && f.Enum == nil && f.Format == "" {
 		f.Format = "%d"
 	}
 	return &Naming{Field: &f}

@@ -70,7 +70,7 @@ func (c *compiler) length(path string, r *rawField, f *Field) {
 	n, ok := f.Type.registers()
 	switch {
 	case !ok:
-		c.fault(path+".type", "must be bool, u8hi, u8lo, u16, u32, u64, i16, i32, i64, s16, s32, bcd16, bcd32, f32, f64, bits, string or date (got %q)", r.Type)
+		c.fault(path+".type", "must be bool, u8hi, u8lo, u16, u32, u64, i16, i32, i64, s16, s32, bcd16, bcd32, f32, f64, bits, string, dotted or date (got %q)", r.Type)
 		n = 1
 	case f.At.Table.Bits() && f.Type != Bool:
 		c.fault(path+".type", "must be bool: the table holds bits (got %q)", r.Type)
@@ -83,7 +83,7 @@ func (c *compiler) length(path string, r *rawField, f *Field) {
 			n = 1
 		}
 	case n == 0:
-		high := map[Type]int{Bits: 4, String: maxRegisters}[f.Type]
+		high := map[Type]int{Bits: 4, String: maxRegisters, Dotted: 8}[f.Type]
 		if n = r.Length; n < 1 || n > high {
 			c.fault(path+".length", "must be 1 to %d registers for a %s (got %d)", high, f.Type, n)
 			n = 1
@@ -192,14 +192,14 @@ func (c *compiler) suits(path string, p *Point) {
 			c.fault(path+".type", "must be bool: %s is true or false (got %q)", p.Key, p.Type)
 		}
 	case drivers.Float:
-		if p.Type == Bool || p.Type == Bits || p.Type == String || p.Type == Date {
+		if p.Type == Bool || p.Type == Bits || p.Type == String || p.Type == Date || p.Type == Dotted {
 			c.fault(path+".type", "must be a number: %s is one (got %q)", p.Key, p.Type)
 		}
 	case drivers.Text:
 		switch p.Type {
 		case Bool, F32, F64:
 			c.fault(path+".type", "must give a text: %s is one (got %q)", p.Key, p.Type)
-		case String, Date, Bits:
+		case String, Date, Dotted, Bits:
 		default:
 			if len(p.Enum) == 0 && p.Format == "" {
 				c.fault(path, "must have enum or format: %s is a text", p.Key)

@@ -3,7 +3,6 @@ package modbus
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,16 +12,8 @@ import (
 	"bordo/drivers"
 )
 
-const (
-	// slowEvery is how often points of pace "slow" are read.
-	slowEvery = time.Minute
-	// maxExtra bounds the requests that a poll may spend on finding the register that makes a device refuse a block; the
-	// search goes on with the next poll.
-	maxExtra = 32
-	// suspicious is how many polls in a row a block may stay unanswered, while others are answered, before it is taken for
-	// refused.
-	suspicious = 3
-)
+// slowEvery is how often points of pace "slow" are read.
+const slowEvery = time.Minute
 
 // device is one device of a profile as a Poller.
 type device struct {
@@ -31,130 +22,144 @@ type device struct {
 	unit     int
 	bus      *bus
 	packager goburrow.Packager
+	taps     []*item // what the configuration hangs on channels
 
-	items   []*item // everything this device is asked for; nil until it is known
-	rules   rules
-	chain   *chain // of a SunSpec device
-	plans   map[Pace][]block
+	items []*item          // everything that this device is asked for; nil until it is known
+	chain *chain           // of a SunSpec device
+	rules rules            // what a plan must keep to
+	plans map[Pace][]block // made from items and rules; nil: to be made again
+
 	learnt  Learnt
+	kept    string        // learnt as it was last reported
+	retryAt time.Time     // when the next quarantined point may be tried again
 	silent  int           // polls in a row without any answer
-	mute    map[*item]int // first item of a block: polls in a row in which it stayed unanswered while others did not
-	slowAt  time.Time     // when the slow points were read last
-	onceOK  bool          // the once points were read on this port
-	self    map[string]string
-	said    *drivers.Description
-	checked bool // who it is was checked on this port
+	mute    map[*item]int // by first item of a block: polls in a row in which only others were answered
+
+	opening int       // of the line, at which the device was last asked
+	slowAt  time.Time // when the slow points were read last
+	onceOK  bool      // the once points were read on this port
+	checked bool      // who the device is was checked on this port
+
+	self  map[string]string    // what it says of itself
+	said  *drivers.Description // as it was last reported
+	guard guard
 }
 
 var _ drivers.Poller = (*device)(nil)
 
-func newDevice(p *Profile, d drivers.Device, b *bus) *device {
+func newDevice(p *Profile, d drivers.Device, b *bus) (*device, error) {
 	unit := d.Unit
 	if unit == 0 && p.Unit.Range.Min > 0 {
 		unit = p.Unit.Default
 	}
-	return &device{id: d.ID, profile: p, unit: unit, bus: b, packager: newPackager(b.line, unit), self: map[string]string{}, mute: map[*item]int{}}
+	dev := &device{
+		id: d.ID, profile: p, unit: unit, bus: b, packager: newPackager(b.line, unit),
+		self: map[string]string{}, mute: map[*item]int{},
+		guard: guard{rules: p.Guards, ratedW: p.Guards.RatedW},
+	}
+	dev.learnt = parseLearnt(d.Learnt)
+	dev.kept = string(dev.learnt.json())
+	dev.rules.cuts = map[*item]bool{}
+	for _, tap := range d.Taps {
+		it, err := tapped(p, tap)
+		if err != nil {
+			return nil, err
+		}
+		dev.taps = append(dev.taps, it)
+	}
+	dev.apply()
+	return dev, nil
+}
+
+// apply makes the rules from the profile and from what was learnt.
+func (d *device) apply() {
+	p := d.profile
+	d.rules.Limits = p.Limits
+	if n := d.learnt.Registers; n > 0 && n < p.Limits.Registers {
+		d.rules.Registers = n
+	}
+	if n := d.learnt.Bits; n > 0 && n < p.Limits.Bits {
+		d.rules.Bits = n
+	}
+	d.rules.readable = slices.Clone(p.Readable)
+	if d.chain != nil {
+		d.rules.readable = append(d.rules.readable, d.chain.spans()...)
+	}
+	d.rules.holes = append(slices.Clone(p.Holes), d.learnt.spans()...)
+	d.rules.cost = costOn(d.bus, &p.Manners)
+	d.plans = nil
 }
 
 // begin starts a turn on the port.
-func (d *device) begin(ctx context.Context, port drivers.Port) (client, *turn) {
-	d.bus.attach(port)
-	if d.rules.readable == nil {
-		d.rules = rules{Limits: d.profile.Limits, readable: d.profile.Readable, holes: d.profile.Holes, cuts: map[*item]bool{}}
+func (d *device) begin(ctx context.Context, port drivers.Port) *poll {
+	if d.bus.attach(port); d.opening != d.bus.opening {
+		d.opening, d.onceOK, d.checked = d.bus.opening, false, false
 	}
-	d.rules.cost = costOn(d.bus, &d.profile.Manners)
 	t := d.bus.newTurn(ctx, &d.profile.Manners)
-	return newClient(d.packager, t), t
+	return &poll{device: d, client: newClient(d.packager, t), now: time.Now()}
 }
 
 // Poll implements drivers.Poller.
 func (d *device) Poll(ctx context.Context, port drivers.Port) drivers.Report {
-	if d.bus.port != port {
-		d.onceOK, d.checked = false, false
-	}
-	c, t := d.begin(ctx, port)
-	defer t.end()
-	p := &poll{device: d, client: c, now: time.Now()}
+	p := d.begin(ctx, port)
+	defer p.turn.end()
 	rep := drivers.Report{Device: d.id}
 	rep.Err = p.run()
-	rep.Readings, rep.At = p.readings, t.at
-	slices.SortStableFunc(rep.Readings, func(a, b drivers.Reading) int {
-		return cmp.Compare(drivers.PointOrder(a.Point), drivers.PointOrder(b.Point))
-	})
+	rep.At = p.turn.at
 	if rep.At.IsZero() {
 		rep.At = time.Now()
 	}
-	if t.at.IsZero() && ctx.Err() == nil && rep.Err != nil {
-		d.silent++
-	} else if !t.at.IsZero() {
-		d.silent = 0
+	d.count(p, rep.Err != nil && ctx.Err() == nil)
+	rep.Readings, rep.Events = d.guard.check(p.readings, rep.At)
+	rep.Events = append(p.events, rep.Events...)
+	slices.SortStableFunc(rep.Readings, func(a, b drivers.Reading) int {
+		return cmp.Compare(drivers.PointOrder(a.Point), drivers.PointOrder(b.Point))
+	})
+	rep.Description = d.describe()
+	if now := string(d.learnt.json()); now != d.kept {
+		d.kept = now
+		rep.Learnt = []byte(now)
 	}
-	rep.Description = p.description()
 	return rep
 }
 
-// poll is the state of one Poll.
-type poll struct {
-	*device
-	client
-	now      time.Time
-	readings []drivers.Reading
-	errs     []error
-	extra    int // requests spent on looking for a culprit
-	stop     bool
-	onceBad  bool
-}
-
-// run asks for everything that is due and returns what went wrong, joined.
-func (p *poll) run() error {
-	if p.items == nil || p.chain != nil && p.chain.moved {
-		if err := p.discover(); err != nil {
-			return err
-		}
-	}
-	pace := Fast
+// count notes whether the device answered at all.
+func (d *device) count(p *poll, failed bool) {
 	switch {
-	case !p.onceOK:
-		pace = Once
-	case p.now.Sub(p.slowAt) >= slowEvery:
-		pace = Slow
+	case !p.turn.at.IsZero():
+		d.silent = 0
+	case failed:
+		d.silent++
 	}
-	blocks := p.planned(pace)
-	if p.silent > 0 {
-		if !p.probe(blocks) {
-			return errors.Join(p.errs...)
-		}
-	}
-	for _, b := range p.trusted(blocks) {
-		p.fetch(b)
-		if p.stop {
-			break
-		}
-	}
-	if !p.stop {
-		if pace != Fast {
-			p.slowAt = p.now
-		}
-		p.onceOK = p.onceOK || pace == Once && !p.onceBad
-	}
-	return errors.Join(p.errs...)
 }
 
-// planned gives the blocks of everything that a pace reads: once reads all, slow what is slow and fast.
-func (d *device) planned(pace Pace) []block {
+// planned gives the blocks of everything that a pace reads: once reads all, slow what is slow and fast. What is in
+// quarantine is left out; when its time has come it is asked for alone.
+func (d *device) planned(pace Pace, now time.Time) []block {
+	if !d.retryAt.IsZero() && !now.Before(d.retryAt) {
+		d.plans = nil
+	}
 	if b, ok := d.plans[pace]; ok {
 		return b
 	}
 	var due []*item
+	var again []block
+	d.retryAt = time.Time{}
 	for _, it := range d.items {
-		if _, bad := d.learnt.quarantined(it.Key); bad && !d.learnt.retryDue(it.Key, time.Now()) {
+		if pace != Once && it.Pace != Fast && it.Pace != pace {
 			continue
 		}
-		if pace == Once || it.Pace == Fast || it.Pace == pace {
+		q, bad := d.learnt.quarantined(it.Key)
+		switch {
+		case !bad:
 			due = append(due, it)
+		case !now.Before(q.Retry):
+			again = append(again, d.rules.blockOf([]*item{it}))
+		case d.retryAt.IsZero() || q.Retry.Before(d.retryAt):
+			d.retryAt = q.Retry
 		}
 	}
-	b := plan(due, d.rules)
+	b := append(plan(due, d.rules), again...)
 	if d.plans == nil {
 		d.plans = map[Pace][]block{}
 	}
@@ -162,8 +167,7 @@ func (d *device) planned(pace Pace) []block {
 	return b
 }
 
-// trusted puts the blocks that did not answer lately last, so that on a line where silence ends the poll they cost only
-// themselves.
+// trusted puts the blocks that did not answer lately last: where silence costs the connection, they cost only themselves.
 func (d *device) trusted(blocks []block) []block {
 	if len(d.mute) == 0 {
 		return blocks
@@ -173,91 +177,28 @@ func (d *device) trusted(blocks []block) []block {
 	return sorted
 }
 
-// probe asks a device that did not answer for as little as possible.
-func (p *poll) probe(blocks []block) bool {
-	if len(blocks) == 0 {
-		return true
+// tapped makes an item of a channel and what the configuration hangs on it.
+func tapped(p *Profile, tap drivers.Tap) (*item, error) {
+	i := slices.IndexFunc(p.Channels, func(c Channel) bool { return c.Name == tap.Channel })
+	if i < 0 {
+		return nil, fmt.Errorf("point %s: %s has no channel %q", tap.Point, p.Title, tap.Channel)
 	}
-	first := p.trusted(blocks)[0].items[0]
-	_, err := p.read(p.rules.rounded(first.Span()))
-	if err == nil || refuses(err) {
-		return true
+	is, ok := drivers.PointOf(tap.Point)
+	if !ok {
+		return nil, fmt.Errorf("point %q is not in the catalogue", tap.Point)
 	}
-	p.errs = append(p.errs, err)
-	return false
-}
-
-// fetch reads a block and whatever it must be split into. It tells whether the device gave all of it.
-func (p *poll) fetch(b block) bool {
-	a, err := p.read(b.Span)
+	ch := p.Channels[i]
+	it := &item{Point: Point{Key: tap.Point, Is: is, Field: ch.Field, Pace: Fast}}
 	switch {
-	case err == nil:
-		delete(p.mute, b.items[0])
-		return p.take(b, a)
-	case refuses(err):
-		return p.narrow(b, err)
-	case p.ctx().Err() != nil, drivers.Lost(err) && drivers.KindOf(err) != drivers.Timeout:
-		p.stop = true
-	case drivers.KindOf(err) == drivers.Timeout:
-		return p.unanswered(b, err)
-	case drivers.KindOf(err) == drivers.Later:
-		p.later(err)
-	}
-	p.errs = append(p.errs, err)
-	p.onceBad = true
-	return false
-}
-
-func (p *poll) ctx() context.Context { return p.turn.ctx }
-
-// later handles "not now". A gateway that cannot reach the device, or a device that is busy, is not asked for more.
-func (p *poll) later(err error) {
-	var e Exception
-	if errors.As(err, &e) && e.Code != 4 && e.Code != 5 {
-		p.stop = true
-	}
-}
-
-// unanswered handles silence: the device is away, unless it answered something else in this poll. A block that alone
-// stays unanswered time after time is taken for refused.
-func (p *poll) unanswered(b block, err error) bool {
-	p.errs = append(p.errs, err)
-	p.onceBad = true
-	if p.turn.at.IsZero() {
-		p.stop = true
-		return false
-	}
-	p.mute[b.items[0]]++
-	if drivers.Lost(err) {
-		p.stop = true
-	}
-	if p.mute[b.items[0]] >= suspicious {
-		delete(p.mute, b.items[0])
-		if p.stop {
-			p.split(b) // the halves are asked with the next poll
-			return false
+	case ch.Type == Bool && is.Type == drivers.Bool:
+		it.Invert = ch.Invert != tap.Invert
+	case ch.Type != Bool && is.Type == drivers.Float:
+		if tap.From != tap.To {
+			it.tap = &tap
 		}
-		p.errs = p.errs[:len(p.errs)-1]
-		return p.narrow(b, err)
+		it.unit = ch.Unit
+	default:
+		return nil, fmt.Errorf("point %s is a %v, channel %s is not", tap.Point, is.Type, tap.Channel)
 	}
-	return false
-}
-
-// take decodes an answer.
-func (p *poll) take(b block, a Answer) bool {
-	if h := b.items[0].head; h != nil && !h.holds(a) {
-		p.chain.moved = true
-		p.stop = true
-		p.errs = append(p.errs, &drivers.Error{Op: fmt.Sprintf("read %v", b.Span), Kind: drivers.Protocol, Err: errors.New("the SunSpec models have moved")})
-		return false
-	}
-	for _, it := range b.items {
-		if it.Key[0] == '#' {
-			v, _ := it.Decode(a, drivers.Text)
-			p.self[it.Key] = v.Text()
-			continue
-		}
-		p.readings = append(p.readings, it.decode(a))
-	}
-	return true
+	return it, nil
 }

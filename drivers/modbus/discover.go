@@ -1,7 +1,7 @@
 package modbus
 
 import (
-	"strings"
+	"slices"
 
 	"bordo/drivers"
 )
@@ -12,29 +12,44 @@ const (
 	selfModel    = "#model"
 	selfSerial   = "#serial"
 	selfFirmware = "#firmware"
+	selfRating   = "#rating"
+	selfAlive    = "#alive"
 )
 
 // discover settles what this device is asked for.
 func (p *poll) discover() error {
 	d := p.device
 	var items []*item
-	if d.profile.SunSpec != nil {
-		c, err := p.walk(d.profile.SunSpec)
+	if s := d.profile.SunSpec; s != nil {
+		c, err := p.walk(s)
 		if err != nil {
 			return err
 		}
-		d.chain = c
-		d.rules.readable = append(d.profile.Readable, c.spans()...)
-		if items, err = p.itemsOf(c, d.profile.SunSpec); err != nil {
+		if items, err = p.itemsOf(c, s); err != nil {
 			return err
 		}
+		if d.chain != nil { // it has moved: what was learnt of addresses does not hold
+			d.learnt = Learnt{Serial: d.learnt.Serial, Firmware: d.learnt.Firmware}
+		}
+		d.chain = c
 	}
 	for i := range d.profile.Points {
 		items = append(items, &item{Point: d.profile.Points[i]})
 	}
-	d.items = append(items, selfItems(d.profile.Identity)...)
-	d.replan()
+	items = append(append(items, d.taps...), selfItems(d.profile.Identity)...)
+	if f := d.profile.Guards.Rated; f != nil {
+		items = append(items, ratingItem(*f))
+	}
+	if !slices.ContainsFunc(items, func(it *item) bool { return it.role == isReading }) && len(d.profile.Channels) > 0 {
+		it := selfItem(selfAlive, d.profile.Channels[0].Field) // nothing hangs on it, but whether it answers is to be known
+		it.Pace = Fast
+		items = append(items, it)
+	}
+	d.items = items
+	d.rules.cuts = map[*item]bool{}
+	clear(d.mute)
 	d.onceOK = false
+	d.apply()
 	return nil
 }
 
@@ -53,12 +68,15 @@ func selfItems(id Identity) []*item {
 }
 
 func selfItem(key string, f Field) *item {
-	return &item{Point: Point{Key: key, Is: drivers.Point{Key: key, Type: drivers.Text}, Field: f, Pace: Once}}
+	return &item{role: isSelf, Point: Point{Key: key, Is: drivers.Point{Key: key, Type: drivers.Text}, Field: f, Pace: Once}}
 }
 
-// description gives what the device says of itself when that became known or changed.
-func (p *poll) description() *drivers.Description {
-	d := p.device
+func ratingItem(f Field) *item {
+	return &item{role: isRating, Point: Point{Key: selfRating, Is: drivers.Point{Key: selfRating, Type: drivers.Float}, Field: f, Pace: Once}}
+}
+
+// describe gives what the device says of itself when that became known or changed.
+func (d *device) describe() *drivers.Description {
 	if d.items == nil || !d.onceOK {
 		return nil
 	}
@@ -68,8 +86,8 @@ func (p *poll) description() *drivers.Description {
 		Model:    d.told(selfModel, id.Model),
 		Serial:   d.told(selfSerial, id.Serial),
 		Firmware: d.told(selfFirmware, id.Firmware),
-		Points:   d.points(),
 	}
+	now.Points, now.Quarantined = d.points()
 	if d.said != nil && same(*d.said, now) {
 		return nil
 	}
@@ -89,26 +107,24 @@ func (d *device) told(key string, n *Naming) string {
 	return ""
 }
 
-// points lists what the device can deliver, in the catalogue's order.
-func (d *device) points() []string {
-	var keys []string
+// points lists what the device can deliver and what it refuses to, in the catalogue's order.
+func (d *device) points() (can, cannot []string) {
 	for _, it := range d.items {
-		if _, bad := d.learnt.quarantined(it.Key); !bad && !strings.HasPrefix(it.Key, "#") {
-			keys = append(keys, it.Key)
+		if it.role != isReading {
+			continue
+		}
+		if _, bad := d.learnt.quarantined(it.Key); bad {
+			cannot = append(cannot, it.Key)
+		} else {
+			can = append(can, it.Key)
 		}
 	}
-	sortPoints(keys)
-	return keys
+	sortPoints(can)
+	sortPoints(cannot)
+	return can, cannot
 }
 
 func same(a, b drivers.Description) bool {
-	if a.Maker != b.Maker || a.Model != b.Model || a.Serial != b.Serial || a.Firmware != b.Firmware || len(a.Points) != len(b.Points) {
-		return false
-	}
-	for i := range a.Points {
-		if a.Points[i] != b.Points[i] {
-			return false
-		}
-	}
-	return true
+	return a.Maker == b.Maker && a.Model == b.Model && a.Serial == b.Serial && a.Firmware == b.Firmware &&
+		slices.Equal(a.Points, b.Points) && slices.Equal(a.Quarantined, b.Quarantined)
 }

@@ -18,16 +18,15 @@ func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) d
 	if !ok {
 		return rejected("unknown_action", "%s does not do %q", d.profile.Title, c.Action)
 	}
-	cl, t := d.begin(ctx, port)
-	defer t.end()
-	p := &poll{device: d, client: cl, now: time.Now()}
+	p := d.begin(ctx, port)
+	defer p.turn.end()
 	if err := p.ready(); err != nil {
 		return rejected("not_identified", "%v", err)
 	}
 	if cmd, ok = d.command(c.Action); !ok { // what a SunSpec device does is known only now
 		return rejected("unknown_action", "this device does not do %q", c.Action)
 	}
-	writes, err := resolve(cmd, c.Args)
+	writes, err := p.resolve(cmd, c.Args)
 	if err != nil {
 		return rejected("bad_argument", "%v", err)
 	}
@@ -36,7 +35,7 @@ func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) d
 	}
 	for i, w := range writes {
 		if err := p.write(w.function, w.at, w.values); err != nil {
-			return unwritten(err, t.sent || i > 0)
+			return unwritten(err, p.turn.sent || i > 0)
 		}
 	}
 	return p.confirm(cmd, writes)
@@ -95,11 +94,13 @@ func placedCommand(c Command, h *header) Command {
 	c.Steps = slices.Clone(c.Steps)
 	for i := range c.Steps {
 		c.Steps[i].At.Number += h.at
-		c.Steps[i].Field.At.Number += h.at
-		if sf := c.Steps[i].Field.SF; sf != nil {
-			moved := Address{sf.Table, sf.Number + h.at}
-			c.Steps[i].Field.SF = &moved
-		}
+		moveField(&c.Steps[i].Field, h.at)
+	}
+	if c.Check != nil && c.Check.Field != nil {
+		k, f := *c.Check, *c.Check.Field
+		moveField(&f, h.at)
+		k.Field = &f
+		c.Check = &k
 	}
 	return c
 }
@@ -122,6 +123,13 @@ func (p *poll) ready() error {
 	}
 	if c := d.chain; c != nil {
 		if err := p.sameChain(c); err != nil {
+			return err
+		}
+	}
+	if !d.bus.line.Stream && !d.bus.heard && len(d.items) > 0 {
+		// Something must have been read first: only then is it known whether the line echoes, and an echo looks like the
+		// confirmation of a write.
+		if _, err := p.read(p.rules.rounded(d.items[0].Span())); err != nil && !refuses(err) {
 			return err
 		}
 	}
@@ -168,7 +176,7 @@ type write struct {
 }
 
 // resolve checks the arguments and turns a command into writes. An argument that nothing asks for is refused as well.
-func resolve(c *Command, args map[string]any) ([]write, error) {
+func (p *poll) resolve(c *Command, args map[string]any) ([]write, error) {
 	used := map[string]bool{}
 	var out []write
 	for _, s := range c.Steps {
@@ -189,7 +197,11 @@ func resolve(c *Command, args map[string]any) ([]write, error) {
 			if err != nil {
 				return nil, err
 			}
-			if w.values, err = s.Field.Encode(drivers.Number(x), 0); err != nil {
+			sf, err := p.factor(s.Field.SF)
+			if err != nil {
+				return nil, err
+			}
+			if w.values, err = s.Field.Encode(drivers.Number(x), sf); err != nil {
 				return nil, err
 			}
 			used[a.Name] = true
@@ -202,6 +214,24 @@ func resolve(c *Command, args map[string]any) ([]write, error) {
 		}
 	}
 	return out, nil
+}
+
+// factor reads the scale factor of an argument.
+func (p *poll) factor(at *Address) (int, error) {
+	if at == nil {
+		return 0, nil
+	}
+	a, err := p.read(p.rules.rounded(Span{at.Table, at.Number, 1}))
+	if err != nil {
+		return 0, err
+	}
+	f := Field{At: *at, Type: I16, Length: 1}
+	v, _ := f.Decode(a, drivers.Float)
+	sf := int(v.Float())
+	if v.Type() == drivers.None || sf < -maxFactor || sf > maxFactor {
+		return 0, fmt.Errorf("scale factor at %v is %v", *at, v)
+	}
+	return sf, nil
 }
 
 func argument(args map[string]any, name string, low, high float64) (float64, error) {

@@ -88,7 +88,10 @@ func (d *Driver) Models() []drivers.Model {
 	for i, p := range d.profiles {
 		out[i] = drivers.Model{
 			Name: p.Model, Title: p.Title, Unit: p.Unit.Range, Every: p.Every, MinEvery: p.MinEvery,
-			Streams: p.Stream, Serial: p.Serial, Bus: p.Bus, Verified: p.Verified,
+			Streams: p.Stream, Serial: p.Serial, Bus: p.Bus, Verified: p.Verified, Sleeps: p.SleepsNight,
+		}
+		for _, c := range p.Channels {
+			out[i].Channels = append(out[i].Channels, drivers.Channel{Name: c.Name, Unit: c.Unit, Output: c.Write})
 		}
 		for _, pt := range p.Points {
 			out[i].Points = append(out[i].Points, pt.Key)
@@ -126,7 +129,11 @@ func (d *Driver) Link(l drivers.Line, devices []drivers.Device) (drivers.Link, e
 		if every == 0 {
 			every = p.Every
 		}
-		units[i] = drivers.Unit{Device: dev.ID, Poller: newDevice(p, dev, b), Every: every}
+		poller, err := newDevice(p, dev, b)
+		if err != nil {
+			return nil, fmt.Errorf("device %s: %w", dev.ID, err)
+		}
+		units[i] = drivers.Unit{Device: dev.ID, Poller: poller, Every: every}
 	}
 	return drivers.Polled(units...), nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"bordo/drivers"
@@ -17,6 +18,8 @@ func (f *Field) Encode(v drivers.Value, sf int) ([]uint16, error) {
 		return f.encodeText(v.Text())
 	case Bool:
 		return []uint16{uint16(truth(v.Bool() != f.Invert)) << f.Bit}, nil
+	case Dotted:
+		return f.encodeDotted(v.Text())
 	case Date:
 		return nil, fmt.Errorf("encode %s: dates are not encoded", f.At)
 	}
@@ -145,6 +148,19 @@ func (f *Field) encodeText(text string) ([]uint16, error) {
 			hi, lo = lo, hi
 		}
 		out[i] = uint16(hi)<<8 | uint16(lo)
+	}
+	return out, nil
+}
+
+func (f *Field) encodeDotted(text string) ([]uint16, error) {
+	parts := strings.Split(text, ".")
+	out := make([]uint16, f.Length)
+	for i, part := range parts {
+		n, err := strconv.ParseUint(part, 10, 16)
+		if err != nil || i >= f.Length {
+			return nil, fmt.Errorf("encode %q at %s: want at most %d numbers with dots", text, f.At, f.Length)
+		}
+		out[i] = uint16(n)
 	}
 	return out, nil
 }

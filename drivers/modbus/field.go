@@ -34,7 +34,11 @@ const (
 	Bits   Type = "bits"   // flags over one to four registers
 	String Type = "string" // two characters a register, padded with NUL or space
 	Date   Type = "date"   // packed; Format says how
+	Dotted Type = "dotted" // one number a register, such as a version 1.2.3
 )
+
+// maxFactor bounds a scale factor (SunSpec: -10 to 10); 0x8000 and anything else make the value unusable.
+const maxFactor = 10
 
 // registers is how many registers a type takes; 0: as many as the field says.
 func (t Type) registers() (int, bool) {
@@ -45,7 +49,7 @@ func (t Type) registers() (int, bool) {
 		return 2, true
 	case U64, I64, F64:
 		return 4, true
-	case Bits, String, Date:
+	case Bits, String, Date, Dotted:
 		return 0, true
 	}
 	return 0, false
@@ -155,6 +159,9 @@ func (f *Field) decode(a Answer, as drivers.Type) (drivers.Value, bool) {
 		text, ok := dateOf(raw, f.Format)
 		return drivers.Words(text), ok
 	}
+	if f.Type == Dotted {
+		return drivers.Words(dottedOf(raw)), true
+	}
 	bits := f.pattern(raw)
 	if slices.Contains(f.NA, bits) {
 		return none, false
@@ -200,8 +207,7 @@ func (f *Field) number(a Answer, bits uint64) (drivers.Value, bool) {
 		if raw == nil {
 			return none, false
 		}
-		// SunSpec: legal from -10 to 10; 0x8000 and anything else make the value unusable.
-		if sf = int(int16(binary.BigEndian.Uint16(raw))); sf < -10 || sf > 10 {
+		if sf = int(int16(binary.BigEndian.Uint16(raw))); sf < -maxFactor || sf > maxFactor {
 			return none, false
 		}
 	}
@@ -318,6 +324,18 @@ func stringOf(raw []byte, bytes Order) string {
 		}
 	}
 	return strings.Trim(string(b), " ?")
+}
+
+// dottedOf joins registers as versions are written.
+func dottedOf(raw []byte) string {
+	var b strings.Builder
+	for i := 0; i+1 < len(raw); i += 2 {
+		if i > 0 {
+			b.WriteByte('.')
+		}
+		fmt.Fprintf(&b, "%d", binary.BigEndian.Uint16(raw[i:]))
+	}
+	return b.String()
 }
 
 // Formats of a Date.

@@ -2,11 +2,13 @@ package modbus
 
 import (
 	"errors"
-	"slices"
-	"time"
 
 	"bordo/drivers"
 )
+
+// maxExtra bounds the requests that a poll may spend on finding the register that makes a device refuse a block; the
+// search goes on with the next poll.
+const maxExtra = 32
 
 // narrow looks for what makes the device refuse a block, by halving it. Everything else of the block is still read in
 // this poll.
@@ -18,8 +20,7 @@ func (p *poll) narrow(b block, err error) bool {
 	}
 	left, right := p.split(b)
 	if p.extra += 2; p.extra > maxExtra {
-		p.errs = append(p.errs, err)
-		p.onceBad = true
+		p.failed(err)
 		return false // the cut stays, so the next poll goes on from here
 	}
 	l := p.fetch(left)
@@ -27,14 +28,14 @@ func (p *poll) narrow(b block, err error) bool {
 		return false
 	}
 	r := p.fetch(right)
-	if p.stop {
+	if p.stop || p.extra > maxExtra {
 		return false
 	}
 	if l && r {
 		p.blame(b, left, right)
 	}
 	delete(p.rules.cuts, right.items[0])
-	p.replan()
+	p.plans = nil
 	return l && r
 }
 
@@ -42,29 +43,23 @@ func (p *poll) narrow(b block, err error) bool {
 func (p *poll) split(b block) (left, right block) {
 	left, right = b.halves(p.rules)
 	p.rules.cuts[right.items[0]] = true
-	p.replan()
+	p.plans = nil
 	return left, right
 }
 
 // blame says why two halves that are answered were refused together: the gap between them cannot be read, or the block
 // was too large.
 func (p *poll) blame(b, left, right block) {
-	if n := int(right.First) - left.End(); n > 0 {
-		hole := Span{b.Table, uint16(left.End()), n}
-		p.rules.holes = append(slices.Clip(p.rules.holes), hole)
-		p.learnt.Holes = append(p.learnt.Holes, hole.String())
-		return
+	switch n := int(right.First) - left.End(); {
+	case n > 0:
+		p.learnt.hole(Span{b.Table, uint16(left.End()), n})
+	case b.Table.Bits():
+		p.learnt.Bits = max(left.Count, right.Count)
+	default:
+		p.learnt.Registers = max(left.Count, right.Count)
 	}
-	if b.Table.Bits() {
-		p.rules.Bits = max(left.Count, right.Count)
-		p.learnt.Bits = p.rules.Bits
-		return
-	}
-	p.rules.Registers = max(left.Count, right.Count)
-	p.learnt.Registers = p.rules.Registers
+	p.apply()
 }
-
-func (d *device) replan() { d.plans = nil }
 
 // quarantine stops asking for an item, and from reading over its registers.
 func (p *poll) quarantine(it *item, err error) {
@@ -73,7 +68,6 @@ func (p *poll) quarantine(it *item, err error) {
 	if errors.As(err, &e) {
 		why = e.Error()
 	}
-	p.learnt.put(it.Key, it.At.String(), why, time.Now())
-	p.rules.holes = append(slices.Clip(p.rules.holes), Span{it.At.Table, it.At.Number, it.Length})
-	p.replan()
+	p.learnt.put(it.Key, Span{it.At.Table, it.At.Number, it.Length}, why, p.now)
+	p.apply()
 }

@@ -1,6 +1,8 @@
 package modbus
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -11,9 +13,14 @@ const (
 	lastRetry  = 24 * time.Hour
 )
 
-// Learnt is what a device taught about itself beyond its profile. It is plain data, to be kept across restarts.
+// maxLearnt bounds what a device can make us remember.
+const maxLearnt = 256
+
+// Learnt is what a device taught about itself beyond its profile. It is plain data, kept across restarts as JSON (in
+// drivers.Report and drivers.Device), and holds for one device with one firmware.
 type Learnt struct {
-	Firmware    string       `json:"firmware,omitempty"`  // of the device that taught it; another firmware starts anew
+	Serial      string       `json:"serial,omitempty"`    // of the device that taught it
+	Firmware    string       `json:"firmware,omitempty"`  // that it had
 	Registers   int          `json:"registers,omitempty"` // that one request may ask for; 0: as the profile says
 	Bits        int          `json:"bits,omitempty"`
 	Holes       []string     `json:"holes,omitempty"` // spans that cannot be read over
@@ -23,11 +30,50 @@ type Learnt struct {
 // Quarantine is a point that the device refuses to give.
 type Quarantine struct {
 	Point string    `json:"point"`
-	At    string    `json:"at"`
+	At    string    `json:"at"` // the registers
 	Why   string    `json:"why"`
 	Since time.Time `json:"since"`
 	Retry time.Time `json:"retry"` // not asked again before
 	Times int       `json:"times"` // how often it was refused
+}
+
+// parseLearnt reads what was kept. What cannot be read, or cannot be, is dropped: it is learnt again.
+func parseLearnt(data []byte) Learnt {
+	var l Learnt
+	if len(data) == 0 || json.Unmarshal(data, &l) != nil {
+		return Learnt{}
+	}
+	if l.Registers < 0 || l.Bits < 0 || len(l.Holes) > maxLearnt || len(l.Quarantined) > maxLearnt {
+		return Learnt{}
+	}
+	l.Holes = slices.DeleteFunc(l.Holes, func(s string) bool { _, err := parseSpan(s); return err != nil })
+	l.Quarantined = slices.DeleteFunc(l.Quarantined, func(q Quarantine) bool { _, err := parseSpan(q.At); return err != nil || q.Times < 1 })
+	return l
+}
+
+// json gives what is to be kept, the same bytes for the same knowledge.
+func (l *Learnt) json() []byte {
+	data, err := json.Marshal(l)
+	if err != nil {
+		panic(fmt.Sprintf("modbus: %+v does not marshal: %v", l, err)) // it holds texts, numbers and sane times only
+	}
+	return data
+}
+
+// spans are what must not be read over.
+func (l *Learnt) spans() []Span {
+	var out []Span
+	for _, text := range l.Holes {
+		if s, err := parseSpan(text); err == nil {
+			out = append(out, s)
+		}
+	}
+	for _, q := range l.Quarantined {
+		if s, err := parseSpan(q.At); err == nil {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func (l *Learnt) quarantined(key string) (*Quarantine, bool) {
@@ -38,17 +84,34 @@ func (l *Learnt) quarantined(key string) (*Quarantine, bool) {
 	return &l.Quarantined[i], true
 }
 
-func (l *Learnt) retryDue(key string, now time.Time) bool {
-	q, ok := l.quarantined(key)
-	return ok && !now.Before(q.Retry)
-}
-
-func (l *Learnt) put(key, at, why string, now time.Time) {
+// put takes a point into quarantine, or prolongs it.
+func (l *Learnt) put(key string, at Span, why string, now time.Time) {
 	q, ok := l.quarantined(key)
 	if !ok {
-		l.Quarantined = append(l.Quarantined, Quarantine{Point: key, At: at, Since: now})
+		if len(l.Quarantined) == maxLearnt {
+			return
+		}
+		l.Quarantined = append(l.Quarantined, Quarantine{Point: key, At: at.String(), Since: now.UTC()})
 		q = &l.Quarantined[len(l.Quarantined)-1]
 	}
-	q.Why, q.Retry = why, now.Add(min(firstRetry<<min(q.Times, 10), lastRetry))
+	q.Why = why
+	q.Retry = now.UTC().Add(min(firstRetry<<min(q.Times, 10), lastRetry))
 	q.Times++
+}
+
+// release ends a quarantine and tells whether there was one.
+func (l *Learnt) release(key string) bool {
+	n := len(l.Quarantined)
+	if n == 0 {
+		return false
+	}
+	l.Quarantined = slices.DeleteFunc(l.Quarantined, func(q Quarantine) bool { return q.Point == key })
+	return len(l.Quarantined) != n
+}
+
+// hole remembers a span that cannot be read over.
+func (l *Learnt) hole(s Span) {
+	if text := s.String(); len(l.Holes) < maxLearnt && !slices.Contains(l.Holes, text) {
+		l.Holes = append(l.Holes, text)
+	}
 }

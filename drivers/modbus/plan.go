@@ -8,12 +8,24 @@ import (
 	"bordo/drivers"
 )
 
-// item is one thing that a device is asked for: a point, or a part of what it says of itself.
+// role is what becomes of an item's value.
+type role uint8
+
+const (
+	isReading role = iota
+	isSelf         // a part of what the device says of itself
+	isFactor       // a scale factor that lies too far from its values
+	isRating       // the rated power
+)
+
+// item is one thing that a device is asked for.
 type item struct {
 	Point
-	head  *header // of the SunSpec model that it lies in
-	apart bool    // its scale factor is too far away for one answer and comes in one of the same poll
-	order int     // of the reading in a report
+	role  role
+	head  *header      // of the SunSpec model that it lies in
+	apart bool         // its scale factor is too far away for one answer and comes in another of the same poll
+	tap   *drivers.Tap // of an analogue channel
+	unit  string       // of an analogue channel
 }
 
 // Span is what must come in one answer.
@@ -23,9 +35,22 @@ func (it *item) Span() Span {
 		s = Span{it.At.Table, it.At.Number, it.Length}
 	}
 	if it.head != nil {
-		s = s.join(Span{Holding, it.head.at, 2})
+		s = s.join(Span{Holding, it.head.at, modelHead})
 	}
 	return s
+}
+
+// withFactor is an item whose scale factor came in another answer of this poll. Without it the item has no value.
+func (it *item) withFactor(factors map[Address]uint16) *item {
+	raw, ok := factors[*it.SF]
+	sf := int(int16(raw))
+	if !ok || sf < -maxFactor || sf > maxFactor {
+		return it // it decodes to nothing, because the factor is not in its answer
+	}
+	out := *it
+	out.SF = nil
+	out.Scale = out.Scale.shifted(sf)
+	return &out
 }
 
 // block is one request and what is decoded from its answer.
@@ -160,6 +185,9 @@ func (it *item) decode(a Answer) drivers.Reading {
 		return rd
 	}
 	rd.Value, rd.Quality = it.Decode(a, it.Is.Type)
+	if it.unit != "" && rd.Quality == drivers.Good {
+		rd.Value, rd.Quality = measured(rd.Value.Float(), it.unit, it.tap)
+	}
 	if it.Range != nil && rd.Value.Type() == drivers.Float {
 		if x := rd.Value.Float(); x < it.Range[0] || x > it.Range[1] {
 			rd.Value, rd.Quality = drivers.Value{}, drivers.Bad

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -40,7 +41,7 @@ func (t *turn) sendRTU(adu []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.at = time.Now()
+	t.heardNow()
 	b.quiet = t.at.Add(max(b.silence, t.manners.Gap))
 	return frame, nil
 }
@@ -54,6 +55,7 @@ func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
 		}
 		m, err := t.bus.port.Read(buf[n:])
 		n, total = n+m, total+m
+		n = t.dropEcho(buf[:n], req, total)
 		frame, damaged, foreign := findRTU(buf[:n], req)
 		switch {
 		case frame != nil:
@@ -70,6 +72,18 @@ func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
 			n = copy(buf, buf[n-maxADU+1:])
 		}
 	}
+}
+
+// dropEcho takes away our own request where the line gives it back, and returns how many bytes are left. An answer is never
+// the same as the request that asks for registers, so that is how such a line shows itself; from then on the first thing
+// heard after a write, whose answer is the same, is not taken for its confirmation.
+func (t *turn) dropEcho(heard, req []byte, total int) int {
+	reads := req[1] == 3 || req[1] == 4
+	if total != len(heard) || len(heard) < len(req) || !(reads || t.bus.echo) || !bytes.Equal(heard[:len(req)], req) || t.dropped {
+		return len(heard)
+	}
+	t.bus.echo, t.dropped = true, true
+	return copy(heard, heard[len(req):])
 }
 
 // unheard says what was wrong with what came instead of an answer.

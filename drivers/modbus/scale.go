@@ -60,6 +60,13 @@ func (s Scale) fraction() (num, den int64) {
 	return s.num, s.den
 }
 
+// shifted is the factor times 10^sf.
+func (s Scale) shifted(sf int) Scale {
+	s.num, s.den = s.fraction()
+	s.exp += sf
+	return s
+}
+
 // apply gives x times the factor times 10^sf. Negative powers divide, because 0.1 is not a binary number and 10 is.
 func (s Scale) apply(x float64, sf int) float64 {
 	num, den := s.fraction()

@@ -169,7 +169,14 @@ func (p *poll) itemsOf(c *chain, s *SunSpec) ([]*item, error) {
 				continue // a shorter variant of the model does not have it
 			}
 			keys[pt.Key] = true
-			items = append(items, placed(pt, h, p.rules.Registers))
+			items = append(items, placed(pt, h, p.rules.Registers)...)
+		}
+		if m.Rated != nil {
+			f := *m.Rated
+			moveField(&f, h.at)
+			it := ratingItem(f)
+			it.head = h
+			items = append(items, it)
 		}
 	}
 	return items, nil
@@ -188,24 +195,36 @@ func commonItems(h *header) []*item {
 	}
 }
 
-// placed moves a point of a model to where the model lies in this device.
-func placed(pt Point, h *header, limit int) *item {
-	pt.At.Number += h.at
-	if pt.SF != nil {
-		sf := *pt.SF
-		sf.Number += h.at
-		pt.SF = &sf
-	}
+// placed moves a point of a model to where the model lies in this device. Where one request cannot reach from the model's
+// head to the point, the head is not looked at; where it cannot reach the scale factor either, that is asked for by itself.
+func placed(pt Point, h *header, limit int) []*item {
+	moveField(&pt.Field, h.at)
 	if pt.When != nil {
 		w := *pt.When
-		w.At.Number += h.at
+		moveField(&w.Field, h.at)
 		pt.When = &w
 	}
 	it := &item{Point: pt, head: h}
 	if it.Span().Count > limit {
 		it.head = nil
 	}
-	return it
+	if it.Span().Count <= limit || pt.SF == nil || pt.When != nil {
+		return []*item{it}
+	}
+	it.apart = true
+	factor := &item{role: isFactor, head: h, Point: Point{
+		Key: "#" + pt.SF.String(), Field: Field{At: *pt.SF, Type: I16, Length: 1}, Pace: pt.Pace,
+	}}
+	return []*item{factor, it}
+}
+
+// moveField moves a field of a model that begins at an address.
+func moveField(f *Field, at uint16) {
+	f.At.Number += at
+	if f.SF != nil {
+		sf := Address{f.SF.Table, f.SF.Number + at}
+		f.SF = &sf
+	}
 }
 
 // repeated gives the points of the groups that a model repeats.

@@ -10,6 +10,10 @@ import (
 	"bordo/drivers"
 )
 
+// idleMargin is how long before a device closes an idle connection it is not used any more: a request that crosses the
+// closing is lost without an answer.
+const idleMargin = 2 * time.Second
+
 // maxForeign bounds how many answers to other requests are dropped while waiting for one.
 const maxForeign = 64
 
@@ -17,6 +21,9 @@ const maxForeign = 64
 // state, so it must be opened again.
 func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 	b := t.bus
+	if limit := t.manners.IdleClose; limit > 0 && time.Since(b.used) >= limit-idleMargin {
+		return nil, t.fail(fmt.Errorf("the device closes a connection that was idle for %v", limit))
+	}
 	if err := t.pause(later(b.quiet, b.opened.Add(t.manners.ConnectWait))); err != nil {
 		return nil, err
 	}
@@ -49,7 +56,7 @@ func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 			return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fits}
 		}
 		copy(frame, adu[:2])
-		t.at = time.Now()
+		t.heardNow()
 		b.quiet = t.at.Add(t.manners.Gap)
 		return frame, nil
 	}
@@ -88,6 +95,9 @@ func (t *turn) readTCP(due time.Time) ([]byte, error) {
 func (t *turn) silent(n int) error {
 	if n > 0 {
 		return fmt.Errorf("only %d bytes of an answer within %v", n, t.manners.TCPReplyMax)
+	}
+	if n := t.manners.Clients; n > 0 && !t.bus.heard {
+		return fmt.Errorf("the connection is accepted but nothing is answered within %v: another client seems to hold this device (it serves %d)", t.manners.TCPReplyMax, n)
 	}
 	return fmt.Errorf("no answer within %v", t.manners.TCPReplyMax)
 }

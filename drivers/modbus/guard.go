@@ -1,0 +1,170 @@
+package modbus
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"bordo/drivers"
+)
+
+// Events of this driver.
+const (
+	eventIdentity = "bordo.identity.changed.v1" // serial, was: another device answers
+	eventNull     = "bordo.frame.rejected.v1"   // why: the device gave an empty frame, nothing of it counts
+	eventFrozen   = "bordo.device.frozen.v1"    // polls: every value has been the same while power flows
+	eventDoubt    = "bordo.counter.doubted.v1"  // point, value, last, why: fell or leapt
+	eventReset    = "bordo.counter.reset.v1"    // point, from, to: the counter goes on from another value
+)
+
+const (
+	// confirmations is how many polls in a row a counter must go on from a doubtful value before it is believed.
+	confirmations = 3
+	// headroom is how far above its rating a device may be, for measurement and cloud-edge effects.
+	headroom = 1.1
+	// quantum is the step of the coarsest counters (kW.h): a leap of less is one step, not a fault.
+	quantum = 1.0
+)
+
+// guard holds the model's rules against values that cannot be, and what it must remember of the polls before.
+type guard struct {
+	rules    Guards
+	ratedW   float64 // 0: not known
+	counters map[string]*counter
+	last     []drivers.Reading // of the poll before, for the frozen rule
+	same     int               // polls in a row with these readings
+	null     bool              // the last frame was empty
+}
+
+// counter is the course of one counter.
+type counter struct {
+	good  float64   // the last value that was believed
+	at    time.Time // when it was
+	doubt float64   // the last value that was not
+	times int       // how often the course from doubt on was confirmed
+}
+
+// forget drops what was remembered: another device answers.
+func (g *guard) forget() { g.counters, g.last, g.same = nil, nil, 0 }
+
+// check gives readings that cannot be a quality, and tells each such change in an event. It invents no number and drops no
+// reading.
+func (g *guard) check(readings []drivers.Reading, at time.Time) ([]drivers.Reading, []drivers.Event) {
+	if len(readings) == 0 {
+		return readings, nil
+	}
+	if g.empty(readings) {
+		for i := range readings {
+			readings[i].Value, readings[i].Quality = drivers.Value{}, drivers.Bad
+		}
+		if g.null {
+			return readings, nil
+		}
+		g.null = true
+		return readings, []drivers.Event{{Type: eventNull, Data: map[string]any{"why": "null_frame"}}}
+	}
+	g.null = false
+	events := g.freeze(readings)
+	for i := range readings {
+		r := &readings[i]
+		if r.Quality != drivers.Good || r.Value.Type() != drivers.Float {
+			continue
+		}
+		if g.ratedW > 0 && r.Point == "ac_power" && math.Abs(r.Value.Float()) > 2*g.ratedW {
+			r.Quality = drivers.Uncertain
+		}
+		if p, _ := drivers.PointOf(r.Point); g.rules.Counters && p.Kind == drivers.Counter && p.Unit == "kW.h" {
+			events = append(events, g.count(r, at)...)
+		}
+	}
+	return readings, events
+}
+
+// empty tells whether all that the model never shows as 0 is 0 or absent, and something of it is 0.
+func (g *guard) empty(readings []drivers.Reading) bool {
+	zero := false
+	for _, key := range g.rules.NullFrame {
+		i := slices.IndexFunc(readings, func(r drivers.Reading) bool { return r.Point == key })
+		if i < 0 || readings[i].Quality != drivers.Good {
+			continue
+		}
+		if readings[i].Value.Float() != 0 {
+			return false
+		}
+		zero = true
+	}
+	return zero
+}
+
+// freeze marks readings that have not changed for so long that the device, or the gateway before it, repeats old ones.
+func (g *guard) freeze(readings []drivers.Reading) []drivers.Event {
+	if g.rules.Frozen == 0 {
+		return nil
+	}
+	if !slices.Equal(readings, g.last) || !flows(readings) {
+		g.last, g.same = slices.Clone(readings), 0
+		return nil
+	}
+	if g.same++; g.same < g.rules.Frozen {
+		return nil
+	}
+	for i := range readings {
+		if readings[i].Quality == drivers.Good {
+			readings[i].Quality = drivers.Stale
+		}
+	}
+	if g.same > g.rules.Frozen {
+		return nil
+	}
+	return []drivers.Event{{Type: eventFrozen, Data: map[string]any{"polls": g.same}}}
+}
+
+// flows tells whether power flows: at night every value may well stay the same.
+func flows(readings []drivers.Reading) bool {
+	return slices.ContainsFunc(readings, func(r drivers.Reading) bool {
+		return r.Point == "ac_power" && r.Value.Float() != 0
+	})
+}
+
+// count follows a counter. A value below the last, or further above it than the rating allows, is uncertain until the
+// counter has gone on from there for a while; then it is a new beginning.
+func (g *guard) count(r *drivers.Reading, at time.Time) []drivers.Event {
+	now := r.Value.Float()
+	c := g.counters[r.Point]
+	if c == nil {
+		if g.counters == nil {
+			g.counters = map[string]*counter{}
+		}
+		g.counters[r.Point] = &counter{good: now, at: at}
+		return nil
+	}
+	why := g.impossible(c.good, now, at.Sub(c.at))
+	if why == "" {
+		*c = counter{good: now, at: at}
+		return nil
+	}
+	r.Quality = drivers.Uncertain
+	if c.times == 0 || g.impossible(c.doubt, now, at.Sub(c.at)) != "" {
+		c.doubt, c.times = now, 1
+		return []drivers.Event{{Type: eventDoubt, Data: map[string]any{"point": r.Point, "value": now, "last": c.good, "why": why}}}
+	}
+	c.doubt = now
+	if c.times++; c.times <= confirmations {
+		return nil
+	}
+	r.Quality = drivers.Good
+	from := c.good
+	*c = counter{good: now, at: at}
+	return []drivers.Event{{Type: eventReset, Data: map[string]any{"point": r.Point, "from": from, "to": now}}}
+}
+
+// impossible tells why a counter cannot have gone from one value to another in a time; "" if it can.
+func (g *guard) impossible(from, to float64, in time.Duration) string {
+	if to < from {
+		return "fell"
+	}
+	if g.ratedW > 0 && to-from > g.ratedW/1000*in.Hours()*headroom+quantum {
+		return "leapt"
+	}
+	return ""
+}

@@ -1,0 +1,199 @@
+package modbus
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"bordo/drivers"
+)
+
+// suspicious is how many polls in a row a block may stay unanswered, while others are answered, before it is taken for
+// refused.
+const suspicious = 3
+
+// poll is the state of one Poll or Do.
+type poll struct {
+	*device
+	client
+	now      time.Time
+	readings []drivers.Reading
+	events   []drivers.Event
+	factors  map[Address]uint16 // scale factors that lie too far from their values
+	errs     []error
+	extra    int  // requests spent on looking for a culprit
+	stop     bool // nothing more is asked in this poll
+	missed   bool // something that is read only once is still missing
+}
+
+func (p *poll) ctx() context.Context { return p.turn.ctx }
+
+// run asks for everything that is due and returns what went wrong, joined.
+func (p *poll) run() error {
+	if err := p.known(); err != nil {
+		return err
+	}
+	pace := Fast
+	switch {
+	case !p.onceOK:
+		pace = Once
+	case p.now.Sub(p.slowAt) >= slowEvery:
+		pace = Slow
+	}
+	blocks := p.planned(pace, p.now)
+	if p.silent > 0 && !p.probe(blocks) {
+		return errors.Join(p.errs...)
+	}
+	for _, b := range p.trusted(blocks) {
+		if p.fetch(b); p.stop {
+			break
+		}
+	}
+	if !p.stop && pace != Fast {
+		p.slowAt = p.now
+	}
+	if pace == Once && !p.stop && !p.missed {
+		p.onceOK = true
+		p.recognise()
+	}
+	return errors.Join(p.errs...)
+}
+
+// known makes sure that it is known what the device is asked for.
+func (p *poll) known() error {
+	if p.items != nil && (p.chain == nil || !p.chain.moved) {
+		return nil
+	}
+	return p.discover()
+}
+
+// probe asks a device that did not answer for as little as possible, and tells whether it is there.
+func (p *poll) probe(blocks []block) bool {
+	if len(blocks) == 0 {
+		return true
+	}
+	first := p.trusted(blocks)[0].items[0]
+	_, err := p.read(p.rules.rounded(first.Span()))
+	if err == nil || refuses(err) {
+		return true
+	}
+	p.errs = append(p.errs, err)
+	return false
+}
+
+// fetch reads a block and whatever it must be split into. It tells whether the device gave all of it.
+func (p *poll) fetch(b block) bool {
+	a, err := p.read(b.Span)
+	switch {
+	case err == nil:
+		delete(p.mute, b.items[0])
+		return p.take(b, a)
+	case refuses(err):
+		delete(p.mute, b.items[0])
+		return p.narrow(b, err)
+	case p.ctx().Err() != nil:
+		p.stop = true
+	case drivers.KindOf(err) == drivers.Timeout:
+		return p.unanswered(b, err)
+	case drivers.KindOf(err) == drivers.Later:
+		p.later(err)
+	}
+	return p.failed(err)
+}
+
+// failed notes an error that says nothing about the registers.
+func (p *poll) failed(err error) bool {
+	p.errs = append(p.errs, err)
+	p.missed = true
+	p.stop = p.stop || drivers.Lost(err)
+	return false
+}
+
+// later handles "not now". A gateway that cannot reach the device, or a device that is busy, is not asked for more.
+func (p *poll) later(err error) {
+	var e Exception
+	if errors.As(err, &e) && e.Code != 4 && e.Code != 5 {
+		p.stop = true
+	}
+}
+
+// unanswered handles silence: the device is away, unless it answered something else in this poll. A block that alone stays
+// unanswered time after time is taken for refused.
+func (p *poll) unanswered(b block, err error) bool {
+	p.failed(err)
+	if p.turn.at.IsZero() {
+		p.stop = true
+		return false
+	}
+	if p.mute[b.items[0]]++; p.mute[b.items[0]] < suspicious {
+		return false
+	}
+	delete(p.mute, b.items[0])
+	switch {
+	case len(b.items) == 1:
+		p.quarantine(b.items[0], err)
+	case p.stop:
+		p.split(b) // the halves are asked with the next poll
+	default:
+		p.errs = p.errs[:len(p.errs)-1]
+		return p.narrow(b, err)
+	}
+	return false
+}
+
+// take decodes an answer.
+func (p *poll) take(b block, a Answer) bool {
+	for _, it := range b.items {
+		if it.head != nil && !it.head.holds(a) {
+			p.chain.moved = true
+			p.stop = true
+			return p.failed(&drivers.Error{Op: fmt.Sprintf("read %v", b.Span), Kind: drivers.Protocol, Err: errors.New("the SunSpec models have moved")})
+		}
+	}
+	for _, it := range b.items {
+		if p.learnt.release(it.Key) {
+			p.apply()
+		}
+		switch it.role {
+		case isReading:
+			if it.apart {
+				it = it.withFactor(p.factors)
+			}
+			p.readings = append(p.readings, it.decode(a))
+		case isSelf:
+			v, _ := it.Decode(a, drivers.Text)
+			p.self[it.Key] = v.Text()
+		case isFactor:
+			if p.factors == nil {
+				p.factors = map[Address]uint16{}
+			}
+			p.factors[it.At] = binary.BigEndian.Uint16(a.register(it.At.Number, 1))
+		case isRating:
+			if v, q := it.Decode(a, drivers.Float); q == drivers.Good {
+				p.guard.ratedW = v.Float()
+			}
+		}
+	}
+	return true
+}
+
+// recognise compares who the device is with who it was: what another device or another firmware taught does not hold, and
+// its counters are others.
+func (p *poll) recognise() {
+	serial, firmware := p.self[selfSerial], p.self[selfFirmware]
+	was := p.learnt
+	if was.Serial == serial && was.Firmware == firmware {
+		return
+	}
+	if was.Serial != "" && was.Serial != serial {
+		p.guard.forget()
+		p.events = append(p.events, drivers.Event{Type: eventIdentity, Data: map[string]any{"serial": serial, "was": was.Serial}})
+	}
+	if was.Serial != "" || was.Firmware != "" {
+		p.learnt = Learnt{}
+		p.apply()
+	}
+	p.learnt.Serial, p.learnt.Firmware = serial, firmware
+}
