@@ -1,8 +1,8 @@
 package agent
 
 import (
+	"cmp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -63,10 +63,7 @@ func (c *conditions) list() []contract.Health {
 		out = append(out, *h)
 	}
 	slices.SortFunc(out, func(a, b contract.Health) int {
-		if a.Since != b.Since {
-			return int(a.Since - b.Since)
-		}
-		return strings.Compare(a.Code+" "+a.Dev, b.Code+" "+b.Dev)
+		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Dev, b.Dev))
 	})
 	return out
 }

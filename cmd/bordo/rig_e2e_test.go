@@ -219,7 +219,7 @@ type subscriber struct {
 func subscribe(t *testing.T, m *mosquitto) *subscriber {
 	t.Helper()
 	s := &subscriber{
-		process: start(t, "mosquitto_sub", "-h", "127.0.0.1", "-p", fmt.Sprint(m.port), "-i", "centre", "-c", "-q", "1", "-d", "-F", "@%t %p", "-t", "bordo/#"),
+		process: start(t, "stdbuf", "-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", fmt.Sprint(m.port), "-i", "centre", "-c", "-q", "1", "-d", "-F", "message %t %p", "-t", "bordo/#"),
 		schemas: loadSchemas(t),
 		arrived: make(map[string]arrival), last: make(map[string][]byte),
 	}
@@ -234,7 +234,7 @@ func (s *subscriber) pump() {
 	s.read = len(s.stdout)
 	s.process.mu.Unlock()
 	for _, l := range lines {
-		if rest, ok := strings.CutPrefix(l, "@"); ok {
+		if rest, ok := strings.CutPrefix(l, "message "); ok {
 			topic, payload, _ := strings.Cut(rest, " ")
 			s.take(topic, []byte(payload))
 		}
