@@ -32,7 +32,7 @@ type bus struct {
 	heard   bool      // something was heard on the port
 	echo    bool      // the line gives back what is sent on it
 	opening int       // which opening of the line this is
-	buf  [2 * maxADU]byte
+	buf     [2 * maxADU]byte
 }
 
 // newBus reads the line's speed. Above 19200 baud the specification fixes t3.5 at 1.75 ms (Modbus over Serial Line V1.02,

@@ -170,14 +170,17 @@ func (c *compiler) spans(path string, raw []string) []Span {
 	return out
 }
 
-// unique wants every point once, and fits every point in a request of its own.
+// unique wants every point once, but for one fallback after it.
 func (c *compiler) unique(path string, points []Point) {
-	seen := map[string]bool{}
+	seen := map[string]int{}
 	for i := range points {
-		if k := points[i].Key; k != "" && seen[k] {
+		k := points[i].Key
+		if points[i].Fallback && seen[k] != 1 {
+			c.fault(fmt.Sprintf("%s[%d].fallback", path, i), "must come after the point that it stands in for, once")
+		} else if !points[i].Fallback && k != "" && seen[k] > 0 {
 			c.fault(fmt.Sprintf("%s[%d].point", path, i), "must come once (%q came before)", k)
 		}
-		seen[points[i].Key] = true
+		seen[k]++
 	}
 }
 

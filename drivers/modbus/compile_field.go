@@ -137,7 +137,7 @@ func (c *compiler) point(path string, r *rawPoint) Point {
 	if p.Is, ok = drivers.PointOf(key); !ok {
 		c.fault(path+".point", "must be a point of the catalogue (got %q)", r.Point)
 	}
-	p.Key = r.Point
+	p.Key, p.Fallback = r.Point, r.Fallback
 	c.oneOf(path+".pace", r.Pace, "", "fast", "slow", "once")
 	if p.Pace == "" {
 		p.Pace = Fast

@@ -149,7 +149,7 @@ func (d *device) planned(pace Pace, now time.Time) []block {
 		if pace != Once && it.Pace != Fast && it.Pace != pace {
 			continue
 		}
-		q, bad := d.learnt.quarantined(it.Key)
+		q, bad := d.learnt.quarantined(it)
 		switch {
 		case !bad:
 			due = append(due, it)

@@ -45,12 +45,24 @@ func (p *poll) discover() error {
 		it.Pace = Fast
 		items = append(items, it)
 	}
+	markTwice(items)
 	d.items = items
 	d.rules.cuts = map[*item]bool{}
 	clear(d.mute)
 	d.onceOK = false
 	d.apply()
 	return nil
+}
+
+// markTwice marks points that have a fallback, and their fallbacks.
+func markTwice(items []*item) {
+	for _, f := range items {
+		for _, it := range items {
+			if f.Fallback && it.Key == f.Key {
+				it.twice = true
+			}
+		}
+	}
 }
 
 // selfItems are the parts of the identity that are read from the device.
@@ -113,7 +125,7 @@ func (d *device) points() (can, cannot []string) {
 		if it.role != isReading {
 			continue
 		}
-		if _, bad := d.learnt.quarantined(it.Key); bad {
+		if _, bad := d.learnt.quarantined(it); bad {
 			cannot = append(cannot, it.Key)
 		} else {
 			can = append(can, it.Key)
@@ -121,6 +133,8 @@ func (d *device) points() (can, cannot []string) {
 	}
 	sortPoints(can)
 	sortPoints(cannot)
+	can = slices.Compact(can)
+	cannot = slices.DeleteFunc(slices.Compact(cannot), func(k string) bool { return slices.Contains(can, k) })
 	return can, cannot
 }
 

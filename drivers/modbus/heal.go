@@ -68,6 +68,6 @@ func (p *poll) quarantine(it *item, err error) {
 	if errors.As(err, &e) {
 		why = e.Error()
 	}
-	p.learnt.put(it.Key, Span{it.At.Table, it.At.Number, it.Length}, why, p.now)
+	p.learnt.put(it, why, p.now)
 	p.apply()
 }

@@ -76,22 +76,27 @@ func (l *Learnt) spans() []Span {
 	return out
 }
 
-func (l *Learnt) quarantined(key string) (*Quarantine, bool) {
-	i := slices.IndexFunc(l.Quarantined, func(q Quarantine) bool { return q.Point == key })
+// quarantined finds the entry of an item.
+func (l *Learnt) quarantined(it *item) (*Quarantine, bool) {
+	if len(l.Quarantined) == 0 {
+		return nil, false
+	}
+	at := it.place().String()
+	i := slices.IndexFunc(l.Quarantined, func(q Quarantine) bool { return q.Point == it.Key && q.At == at })
 	if i < 0 {
 		return nil, false
 	}
 	return &l.Quarantined[i], true
 }
 
-// put takes a point into quarantine, or prolongs it.
-func (l *Learnt) put(key string, at Span, why string, now time.Time) {
-	q, ok := l.quarantined(key)
+// put takes an item into quarantine, or prolongs it.
+func (l *Learnt) put(it *item, why string, now time.Time) {
+	q, ok := l.quarantined(it)
 	if !ok {
 		if len(l.Quarantined) == maxLearnt {
 			return
 		}
-		l.Quarantined = append(l.Quarantined, Quarantine{Point: key, At: at.String(), Since: now.UTC()})
+		l.Quarantined = append(l.Quarantined, Quarantine{Point: it.Key, At: it.place().String(), Since: now.UTC()})
 		q = &l.Quarantined[len(l.Quarantined)-1]
 	}
 	q.Why = why
@@ -100,13 +105,14 @@ func (l *Learnt) put(key string, at Span, why string, now time.Time) {
 }
 
 // release ends a quarantine and tells whether there was one.
-func (l *Learnt) release(key string) bool {
-	n := len(l.Quarantined)
-	if n == 0 {
+func (l *Learnt) release(it *item) bool {
+	q, ok := l.quarantined(it)
+	if !ok {
 		return false
 	}
-	l.Quarantined = slices.DeleteFunc(l.Quarantined, func(q Quarantine) bool { return q.Point == key })
-	return len(l.Quarantined) != n
+	i := slices.IndexFunc(l.Quarantined, func(o Quarantine) bool { return o.Point == q.Point && o.At == q.At })
+	l.Quarantined = slices.Delete(l.Quarantined, i, i+1)
+	return true
 }
 
 // hole remembers a span that cannot be read over.

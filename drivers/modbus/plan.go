@@ -23,6 +23,7 @@ type item struct {
 	Point
 	role  role
 	head  *header      // of the SunSpec model that it lies in
+	twice bool         // it has a fallback, or is one
 	apart bool         // its scale factor is too far away for one answer and comes in another of the same poll
 	tap   *drivers.Tap // of an analogue channel
 	unit  string       // of an analogue channel
@@ -39,6 +40,9 @@ func (it *item) Span() Span {
 	}
 	return s
 }
+
+// place is where the value itself lies.
+func (it *item) place() Span { return Span{it.At.Table, it.At.Number, it.Length} }
 
 // withFactor is an item whose scale factor came in another answer of this poll. Without it the item has no value.
 func (it *item) withFactor(factors map[Address]uint16) *item {

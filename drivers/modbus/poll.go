@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"bordo/drivers"
@@ -153,7 +154,7 @@ func (p *poll) take(b block, a Answer) bool {
 		}
 	}
 	for _, it := range b.items {
-		if p.learnt.release(it.Key) {
+		if p.learnt.release(it) {
 			p.apply()
 		}
 		switch it.role {
@@ -161,7 +162,7 @@ func (p *poll) take(b block, a Answer) bool {
 			if it.apart {
 				it = it.withFactor(p.factors)
 			}
-			p.readings = append(p.readings, it.decode(a))
+			p.give(it, it.decode(a))
 		case isSelf:
 			v, _ := it.Decode(a, drivers.Text)
 			p.self[it.Key] = v.Text()
@@ -177,6 +178,21 @@ func (p *poll) take(b block, a Answer) bool {
 		}
 	}
 	return true
+}
+
+// give adds a reading. Of a point and its fallback only one counts: the point itself where it has a value.
+func (p *poll) give(it *item, rd drivers.Reading) {
+	if !it.twice {
+		p.readings = append(p.readings, rd)
+		return
+	}
+	i := slices.IndexFunc(p.readings, func(r drivers.Reading) bool { return r.Point == rd.Point })
+	switch {
+	case i < 0:
+		p.readings = append(p.readings, rd)
+	case rd.Quality == drivers.Good && (!it.Fallback || p.readings[i].Quality != drivers.Good):
+		p.readings[i] = rd
+	}
 }
 
 // recognise compares who the device is with who it was: what another device or another firmware taught does not hold, and

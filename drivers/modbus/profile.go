@@ -93,6 +93,8 @@ type Point struct {
 	Range *[2]float64 // a value outside is not possible, so it is no value
 	When  *Test       // the value means something only when this holds
 	Else  drivers.Value
+
+	Fallback bool // counts only where the other point of this key has no value
 }
 
 // Span is what must come in one answer so that the point can be decoded.

@@ -83,12 +83,13 @@ type rawField struct {
 }
 
 type rawPoint struct {
-	Point string    `yaml:"point"`
-	Field rawField  `yaml:",inline"`
-	Pace  string    `yaml:"pace"`
-	Range []float64 `yaml:"range"`
-	When  *rawTest  `yaml:"when"`
-	Else  any       `yaml:"else"`
+	Point    string    `yaml:"point"`
+	Field    rawField  `yaml:",inline"`
+	Pace     string    `yaml:"pace"`
+	Fallback bool      `yaml:"fallback"`
+	Range    []float64 `yaml:"range"`
+	When     *rawTest  `yaml:"when"`
+	Else     any       `yaml:"else"`
 }
 
 type rawTest struct {

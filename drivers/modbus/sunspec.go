@@ -148,7 +148,7 @@ func (p *poll) header(at uint16) (h header, end bool, err error) {
 // point that two families have comes from the one that the profile lists first.
 func (p *poll) itemsOf(c *chain, s *SunSpec) ([]*item, error) {
 	items := commonItems(&c.models[0])
-	families, keys := map[string]bool{}, map[string]bool{}
+	families, keys := map[string]bool{}, map[string]*SunSpecModel{}
 	for i := range s.Models {
 		m := &s.Models[i]
 		h := c.find(m.IDs)
@@ -165,10 +165,10 @@ func (p *poll) itemsOf(c *chain, s *SunSpec) ([]*item, error) {
 			points = append(slices.Clip(points), repeated...)
 		}
 		for _, pt := range points {
-			if keys[pt.Key] || pt.Span().End() > modelHead+h.length {
+			if keys[pt.Key] != nil && !(pt.Fallback && keys[pt.Key] == m) || pt.Span().End() > modelHead+h.length {
 				continue // a shorter variant of the model does not have it
 			}
-			keys[pt.Key] = true
+			keys[pt.Key] = m
 			items = append(items, placed(pt, h, p.rules.Registers)...)
 		}
 		if m.Rated != nil {

@@ -123,7 +123,7 @@ func (d *Device) known(at, id uint16, m *modbus.SunSpecModel) int {
 
 // addModel adds a point of a model that begins at an address; of two points with one key the first stays.
 func (d *Device) addModel(p modbus.Point, at uint16, shift int) {
-	if _, ok := d.fields[p.Key]; ok {
+	if _, ok := d.fields[p.Key]; ok && !p.Fallback {
 		return
 	}
 	p.At.Number += at + uint16(shift)

@@ -140,8 +140,11 @@ func (d *Device) step(s modbus.Step) {
 
 // add makes room for a point.
 func (d *Device) add(p modbus.Point) {
-	d.fields[p.Key] = &p
 	d.blank(&p.Field)
+	if p.Fallback {
+		return // stays "not available": Set gives the point itself its value
+	}
+	d.fields[p.Key] = &p
 	if p.SF != nil {
 		d.shared[*p.SF] = append(d.shared[*p.SF], p.Key)
 		if _, ok := d.cells[*p.SF]; !ok {

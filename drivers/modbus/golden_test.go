@@ -1,0 +1,314 @@
+package modbus_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/tools/txtar"
+
+	"bordo/drivers"
+	"bordo/drivers/driverstest"
+	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/peer"
+)
+
+// A golden case is testdata/<model>/<name>.txtar:
+//
+//	origin: capture | vendor-example | other-implementation | synthesised
+//	source: where the frames are from
+//	line: rtu | tcp (how the frames are written; rtu if left out)
+//	-- frames --
+//	> 01 04 00 00 00 02 71 CB
+//	< 01 04 04 43 66 33 34 1B 38
+//	-- readings --
+//	ac_voltage_l1 230.2
+//	-- identity --
+//	serial 12345
+//	-- commands --
+//	barrier.stop > 01 05 00 00 FF 00 8C 3A
+//
+// The frames make a device that knows the registers in them and refuses all others. The driver polls it until it has
+// found that out; its readings must then be those of the file, no more and no fewer: a number to the digits that are
+// written, "-" for no value. The expected values come from the source, never from our decoder.
+type golden struct {
+	model, origin, source string
+	stream                bool
+	unit                  byte
+	registers             map[modbus.Address]uint16
+	readings              map[string]string
+	identity              map[string]string
+	commands              []string
+}
+
+var origins = []string{"capture", "vendor-example", "other-implementation", "synthesised"}
+
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/*/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden cases (%v)", err)
+	}
+	proved := map[string]bool{}
+	for _, file := range files {
+		g := readGolden(t, file)
+		proved[g.model] = proved[g.model] || g.origin != "synthesised"
+		t.Run(g.model+"/"+strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			synctest.Test(t, g.check)
+		})
+	}
+	for _, p := range modbus.Embedded() {
+		switch {
+		case !slices.ContainsFunc(files, func(f string) bool { return filepath.Base(filepath.Dir(f)) == p.Model }):
+			t.Errorf("%s has no golden case", p.Model)
+		case p.Verified != "paper" && !proved[p.Model]:
+			t.Errorf("%s is verified by %s without a golden case from outside", p.Model, p.Verified)
+		}
+	}
+}
+
+func readGolden(t *testing.T, file string) *golden {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &golden{model: filepath.Base(filepath.Dir(file)), registers: map[modbus.Address]uint16{}, readings: map[string]string{}, identity: map[string]string{}}
+	ar := txtar.Parse(data)
+	for _, l := range lines(string(ar.Comment)) {
+		switch k, v, _ := strings.Cut(l, ": "); k {
+		case "origin":
+			g.origin = v
+		case "source":
+			g.source = v
+		case "line":
+			g.stream = v == "tcp"
+		}
+	}
+	if !slices.Contains(origins, g.origin) || g.source == "" {
+		t.Fatalf("%s: must say its origin (%s) and its source", file, strings.Join(origins, ", "))
+	}
+	for _, f := range ar.Files {
+		for _, l := range lines(string(f.Data)) {
+			word, rest, _ := strings.Cut(l, " ")
+			switch f.Name {
+			case "readings":
+				g.readings[word] = strings.TrimSpace(rest)
+			case "identity":
+				g.identity[word] = strings.TrimSpace(rest)
+			case "commands":
+				g.commands = append(g.commands, l)
+			}
+		}
+		if f.Name == "frames" {
+			g.frames(t, file, lines(string(f.Data)))
+		}
+	}
+	return g
+}
+
+func lines(s string) []string {
+	return slices.DeleteFunc(strings.Split(strings.TrimSpace(s), "\n"), func(l string) bool {
+		return strings.TrimSpace(l) == "" || strings.HasPrefix(l, "#")
+	})
+}
+
+// frames takes the registers out of the exchanges.
+func (g *golden) frames(t *testing.T, file string, lines []string) {
+	t.Helper()
+	var req []byte
+	for _, l := range lines {
+		unit, pdu, err := unframe(l[1:], g.stream)
+		if err != nil {
+			t.Fatalf("%s: %q: %v", file, l, err)
+		}
+		if l[0] == '>' {
+			req, g.unit = pdu, unit
+			continue
+		}
+		if pdu[0]&0x80 != 0 {
+			continue // a refusal: these registers stay unknown
+		}
+		table := map[byte]modbus.Table{1: modbus.Coil, 2: modbus.Discrete, 3: modbus.Holding, 4: modbus.Input}[req[0]]
+		first, count := binary.BigEndian.Uint16(req[1:]), int(binary.BigEndian.Uint16(req[3:]))
+		if pdu[0] != req[0] || table == 0 || int(pdu[1]) != len(pdu)-2 {
+			t.Fatalf("%s: %q does not answer % X", file, l, req)
+		}
+		for i := range count {
+			a := modbus.Address{Table: table, Number: first + uint16(i)}
+			if table.Bits() {
+				g.registers[a] = uint16(pdu[2+i/8] >> (i % 8) & 1)
+			} else {
+				g.registers[a] = binary.BigEndian.Uint16(pdu[2+2*i:])
+			}
+		}
+	}
+}
+
+// unframe checks a frame by its own rules, apart from the driver's.
+func unframe(text string, stream bool) (unit byte, pdu []byte, err error) {
+	b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(text), " ", ""))
+	switch {
+	case err != nil:
+		return 0, nil, err
+	case stream && (len(b) < 8 || int(binary.BigEndian.Uint16(b[4:])) != len(b)-6):
+		return 0, nil, fmt.Errorf("the length in the header is not that of the frame")
+	case stream:
+		return b[6], b[7:], nil
+	case len(b) < 4:
+		return 0, nil, fmt.Errorf("too short")
+	}
+	crc := uint16(0xFFFF)
+	for _, c := range b[:len(b)-2] {
+		crc ^= uint16(c)
+		for range 8 {
+			if crc&1 == 1 {
+				crc = crc>>1 ^ 0xA001
+			} else {
+				crc >>= 1
+			}
+		}
+	}
+	if crc != binary.LittleEndian.Uint16(b[len(b)-2:]) {
+		return 0, nil, fmt.Errorf("the checksum is wrong")
+	}
+	return b[0], b[1 : len(b)-2], nil
+}
+
+// Answer makes the golden a device.
+func (g *golden) Answer(pdu []byte) []byte {
+	switch pdu[0] {
+	case 1, 2, 3, 4:
+	case 5, 6:
+		return pdu
+	default:
+		return []byte{pdu[0] | 0x80, 1}
+	}
+	table := map[byte]modbus.Table{1: modbus.Coil, 2: modbus.Discrete, 3: modbus.Holding, 4: modbus.Input}[pdu[0]]
+	first, count := binary.BigEndian.Uint16(pdu[1:]), int(binary.BigEndian.Uint16(pdu[3:]))
+	out := make([]byte, 2+2*count)
+	if table.Bits() {
+		out = out[:2+(count+7)/8]
+	}
+	out[0], out[1] = pdu[0], byte(len(out)-2)
+	for i := range count {
+		v, ok := g.registers[modbus.Address{Table: table, Number: first + uint16(i)}]
+		if !ok {
+			return []byte{pdu[0] | 0x80, 2}
+		}
+		if table.Bits() {
+			out[2+i/8] |= byte(v) << (i % 8)
+		} else {
+			binary.BigEndian.PutUint16(out[2+2*i:], v)
+		}
+	}
+	return out
+}
+
+// check polls the golden until nothing new is learnt.
+func (g *golden) check(t *testing.T) {
+	here, there := driverstest.Wire(0)
+	link, err := modbus.New().Link(drivers.Line{ID: "l", Stream: g.stream}, []drivers.Device{{ID: "d", Model: g.model, Unit: int(g.unit), Every: time.Second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Minute)
+	defer cancel()
+	var sent bytes.Buffer
+	units := map[byte]peer.Answerer{g.unit: peer.AnswererFunc(func(pdu []byte) []byte {
+		if pdu[0] == 5 || pdu[0] == 6 || pdu[0] > 15 {
+			fmt.Fprintf(&sent, "% X", pdu)
+		}
+		return g.Answer(pdu)
+	})}
+	served := make(chan error, 1)
+	go func() {
+		if g.stream {
+			served <- peer.ServeTCP(ctx, there, units)
+		} else {
+			served <- peer.ServeRTU(ctx, there, units, peer.RTU{})
+		}
+	}()
+	in := make(chan drivers.Request, len(g.commands))
+	var last drivers.Report
+	var about *drivers.Description
+	done := make(chan error, 1)
+	go func() {
+		done <- link.Run(ctx, here, in, func(r drivers.Report) {
+			if last = r; r.Description != nil {
+				about = r.Description
+			}
+		})
+	}()
+	time.Sleep(20 * time.Minute)
+	synctest.Wait()
+	if last.Err != nil {
+		t.Errorf("after 20 min the poll still says %v", last.Err)
+	}
+	g.compare(t, last.Readings)
+	for k, want := range g.identity {
+		if about == nil || want != map[string]string{"maker": about.Maker, "model": about.Model, "serial": about.Serial, "firmware": about.Firmware}[k] {
+			t.Errorf("%s: got %+v, want %s", k, about, want)
+		}
+	}
+	for _, c := range g.commands {
+		action, frame, _ := strings.Cut(c, " > ")
+		_, want, err := unframe(frame, g.stream)
+		if err != nil {
+			t.Errorf("%s: %v", c, err)
+		}
+		sent.Reset()
+		in <- drivers.Request{Device: "d", Command: &drivers.Command{Action: action}}
+		time.Sleep(time.Minute)
+		if got := sent.String(); got != fmt.Sprintf("% X", want) {
+			t.Errorf("%s wrote %s, want % X", action, got, want)
+		}
+	}
+	cancel()
+	<-done
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+func (g *golden) compare(t *testing.T, readings []drivers.Reading) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, r := range readings {
+		want, ok := g.readings[r.Point]
+		switch seen[r.Point] = true; {
+		case !ok:
+			t.Errorf("%s = %v was not to be expected", r.Point, r.Value)
+		case want == "-" && r.Quality != drivers.Bad, want != "-" && r.Quality != drivers.Good, !agrees(r.Value, want):
+			t.Errorf("%s = %v (quality %d), want %s", r.Point, r.Value, r.Quality, want)
+		}
+	}
+	for k := range g.readings {
+		if !seen[k] {
+			t.Errorf("%s is missing", k)
+		}
+	}
+}
+
+// agrees compares a value with what the source prints: a number to the digits that are there.
+func agrees(v drivers.Value, want string) bool {
+	if v.Type() != drivers.Float {
+		return v.String() == want || v.Type() == drivers.Text && want == `""` && v.Text() == ""
+	}
+	x, err := strconv.ParseFloat(want, 64)
+	if err != nil {
+		return false
+	}
+	_, frac, _ := strings.Cut(want, ".")
+	return math.Abs(v.Float()-x) <= 0.5*math.Pow10(-len(frac))
+}
