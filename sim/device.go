@@ -18,6 +18,7 @@ type device struct {
 	site     *Site
 	bus      *bus
 	body     body
+	profile  *modbus.Profile
 	image    *peer.Device
 	fields   map[string]modbus.Point // where each point lies, with absolute addresses
 	truth    *truth
@@ -34,8 +35,12 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
 	}
-	d := &device{spec: spec, site: s, bus: b, body: s.nature.add(spec, s.seed), truth: newTruth(),
+	d := &device{spec: spec, site: s, bus: b, truth: newTruth(), profile: profile,
 		replyMax: profile.Manners.ReplyMax, usual: profile.Manners.ReplyUsual}
+	if d.body, err = newBody(spec, profile.Kind, s.seed, d.has); err != nil {
+		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+	}
+	s.nature.add(d.body)
 	if b.stream {
 		d.replyMax = profile.Manners.TCPReplyMax
 	}
@@ -111,9 +116,7 @@ func (d *device) Answer(pdu []byte) []byte {
 	}
 	if _, n, reset := d.bus.faults.on(Reset, d.spec.ID, now); reset && n != d.resets {
 		d.resets = n
-		if r, ok := d.body.(interface{ reset() }); ok {
-			r.reset()
-		}
+		d.body.reset()
 	}
 	if _, _, null := d.bus.faults.on(Null, d.spec.ID, now); null {
 		return d.nullAnswer(pdu, now)
@@ -127,8 +130,13 @@ func (d *device) mute(now time.Time) bool {
 	if _, _, silent := d.bus.faults.on(Silent, d.spec.ID, now); silent {
 		return true
 	}
-	sleeper, ok := d.body.(interface{ asleep() bool })
-	return ok && sleeper.asleep()
+	return d.body.dead()
+}
+
+// has tells whether a fault of this device is on, at the moment to which the physics have come.
+func (d *device) has(kind FaultKind) (Fault, bool) {
+	f, _, on := d.bus.faults.on(kind, d.spec.ID, d.site.nature.now)
+	return f, on
 }
 
 // refresh puts the physical values into the registers and remembers what the registers then hold: that, rounded as the
@@ -147,6 +155,7 @@ func (d *device) refresh(now time.Time) {
 			d.site.log.Debug("value does not fit", "device", d.spec.ID, "point", p.Key, "err", err)
 		}
 	})
+	d.wire(now)
 	for point, p := range d.fields {
 		d.truth.note(point, d.read(&p, false), now)
 	}
@@ -154,7 +163,11 @@ func (d *device) refresh(now time.Time) {
 
 // read decodes a point from the registers as they are, or as if they were all 0.
 func (d *device) read(p *modbus.Point, null bool) drivers.Value {
-	span := p.Field.Span()
+	return d.decode(&p.Field, p.Is.Type, null)
+}
+
+func (d *device) decode(f *modbus.Field, as drivers.Type, null bool) drivers.Value {
+	span := f.Span()
 	words := make([]uint16, span.Count)
 	if !null {
 		words = d.image.Registers(modbus.Address{Table: span.Table, Number: span.First}, span.Count)
@@ -166,7 +179,7 @@ func (d *device) read(p *modbus.Point, null bool) drivers.Value {
 	if span.Table.Bits() {
 		data = packed(words)
 	}
-	v, q := p.Decode(modbus.Answer{Span: span, Data: data}, p.Is.Type)
+	v, q := f.Decode(modbus.Answer{Span: span, Data: data}, as)
 	if q == drivers.Bad {
 		return drivers.Value{}
 	}

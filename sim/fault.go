@@ -27,11 +27,23 @@ const (
 
 // What a device does for a while.
 const (
-	Silent FaultKind = "silent" // it does not answer: asleep, without power
-	Stuck  FaultKind = "stuck"  // its registers keep the values of the moment
-	Null   FaultKind = "null"   // every register reads 0, as some loggers answer when their own bus is dead
-	Reset  FaultKind = "reset"  // its counters start from 0 (once, when the window begins)
-	Gone   FaultKind = "gone"   // the whole line: cable pulled, adapter lost, TCP refused
+	Silent    FaultKind = "silent"    // it does not answer: asleep, without power
+	Stuck     FaultKind = "stuck"     // its registers keep the values of the moment
+	Null      FaultKind = "null"      // every register reads 0, as some loggers answer when their own bus is dead
+	Reset     FaultKind = "reset"     // its counters start from 0 (once, when the window begins)
+	Broken    FaultKind = "broken"    // an inverter: an internal fault
+	Limit     FaultKind = "limit"     // an inverter: somebody limits it to Code per cent of its rated power
+	Obstacle  FaultKind = "obstacle"  // a barrier: the arm pushes against something
+	Photocell FaultKind = "photocell" // a barrier: something is in the way
+	Loop      FaultKind = "loop"      // a barrier: a vehicle stands on the loop
+	Key       FaultKind = "key"       // a barrier: the manual key is turned
+	Wire      FaultKind = "wire"      // an I/O module: the wire of channel Point is broken
+)
+
+// What happens to a whole line, or to the whole site.
+const (
+	Gone     FaultKind = "gone"      // the cable is pulled, the adapter is lost, TCP is refused
+	MainsCut FaultKind = "mains-cut" // no voltage from the public network
 )
 
 // What happens to the broker.
@@ -57,12 +69,15 @@ const (
 var where = map[FaultKind]string{
 	Drop: "exchange", Late: "exchange", Garble: "exchange", Truncate: "exchange", Echo: "exchange", WrongUnit: "exchange",
 	Exception: "exchange", Busy: "exchange", Noise: "exchange",
-	Silent: "device", Stuck: "device", Null: "device", Reset: "device", Gone: "line",
+	Silent: "device", Stuck: "device", Null: "device", Reset: "device",
+	Broken: "device", Limit: "device", Obstacle: "device", Photocell: "device", Loop: "device", Key: "device", Wire: "device",
+	Gone: "line", MainsCut: "mains",
 	BrokerGone: "broker", AckEaten: "broker", AckLate: "broker", Slow: "broker", Refused: "broker", Denied: "broker", Stolen: "broker",
 	ClockJump: "box", ClockFree: "box", DiskFull: "box", Kill: "box",
 }
 
-// FaultKinds lists the kinds that may stand at a place: "line" (with the exchanges and devices on it), "broker" or "box".
+// FaultKinds lists the kinds that may stand at a place: "line" (with the exchanges and devices on it), "mains",
+// "broker" or "box".
 func FaultKinds(place string) []FaultKind {
 	var out []FaultKind
 	for k, w := range where {
@@ -89,7 +104,7 @@ type Fault struct {
 	Odds   float64       `yaml:"odds" json:"odds,omitempty"`
 	By     time.Duration `yaml:"by" json:"by,omitempty"`
 	Code   int           `yaml:"code" json:"code,omitempty"`
-	Point  string        `yaml:"point" json:"point,omitempty"` // of stuck and null: only this one
+	Point  string        `yaml:"point" json:"point,omitempty"` // of stuck: only this one; of wire: the channel
 }
 
 // check says what is wrong with a fault at a place.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"bordo/drivers"
 	"bordo/sim/plant"
 )
 
@@ -25,15 +24,23 @@ type nature struct {
 	speed    float64   // how fast everything moves
 	now      time.Time // how far the bodies have been moved, on package time
 
-	inverters []*inverterBody
-	meters    []*meterBody
-	barriers  []*barrierBody
+	mains     *faults // of the public network
+	producers []*inverterBody
+	others    []body
 }
 
-// body is a device's physical side.
-type body interface {
-	// points gives the value of every point that the body knows.
-	points(put func(point string, v drivers.Value))
+// moment is what all bodies of a site share while they are moved one step.
+type moment struct {
+	dt                 time.Duration // physical time that goes by
+	elapsed            time.Duration // physical time since the beginning
+	at                 time.Time     // what the sun's clock shows
+	elevation, azimuth float64
+	sky                plant.Sky
+	air                float64 // degrees Celsius
+	mains              bool
+	supply             plant.Supply
+	loadW, loadVar     [plant.Phases]float64
+	producedW          float64 // by all inverters
 }
 
 func newNature(s *Scenario, seed uint64, start time.Time, speed float64) (*nature, error) {
@@ -42,6 +49,7 @@ func newNature(s *Scenario, seed uint64, start time.Time, speed float64) (*natur
 		return nil, fmt.Errorf("site.timezone: %w", err)
 	}
 	n := &nature{
+		mains: newFaults(seed, "mains", start, s.Mains.Faults),
 		place: plant.Place{Lat: s.Site.Lat, Lon: s.Site.Lon},
 		sky:   plant.NewSky(seed, s.Clouds), grid: plant.NewGrid(seed),
 		load:     plant.NewLoad(seed, s.Load.Base, s.Load.Peak),
@@ -58,26 +66,13 @@ func newNature(s *Scenario, seed uint64, start time.Time, speed float64) (*natur
 	return n, nil
 }
 
-// add makes the physical side of a device.
-func (n *nature) add(d Device, seed uint64) body {
-	switch {
-	case d.Inverter != nil:
-		strings := plant.Rated(d.Inverter.Rated, max(1, d.Inverter.Strings), d.Inverter.Shaded...)
-		b := &inverterBody{plant.NewInverter(d.Inverter.Rated, strings, d.Inverter.Energy), d.Inverter.Night == "silent"}
-		if d.Inverter.SelfTest > 0 {
-			b.SelfTest = d.Inverter.SelfTest
-		}
-		n.inverters = append(n.inverters, b)
-		return b
-	case d.Meter != nil:
-		b := &meterBody{Meter: &plant.Meter{ImportKWh: d.Meter.Import, ExportKWh: d.Meter.Export}, measures: d.Meter.Measures}
-		n.meters = append(n.meters, b)
-		return b
-	default:
-		b := newBarrierBody(d, seed)
-		n.barriers = append(n.barriers, b)
-		return b
+// add takes a body in. An inverter is moved before all others, because they measure what it makes.
+func (n *nature) add(b body) {
+	if v, ok := b.(*inverterBody); ok {
+		n.producers = append(n.producers, v)
+		return
 	}
+	n.others = append(n.others, b)
 }
 
 // advance moves everything to a time, in steps.
@@ -92,23 +87,22 @@ func (n *nature) advance(now time.Time) {
 // settle lets everything take its place at the beginning.
 func (n *nature) settle() { n.move(0) }
 
-// move carries out one step of dt that ends at n.now.
+// move carries out one step of dt that ends at n.now: first those who produce, then those who measure.
 func (n *nature) move(dt time.Duration) {
-	at := n.sunTime()
-	elevation, azimuth := plant.Sun(at, n.place)
-	supply := n.grid.At(at)
-	produced := 0.0
-	for _, v := range n.inverters {
-		v.Step(at, dt, elevation, azimuth, n.sky, supply)
-		produced += v.PowerW
+	m := moment{dt: dt, elapsed: n.elapsed(), at: n.sunTime(), sky: n.sky}
+	m.elevation, m.azimuth = plant.Sun(m.at, n.place)
+	m.air = n.sky.Air(m.at)
+	_, _, cut := n.mains.on(MainsCut, "", n.now)
+	if m.mains = !cut; m.mains {
+		m.supply = n.grid.At(m.at)
+		m.loadW, m.loadVar = n.load.At(m.at)
 	}
-	active, reactive := n.load.At(at)
-	for _, m := range n.meters {
-		m.move(dt, active, reactive, produced, supply)
+	for _, v := range n.producers {
+		v.move(&m)
+		m.producedW += v.PowerW
 	}
-	air := n.sky.Air(at)
-	for _, b := range n.barriers {
-		b.move(n.elapsed(), dt, air)
+	for _, b := range n.others {
+		b.move(&m)
 	}
 }
 
@@ -121,166 +115,3 @@ func (n *nature) elapsed() time.Duration {
 func (n *nature) sunTime() time.Time {
 	return n.sunStart.Add(time.Duration(float64(n.elapsed()) * n.pace)).In(n.location)
 }
-
-// inverterBody is an inverter with the catalogue's names.
-type inverterBody struct {
-	*plant.Inverter
-	silentAtNight bool
-}
-
-// asleep tells whether the device does not answer now.
-func (b *inverterBody) asleep() bool {
-	return b.silentAtNight && (b.State == plant.Sleeping || b.State == plant.Off)
-}
-
-func (b *inverterBody) points(put func(string, drivers.Value)) {
-	put("state", drivers.Words(b.State))
-	number := func(point string, v float64) { put(point, drivers.Number(v)) }
-	number("ac_power", b.PowerW)
-	number("apparent_power", b.PowerW)
-	number("reactive_power", 0)
-	number("power_factor", 1)
-	number("frequency", b.Supply.Hz)
-	between, total := b.Supply.LineToLine(), 0.0
-	for i, l := range phases {
-		number("ac_power_"+l, b.PowerW/plant.Phases)
-		number("ac_voltage_"+l, b.Supply.Voltage[i])
-		number("ac_current_"+l, b.Current(i))
-		number("ac_voltage_"+l+"_"+phases[(i+1)%plant.Phases], between[i])
-		total += b.Current(i)
-	}
-	number("ac_current", total)
-	number("ac_energy", b.EnergyKWh)
-	number("ac_energy_today", b.TodayKWh)
-	number("dc_power", b.DCPowerW())
-	number("temperature", b.Temperature)
-	number("power_limit", b.LimitPct)
-	for i, in := range b.Inputs {
-		number(fmt.Sprintf("dc%d_voltage", i+1), in.Voltage)
-		number(fmt.Sprintf("dc%d_current", i+1), in.Current)
-		number(fmt.Sprintf("dc%d_power", i+1), in.PowerW)
-	}
-}
-
-// phases are the suffixes of the three phases.
-var phases = [plant.Phases]string{"l1", "l2", "l3"}
-
-// meterBody is a meter with the catalogue's names.
-type meterBody struct {
-	*plant.Meter
-	measures string
-}
-
-// move lets the meter see what it measures.
-func (b *meterBody) move(dt time.Duration, loadW, loadVar [plant.Phases]float64, producedW float64, s plant.Supply) {
-	var active, reactive [plant.Phases]float64
-	for i := range active {
-		switch b.measures {
-		case "production":
-			active[i] = producedW / plant.Phases
-		case "load":
-			active[i], reactive[i] = loadW[i], loadVar[i]
-		default:
-			active[i], reactive[i] = loadW[i]-producedW/plant.Phases, loadVar[i]
-		}
-	}
-	b.Step(dt, active, reactive, s)
-}
-
-func (b *meterBody) points(put func(string, drivers.Value)) {
-	number := func(point string, v float64) { put(point, drivers.Number(v)) }
-	active, reactive := plant.Sum(b.Active), plant.Sum(b.Reactive)
-	apparent, between, total := 0.0, b.Supply.LineToLine(), 0.0
-	for i, l := range phases {
-		number("ac_power_"+l, b.Active[i])
-		number("ac_voltage_"+l, b.Supply.Voltage[i])
-		number("ac_current_"+l, b.Current(i))
-		number("ac_voltage_"+l+"_"+phases[(i+1)%plant.Phases], between[i])
-		apparent += b.Current(i) * b.Supply.Voltage[i]
-		total += b.Current(i)
-	}
-	number("ac_power", active)
-	number("reactive_power", reactive)
-	number("apparent_power", apparent)
-	number("ac_current", total)
-	factor := 1.0
-	if apparent > 0 {
-		factor = active / apparent
-	}
-	number("power_factor", factor)
-	number("frequency", b.Supply.Hz)
-	number("import_energy", b.ImportKWh)
-	number("export_energy", b.ExportKWh)
-	number("reactive_import_energy", b.ImportKvarh)
-	number("reactive_export_energy", b.ExportKvarh)
-}
-
-// barrierBody is a barrier, the vehicles that come to it, and the catalogue's names.
-type barrierBody struct {
-	*plant.Barrier
-	traffic time.Duration
-	dice    plant.Dice
-	vehicle uint64        // how many have come
-	next    time.Duration // when the next one comes
-}
-
-func newBarrierBody(d Device, seed uint64) *barrierBody {
-	b := &barrierBody{Barrier: plant.NewBarrier(orDefault(d.Barrier.Travel, 4*time.Second), d.Barrier.Cycles),
-		traffic: d.Barrier.Traffic, dice: plant.NewDice(seed, "traffic "+d.ID)}
-	b.AutoClose = d.Barrier.AutoClose
-	b.next = b.wait() / 4 // nobody waits long for the first one
-	return b
-}
-
-// wait draws the time until the next vehicle: within a quarter of the mean.
-func (b *barrierBody) wait() time.Duration {
-	return time.Duration(b.dice.Between(b.vehicle, 0.75, 1.25) * float64(b.traffic))
-}
-
-// A vehicle's passage, from its coming: the gate is opened for it, it drives over the loop and through the photocell, and
-// the gate is closed behind it.
-const (
-	vehicleIn   = 5 * time.Second
-	vehicleOut  = 9 * time.Second
-	vehicleGone = 11 * time.Second
-)
-
-func (b *barrierBody) move(elapsed, dt time.Duration, air float64) {
-	if b.traffic > 0 {
-		b.drive(elapsed)
-	}
-	b.Step(dt, air)
-}
-
-func (b *barrierBody) drive(elapsed time.Duration) {
-	if elapsed < b.next {
-		return
-	}
-	here := elapsed - b.next
-	driving := here >= vehicleIn && here < vehicleOut && (b.State == plant.Open || b.LoopOccupied)
-	b.LoopOccupied, b.PhotocellBroken = driving, driving && here < vehicleOut-time.Second
-	switch {
-	case here < vehicleIn:
-		b.Obey(plant.OrderOpen)
-	case here >= vehicleGone:
-		b.Obey(plant.OrderClose)
-		b.vehicle++
-		b.next = elapsed + max(0, b.wait()-vehicleGone)
-	}
-}
-
-func (b *barrierBody) points(put func(string, drivers.Value)) {
-	put("state", drivers.Words(b.State))
-	put("position", drivers.Number(b.Position))
-	put("cycles", drivers.Number(float64(b.Cycles)))
-	put("photocell_clear", drivers.Truth(!b.PhotocellBroken))
-	put("loop_occupied", drivers.Truth(b.LoopOccupied))
-	put("temperature", drivers.Number(b.Temperature))
-}
-
-// reset lets the counters begin anew, as after a replacement.
-func (b *inverterBody) reset() { b.EnergyKWh, b.TodayKWh = 0, 0 }
-
-func (b *meterBody) reset() { b.ImportKWh, b.ExportKWh, b.ImportKvarh, b.ExportKvarh = 0, 0, 0, 0 }
-
-func (b *barrierBody) reset() { b.Cycles = 0 }

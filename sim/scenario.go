@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"bordo/contract"
+	"bordo/drivers"
 	"bordo/drivers/line"
 )
 
@@ -30,6 +31,7 @@ type Scenario struct {
 	Clouds  float64    `yaml:"clouds"` // 0 cloudless .. 1 overcast, on the average
 	Load    Load       `yaml:"load"`
 	Lines   []Line     `yaml:"lines"`
+	Mains   FaultTable `yaml:"mains"`
 	Broker  FaultTable `yaml:"broker"`
 	Box     FaultTable `yaml:"box"`
 }
@@ -83,6 +85,8 @@ type Device struct {
 	Inverter *Inverter `yaml:"inverter"`
 	Meter    *Meter    `yaml:"meter"`
 	Barrier  *Barrier  `yaml:"barrier"`
+	UPS      *UPS      `yaml:"ups"`
+	IO       []Channel `yaml:"io"`
 }
 
 // Inverter is a photovoltaic plant behind a device.
@@ -108,6 +112,22 @@ type Barrier struct {
 	AutoClose time.Duration `yaml:"auto_close"` // closes by itself after so long open; 0: never
 	Traffic   time.Duration `yaml:"traffic"`    // a vehicle comes about so often; 0: none ever does
 	Cycles    uint64        `yaml:"cycles"`     // that it has made before
+}
+
+// UPS is an uninterruptible supply.
+type UPS struct {
+	Capacity float64 `yaml:"capacity"` // W.h; 240 if 0
+	Load     float64 `yaml:"load"`     // W; 40 if 0
+}
+
+// Channel is what hangs on an input or output of an I/O module.
+type Channel struct {
+	At    string        `yaml:"at"`    // the channel's name in the profile: di1, ai0
+	Point string        `yaml:"point"` // what the agent is to make of it
+	Is    string        `yaml:"is"`    // door, mains, level, value
+	Every time.Duration `yaml:"every"` // door: is opened about so often, for half a minute
+	Fills time.Duration `yaml:"fills"` // level: from empty to full; 4 to 20 mA
+	Value float64       `yaml:"value"` // value: constant, in the channel's unit; level: per cent at the beginning
 }
 
 // maxScenario bounds a scenario's file.
@@ -193,14 +213,11 @@ func (s *Scenario) Check() error {
 	if s.Load.Base < 0 || s.Load.Peak < s.Load.Base {
 		bad("load", "must not be negative, and peak not below base (got %v, %v)", s.Load.Base, s.Load.Peak)
 	}
-	for i, f := range s.Broker.Faults {
-		if err := f.check("broker"); err != nil {
-			bad(fmt.Sprintf("broker.faults[%d]", i), "%w", err)
-		}
-	}
-	for i, f := range s.Box.Faults {
-		if err := f.check("box"); err != nil {
-			bad(fmt.Sprintf("box.faults[%d]", i), "%w", err)
+	for place, table := range map[string]FaultTable{"mains": s.Mains, "broker": s.Broker, "box": s.Box} {
+		for i, f := range table.Faults {
+			if err := f.check(place); err != nil {
+				bad(fmt.Sprintf("%s.faults[%d]", place, i), "%w", err)
+			}
 		}
 	}
 	s.checkLines(bad)
@@ -285,8 +302,39 @@ func (d Device) check(at string, bad func(place, format string, args ...any)) {
 			bad(at+".barrier", "times must not be negative")
 		}
 	}
-	if kinds != 1 {
-		bad(at, "must be one of inverter, meter, barrier (got %d of them)", kinds)
+	if d.UPS != nil {
+		kinds++
+		if d.UPS.Capacity < 0 || d.UPS.Load < 0 {
+			bad(at+".ups", "capacity and load must not be negative")
+		}
+	}
+	if d.IO != nil {
+		kinds++
+		for i, c := range d.IO {
+			c.check(fmt.Sprintf("%s.io[%d]", at, i), bad)
+		}
+	}
+	if kinds > 1 {
+		bad(at, "must be one of inverter, meter, barrier, ups, io (got %d of them)", kinds)
+	}
+}
+
+func (c Channel) check(at string, bad func(place, format string, args ...any)) {
+	if _, ok := drivers.PointOf(c.Point); !ok {
+		bad(at+".point", "%q is not in the catalogue", c.Point)
+	}
+	switch c.Is {
+	case "mains", "value":
+	case "door":
+		if c.Every <= 0 {
+			bad(at+".every", "must say how often the door is opened")
+		}
+	case "level":
+		if c.Fills <= 0 || c.Value < 0 || c.Value > 100 {
+			bad(at, "fills must be more than 0, value 0 to 100 (got %s, %v)", c.Fills, c.Value)
+		}
+	default:
+		bad(at+".is", "must be door, mains, level or value (got %q)", c.Is)
 	}
 }
 

@@ -173,7 +173,9 @@ func TestALineThatIsGoneComesBack(t *testing.T) {
 		t.Errorf("read %d bytes from a line that is gone", n)
 	}
 	wait(t, "the link goes", func() bool { _, err := os.Lstat(path); return err != nil })
-	v.Site.Clear("rs485-a", id)
+	if n, err := v.Site.Clear("rs485-a", id); n != 1 || err != nil {
+		t.Errorf("cleared %d, %v", n, err)
+	}
 	wait(t, "the link comes back", func() bool { _, err := os.Lstat(path); return err == nil })
 	if got := mbpoll(t, v, "rs485-a", "-t", "3:float", "-B", "-r", "70", "-c", "1")[70]; got < 49 || got > 51 {
 		t.Errorf("frequency %v after the line came back", got)

@@ -46,6 +46,7 @@ type Site struct {
 	buses   []*bus             // in the order of the scenario
 	byPort  map[string]*bus    // by line.Endpoint.Key
 
+	box  *Box
 	open connections
 	wake chan struct{} // told when faults change
 }
@@ -65,6 +66,7 @@ func New(s *Scenario, o Options) (*Site, error) {
 	site := &Site{scenario: s, seed: o.Seed, log: o.Logger, start: time.Now(), devices: map[string]*device{},
 		byPort: map[string]*bus{}, wake: make(chan struct{}, 1)}
 	site.open.list = map[io.Closer]*bus{}
+	site.box = newBox(o.Seed, site.start, s.Box.Faults)
 	var err error
 	if site.nature, err = newNature(s, o.Seed, site.start, o.Speed); err != nil {
 		return nil, fmt.Errorf("make site: %w", err)
@@ -164,10 +166,13 @@ func (s *Site) attach(b *bus, c connection, char time.Duration) error {
 	return nil
 }
 
-// Run carries out the time tables of the lines' faults until ctx ends. Then it hangs up on everybody and waits until
+// Run carries out the time tables of the faults of lines and box until ctx ends. Then it hangs up on everybody and waits until
 // nothing of the site is left. It returns nil.
 func (s *Site) Run(ctx context.Context) error {
 	defer s.open.finish()
+	var box sync.WaitGroup
+	box.Go(func() { s.box.run(ctx) })
+	defer box.Wait()
 	gone := make(map[*bus]bool, len(s.buses))
 	for {
 		now := time.Now()
@@ -224,30 +229,51 @@ func (s *Site) Points() map[string][]string {
 	return out
 }
 
-// Raise lets something go wrong on a line from now on and returns the number by which Clear ends it.
-func (s *Site) Raise(lineID string, f Fault) (int, error) {
+// faultsOf gives what can go wrong at a place: a line's id, "mains" or "box".
+func (s *Site) faultsOf(place string) (fs *faults, kind string, err error) {
+	switch place {
+	case "mains":
+		return s.nature.mains, place, nil
+	case "box":
+		return s.box.faults, place, nil
+	}
 	for _, b := range s.buses {
-		if b.id == lineID {
-			if err := f.check("line"); err != nil {
-				return 0, err
-			}
-			return b.faults.raise(f, time.Now()), nil
+		if b.id == place {
+			return b.faults, "line", nil
 		}
 	}
-	return 0, fmt.Errorf("no line %q", lineID)
+	return nil, "", fmt.Errorf("no place %q: must be the id of a line, mains or box", place)
 }
 
-// Clear ends a fault of a line: the one with a number, or all for 0.
-func (s *Site) Clear(lineID string, id int) {
-	for _, b := range s.buses {
-		if b.id == lineID {
-			b.faults.clear(id)
-		}
+// Raise lets something go wrong from now on at a place (a line's id, "mains" or "box") and returns the number by which
+// Clear ends it.
+func (s *Site) Raise(place string, f Fault) (int, error) {
+	fs, kind, err := s.faultsOf(place)
+	if err == nil {
+		err = f.check(kind)
 	}
+	if err != nil {
+		return 0, fmt.Errorf("raise: %w", err)
+	}
+	return fs.raise(f, time.Now()), nil
 }
 
-// Heal ends every fault of every line.
+// Clear ends a fault of a place: the one with a number, or all for 0. It tells how many that were.
+func (s *Site) Clear(place string, id int) (int, error) {
+	fs, _, err := s.faultsOf(place)
+	if err != nil {
+		return 0, fmt.Errorf("clear: %w", err)
+	}
+	return fs.clear(id), nil
+}
+
+// Box is the computer of the site.
+func (s *Site) Box() *Box { return s.box }
+
+// Heal ends every fault of the site.
 func (s *Site) Heal() {
+	s.box.Clear(0)
+	s.nature.mains.clear(0)
 	for _, b := range s.buses {
 		b.faults.clear(0)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
+	"bordo/sim/plant"
 )
 
 // agent polls the devices of a site with the real driver, and opens a line again when it was lost, as an agent does.
@@ -176,7 +178,7 @@ func invented(s *Site, a *agent, span time.Duration) []string {
 
 // Whatever a line does to the frames, the driver takes none of it for a reading; when it is over everything is read again.
 func TestFaultsOfALineInventNothing(t *testing.T) {
-	for _, kind := range FaultKinds("line") {
+	for _, kind := range []FaultKind{Drop, Late, Garble, Truncate, Echo, WrongUnit, Exception, Busy, Noise, Silent, Stuck, Null, Reset, Gone} {
 		synctest.Test(t, func(t *testing.T) {
 			scenario := mustLoad(t, "demo")
 			fault := Fault{Kind: kind, Chance: 0.3}
@@ -273,5 +275,87 @@ func TestASerialLineIsOpenOnce(t *testing.T) {
 			t.Errorf("read from a site that has ended: %v", err)
 		}
 		again.Close() //nolint:errcheck // nothing to save
+	})
+}
+
+// states gives the words that a device's state went through, without repetitions.
+func states(a *agent, dev string) string {
+	values, _ := a.good(dev, "state")
+	var words []string
+	for _, v := range values {
+		if n := len(words); n == 0 || words[n-1] != v.Text() {
+			words = append(words, v.Text())
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// What is done to a device shows in what the agent reads of it.
+func TestDevicesSufferWhatIsDoneToThem(t *testing.T) {
+	at := func(kind FaultKind, dev string, at, during time.Duration) Fault {
+		return Fault{Kind: kind, Device: dev, At: at, For: during, Code: 30}
+	}
+	for _, c := range []struct {
+		fault Fault
+		dev   string
+		line  int
+		want  string // states in their order
+	}{
+		{at(Limit, "inv-1", 10*time.Second, time.Minute), "inv-1", 0, "producing throttled producing"},
+		{at(Broken, "inv-1", 10*time.Second, 30*time.Second), "inv-1", 0, "producing fault starting producing"},
+		{at(Photocell, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2, "closed opening open closing opening open closing closed"},
+		{at(Loop, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2, "closed opening open closing opening open closing closed"},
+		{at(Obstacle, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2, "closed opening open closing stopped"},
+		{at(Key, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2, "closed opening open closing unknown calibrating closed"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			scenario := mustLoad(t, "demo")
+			scenario.Lines[2].Devices[0].Barrier = &Barrier{AutoClose: 10 * time.Second}
+			scenario.Lines[c.line].Faults = []Fault{c.fault}
+			_, a := live(t, scenario, 1, 2*time.Minute, func(s *Site) {
+				time.Sleep(6 * time.Second)
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.nature.advance(time.Now())
+				s.devices["barrier-1"].body.(*barrierBody).Obey(plant.OrderOpen)
+			})
+			if got := states(a, c.dev); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s: states %q, want %q", c.fault.Kind, got, c.want)
+			}
+		})
+	}
+}
+
+// Without mains the meter and the barrier are dead, the inverter waits; what comes back starts as it does in life.
+func TestMainsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		scenario := mustLoad(t, "demo")
+		scenario.Mains.Faults = []Fault{{Kind: MainsCut, At: time.Minute, For: 2 * time.Minute}}
+		_, a := live(t, scenario, 1, 7*time.Minute, func(s *Site) {
+			barrier := s.devices["barrier-1"].body.(*barrierBody)
+			for _, c := range []struct {
+				after time.Duration
+				state string
+			}{{time.Minute + time.Second, plant.Unknown}, {2*time.Minute + time.Second, plant.Calibrating}} {
+				time.Sleep(c.after)
+				s.mu.Lock()
+				s.nature.advance(time.Now())
+				if barrier.State != c.state {
+					t.Errorf("barrier %s after the mains changed, want %s", barrier.State, c.state)
+				}
+				s.mu.Unlock()
+			}
+		})
+		if got, want := states(a, "inv-1"), "producing standby starting producing"; got != want {
+			t.Errorf("inverter: %q, want %q", got, want)
+		}
+		powers, when := a.good("meter-1", "ac_power")
+		longest := time.Duration(0)
+		for i := 1; i < len(when); i++ {
+			longest = max(longest, when[i].Sub(when[i-1]))
+		}
+		if longest < 2*time.Minute || len(powers) < 150 {
+			t.Errorf("the meter was silent for %s at most, %d readings", longest, len(powers))
+		}
 	})
 }

@@ -28,7 +28,8 @@ const (
 const (
 	barrierGrain   = 50 * time.Millisecond // a moving arm is followed in steps of this length
 	partialPercent = 40.0
-	overrun        = 0.35 // seconds that the arm takes to stop, from full speed
+	calibration    = 3 * time.Second // at least: the motor pushes against the stop to be sure of it
+	overrun        = 0.35            // seconds that the arm takes to stop, from full speed
 )
 
 // Barrier is a road barrier with its own controller, which keeps the safety: it reverses when the photocell is broken
@@ -51,6 +52,7 @@ type Barrier struct {
 	speed  float64 // per cent per second, signed
 	target float64
 	open   time.Duration // how long it has been open
+	search time.Duration // how long it has been calibrating
 }
 
 // NewBarrier makes a closed barrier with a life behind it.
@@ -90,7 +92,7 @@ func (b *Barrier) Obey(o Order) bool {
 // lower stop.
 func (b *Barrier) Power(on bool) {
 	if on && !b.Powered {
-		b.State, b.target, b.open = Calibrating, 0, 0
+		b.calibrate()
 	}
 	if !on {
 		b.State = Unknown
@@ -109,9 +111,11 @@ func (b *Barrier) Release(on bool) {
 	case on:
 		b.State = Unknown
 	default:
-		b.State, b.target = Calibrating, 0
+		b.calibrate()
 	}
 }
+
+func (b *Barrier) calibrate() { b.State, b.target, b.open, b.search = Calibrating, 0, 0, 0 }
 
 // Step moves the barrier dt forward.
 func (b *Barrier) Step(dt time.Duration, airC float64) {
@@ -136,8 +140,12 @@ func (b *Barrier) step(dt time.Duration) {
 	switch {
 	case b.State == Opening && b.Position >= b.target:
 		b.arrive()
-	case (b.State == Closing || b.State == Calibrating) && b.Position <= 0:
+	case b.State == Closing && b.Position <= 0:
 		b.arrive()
+	case b.State == Calibrating:
+		if b.search += dt; b.Position <= 0 && b.search >= calibration {
+			b.arrive()
+		}
 	case b.State == Open && b.AutoClose > 0:
 		if b.open += dt; b.open >= b.AutoClose && b.Obey(OrderClose) {
 			b.open = 0

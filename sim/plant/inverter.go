@@ -157,14 +157,12 @@ func (v *Inverter) change(dt time.Duration, availableW float64) {
 	} else {
 		v.dark = 0
 	}
-	next := v.State
+	next := v.calm(availableW)
 	switch {
 	case v.Broken:
 		next = Fault
 	case v.GridLost && v.State != Sleeping:
 		next = Standby
-	default:
-		next = v.calm(availableW)
 	}
 	if next != v.State {
 		v.State, v.since = next, 0

@@ -1,0 +1,287 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+	"bordo/sim/plant"
+)
+
+// body is a device's physical side. The site's lock is held during its calls.
+type body interface {
+	// move lets a step of time go by.
+	move(m *moment)
+	// points gives the value of every point that the body knows.
+	points(put func(point string, v drivers.Value))
+	// dead tells whether the device's electronics have no power, or sleep so deep that they hear nothing.
+	dead() bool
+	// reset lets the counters begin anew, as after a replacement.
+	reset()
+}
+
+// trouble asks whether a fault of a device is on now.
+type trouble func(kind FaultKind) (Fault, bool)
+
+// newBody makes the physical side of a device: what the scenario says, else the usual for its kind of model.
+func newBody(d Device, kind modbus.Kind, seed uint64, has trouble) (body, error) {
+	switch {
+	case d.Inverter != nil:
+		return newInverterBody(*d.Inverter, has), nil
+	case d.Meter != nil:
+		return newMeterBody(*d.Meter), nil
+	case d.Barrier != nil:
+		return newBarrierBody(*d.Barrier, plant.NewDice(seed, "traffic "+d.ID), has), nil
+	case d.UPS != nil:
+		return newUPSBody(*d.UPS), nil
+	}
+	switch kind {
+	case modbus.Inverter:
+		return newInverterBody(Inverter{Rated: 10000, Strings: 2}, has), nil
+	case modbus.Meter:
+		return newMeterBody(Meter{}), nil
+	case modbus.Barrier:
+		return newBarrierBody(Barrier{}, plant.NewDice(seed, "traffic "+d.ID), has), nil
+	case modbus.UPS:
+		return newUPSBody(UPS{}), nil
+	case modbus.IO:
+		return newIOBody(d, plant.NewDice(seed, "io "+d.ID), has), nil
+	}
+	return nil, fmt.Errorf("nothing is known of a model of kind %q", kind)
+}
+
+// inverterBody is an inverter with the catalogue's names.
+type inverterBody struct {
+	*plant.Inverter
+	silentAtNight bool
+	limitPct      float64 // what a master has written: 100 is no limit
+	has           trouble
+}
+
+func newInverterBody(i Inverter, has trouble) *inverterBody {
+	b := &inverterBody{Inverter: plant.NewInverter(i.Rated, plant.Rated(i.Rated, max(1, i.Strings), i.Shaded...), i.Energy),
+		silentAtNight: i.Night == "silent", limitPct: 100, has: has}
+	if i.SelfTest > 0 {
+		b.SelfTest = i.SelfTest
+	}
+	return b
+}
+
+func (b *inverterBody) move(m *moment) {
+	b.GridLost = !m.mains
+	_, b.Broken = b.has(Broken)
+	b.LimitPct = b.limitPct
+	if f, limited := b.has(Limit); limited {
+		b.LimitPct = min(b.LimitPct, float64(f.Code))
+	}
+	b.Step(m.at, m.dt, m.elevation, m.azimuth, m.sky, m.supply)
+}
+
+// dead: without light and without grid nothing feeds it, and some are dead every night.
+func (b *inverterBody) dead() bool {
+	asleep := b.State == plant.Sleeping || b.State == plant.Off
+	return asleep && (b.silentAtNight || b.GridLost)
+}
+
+func (b *inverterBody) reset() { b.EnergyKWh, b.TodayKWh = 0, 0 }
+
+func (b *inverterBody) points(put func(string, drivers.Value)) {
+	put("state", drivers.Words(b.State))
+	number := func(point string, v float64) { put(point, drivers.Number(v)) }
+	number("ac_power", b.PowerW)
+	number("apparent_power", b.PowerW)
+	number("reactive_power", 0)
+	number("power_factor", 1)
+	number("frequency", b.Supply.Hz)
+	between, total := b.Supply.LineToLine(), 0.0
+	for i, l := range phases {
+		number("ac_power_"+l, b.PowerW/plant.Phases)
+		number("ac_voltage_"+l, b.Supply.Voltage[i])
+		number("ac_current_"+l, b.Current(i))
+		number("ac_voltage_"+l+"_"+phases[(i+1)%plant.Phases], between[i])
+		total += b.Current(i)
+	}
+	number("ac_current", total)
+	number("ac_energy", b.EnergyKWh)
+	number("ac_energy_today", b.TodayKWh)
+	number("dc_power", b.DCPowerW())
+	number("temperature", b.Temperature)
+	number("power_limit", b.LimitPct)
+	for i, in := range b.Inputs {
+		number(fmt.Sprintf("dc%d_voltage", i+1), in.Voltage)
+		number(fmt.Sprintf("dc%d_current", i+1), in.Current)
+		number(fmt.Sprintf("dc%d_power", i+1), in.PowerW)
+	}
+}
+
+// phases are the suffixes of the three phases.
+var phases = [plant.Phases]string{"l1", "l2", "l3"}
+
+// meterBody is a meter with the catalogue's names.
+type meterBody struct {
+	*plant.Meter
+	measures string
+	mains    bool
+}
+
+func newMeterBody(m Meter) *meterBody {
+	return &meterBody{Meter: &plant.Meter{ImportKWh: m.Import, ExportKWh: m.Export}, measures: m.Measures, mains: true}
+}
+
+// move lets the meter see what it measures.
+func (b *meterBody) move(m *moment) {
+	var active, reactive [plant.Phases]float64
+	for i := range active {
+		switch b.measures {
+		case "production":
+			active[i] = m.producedW / plant.Phases
+		case "load":
+			active[i], reactive[i] = m.loadW[i], m.loadVar[i]
+		default:
+			active[i], reactive[i] = m.loadW[i]-m.producedW/plant.Phases, m.loadVar[i]
+		}
+	}
+	b.mains = m.mains
+	b.Step(m.dt, active, reactive, m.supply)
+}
+
+// dead: a meter is fed by what it measures.
+func (b *meterBody) dead() bool { return !b.mains }
+
+func (b *meterBody) reset() { b.ImportKWh, b.ExportKWh, b.ImportKvarh, b.ExportKvarh = 0, 0, 0, 0 }
+
+func (b *meterBody) points(put func(string, drivers.Value)) {
+	number := func(point string, v float64) { put(point, drivers.Number(v)) }
+	active, reactive := plant.Sum(b.Active), plant.Sum(b.Reactive)
+	apparent, between, total := 0.0, b.Supply.LineToLine(), 0.0
+	for i, l := range phases {
+		number("ac_power_"+l, b.Active[i])
+		number("ac_voltage_"+l, b.Supply.Voltage[i])
+		number("ac_current_"+l, b.Current(i))
+		number("ac_voltage_"+l+"_"+phases[(i+1)%plant.Phases], between[i])
+		apparent += b.Current(i) * b.Supply.Voltage[i]
+		total += b.Current(i)
+	}
+	number("ac_power", active)
+	number("reactive_power", reactive)
+	number("apparent_power", apparent)
+	number("ac_current", total)
+	factor := 1.0
+	if apparent > 0 {
+		factor = active / apparent
+	}
+	number("power_factor", factor)
+	number("frequency", b.Supply.Hz)
+	number("import_energy", b.ImportKWh)
+	number("export_energy", b.ExportKWh)
+	number("reactive_import_energy", b.ImportKvarh)
+	number("reactive_export_energy", b.ExportKvarh)
+}
+
+// barrierBody is a barrier, the vehicles that come to it, and the catalogue's names.
+type barrierBody struct {
+	*plant.Barrier
+	traffic time.Duration
+	dice    plant.Dice
+	vehicle uint64        // how many have come
+	next    time.Duration // when the next one comes
+	passing bool          // the vehicle that is here stands in the way
+	has     trouble
+}
+
+func newBarrierBody(s Barrier, dice plant.Dice, has trouble) *barrierBody {
+	b := &barrierBody{Barrier: plant.NewBarrier(orDefault(s.Travel, 4*time.Second), s.Cycles), traffic: s.Traffic, dice: dice, has: has}
+	b.AutoClose = s.AutoClose
+	b.next = b.wait() / 4 // nobody waits long for the first one
+	return b
+}
+
+// wait draws the time until the next vehicle: within a quarter of the mean.
+func (b *barrierBody) wait() time.Duration {
+	return time.Duration(b.dice.Between(b.vehicle, 0.75, 1.25) * float64(b.traffic))
+}
+
+// A vehicle's passage, from its coming: the gate is opened for it, it drives over the loop and through the photocell, and
+// the gate is closed behind it.
+const (
+	vehicleIn   = 5 * time.Second
+	vehicleOut  = 9 * time.Second
+	vehicleGone = 11 * time.Second
+)
+
+func (b *barrierBody) move(m *moment) {
+	if m.mains != b.Powered {
+		b.Power(m.mains)
+	}
+	_, key := b.has(Key)
+	b.Release(key)
+	if b.traffic > 0 {
+		b.drive(m.elapsed)
+	}
+	_, photocell := b.has(Photocell)
+	_, loop := b.has(Loop)
+	_, b.Obstacle = b.has(Obstacle)
+	b.PhotocellBroken, b.LoopOccupied = b.passing || photocell, b.passing || loop
+	b.Step(m.dt, m.air)
+}
+
+// drive lets the vehicles come and go.
+func (b *barrierBody) drive(elapsed time.Duration) {
+	if elapsed < b.next {
+		return
+	}
+	here := elapsed - b.next
+	b.passing = here >= vehicleIn && here < vehicleOut && (b.State == plant.Open || b.passing)
+	switch {
+	case here < vehicleIn:
+		b.Obey(plant.OrderOpen)
+	case here >= vehicleGone:
+		b.Obey(plant.OrderClose)
+		b.vehicle++
+		b.next = elapsed + max(0, b.wait()-vehicleGone)
+	}
+}
+
+func (b *barrierBody) dead() bool { return !b.Powered }
+
+func (b *barrierBody) reset() { b.Cycles = 0 }
+
+func (b *barrierBody) points(put func(string, drivers.Value)) {
+	put("state", drivers.Words(b.State))
+	put("position", drivers.Number(b.Position))
+	put("cycles", drivers.Number(float64(b.Cycles)))
+	put("photocell_clear", drivers.Truth(!b.PhotocellBroken))
+	put("loop_occupied", drivers.Truth(b.LoopOccupied))
+	put("temperature", drivers.Number(b.Temperature))
+}
+
+// upsBody is an uninterruptible supply with the catalogue's names.
+type upsBody struct{ *plant.UPS }
+
+func newUPSBody(u UPS) *upsBody {
+	capacity, load := u.Capacity, u.Load
+	if capacity == 0 {
+		capacity = 240
+	}
+	if load == 0 {
+		load = 40
+	}
+	return &upsBody{plant.NewUPS(capacity, load)}
+}
+
+func (b *upsBody) move(m *moment) { b.Step(m.dt, m.mains, m.air) }
+
+func (b *upsBody) points(put func(string, drivers.Value)) {
+	put("mains_ok", drivers.Truth(b.Mains))
+	put("on_battery", drivers.Truth(!b.Mains))
+	put("battery_charge", drivers.Number(b.ChargePct))
+	put("battery_voltage", drivers.Number(b.Voltage()))
+	put("runtime", drivers.Number(b.Runtime().Minutes()))
+	put("load_power", drivers.Number(b.LoadW))
+	put("temperature", drivers.Number(b.Celsius))
+}
+
+func (b *upsBody) dead() bool { return b.Dead() }
+
+func (b *upsBody) reset() {}

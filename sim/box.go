@@ -1,0 +1,151 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"bordo/contract"
+)
+
+// Box is the small computer at a site, as far as it can go wrong: its wall clock, its disk, its life. Its methods have the
+// signatures of the agent's System and may be called from any goroutine.
+type Box struct {
+	faults *faults
+	wake   chan struct{}
+
+	mu     sync.Mutex
+	offset time.Duration // of the wall clock to package time
+	jumps  []clockJump   // in their order
+	jumped map[uint64]bool
+	killed map[uint64]bool
+	onKill func()
+}
+
+// clockJump is a moment from which the wall clock is off by offset.
+type clockJump struct {
+	at     time.Time // package time
+	offset time.Duration
+}
+
+// plentyOfDisk is what is free while nothing is wrong.
+const plentyOfDisk = 8 << 30
+
+func newBox(seed uint64, start time.Time, list []Fault) *Box {
+	b := &Box{faults: newFaults(seed, "box", start, list), wake: make(chan struct{}, 1),
+		jumps: []clockJump{{at: start}}, jumped: map[uint64]bool{}, killed: map[uint64]bool{}}
+	b.faults.change = func() {
+		select {
+		case b.wake <- struct{}{}:
+		default:
+		}
+	}
+	return b
+}
+
+// Wall is the wall clock of the box and how far it can be trusted.
+func (b *Box) Wall() (time.Time, contract.Clock) {
+	now := time.Now()
+	quality := contract.ClockSync
+	if _, _, free := b.faults.on(ClockFree, "", now); free {
+		quality = contract.ClockFree
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.jump(now)
+	return now.Add(b.offset), quality
+}
+
+// jump carries out a jump that has come due. The caller holds the lock.
+func (b *Box) jump(now time.Time) {
+	f, n, on := b.faults.on(ClockJump, "", now)
+	if !on || b.jumped[n] {
+		return
+	}
+	b.jumped[n] = true
+	b.offset += f.By
+	b.jumps = append(b.jumps, clockJump{now, b.offset})
+}
+
+// JumpClock moves the wall clock by d, now.
+func (b *Box) JumpClock(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.offset += d
+	b.jumps = append(b.jumps, clockJump{time.Now(), b.offset})
+}
+
+// When gives the moments of package time that a time of the wall clock can stand for: one, unless the clock was jumping
+// within the last slack. A stamp that is made of an age may be off by a jump that came in between.
+func (b *Box) When(wall time.Time, slack time.Duration) []time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []time.Time
+	for i, j := range b.jumps {
+		at := wall.Add(-j.offset)
+		until := time.Unix(math.MaxInt32, 0)
+		if i+1 < len(b.jumps) {
+			until = b.jumps[i+1].at
+		}
+		if !at.Before(j.at.Add(-slack)) && at.Before(until.Add(slack)) {
+			out = append(out, at)
+		}
+	}
+	return out
+}
+
+// DiskFree tells how much a file can still grow.
+func (b *Box) DiskFree(string) (uint64, error) {
+	if _, _, full := b.faults.on(DiskFull, "", time.Now()); full {
+		return 0, nil
+	}
+	return plentyOfDisk, nil
+}
+
+// OnKill lets f be called, from Run's goroutine, each time when the box dies without a word.
+func (b *Box) OnKill(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.onKill = f
+}
+
+// Raise lets something go wrong from now on and returns the number by which Clear ends it.
+func (b *Box) Raise(f Fault) (int, error) {
+	if err := f.check("box"); err != nil {
+		return 0, fmt.Errorf("raise: %w", err)
+	}
+	return b.faults.raise(f, time.Now()), nil
+}
+
+// Clear ends the fault with a number, or all for 0. A clock that has jumped stays where it is.
+func (b *Box) Clear(id int) { b.faults.clear(id) }
+
+// run carries out kills and jumps when they are due.
+func (b *Box) run(ctx context.Context) {
+	for {
+		now := time.Now()
+		b.mu.Lock()
+		b.jump(now)
+		kill := func() {}
+		if _, n, on := b.faults.on(Kill, "", now); on && !b.killed[n] {
+			b.killed[n] = true
+			if b.onKill != nil {
+				kill = b.onKill
+			}
+		}
+		b.mu.Unlock()
+		kill()
+		var timer <-chan time.Time
+		if next := b.faults.next(now); !next.IsZero() {
+			timer = time.After(max(0, next.Sub(now)))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.wake:
+		case <-timer:
+		}
+	}
+}

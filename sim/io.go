@@ -1,0 +1,115 @@
+package sim
+
+import (
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+	"bordo/sim/plant"
+)
+
+// ioBody is what hangs on an I/O module: doors, the mains contact, tanks behind 4 to 20 mA.
+type ioBody struct {
+	channels []Channel
+	dice     plant.Dice
+	has      trouble
+	tanks    map[string]*plant.Tank
+	open     map[string]bool // doors
+	mains    bool
+}
+
+// The current of a level transmitter.
+const (
+	emptyMA = 4.0
+	fullMA  = 20.0
+)
+
+// doorOpen is how long somebody keeps a door open.
+const doorOpen = 30 * time.Second
+
+func newIOBody(d Device, dice plant.Dice, has trouble) *ioBody {
+	b := &ioBody{channels: d.IO, dice: dice, has: has, tanks: map[string]*plant.Tank{}, open: map[string]bool{}, mains: true}
+	for _, c := range d.IO {
+		if c.Is == "level" {
+			b.tanks[c.At] = &plant.Tank{LevelPct: c.Value, Fills: c.Fills}
+		}
+	}
+	return b
+}
+
+func (b *ioBody) move(m *moment) {
+	b.mains = m.mains
+	for _, tank := range b.tanks {
+		tank.Step(m.dt)
+	}
+	for i, c := range b.channels {
+		if c.Is == "door" {
+			n := uint64(m.elapsed / c.Every)
+			begins := time.Duration(b.dice.Float(uint64(i)<<32|n) * float64(max(0, c.Every-doorOpen)))
+			into := m.elapsed - time.Duration(n)*c.Every
+			b.open[c.At] = into >= begins && into < begins+doorOpen
+		}
+	}
+}
+
+// points: a module has none of its own.
+func (b *ioBody) points(func(string, drivers.Value)) {}
+
+func (b *ioBody) dead() bool { return false } // fed by the UPS of the cabinet
+
+func (b *ioBody) reset() {}
+
+// signal is what stands at a channel: a truth value, or a number in the channel's unit.
+func (b *ioBody) signal(c Channel) drivers.Value {
+	if f, broken := b.has(Wire); broken && (f.Point == "" || f.Point == c.At) {
+		if c.Is == "level" || c.Is == "value" {
+			return drivers.Number(0)
+		}
+		return drivers.Truth(false)
+	}
+	switch c.Is {
+	case "door":
+		return drivers.Truth(b.open[c.At])
+	case "mains":
+		return drivers.Truth(b.mains)
+	case "level":
+		return drivers.Number(emptyMA + (fullMA-emptyMA)*b.tanks[c.At].LevelPct/100)
+	}
+	return drivers.Number(c.Value)
+}
+
+// wire puts what stands at the channels into the registers, and notes what a tapped point is then worth.
+func (d *device) wire(now time.Time) {
+	b, ok := d.body.(*ioBody)
+	if !ok {
+		return
+	}
+	for i := range d.profile.Channels {
+		ch := &d.profile.Channels[i]
+		for _, c := range b.channels {
+			if c.At != ch.Name {
+				continue
+			}
+			values, err := ch.Encode(b.signal(c), 0)
+			if err != nil {
+				d.site.log.Debug("signal does not fit", "device", d.spec.ID, "point", c.Point, "err", err)
+				continue
+			}
+			d.image.SetRegisters(ch.At, values...)
+			d.truth.note(c.Point, d.tapped(ch, c), now)
+		}
+	}
+}
+
+// tapped is what an agent makes of a channel as its registers are.
+func (d *device) tapped(ch *modbus.Channel, c Channel) drivers.Value {
+	as := drivers.Float
+	if ch.Unit == "" {
+		as = drivers.Bool
+	}
+	v := d.decode(&ch.Field, as, false)
+	if c.Is == "level" && v.Type() == drivers.Float {
+		return drivers.Number((v.Float() - emptyMA) / (fullMA - emptyMA) * 100)
+	}
+	return v
+}
