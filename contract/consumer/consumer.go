@@ -1,0 +1,305 @@
+// Package consumer is the receiving end of the contract for a central system in Go: it hands every record of every node to
+// one callback exactly once, tells what is missing although a node holds it for delivered, and knows which nodes are there.
+//
+// It opens no connection: the program gives it each message of its MQTT subscription, and acknowledges the message to the
+// broker when Handle returned nil. Exactly once holds as long as the state lives; a program that restarts saves State in
+// the same transaction as its data and passes it to New. Memory is bounded by Options: what has to be forgotten is told.
+package consumer
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"bordo/contract"
+)
+
+// Message is one message of the subscription.
+type Message struct {
+	Topic    string
+	Payload  []byte
+	Retained bool // it was there before the subscription
+}
+
+// Record is what Deliver is given: a sample or an event.
+type Record struct {
+	contract.Address // Kind is hist for what must not move live views
+	Ep               string
+	Seq              uint64
+	Clk              contract.Clock
+	Sample           *contract.Sample // on tele and hist
+	Event            *contract.Event  // on event and res
+}
+
+// DefectKind says what is wrong.
+type DefectKind string
+
+// The kinds of defect.
+const (
+	Missing   DefectKind = "missing"   // the node counts the range as delivered, and it is not here and under no gap
+	Conflict  DefectKind = "conflict"  // one identity with two contents: two boxes under one name
+	Forgotten DefectKind = "forgotten" // for lack of memory the range counts as delivered from now on, or its epoch is unknown again
+)
+
+// Defect is something that a person should know.
+type Defect struct {
+	Tenant, Node, Ep string
+	Kind             DefectKind
+	Range            Range
+}
+
+// Options of a Consumer. Deliver is required; the zero value of the rest works.
+type Options struct {
+	Root string // empty: contract.DefaultRoot
+
+	// Deliver is given each record once. When it returns an error the record does not count as delivered and the error
+	// comes out of Handle: leave the message unacknowledged, and what of it was delivered is not delivered again.
+	// It is called with the Consumer locked and must not call back.
+	Deliver func(Record) error
+	// Status is given each status that is to be obeyed.
+	Status func(tenant string, s contract.Status)
+	// Meta is given each description of a device, nil when the device was removed.
+	Meta func(a contract.Address, m *contract.Meta)
+	// Defect is given each defect once.
+	Defect func(Defect)
+
+	// Grace is how long a range may be missing before it is a defect; 0: 70 minutes, because a node that is connected tells
+	// what it had to give up at the latest after an hour.
+	Grace     time.Duration
+	MaxNodes  int // 0: 10 000; a message of one more is an error
+	MaxEpochs int // of a node; 0: 64; the oldest is forgotten
+	MaxRanges int // of an epoch; 0: 1024; the oldest hole is forgotten
+
+	State []NodeState // what State returned in the life before
+}
+
+// maxUnpacked bounds what a message on histz may unpack to.
+const maxUnpacked = 4 * contract.MaxPayload
+
+// suspectsMax bounds the ranges of an epoch that are watched at one time.
+const suspectsMax = 64
+
+// Consumer is safe for use by several goroutines; messages of one node must come in the order of the broker.
+type Consumer struct {
+	opt  Options
+	seed maphash.Seed
+
+	mu    sync.Mutex
+	nodes map[string]*node // by tenant/node
+}
+
+// New makes a consumer.
+func New(opt Options) (*Consumer, error) {
+	if opt.Deliver == nil {
+		return nil, errors.New("make consumer: no Deliver")
+	}
+	for _, d := range []struct {
+		v   *int
+		def int
+	}{{&opt.MaxNodes, 10000}, {&opt.MaxEpochs, 64}, {&opt.MaxRanges, 1024}} {
+		if *d.v <= 0 {
+			*d.v = d.def
+		}
+	}
+	if opt.Grace <= 0 {
+		opt.Grace = 70 * time.Minute
+	}
+	if opt.Defect == nil {
+		opt.Defect = func(Defect) {}
+	}
+	c := &Consumer{opt: opt, seed: maphash.MakeSeed(), nodes: map[string]*node{}}
+	for _, s := range opt.State {
+		n, err := c.restore(s)
+		if err != nil {
+			return nil, fmt.Errorf("make consumer: %w", err)
+		}
+		c.nodes[s.Tenant+"/"+s.Node] = n
+	}
+	c.opt.State = nil
+	return c, nil
+}
+
+// Handle takes one message that arrived at the given time. An error means that the message was not dealt with: it was not
+// understood, or Deliver failed. Topics that are not for a consumer are passed over.
+func (c *Consumer) Handle(m Message, at time.Time) error {
+	a, err := contract.ParseTopic(c.opt.Root, m.Topic)
+	if err != nil {
+		return fmt.Errorf("handle message: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch a.Kind {
+	case contract.KindTele, contract.KindHist, contract.KindHistz:
+		err = c.samples(a, m.Payload)
+	case contract.KindEvent, contract.KindRes:
+		err = c.event(a, m.Payload)
+	case contract.KindStatus:
+		err = c.status(a, m, at)
+	case contract.KindMeta:
+		err = c.meta(a, m.Payload)
+	}
+	if err != nil {
+		return fmt.Errorf("handle message on %s: %w", m.Topic, err)
+	}
+	return nil
+}
+
+// Check looks whether anything has been missing for too long. Call it now and then, for example every minute.
+func (c *Consumer) Check(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, key := range c.sorted() {
+		c.judge(c.nodes[key], at)
+	}
+}
+
+func (c *Consumer) sorted() []string {
+	keys := make([]string, 0, len(c.nodes))
+	for k := range c.nodes {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, strings.Compare)
+	return keys
+}
+
+func (c *Consumer) node(a contract.Address) (*node, error) {
+	key := a.Tenant + "/" + a.Node
+	n := c.nodes[key]
+	if n == nil {
+		if len(c.nodes) >= c.opt.MaxNodes {
+			return nil, fmt.Errorf("node %s is one more than %d", key, c.opt.MaxNodes)
+		}
+		n = newNode(a.Tenant, a.Node)
+		c.nodes[key] = n
+	}
+	return n, nil
+}
+
+func (c *Consumer) samples(a contract.Address, payload []byte) error {
+	if a.Kind == contract.KindHistz {
+		a.Kind = contract.KindHist
+		var err error
+		if payload, err = gunzip(payload); err != nil {
+			return err
+		}
+	}
+	b, err := contract.DecodeBatch(payload)
+	if err != nil {
+		return err
+	}
+	if b.Node != a.Node || b.Dev != a.Dev {
+		return fmt.Errorf("payload is of %s/%s", b.Node, b.Dev)
+	}
+	n, err := c.node(a)
+	if err != nil {
+		return err
+	}
+	for i := range b.Samples {
+		s := &b.Samples[i]
+		r := Record{Address: a, Ep: b.Ep, Seq: s.Seq, Clk: b.Clk, Sample: s}
+		if err := c.once(n, r, s.Raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func gunzip(payload []byte) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(payload))
+	if err != nil {
+		return nil, fmt.Errorf("unpack: %w", err)
+	}
+	out, err := io.ReadAll(io.LimitReader(z, maxUnpacked+1))
+	if err != nil {
+		return nil, fmt.Errorf("unpack: %w", err)
+	}
+	if len(out) > maxUnpacked {
+		return nil, fmt.Errorf("unpack: more than %d bytes", maxUnpacked)
+	}
+	return out, nil
+}
+
+func (c *Consumer) event(a contract.Address, payload []byte) error {
+	e, err := contract.DecodeEvent(payload)
+	if err != nil {
+		return err
+	}
+	if e.Tenant != a.Tenant || e.Node != a.Node || a.Kind == contract.KindEvent && e.Dev != a.Dev {
+		return fmt.Errorf("payload is of %s", e.Source)
+	}
+	a.Dev = e.Dev
+	n, err := c.node(a)
+	if err != nil {
+		return err
+	}
+	if err := c.once(n, Record{Address: a, Ep: e.Ep, Seq: e.Seq, Clk: e.Clk, Event: &e}, payload); err != nil {
+		return err
+	}
+	switch e.Type {
+	case contract.StoreGap:
+		return c.gap(n, e)
+	case contract.StoreOpened:
+		return c.opened(n, e)
+	}
+	return nil
+}
+
+// once delivers a record that was not delivered yet.
+func (c *Consumer) once(n *node, r Record, content []byte) error {
+	ep := c.epoch(n, r.Ep)
+	print := &n.prints[r.Seq%uint64(len(n.prints))]
+	id, sum := maphash.String(c.seed, r.Ep)^r.Seq*0x9e3779b97f4a7c15, maphash.Bytes(c.seed, content)
+	if ep.seen.has(r.Seq) {
+		if print.id == id && print.sum != sum {
+			c.tell(n, r.Ep, Conflict, Range{r.Seq, r.Seq})
+		}
+		return nil
+	}
+	if err := c.opt.Deliver(r); err != nil {
+		return fmt.Errorf("deliver %s-%d: %w", r.Ep, r.Seq, err)
+	}
+	*print = fingerprint{id, sum}
+	ep.seen = c.bounded(n, r.Ep, ep.seen.add(r.Seq, r.Seq))
+	return nil
+}
+
+// bounded closes the oldest hole of a set that has become too long.
+func (c *Consumer) bounded(n *node, ep string, r ranges) ranges {
+	for len(r) > c.opt.MaxRanges {
+		hole := Range{r[0][1] + 1, r[1][0] - 1}
+		r = r.add(hole[0], hole[1])
+		c.tell(n, ep, Forgotten, hole)
+	}
+	return r
+}
+
+func (c *Consumer) tell(n *node, ep string, kind DefectKind, r Range) {
+	c.opt.Defect(Defect{n.tenant, n.name, ep, kind, r})
+}
+
+func (c *Consumer) meta(a contract.Address, payload []byte) error {
+	if len(payload) == 0 {
+		if c.opt.Meta != nil {
+			c.opt.Meta(a, nil)
+		}
+		return nil
+	}
+	m, err := contract.DecodeMeta(payload)
+	if err != nil {
+		return err
+	}
+	if m.Node != a.Node || m.Dev != a.Dev {
+		return fmt.Errorf("payload is of %s/%s", m.Node, m.Dev)
+	}
+	if c.opt.Meta != nil {
+		c.opt.Meta(a, &m)
+	}
+	return nil
+}

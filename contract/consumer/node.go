@@ -1,0 +1,254 @@
+package consumer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"bordo/contract"
+)
+
+// printsMax is how many of a node's last records are remembered by content.
+const printsMax = 64
+
+// node is what is known of one node.
+type node struct {
+	tenant, name string
+
+	placed  bool   // a status has told from where on everything must arrive
+	current string // the epoch of the last status
+	sess    string // of the last status that was obeyed
+	blind   bool   // an epoch that nobody can name was lost
+	forgot  string // the newest epoch that was forgotten
+	epochs  map[string]*epoch
+	prints  [printsMax]fingerprint
+}
+
+type fingerprint struct{ id, sum uint64 }
+
+// epoch is what is known of one epoch of a node.
+type epoch struct {
+	seen     ranges
+	gaps     ranges
+	base     uint64 // the first seq that must arrive; 0: not known
+	due      uint64 // the last one that the node counts as delivered
+	last     uint64 // the last one that is known to exist
+	suspects []suspect
+}
+
+// suspect is a range that is missing since some time.
+type suspect struct {
+	Range
+	since time.Time
+	told  bool
+}
+
+func newNode(tenant, name string) *node {
+	return &node{tenant: tenant, name: name, epochs: map[string]*epoch{}}
+}
+
+// epoch finds an epoch or begins it; a node that has too many loses its oldest.
+func (c *Consumer) epoch(n *node, name string) *epoch {
+	if e := n.epochs[name]; e != nil {
+		return e
+	}
+	e := &epoch{}
+	if n.placed && name > n.forgot {
+		e.base = 1
+	}
+	n.epochs[name] = e
+	for len(n.epochs) > c.opt.MaxEpochs {
+		oldest := ""
+		for k := range n.epochs {
+			if k != name && k != n.current && (oldest == "" || k < oldest) { // the opening counter stands first in an epoch
+				oldest = k
+			}
+		}
+		if oldest == "" {
+			break
+		}
+		c.tell(n, oldest, Forgotten, Range{1, max(1, n.epochs[oldest].seen.top())})
+		delete(n.epochs, oldest)
+		n.forgot = max(n.forgot, oldest)
+	}
+	return e
+}
+
+// gap notes what a node says will not arrive.
+func (c *Consumer) gap(n *node, e contract.Event) error {
+	var g struct {
+		Ep   string  `json:"ep"`
+		From uint64  `json:"from"`
+		To   *uint64 `json:"to"`
+	}
+	if err := json.Unmarshal(e.Data, &g); err != nil {
+		return fmt.Errorf("decode gap: %w", err)
+	}
+	if g.Ep == "" {
+		n.blind = true
+		return nil
+	}
+	if err := contract.CheckEpoch(g.Ep); err != nil {
+		return fmt.Errorf("decode gap: %w", err)
+	}
+	to := uint64(contract.MaxSeq)
+	if g.To != nil {
+		to = min(to, *g.To)
+	}
+	ep := c.epoch(n, g.Ep)
+	ep.gaps = c.bounded(n, g.Ep, ep.gaps.add(g.From, to))
+	return nil
+}
+
+// opened notes how far the epoch before went.
+func (c *Consumer) opened(n *node, e contract.Event) error {
+	var o struct {
+		PrevEp   string `json:"prev_ep"`
+		PrevLast uint64 `json:"prev_last_sealed"`
+	}
+	if err := json.Unmarshal(e.Data, &o); err != nil {
+		return fmt.Errorf("decode opening: %w", err)
+	}
+	if prev := n.epochs[o.PrevEp]; prev != nil {
+		prev.last = max(prev.last, min(o.PrevLast, contract.MaxSeq))
+	}
+	return nil
+}
+
+// status obeys a status or passes over it: what an earlier session leaves behind says nothing of the present one. What the
+// broker retained is its last word, whatever came before.
+func (c *Consumer) status(a contract.Address, m Message, at time.Time) error {
+	s, err := contract.DecodeStatus(m.Payload)
+	if err != nil {
+		return err
+	}
+	if s.Node != a.Node {
+		return fmt.Errorf("payload is of %s", s.Node)
+	}
+	n, err := c.node(a)
+	if err != nil {
+		return err
+	}
+	if s.State != contract.Online && !m.Retained && n.sess != "" && s.Sess != n.sess {
+		return nil
+	}
+	n.sess = s.Sess
+	if s.State != contract.Lost {
+		if err := c.place(n, s, m.Retained); err != nil {
+			return err
+		}
+		c.judge(n, at)
+	}
+	if c.opt.Status != nil {
+		c.opt.Status(a.Tenant, s)
+	}
+	return nil
+}
+
+// place learns from a status what must be here by now. From where on everything must arrive is told by the first status
+// that is not retained: what a retained one counts as delivered may have been published before there was anybody to hear.
+func (c *Consumer) place(n *node, s contract.Status, retained bool) error {
+	if s.Ep == "" || s.Next == 0 {
+		return errors.New("status without epoch")
+	}
+	n.current = s.Ep
+	first := map[string]uint64{s.Ep: s.Next}
+	for _, b := range s.Backlog {
+		if err := contract.CheckEpoch(b.Ep); err != nil || b.First == 0 || b.Last < b.First {
+			return fmt.Errorf("backlog %+v is not one", b)
+		}
+		first[b.Ep] = b.First
+	}
+	if !n.placed && retained {
+		return nil
+	}
+	names := make([]string, 0, len(first))
+	for name := range first {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, strings.Compare)
+	for _, name := range names {
+		e := c.epoch(n, name)
+		if !n.placed {
+			e.base = first[name]
+		}
+		e.due = max(e.due, first[name]-1)
+	}
+	for _, b := range s.Backlog {
+		if e := n.epochs[b.Ep]; e != nil {
+			e.last = max(e.last, b.Last)
+		}
+	}
+	n.placed = true
+	if e := n.epochs[s.Ep]; e != nil {
+		e.last = max(e.last, s.Next-1)
+	}
+	for name, e := range n.epochs {
+		if _, held := first[name]; !held && name < s.Ep { // a newer one than the status knows has only begun
+			e.due = max(e.due, e.last, e.seen.top())
+		}
+	}
+	return nil
+}
+
+// judge compares what must be here with what is.
+func (c *Consumer) judge(n *node, at time.Time) {
+	if !n.placed {
+		return
+	}
+	names := make([]string, 0, len(n.epochs))
+	for name := range n.epochs {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, strings.Compare)
+	for _, name := range names {
+		e := n.epochs[name]
+		if e.base == 0 || n.blind && name < n.current {
+			continue
+		}
+		e.suspects = watch(e.suspects, e.missing(), at)
+		for i := range e.suspects {
+			if s := &e.suspects[i]; !s.told && at.Sub(s.since) >= c.opt.Grace {
+				s.told = true
+				c.tell(n, name, Missing, s.Range)
+			}
+		}
+	}
+}
+
+// missing is what is neither here nor under a gap, oldest first, at most suspectsMax ranges.
+func (e *epoch) missing() (out ranges) {
+	for from := e.base; from <= e.due && len(out) < suspectsMax; {
+		holes := e.seen.holes(from, e.due, suspectsMax)
+		for _, h := range holes {
+			out = append(out, e.gaps.holes(h[0], h[1], suspectsMax)...)
+			from = h[1] + 1
+		}
+		if len(holes) < suspectsMax {
+			break
+		}
+	}
+	return out[:min(len(out), suspectsMax)]
+}
+
+// watch carries over since when each missing part has been missing.
+func watch(old []suspect, missing ranges, at time.Time) (out []suspect) {
+	var known ranges
+	for _, s := range old {
+		known = known.add(s.Range[0], s.Range[1])
+	}
+	for _, m := range missing {
+		for _, s := range old {
+			if from, to := max(m[0], s.Range[0]), min(m[1], s.Range[1]); from <= to {
+				out = append(out, suspect{Range{from, to}, s.since, s.told})
+			}
+		}
+		for _, fresh := range known.holes(m[0], m[1], suspectsMax) {
+			out = append(out, suspect{Range: fresh, since: at})
+		}
+	}
+	return out
+}
