@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -36,12 +37,15 @@ import (
 //	ac_voltage_l1 230.2
 //	-- identity --
 //	serial 12345
+//	-- taps --
+//	door_open di1 inverted
 //	-- commands --
 //	barrier.stop > 01 05 00 00 FF 00 8C 3A
+//	relay.pulse output=2 > 01 05 02 01 00 07 DC 70
 //
 // The frames make a device that knows the registers in them and refuses all others. The driver polls it until it has
-// found that out; its readings must then be those of the file, no more and no fewer: a number to the digits that are
-// written, "-" for no value. The expected values come from the source, never from our decoder.
+// found that out; the first reading that it gave of each point must be that of the file, no more and no fewer: a number to
+// the digits that are written, "-" for no value. The expected values come from the source, never from our decoder.
 type golden struct {
 	model, origin, source string
 	stream                bool
@@ -49,6 +53,7 @@ type golden struct {
 	registers             map[modbus.Address]uint16
 	readings              map[string]string
 	identity              map[string]string
+	taps                  []drivers.Tap
 	commands              []string
 }
 
@@ -106,6 +111,9 @@ func readGolden(t *testing.T, file string) *golden {
 				g.readings[word] = strings.TrimSpace(rest)
 			case "identity":
 				g.identity[word] = strings.TrimSpace(rest)
+			case "taps":
+				channel, inverted, _ := strings.Cut(strings.TrimSpace(rest), " ")
+				g.taps = append(g.taps, drivers.Tap{Point: word, Channel: channel, Invert: inverted == "inverted"})
 			case "commands":
 				g.commands = append(g.commands, l)
 			}
@@ -218,7 +226,7 @@ func (g *golden) Answer(pdu []byte) []byte {
 // check polls the golden until nothing new is learnt.
 func (g *golden) check(t *testing.T) {
 	here, there := driverstest.Wire(0)
-	link, err := modbus.New().Link(drivers.Line{ID: "l", Stream: g.stream}, []drivers.Device{{ID: "d", Model: g.model, Unit: int(g.unit), Every: time.Second}})
+	link, err := modbus.New().Link(drivers.Line{ID: "l", Stream: g.stream}, []drivers.Device{{ID: "d", Model: g.model, Unit: int(g.unit), Every: 10 * time.Second, Taps: g.taps}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,12 +249,18 @@ func (g *golden) check(t *testing.T) {
 	}()
 	in := make(chan drivers.Request, len(g.commands))
 	var last drivers.Report
+	first := map[string]drivers.Reading{} // slow points are not in every report, and what never changes is stale in time
 	var about *drivers.Description
 	done := make(chan error, 1)
 	go func() {
 		done <- link.Run(ctx, here, in, func(r drivers.Report) {
 			if last = r; r.Description != nil {
 				about = r.Description
+			}
+			for _, x := range r.Readings {
+				if _, ok := first[x.Point]; !ok {
+					first[x.Point] = x
+				}
 			}
 		})
 	}()
@@ -255,20 +269,21 @@ func (g *golden) check(t *testing.T) {
 	if last.Err != nil {
 		t.Errorf("after 20 min the poll still says %v", last.Err)
 	}
-	g.compare(t, last.Readings)
+	g.compare(t, slices.Collect(maps.Values(first)))
 	for k, want := range g.identity {
 		if about == nil || want != map[string]string{"maker": about.Maker, "model": about.Model, "serial": about.Serial, "firmware": about.Firmware}[k] {
 			t.Errorf("%s: got %+v, want %s", k, about, want)
 		}
 	}
 	for _, c := range g.commands {
-		action, frame, _ := strings.Cut(c, " > ")
+		asked, frame, _ := strings.Cut(c, " > ")
+		action, args := command(t, asked)
 		_, want, err := unframe(frame, g.stream)
 		if err != nil {
 			t.Errorf("%s: %v", c, err)
 		}
 		sent.Reset()
-		in <- drivers.Request{Device: "d", Command: &drivers.Command{Action: action}}
+		in <- drivers.Request{Device: "d", Command: &drivers.Command{Action: action, Args: args}}
 		time.Sleep(time.Minute)
 		if got := sent.String(); got != fmt.Sprintf("% X", want) {
 			t.Errorf("%s wrote %s, want % X", action, got, want)
@@ -279,6 +294,24 @@ func (g *golden) check(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
+}
+
+// command reads "relay.pulse output=2".
+func command(t *testing.T, asked string) (action string, args map[string]any) {
+	t.Helper()
+	action, rest, _ := strings.Cut(asked, " ")
+	for _, arg := range strings.Fields(rest) {
+		key, value, _ := strings.Cut(arg, "=")
+		x, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", asked, err)
+		}
+		if args == nil {
+			args = map[string]any{}
+		}
+		args[key] = x
+	}
+	return action, args
 }
 
 func (g *golden) compare(t *testing.T, readings []drivers.Reading) {
