@@ -189,9 +189,14 @@ func newFaults(seed uint64, actor string, from time.Time, list []Fault) *faults 
 	return fs
 }
 
-// raise adds a fault whose time table begins at from and returns the number by which it can be cleared.
+// raise adds a fault whose time table begins at from and returns the number by which it can be cleared. Those that are
+// over are forgotten.
 func (fs *faults) raise(f Fault, from time.Time) int {
 	fs.mu.Lock()
+	fs.list = slices.DeleteFunc(fs.list, func(a *armed) bool {
+		on, _, next := a.window(from)
+		return !on && next.IsZero()
+	})
 	fs.made++
 	a := &armed{Fault: f, id: fs.made, from: from}
 	a.dice = plant.NewDice(fs.seed, fmt.Sprintf("%s/%s/%s/%d", fs.actor, f.Kind, f.Device, fs.made))
@@ -272,4 +277,17 @@ func (fs *faults) all() map[int]Fault {
 		out[a.id] = a.Fault
 	}
 	return out
+}
+
+// isOn tells whether the fault with a number is on.
+func (fs *faults) isOn(id int, now time.Time) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for _, a := range fs.list {
+		if a.id == id {
+			on, _, _ := a.window(now)
+			return on
+		}
+	}
+	return false
 }

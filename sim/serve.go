@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"time"
@@ -15,11 +16,12 @@ import (
 
 // ServeOptions are the settings of a site that is served for real. Dir is required when the scenario has a serial line.
 type ServeOptions struct {
-	Dir    string // where the pseudo terminals are linked, one by each line's id
-	Seed   uint64
-	Speed  float64 // how fast everything physical goes by; 0 stands for 1
-	Broker bool    // also an MQTT broker, on a free loopback port
-	Logger *slog.Logger
+	Dir     string // where the pseudo terminals are linked, one by each line's id
+	Seed    uint64
+	Speed   float64 // how fast everything physical goes by; 0 stands for 1
+	Broker  bool    // also an MQTT broker, on a free loopback port
+	Control bool    // also the control API, on a free loopback port
+	Logger  *slog.Logger
 }
 
 // Endpoint is where a line of a site that is served can be opened.
@@ -33,6 +35,7 @@ type Endpoint struct {
 type Server struct {
 	Endpoints []Endpoint
 	Broker    string // mqtt:// URL; empty without a broker
+	API       string // http:// URL of the control API; empty without one
 	Site      *Site
 
 	broker *Broker
@@ -43,6 +46,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners []net.Listener
+	web       *http.Server
 	terminals map[*bus]*terminal
 	closing   bool
 	wg        sync.WaitGroup
@@ -95,6 +99,11 @@ func (v *Server) open(ctx context.Context, s *Scenario, o ServeOptions) error {
 		}
 		v.Endpoints = append(v.Endpoints, Endpoint{Line: b.id, URL: url, Devices: s.Lines[i].Devices})
 	}
+	if o.Control {
+		if err := v.openControl(ctx); err != nil {
+			return err
+		}
+	}
 	if !o.Broker {
 		return nil
 	}
@@ -104,6 +113,23 @@ func (v *Server) open(ctx context.Context, s *Scenario, o ServeOptions) error {
 	}
 	v.Broker, err = v.broker.Listen(ctx, 0)
 	return err
+}
+
+// openControl opens the control API.
+func (v *Server) openControl(ctx context.Context) error {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("open the control port: %w", err)
+	}
+	v.API = "http://" + l.Addr().String()
+	v.web = &http.Server{Handler: v.Control(), ReadHeaderTimeout: 5 * time.Second}
+	v.wg.Go(func() {
+		if err := v.web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			v.log.Error("control API ended", "err", err)
+		}
+	})
+	return nil
 }
 
 // openLine opens a line where its scheme wants it and returns its URL.
@@ -191,6 +217,9 @@ func (v *Server) shut() error {
 		l.Close() //nolint:errcheck // nothing to save
 	}
 	v.mu.Unlock()
+	if v.web != nil {
+		v.web.Close() //nolint:errcheck // nothing to save
+	}
 	v.wg.Wait()
 	v.Site.open.finish() // closes the terminals too
 	if v.broker != nil {

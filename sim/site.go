@@ -128,6 +128,26 @@ func (s *Site) OpenPort(ctx context.Context, e line.Endpoint) (drivers.Port, err
 	return here, nil
 }
 
+// Dial connects in memory to a line of the scenario that stands behind TCP: for programs that bring their own Modbus
+// client and let the dialer be chosen. address is host:port as in the scenario's port URL; network is not looked at.
+func (s *Site) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	refuse := func(err error) error {
+		return &net.OpError{Op: "dial", Net: network, Addr: pipeAddr(address), Err: err}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	b, ok := s.byPort[line.Endpoint{Scheme: line.TCP, Host: address}.Key()]
+	if !ok || b.isGone(time.Now()) {
+		return nil, refuse(syscall.ECONNREFUSED)
+	}
+	here, there := pipe(address)
+	if err := s.attach(b, there, charTime(b.endpoint)); err != nil {
+		return nil, refuse(err)
+	}
+	return here, nil
+}
+
 // charTime is how long a character takes on a line; 0 where the medium has no speed.
 func charTime(e line.Endpoint) time.Duration {
 	if e.Scheme == line.TCP || e.Baud == 0 {
@@ -218,6 +238,14 @@ func (s *Site) Truth(device, point string, from, to time.Time) (values []drivers
 		return nil, false
 	}
 	return d.truth.held(point, from, to)
+}
+
+// MoveSun lets the sun's clock jump: a night can be had at any time.
+func (s *Site) MoveSun(by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nature.advance(time.Now())
+	s.nature.sunStart = s.nature.sunStart.Add(by)
 }
 
 // Points lists what the devices of the site can tell, by device id.

@@ -158,3 +158,46 @@ func TestServeWritesAConfigurationThatTheAgentTakes(t *testing.T) {
 		t.Errorf("bordo check: %v\n%s", err, out)
 	}
 }
+
+func TestDoReachesASiteThatIsServed(t *testing.T) {
+	bin, dir := build(t), t.TempDir()
+	program := filepath.Join(bin, "bordo-sim")
+	cmd := exec.Command(program, "serve", "demo", "--dir", dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for s := bufio.NewScanner(out); s.Scan(); {
+		if strings.Contains(s.Text(), "bordo run --config") {
+			break
+		}
+	}
+	do := func(want string, args ...string) {
+		t.Helper()
+		out, err := exec.Command(program, append([]string{"do", "--dir", dir}, args...)...).CombinedOutput()
+		if !strings.Contains(string(out), want) {
+			t.Errorf("do %q: %v\n%s\nwant %q", args, err, out, want)
+		}
+	}
+	do(`{"id":1}`, "press", "barrier-1", "obstacle", "20s")
+	do(`{"id":1}`, "cut", "mains")
+	do(`{"id":2}`, "raise", "arm", "drop", "chance=0.5", "for=1m")
+	do("mains    1       mains-cut             true", "faults")
+	do(`"producing"`, "state")
+	do("no place", "raise", "nowhere", "drop")
+	do(`{"healed":true}`, "heal")
+	do("PLACE  NUMBER  FAULT  DEVICE  ON\n", "faults")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	do("no site is served there", "heal")
+	if left, _ := os.ReadDir(dir); len(left) != 1 || left[0].Name() != "bordo.yaml" {
+		t.Errorf("left behind: %v", left)
+	}
+}

@@ -28,6 +28,7 @@ func verbs() []verb {
 	return []verb{
 		{"demo", "[--bordo FILE] [--seed N]", "show the real agent on a simulated site, live, until Ctrl-C", runDemo},
 		{"serve", "SCENARIO [--dir DIR] [--seed N] [--speed X] [--broker] [--config FILE]", "serve a simulated site until Ctrl-C", runServe},
+		{"do", "(--dir DIR | --url URL) ACTION ...", "tell a site that is served what to suffer: bordo-sim do lists the actions", runDo},
 		{"scenarios", "", "list the scenarios that are built in", runScenarios},
 	}
 }

@@ -44,13 +44,18 @@ func runServe(ctx context.Context, args []string, std stdio) error {
 	if *config == "" {
 		*config = filepath.Join(*dir, "bordo.yaml")
 	}
-	server, err := sim.Serve(ctx, scenario, sim.ServeOptions{Dir: *dir, Seed: *seed, Speed: *speed, Broker: *broker, Logger: logger(std, *verbose)})
+	server, err := sim.Serve(ctx, scenario, sim.ServeOptions{Dir: *dir, Seed: *seed, Speed: *speed, Broker: *broker, Control: true, Logger: logger(std, *verbose)})
 	if err != nil {
 		return err
 	}
 	if err := os.WriteFile(*config, scenario.Config(server.AgentConfig(*dir)), 0o600); err != nil {
 		return fmt.Errorf("write the agent's configuration: %w", err)
 	}
+	control := filepath.Join(*dir, controlFile)
+	if err := os.WriteFile(control, []byte(server.API+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write the address of the control API: %w", err)
+	}
+	defer os.Remove(control) //nolint:errcheck // it leads nowhere any more
 	printEndpoints(std, scenario, server, *config)
 	return server.Wait()
 }
@@ -70,6 +75,7 @@ func printEndpoints(std stdio, s *sim.Scenario, server *sim.Server, config strin
 	if server.Broker != "" {
 		fmt.Fprintf(std.out, "\nbroker  %s\n", server.Broker) //nolint:errcheck // a table for a person
 	}
+	fmt.Fprintf(std.out, "\ncontrol %s\n", server.API)                                                     //nolint:errcheck // a table for a person
 	fmt.Fprintf(std.out, "\nconfiguration for the agent: %s\n    bordo run --config %s\n", config, config) //nolint:errcheck // a table for a person
 }
 

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"bordo/sim"
+)
+
+// controlFile is where serve leaves the address of the control API, below --dir.
+const controlFile = "control.url"
+
+// doUsage lists what bordo-sim do can do.
+const doUsage = `bordo-sim do (--dir DIR | --url URL) ACTION
+    state                                      what there is, as JSON
+    faults                                     what is armed, as a table
+    raise PLACE FAULT [KEY=VALUE ...]          PLACE: a line, mains, box, broker; keys: device chance at for every odds by code point
+    clear PLACE [NUMBER]                       one fault, or all of a place
+    heal                                       all faults of all places
+    press DEVICE obstacle|photocell|loop|key [FOR]   at a barrier, 10s unless told
+    cut mains [FOR]                            60s unless told
+    sun DURATION                               let the sun move on: 6h, -30m`
+
+// runDo tells a site that is served to do something.
+func runDo(ctx context.Context, args []string, std stdio) error {
+	fs := flag.NewFlagSet("do", flag.ContinueOnError)
+	dir := fs.String("dir", "", "")
+	base := fs.String("url", "", "")
+	fs.SetOutput(io.Discard)
+	if err := fs.Parse(args); err != nil {
+		return usageError{fmt.Errorf("%w\n%s", err, doUsage)}
+	}
+	if *base == "" {
+		if *dir == "" {
+			return usageError{fmt.Errorf("which site?\n%s", doUsage)}
+		}
+		text, err := os.ReadFile(filepath.Join(*dir, controlFile))
+		if err != nil {
+			return fmt.Errorf("no site is served there: %w", err)
+		}
+		*base = strings.TrimSpace(string(text))
+	}
+	if fs.NArg() == 0 {
+		return usageError{fmt.Errorf("do what?\n%s", doUsage)}
+	}
+	return act(ctx, &remote{*base, std}, fs.Arg(0), fs.Args()[1:])
+}
+
+// act carries out one action.
+func act(ctx context.Context, r *remote, action string, args []string) error {
+	need := func(least, most int) error {
+		if len(args) < least || len(args) > most {
+			return usageError{fmt.Errorf("%s with %d arguments\n%s", action, len(args), doUsage)}
+		}
+		return nil
+	}
+	switch action {
+	case "state":
+		return r.print(ctx, http.MethodGet, "/state", nil)
+	case "faults":
+		return r.faults(ctx)
+	case "heal":
+		return r.print(ctx, http.MethodPost, "/heal", nil)
+	case "sun":
+		if err := need(1, 1); err != nil {
+			return err
+		}
+		return r.print(ctx, http.MethodPost, "/sun?by="+url.QueryEscape(args[0]), nil)
+	case "raise":
+		if err := need(2, 16); err != nil {
+			return err
+		}
+		fault, err := faultOf(args[1], args[2:])
+		if err != nil {
+			return err
+		}
+		return r.print(ctx, http.MethodPost, "/faults/"+url.PathEscape(args[0]), fault)
+	case "clear":
+		if err := need(1, 2); err != nil {
+			return err
+		}
+		path := "/faults/" + url.PathEscape(args[0])
+		if len(args) == 2 {
+			path += "?id=" + url.QueryEscape(args[1])
+		}
+		return r.print(ctx, http.MethodDelete, path, nil)
+	case "press":
+		if err := need(2, 3); err != nil {
+			return err
+		}
+		return r.press(ctx, args[0], args[1], append(args[2:], "10s")[0])
+	case "cut":
+		if err := need(1, 2); err != nil {
+			return err
+		}
+		if args[0] != "mains" {
+			return usageError{fmt.Errorf("only the mains can be cut (got %q)", args[0])}
+		}
+		return r.print(ctx, http.MethodPost, "/faults/mains", map[string]any{"fault": "mains-cut", "for": append(args[1:], "60s")[0]})
+	}
+	return usageError{fmt.Errorf("unknown action %q\n%s", action, doUsage)}
+}
+
+// faultOf makes a fault of KEY=VALUE words.
+func faultOf(kind string, words []string) (map[string]any, error) {
+	fault := map[string]any{"fault": kind}
+	for _, w := range words {
+		key, value, ok := strings.Cut(w, "=")
+		if !ok {
+			return nil, usageError{fmt.Errorf("%q is not KEY=VALUE", w)}
+		}
+		switch key {
+		case "device", "point", "at", "for", "every", "by":
+			fault[key] = value
+		case "chance", "odds", "code":
+			f, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return nil, usageError{fmt.Errorf("%s must be a number (got %q)", key, value)}
+			}
+			fault[key] = f
+		default:
+			return nil, usageError{fmt.Errorf("unknown key %q: want device, chance, at, for, every, odds, by, code or point", key)}
+		}
+	}
+	return fault, nil
+}
+
+// remote is the control API of a site.
+type remote struct {
+	base string
+	std  stdio
+}
+
+// call asks and returns the answer; what the site refuses is an error.
+func (r *remote) call(ctx context.Context, method, path string, body any) ([]byte, error) {
+	var reader io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		reader = bytes.NewReader(text)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, r.base+path, reader)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the site: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to the end
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return nil, fmt.Errorf("ask the site: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var said struct{ Error string }
+		if json.Unmarshal(text, &said) != nil || said.Error == "" {
+			said.Error = resp.Status
+		}
+		return nil, usageError{errors.New(said.Error)}
+	}
+	return text, nil
+}
+
+func (r *remote) print(ctx context.Context, method, path string, body any) error {
+	text, err := r.call(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	_, err = r.std.out.Write(text)
+	return err
+}
+
+func (r *remote) state(ctx context.Context) (sim.State, error) {
+	var s sim.State
+	text, err := r.call(ctx, http.MethodGet, "/state", nil)
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(text, &s)
+}
+
+func (r *remote) faults(ctx context.Context) error {
+	s, err := r.state(ctx)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(r.std.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "PLACE\tNUMBER\tFAULT\tDEVICE\tON") //nolint:errcheck // told by Flush
+	for _, f := range s.Faults {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%v\n", f.Place, f.ID, f.Kind, f.Device, f.On) //nolint:errcheck // told by Flush
+	}
+	return w.Flush()
+}
+
+// press does something to a barrier for a while.
+func (r *remote) press(ctx context.Context, device, what, during string) error {
+	if !slices.Contains([]string{"obstacle", "photocell", "loop", "key"}, what) {
+		return usageError{fmt.Errorf("press obstacle, photocell, loop or key (got %q)", what)}
+	}
+	s, err := r.state(ctx)
+	if err != nil {
+		return err
+	}
+	line, ok := s.Lines[device]
+	if !ok {
+		return usageError{fmt.Errorf("no device %q", device)}
+	}
+	return r.print(ctx, http.MethodPost, "/faults/"+url.PathEscape(line), map[string]any{"fault": what, "device": device, "for": during})
+}

@@ -1,0 +1,190 @@
+package sim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"bordo/drivers"
+)
+
+// maxControlBody bounds a request to the control API.
+const maxControlBody = 64 << 10
+
+// State is what the control API tells of a site.
+type State struct {
+	Scenario string                       `json:"scenario"`
+	Sun      time.Time                    `json:"sun"`     // what the sun's clock shows
+	Faults   []ActiveFault                `json:"faults"`  // that are armed, on or not
+	Lines    map[string]string            `json:"lines"`   // on which line each device is
+	Devices  map[string]map[string]string `json:"devices"` // what each holds now, by point
+}
+
+// ActiveFault is an armed fault with its place and the number by which it is cleared.
+type ActiveFault struct {
+	Place string `json:"place"`
+	ID    int    `json:"id"`
+	On    bool   `json:"on"` // now
+	Fault
+}
+
+// Control is the control API of a site that is served: HTTP with JSON, for loopback only, without password.
+//
+//	GET    /state                    what there is, and what everything holds now
+//	POST   /faults/{place}           raise: a Fault as JSON, durations in nanoseconds or as text ("30s"); answers {"id": n}
+//	DELETE /faults/{place}[?id=N]    clear one, or all of a place
+//	POST   /heal                     clear everything everywhere
+//	POST   /sun?by=6h                let the sun move on (or back)
+//
+// A place is the id of a line, "mains", "box" or "broker".
+func (v *Server) Control() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /state", func(w http.ResponseWriter, _ *http.Request) { reply(w, v.State(), nil) })
+	mux.HandleFunc("POST /faults/{place}", func(w http.ResponseWriter, r *http.Request) {
+		var f controlFault
+		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxControlBody))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&f); err != nil {
+			reply(w, nil, fmt.Errorf("read fault: %w", err))
+			return
+		}
+		id, err := v.Raise(r.PathValue("place"), f.fault())
+		reply(w, map[string]int{"id": id}, err)
+	})
+	mux.HandleFunc("DELETE /faults/{place}", func(w http.ResponseWriter, r *http.Request) {
+		id := 0
+		if text := r.URL.Query().Get("id"); text != "" {
+			var err error
+			if id, err = strconv.Atoi(text); err != nil || id < 1 {
+				reply(w, nil, fmt.Errorf("id must be the number of a fault (got %q)", text))
+				return
+			}
+		}
+		n, err := v.Clear(r.PathValue("place"), id)
+		reply(w, map[string]int{"cleared": n}, err)
+	})
+	mux.HandleFunc("POST /heal", func(w http.ResponseWriter, _ *http.Request) {
+		v.Heal()
+		reply(w, map[string]bool{"healed": true}, nil)
+	})
+	mux.HandleFunc("POST /sun", func(w http.ResponseWriter, r *http.Request) {
+		by, err := time.ParseDuration(r.URL.Query().Get("by"))
+		if err == nil {
+			v.Site.MoveSun(by)
+		}
+		reply(w, v.State().Sun, err)
+	})
+	return mux
+}
+
+// reply answers with a value, or says what was wrong with the request.
+func reply(w http.ResponseWriter, value any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		value = map[string]string{"error": err.Error()}
+	}
+	json.NewEncoder(w).Encode(value) //nolint:errcheck // a client that went away needs no answer
+}
+
+// controlFault is a Fault whose durations may be texts.
+type controlFault struct {
+	Kind   FaultKind `json:"fault"`
+	Device string    `json:"device"`
+	Chance float64   `json:"chance"`
+	At     span      `json:"at"`
+	For    span      `json:"for"`
+	Every  span      `json:"every"`
+	Odds   float64   `json:"odds"`
+	By     span      `json:"by"`
+	Code   int       `json:"code"`
+	Point  string    `json:"point"`
+}
+
+func (c controlFault) fault() Fault {
+	return Fault{Kind: c.Kind, Device: c.Device, Chance: c.Chance, At: time.Duration(c.At), For: time.Duration(c.For),
+		Every: time.Duration(c.Every), Odds: c.Odds, By: time.Duration(c.By), Code: c.Code, Point: c.Point}
+}
+
+// span is a duration as JSON: "1m30s", or a number of nanoseconds.
+type span time.Duration
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *span) UnmarshalJSON(b []byte) error {
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return json.Unmarshal(b, (*int64)(s))
+	}
+	d, err := time.ParseDuration(text)
+	*s = span(d)
+	return err
+}
+
+// State tells what there is and what everything holds now.
+func (v *Server) State() State {
+	s := v.Site
+	now := time.Now()
+	st := State{Scenario: s.scenario.Name, Lines: map[string]string{}, Devices: map[string]map[string]string{}}
+	places := map[string]*faults{"mains": s.nature.mains, "box": s.box.faults}
+	for _, b := range s.buses {
+		places[b.id] = b.faults
+	}
+	if v.broker != nil {
+		places["broker"] = v.broker.faults
+	}
+	for place, fs := range places {
+		for id, f := range fs.all() {
+			st.Faults = append(st.Faults, ActiveFault{place, id, fs.isOn(id, now), f})
+		}
+	}
+	slices.SortFunc(st.Faults, func(a, b ActiveFault) int {
+		if a.Place != b.Place {
+			if a.Place < b.Place {
+				return -1
+			}
+			return 1
+		}
+		return a.ID - b.ID
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nature.advance(now)
+	st.Sun = s.nature.sunTime()
+	for id, d := range s.devices {
+		values := map[string]string{}
+		d.body.points(func(point string, v drivers.Value) { values[point] = v.String() })
+		st.Devices[id], st.Lines[id] = values, d.bus.id
+	}
+	return st
+}
+
+// Raise lets something go wrong at a place: as Site.Raise, and "broker" too.
+func (v *Server) Raise(place string, f Fault) (int, error) {
+	if place == "broker" {
+		if v.broker == nil {
+			return 0, errors.New("raise: this site has no broker")
+		}
+		return v.broker.Raise(f)
+	}
+	return v.Site.Raise(place, f)
+}
+
+// Clear ends a fault of a place, or all for 0, and tells how many that were.
+func (v *Server) Clear(place string, id int) (int, error) {
+	if place == "broker" && v.broker != nil {
+		return v.broker.faults.clear(id), nil
+	}
+	return v.Site.Clear(place, id)
+}
+
+// Heal ends every fault of site and broker.
+func (v *Server) Heal() {
+	v.Site.Heal()
+	if v.broker != nil {
+		v.broker.Clear(0)
+	}
+}
