@@ -55,7 +55,9 @@ func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
 		}
 		m, err := t.bus.port.Read(buf[n:])
 		n, total = n+m, total+m
-		n = t.dropEcho(buf[:n], req, total)
+		if left := t.dropEcho(buf[:n], req, total); left != n {
+			n, total = left, left
+		}
 		frame, damaged, foreign := findRTU(buf[:n], req)
 		switch {
 		case frame != nil:
