@@ -64,12 +64,12 @@ func TestGolden(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no golden cases (%v)", err)
 	}
-	proved := map[string]bool{}
+	driver, proved := modbus.New(), map[string]bool{}
 	for _, file := range files {
 		g := readGolden(t, file)
 		proved[g.model] = proved[g.model] || g.origin != "synthesised"
 		t.Run(g.model+"/"+strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			synctest.Test(t, g.check)
+			synctest.Test(t, func(t *testing.T) { g.check(t, driver) })
 		})
 	}
 	for _, p := range modbus.Embedded() {
@@ -224,9 +224,9 @@ func (g *golden) Answer(pdu []byte) []byte {
 }
 
 // check polls the golden until nothing new is learnt.
-func (g *golden) check(t *testing.T) {
+func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	here, there := driverstest.Wire(0)
-	link, err := modbus.New().Link(drivers.Line{ID: "l", Stream: g.stream}, []drivers.Device{{ID: "d", Model: g.model, Unit: int(g.unit), Every: 10 * time.Second, Taps: g.taps}})
+	link, err := driver.Link(drivers.Line{ID: "l", Stream: g.stream}, []drivers.Device{{ID: "d", Model: g.model, Unit: int(g.unit), Every: 10 * time.Second, Taps: g.taps}})
 	if err != nil {
 		t.Fatal(err)
 	}
