@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bordo/agent/config"
+	"bordo/agent/keep"
 	"bordo/agent/record"
 	"bordo/buffer"
 	"bordo/contract"
@@ -35,10 +36,12 @@ type Agent struct {
 	lines      []*lineOwner
 	board      *board
 	shelf      shelf
+	memory     memory
 	conditions conditions
 	began      time.Time     // with its monotonic part
 	uptime     time.Duration // of the machine, at began
 	boot       string        // which start of the machine
+	hw         string        // which board
 	since      time.Time     // began by the wall clock
 
 	mu    sync.Mutex
@@ -48,15 +51,17 @@ type Agent struct {
 	telling sync.Mutex // one goroutine tells gaps at a time
 }
 
-// New prepares a node. It opens and touches nothing.
+// New prepares a node. It reads what was kept of earlier runs, and opens and touches nothing else.
 func New(cfg *config.Config, sys System) (*Agent, error) {
 	topics, err := contract.NewTopics(cfg.MQTT.Root, cfg.Tenant, cfg.Node)
 	if err != nil {
 		return nil, err
 	}
 	now, _ := sys.Wall()
-	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), boot: bootID(), board: newBoard(cfg.Lines, now)}
+	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), boot: bootID(), hw: hardware(), board: newBoard(cfg.Lines, now)}
 	a.conditions = conditions{wall: func() time.Time { t, _ := sys.Wall(); return t }, tell: a.tellCondition}
+	a.memory.dir, a.memory.log = keep.New(cfg.StateDir, keep.Options{Logger: a.log}), a.log
+	a.memory.load()
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err == nil {
 		a.uptime = time.Duration(ts.Nano())
@@ -65,6 +70,7 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 		devices := make([]drivers.Device, len(l.Devices))
 		for i, d := range l.Devices {
 			devices[i] = d.Device
+			devices[i].Learnt = a.memory.learntOf(d.ID, d.Model)
 		}
 		link, err := l.Driver.Link(l.Endpoint.Line(l.ID), devices)
 		if err != nil {
@@ -79,6 +85,9 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 		for _, d := range l.Devices {
 			a.publishMeta(d.ID, nil)
 		}
+	}
+	for _, gone := range a.memory.gone(a.board.ids()) {
+		a.shelf.put(a.topics.Meta(gone), nil)
 	}
 	return a, nil
 }
@@ -109,14 +118,16 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("open buffer: %w", err)
 	}
 	fwd := &forwarder{
-		cfg: a.cfg.MQTT, node: a.cfg.Node, topics: a.topics, sys: a.sys, log: a.log, store: store, shelf: &a.shelf,
+		cfg: a.cfg.MQTT, node: a.cfg.Node, topics: a.topics, sys: a.sys, log: a.log, store: store, shelf: &a.shelf, memory: &a.memory,
 		status: a.nodeStatus, giveUp: a.giveUp, connectedTo: a.tellGaps, twin: a.twin,
+		cleared:   func(topic string) { a.memory.clear(topic[strings.LastIndexByte(topic, '/')+1:]) },
 		notRouted: func(on bool, detail string) { a.conditions.set(contract.NotRouted, "", on, detail) },
 		news:      make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	a.mu.Lock()
 	a.store, a.fwd = store, fwd
 	a.mu.Unlock()
+	a.memory.describe(a.board.ids())
 	a.tellOpened(store.Opened())
 	a.tellGaps()
 
@@ -126,6 +137,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		polling.Go(func() { l.run(ctx) })
 	}
 	polling.Go(func() { a.tellGapsNowAndThen(ctx) })
+	polling.Go(func() { a.memory.keepCounts(ctx) })
 	a.notify("READY=1")
 	a.log.Info("running", "node", a.cfg.Node, "lines", len(a.lines), "epoch", store.Opened().Epoch)
 
@@ -159,12 +171,22 @@ func (a *Agent) accept(r drivers.Report) {
 	wall, clk, mono := a.stamp(r.At)
 	ts, code, settled := a.board.report(r, wall)
 	if settled {
+		asleep := a.sleeps(r.Device, code, wall)
+		if a.board.sleeping(r.Device, asleep) != asleep {
+			a.log.Info("device asleep", "device", r.Device, "asleep", asleep)
+		}
+		if asleep {
+			code = ""
+		}
 		for _, c := range []string{contract.DeviceSilent, contract.DevicePartial, contract.DeviceBusy} {
 			a.conditions.set(c, r.Device, c == code, text(r.Err))
 		}
 	}
 	if r.Description != nil {
 		a.publishMeta(r.Device, r.Description)
+	}
+	if r.Learnt != nil {
+		a.memory.learn(r.Device, a.board.model(r.Device), r.Learnt)
 	}
 	for _, e := range r.Events {
 		at := wall
@@ -251,7 +273,7 @@ func (a *Agent) publishMeta(id string, about *drivers.Description) {
 	dev, known := a.board.describe(id, about)
 	m := contract.Meta{
 		Node: a.cfg.Node, Dev: id, Maker: known.Maker, Model: known.Model, Profile: dev.Model,
-		Serial: known.Serial, Firmware: known.Firmware,
+		Serial: known.Serial, Firmware: known.Firmware, Quarantined: known.Quarantined,
 		Every: dev.Every.Milliseconds(), About: dev.About, Points: points(known.Points),
 	}
 	payload, err := m.Encode()
@@ -272,7 +294,10 @@ func (a *Agent) nodeStatus(sess string) contract.Status {
 		Ep: a.store.Opened().Epoch, Next: a.store.Next().Seq, Backlog: a.backlog(),
 		Clk: clk, Ver: a.sys.Version, TS: now.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
 		Health: a.conditions.list(),
+		HW:     a.hw, TLSUntil: validUntil(a.cfg.MQTT.CertFile),
 	}
+	totals := a.memory.totals()
+	s.Lost, s.BytesMonth = &totals.Lost, totals.Bytes
 	if a.cfg.Site.Name != "" || a.cfg.Site.Located {
 		s.Site = &contract.Site{Name: a.cfg.Site.Name, Lat: a.cfg.Site.Lat, Lon: a.cfg.Site.Lon}
 	}

@@ -151,6 +151,7 @@ func TestRestart(t *testing.T) {
 func TestSilentDeviceIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
+		n.wall = func() (time.Time, contract.Clock) { return time.Now().Add(12 * time.Hour), contract.ClockSync } // by night it may sleep
 		a := n.start()
 		time.Sleep(30 * time.Second)
 		n.faults.silence("dev-1", true)
@@ -274,5 +275,58 @@ func TestTwin(t *testing.T) {
 		if online > 120 {
 			t.Errorf("%d statuses in half an hour: they fight", online)
 		}
+	})
+}
+
+// What was learnt of a device is there after a restart, and a device that left the configuration leaves the broker too.
+func TestMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.start()
+		time.Sleep(30 * time.Second)
+		n.stop()
+		if m := n.metas["dev-2"]; len(m.Quarantined) != 1 || m.Quarantined[0] != "humidity" {
+			t.Errorf("meta of dev-2: %+v", m)
+		}
+		at := strings.Index(n.text, "      - {id: dev-2")
+		n.configure(n.text[:at])
+		n.start()
+		time.Sleep(30 * time.Second)
+		n.stop()
+		if got := n.faults.knew["dev-1"]; got != "no humidity on dev-1" {
+			t.Errorf("known of dev-1 after the restart: %q", got)
+		}
+		if _, there := n.metas["dev-2"]; there {
+			t.Error("the meta of a device that left still stands")
+		}
+		if retained, ok := n.broker.Retained("bordo/v1/cremasco/quintano/meta/dev-2"); ok {
+			t.Errorf("retained: %s", retained)
+		}
+		if _, ok := n.broker.Retained("bordo/v1/cremasco/quintano/meta/dev-1"); !ok {
+			t.Error("the meta of a device that stayed is gone")
+		}
+		last := n.statuses[len(n.statuses)-1]
+		if last.BytesMonth < 10000 || last.Lost == nil || *last.Lost != 0 {
+			t.Errorf("totals: %d bytes this month, lost %v", last.BytesMonth, last.Lost)
+		}
+	})
+}
+
+// An inverter that is silent at night sleeps; one that is silent at noon fails.
+func TestNightIsNoFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // begins at midnight UTC on 1 January
+		n := newNode(t)
+		n.configure(strings.NewReplacer("every: 1s", "every: 1m", "every: 2s", "every: 1m").Replace(n.text))
+		a := n.start()
+		n.faults.silence("dev-1", true)
+		time.Sleep(time.Hour)
+		if st := a.Status(); len(st.Health) != 0 || !st.Lines[0].Devices[0].Asleep {
+			t.Errorf("at night: %+v", st)
+		}
+		time.Sleep(10 * time.Hour) // 11 UTC is about noon at 9.69 degrees east
+		if st := a.Status(); len(st.Health) != 1 || st.Health[0].Code != contract.DeviceSilent || st.Lines[0].Devices[0].Asleep {
+			t.Errorf("at noon: %+v", st)
+		}
+		n.stop()
 	})
 }

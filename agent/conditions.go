@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	sunrise "github.com/nathan-osman/go-sunrise"
+
 	"bordo/contract"
 )
 
@@ -66,4 +68,17 @@ func (c *conditions) list() []contract.Health {
 		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Dev, b.Dev))
 	})
 	return out
+}
+
+// dusk is how low the sun stands, in degrees above the horizon, when an inverter may have gone to sleep.
+const dusk = 5
+
+// sleeps tells whether a device that is silent (or says that it cannot answer) is only asleep: its model does that without
+// sun, and at the site's coordinates the sun is down.
+func (a *Agent) sleeps(dev, code string, at time.Time) bool {
+	if code != contract.DeviceSilent && code != contract.DeviceBusy {
+		return false
+	}
+	site := a.cfg.Site
+	return site.Located && a.board.devs[dev].cfg.Spec.Sleeps && sunrise.Elevation(site.Lat, site.Lon, at.UTC()) < dusk
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,7 +38,9 @@ type forwarder struct {
 	sys         System
 	log         *slog.Logger
 	store       *buffer.Store
-	shelf       *shelf                            // what is retained: one meta a device
+	shelf       *shelf // what is retained: one meta a device
+	memory      *memory
+	cleared     func(topic string)                // an empty retained message was acknowledged
 	status      func(sess string) contract.Status // the node's status as it is now
 	giveUp      func(ids []buffer.ID)             // records that nobody can read: a gap event and away
 	notRouted   func(on bool, detail string)      // a condition of the node
@@ -121,6 +124,7 @@ func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
 		ClientID: f.node,
 		Username: f.cfg.Username,
 		Password: password.Reveal(),
+		Sent:     func(n int) { f.memory.sent(f.now(), int64(n)) },
 		Will:     mqtt.Message{Topic: f.topics.Status(), Payload: contract.Will(f.node, sess), Retain: true},
 	})
 	if err != nil {
@@ -209,6 +213,14 @@ func (s *shelf) put(topic string, payload []byte) bool {
 	}
 	s.items[topic] = shelved{payload, old.rev + 1}
 	return true
+}
+
+// remove forgets a topic.
+func (s *shelf) remove(topic string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.items, topic)
+	s.order = slices.DeleteFunc(s.order, func(t string) bool { return t == topic })
 }
 
 // since returns what has changed against the revisions in seen, and notes the new ones there.

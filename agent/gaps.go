@@ -31,6 +31,7 @@ func (a *Agent) tellGaps() {
 		if g.To != nil {
 			data["to"], data["n"] = *g.To, g.Count
 		}
+		a.memory.lost(g.Count)
 		a.log.Warn("records lost", "epoch", g.Epoch, "class", g.Class.String(), "from", g.From, "count", g.Count, "why", g.Why)
 		a.event(contract.NodeDevice, contract.StoreGap, now, data)
 		if err := a.store.GapTold(g); err != nil {
@@ -53,6 +54,7 @@ func (a *Agent) giveUp(ids []buffer.ID) {
 		a.event(contract.NodeDevice, contract.StoreGap, now, map[string]any{
 			"ep": id.Epoch, "class": "reading", "from": id.Seq, "to": id.Seq, "n": 1, "why": "unreadable"})
 	}
+	a.memory.lost(uint64(len(ids)))
 	if err := a.store.Settle(ids); err != nil {
 		a.log.Error("give up records", "count", len(ids), "err", err)
 	}

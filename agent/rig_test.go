@@ -25,6 +25,7 @@ type counting struct{ *faults }
 type faults struct {
 	mu     sync.Mutex
 	silent map[string]bool
+	knew   map[string]string // what was learnt of a device in an earlier run
 }
 
 func (f *faults) silence(dev string, on bool) {
@@ -37,12 +38,15 @@ func (counting) Name() string { return "counting" }
 
 func (counting) Models() []drivers.Model {
 	return []drivers.Model{{Name: "test-counter", Title: "Counts its polls", Unit: drivers.Range{Min: 1, Max: 247},
-		Every: time.Second, MinEvery: 100 * time.Millisecond, Streams: true, Serial: true, Points: []string{"ac_power", "cycles"}}}
+		Every: time.Second, MinEvery: 100 * time.Millisecond, Streams: true, Serial: true, Sleeps: true, Points: []string{"ac_power", "cycles"}}}
 }
 
 func (c counting) Link(_ drivers.Line, devices []drivers.Device) (drivers.Link, error) {
 	var units []drivers.Unit
 	for _, d := range devices {
+		c.mu.Lock()
+		c.knew[d.ID] = string(d.Learnt)
+		c.mu.Unlock()
 		units = append(units, drivers.Unit{Device: d.ID, Every: d.Every, Poller: &counter{id: d.ID, faults: c.faults}})
 	}
 	return drivers.Polled(units...), nil
@@ -67,7 +71,8 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 		{Point: "temperature", Quality: drivers.Bad},
 	}}
 	if c.n == 1 {
-		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: c.id, Points: []string{"ac_power", "cycles", "temperature"}}
+		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: c.id, Points: []string{"ac_power", "cycles", "temperature"}, Quarantined: []string{"humidity"}}
+		r.Learnt = []byte("no humidity on " + c.id)
 	}
 	return r
 }
@@ -79,6 +84,7 @@ func (*counter) Do(context.Context, drivers.Port, drivers.Command) drivers.Resul
 // node is an agent under test with its broker. Everything in it lives inside a synctest bubble.
 type node struct {
 	t      *testing.T
+	text   string // of the configuration
 	cfg    *config.Config
 	broker *sim.Broker
 	faults *faults
@@ -122,9 +128,9 @@ func newNode(t *testing.T) *node {
 
 func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
-	n := &node{t: t, faults: &faults{silent: map[string]bool{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}, knew: map[string]string{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
-	text := fmt.Sprintf(`version: 1
+	n.text = fmt.Sprintf(`version: 1
 tenant: cremasco
 node: quintano
 timezone: UTC
@@ -138,12 +144,19 @@ lines:
       - {id: dev-1, model: test-counter, unit: 1, every: 1s}
       - {id: dev-2, model: test-counter, unit: 2, every: 2s, about: {pod: IT001E12345678}}
 `, t.TempDir())
+	n.broker = broker
+	n.configure(n.text)
+	return n
+}
+
+// configure reads a text as the node's configuration for the next start.
+func (n *node) configure(text string) {
+	n.t.Helper()
 	cfg, err := config.Parse("test.yaml", []byte(text), []drivers.Driver{counting{n.faults}})
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
-	n.cfg, n.broker = cfg, broker
-	return n
+	n.cfg = cfg
 }
 
 func (n *node) take(p sim.Publication) {
@@ -177,6 +190,10 @@ func (n *node) take(p sim.Publication) {
 		}
 		n.statuses = append(n.statuses, s)
 	case contract.KindMeta:
+		if len(p.Payload) == 0 {
+			delete(n.metas, a.Dev)
+			return
+		}
 		m, err := contract.DecodeMeta(p.Payload)
 		if err != nil {
 			n.t.Errorf("%v: %s", err, p.Payload)

@@ -265,6 +265,10 @@ func (s *session) settle(o outcome) {
 		}
 		return
 	}
+	if o.retain && len(o.payload) == 0 {
+		s.f.shelf.remove(o.topic)
+		s.f.cleared(o.topic)
+	}
 	if err := s.f.store.Settle(o.ids); err != nil {
 		s.f.log.Error("settle", "count", len(o.ids), "err", err)
 	}

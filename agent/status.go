@@ -61,8 +61,11 @@ type DeviceStatus struct {
 	Failures uint64          `json:"failures"`
 	Last     time.Time       `json:"last,omitzero"` // of the last answer
 	Error    string          `json:"error,omitempty"`
+	Asleep   bool            `json:"asleep,omitempty"` // silent because it is night: no fault
 	Values   []PointStatus   `json:"values,omitempty"`
 	Info     *DeviceIdentity `json:"info,omitempty"`
+
+	Quarantined []string `json:"quarantined,omitempty"` // points that the device refuses, asked for rarely
 }
 
 // DeviceIdentity is what a device says of itself.
@@ -102,6 +105,7 @@ type deviceState struct {
 	lastTS          int64 // of the last sample, ms: the next is later
 	lastAnswer      time.Time
 	failed          int // polls in a row that were not whole
+	asleep          bool
 	err             error
 	readings        []drivers.Reading
 	about           drivers.Description
@@ -173,6 +177,31 @@ func (b *board) report(r drivers.Report, at time.Time) (ts int64, code string, s
 	return d.lastTS, contract.DeviceSilent, true
 }
 
+// ids lists the devices in the configuration's order.
+func (b *board) ids() []string {
+	var out []string
+	for _, l := range b.lines {
+		for _, d := range l.cfg.Devices {
+			out = append(out, d.ID)
+		}
+	}
+	return out
+}
+
+// model returns the model that a device is configured as.
+func (b *board) model(id string) string {
+	return b.devs[id].cfg.Model // never changes
+}
+
+// sleeping notes whether a device is asleep and returns what was noted before.
+func (b *board) sleeping(id string, asleep bool) (was bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := b.devs[id]
+	was, d.asleep = d.asleep, asleep
+	return was
+}
+
 // describe notes what a device said of itself and returns its state of knowledge.
 func (b *board) describe(id string, about *drivers.Description) (config.Device, drivers.Description) {
 	b.mu.Lock()
@@ -202,6 +231,7 @@ func (d *deviceState) status() DeviceStatus {
 	s := DeviceStatus{
 		ID: d.cfg.ID, Model: d.cfg.Model, Unit: d.cfg.Unit, Every: d.cfg.Every.String(),
 		Polls: d.polls, Failures: d.failures, Last: d.lastAnswer, Error: text(d.err),
+		Asleep: d.asleep, Quarantined: d.about.Quarantined,
 	}
 	if a := d.about; a.Maker != "" || a.Model != "" || a.Serial != "" || a.Firmware != "" {
 		s.Info = &DeviceIdentity{a.Maker, a.Model, a.Serial, a.Firmware}

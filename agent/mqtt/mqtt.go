@@ -42,6 +42,7 @@ type Options struct {
 	Username string
 	Password string
 	Will     Message
+	Sent     func(n int) // told of bytes that went into the stream below TLS; may be nil
 }
 
 // Message is a publication.
@@ -150,6 +151,9 @@ func open(ctx context.Context, o Options) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Sent != nil {
+		conn = counted{conn, o.Sent}
+	}
 	if o.URL.Scheme == "mqtts" {
 		t := tls.Client(conn, o.TLS)
 		if err := t.HandshakeContext(ctx); err != nil {
@@ -159,6 +163,17 @@ func open(ctx context.Context, o Options) (net.Conn, error) {
 		conn = t
 	}
 	return &buffered{Conn: conn, r: bufio.NewReaderSize(conn, 4096)}, nil
+}
+
+type counted struct {
+	net.Conn
+	sent func(int)
+}
+
+func (c counted) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.sent(n)
+	return n, err
 }
 
 type buffered struct {
