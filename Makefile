@@ -36,14 +36,15 @@ race: ## the race detector (needs a C compiler)
 	CGO_ENABLED=1 .ci/gotest -race ./...
 
 lint: ## staticcheck, for 64 and for 32 bits
-	go run $(CHECKER) -tags e2e ./...
-	GOARCH=arm go run $(CHECKER) -checks SA1027 ./...
+	GOBIN=$(CURDIR)/bin go install $(CHECKER)
+	bin/staticcheck -tags e2e ./...
+	GOARCH=arm bin/staticcheck -checks SA1027 ./...
 
 fuzz: ## every fuzz target for 30 seconds
 	.ci/fuzz 30s
 
 generate: ## rewrite the generated parts of the documents
-	go test . -run TestGenerated -update
+	go test $$(grep -rl --include='*_test.go' '^func TestGenerated' . | xargs -n1 dirname | sort -u) -run TestGenerated -update
 
 check: lint generate ## what a commit has to pass besides the tests: lint, and nothing generated is stale
 	git diff --exit-code

@@ -64,6 +64,7 @@ var owners = map[string][]string{
 	"github.com/klauspost/compress":       {"buffer", "agent"},
 	"github.com/mochi-mqtt/server/v2":     {"sim"},
 	"github.com/creack/pty":               {"sim"},
+	"github.com/nathan-osman/go-sunrise":  {"agent"},
 	"golang.org/x/sys":                    {"drivers/line", "buffer", "agent", "sim", "cmd"},
 	"golang.org/x/term":                   {"cmd", "sim"},
 }
