@@ -4,10 +4,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 CHECKER := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-SEEDS   ?= 1000
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help build demo test e2e small race lint fuzz sim soak bench cross generate check packages clean
+.PHONY: help build demo test e2e small race lint fuzz bench cross generate check packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +41,9 @@ lint: ## staticcheck, for 64 and for 32 bits
 
 fuzz: ## every fuzz target for 30 seconds
 	.ci/fuzz 30s
+
+bench: ## all benchmarks, with allocations
+	go test -run '^$$' -bench . -benchmem $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
 generate: ## rewrite the generated parts of the documents
 	go test $$(grep -rl --include='*_test.go' '^func TestGenerated' . | xargs -n1 dirname | sort -u) -run TestGenerated -update
