@@ -41,7 +41,7 @@ func eventsPage() []byte {
 # Events and conditions
 
 An event is a message on ` + "`event/{dev}`" + ` (a command's result: on ` + "`res`" + `) in the form of CloudEvents 1.0. This page says what its
-` + "`data`" + ` hold for each type. Types that stand not here may come from a newer node: keep them. A key marked * may be missing.
+` + "`data`" + ` hold for each type. A type that is not listed comes from a newer node: keep it. A key marked * may be missing.
 
 ## Types
 
@@ -115,7 +115,7 @@ func eventsSchema(t *testing.T) []byte {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(object{
-		"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "urn:bordo:v1:events",
+		"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "bordo://contract/v1/events.schema.json",
 		"$comment": "generated from events.go: go test ./contract -run TestGenerated -update",
 		"title":    "The data of each type of event; types that are not here are free", "allOf": all, "$defs": defs,
 	}); err != nil {

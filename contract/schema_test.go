@@ -34,7 +34,7 @@ func compileSchemas(t *testing.T) map[string]*jsonschema.Schema {
 		}
 		short := strings.TrimSuffix(filepath.Base(name), ".schema.json")
 		id, _ := doc.(map[string]any)["$id"].(string)
-		if want := "urn:bordo:v1:" + short; id != want {
+		if want := "bordo://contract/v1/" + short + ".schema.json"; id != want {
 			t.Errorf("%s: $id is %q, want %q", name, id, want)
 		}
 		if err := c.AddResource(id, doc); err != nil {
