@@ -195,7 +195,7 @@ func (a *Agent) accept(r drivers.Report) {
 		}
 		a.event(r.Device, e.Type, at, e.Data)
 	}
-	if len(r.Readings) == 0 {
+	if len(r.Readings) == 0 || !a.board.devs[r.Device].reporter.due(r.Readings, r.At) {
 		return
 	}
 	row := record.AppendSample(make([]byte, 0, 64+32*len(r.Readings)), &record.Sample{

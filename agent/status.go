@@ -100,6 +100,7 @@ type lineState struct {
 
 type deviceState struct {
 	cfg             config.Device
+	reporter        reporter // of the line's goroutine
 	line            *lineState
 	polls, failures uint64
 	lastTS          int64 // of the last sample, ms: the next is later
@@ -117,7 +118,7 @@ func newBoard(lines []config.Line, now time.Time) *board {
 		ls := &lineState{cfg: l, since: now, err: errNotOpen}
 		b.lines = append(b.lines, ls)
 		for _, d := range l.Devices {
-			b.devs[d.ID] = &deviceState{cfg: d, line: ls, about: drivers.Description{Points: d.Spec.Points}}
+			b.devs[d.ID] = &deviceState{cfg: d, line: ls, reporter: reporter{cfg: d.Report}, about: drivers.Description{Points: d.Spec.Points}}
 		}
 	}
 	return b

@@ -118,8 +118,9 @@ type Line struct {
 // Device is one device of a line.
 type Device struct {
 	drivers.Device
-	Spec  drivers.Model  // what the driver says of its model
-	About map[string]any // for meta: each value is a string, a bool or a float64; nil where none is given
+	Spec   drivers.Model  // what the driver says of its model
+	Report Report         // which polls become records
+	About  map[string]any // for meta: each value is a string, a bool or a float64; nil where none is given
 }
 
 // Load reads and checks the file at path against the models of the given drivers. The error is a Faults when the text has

@@ -120,6 +120,7 @@ func (l Line) write(w *writer) {
 			w.line(4, "unit", strconv.Itoa(d.Unit))
 		}
 		w.line(4, "every", span(d.Every))
+		d.writePoints(w)
 		if len(d.About) == 0 {
 			continue
 		}

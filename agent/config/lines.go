@@ -129,16 +129,18 @@ func (r *reader) devices(v value, l *Line, open bool, t taken) {
 		}
 		model := m.need("model", "what kind of device it is")
 		s, known := r.model(model, l, open)
-		unit, every := m.get("unit"), m.get("every")
+		unit, every, points := m.get("unit"), m.get("every"), m.get("points")
 		if known {
 			d.Spec, d.Model = s.Model, s.Name
 			r.unit(unit, model, s.Model, &d, units)
 			d.Every = s.Every
 			read(every, &d.Every, duration(max(s.MinEvery, minEvery), maxEvery))
+			d.Taps = r.taps(points, s.Model)
 		} else {
 			read(unit, &d.Unit, whole(0, 1<<16-1))
 			read(every, &d.Every, duration(minEvery, maxEvery))
 		}
+		r.report(m.get("report"), &d)
 		d.About = r.about(m.get("about"))
 		m.end()
 		l.Devices = append(l.Devices, d)

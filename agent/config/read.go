@@ -167,7 +167,7 @@ func (r *reader) mqtt(v value, c *Config) {
 	r.credentials(q, user, password, ca, cert, key)
 	read(m.get("root"), &q.Root, topicRoot)
 	read(m.get("window"), &q.Window, whole(1, 100))
-	read(m.get("reconnect_max"), &q.ReconnectMax, duration(time.Second, time.Hour))
+	read(m.get("reconnect_max"), &q.ReconnectMax, duration(100*time.Millisecond, time.Hour))
 	read(m.get("reconnect_jitter"), &q.ReconnectJitter, duration(0, 10*time.Minute))
 	ack := m.get("ack")
 	if s, _ := scalarIn(ack); s.text == "platform" {

@@ -1,0 +1,57 @@
+package agent
+
+import (
+	"time"
+
+	"bordo/agent/config"
+	"bordo/drivers"
+)
+
+// reporter decides which polls of a device become records. Its device's line alone uses it.
+type reporter struct {
+	cfg  config.Report
+	last map[string]drivers.Reading // as reported
+	at   time.Time
+}
+
+// due tells whether a poll is to be reported: everything by default; with "on: change", when at_least has passed or a point
+// has changed. A number changes by more than its deadband, a state by being another, a quality likewise. Counters do not
+// count: they always move, and go along with what is sent.
+func (r *reporter) due(readings []drivers.Reading, now time.Time) bool {
+	if !r.cfg.OnChange {
+		return true
+	}
+	due := r.last == nil || now.Sub(r.at) >= r.cfg.AtLeast
+	for i := 0; i < len(readings) && !due; i++ {
+		due = r.changed(readings[i])
+	}
+	if !due {
+		return false
+	}
+	if r.last == nil {
+		r.last = make(map[string]drivers.Reading, len(readings))
+	}
+	for _, x := range readings {
+		r.last[x.Point] = x
+	}
+	r.at = now
+	return true
+}
+
+func (r *reporter) changed(now drivers.Reading) bool {
+	last, known := r.last[now.Point]
+	if !known || last.Quality != now.Quality || last.Value.Type() != now.Value.Type() {
+		return true
+	}
+	if now.Value.Type() != drivers.Float {
+		return last.Value != now.Value
+	}
+	if p, ok := drivers.PointOf(now.Point); ok && p.Kind == drivers.Counter {
+		return false
+	}
+	band, own := r.cfg.Points[now.Point]
+	if !own {
+		band = r.cfg.Deadband
+	}
+	return band.Passed(last.Value.Float(), now.Value.Float())
+}
