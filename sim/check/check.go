@@ -1,0 +1,188 @@
+// Package check holds a node against the promises of the project, by what a broker took from it and by what really was:
+// each checker is one small file with one claim in its first line.
+//
+// A checker states a property and never compares traces, so that it holds for every seed. It sees publications only, and
+// what the simulated site, the simulated box and the harness of a test tell it; it knows nothing of the agent. A Suite
+// gives each publication to all checkers and gathers their verdicts.
+package check
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"bordo/contract"
+	"bordo/drivers"
+	"bordo/sim"
+)
+
+// Message is a publication with its meaning: at most one of the pointers is set.
+type Message struct {
+	sim.Publication
+	contract.Address
+	Batch  *contract.Batch  // tele, hist
+	Event  *contract.Event  // event, res
+	Status *contract.Status // status
+}
+
+// Checker watches over one claim.
+type Checker interface {
+	// Name is the claim's name, as in the report.
+	Name() string
+	// See gets every message in the order in which the broker took them. A publication that cannot be read is Unreadable's
+	// affair and is not given to anybody else.
+	See(m *Message)
+	// Judge tells the violations, each in a sentence, when everything is over. It is called once.
+	Judge() []string
+}
+
+// Site is what the checkers ask of the world. A *sim.Site and its box give it; see World.
+type Site struct {
+	// Truth lists what a point held between two moments of package time.
+	Truth func(device, point string, from, to time.Time) ([]drivers.Value, bool)
+	// When gives the moments of package time that a wall-clock time can stand for.
+	When func(wall time.Time, slack time.Duration) []time.Time
+}
+
+// World makes a Site of a simulated one.
+func World(s *sim.Site) Site { return Site{Truth: s.Truth, When: s.Box().When} }
+
+// Suite gives messages to checkers. Its methods may be called from several goroutines; See has the form of a watcher of
+// sim.Broker.
+type Suite struct {
+	mu       sync.Mutex
+	root     string
+	checkers []Checker
+	judged   bool
+}
+
+// NewSuite makes a suite for topics below a root ("" for the usual one).
+func NewSuite(root string, checkers ...Checker) *Suite {
+	return &Suite{root: root, checkers: append([]Checker{&unreadable{}}, checkers...)}
+}
+
+// See takes a publication.
+func (s *Suite) See(p sim.Publication) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, err := Read(s.root, p)
+	if err != nil {
+		s.checkers[0].(*unreadable).add(p, err)
+		return
+	}
+	for _, c := range s.checkers {
+		c.See(m)
+	}
+}
+
+// Read finds the meaning of a publication.
+func Read(root string, p sim.Publication) (*Message, error) {
+	a, err := contract.ParseTopic(root, p.Topic)
+	if err != nil {
+		return nil, err
+	}
+	m := &Message{Publication: p, Address: a}
+	switch a.Kind {
+	case contract.KindTele, contract.KindHist:
+		b, err := contract.DecodeBatch(p.Payload)
+		if err != nil {
+			return nil, err
+		}
+		if b.Node != a.Node || b.Dev != a.Dev || b.Hist != (a.Kind == contract.KindHist) {
+			return nil, fmt.Errorf("batch of %s/%s (hist %v) on %s", b.Node, b.Dev, b.Hist, p.Topic)
+		}
+		m.Batch = &b
+	case contract.KindEvent, contract.KindRes:
+		e, err := contract.DecodeEvent(p.Payload)
+		if err != nil {
+			return nil, err
+		}
+		m.Event = &e
+	case contract.KindStatus:
+		st, err := contract.DecodeStatus(p.Payload)
+		if err != nil {
+			return nil, err
+		}
+		m.Status = &st
+	}
+	return m, nil
+}
+
+// Verdict is what a checker found.
+type Verdict struct {
+	Checker    string
+	Violations []string
+}
+
+// Judge ends the suite and gives the verdicts of those who found something, in the suite's order.
+func (s *Suite) Judge() []Verdict {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.judged {
+		panic("check: a suite is judged once")
+	}
+	s.judged = true
+	var out []Verdict
+	for _, c := range s.checkers {
+		if v := c.Judge(); len(v) > 0 {
+			out = append(out, Verdict{c.Name(), v})
+		}
+	}
+	return out
+}
+
+// String tells a verdict in a few lines.
+func (v Verdict) String() string {
+	const most = 5
+	shown := v.Violations[:min(most, len(v.Violations))]
+	text := v.Checker + ":\n  " + strings.Join(shown, "\n  ")
+	if n := len(v.Violations) - len(shown); n > 0 {
+		text += fmt.Sprintf("\n  and %d more", n)
+	}
+	return text
+}
+
+// findings keeps violations, not more than anybody reads.
+type findings struct {
+	list []string
+	more int
+}
+
+// maxFindings bounds what one checker keeps.
+const maxFindings = 100
+
+func (f *findings) add(format string, args ...any) {
+	if len(f.list) == maxFindings {
+		f.more++
+		return
+	}
+	f.list = append(f.list, fmt.Sprintf(format, args...))
+}
+
+func (f *findings) all() []string {
+	if f.more > 0 {
+		return append(f.list, fmt.Sprintf("and %d more that were not kept", f.more))
+	}
+	return f.list
+}
+
+// id names a record.
+type id struct {
+	node, ep string
+	seq      uint64
+}
+
+func (i id) String() string { return fmt.Sprintf("%s %s-%d", i.node, i.ep, i.seq) }
+
+// each calls f for every record that a message carries.
+func (m *Message) each(f func(i id, payload []byte)) {
+	switch {
+	case m.Batch != nil:
+		for _, s := range m.Batch.Samples {
+			f(id{m.Node, m.Batch.Ep, s.Seq}, s.Raw)
+		}
+	case m.Event != nil:
+		f(id{m.Node, m.Event.Ep, m.Event.Seq}, m.Payload)
+	}
+}

@@ -1,0 +1,71 @@
+// Once everything is well again the backlog is gone within a bounded time, and the node says that it is online.
+
+package check
+
+import (
+	"time"
+
+	"bordo/contract"
+)
+
+// Drains claims that a node converges after everything has healed.
+type Drains struct {
+	within time.Duration
+	healed time.Time
+	empty  time.Time // when the status first told an empty backlog after that, and it stayed so
+	last   *contract.Status
+	lastAt time.Time
+}
+
+// NewDrains makes the checker with the time that a node has.
+func NewDrains(within time.Duration) *Drains { return &Drains{within: within} }
+
+// Name implements Checker.
+func (*Drains) Name() string { return "drains" }
+
+// Healed tells that from now on nothing goes wrong any more.
+func (c *Drains) Healed(at time.Time) { c.healed, c.empty = at, time.Time{} }
+
+// Drained tells whether the node has said, since Healed, that nothing is left: a harness may stop then.
+func (c *Drains) Drained() bool { return !c.empty.IsZero() }
+
+// See implements Checker.
+func (c *Drains) See(m *Message) {
+	if m.Status == nil {
+		return
+	}
+	c.last, c.lastAt = m.Status, m.At
+	if c.healed.IsZero() || m.At.Before(c.healed) {
+		return
+	}
+	if m.Status.State != contract.Online || waiting(m.Status) > 0 {
+		c.empty = time.Time{}
+	} else if c.empty.IsZero() {
+		c.empty = m.At
+	}
+}
+
+// waiting is how many records a status tells to be held back.
+func waiting(s *contract.Status) (n uint64) {
+	for _, b := range s.Backlog {
+		n += b.N
+	}
+	return n
+}
+
+// Judge implements Checker.
+func (c *Drains) Judge() []string {
+	var found findings
+	switch {
+	case c.healed.IsZero():
+		found.add("nobody told that everything is well again")
+	case c.last == nil:
+		found.add("the node never told its status")
+	case c.empty.IsZero():
+		found.add("since %s the node never told an empty backlog; the last status (%s) is %s with %d records waiting",
+			c.healed.UTC(), c.lastAt.UTC(), c.last.State, waiting(c.last))
+	case c.empty.Sub(c.healed) > c.within:
+		found.add("the backlog was gone %s after everything was well again, the limit is %s", c.empty.Sub(c.healed), c.within)
+	}
+	return found.all()
+}
