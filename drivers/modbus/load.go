@@ -1,9 +1,12 @@
 package modbus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -74,6 +77,7 @@ func load(name string, data []byte, other func(model string) (*Profile, error)) 
 	c := compiler{name: name, file: file, other: other}
 	p := c.profile(&raw)
 	if len(c.faults) > 0 {
+		slices.SortStableFunc(c.faults, func(a, b Fault) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) })
 		return nil, c.faults
 	}
 	return p, nil
@@ -89,8 +93,29 @@ func syntaxFault(name string, err error) Fault {
 			f.Line, f.Column = t.Position.Line, t.Position.Column
 		}
 	}
+	var wrong *yaml.TypeError
+	if errors.As(err, &wrong) {
+		f.Text = fmt.Sprintf("must be %s", typeName(wrong.DstType))
+	}
 	f.Text, _, _ = strings.Cut(f.Text, "\n")
 	return f
+}
+
+// typeName says what a person has to write.
+func typeName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a text"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Map, reflect.Struct:
+		return "keys with values"
+	case reflect.Float64:
+		return "a number"
+	}
+	return "a whole number"
 }
 
 // compiler turns a rawProfile into a Profile and collects what is wrong with it.

@@ -121,25 +121,24 @@ func (p *poll) later(err error) {
 }
 
 // unanswered handles silence: the device is away, unless it answered something else in this poll. A block that alone stays
-// unanswered time after time is taken for refused.
+// unanswered poll after poll is taken for refused and halved. That goes on with the next poll, because each silent half
+// costs a time-out that the neighbours on the line must wait for.
 func (p *poll) unanswered(b block, err error) bool {
 	p.failed(err)
 	if p.turn.at.IsZero() {
 		p.stop = true
 		return false
 	}
-	if p.mute[b.items[0]]++; p.mute[b.items[0]] < suspicious {
-		return false
-	}
-	delete(p.mute, b.items[0])
-	switch {
-	case len(b.items) == 1:
-		p.quarantine(b.items[0], err)
-	case p.stop:
-		p.split(b) // the halves are asked with the next poll
-	default:
-		p.errs = p.errs[:len(p.errs)-1]
-		return p.narrow(b, err)
+	first := b.items[0]
+	p.mute[first]++
+	switch searching := len(p.rules.cuts) > 0; {
+	case len(b.items) == 1 && p.mute[first] >= suspicious:
+		delete(p.mute, first)
+		clear(p.rules.cuts)
+		p.quarantine(first, err)
+	case len(b.items) > 1 && (searching || p.mute[first] >= suspicious):
+		delete(p.mute, first)
+		p.split(b)
 	}
 	return false
 }

@@ -1,0 +1,353 @@
+package modbus_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/peer"
+)
+
+// twenty is a model with twenty values in a row.
+func twenty(t *testing.T, extra string) *modbus.Profile {
+	t.Helper()
+	text := `
+schema: 1
+model: test-twenty
+title: Twenty values
+kind: meter
+verified: paper
+bus: baud=9600
+unit: {range: [1, 247]}
+identity: {serial: {at: holding:200, type: u16}, firmware: {at: holding:201, type: u16}}
+` + extra + "points:\n"
+	for i := range 20 {
+		text += fmt.Sprintf("  - {point: dc%d_power, at: holding:%d, type: u16}\n", i+1, 100+i)
+	}
+	return profile(t, text)
+}
+
+func twentySite(t *testing.T, d *peer.Device, p *modbus.Profile) *site {
+	s := tcpSite(t)
+	s.driver = modbus.New(p)
+	s.add(p.Model, 1, 10*time.Second, d)
+	return s
+}
+
+func learnt(t *testing.T, reports []drivers.Report) modbus.Learnt {
+	t.Helper()
+	var l modbus.Learnt
+	for _, r := range reports {
+		if r.Learnt != nil {
+			l = modbus.Learnt{}
+			if err := json.Unmarshal(r.Learnt, &l); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return l
+}
+
+// One register is refused: in the same poll all others still come, and the one to blame is found and left alone.
+func TestHealFindsTheRegister(t *testing.T) {
+	for bad := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			p := twenty(t, "")
+			d := profileDevice(t, p, peer.Options{})
+			d.Refuse(modbus.Span{Table: modbus.Holding, First: uint16(100 + bad), Count: 1})
+			s := twentySite(t, d, p)
+			s.run(25 * time.Second)
+			if len(s.reports) != 3 {
+				t.Fatalf("%d reports", len(s.reports))
+			}
+			key := fmt.Sprintf("dc%d_power", bad+1)
+			for i, r := range s.reports {
+				if len(r.Readings) != 19 || value(r, key) != "?" {
+					t.Errorf("poll %d gave %s", i+1, points(r))
+				}
+			}
+			if first := s.reports[0].Err; drivers.KindOf(first) != drivers.Exception || !strings.Contains(first.Error(), fmt.Sprintf("holding:0x%04X:", 100+bad)) {
+				t.Errorf("the first poll says %v", first)
+			}
+			if s.reports[1].Err != nil || s.reports[2].Err != nil {
+				t.Errorf("later polls say %v, %v", s.reports[1].Err, s.reports[2].Err)
+			}
+			if about := s.reports[0].Description; about == nil || !slices.Equal(about.Quarantined, []string{key}) || len(about.Points) != 19 {
+				t.Errorf("described as %+v", about)
+			}
+			l := learnt(t, s.reports)
+			if len(l.Quarantined) != 1 || l.Quarantined[0].Point != key || !strings.Contains(l.Quarantined[0].Why, "exception 2") {
+				t.Errorf("learnt %+v", l)
+			}
+			// Searching costs a handful of requests once; afterwards it is two blocks at most.
+			if n := len(s.asked); n > 20 {
+				t.Errorf("%d requests in three polls", n)
+			}
+		})
+	}
+}
+
+// The bridge over a gap is refused although both sides are answered: the gap is not read over any more.
+func TestHealLearnsHoles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := profile(t, `
+schema: 1
+model: test-gap
+title: Gap
+kind: meter
+verified: paper
+bus: baud=9600
+readable: [holding:0-100]
+points:
+  - {point: ac_power, at: holding:0, type: u16}
+  - {point: frequency, at: holding:10, type: u16}
+`)
+		d := profileDevice(t, p, peer.Options{})
+		d.Refuse(modbus.Span{Table: modbus.Holding, First: 5, Count: 1})
+		s := twentySite(t, d, p)
+		s.run(15 * time.Second)
+		for _, r := range s.reports {
+			if points(r) != "ac_power frequency" || r.Err != nil {
+				t.Errorf("poll gave %s, %v", points(r), r.Err)
+			}
+		}
+		if l := learnt(t, s.reports); !slices.Equal(l.Holes, []string{"holding:0x0001-0x0009"}) || len(l.Quarantined) != 0 {
+			t.Errorf("learnt %+v", l)
+		}
+		if want := []string{"1: 03 00 00 00 0B", "1: 03 00 00 00 01", "1: 03 00 0A 00 01", "1: 03 00 00 00 01", "1: 03 00 0A 00 01"}; !slices.Equal(s.asked, want) {
+			t.Errorf("asked %q", s.asked)
+		}
+	})
+}
+
+// A device takes fewer registers at once than its profile says.
+func TestHealLearnsTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twenty(t, "")
+		d := profileDevice(t, p, peer.Options{Registers: 7})
+		s := twentySite(t, d, p)
+		s.run(35 * time.Second)
+		for i, r := range s.reports {
+			if len(r.Readings) != 20 || r.Err != nil {
+				t.Errorf("poll %d gave %d readings, %v", i+1, len(r.Readings), r.Err)
+			}
+		}
+		if l := learnt(t, s.reports); l.Registers != 5 || len(l.Quarantined)+len(l.Holes) != 0 {
+			t.Errorf("learnt %+v", l)
+		}
+		if last := s.asked[len(s.asked)-4:]; last[0] != "1: 03 00 64 00 05" {
+			t.Errorf("the last poll asked %q", last)
+		}
+	})
+}
+
+// What was learnt is given back at the next start, and holds only for the device and the firmware that taught it.
+func TestLearntIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twenty(t, "")
+		d := profileDevice(t, p, peer.Options{Identity: drivers.Description{Serial: "77", Firmware: "5"}})
+		d.Refuse(modbus.Span{Table: modbus.Holding, First: 103, Count: 1})
+		s := twentySite(t, d, p)
+		s.run(5 * time.Second)
+		kept := s.reports[0].Learnt
+		if len(kept) == 0 {
+			t.Fatal("nothing was learnt")
+		}
+		again := func(learnt []byte, d *peer.Device) *site {
+			s := twentySite(t, d, p)
+			s.devices[0].Learnt = learnt
+			s.run(14 * time.Second)
+			return s
+		}
+		s = again(kept, d)
+		if s.reports[0].Err != nil || len(s.asked) > 6 || s.reports[0].Learnt != nil {
+			t.Errorf("after a restart: %v, %d requests, learnt %s", s.reports[0].Err, len(s.asked), s.reports[0].Learnt)
+		}
+		if value(s.reports[1], "dc4_power") != "?" {
+			t.Error("the quarantined point was asked for after a restart")
+		}
+		whole := profileDevice(t, p, peer.Options{Identity: drivers.Description{Serial: "77", Firmware: "6"}})
+		s = again(kept, whole)
+		if value(s.reports[1], "dc4_power") != "1" {
+			t.Errorf("with another firmware the point is still left out: %s", points(s.reports[1]))
+		}
+		if about := s.reports[0].Description; about == nil || len(about.Quarantined) != 0 {
+			t.Errorf("described as %+v", about)
+		}
+		for _, rubbish := range []string{"", "{", `{"registers":-1}`, `{"holes":["x"],"quarantined":[{"point":"ac_power","at":"y"}]}`, "[]"} {
+			s = again([]byte(rubbish), d)
+			if len(s.reports[1].Readings) != 19 {
+				t.Errorf("with %q remembered: %s", rubbish, points(s.reports[1]))
+			}
+		}
+	})
+}
+
+// A quarantined point is tried again rarely, and comes back when the device gives it.
+func TestQuarantineIsRetriedRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twenty(t, "")
+		d := profileDevice(t, p, peer.Options{})
+		hole := modbus.Span{Table: modbus.Holding, First: 103, Count: 1}
+		d.Refuse(hole)
+		s := twentySite(t, d, p)
+		tries := 0
+		unit := s.units[1]
+		s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
+			if string(pdu) == string([]byte{3, 0, 103, 0, 1}) {
+				if tries++; tries == 5 {
+					d.Allow(hole)
+				}
+			}
+			return unit.Answer(pdu)
+		})
+		s.run(30 * time.Hour)
+		// The search, then after 1, 3, 7 and 15 hours.
+		if tries < 5 || tries > 6 {
+			t.Errorf("asked alone %d times in 30 h", tries)
+		}
+		if last := s.reports[len(s.reports)-1]; len(last.Readings) != 20 || last.Err != nil {
+			t.Errorf("the last poll gave %d readings, %v", len(last.Readings), last.Err)
+		}
+		if l := learnt(t, s.reports); len(l.Quarantined) != 0 {
+			t.Errorf("still learnt %+v", l)
+		}
+	})
+}
+
+// A block that is never answered while others are is taken for refused, on a serial line and where silence costs the
+// connection.
+func TestHealSilentRegister(t *testing.T) {
+	for _, serial := range []bool{true, false} {
+		t.Run(fmt.Sprint("serial ", serial), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := twenty(t, "limits: {registers: 10}\n")
+				d := profileDevice(t, p, peer.Options{})
+				s := twentySite(t, d, p)
+				if serial {
+					s.line, s.char = drivers.Line{Baud: 9600, CharLen: 10}, 10*time.Second/9600
+				}
+				unit := s.units[1]
+				s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
+					if first, n := int(pdu[2]), int(pdu[4]); pdu[0] == 3 && first <= 113 && 113 < first+n {
+						return nil // dies of register 113
+					}
+					return unit.Answer(pdu)
+				})
+				s.run(30 * time.Minute)
+				last := s.reports[len(s.reports)-1]
+				if len(last.Readings) != 19 || value(last, "dc14_power") != "?" || last.Err != nil {
+					t.Errorf("the last poll gave %s, %v", points(last), last.Err)
+				}
+				for _, r := range s.reports[3:] {
+					if len(r.Readings) < 10 {
+						t.Errorf("at %v only %d readings came, %v", r.At, len(r.Readings), r.Err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A device without any answer costs its neighbours one time-out a probe, and one request.
+func TestDeadDeviceIsProbedCheaply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twenty(t, "")
+		s := serialSite(t)
+		s.driver = modbus.New(p)
+		s.add(p.Model, 1, time.Second, peer.AnswererFunc(func([]byte) []byte { return nil }))
+		s.add(p.Model, 2, time.Second, profileDevice(t, p, peer.Options{}))
+		s.run(time.Hour)
+		dead := 0
+		for _, a := range s.asked {
+			if strings.HasPrefix(a, "1: ") {
+				if dead++; dead > 1 && a != "1: 03 00 64 00 01" {
+					t.Errorf("probed with %s", a)
+				}
+			}
+		}
+		if reports := len(s.of("d1")); dead != reports {
+			t.Errorf("%d requests for %d reports of the dead device", dead, reports)
+		}
+		if alive := len(s.of("d2")); alive < 3600*95/100 {
+			t.Errorf("its neighbour was polled %d times in an hour", alive)
+		}
+	})
+}
+
+// "Later" ends a poll, and the device is not taken for dead.
+func TestLaterIsNotBroken(t *testing.T) {
+	for _, code := range []byte{6, 10, 11} {
+		synctest.Test(t, func(t *testing.T) {
+			p := twenty(t, "limits: {registers: 10}\n")
+			d := profileDevice(t, p, peer.Options{})
+			asleep := true
+			s := twentySite(t, d, p)
+			unit := s.units[1]
+			s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
+				answer := unit.Answer(pdu)
+				if asleep {
+					return []byte{pdu[0] | 0x80, code}
+				}
+				return answer
+			})
+			time.AfterFunc(45*time.Second, func() { asleep = false })
+			s.run(65 * time.Second)
+			if len(s.reports) != 7 {
+				t.Fatalf("%d polls in 65 s", len(s.reports))
+			}
+			for i, r := range s.reports {
+				if i < 5 && (drivers.KindOf(r.Err) != drivers.Later || len(r.Readings) != 0) || i > 5 && (r.Err != nil || len(r.Readings) != 20) {
+					t.Errorf("poll %d: %d readings, %v", i+1, len(r.Readings), r.Err)
+				}
+			}
+			if n := slices.Index(s.asked, s.asked[len(s.asked)-1]); n < 0 || len(s.asked) > 5+3*3 {
+				t.Errorf("%d requests", len(s.asked))
+			}
+		})
+	}
+}
+
+// Paces: fast with every poll, slow once a minute, once after each opening of the line.
+func TestPaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := profile(t, `
+schema: 1
+model: test-paces
+title: Paces
+kind: meter
+verified: paper
+bus: baud=9600
+identity: {serial: {at: holding:300, type: string, length: 4}}
+points:
+  - {point: ac_power, at: holding:0, type: u16}
+  - {point: temperature, at: holding:100, type: u16, pace: slow}
+  - {point: capacity, at: holding:200, type: u16, pace: once}
+`)
+		s := twentySite(t, profileDevice(t, p, peer.Options{Identity: drivers.Description{Serial: "AB12"}}), p)
+		s.run(125 * time.Second)
+		count := map[string]int{}
+		for _, r := range s.reports {
+			for _, rd := range r.Readings {
+				count[rd.Point]++
+			}
+		}
+		if count["ac_power"] != 13 || count["temperature"] != 3 || count["capacity"] != 1 {
+			t.Errorf("read %v", count)
+		}
+		if about := s.reports[0].Description; about == nil || about.Serial != "AB12" || strings.Join(about.Points, " ") != "ac_power temperature capacity" {
+			t.Errorf("described as %+v", about)
+		}
+		for _, r := range s.reports[1:] {
+			if r.Description != nil {
+				t.Errorf("described again as %+v", r.Description)
+			}
+		}
+	})
+}

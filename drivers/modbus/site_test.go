@@ -1,0 +1,169 @@
+package modbus_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/driverstest"
+	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/peer"
+)
+
+// site is a simulated line with devices of ours on one end and the driver on the other, inside a synctest bubble.
+type site struct {
+	t       *testing.T
+	line    drivers.Line
+	units   map[byte]peer.Answerer
+	devices []drivers.Device
+	driver  *modbus.Driver
+	asked   []string // requests, as hexadecimal PDUs
+	reports []drivers.Report
+	in      chan drivers.Request
+	delay   time.Duration
+	char    time.Duration
+}
+
+func tcpSite(t *testing.T) *site {
+	return &site{t: t, line: drivers.Line{ID: "l", Stream: true}, units: map[byte]peer.Answerer{}, in: make(chan drivers.Request, 8)}
+}
+
+func serialSite(t *testing.T) *site {
+	s := tcpSite(t)
+	s.line = drivers.Line{ID: "l", Baud: 9600, CharLen: 10}
+	s.char = 10 * time.Second / 9600
+	return s
+}
+
+// add puts a device on the line.
+func (s *site) add(model string, unit int, every time.Duration, a peer.Answerer) {
+	s.devices = append(s.devices, drivers.Device{ID: fmt.Sprint("d", unit), Model: model, Unit: unit, Every: every})
+	s.units[byte(unit)] = peer.AnswererFunc(func(pdu []byte) []byte {
+		s.asked = append(s.asked, fmt.Sprintf("%d: % X", unit, pdu))
+		return a.Answer(pdu)
+	})
+}
+
+// run runs the line for a while and opens it again whenever it is lost.
+func (s *site) run(d time.Duration) {
+	s.t.Helper()
+	if s.driver == nil {
+		s.driver = modbus.New()
+	}
+	link, err := s.driver.Link(s.line, s.devices)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), d)
+	defer cancel()
+	for ctx.Err() == nil {
+		here, there := driverstest.Wire(s.char)
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			if s.line.Stream {
+				err = peer.ServeTCP(ctx, delayed{there, s}, s.units)
+			} else {
+				err = peer.ServeRTU(ctx, there, s.units, peer.RTU{Delay: func(byte, []byte) time.Duration { return s.delay }})
+			}
+			if err != nil {
+				s.t.Errorf("serve: %v", err)
+			}
+		}()
+		link.Run(ctx, here, s.in, func(r drivers.Report) { s.reports = append(s.reports, r) }) //nolint:errcheck // the loop looks at ctx
+		here.Close()
+		<-over
+		there.Close()
+	}
+	synctest.Wait()
+}
+
+// delayed is a connection whose other side thinks before it answers.
+type delayed struct {
+	*driverstest.End
+	s *site
+}
+
+func (d delayed) Write(b []byte) (int, error) {
+	time.Sleep(d.s.delay)
+	return d.End.Write(b)
+}
+
+// of gives a device's reports.
+func (s *site) of(id string) []drivers.Report {
+	var out []drivers.Report
+	for _, r := range s.reports {
+		if r.Device == id {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// value gives a reading of a report, "?" when it is not there.
+func value(r drivers.Report, point string) string {
+	for _, rd := range r.Readings {
+		if rd.Point == point {
+			return rd.Value.String()
+		}
+	}
+	return "?"
+}
+
+func points(r drivers.Report) string {
+	var keys []string
+	for _, rd := range r.Readings {
+		keys = append(keys, rd.Point)
+	}
+	return strings.Join(keys, " ")
+}
+
+// device makes the other side of a model, with every number 1 and every text at its first word.
+func device(t *testing.T, model string, o peer.Options) *peer.Device {
+	t.Helper()
+	d, err := peer.Named(model, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, d)
+	return d
+}
+
+func profileDevice(t *testing.T, p *modbus.Profile, o peer.Options) *peer.Device {
+	t.Helper()
+	d, err := peer.New(p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, d)
+	return d
+}
+
+func fill(t *testing.T, d *peer.Device) {
+	t.Helper()
+	for _, k := range d.Points() {
+		if p, _ := drivers.PointOf(k); p.Type == drivers.Float {
+			set(t, d, k, drivers.Number(1))
+		}
+	}
+}
+
+func set(t *testing.T, d *peer.Device, point string, v drivers.Value) {
+	t.Helper()
+	if err := d.Set(point, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func profile(t *testing.T, text string) *modbus.Profile {
+	t.Helper()
+	p, err := modbus.Load("test.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
