@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -37,6 +38,8 @@ type session struct {
 	inflight     int
 	histInflight int // at most half of the window: live samples always find a place
 
+	platform *platform
+
 	echo   chan contract.Status // what stands on the node's own status topic
 	echoed bool                 // this session's status came back
 
@@ -64,6 +67,7 @@ func newSession(f *forwarder, conn *mqtt.Conn, sess string) *session {
 		f: f, conn: conn, sess: sess,
 		comp:      composer{topics: f.topics},
 		outcomes:  make(chan outcome, f.cfg.Window),
+		platform:  newPlatform(f.cfg.Ack),
 		echo:      make(chan contract.Status, 8),
 		seen:      make(map[string]uint64),
 		statusDue: true,
@@ -96,6 +100,9 @@ func (s *session) run(ctx context.Context) error {
 			s.statusDue = true
 		case st := <-s.echo:
 			s.heard(st)
+		case <-s.platform.news:
+			s.forget(s.platform.heard())
+			s.histEmpty = false
 		case <-canary.C:
 			if !s.echoed {
 				s.f.notRouted(true, "the broker acknowledged the status and did not send it back within 10 s")
@@ -122,6 +129,7 @@ func (s *session) listen(ctx context.Context) {
 		default: // the broker repeats itself faster than it can be read
 		}
 	})
+	err = errors.Join(err, s.platform.listen(ctx, s.conn, s.f.topics.Ack()))
 	if err != nil && ctx.Err() == nil {
 		s.f.notRouted(true, err.Error())
 	}
@@ -174,7 +182,7 @@ func (s *session) nextLive() *message {
 
 // nextHist returns the next message of the history lane, or how long to wait for it; nil and 0 when there is none.
 func (s *session) nextHist() (*message, time.Duration) {
-	if s.stopping || s.histInflight >= max(1, s.f.cfg.Window/2) {
+	if s.stopping || s.histInflight >= max(1, s.f.cfg.Window/2) || len(s.platform.waiting) > awaitingHist {
 		return nil, 0
 	}
 	now := time.Now()
@@ -204,15 +212,38 @@ func (s *session) nextHist() (*message, time.Duration) {
 
 func (s *session) takeBacklog() []*message {
 	for _, class := range []buffer.Class{buffer.Event, buffer.Interval, buffer.Reading} {
-		recs, err := s.f.store.Backlog(class, backlogAtOnce)
-		if err != nil {
-			s.f.log.Error("read backlog", "err", err)
-		}
-		if m := s.compose(recs, true); len(m) > 0 {
-			return m
+		for {
+			recs, err := s.f.store.Backlog(class, backlogAtOnce)
+			if err != nil {
+				s.f.log.Error("read backlog", "err", err)
+			}
+			if len(recs) == 0 {
+				break
+			}
+			if m := s.compose(s.unknown(recs), true); len(m) > 0 {
+				return m
+			}
 		}
 	}
 	return nil
+}
+
+// unknown returns the records that the platform has not said it has; the others are settled without being sent again.
+func (s *session) unknown(recs []buffer.Record) []buffer.Record {
+	if len(s.platform.ok) == 0 {
+		return recs
+	}
+	var out []buffer.Record
+	var known []buffer.ID
+	for _, r := range recs {
+		if s.platform.stored(r.ID) {
+			known = append(known, r.ID)
+		} else {
+			out = append(out, r)
+		}
+	}
+	s.forget(known)
+	return out
 }
 
 // compose makes messages of leased records. A record that cannot be composed is a defect of ours or of the card: it is
@@ -269,9 +300,8 @@ func (s *session) settle(o outcome) {
 		s.f.shelf.remove(o.topic)
 		s.f.cleared(o.topic)
 	}
-	if err := s.f.store.Settle(o.ids); err != nil {
-		s.f.log.Error("settle", "count", len(o.ids), "err", err)
-	}
+	s.forget(s.platform.sent(o.ids))
+	s.f.store.Release(s.platform.surplus())
 	if !o.hist {
 		return
 	}
@@ -279,6 +309,13 @@ func (s *session) settle(o outcome) {
 		s.slow = max(s.slow/2, 1.0/64)
 	} else {
 		s.slow = min(s.slow+1.0/32, 1)
+	}
+}
+
+// forget lets go of records that are where they belong.
+func (s *session) forget(ids []buffer.ID) {
+	if err := s.f.store.Settle(ids); err != nil {
+		s.f.log.Error("settle", "count", len(ids), "err", err)
 	}
 }
 
@@ -320,6 +357,7 @@ func (s *session) end() {
 		s.f.store.Release(m.ids)
 	}
 	s.live, s.hist = nil, nil
+	s.f.store.Release(s.platform.all())
 }
 
 func shift(list *[]*message) *message {

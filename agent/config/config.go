@@ -80,8 +80,11 @@ type Control struct{ Socket string } // path of a Unix socket
 // Ack says whose word a record is removed from the store on.
 type Ack string
 
-// AckBroker removes a record when the broker acknowledged it.
-const AckBroker Ack = "broker"
+// Whose word counts.
+const (
+	AckBroker   Ack = "broker"   // the broker's, on the connection that sent the record
+	AckPlatform Ack = "platform" // the platform's, on the ack topic; it must speak at least every 2 s, or sync be raised
+)
 
 // MQTT is the way to the centre.
 type MQTT struct {

@@ -169,12 +169,7 @@ func (r *reader) mqtt(v value, c *Config) {
 	read(m.get("window"), &q.Window, whole(1, 100))
 	read(m.get("reconnect_max"), &q.ReconnectMax, duration(100*time.Millisecond, time.Hour))
 	read(m.get("reconnect_jitter"), &q.ReconnectJitter, duration(0, 10*time.Minute))
-	ack := m.get("ack")
-	if s, _ := scalarIn(ack); s.text == "platform" {
-		ack.fault("must be broker: this program cannot wait for the platform's own acknowledgement yet")
-	} else {
-		read(ack, &q.Ack, oneOf(AckBroker))
-	}
+	read(m.get("ack"), &q.Ack, oneOf(AckBroker, AckPlatform))
 	read(m.get("history_rate"), &q.HistoryRate, perSecond(0.1, 1000))
 	read(m.get("history_bytes"), &q.HistoryBytes, bytesPerSecond(1<<10, 1<<30))
 	read(m.get("history_jitter"), &q.HistoryJitter, duration(0, 10*time.Minute))

@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"context"
+	"sync/atomic"
+
+	"bordo/agent/config"
+	"bordo/agent/mqtt"
+	"bordo/buffer"
+	"bordo/contract"
+)
+
+// Bounds of what was sent and waits for the platform's word. Past the first the history lane rests, past the second the
+// oldest go back to the store, to be sent again when the platform speaks.
+const (
+	awaitingHist = 4096
+	awaitingMax  = 16384
+)
+
+// platform keeps, with "ack: platform", what the broker has acknowledged and the platform has not. The records stay leased.
+// With "ack: broker" it is off and takes nothing.
+type platform struct {
+	on      bool
+	latest  atomic.Pointer[contract.Ack] // as it came last; it is cumulative
+	news    chan struct{}                // cap 1
+	ok      map[string][]contract.Range
+	waiting map[buffer.ID]bool
+	order   []buffer.ID // as sent; also of some that wait no more
+}
+
+func newPlatform(mode config.Ack) *platform {
+	return &platform{on: mode == config.AckPlatform, news: make(chan struct{}, 1), waiting: make(map[buffer.ID]bool)}
+}
+
+// listen subscribes to the platform's acknowledgements.
+func (p *platform) listen(ctx context.Context, conn *mqtt.Conn, topic string) error {
+	if !p.on {
+		return nil
+	}
+	return conn.Subscribe(ctx, topic, func(m mqtt.Message) {
+		a, err := contract.DecodeAck(m.Payload)
+		if err != nil {
+			return // not of this contract: nothing is acknowledged by it
+		}
+		p.latest.Store(&a)
+		select {
+		case p.news <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// stored tells whether the platform has said that it has a record.
+func (p *platform) stored(id buffer.ID) bool {
+	for _, r := range p.ok[id.Epoch] {
+		if r[0] <= id.Seq && id.Seq <= r[1] {
+			return true
+		}
+	}
+	return false
+}
+
+// sent takes records that the broker acknowledged and returns those that need no further word.
+func (p *platform) sent(ids []buffer.ID) (settled []buffer.ID) {
+	if !p.on {
+		return ids
+	}
+	for _, id := range ids {
+		if p.stored(id) {
+			settled = append(settled, id)
+		} else if !p.waiting[id] {
+			p.waiting[id] = true
+			p.order = append(p.order, id)
+		}
+	}
+	return settled
+}
+
+// heard takes the platform's latest word and returns what it settles.
+func (p *platform) heard() (settled []buffer.ID) {
+	if a := p.latest.Load(); a != nil {
+		p.ok = a.OK
+	}
+	for id := range p.waiting {
+		if p.stored(id) {
+			settled = append(settled, id)
+			delete(p.waiting, id)
+		}
+	}
+	return settled
+}
+
+// surplus returns the oldest records beyond what may wait.
+func (p *platform) surplus() (back []buffer.ID) {
+	for len(p.waiting) > awaitingMax && len(p.order) > 0 {
+		if id := p.order[0]; p.waiting[id] {
+			delete(p.waiting, id)
+			back = append(back, id)
+		}
+		p.order = p.order[1:]
+	}
+	if len(p.order) > 2*len(p.waiting)+awaitingHist {
+		kept := p.order[:0:0]
+		for _, id := range p.order {
+			if p.waiting[id] {
+				kept = append(kept, id)
+			}
+		}
+		p.order = kept
+	}
+	return back
+}
+
+// all returns everything that waits, and forgets it.
+func (p *platform) all() []buffer.ID {
+	var out []buffer.ID
+	for id := range p.waiting {
+		out = append(out, id)
+	}
+	clear(p.waiting)
+	p.order = nil
+	return out
+}
