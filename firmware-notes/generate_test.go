@@ -66,10 +66,10 @@ func inBreve(t *testing.T, p *modbus.Profile) string {
 	if p.Serial {
 		e, short := serial(t, p)
 		parity := map[line.Parity]string{line.NoParity: "nessuna parità", line.EvenParity: "parità pari", line.OddParity: "parità dispari"}[e.Parity]
-		fmt.Fprintf(&b, "- **RS-485, di fabbrica:** %s (%d baud, %s, %d stop), indirizzo %d\n", short, e.Baud, parity, e.Stop, p.Unit.Default)
+		fmt.Fprintf(&b, "- **RS-485, di fabbrica:** %s (%d baud, %s, %d stop), indirizzo %s\n", short, e.Baud, parity, e.Stop, units(p))
 	}
 	if p.Stream {
-		fmt.Fprintf(&b, "- **Ethernet:** porta TCP %d, unità %d\n", p.TCPPort, p.Unit.Default)
+		fmt.Fprintf(&b, "- **Ethernet:** porta TCP %d, unità %s\n", p.TCPPort, units(p))
 	}
 	port := fmt.Sprintf("tcp://192.168.1.40:%d", p.TCPPort)
 	if p.Serial && !strings.Contains(p.Bus, "115200") || !p.Stream {
@@ -77,6 +77,21 @@ func inBreve(t *testing.T, p *modbus.Profile) string {
 	}
 	fmt.Fprintf(&b, "- **Configurazione:** `port: %s`,\n  `model: %s`, `unit: %d`, `every: %s`\n", port, p.Model, p.Unit.Default, short(p.Every))
 	return b.String()
+}
+
+// units is the usual unit id, and which others to try.
+func units(p *modbus.Profile) string {
+	text := strconv.Itoa(p.Unit.Default)
+	var others []string
+	for _, u := range p.Unit.Probe {
+		if u != p.Unit.Default {
+			others = append(others, strconv.Itoa(u))
+		}
+	}
+	if len(others) > 0 {
+		text += " (poi provare " + strings.Join(others, ", ") + ")"
+	}
+	return text
 }
 
 // defaults is how the device leaves the factory.

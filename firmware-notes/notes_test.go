@@ -137,6 +137,12 @@ func TestNote(t *testing.T) {
 
 // TestFrontMatter holds the head of each page against the model that it is of.
 func TestFrontMatter(t *testing.T) {
+	verified := map[string]string{} // by driver and model
+	for _, d := range all.List() {
+		for _, m := range d.Models() {
+			verified[d.Name()+" "+m.Name] = m.Verified
+		}
+	}
 	everyPage(t, func(t *testing.T, p *page) {
 		f := p.front
 		if f.Model+".md" != p.file {
@@ -156,7 +162,7 @@ func TestFrontMatter(t *testing.T) {
 				t.Errorf("a source must have what and page (got %+v)", s)
 			}
 		}
-		m, ok := modelOf(f.Driver, f.Model)
+		m, ok := verified[f.Driver+" "+f.Model]
 		if !ok {
 			t.Fatalf("driver %q has no model %q", f.Driver, f.Model)
 		}
@@ -164,18 +170,6 @@ func TestFrontMatter(t *testing.T) {
 			t.Errorf("verified is %s here and %s in the driver", f.Verified, m)
 		}
 	})
-}
-
-// modelOf tells how far a model is verified.
-func modelOf(driver, model string) (string, bool) {
-	for _, d := range all.List() {
-		for _, m := range d.Models() {
-			if d.Name() == driver && m.Name == model {
-				return m.Verified, true
-			}
-		}
-	}
-	return "", false
 }
 
 // TestHeadings wants every heading, once, in order and with something below it.
