@@ -109,12 +109,18 @@ type Request struct {
 	Device  string
 	Command *Command     // nil: poll the device now
 	Answer  func(Answer) // called once, from the line's goroutine; must not block
+
+	// Borrow uses the port for something else between two polls; Device and Command are left out. It is called at most once,
+	// from the line's goroutine, while nothing is under way on the line. It must end within a second of ctx, must not close
+	// the port nor keep it, and leaves nothing under way either.
+	Borrow func(ctx context.Context, port Port) error
 }
 
-// Answer is the outcome of a Request: the report of a poll, or the result of a command.
+// Answer is the outcome of a Request: the report of a poll, the result of a command, or the error of a Borrow.
 type Answer struct {
 	Report *Report
 	Result Result
+	Err    error
 }
 
 // Link is a protocol on an open line.
@@ -160,13 +166,14 @@ type Line struct {
 type Model struct {
 	Name     string // vendor-family: the stem of profile, firmware note and goldens
 	Title    string // as a person calls it
+	Kind     string // inverter, meter, barrier, io, ups
 	Unit     Range  // unit ids that are allowed; zero: the model has none
 	Every    time.Duration
 	MinEvery time.Duration // polling faster than this is refused
 	Streams  bool          // may stand behind a tcp:// line
 	Serial   bool          // may stand behind a serial:// or rtu+tcp:// line
 	Bus      string        // the maker's defaults, as in a port URL: "baud=9600&parity=none&stop=1"
-	Verified string        // paper, capture, bench or field
+	Verified string        // paper, capture, bench or field; "unverified" when it comes from the site's own files
 	Points   []string      // what it can deliver; empty when only the device can tell
 	Channels []Channel     // of an I/O module, to be tapped
 	Sleeps   bool          // without sun it may not answer: that is no fault

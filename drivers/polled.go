@@ -12,6 +12,9 @@ const (
 	backoffMax  = 5 * time.Minute
 )
 
+// maxBorrows is how many Borrows wait for their turn.
+const maxBorrows = 4
+
 // Unit is one device of a polled line.
 type Unit struct {
 	Device string
@@ -27,6 +30,8 @@ type Unit struct {
 //   - A Request goes before the next poll. A command whose deadline has passed is Expired without touching the device;
 //     after any other command that may have reached the device, the device is polled next, so that its new state is seen.
 //     A poll that was asked for is told to both the Request and out.
+//   - A Borrow waits until nothing is due, or until each device was polled once since it came, so that neither keeps the
+//     other from the line. At most maxBorrows wait; more are refused.
 //   - A device whose poll got nothing because of silence or damaged answers (Timeout, Checksum, Protocol) is asked again
 //     after 2 s for each failure in a row, at most 5 min, and never sooner than its interval. The first answer ends that.
 //     A refusal (Exception) and "not now" (Later) do not count, because the device answered.
@@ -62,9 +67,15 @@ type slot struct {
 }
 
 // Run implements Link.
-func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func(Report)) error {
+func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func(Report)) (err error) {
 	timer := time.NewTimer(backoffMax)
 	defer timer.Stop()
+	var waiting []*borrow
+	defer func() {
+		for _, b := range waiting {
+			b.answer(Answer{Err: &Error{Op: "borrow the line", Kind: Closed, Err: err}})
+		}
+	}()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -73,14 +84,25 @@ func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func
 		case r, ok := <-in:
 			if !ok {
 				in = nil // nobody asks any more; the schedule goes on
-			} else if err := l.serve(ctx, port, r, out); err != nil {
+			} else if waiting, err = l.serve(ctx, port, r, out, waiting); err != nil {
 				return err
 			}
 			continue
 		default:
 		}
 		s, wait := l.next(time.Now())
+		if len(waiting) > 0 && (wait > 0 || waiting[0].polls >= len(l.slots)) {
+			b := waiting[0]
+			waiting = waiting[1:]
+			if err := b.lend(ctx, port); err != nil {
+				return err
+			}
+			continue
+		}
 		if s != nil && wait <= 0 {
+			for _, b := range waiting {
+				b.polls++
+			}
 			if _, err := s.poll(ctx, port, out); err != nil {
 				return err
 			}
@@ -93,11 +115,28 @@ func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func
 		case r, ok := <-in:
 			if !ok {
 				in = nil
-			} else if err := l.serve(ctx, port, r, out); err != nil {
+			} else if waiting, err = l.serve(ctx, port, r, out, waiting); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// borrow is a Borrow that waits for its turn.
+type borrow struct {
+	use    func(context.Context, Port) error
+	answer func(Answer)
+	polls  int // since it came
+}
+
+// lend hands the port to a borrower. Its error ends Run.
+func (b *borrow) lend(ctx context.Context, port Port) error {
+	err := b.use(ctx, port)
+	b.answer(Answer{Err: err})
+	if Lost(err) {
+		return err
+	}
+	return nil
 }
 
 // next returns the device that has been due for longest, and how long until it is due.
@@ -126,11 +165,18 @@ func (l *polled) slot(device string) *slot {
 	return nil
 }
 
-// serve carries out one request. Its error ends Run.
-func (l *polled) serve(ctx context.Context, port Port, r Request, out func(Report)) error {
+// serve carries out one request, or lets it wait. Its error ends Run.
+func (l *polled) serve(ctx context.Context, port Port, r Request, out func(Report), waiting []*borrow) ([]*borrow, error) {
 	answer := r.Answer
 	if answer == nil {
 		answer = func(Answer) {}
+	}
+	if r.Borrow != nil {
+		if len(waiting) == maxBorrows {
+			answer(Answer{Err: &Error{Op: "borrow the line", Kind: Later, Err: fmt.Errorf("%d others wait for it", maxBorrows)}})
+			return waiting, nil
+		}
+		return append(waiting, &borrow{use: r.Borrow, answer: answer}), nil
 	}
 	s := l.slot(r.Device)
 	if s == nil {
@@ -139,23 +185,23 @@ func (l *polled) serve(ctx context.Context, port Port, r Request, out func(Repor
 			Report: &Report{Device: r.Device, At: time.Now(), Err: &Error{Op: "poll", Kind: Protocol, Err: what}},
 			Result: Result{State: Rejected, Code: "unknown_device", Detail: what.Error()},
 		})
-		return nil
+		return waiting, nil
 	}
 	if r.Command == nil {
 		rep, err := s.poll(ctx, port, out)
 		answer(Answer{Report: &rep})
-		return err
+		return waiting, err
 	}
 	if c := *r.Command; !c.Deadline.IsZero() && !time.Now().Before(c.Deadline) {
 		answer(Answer{Result: Result{State: Expired, Code: "expired", Detail: "its time had passed when its turn came"}})
-		return nil
+		return waiting, nil
 	}
 	res := s.Poller.Do(ctx, port, *r.Command)
 	if res.State != Rejected && res.State != Expired {
 		s.due = time.Time{}
 	}
 	answer(Answer{Result: res})
-	return nil
+	return waiting, nil
 }
 
 // poll polls the device once, hands out the report and sets when the device is due again. Its error ends Run.

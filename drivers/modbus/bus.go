@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"bordo/drivers"
@@ -25,13 +26,14 @@ type bus struct {
 	delay   time.Duration // adapterDelay or tunnelDelay
 	port    drivers.Port
 	opened  time.Time
-	quiet   time.Time // nothing is sent before
-	tx      uint16    // transaction id of the last request
-	broken  error     // why the port must be opened again
-	used    time.Time // when something was last heard on the port, or it was opened
-	heard   bool      // something was heard on the port
-	echo    bool      // the line gives back what is sent on it
-	opening int       // which opening of the line this is
+	quiet   time.Time      // nothing is sent before
+	tx      uint16         // transaction id of the last request
+	broken  error          // why the port must be opened again
+	used    time.Time      // when something was last heard on the port, or it was opened
+	heard   bool           // something was heard on the port
+	echo    bool           // the line gives back what is sent on it
+	opening int            // which opening of the line this is
+	trace   func(Exchange) // sees every exchange; nil: nobody wants to
 	buf     [2 * maxADU]byte
 }
 
@@ -79,6 +81,8 @@ type turn struct {
 	dropped bool      // the echo of the last request was taken away
 	sent    bool      // something of the last request may have reached the device
 	asked   int       // requests so far
+	keep    bool      // a connection is kept after silence: the next answers are told apart by their ids
+	heard   []byte    // what came instead of an answer, or of the whole of one; lies in the bus's buffer
 	end     func()
 }
 
@@ -97,10 +101,26 @@ func (b *bus) newTurn(ctx context.Context, m *Manners) *turn {
 	}}
 }
 
+// Exchange is a request and what came of it. Both are whole frames: with unit id and checksum, or with the head of
+// Modbus TCP.
+type Exchange struct {
+	Request, Answer []byte // Answer is nil when none came
+	Heard           []byte // what came instead of an answer, without an echo of the request
+	Err             error  // why there is no answer
+}
+
 // Send implements goburrow's Transporter.
 func (t *turn) Send(adu []byte) ([]byte, error) {
-	t.sent, t.dropped = false, false
+	t.sent, t.dropped, t.heard = false, false, nil
 	t.asked++
+	answer, err := t.exchange(adu)
+	if t.bus.trace != nil {
+		t.bus.trace(Exchange{slices.Clone(adu), slices.Clone(answer), slices.Clone(t.heard), err})
+	}
+	return answer, err
+}
+
+func (t *turn) exchange(adu []byte) ([]byte, error) {
 	if t.bus.broken != nil {
 		return nil, &drivers.Error{Kind: drivers.Closed, Lost: true, Err: t.bus.broken}
 	}

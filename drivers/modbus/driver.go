@@ -87,7 +87,7 @@ func (d *Driver) Models() []drivers.Model {
 	out := make([]drivers.Model, len(d.profiles))
 	for i, p := range d.profiles {
 		out[i] = drivers.Model{
-			Name: p.Model, Title: p.Title, Unit: p.Unit.Range, Every: p.Every, MinEvery: p.MinEvery,
+			Name: p.Model, Title: p.Title, Kind: string(p.Kind), Unit: p.Unit.Range, Every: p.Every, MinEvery: p.MinEvery,
 			Streams: p.Stream, Serial: p.Serial, Bus: p.Bus, Verified: p.Verified, Sleeps: p.SleepsNight,
 		}
 		for _, c := range p.Channels {
@@ -135,5 +135,5 @@ func (d *Driver) Link(l drivers.Line, devices []drivers.Device) (drivers.Link, e
 		}
 		units[i] = drivers.Unit{Device: dev.ID, Poller: poller, Every: every}
 	}
-	return drivers.Polled(units...), nil
+	return &link{drivers.Polled(units...), b}, nil
 }

@@ -66,6 +66,7 @@ func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
 		case t.ctx.Err() != nil:
 			return nil, t.ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			t.heard = buf[:n]
 			return nil, unheard(total, damaged, foreign, t.manners.ReplyMax)
 		default:
 			return nil, t.fail(err)

@@ -27,8 +27,9 @@ func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 	if err := t.pause(later(b.quiet, b.opened.Add(t.manners.ConnectWait))); err != nil {
 		return nil, err
 	}
+	written := false
 	defer func() {
-		if err != nil && b.broken == nil {
+		if err != nil && b.broken == nil && !(written && t.intact(err)) {
 			b.broken = err
 		}
 	}()
@@ -38,6 +39,7 @@ func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 	if err := t.write(adu, t.manners.TCPReplyMax); err != nil {
 		return nil, err
 	}
+	written = true
 	for range maxForeign {
 		frame, err := t.readTCP(due)
 		if err != nil {
@@ -56,6 +58,7 @@ func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 			return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fits}
 		}
 		copy(frame, adu[:2])
+		t.heard = nil
 		t.heardNow()
 		b.quiet = t.at.Add(t.manners.Gap)
 		return frame, nil
@@ -63,21 +66,28 @@ func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 	return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("%d answers, none to this request", maxForeign)}
 }
 
+// intact tells whether a connection may be used on after an error: nothing but the answer is missing.
+func (t *turn) intact(err error) bool {
+	return t.keep && len(t.heard) == 0 && (t.ctx.Err() != nil || drivers.KindOf(err) == drivers.Timeout)
+}
+
 // readTCP reads one frame. It lies in the bus's buffer until the next one.
 func (t *turn) readTCP(due time.Time) ([]byte, error) {
 	buf, n, need := t.bus.buf[:], 0, mbapSize+1
+	t.heard = nil
 	for n < need {
 		if err := t.until(due); err != nil {
 			return nil, err
 		}
 		m, err := t.bus.port.Read(buf[n:need])
 		n += m
+		t.heard = buf[:n]
 		switch {
 		case err == nil:
 		case t.ctx.Err() != nil:
 			return nil, t.ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, &drivers.Error{Kind: drivers.Timeout, Lost: true, Err: t.silent(n)}
+			return nil, &drivers.Error{Kind: drivers.Timeout, Lost: !t.keep || n > 0, Err: t.silent(n)}
 		default:
 			return nil, t.fail(err)
 		}
