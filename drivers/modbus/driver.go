@@ -30,8 +30,19 @@ func Embedded() []*Profile {
 		panic(fmt.Sprintf("modbus: embedded profiles: %v", err))
 	}
 	var out []*Profile
+	shared := map[string]*Profile{} // those that others take their models from are read once
+	other := func(model string) (*Profile, error) {
+		if p, ok := shared[model]; ok {
+			return p, nil
+		}
+		p, err := loadOther(model)
+		if err == nil {
+			shared[model] = p
+		}
+		return p, err
+	}
 	for _, f := range files {
-		p, err := loadEmbedded(f.Name())
+		p, err := loadEmbedded(f.Name(), other)
 		if err != nil {
 			panic(fmt.Sprintf("modbus: embedded profiles: %v", err))
 		}
@@ -42,19 +53,19 @@ func Embedded() []*Profile {
 
 // Named loads one embedded profile.
 func Named(model string) (*Profile, error) {
-	p, err := loadEmbedded(model + ".yaml")
+	p, err := loadEmbedded(model+".yaml", loadOther)
 	if err != nil {
 		return nil, fmt.Errorf("load profile %q: %w", model, err)
 	}
 	return p, nil
 }
 
-func loadEmbedded(file string) (*Profile, error) {
+func loadEmbedded(file string, other func(string) (*Profile, error)) (*Profile, error) {
 	data, err := embedded.ReadFile(path.Join("profiles", file))
 	if err != nil {
 		return nil, err
 	}
-	p, err := Load("profiles/"+file, data)
+	p, err := load("profiles/"+file, data, other)
 	if err != nil {
 		return nil, err
 	}
@@ -70,9 +81,12 @@ type Driver struct{ profiles []*Profile }
 var _ drivers.Driver = (*Driver)(nil)
 
 // New makes the driver with the embedded profiles, followed by others. A profile replaces an earlier one of its name.
-func New(others ...*Profile) *Driver {
+func New(others ...*Profile) *Driver { return Of(append(Embedded(), others...)...) }
+
+// Of makes the driver with these profiles and no others.
+func Of(profiles ...*Profile) *Driver {
 	d := &Driver{}
-	for _, p := range append(Embedded(), others...) {
+	for _, p := range profiles {
 		d.profiles = slices.DeleteFunc(d.profiles, func(o *Profile) bool { return o.Model == p.Model })
 		d.profiles = append(d.profiles, p)
 	}

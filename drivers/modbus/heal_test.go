@@ -35,7 +35,7 @@ identity: {serial: {at: holding:200, type: u16}, firmware: {at: holding:201, typ
 
 func twentySite(t *testing.T, d *peer.Device, p *modbus.Profile) *site {
 	s := tcpSite(t)
-	s.driver = modbus.New(p)
+	s.driver = modbus.Of(p)
 	s.add(p.Model, 1, 10*time.Second, d)
 	return s
 }
@@ -207,7 +207,7 @@ func TestQuarantineIsRetriedRarely(t *testing.T) {
 			}
 			return unit.Answer(pdu)
 		})
-		s.run(30 * time.Hour)
+		s.run(30*time.Hour + 5*time.Second)
 		// The search, then after 1, 3, 7 and 15 hours.
 		if tries < 5 || tries > 6 {
 			t.Errorf("asked alone %d times in 30 h", tries)
@@ -240,7 +240,7 @@ func TestHealSilentRegister(t *testing.T) {
 					}
 					return unit.Answer(pdu)
 				})
-				s.run(30 * time.Minute)
+				s.run(30*time.Minute - 5*time.Second)
 				last := s.reports[len(s.reports)-1]
 				if len(last.Readings) != 19 || value(last, "dc14_power") != "?" || last.Err != nil {
 					t.Errorf("the last poll gave %s, %v", points(last), last.Err)
@@ -260,7 +260,7 @@ func TestDeadDeviceIsProbedCheaply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
 		s := serialSite(t)
-		s.driver = modbus.New(p)
+		s.driver = modbus.Of(p)
 		s.add(p.Model, 1, time.Second, peer.AnswererFunc(func([]byte) []byte { return nil }))
 		s.add(p.Model, 2, time.Second, profileDevice(t, p, peer.Options{}))
 		s.run(time.Hour)

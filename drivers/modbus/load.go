@@ -49,13 +49,16 @@ const maxProfile = 1 << 20
 // Load reads a profile. Keys are strict: what is misspelt, twice or of the wrong type is a fault, as is what the device
 // could not have. The error is a Faults. name is the file's name as it stands in the faults.
 func Load(name string, data []byte) (*Profile, error) {
-	return load(name, data, func(model string) (*Profile, error) {
-		other, err := embedded.ReadFile(path.Join("profiles", model+".yaml"))
-		if err != nil {
-			return nil, err
-		}
-		return load("profiles/"+model+".yaml", other, nil)
-	})
+	return load(name, data, loadOther)
+}
+
+// loadOther reads an embedded profile that another one takes its SunSpec models from.
+func loadOther(model string) (*Profile, error) {
+	data, err := embedded.ReadFile(path.Join("profiles", model+".yaml"))
+	if err != nil {
+		return nil, err
+	}
+	return load("profiles/"+model+".yaml", data, nil)
 }
 
 // load is Load with a way to look up the profile that this one takes its SunSpec models from; nil: it must have its own.

@@ -14,6 +14,9 @@ import (
 	"bordo/drivers/modbus/peer"
 )
 
+// builtIn is the driver with the embedded profiles, which take a while to read.
+var builtIn = modbus.New()
+
 // site is a simulated line with devices of ours on one end and the driver on the other, inside a synctest bubble.
 type site struct {
 	t       *testing.T
@@ -52,7 +55,7 @@ func (s *site) add(model string, unit int, every time.Duration, a peer.Answerer)
 func (s *site) run(d time.Duration) {
 	s.t.Helper()
 	if s.driver == nil {
-		s.driver = modbus.New()
+		s.driver = builtIn
 	}
 	link, err := s.driver.Link(s.line, s.devices)
 	if err != nil {

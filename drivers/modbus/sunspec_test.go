@@ -1,0 +1,243 @@
+package modbus_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/drivers"
+
+	"bordo/drivers/modbus/peer"
+)
+
+func TestSunSpecChains(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		o    peer.Options
+	}{
+		{"40000", peer.Options{}},
+		{"50000", peer.Options{Base: 50000}},
+		{"0", peer.Options{AtZero: true}},
+		{"common model of 65 registers", peer.Options{CommonLength: 65}},
+		{"floats", peer.Options{SunSpec: []uint16{113}}},
+		{"single phase", peer.Options{SunSpec: []uint16{101}}},
+		{"only what there is", peer.Options{Sparse: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c.o.Identity = drivers.Description{Maker: "ACME", Model: "M10", Serial: "S1", Firmware: "2.1"}
+				d := device(t, "sunspec", c.o)
+				set(t, d, "ac_power", drivers.Number(5430))
+				set(t, d, "frequency", drivers.Number(49.98))
+				set(t, d, "ac_energy", drivers.Number(12345.678))
+				set(t, d, "state", drivers.Words("producing"))
+				s := tcpSite(t)
+				s.add("sunspec", 1, 10*time.Second, d)
+				s.run(25 * time.Second)
+				for i, r := range s.reports {
+					energy := value(r, "ac_energy")
+					if strings.HasPrefix(c.name, "floats") {
+						energy = strings.Replace(energy, "12345.678", "12345.678", 1) // 12 345 678 Wh is a whole number below 2^24
+					}
+					if r.Err != nil || value(r, "ac_power") != "5430" || value(r, "frequency") != "49.98" || energy != "12345.678" || value(r, "state") != "producing" {
+						t.Errorf("poll %d: %v, %v", i+1, r.Err, r.Readings)
+					}
+				}
+				if about := s.reports[0].Description; about == nil || about.Maker != "ACME" || about.Model != "M10" || about.Serial != "S1" || about.Firmware != "2.1" {
+					t.Errorf("described as %+v", about)
+				}
+				if polls := len(s.reports); len(s.asked) > 12+polls {
+					t.Errorf("%d requests for %d polls", len(s.asked), polls)
+				}
+			})
+		})
+	}
+}
+
+// chainOf answers a hand-made chain: models are id, length and, where it matters, what is in them.
+type chainOf struct {
+	base  int
+	words map[int]uint16
+	end   int // from here on the device refuses
+}
+
+func newChain(base int, models ...[]uint16) *chainOf {
+	c := &chainOf{base: base, words: map[int]uint16{base: 0x5375, base + 1: 0x6E53}}
+	at := base + 2
+	for _, m := range models {
+		for i, w := range m {
+			c.words[at+i] = w
+		}
+		at += 2 + int(m[1])
+	}
+	c.end = at
+	return c
+}
+
+func (c *chainOf) Answer(pdu []byte) []byte {
+	first, n := int(binary.BigEndian.Uint16(pdu[1:])), int(binary.BigEndian.Uint16(pdu[3:]))
+	if pdu[0] != 3 || first < c.base || first+n > c.end {
+		return []byte{pdu[0] | 0x80, 2}
+	}
+	out := []byte{3, byte(2 * n)}
+	for i := range n {
+		out = binary.BigEndian.AppendUint16(out, c.words[first+i])
+	}
+	return out
+}
+
+// inverter103 is a model 103 that shows some watts.
+func inverter103(watts uint16) []uint16 {
+	m := make([]uint16, 52)
+	m[0], m[1], m[14] = 103, 50, watts
+	m[40] = 0
+	return m
+}
+
+func TestSunSpecWalk(t *testing.T) {
+	end := []uint16{0xFFFF, 0}
+	common := []uint16{1, 66}
+	for _, c := range []struct {
+		name   string
+		models [][]uint16
+		want   string // ac_power, or part of the error
+	}{
+		{"with an end model", [][]uint16{common, inverter103(7), end}, "7"},
+		{"refused after the last", [][]uint16{common, inverter103(7)}, "7"},
+		{"unknown models on the way", [][]uint16{common, {64061, 300}, {11, 13}, {65230, 1}, inverter103(7), end}, "7"},
+		{"a longer unknown model", [][]uint16{common, {65234, 315}, inverter103(7), end}, "7"},
+		{"a second device behind it", [][]uint16{common, inverter103(7), common, inverter103(9), end}, "7"},
+		{"both families of inverter models: never added up", [][]uint16{common, append([]uint16{113, 60}, make([]uint16, 60)...), inverter103(7), end}, "7"},
+		{"a model without a length", [][]uint16{common, {300, 0}, inverter103(7), end}, "model 300 cannot have 0 registers"},
+		{"a model that is too long", [][]uint16{common, {300, 2001}, inverter103(7), end}, "model 300 cannot have 2001 registers"},
+		{"no common model", [][]uint16{inverter103(7), end}, "must begin with the common model"},
+		{"nothing", nil, "the chain has no models"},
+		{"a length that the model cannot have", [][]uint16{common, {103, 20}, end}, "?"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := tcpSite(t)
+				s.add("sunspec", 1, 10*time.Second, newChain(40000, c.models...))
+				s.run(5 * time.Second)
+				r := s.reports[0]
+				if got := value(r, "ac_power"); got != c.want && (r.Err == nil || !strings.Contains(r.Err.Error(), c.want)) {
+					t.Errorf("ac_power %s, %v, want %s", got, r.Err, c.want)
+				}
+			})
+		})
+	}
+	t.Run("the end model refuses two registers", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newChain(40000, common, inverter103(7), end)
+			c.end-- // the id can be read, a length behind it cannot
+			s := tcpSite(t)
+			s.add("sunspec", 1, 10*time.Second, c)
+			s.run(5 * time.Second)
+			if r := s.reports[0]; r.Err != nil || value(r, "ac_power") != "7" {
+				t.Errorf("%v, %v", r.Err, r.Readings)
+			}
+		})
+	})
+	t.Run("without end", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := tcpSite(t)
+			s.add("sunspec", 1, time.Minute, peer.AnswererFunc(func(pdu []byte) []byte {
+				first, n := int(binary.BigEndian.Uint16(pdu[1:])), int(binary.BigEndian.Uint16(pdu[3:]))
+				out := []byte{3, byte(2 * n)}
+				for i := range n {
+					w := uint16(66) // every model is of 66 registers, for ever
+					switch at := first + i - 40000; {
+					case at == 0:
+						w = 0x5375
+					case at == 1:
+						w = 0x6E53
+					case at == 2:
+						w = 1
+					case (at-2)%68 == 0:
+						w = 500
+					}
+					out = binary.BigEndian.AppendUint16(out, w)
+				}
+				return out
+			}))
+			s.run(30 * time.Second)
+			if n := len(s.asked); n > 110 {
+				t.Errorf("%d requests along a chain without end", n)
+			}
+		})
+	})
+}
+
+// The models move under a running poll (Fronius, when somebody switches it between integers and floats): no reading comes
+// from the wrong place, and the next poll finds them.
+func TestSunSpecMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before := device(t, "sunspec", peer.Options{SunSpec: []uint16{103}})
+		after := device(t, "sunspec", peer.Options{SunSpec: []uint16{113}})
+		set(t, before, "ac_power", drivers.Number(1111))
+		set(t, after, "ac_power", drivers.Number(2222))
+		now := before
+		s := tcpSite(t)
+		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte { return now.Answer(pdu) }))
+		time.AfterFunc(25*time.Second, func() { now = after })
+		s.run(65 * time.Second)
+		var got []string
+		for _, r := range s.reports {
+			got = append(got, value(r, "ac_power"))
+			if r.Err != nil && !strings.Contains(r.Err.Error(), "the SunSpec models have moved") {
+				t.Errorf("error %v", r.Err)
+			}
+		}
+		if want := "1111 1111 1111 ? 2222 2222 2222"; strings.Join(got, " ") != want {
+			t.Errorf("power %v, want %s", got, want)
+		}
+	})
+}
+
+// Silence in the middle of the walk is no end of the chain.
+func TestSunSpecSilenceIsNotTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := device(t, "sunspec", peer.Options{})
+		n := 0
+		s := tcpSite(t)
+		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte {
+			if n++; n == 3 {
+				return nil
+			}
+			return d.Answer(pdu)
+		}))
+		s.run(15 * time.Second)
+		if r := s.reports[0]; drivers.KindOf(r.Err) != drivers.Timeout || len(r.Readings) != 0 {
+			t.Errorf("first %v, %v", r.Err, r.Readings)
+		}
+		if r := s.reports[1]; r.Err != nil || value(r, "ac_power") != "1" {
+			t.Errorf("then %v, %v", r.Err, r.Readings)
+		}
+	})
+}
+
+// A value and its scale factor come in one answer, whatever the factor does in between.
+func TestSunSpecScaleFactorMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := device(t, "sunspec", peer.Options{})
+		s := tcpSite(t)
+		watts := []float64{900, 9000, 90000, 900000}
+		n := 0
+		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte {
+			set(t, d, "ac_power", drivers.Number(watts[n%len(watts)])) // between any two requests
+			n++
+			return d.Answer(pdu)
+		}))
+		s.run(5 * time.Minute)
+		for _, r := range s.reports {
+			ok := slices.ContainsFunc(watts, func(w float64) bool { return value(r, "ac_power") == fmt.Sprint(drivers.Number(w)) })
+			if !ok {
+				t.Errorf("power %s", value(r, "ac_power"))
+			}
+		}
+	})
+}
