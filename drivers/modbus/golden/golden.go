@@ -35,6 +35,7 @@ type File struct {
 	Source    string   // document and page, project and file, or who captured it
 	Model     string   // as a capture says; a golden case has the directory's name
 	Stream    bool     // the frames are those of Modbus TCP; false: of RTU
+	Others    []Line   // further keys of the head, such as quirks:
 	Exchanges []modbus.Exchange
 	Readings  []Line
 	Identity  []Line // maker, model, serial, firmware
@@ -128,7 +129,10 @@ func (f *File) head(l Line) error {
 		}
 		f.Stream = l.Text == "tcp"
 	default:
-		return fmt.Errorf("unknown key %q: want origin:, source:, model: or line:, or # before a remark", l.Name)
+		if !strings.HasSuffix(l.Name, ":") {
+			return fmt.Errorf("must be a key and a colon, such as origin:, or # before a remark (got %q)", l.Name)
+		}
+		f.Others = append(f.Others, l)
 	}
 	return nil
 }
@@ -178,7 +182,7 @@ func (f *File) Format() []byte {
 	if f.Stream {
 		line = "tcp"
 	}
-	for _, l := range []Line{{"origin:", f.Origin}, {"source:", f.Source}, {"model:", f.Model}, {"line:", line}} {
+	for _, l := range append([]Line{{"origin:", f.Origin}, {"source:", f.Source}, {"model:", f.Model}, {"line:", line}}, f.Others...) {
 		if l.Text != "" {
 			b.WriteString(l.Name + " " + l.Text + "\n")
 		}

@@ -1,0 +1,200 @@
+package golden
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+)
+
+// leastSerial is from how many characters on a text is taken for a serial number: shorter ones name nobody, and would be
+// found everywhere.
+const leastSerial = 4
+
+// FromCapture makes the file of a poll, with every serial number masked: in the frames, whose checksums are made right
+// again, and in the identity. It fails when the poll was not whole, because then what would have to be masked is not known.
+func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers.Report, exchanges []modbus.Exchange) (*File, error) {
+	if rep.Err != nil {
+		return nil, fmt.Errorf("capture %s: the poll was not whole: %w", dev.ID, rep.Err)
+	}
+	if rep.Description == nil {
+		return nil, fmt.Errorf("capture %s: the device did not say who it is", dev.ID)
+	}
+	f := &File{Origin: Capture, Model: p.Model, Stream: stream}
+	for _, x := range exchanges {
+		f.Exchanges = append(f.Exchanges, modbus.Exchange{Request: bytes.Clone(x.Request), Answer: bytes.Clone(x.Answer)})
+	}
+	serial, err := f.mask(p, rep.Description.Serial)
+	if err != nil {
+		return nil, fmt.Errorf("capture %s: %w", dev.ID, err)
+	}
+	for _, r := range rep.Readings {
+		f.Readings = append(f.Readings, Line{r.Point, valueText(r.Value)})
+	}
+	for _, l := range []Line{{"maker", rep.Description.Maker}, {"model", rep.Description.Model}, {"serial", serial}, {"firmware", rep.Description.Firmware}} {
+		if l.Text != "" {
+			f.Identity = append(f.Identity, l)
+		}
+	}
+	for _, tap := range dev.Taps {
+		text := tap.Channel
+		if tap.Invert {
+			text += " inverted"
+		}
+		f.Taps = append(f.Taps, Line{tap.Point, text})
+	}
+	return f, nil
+}
+
+func valueText(v drivers.Value) string {
+	if v.Type() == drivers.Text && v.Text() == "" {
+		return `""`
+	}
+	return v.String()
+}
+
+// mask hides the serial number wherever an answer has it, and returns what stands there now.
+func (f *File) mask(p *modbus.Profile, serial string) (string, error) {
+	masked, found := serial, false
+	if n := p.Identity.Serial; n != nil && n.Field != nil && n.Field.Type != modbus.String {
+		var err error
+		if masked, err = f.maskNumber(n.Field); err != nil {
+			return "", err
+		}
+		found = masked != ""
+	}
+	if len(serial) < leastSerial {
+		return masked, nil
+	}
+	hidden := strings.Map(hide, serial)
+	hits := f.replace([]byte(serial), []byte(hidden)) + f.replace(swapped(serial), swapped(hidden))
+	if hits == 0 && !found {
+		return "", fmt.Errorf("the serial number is not found in the frames, so it cannot be masked")
+	}
+	if !found {
+		masked = hidden
+	}
+	return masked, nil
+}
+
+// maskNumber overwrites a serial number that is no text, and gives what it reads as now. Ones are valid in every coding.
+func (f *File) maskNumber(field *modbus.Field) (string, error) {
+	text := ""
+	for i := range f.Exchanges {
+		a, ok := f.answer(i)
+		if !ok || a.Table != field.At.Table || a.First > field.At.Number || a.End() < int(field.At.Number)+field.Length {
+			continue
+		}
+		at := 2 * int(field.At.Number-a.First)
+		for j := range field.Length {
+			a.Data[at+2*j], a.Data[at+2*j+1] = 0, 1
+		}
+		seal(f.Exchanges[i].Answer, f.Stream)
+		v, _ := field.Decode(a, drivers.Text)
+		if text = v.Text(); text == "" {
+			return "", fmt.Errorf("the serial number at %v cannot be masked", field.At)
+		}
+	}
+	return text, nil
+}
+
+// hide makes every digit a 0 and every letter an X, so that what is left shows the form and no more.
+func hide(r rune) rune {
+	switch {
+	case r >= '0' && r <= '9':
+		return '0'
+	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z':
+		return 'X'
+	}
+	return r
+}
+
+// swapped is a text as devices write it that put the low byte of a register first.
+func swapped(text string) []byte {
+	b := []byte(text)
+	if len(b)%2 == 1 {
+		b = append(b, 0)
+	}
+	for i := 0; i < len(b); i += 2 {
+		b[i], b[i+1] = b[i+1], b[i]
+	}
+	return b
+}
+
+// replace puts one text in the place of another of the same length in the data of all answers, and counts where.
+func (f *File) replace(old, by []byte) int {
+	hits := 0
+	for i := range f.Exchanges {
+		a, ok := f.answer(i)
+		if !ok {
+			continue
+		}
+		for at := 0; ; {
+			n := bytes.Index(a.Data[at:], old)
+			if n < 0 {
+				break
+			}
+			at += n
+			at += copy(a.Data[at:], by)
+			hits++
+		}
+		seal(f.Exchanges[i].Answer, f.Stream)
+	}
+	return hits
+}
+
+// answer gives what an exchange read, with the data lying in its frame; false when it was refused, or was no read.
+func (f *File) answer(i int) (modbus.Answer, bool) {
+	x := f.Exchanges[i]
+	if x.Answer == nil {
+		return modbus.Answer{}, false
+	}
+	_, req, err1 := Open(x.Request, f.Stream)
+	_, pdu, err2 := Open(x.Answer, f.Stream)
+	if err1 != nil || err2 != nil {
+		return modbus.Answer{}, false
+	}
+	return Read(req, pdu)
+}
+
+// Read gives what an answer says to a request that reads; false when it is a refusal, or the request reads nothing.
+func Read(req, pdu []byte) (modbus.Answer, bool) {
+	tables := map[byte]modbus.Table{1: modbus.Coil, 2: modbus.Discrete, 3: modbus.Holding, 4: modbus.Input}
+	if len(req) != 5 || len(pdu) < 3 || pdu[0] != req[0] || tables[req[0]] == 0 {
+		return modbus.Answer{}, false
+	}
+	s := modbus.Span{Table: tables[req[0]], First: uint16(req[1])<<8 | uint16(req[2]), Count: int(req[3])<<8 | int(req[4])}
+	want := 2 * s.Count
+	if s.Table.Bits() {
+		want = (s.Count + 7) / 8
+	}
+	if want == 0 || len(pdu)-2 != want || int(pdu[1]) != want || s.End() > 1<<16 {
+		return modbus.Answer{}, false
+	}
+	return modbus.Answer{Span: s, Data: pdu[2:]}, true
+}
+
+// Registers gives every register and bit that the device answered, and its unit id. Where it answered one twice, the last
+// counts.
+func (f *File) Registers() (unit byte, cells map[modbus.Address]uint16) {
+	cells = map[modbus.Address]uint16{}
+	for i, x := range f.Exchanges {
+		unit, _, _ = Open(x.Request, f.Stream)
+		a, ok := f.answer(i)
+		if !ok {
+			continue
+		}
+		for j := range a.Count {
+			v := uint16(0)
+			if a.Table.Bits() {
+				v = uint16(a.Data[j/8] >> (j % 8) & 1)
+			} else {
+				v = uint16(a.Data[2*j])<<8 | uint16(a.Data[2*j+1])
+			}
+			cells[modbus.Address{Table: a.Table, Number: a.First + uint16(j)}] = v
+		}
+	}
+	return unit, cells
+}
