@@ -137,7 +137,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		polling.Go(func() { l.run(ctx) })
 	}
 	polling.Go(func() { a.tellGapsNowAndThen(ctx) })
-	polling.Go(func() { a.memory.keepCounts(ctx) })
+	polling.Go(func() { a.keepCounts(ctx) })
 	a.notify("READY=1")
 	a.log.Info("running", "node", a.cfg.Node, "lines", len(a.lines), "epoch", store.Opened().Epoch)
 
@@ -149,6 +149,19 @@ func (a *Agent) Run(ctx context.Context) error {
 	err = store.Close()
 	a.log.Info("stopped")
 	return err
+}
+
+// keepCounts counts what is written to storage and writes the running totals down, now and then and at the end.
+func (a *Agent) keepCounts(ctx context.Context) {
+	for more := true; more; more = pause(ctx, countsEvery) {
+		if a.sys.Written != nil {
+			if n, err := a.sys.Written(); err == nil {
+				a.memory.wrote(n)
+			}
+		}
+		a.memory.save(keptCounts, a.memory.totals())
+	}
+	a.memory.save(keptCounts, a.memory.totals())
 }
 
 func (a *Agent) notify(state string) {
@@ -297,7 +310,7 @@ func (a *Agent) nodeStatus(sess string) contract.Status {
 		HW:     a.hw, TLSUntil: validUntil(a.cfg.MQTT.CertFile),
 	}
 	totals := a.memory.totals()
-	s.Lost, s.BytesMonth = &totals.Lost, totals.Bytes
+	s.Lost, s.BytesMonth, s.DiskDay = &totals.Lost, totals.Bytes, a.memory.diskDay()
 	if a.cfg.Site.Name != "" || a.cfg.Site.Located {
 		s.Site = &contract.Site{Name: a.cfg.Site.Name, Lat: a.cfg.Site.Lat, Lon: a.cfg.Site.Lon}
 	}

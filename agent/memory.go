@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -15,6 +14,9 @@ import (
 
 	"bordo/agent/keep"
 )
+
+// day is how many snapshots of a running total, one each countsEvery, make a day.
+const day = int(24 * time.Hour / countsEvery)
 
 // countsEvery is how often running totals are written down: a power cut costs what was counted since.
 const countsEvery = 10 * time.Minute
@@ -37,6 +39,7 @@ type memory struct {
 	learnt map[string]learnt // by device
 	metas  []string          // devices whose meta stands at the broker
 	counts counts
+	disk   []uint64 // bytes written to storage, the last day's snapshots, oldest first
 }
 
 // learnt is what a driver found out about a device.
@@ -140,12 +143,24 @@ func (m *memory) totals() counts {
 	return m.counts
 }
 
-// keepCounts writes the totals down now and then, and once more at the end.
-func (m *memory) keepCounts(ctx context.Context) {
-	for pause(ctx, countsEvery) {
-		m.save(keptCounts, m.totals())
+// wrote takes a snapshot of the bytes that this process has caused to be written to storage.
+func (m *memory) wrote(total uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.disk = append(m.disk, total)
+	if len(m.disk) > day+1 {
+		m.disk = m.disk[1:]
 	}
-	m.save(keptCounts, m.totals())
+}
+
+// diskDay is how much was written in the last day, or since the start.
+func (m *memory) diskDay() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.disk) == 0 {
+		return 0
+	}
+	return int64(m.disk[len(m.disk)-1] - m.disk[0])
 }
 
 func (m *memory) save(name string, v any) {

@@ -13,7 +13,8 @@ import (
 )
 
 // System is everything of the machine that the agent touches, apart from package time and the files under its own
-// directories: the real parts come from cmd/bordo, simulated ones from tests. All fields but Notify are required.
+// directories: the real parts come from cmd/bordo, simulated ones from tests. All fields but Written and Notify are
+// required.
 type System struct {
 	// OpenPort opens a line's port. It blocks until the port is open, an error is known or ctx ends.
 	OpenPort func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
@@ -23,6 +24,8 @@ type System struct {
 	Wall func() (time.Time, contract.Clock)
 	// DiskFree tells how many bytes a file in dir can still grow by.
 	DiskFree func(dir string) (uint64, error)
+	// Written is how many bytes this process has caused to be written to storage; nil: nobody counts.
+	Written func() (uint64, error)
 	// Notify tells the service manager a state ("READY=1", "STOPPING=1"); nil: nobody wants to know.
 	Notify func(state string)
 

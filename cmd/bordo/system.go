@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,6 +30,7 @@ func system(cfg *config.Config, log *slog.Logger) agent.System {
 		DialMQTT: dial,
 		Wall:     wall(cfg.Clock.Trust, kernelSynced),
 		DiskFree: diskFree,
+		Written:  written,
 		Notify:   notifier(os.Getenv("NOTIFY_SOCKET"), log),
 		Logger:   log,
 		Version:  version,
@@ -107,4 +110,19 @@ func notifier(socket string, log *slog.Logger) func(state string) {
 			log.Warn("notify service manager", "state", state, "err", err)
 		}
 	}
+}
+
+// written is how many bytes this process has caused to be written to storage, as the kernel accounts them (proc(5),
+// write_bytes of /proc/PID/io).
+func written() (uint64, error) {
+	b, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if n, ok := strings.CutPrefix(line, "write_bytes:"); ok {
+			return strconv.ParseUint(strings.TrimSpace(n), 10, 64)
+		}
+	}
+	return 0, errors.New("read /proc/self/io: no write_bytes")
 }

@@ -127,3 +127,30 @@ func TestNoServiceManager(t *testing.T) {
 		t.Error("somebody is told")
 	}
 }
+
+func TestWritten(t *testing.T) {
+	before, err := written()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(dir, "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // a temporary file
+	if _, err := f.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	after, err := written()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if inMemory := fs.Type == unix.TMPFS_MAGIC; !inMemory && after-before < 1<<20 {
+		t.Errorf("written: %d, and after a MiB more %d", before, after)
+	}
+}

@@ -1,0 +1,258 @@
+// Package energy accounts the energy of a device by quarters of an hour, from its counters: what a central system needs to
+// compare with the meters of the distributor, as an estimate and never as settlement.
+//
+// It promises that the quarters of a counter add up to the counter's own difference, to the milliwatt-hour, over any span
+// of a segment and over any outage; that no quarter is negative or beyond what the rated power allows; that a reading which
+// the next one does not confirm is not booked; that energy about which nothing is known is told (segment, coverage) and not
+// invented; and that a clock which jumps neither books energy twice nor moves a quarter that was handed out. It is a pure
+// state machine: no port, no file, no clock, no goroutine. It does not decide what is published or stored, and it knows
+// only what it is told of a device that was exchanged.
+//
+// # From a poll to a quarter
+//
+// A reading passes three stations. The guard (counter) lets it in when it is in reach of the one before and the next
+// reading agrees with it. What was let in waits in the track as a vertex, placed on the time line by the best clock there
+// is. The ledger spreads the energy between two vertices evenly over the time between them and closes a quarter when the
+// track has passed its end. Everything of this is the account's state: taken in the middle and given to a new account, it
+// gives the same quarters.
+//
+// # Time
+//
+// Durations are monotonic time. Where a quarter lies is said by the wall clock as long as it is trusted. Readings of a
+// clock that is not set wait in the track for the first synchronisation, for up to Options.Hold, and are then booked where
+// they belong ("est"); only after that time are they booked where the clock that was not set puts them ("free"). A clock
+// that is put forward leaves out the quarters that it jumped over. One that is put back by up to a quarter of an hour holds
+// the open quarter open until it has caught up; one that is put back further begins a new segment, and the quarters that
+// come again have a higher rev.
+package energy
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"bordo/drivers"
+)
+
+// Defaults and fixed limits.
+const (
+	// DefaultRatedKW is the power that nothing which is polled exceeds as long as nobody says more: 1 MW is the largest plant
+	// of a renewable energy community, and its exchange meter carries no more than that either way by much.
+	DefaultRatedKW = 1000
+	// DefaultHold is how long quarters wait for a clock that is not set.
+	DefaultHold = 24 * time.Hour
+	// MaxOutage is the longest time over which energy is spread; after a longer one a new segment begins.
+	MaxOutage = 31 * 24 * time.Hour
+
+	margin      = 1.1              // above the rated power
+	coveredMin  = time.Minute      // readings at most this far apart cover the time between them, or three polls
+	confirm     = 5                // readings that have to agree before a counter is believed to have jumped or fallen back
+	confirmSpan = time.Minute      // and the time over which they have to
+	after       = 3                // readings that have to agree after an outage
+	rejectedAt  = 3                // rejected readings in a row that are told
+	unusable    = 30 * time.Minute // seen without its counter, a device is accounted by its power
+)
+
+// Options say what is known of a device. The zero value works, for a device that is polled once a minute.
+type Options struct {
+	Every   time.Duration  // from poll to poll; 0: a minute
+	RatedKW float64        // more power than this, and a tenth, is not believed; 0: rated_kw of About, or DefaultRatedKW
+	About   map[string]any // what the operator says of the device; pod, role and rated_kw are used
+	Points  []string       // counters that the device is known to have, see Points; others are found when they are read
+	Hold    time.Duration  // 0: DefaultHold
+}
+
+// rules are the limits that follow from the options, in the package's units.
+type rules struct {
+	perMS                     float64 // mWh in a millisecond
+	watts                     float64
+	gap, outage, hold, silent int64 // ms
+}
+
+func (o Options) rules() rules {
+	kw := o.RatedKW
+	if kw <= 0 {
+		kw, _ = o.About["rated_kw"].(float64)
+	}
+	if !(kw > 0 && kw <= maxKWh) {
+		kw = DefaultRatedKW
+	}
+	hold := o.Hold
+	if hold <= 0 {
+		hold = DefaultHold
+	}
+	return rules{
+		perMS:  kw * margin * perKWh / time.Hour.Seconds() / 1000,
+		watts:  kw * margin * 1000,
+		gap:    max(3*o.Every, coveredMin).Milliseconds(),
+		outage: MaxOutage.Milliseconds(),
+		hold:   hold.Milliseconds(),
+		silent: unusable.Milliseconds(),
+	}
+}
+
+// Counts tells whether a point is a counter whose quarters are accounted: energy in kW.h that is never set back by the
+// device itself.
+func Counts(point string) bool {
+	p, ok := drivers.PointOf(point)
+	return ok && p.Kind == drivers.Counter && p.Unit == "kW.h" && !strings.HasSuffix(p.Key, "_today")
+}
+
+// Points tells from the points that a device can deliver which counters to account: those that it has, or ac_energy, which
+// is then integrated from its power, if it has none.
+func Points(has []string) []string {
+	var out []string
+	for _, p := range has {
+		if Counts(p) {
+			out = append(out, p)
+		}
+	}
+	if out == nil && slices.Contains(has, powerPoint) {
+		out = []string{"ac_energy"}
+	}
+	return out
+}
+
+// Account is the account of one device. It is not safe for use by several goroutines at once; Book is.
+type Account struct {
+	o Options
+	r rules
+	s state
+}
+
+// New opens an account with nothing in it.
+func New(o Options) *Account {
+	a := &Account{o: o, r: o.rules()}
+	a.reset()
+	return a
+}
+
+func (a *Account) reset() {
+	a.s = state{Version: stateVersion}
+	for _, p := range a.o.Points {
+		if Counts(p) {
+			a.counter(p)
+		}
+	}
+}
+
+// Observe takes one poll in. Polls come in the order in which they were made; one that comes again or too late is ignored.
+// What is rejected is told at the third reading in a row.
+func (a *Account) Observe(p Poll) []Rejection {
+	at, ok := a.place(p)
+	if !ok || a.s.Suspect != "" {
+		return nil
+	}
+	var out []Rejection
+	watts, known := 0.0, false
+	for _, r := range p.Readings {
+		if r.Quality != drivers.Good || r.Value.Type() != drivers.Float {
+			continue
+		}
+		switch {
+		case r.Point == powerPoint:
+			watts, known = r.Value.Float(), true
+		case Counts(r.Point):
+			if rej := a.counter(r.Point).take(at, r.Value.Float(), a.r); rej != nil {
+				out = append(out, *rej)
+			}
+		}
+	}
+	if known {
+		a.integrate(at, watts)
+	}
+	return out
+}
+
+// counter finds a counter or begins to keep it. The order is that of the catalogue.
+func (a *Account) counter(point string) *counter {
+	at, ok := slices.BinarySearchFunc(a.s.Counters, drivers.PointOrder(point), func(c *counter, order int) int {
+		return drivers.PointOrder(c.Point) - order
+	})
+	if !ok {
+		a.s.Counters = slices.Insert(a.s.Counters, at, &counter{Point: point, Why: CauseRestart, Step: perKWh})
+	}
+	return a.s.Counters[at]
+}
+
+// Ready tells whether there is something to take: a quarter that has ended, or a segment that has begun.
+func (a *Account) Ready() bool {
+	return slices.ContainsFunc(a.s.Counters, func(c *counter) bool {
+		n := c.due(a.s.Last, a.r)
+		for i := range n {
+			if c.Track[i].Why != "" || c.Ledger.Open == nil || quarterOf(c.Track[i].T) != c.Ledger.Open.Start {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// Taken is what has become certain.
+type Taken struct {
+	Intervals []Interval
+	Segments  []Segment
+}
+
+// Take books what is certain and returns what came of it, by counter and in the order of time. The state from before Take,
+// restored, gives the same again: whoever saves it first, and then hands on what Take returns, neither loses a quarter to a
+// power cut nor tells one in two versions.
+func (a *Account) Take() Taken {
+	var out Taken
+	for _, c := range a.s.Counters {
+		n := c.due(a.s.Last, a.r)
+		first, begun := len(out.Intervals), len(out.Segments)
+		for _, v := range c.Track[:n] {
+			c.Ledger.apply(v, a.r, c.step(v.C), &out)
+		}
+		c.Track = slices.Delete(c.Track, 0, n)
+		for i := range out.Intervals[first:] {
+			iv := &out.Intervals[first+i]
+			iv.Point, iv.Meter = c.Point, a.s.Serial
+			iv.POD, _ = a.o.About["pod"].(string)
+			iv.Role, _ = a.o.About["role"].(string)
+		}
+		for i := range out.Segments[begun:] {
+			s := &out.Segments[begun+i]
+			s.Point, s.Meter = c.Point, a.s.Serial
+		}
+	}
+	return out
+}
+
+// Serial tells which serial number the device says it has; empty is ignored. When it is not the one that is known, nothing
+// is booked until Confirm: uncertain is true, and so should be the quality of everything that is read from the device. The
+// known number coming back ends that.
+func (a *Account) Serial(serial string) (uncertain bool) {
+	switch {
+	case serial == "":
+	case a.s.Serial == "" || a.s.Serial == serial:
+		a.s.Serial, a.s.Suspect = serial, ""
+	default:
+		a.s.Suspect = serial
+		a.s.Power = power{}
+		for _, c := range a.s.Counters {
+			c.Pend, c.PendN = nil, 0
+		}
+	}
+	return a.s.Suspect != ""
+}
+
+// Replaced tells the serial number that is known and the other one that answers in its place; ok is false when there is no
+// doubt about the device.
+func (a *Account) Replaced() (known, answers string, ok bool) {
+	return a.s.Serial, a.s.Suspect, a.s.Suspect != ""
+}
+
+// Confirm says that the device with this serial number is the right one from now on: each counter begins a new segment
+// with its next reading. It does nothing when that serial number is the one that is known.
+func (a *Account) Confirm(serial string) {
+	if serial == "" || serial == a.s.Serial {
+		a.Serial(serial)
+		return
+	}
+	a.s.Serial, a.s.Suspect, a.s.Power = serial, "", power{}
+	for _, c := range a.s.Counters {
+		c.replaced()
+	}
+}
