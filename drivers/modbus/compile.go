@@ -44,7 +44,7 @@ func (c *compiler) profile(r *rawProfile) *Profile {
 		p.Points = append(p.Points, c.point(fmt.Sprintf("points[%d]", i), &r.Points[i]))
 	}
 	c.unique("points", p.Points)
-	c.fits("points", p.Points, p)
+	c.fits("points", p.Points, p, false)
 	for i := range r.Channels {
 		p.Channels = append(p.Channels, c.channel(fmt.Sprintf("channels[%d]", i), &r.Channels[i]))
 	}
@@ -184,13 +184,18 @@ func (c *compiler) unique(path string, points []Point) {
 	}
 }
 
-// fits checks that a value, its scale factor and its condition fit into one request of the model.
-func (c *compiler) fits(path string, points []Point, p *Profile) {
+// fits checks that a value, its scale factor and its condition fit into one request of the model. In a SunSpec model a
+// scale factor may be too far away: then it is asked for in the same poll.
+func (c *compiler) fits(path string, points []Point, p *Profile, apart bool) {
 	for i := range points {
 		if points[i].At.Table == 0 {
 			continue // has a fault already
 		}
-		s, limit := points[i].Span(), p.Limits.Registers
+		pt := points[i]
+		if apart && pt.When == nil {
+			pt.SF = nil
+		}
+		s, limit := pt.Span(), p.Limits.Registers
 		if s.Table.Bits() {
 			limit = p.Limits.Bits
 		}

@@ -106,6 +106,7 @@ func (c *compiler) sunspec(r *rawSunSpec, p *Profile) *SunSpec {
 		return nil
 	}
 	s := &SunSpec{Bases: r.Bases}
+	s.Part = c.number("sunspec.part", r.Part, 1, 1, 10)
 	if len(r.Bases) == 0 {
 		c.fault("sunspec.bases", "must list the addresses where the chain may begin")
 	}
@@ -151,9 +152,9 @@ func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunS
 		if len(m.IDs) == 0 {
 			continue
 		}
-		c.fits(path, m.Points, p)
+		c.fits(path, m.Points, p, true)
 		if m.Repeat != nil {
-			c.fits(path, m.Repeat.Points, p)
+			c.fits(path, m.Repeat.Points, p, true)
 		}
 		out = append(out, m)
 	}
@@ -169,7 +170,7 @@ func (c *compiler) sunspecModel(path string, r *rawSunSpecModel, p *Profile) Sun
 		m.Points = append(m.Points, c.point(fmt.Sprintf("%s.points[%d]", path, i), &r.Points[i]))
 	}
 	c.unique(path+".points", m.Points)
-	c.fits(path+".points", m.Points, p)
+	c.fits(path+".points", m.Points, p, true)
 	for i := range r.Commands {
 		m.Commands = append(m.Commands, c.command(fmt.Sprintf("%s.commands[%d]", path, i), &r.Commands[i], m.Points))
 	}

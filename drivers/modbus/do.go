@@ -151,7 +151,7 @@ func (p *poll) test(t *Test) error {
 
 // sameChain reads the serial number again and compares it with the one that was known.
 func (p *poll) sameChain(c *chain) error {
-	for _, it := range commonItems(&c.models[0]) {
+	for _, it := range commonItems(&c.models[0], p.rules.Registers) {
 		if it.Key != selfSerial {
 			continue
 		}

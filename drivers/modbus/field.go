@@ -116,6 +116,11 @@ func (a Answer) register(number uint16, n int) []byte {
 	return a.Data[i : i+2*n]
 }
 
+// part is a copy of some registers of the answer.
+func (a Answer) part(s Span) Answer {
+	return Answer{s, slices.Clone(a.register(s.First, s.Count))}
+}
+
 func (a Answer) bit(number uint16) (set, ok bool) {
 	if number < a.First {
 		return false, false

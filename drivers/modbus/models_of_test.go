@@ -57,8 +57,8 @@ func TestModelsOf(t *testing.T) {
 	if ids[103] != 1 {
 		t.Error("model 103 was not taken over")
 	}
-	if got := base.SunSpec.Models[0].IDs; !slices.Contains(got, 101) {
-		t.Errorf("the profile that was taken from has lost a model: %v", got)
+	if !slices.ContainsFunc(base.SunSpec.Models, func(m SunSpecModel) bool { return slices.Contains(m.IDs, 101) }) {
+		t.Error("the profile that was taken from has lost a model")
 	}
 }
 
@@ -68,7 +68,7 @@ func TestModelsOfFaults(t *testing.T) {
 		{"without models", "models_of: sunspec", "models_of: eastron-sdm630", `(got "eastron-sdm630")`},
 		{"another kind", "kind: inverter", "kind: meter", `must name an embedded meter profile`},
 		{"outside the directory", "models_of: sunspec", "models_of: ../driver", `(got "../driver")`},
-		{"requests too small", "registers: 60", "registers: 1", "sunspec.models_of[0]: value, scale factor and condition must fit into one request of 1"},
+		{"requests too small", "registers: 60", "registers: 1", "value, scale factor and condition must fit into one request of 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := strings.Replace(makersProfile, c.old, c.new, 1)

@@ -44,12 +44,15 @@ func (it *item) Span() Span {
 // place is where the value itself lies.
 func (it *item) place() Span { return Span{it.At.Table, it.At.Number, it.Length} }
 
-// withFactor is an item whose scale factor came in another answer of this poll. Without it the item has no value.
+// withFactor is an item whose scale factor came in another answer of this poll; nil when it did not come.
 func (it *item) withFactor(factors map[Address]uint16) *item {
 	raw, ok := factors[*it.SF]
+	if !ok {
+		return nil
+	}
 	sf := int(int16(raw))
-	if !ok || sf < -maxFactor || sf > maxFactor {
-		return it // it decodes to nothing, because the factor is not in its answer
+	if sf < -maxFactor || sf > maxFactor {
+		return it // it decodes to "no value", because the factor is not in its answer
 	}
 	out := *it
 	out.SF = nil

@@ -23,10 +23,17 @@ type poll struct {
 	readings []drivers.Reading
 	events   []drivers.Event
 	factors  map[Address]uint16 // scale factors that lie too far from their values
+	deferred []deferred         // values that wait for them
 	errs     []error
 	extra    int  // requests spent on looking for a culprit
 	stop     bool // nothing more is asked in this poll
 	missed   bool // something that is read only once is still missing
+}
+
+// deferred is a value whose scale factor comes in another answer of the poll.
+type deferred struct {
+	item   *item
+	answer Answer
 }
 
 func (p *poll) ctx() context.Context { return p.turn.ctx }
@@ -50,6 +57,11 @@ func (p *poll) run() error {
 	for _, b := range p.trusted(blocks) {
 		if p.fetch(b); p.stop {
 			break
+		}
+	}
+	for _, d := range p.deferred {
+		if it := d.item.withFactor(p.factors); it != nil {
+			p.give(it, it.decode(d.answer))
 		}
 	}
 	if !p.stop && pace != Fast {
@@ -159,7 +171,8 @@ func (p *poll) take(b block, a Answer) bool {
 		switch it.role {
 		case isReading:
 			if it.apart {
-				it = it.withFactor(p.factors)
+				p.deferred = append(p.deferred, deferred{it, a.part(it.place())})
+				continue
 			}
 			p.give(it, it.decode(a))
 		case isSelf:

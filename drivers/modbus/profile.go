@@ -187,6 +187,7 @@ type Quirk struct{ ID, What string }
 // SunSpec says how the chain of models is found and what is read of each model.
 type SunSpec struct {
 	Bases  []uint16
+	Part   int            // which of the devices behind one unit id: each begins with a common model
 	Models []SunSpecModel // in order of preference: of a family, the first that a device has is read
 }
 

@@ -164,6 +164,7 @@ type rawQuirk struct {
 
 type rawSunSpec struct {
 	Bases    []uint16          `yaml:"bases"`
+	Part     int               `yaml:"part"`
 	ModelsOf string            `yaml:"models_of"`
 	Models   []rawSunSpecModel `yaml:"models"`
 }

@@ -48,14 +48,15 @@ type Session struct {
 	// KeepTCP keeps a connection after a question that was not answered: answers are told apart by their transaction ids. It
 	// is for units that nobody polls on this connection, because some devices answer with wrong ids.
 	KeepTCP bool
+	// Manners say how long answers are waited for. They may be changed between two questions.
+	Manners Manners
 
-	bus     *bus
-	manners Manners
+	bus *bus
 }
 
-// NewSession begins a session on a port. m says how long answers are waited for.
+// NewSession begins a session on a port.
 func NewSession(l drivers.Line, port drivers.Port, m Manners) *Session {
-	return &Session{bus: busOn(l, port), manners: m}
+	return &Session{bus: busOn(l, port), Manners: m}
 }
 
 // Echo tells whether the line gave back what was sent on it, so far.
@@ -95,7 +96,7 @@ func (s *Session) Ask(ctx context.Context, unit int, function byte, data []byte)
 
 // turn lends the line to one exchange.
 func (s *Session) turn(ctx context.Context, unit int, f func(client) error) error {
-	t := s.bus.newTurn(ctx, &s.manners)
+	t := s.bus.newTurn(ctx, &s.Manners)
 	defer t.end()
 	t.keep = s.KeepTCP
 	s.bus.trace = s.Trace
@@ -108,7 +109,7 @@ const maxHeard = 4096
 
 // Listen returns what is said on a serial line within d while nothing is asked, at most 4096 bytes.
 func (s *Session) Listen(ctx context.Context, d time.Duration) ([]byte, error) {
-	t := s.bus.newTurn(ctx, &s.manners)
+	t := s.bus.newTurn(ctx, &s.Manners)
 	defer t.end()
 	end := time.Now().Add(d)
 	heard := make([]byte, 0, 256)

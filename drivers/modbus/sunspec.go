@@ -71,33 +71,42 @@ func (c *chain) find(ids []uint16) *header {
 }
 
 // walk finds the chain: "SunS" at one of the bases, the common model after it, then from model to model by their lengths
-// until the end model. An exception where the next model should be is an end too: some devices have no end model. A
-// second common model begins another device behind the same unit id, which is not this one.
+// until the end model. An exception where the next model should be is an end too: some devices have no end model. Each
+// common model begins another device behind the same unit id; only the models of the profile's own are kept.
 func (p *poll) walk(s *SunSpec) (*chain, error) {
 	base, err := p.findBase(s.Bases)
 	if err != nil {
 		return nil, err
 	}
 	c := &chain{base: base}
-	for at := int(base) + 2; len(c.models) < maxModels && at+modelHead <= 65536; {
+	at := int(base) + 2
+	for n, part := 0, 0; n < maxModels && at+modelHead <= 65536; n++ {
 		h, end, err := p.header(uint16(at))
 		if err != nil {
 			return nil, err
 		}
-		if end || h.id == commonID && len(c.models) > 0 {
+		if end {
 			break
 		}
-		if len(c.models) == 0 && (h.id != commonID || h.length < commonNeed-1) {
+		if h.id == commonID {
+			part++
+		}
+		if part > s.Part {
+			break
+		}
+		if n == 0 && (h.id != commonID || h.length < commonNeed-1) {
 			return nil, chainFault(h.at, fmt.Errorf("the chain must begin with the common model (got model %d of %d registers)", h.id, h.length))
 		}
 		if h.length == 0 || h.length > maxLength || at+modelHead+h.length > 65536 {
 			return nil, chainFault(h.at, fmt.Errorf("model %d cannot have %d registers", h.id, h.length))
 		}
-		c.models = append(c.models, h)
+		if part == s.Part {
+			c.models = append(c.models, h)
+		}
 		at += modelHead + h.length
 	}
 	if len(c.models) == 0 {
-		return nil, chainFault(base, errors.New("the chain has no models"))
+		return nil, chainFault(base, fmt.Errorf("the chain has no models of a device %d", s.Part))
 	}
 	return c, nil
 }
@@ -147,7 +156,7 @@ func (p *poll) header(at uint16) (h header, end bool, err error) {
 // itemsOf turns the chain into what is asked for: the identity, and of each family of models the first that is there. A
 // point that two families have comes from the one that the profile lists first.
 func (p *poll) itemsOf(c *chain, s *SunSpec) ([]*item, error) {
-	items := commonItems(&c.models[0])
+	items := commonItems(&c.models[0], p.rules.Registers)
 	families, keys := map[string]bool{}, map[string]*SunSpecModel{}
 	for i := range s.Models {
 		m := &s.Models[i]
@@ -174,20 +183,16 @@ func (p *poll) itemsOf(c *chain, s *SunSpec) ([]*item, error) {
 		if m.Rated != nil {
 			f := *m.Rated
 			moveField(&f, h.at)
-			it := ratingItem(f)
-			it.head = h
-			items = append(items, it)
+			items = append(items, headed(ratingItem(f), h, p.rules.Registers))
 		}
 	}
 	return items, nil
 }
 
 // commonItems are the identity, as the common model gives it.
-func commonItems(h *header) []*item {
+func commonItems(h *header, limit int) []*item {
 	text := func(key string, at uint16, length int) *item {
-		it := selfItem(key, Field{At: Address{Holding, h.at + at}, Type: String, Length: length})
-		it.head = h
-		return it
+		return headed(selfItem(key, Field{At: Address{Holding, h.at + at}, Type: String, Length: length}), h, limit)
 	}
 	return []*item{
 		text(selfMaker, commonMaker, 16), text(selfModel, commonModel, 16),
@@ -204,18 +209,27 @@ func placed(pt Point, h *header, limit int) []*item {
 		moveField(&w.Field, h.at)
 		pt.When = &w
 	}
-	it := &item{Point: pt, head: h}
+	it := headed(&item{Point: pt}, h, limit)
+	switch {
+	case it.Span().Count <= limit:
+		return []*item{it}
+	case pt.SF == nil || pt.When != nil || pt.Length > limit:
+		return nil // this device cannot be asked for it
+	}
+	it.apart = true
+	factor := &item{role: isFactor, Point: Point{
+		Key: "#" + pt.SF.String(), Field: Field{At: *pt.SF, Type: I16, Length: 1}, Pace: pt.Pace,
+	}}
+	return []*item{headed(factor, h, limit), it}
+}
+
+// headed lets an item come together with the head of its model, where one request reaches that far.
+func headed(it *item, h *header, limit int) *item {
+	it.head = h
 	if it.Span().Count > limit {
 		it.head = nil
 	}
-	if it.Span().Count <= limit || pt.SF == nil || pt.When != nil {
-		return []*item{it}
-	}
-	it.apart = true
-	factor := &item{role: isFactor, head: h, Point: Point{
-		Key: "#" + pt.SF.String(), Field: Field{At: *pt.SF, Type: I16, Length: 1}, Pace: pt.Pace,
-	}}
-	return []*item{factor, it}
+	return it
 }
 
 // moveField moves a field of a model that begins at an address.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/modbus"
 
 	"bordo/drivers/modbus/peer"
 )
@@ -115,7 +116,7 @@ func TestSunSpecWalk(t *testing.T) {
 		{"a model without a length", [][]uint16{common, {300, 0}, inverter103(7), end}, "model 300 cannot have 0 registers"},
 		{"a model that is too long", [][]uint16{common, {300, 2001}, inverter103(7), end}, "model 300 cannot have 2001 registers"},
 		{"no common model", [][]uint16{inverter103(7), end}, "must begin with the common model"},
-		{"nothing", nil, "the chain has no models"},
+		{"nothing", nil, "the chain has no models of a device 1"},
 		{"a length that the model cannot have", [][]uint16{common, {103, 20}, end}, "?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -238,6 +239,115 @@ func TestSunSpecScaleFactorMoves(t *testing.T) {
 			if !ok {
 				t.Errorf("power %s", value(r, "ac_power"))
 			}
+		}
+	})
+}
+
+// Every model that is read of a chain, alone and with a request limit that keeps values and scale factors apart.
+func TestSunSpecModels(t *testing.T) {
+	for _, c := range []struct {
+		models []uint16
+		set    map[string]float64
+		want   string // points that come and are not in set
+	}{
+		{[]uint16{103, 120, 122, 123, 124, 160}, map[string]float64{"ac_power": 4321, "ac_energy": 1234.5, "battery_charge": 55.5, "battery_voltage": 402.5,
+			"dc1_voltage": 612.3, "dc1_current": 41.05, "dc2_power": 25110}, "power_limit"},
+		{[]uint16{701, 160}, map[string]float64{"ac_power": -1200, "ac_power_l2": 400, "ac_energy": 98765.432, "frequency": 49.99, "ac_voltage_l3_l1": 401.5, "temperature": 41.2, "dc1_power": 300}, ""},
+		{[]uint16{203}, map[string]float64{"ac_power": -2500, "ac_power_l3": 250, "import_energy": 1000.001, "export_energy": 2000.5, "frequency": 50.01, "power_factor": -0.98}, ""},
+		{[]uint16{213}, map[string]float64{"ac_power": -2500.5, "ac_power_l3": 250, "import_energy": 1000.5, "export_energy": 2000.5, "frequency": 50.01, "power_factor": -0.98}, ""},
+		{[]uint16{122}, map[string]float64{"ac_energy": 1234567.891}, ""},
+	} {
+		for _, limit := range []int{125, 60} {
+			t.Run(fmt.Sprint(c.models, " by ", limit), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					text := fmt.Sprintf("schema: 1\nmodel: test-make\ntitle: T\nkind: inverter\nverified: paper\nlinks: [tcp]\nlimits: {registers: %d}\nsunspec: {bases: [40000], models_of: sunspec}\n", limit)
+					p := profile(t, text)
+					d := profileDevice(t, p, peer.Options{SunSpec: c.models, Groups: 3})
+					for k, v := range c.set {
+						set(t, d, k, drivers.Number(v))
+					}
+					s := tcpSite(t)
+					s.driver = modbus.Of(p)
+					s.add(p.Model, 1, 10*time.Second, d)
+					s.run(25 * time.Second)
+					for _, r := range s.reports {
+						if r.Err != nil {
+							t.Errorf("poll: %v", r.Err)
+						}
+					}
+					first := s.reports[0]
+					for k, v := range c.set {
+						if got := value(first, k); got != drivers.Number(v).String() {
+							t.Errorf("%s is %s, want %v", k, got, v)
+						}
+					}
+					for _, k := range strings.Fields(c.want) {
+						if value(first, k) == "?" {
+							t.Errorf("%s is missing", k)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// Eight trackers do not fit into one request with their scale factors.
+func TestSunSpecManyTrackers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := device(t, "sunspec", peer.Options{SunSpec: []uint16{103, 160}, Groups: 8})
+		for n := 1; n <= 8; n++ {
+			set(t, d, fmt.Sprintf("dc%d_current", n), drivers.Number(float64(n)+0.25))
+		}
+		s := tcpSite(t)
+		s.add("sunspec", 1, 10*time.Second, d)
+		s.run(15 * time.Second)
+		for n := 1; n <= 8; n++ {
+			if got := value(s.reports[1], fmt.Sprintf("dc%d_current", n)); got != fmt.Sprintf("%d.25", n) {
+				t.Errorf("dc%d_current is %s", n, got)
+			}
+		}
+		if s.reports[1].Err != nil {
+			t.Error(s.reports[1].Err)
+		}
+	})
+}
+
+// The battery's charge and discharge inputs of a Fronius hybrid are no strings.
+func TestSunSpecSkipsTheBattery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := device(t, "sunspec", peer.Options{SunSpec: []uint16{160}, Groups: 4})
+		at := uint16(40000 + 2 + 68)
+		for i, name := range []string{"MPPT 1", "MPPT 2", "StCha 3", "StDisCha 4"} {
+			f := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: at + 10 + uint16(20*i) + 1}, Type: modbus.String, Length: 8}
+			regs, err := f.Encode(drivers.Words(name), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.SetRegisters(f.At, regs...)
+		}
+		s := tcpSite(t)
+		s.add("sunspec", 1, 10*time.Second, d)
+		s.run(5 * time.Second)
+		if got := points(s.reports[0]); got != "dc1_voltage dc1_current dc1_power dc2_voltage dc2_current dc2_power" {
+			t.Errorf("read %s", got)
+		}
+	})
+}
+
+// A meter that shares the unit id with an inverter is the second part of the chain.
+func TestSunSpecParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		meter := make([]uint16, 107)
+		meter[0], meter[1], meter[18] = 203, 105, 42
+		chain := newChain(40000, []uint16{1, 65}, inverter103(7), []uint16{1, 65}, meter)
+		p := profile(t, "schema: 1\nmodel: test-second\ntitle: T\nkind: inverter\nverified: paper\nlinks: [tcp]\nsunspec: {bases: [40000], part: 2, models_of: sunspec}\n")
+		s := tcpSite(t)
+		s.driver = modbus.Of(p)
+		s.add(p.Model, 1, 10*time.Second, chain)
+		s.run(5 * time.Second)
+		if r := s.reports[0]; r.Err != nil || value(r, "ac_power") != "42" {
+			t.Errorf("%v, %v", r.Err, r.Readings)
 		}
 	})
 }

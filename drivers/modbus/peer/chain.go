@@ -121,11 +121,8 @@ func (d *Device) known(at, id uint16, m *modbus.SunSpecModel) int {
 	return length
 }
 
-// addModel adds a point of a model that begins at an address; of two points with one key the first stays.
+// addModel adds a point of a model that begins at an address.
 func (d *Device) addModel(p modbus.Point, at uint16, shift int) {
-	if _, ok := d.fields[p.Key]; ok && !p.Fallback {
-		return
-	}
 	p.At.Number += at + uint16(shift)
 	if p.SF != nil {
 		sf := *p.SF

@@ -68,12 +68,12 @@ type Device struct {
 	limits  modbus.Limits
 
 	mu     sync.Mutex
-	cells  map[modbus.Address]uint16   // guarded by mu, as all below
-	holes  []modbus.Span               // refused with exception 2
-	fields map[string]*modbus.Point    // by point key
-	values map[string]drivers.Value    // as they were set
-	shared map[modbus.Address][]string // points that share a scale factor
-	extent []modbus.Span               // what exists besides cells
+	cells  map[modbus.Address]uint16          // guarded by mu, as all below
+	holes  []modbus.Span                      // refused with exception 2
+	fields map[string][]*modbus.Point         // by point key; several SunSpec models may have one
+	values map[string]drivers.Value           // as they were set
+	shared map[modbus.Address][]*modbus.Point // points that share a scale factor
+	extent []modbus.Span                      // what exists besides cells
 }
 
 var _ Answerer = (*Device)(nil)
@@ -83,8 +83,8 @@ var _ Answerer = (*Device)(nil)
 func New(p *modbus.Profile, o Options) (*Device, error) {
 	d := &Device{
 		profile: p, options: o, limits: p.Limits,
-		cells: map[modbus.Address]uint16{}, fields: map[string]*modbus.Point{}, values: map[string]drivers.Value{},
-		shared: map[modbus.Address][]string{}, extent: slices.Clone(p.Readable),
+		cells: map[modbus.Address]uint16{}, fields: map[string][]*modbus.Point{}, values: map[string]drivers.Value{},
+		shared: map[modbus.Address][]*modbus.Point{}, extent: slices.Clone(p.Readable),
 	}
 	if o.Registers > 0 {
 		d.limits.Registers = o.Registers
@@ -144,9 +144,9 @@ func (d *Device) add(p modbus.Point) {
 	if p.Fallback {
 		return // stays "not available": Set gives the point itself its value
 	}
-	d.fields[p.Key] = &p
+	d.fields[p.Key] = append(d.fields[p.Key], &p)
 	if p.SF != nil {
-		d.shared[*p.SF] = append(d.shared[*p.SF], p.Key)
+		d.shared[*p.SF] = append(d.shared[*p.SF], &p)
 		if _, ok := d.cells[*p.SF]; !ok {
 			d.cells[*p.SF] = usualFactor(p.Is.Unit)
 		}
@@ -234,34 +234,43 @@ func (d *Device) Points() []string {
 	return keys
 }
 
-// Set gives a point a value, in the catalogue's unit; an absent value makes it "not available". Where the scale factor
-// does not fit the value it is raised for all points that share it, as devices do. The error says that the model has no
-// such point or cannot hold the value.
+// Set gives a point a value, in the catalogue's unit; an absent value makes it "not available". Where several SunSpec
+// models have the point, it is set in each. Where the scale factor does not fit the value it is raised for all points that
+// share it, as devices do. The error says that the model has no such point or cannot hold the value.
 func (d *Device) Set(point string, v drivers.Value) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p, ok := d.fields[point]
+	fields, ok := d.fields[point]
 	if !ok {
 		return fmt.Errorf("set %s: %s has no such point", point, d.profile.Model)
 	}
+	for _, p := range fields {
+		if err := d.set(p, v); err != nil {
+			return fmt.Errorf("set %s: %w", point, err)
+		}
+	}
+	return nil
+}
+
+func (d *Device) set(p *modbus.Point, v drivers.Value) error {
 	if v.Type() == drivers.None {
 		d.blank(&p.Field)
-		delete(d.values, point)
+		delete(d.values, p.Key)
 		return nil
 	}
 	if v.Type() != p.Is.Type {
-		return fmt.Errorf("set %s: must be a %v (got %v)", point, p.Is.Type, v.Type())
+		return fmt.Errorf("must be a %v (got %v)", p.Is.Type, v.Type())
 	}
-	if p.SF == nil {
-		values, err := p.Encode(v, 0)
-		if err != nil {
-			return fmt.Errorf("set %s: %w", point, err)
-		}
-		d.put(p, values)
-		d.values[point] = v
-		return nil
+	if p.SF != nil {
+		return d.setScaled(p, v)
 	}
-	return d.setScaled(point, p, v)
+	values, err := p.Encode(v, 0)
+	if err != nil {
+		return err
+	}
+	d.put(p, values)
+	d.values[p.Key] = v
+	return nil
 }
 
 // put stores a value; a bit leaves its neighbours alone.
@@ -273,7 +282,7 @@ func (d *Device) put(p *modbus.Point, values []uint16) {
 }
 
 // setScaled raises the scale factor until the value fits, and rewrites what shares it.
-func (d *Device) setScaled(point string, p *modbus.Point, v drivers.Value) error {
+func (d *Device) setScaled(p *modbus.Point, v drivers.Value) error {
 	sf := int(int16(d.cells[*p.SF]))
 	before := sf
 	values, err := p.Encode(v, sf)
@@ -281,20 +290,19 @@ func (d *Device) setScaled(point string, p *modbus.Point, v drivers.Value) error
 		sf++
 	}
 	if err != nil {
-		return fmt.Errorf("set %s: %w", point, err)
+		return err
 	}
-	d.values[point] = v
+	d.values[p.Key] = v
 	d.store(p.At, values)
 	if sf == before {
 		return nil
 	}
 	d.cells[*p.SF] = uint16(int16(sf))
-	for _, k := range d.shared[*p.SF] {
-		if old, ok := d.values[k]; ok {
-			q := d.fields[k]
+	for _, q := range d.shared[*p.SF] {
+		if old, ok := d.values[q.Key]; ok {
 			values, err := q.Encode(old, sf)
 			if err != nil {
-				return fmt.Errorf("set %s: rescale %s: %w", point, k, err)
+				return fmt.Errorf("rescale %s: %w", q.Key, err)
 			}
 			d.store(q.At, values)
 		}

@@ -1,0 +1,225 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/line"
+	"bordo/drivers/modbus"
+)
+
+// How long a unit is given to answer. A number that nobody has costs this much, so it is less than what the slowest device
+// takes; a late answer is heard while the next number is asked, and its unit is asked once more with patience.
+const (
+	serialWait = 400 * time.Millisecond
+	tcpWait    = time.Second
+	leastWait  = 500 * time.Millisecond // for a device that is known to be there
+	mostWait   = 3 * time.Second
+)
+
+// maxLost is how often in a row a connection may be lost before its host is left alone.
+const maxLost = 3
+
+// maxAlike is under how many further unit ids a device may answer before it is clear that it answers under all of them.
+const maxAlike = 2
+
+// hearing is what was heard on a line besides the answers that were asked for.
+type hearing struct {
+	asked    int
+	answered int
+	frames   int         // sound frames of others
+	of       [256]bool   // the units in them
+	noise    int         // bytes that are no frame
+	traffic  int         // bytes that came without a question
+	restless int         // questions that could not be asked because the line was not silent
+	gateway  int         // refusals of a gateway: nobody there
+	echo     bool        // the line gives back what is sent
+	lost     int         // in a row
+	at       [2]string   // where the first noise, the first frame was heard
+	late     map[int]int // units that answered too late
+}
+
+// heard takes in what came instead of an answer from unit, or unasked (unit 0).
+func (h *hearing) heard(port string, unit int, b []byte) {
+	frames := sound(b)
+	if n := noise(b, frames); n > 0 {
+		if h.noise += n; h.at[0] == "" {
+			h.at[0] = port
+		}
+	}
+	for _, f := range frames {
+		h.of[f.unit] = true
+		if h.frames++; h.at[1] == "" {
+			h.at[1] = port
+		}
+		if unit != 0 && int(f.unit) != unit {
+			if h.late == nil {
+				h.late = map[int]int{}
+			}
+			h.late[int(f.unit)]++
+		}
+	}
+}
+
+// bus looks for the units of one line.
+type bus struct {
+	*Scanner
+	line     Line
+	port     string // its URL
+	stream   bool
+	hear     *hearing
+	seen     []Found
+	alike    int  // unit ids under which a device answered that was found before
+	inputToo bool // ask for input registers as well where holding registers are not answered
+}
+
+func (s *Scanner) newBus(l Line, e line.Endpoint, h *hearing) *bus {
+	return &bus{Scanner: s, line: l, port: e.String(), stream: e.Scheme == line.TCP, hear: h, inputToo: true}
+}
+
+// units asks numbers one after the other and tells what it finds. The error is that of a port that cannot be used, or ctx's.
+func (b *bus) units(ctx context.Context, list []int) error {
+	for i, unit := range list {
+		if b.alike > maxAlike {
+			b.expect(i - len(list))
+			return nil
+		}
+		if _, known := b.Known[unit]; known {
+			b.expect(-1)
+			continue
+		}
+		b.step(b.port, unit)
+		if err := b.unit(ctx, unit, b.wait()); err != nil {
+			return err
+		}
+		for u := range b.hear.late { // with patience, once
+			delete(b.hear.late, u)
+			if _, known := b.Known[u]; known || b.has(u) {
+				continue
+			}
+			if err := b.unit(ctx, u, mostWait); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *bus) wait() time.Duration {
+	if b.stream {
+		return tcpWait
+	}
+	return serialWait
+}
+
+func (b *bus) has(unit int) bool {
+	for i := range b.seen {
+		if b.seen[i].Unit == unit {
+			return true
+		}
+	}
+	return false
+}
+
+// unit asks one number, and who it is when it answers.
+func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
+	took, there, err := b.probe(ctx, unit, wait)
+	if err != nil || !there {
+		return err
+	}
+	q := inquiry{line: b.line, unit: unit, stream: b.stream, asked: map[modbus.Span]reply{}, wait: min(max(5*took, leastWait), mostWait)}
+	f, err := q.identify(ctx, b.Profiles)
+	if err != nil {
+		return err
+	}
+	f.Port = b.port
+	for i := range b.seen {
+		if b.seen[i].same(&f) && b.stream { // some devices answer under any number: the first counts
+			b.alike++
+			return nil
+		}
+	}
+	b.seen = append(b.seen, f)
+	b.tell(Event{Found: &f})
+	return nil
+}
+
+// probe asks for two registers, and tells whether a device answered or refused, and how long that took.
+func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took time.Duration, there bool, err error) {
+	for _, table := range []modbus.Table{modbus.Holding, modbus.Input} {
+		if table == modbus.Input && !b.inputToo {
+			break
+		}
+		took, err = b.once(ctx, unit, modbus.Span{Table: table, First: 0, Count: 2}, wait)
+		if ctx.Err() != nil {
+			return 0, false, ctx.Err()
+		}
+		var refusal modbus.Exception
+		switch {
+		case err == nil:
+			b.hear.answered++
+			return took, true, nil
+		case errors.As(err, &refusal) && (refusal.Code == 10 || refusal.Code == 11):
+			b.hear.gateway++
+			return 0, false, nil
+		case errors.As(err, &refusal):
+			b.hear.answered++
+			return took, true, nil
+		case drivers.Lost(err):
+			if b.hear.lost++; !b.stream || b.hear.lost >= maxLost {
+				return 0, false, err
+			}
+			return 0, false, nil
+		case drivers.KindOf(err) == drivers.Protocol:
+			return 0, false, nil // whoever talks is heard already
+		}
+		b.hear.lost = 0
+	}
+	return 0, false, nil
+}
+
+// once asks one question and notes what was heard instead of its answer.
+func (b *bus) once(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (took time.Duration, err error) {
+	err = b.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
+		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: wait, TCPReplyMax: wait, ConnectWait: b.connectWait()}, true
+		asked := false
+		s.Trace = func(x modbus.Exchange) {
+			if asked = x.Answer != nil || drivers.KindOf(x.Err) != drivers.Protocol || x.Heard != nil; !b.stream {
+				b.hear.heard(b.port, unit, x.Heard)
+			}
+		}
+		defer func() { s.Trace = nil }()
+		began := time.Now()
+		_, err := s.Read(ctx, unit, span)
+		took = time.Since(began)
+		b.hear.asked++
+		if b.hear.echo = b.hear.echo || s.Echo(); !asked {
+			b.hear.restless++
+		}
+		return err
+	})
+	return took, err
+}
+
+// connectWait is how long the slowest device wants to be left alone after a connection was opened.
+func (b *bus) connectWait() time.Duration {
+	wait := time.Duration(0)
+	for _, p := range b.Profiles {
+		if b.stream && p.Stream {
+			wait = max(wait, p.Manners.ConnectWait)
+		}
+	}
+	return min(wait, mostWait)
+}
+
+// listen hears what is said without a question.
+func (b *bus) listen(ctx context.Context, d time.Duration) error {
+	return b.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
+		heard, err := s.Listen(ctx, d)
+		b.hear.traffic += len(heard)
+		b.hear.heard(b.port, 0, heard)
+		return err
+	})
+}

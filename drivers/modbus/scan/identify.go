@@ -1,0 +1,345 @@
+package scan
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+)
+
+// What speaks for a model, and from how much on it is proposed. The device's own word outweighs everything that its values
+// look like.
+const (
+	pointsTest    = 100 // every test of the profile is met
+	pointsSunSpec = 50  // it describes itself
+	pointsNamed   = 60  // it names maker or model
+	pointsEnum    = 30  // a type code that the profile lists
+	pointsGrid    = 10  // 50 Hz or 230 V where the profile has them
+	pointsText    = 5   // a text or a word where the profile has one
+	contradiction = 40 // a frequency that no grid has
+	sureFrom      = 50
+	likelyFrom    = 15
+)
+
+// maxSilent is how many questions of an identification may stay unanswered before it goes without the rest.
+const maxSilent = 4
+
+// errSilent is the error of a question that is not asked any more.
+var errSilent = &drivers.Error{Op: "identify", Kind: drivers.Timeout, Err: errors.New("the device answers only some questions")}
+
+// inquiry finds out what one unit is. Each register is asked for once.
+type inquiry struct {
+	line   Line
+	unit   int
+	stream bool
+	wait   time.Duration // for an answer
+	asked  map[modbus.Span]reply
+	silent int
+	lost   error // the port was lost, or the scan was stopped
+}
+
+type reply struct {
+	answer modbus.Answer
+	err    error
+}
+
+func (q *inquiry) ask(ctx context.Context, f func(context.Context, *modbus.Session) error) error {
+	if q.lost != nil {
+		return q.lost
+	}
+	if q.silent >= maxSilent {
+		return errSilent
+	}
+	err := q.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
+		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: q.wait, TCPReplyMax: q.wait}, true
+		return f(ctx, s)
+	})
+	switch {
+	case ctx.Err() != nil:
+		q.lost = ctx.Err()
+	case drivers.KindOf(err) == drivers.Timeout:
+		q.silent++
+	case drivers.Lost(err):
+		q.silent++ // some devices close the connection instead of refusing
+	}
+	return err
+}
+
+// read asks for a span, once.
+func (q *inquiry) read(ctx context.Context, span modbus.Span) (modbus.Answer, error) {
+	if r, ok := q.asked[span]; ok {
+		return r.answer, r.err
+	}
+	var r reply
+	r.err = q.ask(ctx, func(ctx context.Context, s *modbus.Session) (err error) {
+		r.answer, err = s.Read(ctx, q.unit, span)
+		return err
+	})
+	q.asked[span] = r
+	return r.answer, r.err
+}
+
+// decode reads a field; absent when the device does not give it.
+func (q *inquiry) decode(ctx context.Context, f *modbus.Field, as drivers.Type) drivers.Value {
+	a, err := q.read(ctx, f.Span())
+	if err != nil {
+		return drivers.Value{}
+	}
+	v, _ := f.Decode(a, as)
+	return v
+}
+
+// identify finds out what a unit is. ctx's end is the only error.
+func (q *inquiry) identify(ctx context.Context, profiles []*modbus.Profile) (Found, error) {
+	f := Found{Unit: q.unit}
+	base, described := q.sunSpec(ctx, profiles, &f)
+	names := q.names(ctx, &f)
+	type candidate struct {
+		*modbus.Profile
+		score int
+	}
+	var fits []candidate
+	for _, p := range profiles {
+		if q.stream && !p.Stream || !q.stream && !p.Serial {
+			continue
+		}
+		score := q.score(ctx, p, base, described, names)
+		if q.lost != nil {
+			return f, q.lost
+		}
+		if score >= likelyFrom {
+			fits = append(fits, candidate{p, score})
+		}
+	}
+	slices.SortStableFunc(fits, func(a, b candidate) int { return cmp.Compare(b.score, a.score) })
+	for i, c := range fits {
+		switch {
+		case i == 0:
+			f.Model, f.Title, f.Kind, f.Sure = c.Model, c.Title, string(c.Kind), c.score >= sureFrom
+			q.introduce(ctx, c.Profile, &f)
+		case c.score == fits[0].score:
+			f.Others = append(f.Others, c.Model)
+		}
+	}
+	return f, q.lost
+}
+
+// sunSpec looks for the mark "SunS" and reads the common model after it (SunSpec Device Information Model Specification:
+// the chain begins at 40000, 50000 or 0).
+func (q *inquiry) sunSpec(ctx context.Context, profiles []*modbus.Profile, f *Found) (base uint16, found bool) {
+	const length, maker, product, firmware, serial = 66, 2, 18, 42, 50 // of the common model, and offsets from its id
+	for _, p := range profiles {
+		if p.SunSpec == nil {
+			continue
+		}
+		for _, base := range p.SunSpec.Bases {
+			a, err := q.read(ctx, modbus.Span{Table: modbus.Holding, First: base, Count: 2})
+			if err != nil || string(a.Data) != "SunS" {
+				continue
+			}
+			if a, err = q.read(ctx, modbus.Span{Table: modbus.Holding, First: base + 2, Count: length}); err != nil {
+				return base, true
+			}
+			text := func(offset uint16, registers int) string {
+				field := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: base + 2 + offset}, Type: modbus.String, Length: registers}
+				v, _ := field.Decode(a, drivers.Text)
+				return v.Text()
+			}
+			f.Maker, f.Product, f.Firmware, f.Serial = text(maker, 16), text(product, 16), text(firmware, 8), text(serial, 16)
+			return base, true
+		}
+	}
+	return 0, false
+}
+
+// names asks the device for its name in the two ways that the protocol has: function 43, type 14 (objects 0 to 2: vendor,
+// product, revision) and function 17. It returns everything that the device says of itself, in lower case.
+func (q *inquiry) names(ctx context.Context, f *Found) string {
+	said := []string{f.Maker, f.Product}
+	err := q.ask(ctx, func(ctx context.Context, s *modbus.Session) error {
+		data, err := s.Ask(ctx, q.unit, 43, []byte{14, 1, 0})
+		if err == nil {
+			o := objects(data)
+			f.Maker, f.Product = cmp.Or(f.Maker, o[0]), cmp.Or(f.Product, o[1])
+			f.Firmware = cmp.Or(f.Firmware, o[2])
+			said = append(said, o[:]...)
+		}
+		return err
+	})
+	if err == nil && len(said) > 2 && said[2]+said[3] != "" {
+		return strings.ToLower(strings.Join(said, " "))
+	}
+	q.ask(ctx, func(ctx context.Context, s *modbus.Session) error { //nolint:errcheck // a device that has no function 17 says nothing
+		data, err := s.Ask(ctx, q.unit, 17, nil)
+		if text := printable(data); err == nil && len(text) >= 3 {
+			f.Product = cmp.Or(f.Product, text)
+			said = append(said, text)
+		}
+		return err
+	})
+	return strings.ToLower(strings.Join(said, " "))
+}
+
+// objects takes the first three objects out of a device identification (Modbus Application Protocol V1.1b3, 6.21): type,
+// code, conformity, more, next, count, then id, length and text of each.
+func objects(data []byte) (o [3]string) {
+	if len(data) < 6 || data[0] != 14 {
+		return o
+	}
+	for rest := data[6:]; len(rest) >= 2; {
+		id, n := int(rest[0]), int(rest[1])
+		if len(rest) < 2+n {
+			break
+		}
+		if id < len(o) {
+			o[id] = printable(rest[2 : 2+n])
+		}
+		rest = rest[2+n:]
+	}
+	return o
+}
+
+// maxName bounds what is taken for a name.
+const maxName = 60
+
+// printable keeps the longest run of printable characters.
+func printable(b []byte) string {
+	best := []byte(nil)
+	for _, run := range bytes.FieldsFunc(b, func(r rune) bool { return r < ' ' || r > '~' }) {
+		if run = bytes.TrimSpace(run); len(run) > len(best) {
+			best = run
+		}
+	}
+	return string(best[:min(len(best), maxName)])
+}
+
+// score weighs what speaks for a model; 0 when something speaks against it.
+func (q *inquiry) score(ctx context.Context, p *modbus.Profile, base uint16, described bool, names string) int {
+	score := 0
+	if len(p.Identify) > 0 {
+		ok, _ := p.Recognises(func(s modbus.Span) (modbus.Answer, error) { return q.read(ctx, s) }) // what is not answered is not met
+		if !ok {
+			return 0
+		}
+		score += pointsTest
+	}
+	if p.SunSpec != nil {
+		if !described || !slices.Contains(p.SunSpec.Bases, base) {
+			return 0
+		}
+		score += pointsSunSpec
+	}
+	if named(p, names) {
+		score += pointsNamed
+	}
+	return score + q.looks(ctx, p)
+}
+
+// named tells whether what a device says of itself has the maker's name in it, or all words of the model's: as the profile
+// gives them, or else the title's first words.
+func named(p *modbus.Profile, names string) bool {
+	if strings.TrimSpace(names) == "" {
+		return false
+	}
+	for _, n := range []*modbus.Naming{p.Identity.Model, p.Identity.Maker} {
+		if n != nil && n.Text != "" {
+			if !contains(names, strings.Fields(n.Text)...) {
+				continue
+			}
+			return true
+		}
+	}
+	if p.SunSpec == nil || p.Identity.Maker != nil {
+		return false
+	}
+	// The makers that a title lists: "FIMER / ABB / Power-One (SunSpec)".
+	title, _, _ := strings.Cut(p.Title, "(")
+	for maker := range strings.SplitSeq(title, "/") {
+		if words := strings.Fields(maker); len(words) > 0 && words[0] != "SunSpec" && contains(names, words[0]) {
+			return true
+		}
+	}
+	return false
+}
+
+func contains(text string, words ...string) bool {
+	for _, w := range words {
+		if !strings.Contains(text, strings.ToLower(w)) {
+			return false
+		}
+	}
+	return len(words) > 0
+}
+
+// looks weighs how far the values look like those of a model.
+func (q *inquiry) looks(ctx context.Context, p *modbus.Profile) int {
+	score := 0
+	for _, n := range []*modbus.Naming{p.Identity.Model, p.Identity.Serial, p.Identity.Firmware} {
+		if n == nil || n.Field == nil {
+			continue
+		}
+		switch v := q.decode(ctx, n.Field, drivers.Text).Text(); {
+		case n.Field.Type == modbus.String && len(v) >= 3 && !strings.Contains(v, "?"):
+			score += pointsText
+		case listed(n.Field, v):
+			score += pointsEnum
+		}
+	}
+	for i := range p.Points {
+		pt := &p.Points[i]
+		switch pt.Key {
+		case "frequency":
+			switch x := q.decode(ctx, &pt.Field, drivers.Float).Float(); {
+			case x > 47 && x < 53:
+				score += pointsGrid
+			case x != 0: // an inverter that sleeps measures none
+				score -= contradiction
+			}
+		case "ac_voltage_l1", "ac_voltage_l2", "ac_voltage_l3":
+			if x := q.decode(ctx, &pt.Field, drivers.Float).Float(); x > 180 && x < 280 {
+				score += pointsGrid / 2
+			}
+		case "state":
+			if v := q.decode(ctx, &pt.Field, drivers.Text).Text(); listed(&pt.Field, v) {
+				score += pointsText
+			}
+		}
+	}
+	return score
+}
+
+// listed tells whether a word is one that a profile gives to a number other than 0: zeros are everywhere.
+func listed(f *modbus.Field, word string) bool {
+	for n, w := range f.Enum {
+		if n != 0 && w == word && word != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// introduce fills in what the model's profile reads of the device.
+func (q *inquiry) introduce(ctx context.Context, p *modbus.Profile, f *Found) {
+	for _, part := range []struct {
+		n  *modbus.Naming
+		to *string
+	}{{p.Identity.Maker, &f.Maker}, {p.Identity.Model, &f.Product}, {p.Identity.Serial, &f.Serial}, {p.Identity.Firmware, &f.Firmware}} {
+		switch {
+		case part.n == nil:
+		case part.n.Field != nil:
+			if v := q.decode(ctx, part.n.Field, drivers.Text); v.Text() != "" {
+				*part.to = v.Text()
+			} else if v := q.decode(ctx, part.n.Field, drivers.Float); v.Type() == drivers.Float {
+				*part.to = v.String()
+			}
+		case *part.to == "":
+			*part.to = part.n.Text
+		}
+	}
+}
