@@ -241,6 +241,34 @@ func TestRegenerate(t *testing.T) {
 	}
 }
 
+// TestCommands wants the page to speak of every command that the profile allows, and to say so where there is none.
+func TestCommands(t *testing.T) {
+	everyPage(t, func(t *testing.T, p *page) {
+		if p.front.Driver != "modbus" {
+			return
+		}
+		profile, err := modbus.Named(p.front.Model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands := profile.Commands
+		if profile.SunSpec != nil {
+			for _, m := range profile.SunSpec.Models {
+				commands = append(slices.Clip(commands), m.Commands...)
+			}
+		}
+		text := strings.Join(strings.Fields(p.sections["Commands and safety"]), " ")
+		for _, c := range commands {
+			if _, verb, _ := strings.Cut(c.Action, "."); !strings.Contains(text, "`"+c.Action+"`") && !strings.Contains(text, strings.ToUpper(verb)) {
+				t.Errorf("%s can be written, and the page does not speak of it", c.Action)
+			}
+		}
+		if none := strings.HasPrefix(text, "Nothing is written") || strings.HasPrefix(text, "Nothing can be written"); none != (len(commands) == 0) {
+			t.Errorf("the profile has %d commands, and the page begins with %.40q", len(commands), text)
+		}
+	})
+}
+
 // The labels of a quirk, in order.
 var quirkLabels = []string{"Symptom", "Evidence", "The driver", "Sim fault", "Shown"}
 
