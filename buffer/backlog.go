@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"errors"
 	"fmt"
 )
 
@@ -70,7 +71,7 @@ func (s *Store) lease(c Class, out []Record, limit int) (_ []Record, need *block
 		}
 		out = s.leaseBlock(b, out, limit)
 	}
-	l.cursor = l.nextAlive(max(l.cursor, l.low))
+	l.cursor = l.over.next(max(l.cursor, l.low))
 	if len(out) >= limit || l.cursor >= l.next || len(l.open) >= openMax {
 		return out, nil, 0, false
 	}
@@ -102,26 +103,9 @@ func (s *Store) load(c Class, b *block, no uint64) error {
 	if s.eng == nil {
 		return fmt.Errorf("read backlog: %w", s.noDisk())
 	}
-	s.mu.Lock()
-	seg, ok := s.groups[groupOf(c)].of(c, no)
-	s.mu.Unlock()
-	if !ok {
-		s.lose(c, no, b, "its segment is unknown")
-		return nil
-	}
-	v, err := s.eng.get(blockKey(c, seg.no, no))
-	if err != nil || v == nil {
-		s.lose(c, no, b, fmt.Sprintf("missing (%v)", err))
-		return nil
-	}
-	h, body, err := openBlock(v, c, no)
+	h, size, recs, err := s.read(c, no)
 	if err != nil {
-		s.lose(c, no, b, err.Error())
-		return nil
-	}
-	recs, err := s.decode(h, body)
-	if err != nil {
-		s.lose(c, no, b, err.Error())
+		s.lose(c, no, b, err)
 		return nil
 	}
 	acks, err := s.eng.get(acksKey(c, no))
@@ -130,14 +114,40 @@ func (s *Store) load(c Class, b *block, no uint64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.loaded(c, h, len(v), recs, acks)
+	s.loaded(c, h, size, recs, acks)
 	return nil
+}
+
+// errMissing: a block that ought to be there is not.
+var errMissing = errors.New("block is missing")
+
+// read gets one block from the disk, checks and decodes it. Called with disk held, without mu.
+func (s *Store) read(c Class, no uint64) (header, int, []Record, error) {
+	s.mu.Lock()
+	seg, ok := s.groups[groupOf(c)].of(c, no)
+	s.mu.Unlock()
+	if !ok {
+		return header{}, 0, nil, errMissing
+	}
+	v, err := s.eng.get(blockKey(c, seg.no, no))
+	if err != nil {
+		return header{}, 0, nil, err
+	}
+	if v == nil {
+		return header{}, 0, nil, errMissing
+	}
+	h, body, err := openBlock(v, c, no)
+	if err != nil {
+		return header{}, 0, nil, err
+	}
+	recs, err := s.decode(h, body)
+	return h, len(v), recs, err
 }
 
 // loaded puts a block that was read among the open ones. Called with mu held.
 func (s *Store) loaded(c Class, h header, size int, recs []Record, acks []byte) {
 	l := &s.lanes[c]
-	if h.no < l.low || l.done.has(h.no) {
+	if h.no < l.low || l.over.has(h.no) {
 		return // settled or evicted meanwhile
 	}
 	b, _ := l.find(h.no)
@@ -147,19 +157,20 @@ func (s *Store) loaded(c Class, h header, size int, recs []Record, acks []byte) 
 	}
 	b.recs = recs
 	if !b.loaded {
-		b.loaded = true
-		s.applyAcks(b, acks)
+		b.loaded, b.saved = true, acks != nil
+		b.applyAcks(acks)
 	}
 	if h.no >= l.cursor {
 		l.cursor = h.no + 1
+		l.before = &b.header
 	}
 	if b.left == 0 {
 		s.finish(b)
 	}
 }
 
-// applyAcks takes over the acknowledgements that an earlier transaction wrote for b. Called with mu held.
-func (s *Store) applyAcks(b *block, v []byte) {
+// applyAcks takes over the acknowledgements that an earlier transaction wrote for b.
+func (b *block) applyAcks(v []byte) {
 	body, err := openBytes(v)
 	if err != nil {
 		return

@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -121,7 +122,12 @@ func (e *engine) get(key []byte) (v []byte, err error) {
 }
 
 // scan calls f for each key with the prefix, in order, until f returns false. Key and value are valid during the call.
-func (e *engine) scan(prefix []byte, f func(key, value []byte) bool) (err error) {
+func (e *engine) scan(prefix []byte, f func(key, value []byte) bool) error {
+	return e.scanFrom(prefix, prefix, f)
+}
+
+// scanFrom is scan beginning at the first key that is not before start.
+func (e *engine) scanFrom(start, prefix []byte, f func(key, value []byte) bool) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("scan: panic: %.200s", fmt.Sprint(r))
@@ -134,7 +140,7 @@ func (e *engine) scan(prefix []byte, f func(key, value []byte) bool) (err error)
 	opt.Prefix = prefix
 	it := txn.NewIterator(opt)
 	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
+	for it.Seek(start); it.Valid(); it.Next() {
 		more := true
 		err := it.Item().Value(func(v []byte) error {
 			more = f(it.Item().Key(), v)
@@ -150,9 +156,23 @@ func (e *engine) scan(prefix []byte, f func(key, value []byte) bool) (err error)
 	return nil
 }
 
+// seek returns the first key with the prefix that is not before start, nil when there is none.
+func (e *engine) seek(start, prefix []byte) (key []byte, err error) {
+	err = e.scanFrom(start, prefix, func(k, _ []byte) bool {
+		key = append([]byte(nil), k...)
+		return false
+	})
+	return key, err
+}
+
 // drop removes everything under the prefixes by removing whole files where it can, and brings level 0 to the bottom.
 // Without prefixes it only does the latter: there is no other public way to make Badger flush its memtable.
-func (e *engine) drop(prefixes ...[]byte) error {
+func (e *engine) drop(prefixes ...[]byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("drop segment: panic: %.200s", fmt.Sprint(r))
+		}
+	}()
 	flush := metaKey(metaFlush)
 	if err := e.commit([]pair{{flush, flush}}, nil); err != nil {
 		return err
@@ -161,6 +181,50 @@ func (e *engine) drop(prefixes ...[]byte) error {
 		return fmt.Errorf("drop segment: %w", err)
 	}
 	return nil
+}
+
+// damaged verifies every table that drop is about to read, and returns the ids of those that are spoilt: Badger reads
+// them in goroutines of its own, where damage ends the process. from and to are the first and the last key that the
+// memtable can hold.
+func (e *engine) damaged(from, to []byte, prefixes [][]byte) (ids []uint64) {
+	tables := e.db.Tables()
+	for _, t := range tables {
+		if t.Level == 0 {
+			from, to = minKey(from, bare(t.Left)), maxKey(to, bare(t.Right))
+		}
+	}
+	for _, t := range tables {
+		left, right := bare(t.Left), bare(t.Right)
+		touched := bytes.Compare(left, to) <= 0 && bytes.Compare(from, right) <= 0
+		for _, p := range prefixes {
+			end := after(p)
+			touched = touched || bytes.Compare(p, right) <= 0 && (end == nil || bytes.Compare(left, end) < 0)
+		}
+		if !touched {
+			continue
+		}
+		if _, err := probe(e.dir, t.ID, true); err != nil {
+			ids = append(ids, t.ID)
+		}
+	}
+	return ids
+}
+
+// bare is a key of a table without Badger's version.
+func bare(k []byte) []byte { return k[:max(len(k)-8, 0)] }
+
+func minKey(a, b []byte) []byte {
+	if bytes.Compare(a, b) <= 0 {
+		return a
+	}
+	return b
+}
+
+func maxKey(a, b []byte) []byte {
+	if bytes.Compare(a, b) >= 0 {
+		return a
+	}
+	return b
 }
 
 // level0 is the number of tables that were flushed and not yet brought to the bottom.

@@ -41,6 +41,12 @@ type openings struct {
 	untold []string
 }
 
+// add notes an epoch of which the database knows nothing yet.
+func (o *openings) add(epoch string) {
+	o.untold = append(o.untold, epoch)
+	o.untold = o.untold[max(0, len(o.untold)-untoldMax):]
+}
+
 const counterName = "counter"
 
 func (o openings) encode() []byte {

@@ -58,32 +58,24 @@ func (f *fresh) remove(e *entry) {
 	if e.blk == nil {
 		f.unsealed -= size
 	}
-	f.urgent = trim(f.urgent)
-	f.normal = trim(f.normal)
 }
 
-// trim removes what is gone from the front, so that both queues stay as long as what they hold.
-func trim(q []*entry) []*entry {
-	i := 0
-	for i < len(q) && q[i].gone {
-		q[i] = nil
-		i++
+// compact drops what is gone from the queues once that is most of them; not to be called
+// from within each.
+func (f *fresh) compact() {
+	if len(f.urgent)+len(f.normal) < 2*f.n+64 {
+		return
 	}
-	q = q[i:]
-	if len(q) == 0 {
-		return nil
-	}
-	if i > 0 && cap(q) > 64 && len(q) < cap(q)/4 {
-		return slices.Clip(slices.Clone(q))
+	f.urgent, f.normal = alive(f.urgent), alive(f.normal)
+}
+
+// alive returns the entries of q that are not gone, in a slice that is not much longer than they are.
+func alive(q []*entry) []*entry {
+	q = slices.DeleteFunc(q, func(e *entry) bool { return e.gone })
+	if cap(q) > 64 && len(q) < cap(q)/4 {
+		q = slices.Clip(slices.Clone(q))
 	}
 	return q
-}
-
-// compact removes what is gone from the middle; called from time to time by the run loop.
-func (f *fresh) compact() {
-	gone := func(e *entry) bool { return e.gone }
-	f.urgent = slices.DeleteFunc(f.urgent, gone)
-	f.normal = slices.DeleteFunc(f.normal, gone)
 }
 
 // each calls do for every entry not gone, events first, until it returns false.
@@ -156,8 +148,8 @@ func (s *Store) age(now time.Time) (next time.Time) {
 		}
 		return true
 	})
+	s.fresh.compact()
 	if moved {
-		s.fresh.compact()
 		signal(s.wake)
 	}
 	return next
@@ -170,12 +162,8 @@ func (s *Store) toHistory(e *entry) {
 	s.lanes[e.lane].forget(e.blk)
 }
 
-// makeRoom gives up the oldest unsealed readings when memory is full, which happens only when nothing can be written:
-// at a quarter of the bound sealing begins. Called with mu held.
+// makeRoom gives up the oldest unsealed readings when memory is full and nothing can be written. Called with mu held.
 func (s *Store) makeRoom() {
-	if s.fresh.bytes <= 2*s.opt.Memory {
-		return
-	}
 	for _, want := range []Class{Reading, Interval, Event} {
 		s.fresh.each(func(e *entry) bool {
 			if s.fresh.bytes <= s.opt.Memory*7/4 {

@@ -101,9 +101,6 @@ func (s *Store) GapTold(g Gap) error {
 		b.told = append(b.told, o.Key)
 		b.list = slices.Delete(b.list, i, i+1)
 	}
-	if s.waiting.n == 0 {
-		signal(s.kick)
-	}
-	s.waiting.add()
+	s.wait()
 	return nil
 }

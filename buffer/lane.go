@@ -11,7 +11,9 @@ type lane struct {
 	laneState
 	cursor uint64   // Backlog loads this block next
 	open   []*block // ascending; every block below cursor that is not done, and those which are busy
-	dead   []uint64 // fully acknowledged, not yet written as such
+	dead   []corpse // fully acknowledged, not yet written as such
+	over   ranges   // done and dead together: nothing of them is handed out again
+	before *header  // of the block that Backlog read last
 }
 
 // block is a block on disk that is being delivered.
@@ -24,6 +26,13 @@ type block struct {
 	left   int    // records not acknowledged
 	dirty  bool   // acknowledgements that are not on disk
 	loaded bool   // its persisted acknowledgements were read
+	saved  bool   // some are on disk
+}
+
+// corpse is a block of which nothing is left.
+type corpse struct {
+	no    uint64
+	saved bool // acknowledgements of it are on disk
 }
 
 // bitset is a set of indexes into a block.
@@ -34,6 +43,12 @@ func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
 func (b bitset) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
 func (b bitset) set(i int)      { b[i/64] |= 1 << (i % 64) }
 func (b bitset) clear(i int)    { b[i/64] &^= 1 << (i % 64) }
+
+func (b bitset) fill() {
+	for i := range b {
+		b[i] = ^uint64(0)
+	}
+}
 
 func (b bitset) count() (n int) {
 	for _, w := range b {
@@ -89,14 +104,11 @@ func (l *lane) forget(b *block) {
 func (l *lane) kill(b *block) {
 	l.leave(b)
 	b.recs, b.dirty = nil, false
-	l.dead = append(l.dead, b.no)
+	l.bury(corpse{b.no, b.saved})
 }
 
-// nextAlive returns the first block from no on that is neither deleted nor waiting to be: one that was settled on the live
-// lane and whose deletion is not committed yet must not be read back.
-func (l *lane) nextAlive(no uint64) uint64 {
-	for no = l.done.next(no); slices.Contains(l.dead, no); {
-		no = l.done.next(no + 1)
-	}
-	return no
+// bury notes that nothing of a block is left.
+func (l *lane) bury(d corpse) {
+	l.dead = append(l.dead, d)
+	l.over = l.over.add(d.no, d.no)
 }

@@ -20,6 +20,7 @@ type mark struct {
 	known      uint64 // everything of epoch below it is sealed or acknowledged
 	lastSealed uint64
 	more       bool // spans or gaps did not fit
+	lanes      [classes]laneState
 	spans      []spanEntry
 	gaps       []Gap
 }
@@ -46,6 +47,7 @@ func (m *mark) encode() []byte {
 	b = append(b, boolByte(m.clean))
 	b = binary.AppendUvarint(b, m.known)
 	b = binary.AppendUvarint(b, m.lastSealed)
+	b = appendLanes(b, &m.lanes)
 	// Newest first: what does not fit is the oldest.
 	gaps, n := []byte(nil), 0
 	for _, g := range m.gaps {
@@ -89,6 +91,7 @@ func decodeMark(b []byte) (*mark, error) {
 	m.clean = r.byte() == 1
 	m.known = r.uvarint()
 	m.lastSealed = r.uvarint()
+	readLanes(r, &m.lanes)
 	for n := r.count(); n > 0 && r.err == nil; n-- {
 		m.gaps = append(m.gaps, readGap(r))
 	}
@@ -172,6 +175,9 @@ func (s *Store) writeMark(clean bool) error {
 	m := &mark{
 		serial: s.marks.serial + 1, counter: s.marks.counter, txn: s.txn, epoch: s.epoch, clean: clean,
 		known: s.fresh.known(s.next, nil), lastSealed: s.lastSeq, spans: s.spanList(), gaps: slices.Clone(s.gaps.list),
+	}
+	for c := range s.lanes {
+		m.lanes[c] = s.lanes[c].laneState
 	}
 	s.marks.due, s.marks.last = false, time.Now()
 	s.mu.Unlock()

@@ -113,15 +113,31 @@ func (s *state) encode() []byte {
 	for _, seg := range s.segs {
 		b = binary.AppendUvarint(b, uint64(seg))
 	}
-	b = binary.AppendUvarint(b, uint64(len(s.lanes)))
-	for i := range s.lanes {
-		l := &s.lanes[i]
+	return sealBytes(appendLanes(b, &s.lanes))
+}
+
+func appendLanes(b []byte, lanes *[classes]laneState) []byte {
+	b = binary.AppendUvarint(b, uint64(len(lanes)))
+	for i := range lanes {
+		l := &lanes[i]
 		b = binary.AppendUvarint(b, l.low)
 		b = binary.AppendUvarint(b, l.next-l.low)
 		b = binary.AppendUvarint(b, l.bytes)
 		b = l.done.append(b)
 	}
-	return sealBytes(b)
+	return b
+}
+
+func readLanes(r *reader, lanes *[classes]laneState) {
+	for i, n := 0, r.count(); i < n && r.err == nil; i++ {
+		l := laneState{low: r.uvarint()}
+		l.next = l.low + r.uvarint()
+		l.bytes = r.uvarint()
+		l.done = readRanges(r)
+		if i < classes {
+			lanes[i] = l
+		}
+	}
 }
 
 func decodeState(b []byte) (*state, error) {
@@ -139,15 +155,7 @@ func decodeState(b []byte) (*state, error) {
 	for i := range s.segs {
 		s.segs[i] = uint32(r.uvarint())
 	}
-	for i, n := 0, r.count(); i < n && r.err == nil; i++ {
-		l := laneState{low: r.uvarint()}
-		l.next = l.low + r.uvarint()
-		l.bytes = r.uvarint()
-		l.done = readRanges(r)
-		if i < classes {
-			s.lanes[i] = l
-		}
-	}
+	readLanes(r, &s.lanes)
 	if r.err != nil {
 		return nil, fmt.Errorf("read state: %w", r.err)
 	}
@@ -173,10 +181,6 @@ func (g *segment) encode() []byte {
 }
 
 func decodeSegment(no uint32, b []byte) (*segment, error) {
-	b, err := openBytes(b)
-	if err != nil {
-		return nil, fmt.Errorf("read segment %d: %w", no, err)
-	}
 	r, g := &reader{b: b}, &segment{no: no}
 	for c := 0; c < classes && len(r.b) > 0; c++ {
 		g.first[c], g.bytes[c], g.gone[c] = r.uvarint(), r.uvarint(), r.byte() == 1

@@ -3,7 +3,6 @@ package buffer
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,57 +55,101 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// begin counts the opening, opens the database, takes stock and writes the first transaction of the new epoch.
+// begin counts the opening, draws the epoch and takes the database into use.
 func (s *Store) begin() error {
-	m, badMarks := readMarks(s.dir)
 	count := readOpenings(s.dir)
+	m, _ := readMarks(s.dir)
 	if m != nil {
-		count.n = max(count.n, m.counter)
-		s.marks.serial = m.serial
-	}
-	eng, found := openDatabase(s.dir, s.log)
-	s.eng = eng
-	old := s.recall()
-	if old != nil {
-		// Every transaction that could be read belongs to an earlier opening; a lost counter starts above it.
-		count.n = max(count.n, epochCount(old.epoch))
+		count.n = max(count.n, m.counter) // a lost counter file
 	}
 	count.n++
 	var err error
 	if s.epoch, err = makeEpoch(count.n, s.opt.Rand); err != nil {
-		return errors.Join(err, s.closeEngine())
+		return err
 	}
 	s.marks.counter = count.n
-	untold := slices.Clone(count.untold)
-	count.untold = append(count.untold, s.epoch)
-	count.untold = count.untold[max(0, len(count.untold)-untoldMax):]
+	s.opened.Epoch = s.epoch
+	untold := count.untold
+	count.add(s.epoch)
 	if err := writeFile(s.dir, counterName, count.encode()); err != nil {
 		s.failed(err)
 	}
-	s.takeStock(old, m, badMarks, untold, found)
-	s.waiting.add() // the new epoch itself
-	if _, err := s.flush(func(*entry) bool { return false }); err == nil {
-		count.untold = nil
-		err = errors.Join(s.markNow(), writeFile(s.dir, counterName, count.encode()))
-		if err != nil {
-			s.log.Warn("store cannot write beside its database", "err", err)
-		}
-	}
-	s.log.Info("store opened", "epoch", s.epoch, "previous", s.opened.PrevEpoch, "clean", s.opened.Clean, "gaps", len(s.gaps.list))
+	s.opened = s.attach(untold)
+	s.log.Info("store opened", "epoch", s.epoch, "previous", s.opened.PrevEpoch, "clean", s.opened.Clean,
+		"damage", s.opened.Damage, "gaps", len(s.gaps.list))
 	return nil
 }
 
-func (s *Store) markNow() error {
+// attach opens the database, takes stock of it and writes the first transaction of the epoch. Without a usable database
+// the store works from memory, and the run loop tries again.
+func (s *Store) attach(untold []string) Opened {
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	return s.writeMark(false)
+	none := Opened{Epoch: s.epoch, Damage: "no usable database"}
+	if err := s.openable(); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.failed(err)
+		return none
+	}
+	m, badMarks := readMarks(s.dir)
+	eng, found := openDatabase(s.dir, s.log)
+	if eng == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.failed(errNoDatabase)
+		return none
+	}
+	k := recall(eng, s.log)
+	k.compare(eng, m, badMarks, untold, found)
+	k.opened.Epoch = s.epoch
+	s.mu.Lock()
+	s.adopt(eng, k, m)
+	s.mu.Unlock()
+	if _, err := s.flushHeld(func(*entry) bool { return false }); err != nil {
+		return k.opened // stays on the list of untold epochs
+	}
+	if err := errors.Join(s.writeMark(false), s.writeCounter()); err != nil {
+		s.log.Warn("store cannot write beside its database", "err", err)
+	}
+	return k.opened
 }
 
-func (s *Store) closeEngine() error {
-	if s.eng == nil {
-		return nil
+// writeCounter forgets the untold epochs: the database knows this one now.
+func (s *Store) writeCounter() error {
+	return writeFile(s.dir, counterName, openings{n: s.marks.counter}.encode())
+}
+
+// adopt takes over what was found in the database. Called with disk and mu held.
+func (s *Store) adopt(eng *engine, k *stock, m *mark) {
+	s.eng = eng
+	s.txn = k.txn
+	if m != nil {
+		s.marks.serial = m.serial
 	}
-	return s.eng.close()
+	for g := range groups {
+		s.groups[g] = segments{list: k.segs[g], dirty: map[uint32]bool{}}
+		for _, seg := range k.segs[g] {
+			if k.counted || len(k.segs[g]) == 1 {
+				s.groups[g].dirty[seg.no] = true
+			}
+		}
+	}
+	for c := range s.lanes {
+		s.lanes[c] = lane{laneState: k.lanes[c], cursor: k.lanes[c].low, over: slices.Clone(k.lanes[c].done)}
+	}
+	s.spans = k.spans
+	s.touched = map[string]bool{}
+	for epoch := range k.stale {
+		s.touched[epoch] = true
+	}
+	// Gaps that arose while there was no database keep their place behind those that it holds.
+	mem := s.gaps.list
+	s.gaps = k.gaps
+	for _, g := range mem {
+		s.gaps.add(g)
+	}
+	s.waiting.add() // the epoch itself
 }
 
 // epochCount is the opening counter inside an epoch.
@@ -115,266 +158,4 @@ func epochCount(epoch string) (n uint64) {
 		n = n<<5 | uint64(max(0, strings.IndexByte(epochAlpha, epoch[i])))
 	}
 	return n
-}
-
-// recall reads what the database knows into memory and returns its state, nil when there is none.
-func (s *Store) recall() *state {
-	for g := range groups {
-		s.groups[g] = segments{dirty: map[uint32]bool{}}
-	}
-	var st *state
-	if s.eng != nil {
-		if v, err := s.eng.get(metaKey(metaState)); err == nil && v != nil {
-			if st, err = decodeState(v); err != nil {
-				s.log.Warn("state of the store is damaged", "err", err)
-			}
-		}
-		s.recallLists()
-	}
-	if st != nil {
-		s.txn = st.txn
-		s.gaps.next = max(s.gaps.next, st.nextGap)
-		for c := range s.lanes {
-			s.lanes[c].laneState = st.lanes[c]
-		}
-	}
-	for g := range groups {
-		l := &s.groups[g]
-		slices.SortFunc(l.list, func(a, b *segment) int { return int(int64(a.no) - int64(b.no)) })
-		if len(l.list) == 0 {
-			seg := &segment{}
-			if st != nil {
-				seg.no = st.segs[g]
-			}
-			l.list = append(l.list, seg)
-			l.dirty[seg.no] = true
-		}
-		if st != nil && l.last().no == st.segs[g] {
-			for c := range s.lanes {
-				if groupOf(Class(c)) == g {
-					l.last().bytes[c] = st.lanes[c].bytes
-				}
-			}
-		}
-	}
-	for c := range s.lanes {
-		l := &s.lanes[c]
-		l.next, l.low = max(l.next, 1), max(l.low, 1)
-		l.cursor = l.low
-	}
-	return st
-}
-
-// recallLists reads segments, spans and gaps.
-func (s *Store) recallLists() {
-	read := func(kind byte, take func(tail, v []byte) error) {
-		err := s.eng.scan(metaKey(kind), func(k, v []byte) bool {
-			if err := take(k[2:], v); err != nil {
-				s.log.Warn("entry of the store is damaged", "kind", string(kind), "err", err)
-			}
-			return true
-		})
-		if err != nil {
-			s.log.Warn("store cannot be listed", "kind", string(kind), "err", err)
-		}
-	}
-	read(metaSegment, func(tail, v []byte) error {
-		if len(tail) != 5 || group(tail[0]) >= groups {
-			return errTruncated
-		}
-		seg, err := decodeSegment(uint32(tail[1])<<24|uint32(tail[2])<<16|uint32(tail[3])<<8|uint32(tail[4]), v)
-		if err == nil {
-			g := &s.groups[tail[0]]
-			g.list = append(g.list, seg)
-		}
-		return err
-	})
-	read(metaSpan, func(_, v []byte) error {
-		b, err := openBytes(v)
-		if err != nil {
-			return err
-		}
-		r := &reader{b: b}
-		if e := readSpan(r); r.err == nil {
-			s.spans[e.epoch] = &e
-		}
-		return r.err
-	})
-	read(metaGap, func(_, v []byte) error {
-		b, err := openBytes(v)
-		if err != nil {
-			return err
-		}
-		r := &reader{b: b}
-		if g := readGap(r); r.err == nil {
-			s.gaps.list = append(s.gaps.list, g)
-			s.gaps.next = max(s.gaps.next, g.Key+1)
-		}
-		return r.err
-	})
-}
-
-// takeStock compares what the database knows with the mark beside it and turns every difference into gaps.
-func (s *Store) takeStock(old *state, m *mark, badMarks int, untold []string, found finding) {
-	s.opened = Opened{Epoch: s.epoch, SetAside: found.aside, Damage: found.damage}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, ep := range untold {
-		if (old == nil || ep != old.epoch) && (m == nil || ep != m.epoch) {
-			s.gaps.add(Gap{Epoch: ep, Class: Any, Why: Unclean})
-		}
-	}
-	switch {
-	case old == nil && m == nil:
-		s.opened.Clean = found.damage == "" && badMarks == 0 && len(untold) == 0
-		if badMarks > 0 || found.damage != "" {
-			s.gaps.add(Gap{Class: Any, Why: Damaged}) // nothing is known of what was there
-		}
-	case m != nil && (old == nil || old.txn < m.txn):
-		s.stockFromMark(old, m)
-	default:
-		s.opened.PrevEpoch, s.opened.PrevLastSealed = old.epoch, old.lastSealed
-		s.opened.Clean = m != nil && m.clean && m.epoch == old.epoch && m.txn == old.txn && found.damage == ""
-		if m == nil || !m.clean || m.epoch != old.epoch || m.txn != old.txn {
-			s.gaps.add(Gap{Epoch: old.epoch, Class: Any, From: old.known, Why: Unclean})
-		}
-	}
-	if s.opened.Damage == "" && badMarks > 0 {
-		s.opened.Damage = "marks beside the database"
-	}
-}
-
-// stockFromMark reports what the mark knows and the database does not. Called with mu held.
-func (s *Store) stockFromMark(old *state, m *mark) {
-	s.opened.PrevEpoch, s.opened.PrevLastSealed = m.epoch, m.lastSealed
-	if s.opened.Damage == "" {
-		s.opened.Damage = "the database was cut off"
-	}
-	have := map[uint64]bool{}
-	for _, g := range s.gaps.list {
-		have[g.Key] = true
-	}
-	for _, g := range m.gaps {
-		if !have[g.Key] {
-			s.gaps.add(g)
-		}
-	}
-	for _, e := range m.spans {
-		t := e.total()
-		if old != nil && e.epoch == old.epoch {
-			t.First = max(t.First, old.known) // below it nothing was waiting to be written
-		}
-		if s.spans[e.epoch] != nil && (old == nil || e.epoch != old.epoch) {
-			continue // still there, and nothing was added to an epoch that was over
-		}
-		g := Gap{Epoch: e.epoch, Class: Any, From: t.First, Why: Damaged}
-		if e.epoch != m.epoch {
-			g.To = &t.Last
-		}
-		s.gaps.add(g)
-	}
-	from := m.known
-	if old != nil && old.epoch == m.epoch {
-		from = min(from, old.known)
-	}
-	s.gaps.add(Gap{Epoch: m.epoch, Class: Any, From: from, Why: Damaged})
-	if m.more {
-		s.gaps.add(Gap{Class: Any, Why: Damaged})
-	}
-	s.txn = max(s.txn, m.txn)
-}
-
-// finding is what happened while the database was opened.
-type finding struct {
-	aside  string // where damaged files were put
-	damage string // in words
-}
-
-// asideMax is how many databases that could not be opened are kept for somebody to look at.
-const asideMax = 2
-
-// openDatabase opens the database in dir/db. What cannot be opened is set aside, and a new one is made; when not even
-// that works it returns nil.
-func openDatabase(dir string, log *slog.Logger) (*engine, finding) {
-	var f finding
-	path := filepath.Join(dir, "db")
-	for range 2 {
-		err := prepare(path)
-		var eng *engine
-		if err == nil {
-			eng, err = openEngine(path, log)
-		}
-		if err == nil {
-			return eng, f
-		}
-		log.Error("database cannot be opened, setting it aside", "err", err)
-		f.damage = err.Error()
-		aside, aerr := setAside(dir, path)
-		if aerr != nil {
-			log.Error("database cannot be set aside", "err", aerr)
-			return nil, f
-		}
-		f.aside = aside
-	}
-	return nil, f
-}
-
-// prepare makes a directory fit to be opened: it removes files that a crash left empty, on which Badger fails once, and
-// refuses tables without a manifest, which Badger would delete.
-func prepare(path string) error {
-	if err := os.MkdirAll(path, 0o750); err != nil {
-		return fmt.Errorf("prepare database: %w", err)
-	}
-	list, err := os.ReadDir(path)
-	if err != nil {
-		return fmt.Errorf("prepare database: %w", err)
-	}
-	tables, manifest := 0, false
-	for _, d := range list {
-		name := d.Name()
-		fi, err := d.Info()
-		if err != nil {
-			return fmt.Errorf("prepare database: %w", err)
-		}
-		switch {
-		case fi.Size() == 0 && (strings.HasSuffix(name, ".mem") || strings.HasSuffix(name, ".vlog")):
-			if err := os.Remove(filepath.Join(path, name)); err != nil {
-				return fmt.Errorf("prepare database: %w", err)
-			}
-		case strings.HasSuffix(name, ".sst"):
-			tables++
-		case name == "MANIFEST":
-			manifest = fi.Size() > 0
-		}
-	}
-	if tables > 0 && !manifest {
-		return fmt.Errorf("prepare database: %d tables without a manifest", tables)
-	}
-	return nil
-}
-
-// setAside moves the database to dir/damaged-N and removes all but the newest of those.
-func setAside(dir, path string) (string, error) {
-	old, err := filepath.Glob(filepath.Join(dir, "damaged-*"))
-	if err != nil {
-		return "", fmt.Errorf("set aside: %w", err)
-	}
-	slices.Sort(old)
-	n := 1
-	if len(old) > 0 {
-		if _, err := fmt.Sscanf(filepath.Base(old[len(old)-1]), "damaged-%d", &n); err == nil {
-			n++
-		}
-	}
-	for len(old) >= asideMax {
-		if err := os.RemoveAll(old[0]); err != nil {
-			return "", fmt.Errorf("set aside: %w", err)
-		}
-		old = old[1:]
-	}
-	to := filepath.Join(dir, fmt.Sprintf("damaged-%06d", n))
-	if err := os.Rename(path, to); err != nil {
-		return "", fmt.Errorf("set aside: %w", err)
-	}
-	return to, syncDir(dir)
 }

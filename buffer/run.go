@@ -21,6 +21,9 @@ func (s *Store) run() {
 	defer close(s.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	if err := s.sweep(); err != nil {
+		s.log.Warn("left-over segments cannot be removed", "err", err)
+	}
 	var pause time.Duration // after a failure
 	for {
 		select {

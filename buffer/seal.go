@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -60,6 +61,11 @@ func (s *Store) sealEntry(e *entry) error {
 func (s *Store) flush(want func(*entry) bool) (more bool, err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
+	return s.flushHeld(want)
+}
+
+// flushHeld is flush for those who hold disk.
+func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 	if s.eng == nil {
 		return false, s.noDisk()
 	}
@@ -69,7 +75,7 @@ func (s *Store) flush(want func(*entry) bool) (more bool, err error) {
 	if p == nil {
 		return false, nil
 	}
-	if err = s.haveRoom(); err == nil {
+	if err = s.haveRoom(len(p.blocks) > 0); err == nil {
 		err = s.encode(p)
 	}
 	if err == nil {
@@ -167,20 +173,22 @@ func (s *Store) planLane(p *plan, c Class) {
 	l := &s.lanes[c]
 	st := l.laneState
 	st.done = slices.Clone(st.done)
-	slices.Sort(l.dead)
-	for _, no := range l.dead {
-		if len(st.done) >= perTxn && !st.done.touches(no) {
+	slices.SortFunc(l.dead, func(a, b corpse) int { return cmp.Compare(a.no, b.no) })
+	for _, d := range l.dead {
+		if len(st.done) >= perTxn && !st.done.touches(d.no) {
 			break // too scattered: the rest waits until what lies between is acknowledged
 		}
-		st.done = st.done.add(no, no)
-		p.dels = append(p.dels, acksKey(c, no))
+		st.done = st.done.add(d.no, d.no)
+		if d.saved {
+			p.dels = append(p.dels, acksKey(c, d.no))
+		}
 		p.dead[c]++
 	}
 	st.bytes = s.groups[groupOf(c)].last().bytes[c]
 	p.state.lanes[c] = st
 	for _, b := range l.open {
 		if b.dirty && len(p.acks) < perTxn {
-			b.dirty = false
+			b.dirty, b.saved = false, true
 			p.acks = append(p.acks, b)
 			p.sets = append(p.sets, pair{acksKey(c, b.no), appendAcks(b)})
 		}
@@ -375,22 +383,6 @@ func (s *Store) spanList() []spanEntry {
 	}
 	slices.SortFunc(out, func(a, b spanEntry) int { return strings.Compare(a.epoch, b.epoch) })
 	return out
-}
-
-// errFull: the file system has less free space than the reserve.
-var errFull = errors.New("disk is full")
-
-// haveRoom fails when a transaction could meet a full file system: Badger writes through memory maps, where that ends
-// the process.
-func (s *Store) haveRoom() error {
-	free, err := s.opt.DiskFree(s.dir)
-	if err != nil {
-		return fmt.Errorf("ask for free space: %w", err)
-	}
-	if free < uint64(s.opt.Reserve) {
-		return fmt.Errorf("%w: %d MiB left, %d MiB are kept free", errFull, free>>20, s.opt.Reserve>>20)
-	}
-	return nil
 }
 
 // failed notes why nothing can be written. Called with mu held.

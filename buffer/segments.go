@@ -29,6 +29,16 @@ func (g *segments) end(i int, c Class, next uint64) uint64 {
 	return next
 }
 
+// bounds are the numbers of the first block of class c in seg, and of the first behind it.
+func (g *segments) bounds(seg *segment, c Class, next uint64) (first, end uint64) {
+	for i := range g.list {
+		if g.list[i] == seg {
+			return seg.first[c], g.end(i, c, next)
+		}
+	}
+	return 0, 0
+}
+
 // size adds up what was written into a segment.
 func (g *segment) size() (n uint64) {
 	for _, b := range g.bytes {
@@ -59,6 +69,7 @@ func (s *Store) roll(g group) {
 	}
 	l.dirty[l.last().no], l.dirty[n.no] = true, true
 	l.list = append(l.list, n)
+	s.waiting.add()
 }
 
 // settled reports whether every block of class c in the i-th segment of its group is acknowledged.

@@ -13,6 +13,7 @@ func (s *Store) Settle(ids []ID) error {
 			s.ack(l.blk, l.idx)
 		}
 	}
+	s.fresh.compact()
 	urge := s.waiting.n >= waitingMax
 	s.mu.Unlock()
 	if urge {
@@ -43,10 +44,7 @@ func (s *Store) ack(b *block, idx int) {
 	b.dirty = true
 	s.counts.settled++
 	s.uncount(b.epoch, b.class, 1)
-	if s.waiting.n == 0 {
-		signal(s.kick)
-	}
-	s.waiting.add()
+	s.wait()
 	if b.left == 0 {
 		s.finish(b)
 	}

@@ -25,7 +25,7 @@ type Store struct {
 	disk   sync.Mutex
 	eng    *engine // nil: no usable database; everything stays in memory
 	marks  markWriter
-	closed bool
+	sizeAt int64 // isFull looks again when this much was written
 
 	mu      sync.Mutex
 	shut    bool // Close has begun
@@ -67,6 +67,14 @@ func (w *waiting) add() {
 		w.since = time.Now()
 	}
 	w.n++
+}
+
+// wait notes that something waits for the next transaction, and makes sure that one comes. Called with mu held.
+func (s *Store) wait() {
+	if s.waiting.n == 0 {
+		signal(s.kick)
+	}
+	s.waiting.add()
 }
 
 // counts are totals since Open, for [Stats].
@@ -126,8 +134,12 @@ func (s *Store) append(c, lane Class, from, to int64, payload []byte) (ID, error
 	s.next++
 	s.counts.appended++
 	first := s.fresh.add(e)
-	s.makeRoom()
 	full := s.fresh.unsealed > s.opt.Memory/4
+	over := s.fresh.bytes > 2*s.opt.Memory
+	if over && s.fault != nil {
+		s.makeRoom()
+		over = false
+	}
 	s.mu.Unlock()
 	if first || full {
 		signal(s.kick)
@@ -135,9 +147,24 @@ func (s *Store) append(c, lane Class, from, to int64, payload []byte) (ID, error
 	var err error
 	if c.atOnce() {
 		err = s.sealEntry(e)
+	} else if over {
+		s.relieve()
 	}
 	signal(s.wake)
 	return e.rec.ID, err
+}
+
+// relieve seals what is in memory in the goroutine of a caller who appends faster than the disk writes.
+func (s *Store) relieve() {
+	for more := true; more; {
+		var err error
+		if more, err = s.flush(func(*entry) bool { return true }); err != nil {
+			return // from now on makeRoom bounds the memory
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.age(time.Now())
 }
 
 // Summary is what is not acknowledged, by epoch, oldest epoch first: the agent publishes it as status.backlog.

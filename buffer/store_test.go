@@ -14,6 +14,7 @@ func open(t *testing.T, dir string, o Options) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() }) // twice is once; without it a failed test would leave goroutines in the bubble
 	return s
 }
 

@@ -1,14 +1,16 @@
 package buffer
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 )
 
 // share is all blocks of one class in one segment: the unit in which space is given back.
 type share struct {
 	class Class
-	index int // of the segment in its group
+	seg   *segment
 }
 
 // rollMin is how many bytes a settled segment that is still being written must hold before it is closed and dropped.
@@ -18,31 +20,39 @@ const rollMin = 256 << 10
 // when the store is full. It also brings flushed tables to the bottom before there are many.
 func (s *Store) tidy() error {
 	for range 64 {
-		s.mu.Lock()
-		drop := s.finished()
-		evict := false
-		s.mu.Unlock()
-		if len(drop) == 0 {
-			if size := filesSize(s.dir); size > s.opt.MaxSize-s.slack() {
-				s.mu.Lock()
-				drop = s.victim()
-				evict = true
-				s.mu.Unlock()
-			}
-		}
-		if len(drop) == 0 {
-			break
-		}
-		if err := s.drop(drop, evict); err != nil {
+		more, err := s.tidyStep()
+		if err != nil || !more {
 			return err
 		}
 	}
+	return nil
+}
+
+// tidyStep does one of these things, and reports whether there may be another.
+func (s *Store) tidyStep() (more bool, err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	if s.eng != nil && s.eng.level0() >= s.level0Max() {
-		return s.eng.drop()
+	if s.eng == nil {
+		return false, s.noDisk()
 	}
-	return nil
+	s.mu.Lock()
+	drop := s.finished()
+	s.mu.Unlock()
+	if len(drop) == 0 && s.isFull() {
+		if gone, err := s.dropAside(); gone || err != nil {
+			return true, err
+		}
+		if drop, err = s.evict(); err != nil {
+			return false, err
+		}
+	}
+	if len(drop) > 0 {
+		return true, s.drop(drop)
+	}
+	if s.eng.level0() >= s.level0Max() {
+		return false, s.rewrite()
+	}
+	return false, nil
 }
 
 // level0Max is how many flushed tables may wait before they are brought to the bottom.
@@ -54,21 +64,33 @@ func (s *Store) slack() int64 {
 	return min(int64(s.level0Max()+1)*(5<<18)+2*tableSize+(5<<20), s.opt.MaxSize/2)
 }
 
-// finished lists what is acknowledged and not to be kept. Called with mu held.
+// isFull counts the files and reports whether they come close to MaxSize. It walks the directory only when what was
+// written since could have filled it. Called with disk held.
+func (s *Store) isFull() bool {
+	s.mu.Lock()
+	written := int64(s.counts.written + s.counts.commits<<12)
+	s.mu.Unlock()
+	if written < s.sizeAt {
+		return false
+	}
+	left := s.opt.MaxSize - s.slack() - filesSize(s.dir)
+	s.sizeAt = written + max(left/4, 64<<10)
+	return left <= 0
+}
+
+// finished lists what is acknowledged and not to be kept. Called with disk and mu held.
 func (s *Store) finished() (out []share) {
 	for g := range groups {
 		l := &s.groups[g]
 		i := len(l.list) - 1
 		if seg := l.list[i]; seg.size() >= rollMin && s.allFinished(g, i) {
 			s.roll(g)
-			s.waiting.add()
 		}
 	}
 	for c := Event; int(c) < classes; c++ {
 		l := &s.groups[groupOf(c)]
 		kept := s.keptBytes(c)
-		for i := range len(l.list) - 1 {
-			seg := l.list[i]
+		for i, seg := range l.list[:len(l.list)-1] {
 			if seg.gone[c] || !s.settled(i, c) {
 				continue
 			}
@@ -79,7 +101,7 @@ func (s *Store) finished() (out []share) {
 			}
 			if kept > s.keep(c) {
 				kept -= int64(seg.bytes[c])
-				out = append(out, share{c, i})
+				out = append(out, share{c, seg})
 			}
 		}
 	}
@@ -107,28 +129,61 @@ func (s *Store) keep(c Class) int64 {
 	return 0
 }
 
-// victim chooses what is given up when the store is full: acknowledged readings, readings, intervals, events, each
-// oldest first. Called with mu held.
-func (s *Store) victim() []share {
-	pick := func(c Class, settled bool) []share {
-		l := &s.groups[groupOf(c)]
-		for i, seg := range l.list {
-			if seg.bytes[c] == 0 || seg.gone[c] || settled && !s.settled(i, c) {
+// dropAside removes the oldest of the damaged files that were put aside: what still can be delivered comes first.
+func (s *Store) dropAside() (bool, error) {
+	list, err := asides(s.dir)
+	if err != nil || len(list) == 0 {
+		return false, err
+	}
+	s.log.Warn("store is full, files that were put aside are removed", "dir", list[0])
+	if err := os.RemoveAll(list[0]); err != nil {
+		return false, fmt.Errorf("make room: %w", err)
+	}
+	s.sizeAt = 0
+	return true, nil
+}
+
+// evict chooses what is given up when the store is full, and reports what of it was not acknowledged. Called with disk
+// held.
+func (s *Store) evict() ([]share, error) {
+	s.mu.Lock()
+	list := s.victims()
+	s.mu.Unlock()
+	s.sizeAt = 0
+	for _, sh := range list {
+		if err := s.evictShare(sh); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// victims chooses: acknowledged readings, readings, intervals, cards, events, each oldest first. Since readings go oldest
+// first, those that finished intervals account for go before the others. Called with disk and mu held.
+func (s *Store) victims() []share {
+	pick := func(settled bool, of ...Class) (out []share) {
+		g := groupOf(of[0])
+		for i, seg := range s.groups[g].list {
+			for _, c := range of {
+				if seg.bytes[c] > 0 && !seg.gone[c] && (!settled || s.settled(i, c)) {
+					out = append(out, share{c, seg})
+				}
+			}
+			if len(out) == 0 {
 				continue
 			}
-			if i == len(l.list)-1 {
-				s.roll(groupOf(c))
-				s.waiting.add()
+			if i == len(s.groups[g].list)-1 {
+				s.roll(g)
 			}
-			return []share{{c, i}}
+			return out
 		}
 		return nil
 	}
-	if v := pick(Reading, true); v != nil {
+	if v := pick(true, Reading); v != nil {
 		return v
 	}
-	for _, c := range []Class{privateReading, Reading, privateInterval, Interval, Card, Event} {
-		if v := pick(c, false); v != nil {
+	for _, of := range [][]Class{{Reading, privateReading}, {Interval, privateInterval}, {Card}, {Event}} {
+		if v := pick(false, of...); v != nil {
 			return v
 		}
 	}
@@ -136,36 +191,22 @@ func (s *Store) victim() []share {
 }
 
 // drop gives up shares: first a transaction that says so, with the gaps of what was not acknowledged, then the files.
-// A crash in between leaves files that the next opening removes.
-func (s *Store) drop(list []share, evict bool) error {
-	if evict {
-		for _, sh := range list {
-			if err := s.evict(sh); err != nil {
-				return err
-			}
-		}
-	}
+// A crash in between leaves files that the next opening sweeps. Called with disk held.
+func (s *Store) drop(list []share) error {
 	s.mu.Lock()
 	var prefixes [][]byte
 	for _, sh := range list {
-		l := &s.groups[groupOf(sh.class)]
-		seg := l.list[sh.index]
-		prefixes = append(prefixes, segPrefix(sh.class, seg.no))
-		seg.gone[sh.class] = true
-		l.dirty[seg.no] = true
+		prefixes = append(prefixes, segPrefix(sh.class, sh.seg.no))
+		sh.seg.gone[sh.class] = true
+		s.groups[groupOf(sh.class)].dirty[sh.seg.no] = true
 		s.skip(sh)
 		s.waiting.add()
 	}
 	s.mu.Unlock()
-	if _, err := s.flush(func(*entry) bool { return false }); err != nil {
+	if _, err := s.flushHeld(func(*entry) bool { return false }); err != nil {
 		return err
 	}
-	s.disk.Lock()
-	defer s.disk.Unlock()
-	if s.eng == nil {
-		return s.noDisk()
-	}
-	if err := s.eng.drop(prefixes...); err != nil {
+	if err := s.rewrite(prefixes...); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -176,34 +217,35 @@ func (s *Store) drop(list []share, evict bool) error {
 	return nil
 }
 
-// skip moves a class past a share that is given up. Called with mu held.
+// skip moves a class past a share that is given up. Called with disk and mu held.
 func (s *Store) skip(sh share) {
 	l, g := &s.lanes[sh.class], &s.groups[groupOf(sh.class)]
-	first, end := g.list[sh.index].first[sh.class], g.end(sh.index, sh.class, s.lanes[sh.class].next)
+	first, end := g.bounds(sh.seg, sh.class, l.next)
 	if end > first {
 		l.done = l.done.add(first, end-1)
+		l.over = l.over.add(first, end-1)
 	}
 	for _, b := range slices.Clone(l.open) {
 		if b.no >= first && b.no < end {
 			b.left = 0 // a late acknowledgement finds nothing to do
+			b.acked.fill()
 			l.leave(b)
 		}
 	}
-	l.dead = slices.DeleteFunc(l.dead, func(no uint64) bool { return no >= first && no < end })
-	for i, seg := range g.list {
+	l.dead = slices.DeleteFunc(l.dead, func(d corpse) bool { return d.no >= first && d.no < end })
+	low := l.next
+	for _, seg := range g.list {
 		if !seg.gone[sh.class] {
-			l.low = max(l.low, seg.first[sh.class])
+			low = seg.first[sh.class]
 			break
 		}
-		if i == len(g.list)-1 {
-			l.low = l.next
-		}
 	}
-	l.done = l.done.dropBelow(l.low)
+	l.low = max(l.low, low)
+	l.done, l.over = l.done.dropBelow(l.low), l.over.dropBelow(l.low)
 	l.cursor = max(l.cursor, l.low)
 }
 
-// prune forgets segments of which nothing is left. Called with mu held.
+// prune forgets segments of which nothing is left. Called with disk and mu held.
 func (s *Store) prune(g group) {
 	l := &s.groups[g]
 	for len(l.list) > 1 {
@@ -220,50 +262,38 @@ func (s *Store) prune(g group) {
 	}
 }
 
-// evict counts what of a share was not acknowledged and reports it as gaps.
-func (s *Store) evict(sh share) error {
+// evictShare counts what of a share was not acknowledged and reports it as gaps. Called with disk held.
+func (s *Store) evictShare(sh share) error {
 	s.mu.Lock()
-	l, g := &s.lanes[sh.class], &s.groups[groupOf(sh.class)]
-	done := slices.Clone(l.done)
-	for _, no := range l.dead {
-		done = done.add(no, no)
+	l := &s.lanes[sh.class]
+	over := slices.Clone(l.over)
+	acked := map[uint64]int{} // of blocks in delivery
+	for _, b := range l.open {
+		acked[b.no] = b.n - b.left
 	}
-	seg := g.list[sh.index]
 	s.mu.Unlock()
 
 	lost := map[string]*spanCount{}
-	s.disk.Lock()
-	var err error
-	if s.eng != nil {
-		err = s.eng.scan(segPrefix(sh.class, seg.no), func(k, v []byte) bool {
-			if _, _, no, ok := parseBlockKey(k); !ok || done.has(no) {
-				return true
-			}
-			if h, _, err := readHeader(v); err == nil {
-				n := lost[h.epoch]
-				if n == nil {
-					n = &spanCount{first: h.first}
-					lost[h.epoch] = n
-				}
-				n.first, n.last, n.n = min(n.first, h.first), max(n.last, h.last), n.n+uint64(h.n)
-			}
+	err := s.eng.scan(segPrefix(sh.class, sh.seg.no), func(k, v []byte) bool {
+		_, _, no, ok := parseBlockKey(k)
+		if !ok || over.has(no) {
 			return true
-		})
-	}
-	s.disk.Unlock()
+		}
+		if h, _, err := readHeader(v); err == nil {
+			if lost[h.epoch] == nil {
+				lost[h.epoch] = &spanCount{first: h.first}
+			}
+			n := lost[h.epoch]
+			n.first, n.last, n.n = min(n.first, h.first), max(n.last, h.last), n.n+uint64(h.n-acked[no])
+		}
+		return true
+	})
 	if err != nil {
 		return fmt.Errorf("evict: %w", err)
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, b := range l.open { // what is acknowledged of blocks in delivery is not lost
-		if n := lost[b.epoch]; n != nil {
-			if in, ok := g.of(sh.class, b.no); ok && in == seg && b.left > 0 {
-				n.n -= min(n.n, uint64(b.n-b.left))
-			}
-		}
-	}
 	for epoch, n := range lost {
 		if n.n == 0 {
 			continue
@@ -274,89 +304,36 @@ func (s *Store) evict(sh share) error {
 			e.class[sh.class].first = max(e.class[sh.class].first, n.last+1)
 		}
 		s.counts.evicted += n.n
-		s.waiting.add()
 	}
-	s.log.Warn("store is full, oldest records given up", "class", sh.class.String(), "segment", seg.no, "epochs", len(lost))
+	s.log.Warn("store is full, oldest records given up", "class", sh.class.String(), "segment", sh.seg.no, "epochs", len(lost))
 	return nil
 }
 
-// lose notes that block no of class c cannot be read any more: a gap between its neighbours, as far as they are known.
-// Called with disk held, without mu.
-func (s *Store) lose(c Class, no uint64, b *block, why string) {
-	bounds := s.neighbours(c, no)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := &s.lanes[c]
-	if no < l.low || l.done.has(no) {
-		return
+// sweep removes what an interrupted drop left behind. Called once after opening.
+func (s *Store) sweep() error {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if s.eng == nil {
+		return nil
 	}
-	if b != nil { // its header was known
-		bounds = []Gap{{Epoch: b.epoch, Class: c.public(), From: b.first, To: &b.last, Why: Damaged, Count: uint64(b.left)}}
-		s.uncount(b.epoch, c, uint64(b.left))
-		b.left = 0
-		l.leave(b)
-	}
-	for _, g := range bounds {
-		s.gaps.add(g)
-		s.counts.lost += g.Count
-	}
-	if no >= l.cursor {
-		l.cursor = no + 1
-	}
-	l.dead = append(l.dead, no)
-	s.waiting.add()
-	signal(s.kick)
-	s.log.Error("block of the store is lost", "class", c.String(), "block", no, "err", why)
-}
-
-// neighbours describes what block no may have held: everything of its class between the block before and the one after,
-// epoch by epoch. Called with disk held, without mu.
-func (s *Store) neighbours(c Class, no uint64) []Gap {
-	s.mu.Lock()
-	spans := s.spanList()
-	s.mu.Unlock()
-	before, after := s.neighbour(c, no, -1), s.neighbour(c, no, +1)
-	var out []Gap
-	for _, e := range spans {
-		k := e.class[c]
-		if k.n == 0 || before != nil && e.epoch < before.epoch || after != nil && e.epoch > after.epoch {
-			continue
-		}
-		from, to := k.first, k.last
-		if before != nil && e.epoch == before.epoch {
-			from = max(from, before.last+1)
-		}
-		if after != nil && e.epoch == after.epoch {
-			to = min(to, after.first-1)
-		}
-		if from <= to {
-			out = append(out, Gap{Epoch: e.epoch, Class: c.public(), From: from, To: &to, Why: Damaged})
-		}
-	}
-	return out
-}
-
-// neighbour looks for a readable block before or behind no, within the same and the adjoining segments.
-func (s *Store) neighbour(c Class, no uint64, step int64) *header {
-	const far = 4096
-	for i := int64(1); i <= far; i++ {
-		at := uint64(int64(no) + i*step)
+	var prefixes [][]byte
+	for _, p := range listShares(s.eng) {
 		s.mu.Lock()
-		l := &s.lanes[c]
-		inside := at >= l.low && at < l.next
-		seg, ok := s.groups[groupOf(c)].of(c, at)
+		g := &s.groups[groupOf(p.class)]
+		i := slices.IndexFunc(g.list, func(seg *segment) bool { return seg.no == p.seg })
+		left := i < 0 || g.list[i].gone[p.class]
 		s.mu.Unlock()
-		if !inside {
-			return nil
-		}
-		if !ok {
-			continue
-		}
-		if v, err := s.eng.get(blockKey(c, seg.no, at)); err == nil && v != nil {
-			if h, _, err := openBlock(v, c, at); err == nil {
-				return &h
-			}
+		if left {
+			prefixes = append(prefixes, segPrefix(p.class, p.seg))
 		}
 	}
-	return nil
+	if len(prefixes) == 0 {
+		return nil
+	}
+	s.log.Info("left-over segments are removed", "n", len(prefixes))
+	err := s.rewrite(prefixes...)
+	if errors.Is(err, errFull) {
+		return nil // the next opening tries again
+	}
+	return err
 }

@@ -1,0 +1,167 @@
+package buffer
+
+import (
+	"fmt"
+	"slices"
+)
+
+// lose notes that block no of class c cannot be read any more: a gap. When its header is known the gap is exact;
+// otherwise all that is unreadable up to the next good block goes at once, as a gap between its neighbours. Called with
+// disk held, without mu.
+func (s *Store) lose(c Class, no uint64, b *block, why error) {
+	s.log.Error("block of the store is lost", "class", c.String(), "block", no, "err", why)
+	if b != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.loseKnown(b)
+		return
+	}
+	next := s.nextGood(c, no)
+	if s.loseRun(c, no, next) {
+		s.recountSpans(c)
+	}
+}
+
+// loseRun gives up everything from block no to the next good one and reports whether that was anything. Called with disk
+// held, without mu.
+func (s *Store) loseRun(c Class, no uint64, next *header) (lost bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &s.lanes[c]
+	end := l.next
+	if next != nil {
+		end = next.no
+	}
+	for at := l.over.next(max(no, l.low)); at < end; at = l.over.next(at + 1) {
+		if open, _ := l.find(at); open == nil { // what is still in memory is not lost
+			l.bury(corpse{no: at})
+			lost = true
+		}
+	}
+	l.cursor = max(l.cursor, end)
+	if !lost {
+		return false
+	}
+	for _, g := range between(s.spanList(), c, l.before, next) {
+		s.gaps.add(g)
+	}
+	s.counts.lost++
+	s.wait()
+	return true
+}
+
+// recountSpans counts again what of class c is not acknowledged: how much was in blocks that are lost nobody knows. It
+// reads the header of every block. Called with disk held, without mu.
+func (s *Store) recountSpans(c Class) {
+	s.mu.Lock()
+	l := &s.lanes[c]
+	over := slices.Clone(l.over)
+	open := map[uint64]bool{} // counted at the end, since acknowledgements go on
+	for _, b := range l.open {
+		open[b.no] = true
+	}
+	segs := s.liveSegments(c)
+	s.mu.Unlock()
+
+	counts := map[string]*spanEntry{}
+	count := func(epoch string, first, last uint64, n int) {
+		if n == 0 {
+			return
+		}
+		if counts[epoch] == nil {
+			counts[epoch] = &spanEntry{epoch: epoch}
+		}
+		counts[epoch].count(c, first, last, uint64(n))
+	}
+	for _, seg := range segs {
+		err := s.eng.scan(segPrefix(c, seg), func(k, v []byte) bool {
+			_, _, no, ok := parseBlockKey(k)
+			if !ok || open[no] || over.has(no) {
+				return true
+			}
+			if h, _, err := openBlock(v, c, no); err == nil {
+				count(h.epoch, h.first, h.last, h.n-s.ackedOnDisk(h))
+			}
+			return true
+		})
+		if err != nil {
+			s.log.Warn("segment cannot be read to its end", "class", c.String(), "segment", seg, "err", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range l.open {
+		count(b.epoch, b.first, b.last, b.left)
+	}
+	for epoch, e := range counts {
+		if s.spans[epoch] == nil {
+			s.spans[epoch] = &spanEntry{epoch: epoch}
+		}
+		s.spans[epoch].class[c] = e.class[c]
+	}
+	for epoch, e := range s.spans {
+		if counts[epoch] == nil {
+			e.class[c] = spanCount{}
+		}
+		s.touched[epoch] = true
+	}
+}
+
+// ackedOnDisk is how many records of a block earlier transactions wrote as acknowledged. Called with disk held.
+func (s *Store) ackedOnDisk(h header) int {
+	v, err := s.eng.get(acksKey(h.class, h.no))
+	if err != nil || v == nil {
+		return 0
+	}
+	b := newBlock(h, 0)
+	b.applyAcks(v)
+	return b.n - b.left
+}
+
+// liveSegments lists the segments that hold blocks of class c, oldest first. Called with mu held.
+func (s *Store) liveSegments(c Class) (out []uint32) {
+	for _, seg := range s.groups[groupOf(c)].list {
+		if !seg.gone[c] {
+			out = append(out, seg.no)
+		}
+	}
+	return out
+}
+
+// loseKnown gives up a block whose header was read before. Called with mu held.
+func (s *Store) loseKnown(b *block) {
+	l := &s.lanes[b.class]
+	if open, _ := l.find(b.no); open != b || b.left == 0 {
+		return // settled or evicted meanwhile
+	}
+	s.gaps.add(Gap{Epoch: b.epoch, Class: b.class.public(), From: b.first, To: &b.last, Why: Damaged, Count: uint64(b.left)})
+	s.counts.lost += uint64(b.left)
+	s.uncount(b.epoch, b.class, uint64(b.left))
+	b.left = 0
+	l.kill(b)
+	s.wait()
+}
+
+// nextGood finds the first block behind no that can be read. Called with disk held, without mu.
+func (s *Store) nextGood(c Class, no uint64) (good *header) {
+	s.mu.Lock()
+	segs := s.liveSegments(c)
+	s.mu.Unlock()
+	for _, seg := range segs {
+		err := s.eng.scanFrom(blockKey(c, seg, no+1), segPrefix(c, seg), func(k, v []byte) bool {
+			if _, _, at, ok := parseBlockKey(k); ok {
+				if h, _, err := openBlock(v, c, at); err == nil && h.flags&flagKept == 0 {
+					good = &h
+				}
+			}
+			return good == nil
+		})
+		if err != nil {
+			s.log.Warn("segment cannot be read to its end", "class", c.String(), "segment", seg, "err", fmt.Sprint(err))
+		}
+		if good != nil {
+			return good
+		}
+	}
+	return nil
+}

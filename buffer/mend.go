@@ -1,0 +1,375 @@
+package buffer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/ristretto/v2/z"
+	"google.golang.org/protobuf/proto"
+)
+
+// finding is what happened while the database was opened.
+type finding struct {
+	aside   string   // where damaged files were put
+	damage  []string // in words
+	recount bool     // what is there must be counted again
+}
+
+func (f *finding) note(format string, a ...any) {
+	f.damage = append(f.damage, fmt.Sprintf(format, a...))
+	f.recount = true
+}
+
+func (f *finding) String() string { return strings.Join(f.damage, "; ") }
+
+// The ladder: how much is sacrificed to get the database open. Each failed attempt, in this process or in the one before
+// (Badger panics in goroutines of its own, where nobody can recover), climbs one step.
+const (
+	stepPlain  = iota // files are examined, damaged ones put aside
+	stepVerify        // every block of every table is verified
+	stepOdd           // files that hold no records are put aside
+	stepLogs          // the logs of the memtables are put aside: costs what was not flushed
+	stepAll           // the whole database is put aside
+	steps
+)
+
+// Names beside the database.
+const (
+	dbName         = "db"
+	openingName    = "opening"    // holds the step of an opening that has not ended
+	compactingName = "compacting" // is there while tables are rewritten
+	asidePrefix    = "damaged-"
+	// asideMax is how many directories with damaged files are kept for somebody to look at.
+	asideMax = 2
+)
+
+// openDatabase opens dir/db, sacrificing as little as possible. It returns nil when the disk cannot be written at all.
+func openDatabase(dir string, log *slog.Logger) (*engine, finding) {
+	var f finding
+	path := filepath.Join(dir, dbName)
+	first := stepPlain
+	if b, err := os.ReadFile(filepath.Join(dir, openingName)); err == nil {
+		// The opening before did not end. A power cut looks the same, hence nothing is given up yet.
+		n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err != nil {
+			n = 0
+		}
+		first = min(max(n, 0)+1, stepAll)
+	} else if _, err := os.Stat(filepath.Join(dir, compactingName)); err == nil {
+		first = stepVerify
+	}
+	for step := first; step < steps; step++ {
+		if err := writeFile(dir, openingName, fmt.Appendf(nil, "%d\n", step)); err != nil {
+			log.Error("directory of the store cannot be written", "err", err)
+			return nil, f
+		}
+		err := prepare(dir, path, step, &f)
+		var e *engine
+		if err == nil {
+			e, err = openEngine(path, log)
+		}
+		if err == nil {
+			err = errors.Join(removeFile(dir, openingName), removeFile(dir, compactingName))
+			if err != nil {
+				log.Warn("markers of the opening cannot be removed", "err", err)
+			}
+			return e, f
+		}
+		log.Error("database cannot be opened", "step", step, "err", err)
+		if refusesWrites(err) {
+			break
+		}
+		f.note("step %d: %v", step, err)
+	}
+	return nil, f
+}
+
+// refusesWrites reports whether err says that nothing can be written, which sacrificing files does not cure.
+func refusesWrites(err error) bool {
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, fs.ErrPermission)
+}
+
+// removeFile removes dir/name, which may be gone already.
+func removeFile(dir, name string) error {
+	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove marker: %w", err)
+	}
+	return nil
+}
+
+// prepare makes the directory of the database fit to be opened.
+func prepare(dir, path string, step int, f *finding) error {
+	if step >= stepAll {
+		if _, err := os.Stat(path); err == nil {
+			if err := f.putAside(dir, path); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.MkdirAll(path, 0o750); err != nil {
+		return fmt.Errorf("prepare database: %w", err)
+	}
+	list, err := os.ReadDir(path)
+	if err != nil {
+		return fmt.Errorf("prepare database: %w", err)
+	}
+	var tables []uint64
+	for _, d := range list {
+		name := d.Name()
+		fi, err := d.Info()
+		if err != nil {
+			return fmt.Errorf("prepare database: %w", err)
+		}
+		id, isTable := table.ParseFileID(name)
+		isLog := strings.HasSuffix(name, ".mem")
+		isOdd := strings.HasSuffix(name, ".vlog") || name == badger.KeyRegistryFileName || name == "DISCARD"
+		if fi.Size() > 0 && (isLog || isOdd) {
+			if err := f.mendFile(dir, filepath.Join(path, name)); err != nil {
+				return err
+			}
+		}
+		switch {
+		case isTable:
+			tables = append(tables, id)
+		case fi.Size() == 0 && (isLog || isOdd):
+			// A crash between creation and first write: Badger fails on it once (and for good on its key registry).
+			if err := os.Remove(filepath.Join(path, name)); err != nil {
+				return fmt.Errorf("prepare database: %w", err)
+			}
+		case isOdd && step >= stepOdd || isLog && step >= stepLogs:
+			if err := f.putAside(dir, filepath.Join(path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return mendTables(dir, path, tables, step >= stepVerify, f)
+}
+
+// mendTables examines every table and puts the unreadable ones aside, then makes the manifest agree with what is left.
+// Badger itself would delete all tables when the manifest is missing and those that a cut manifest does not name, and
+// would end the process on a damaged one.
+func mendTables(dir, path string, ids []uint64, verify bool, f *finding) error {
+	listed, whole, err := readManifest(path)
+	missing := err != nil
+	if missing && len(ids) == 0 && errors.Is(err, fs.ErrNotExist) {
+		return nil // a new database
+	}
+	rewrite := missing
+	if missing {
+		f.note("manifest: %v", err)
+	}
+	bad := examine(path, ids, listed, verify)
+	levels := map[uint64]uint8{}
+	for _, id := range ids {
+		level, named := listed[id]
+		switch {
+		case bad[id] == nil && named:
+			levels[id] = level
+		case bad[id] == nil && (missing || !whole || isLost(listed, ids)):
+			// Not in a manifest that is itself damaged. In level 0 a table needs no order: Badger compares versions.
+			levels[id] = 0
+			rewrite, f.recount = true, true
+		case bad[id] == nil:
+			// A compaction that a crash interrupted left it behind; Badger removes it.
+		case named || missing:
+			f.note("table %d: %v", id, bad[id])
+			rewrite = true
+			if err := f.putAside(dir, table.NewFilename(id, path)); err != nil {
+				return err
+			}
+		}
+	}
+	for id := range listed {
+		if !slices.Contains(ids, id) {
+			f.note("table %d is missing", id)
+			rewrite = true
+		}
+	}
+	if !rewrite {
+		return nil
+	}
+	return writeManifest(path, levels)
+}
+
+// examine probes every table and returns what is wrong with the bad ones. Besides those that it is told to verify it
+// verifies those which hold entries of the store itself, since Badger returns damaged ones as if nothing was: all of
+// level 0, and at the bottom whatever may lie at the entries' place in the order.
+func examine(path string, ids []uint64, listed map[uint64]uint8, verify bool) map[uint64]error {
+	bad := map[uint64]error{}
+	type begin struct {
+		id    uint64
+		first string
+	}
+	var bottom []begin
+	for _, id := range ids {
+		level, named := listed[id]
+		first, err := probe(path, id, verify || !named || level == 0)
+		if err != nil {
+			bad[id] = err
+		} else if named && level > 0 {
+			bottom = append(bottom, begin{id, first})
+		}
+	}
+	if verify {
+		return bad
+	}
+	slices.SortFunc(bottom, func(a, b begin) int { return strings.Compare(a.first, b.first) })
+	for i, b := range bottom {
+		after := i+1 == len(bottom) || bottom[i+1].first >= string(rune(keyMeta))
+		if after && b.first < string(rune(keyMeta+1)) {
+			if _, err := probe(path, b.id, true); err != nil {
+				bad[b.id] = err
+			}
+		}
+	}
+	return bad
+}
+
+// isLost reports whether a table that the manifest names is not there: then the manifest is older than the tables.
+func isLost(listed map[uint64]uint8, ids []uint64) bool {
+	for id := range listed {
+		if !slices.Contains(ids, id) {
+			return true
+		}
+	}
+	return false
+}
+
+// versionMax is above every version that Badger can have counted: a larger one is damage, and ends the process.
+const versionMax = 1 << 56
+
+// probe opens a table as Badger would, in this goroutine, and returns its first key. verify reads every block of it,
+// otherwise only the index and the last block.
+func probe(path string, id uint64, verify bool) (first string, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("probe: panic: %.80s", strings.TrimSpace(fmt.Sprint(r)))
+		}
+	}()
+	name := table.NewFilename(id, path)
+	fi, err := os.Stat(name)
+	if err != nil {
+		return "", fmt.Errorf("probe: %w", err)
+	}
+	if fi.Size() < 16 {
+		return "", fmt.Errorf("probe: %d bytes", fi.Size())
+	}
+	mf, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return "", fmt.Errorf("probe: %w", err)
+	}
+	defer mf.Close(-1) //nolint:errcheck // nothing was written
+	// The table verifies itself below: asked to do it on opening it would close the file on failure, and again here.
+	opt := table.Options{ReadOnly: true, ChkMode: options.NoVerification, Compression: options.None, BlockSize: 4 << 10}
+	t, err := table.OpenTable(mf, opt)
+	if err == nil && verify {
+		err = t.VerifyChecksum()
+	}
+	if err != nil {
+		return "", fmt.Errorf("probe: %w", err)
+	}
+	if len(t.Smallest()) < 8 || len(t.Biggest()) < 8 || t.MaxVersion() > versionMax {
+		return "", errors.New("probe: keys make no sense")
+	}
+	return string(t.Smallest()), nil
+}
+
+// readManifest returns the level of each table that the manifest names, and whether it could be read to its end.
+func readManifest(path string) (levels map[uint64]uint8, whole bool, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("read manifest: panic: %.80s", fmt.Sprint(r))
+		}
+	}()
+	fp, err := os.Open(filepath.Join(path, badger.ManifestFilename))
+	if err != nil {
+		return nil, false, fmt.Errorf("read manifest: %w", err)
+	}
+	defer fp.Close()
+	fi, err := fp.Stat()
+	if err != nil {
+		return nil, false, fmt.Errorf("read manifest: %w", err)
+	}
+	m, end, err := badger.ReplayManifestFile(fp, 0, badgerOptions(path, slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return nil, false, fmt.Errorf("read manifest: %w", err)
+	}
+	levels = map[uint64]uint8{}
+	for id, t := range m.Tables {
+		if t.KeyID != 0 || t.Compression != options.None {
+			return nil, false, errors.New("read manifest: names a table that we do not write")
+		}
+		levels[id] = t.Level
+	}
+	return levels, end == fi.Size(), nil
+}
+
+// writeManifest replaces the manifest: magic and version, then one change set that creates every table.
+func writeManifest(path string, levels map[uint64]uint8) error {
+	set := &pb.ManifestChangeSet{}
+	for id, level := range levels {
+		set.Changes = append(set.Changes, &pb.ManifestChange{Id: id, Op: pb.ManifestChange_CREATE, Level: uint32(level)})
+	}
+	body, err := proto.Marshal(set)
+	if err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	b := []byte{'B', 'd', 'g', 'r', 0, 0, 0, 8}
+	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(body, castagnoli))
+	return writeFile(path, badger.ManifestFilename, append(b, body...))
+}
+
+// putAside moves a file or directory to dir/damaged-N, one N for each opening, and removes all but the newest of those.
+func (f *finding) putAside(dir, path string) error {
+	if f.aside == "" {
+		old, err := asides(dir)
+		if err != nil {
+			return err
+		}
+		n := 1
+		if len(old) > 0 {
+			if _, err := fmt.Sscanf(filepath.Base(old[len(old)-1]), asidePrefix+"%d", &n); err == nil {
+				n++
+			}
+		}
+		for ; len(old) >= asideMax; old = old[1:] {
+			if err := os.RemoveAll(old[0]); err != nil {
+				return fmt.Errorf("put aside: %w", err)
+			}
+		}
+		f.aside = filepath.Join(dir, fmt.Sprintf(asidePrefix+"%06d", n))
+		if err := os.Mkdir(f.aside, 0o750); err != nil {
+			return fmt.Errorf("put aside: %w", err)
+		}
+	}
+	if err := os.Rename(path, filepath.Join(f.aside, filepath.Base(path))); err != nil {
+		return fmt.Errorf("put aside: %w", err)
+	}
+	f.recount = true
+	return errors.Join(syncDir(filepath.Dir(path)), syncDir(dir))
+}
+
+// asides lists the directories with damaged files, oldest first.
+func asides(dir string) ([]string, error) {
+	list, err := filepath.Glob(filepath.Join(dir, asidePrefix+"*"))
+	if err != nil {
+		return nil, fmt.Errorf("list what was put aside: %w", err)
+	}
+	slices.Sort(list)
+	return list, nil
+}

@@ -1,0 +1,96 @@
+package buffer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"strings"
+
+	badger "github.com/dgraph-io/badger/v4"
+)
+
+// Sizes in the files of Badger 4: the header of a log is a key id of 8 bytes, 0 without encryption, and 12 random bytes;
+// an entry is at most 22 bytes of header, key, value and a CRC-32C.
+const (
+	logHeader = 20
+	keyMax    = 1 << 16
+)
+
+// registryText is what Badger writes behind 16 random bytes into the key registry of a database without encryption.
+const registryText = "Hello Badger"
+
+// mendFile examines one of the smaller files, since Badger fails on them, or reserves gigabytes when a length in a log
+// is damaged, instead of going on without.
+func (f *finding) mendFile(dir, path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("examine %s: %w", filepath.Base(path), err)
+	}
+	switch {
+	case filepath.Base(path) == badger.KeyRegistryFileName:
+		if len(b) != 16+len(registryText) || !bytes.HasSuffix(b, []byte(registryText)) {
+			return f.remove(path)
+		}
+	case strings.HasSuffix(path, ".vlog"):
+		// All values are inline: there is nothing in the value log, and a new one is made when it is missing.
+		if !logHeaderGood(b) || len(bytes.Trim(b[logHeader:], "\x00")) > 0 {
+			return f.remove(path)
+		}
+	case strings.HasSuffix(path, ".mem"):
+		if !logHeaderGood(b) {
+			f.note("%s has no header", filepath.Base(path))
+			return f.putAside(dir, path)
+		}
+		if end := logEnd(b); end < len(b) {
+			if err := os.Truncate(path, int64(end)); err != nil {
+				return fmt.Errorf("cut %s: %w", filepath.Base(path), err)
+			}
+		}
+	}
+	return nil
+}
+
+// remove deletes a damaged file that holds nothing of ours.
+func (f *finding) remove(path string) error {
+	f.damage = append(f.damage, filepath.Base(path))
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("remove damaged %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+func logHeaderGood(b []byte) bool {
+	return len(b) >= logHeader && binary.BigEndian.Uint64(b) == 0
+}
+
+// logEnd is where Badger would stop reading a log if it read nothing but whole entries: at zeros, or at an entry whose
+// sum is wrong. An unfinished transaction before that is Badger's business.
+func logEnd(b []byte) int {
+	at := logHeader
+	for {
+		rest := b[at:]
+		if len(rest) < 2 {
+			return at
+		}
+		r := &reader{b: rest[2:]} // two bytes of flags
+		key, value := r.uvarint(), r.uvarint()
+		r.uvarint() // expiry
+		if key == 0 && value == 0 {
+			return len(b) // zeros: the end of a log that is longer than what it holds
+		}
+		size := uint64(len(rest)-len(r.b)) + key + value
+		if r.err != nil || key > keyMax || value > uint64(len(rest)) || size+4 > uint64(len(rest)) {
+			return at
+		}
+		if crc32.Checksum(rest[:size], castagnoli) != binary.BigEndian.Uint32(rest[size:]) || key < 8 {
+			return at
+		}
+		if version := ^binary.BigEndian.Uint64(r.b[key-8:]); version > versionMax {
+			return at
+		}
+		at += int(size) + 4
+	}
+}

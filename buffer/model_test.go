@@ -1,0 +1,478 @@
+package buffer
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// model is what a store must do, in plain Go: it knows every record that was ever taken in, and what became of it.
+type model struct {
+	*rapid.T
+	base   string // parent of the stores' directories
+	n      int
+	dir    string
+	opt    Options
+	s      *Store
+	recs   map[ID]*modelRec
+	order  []ID
+	epochs map[string]bool
+	leased map[ID]bool
+	gaps   []Gap // told
+	log    lockedBuffer
+}
+
+// lockedBuffer keeps the log of a case until it fails.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+type modelRec struct {
+	Record
+	born    time.Time
+	settled bool
+	sealed  bool // is on disk
+	durable bool // was sealed when a crash came: it must be delivered, no gap excuses it
+	again   bool // may be delivered although it is settled: the settlement was not written when a crash came
+}
+
+// seeded is a source of random bytes that a failing case repeats.
+type seeded struct{ *rand.ChaCha8 }
+
+func newSeeded(n byte) io.Reader { return seeded{rand.NewChaCha8([32]byte{n})} }
+
+func newModel(t *rapid.T, base string, opt Options) *model {
+	m := &model{T: t, base: base, opt: opt, recs: map[ID]*modelRec{}, epochs: map[string]bool{}, leased: map[ID]bool{}}
+	m.opt.Rand = newSeeded(1)
+	m.opt.Logger = slog.New(slog.NewTextHandler(&m.log, nil))
+	m.dir = m.newDir()
+	m.open()
+	return m
+}
+
+func (m *model) newDir() string {
+	m.n++
+	return filepath.Join(m.base, fmt.Sprint(m.n))
+}
+
+func (m *model) open() {
+	s, err := Open(m.dir, m.opt)
+	if err != nil {
+		m.Fatalf("open: %v", err)
+	}
+	m.s = s
+	ep := s.Opened().Epoch
+	if m.epochs[ep] {
+		m.Fatalf("epoch %s was there before", ep)
+	}
+	m.epochs[ep] = true
+	clear(m.leased)
+}
+
+func (m *model) append(c Class, size int) {
+	payload := make([]byte, size)
+	io.ReadFull(m.opt.Rand, payload)
+	from := int64(rapid.IntRange(0, 1<<41).Draw(m.T, "from"))
+	id, err := m.s.Append(c, from, from+5, payload)
+	if err != nil {
+		m.Fatalf("append: %v", err)
+	}
+	if m.recs[id] != nil {
+		m.Fatalf("identity %s was given twice", id)
+	}
+	m.recs[id] = &modelRec{Record: Record{ID: id, Class: c, From: from, To: from + 5, Payload: payload}, born: time.Now(), sealed: c.atOnce()}
+	m.order = append(m.order, id)
+}
+
+// take checks records that the store hands out.
+func (m *model) take(lane string, recs []Record) {
+	for _, r := range recs {
+		want := m.recs[r.ID]
+		switch {
+		case want == nil:
+			m.Fatalf("%s: %s was never taken in", lane, r.ID)
+		case r.Class != want.Class || r.From != want.From || r.To != want.To || !bytes.Equal(r.Payload, want.Payload):
+			m.Fatalf("%s: %s carries another payload", lane, r.ID)
+		case m.leased[r.ID]:
+			m.Fatalf("%s: %s is handed out twice", lane, r.ID)
+		case want.settled && !want.again:
+			m.Fatalf("%s: %s comes back after it was settled", lane, r.ID)
+		}
+		m.leased[r.ID] = true
+	}
+}
+
+func (m *model) settle(ids []ID) {
+	if err := m.s.Settle(ids); err != nil {
+		m.Fatalf("settle: %v", err)
+	}
+	for _, id := range ids {
+		m.recs[id].settled, m.recs[id].again = true, false
+		delete(m.leased, id)
+	}
+}
+
+// some draws a part of what is leased.
+func (m *model) some() []ID {
+	var out []ID
+	for _, id := range m.order {
+		if m.leased[id] && rapid.Bool().Draw(m.T, "take") {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+func (m *model) covered(id ID, c Class) bool {
+	for _, g := range append(slices.Clone(m.gaps), m.s.Gaps()...) {
+		if (g.Epoch == id.Epoch || g.Epoch == "") && (g.Class == Any || g.Class == c) && g.From <= id.Seq && (g.To == nil || id.Seq <= *g.To) {
+			return true
+		}
+	}
+	return false
+}
+
+// crash goes on with a copy of the files as they are at this moment, as after kill -9.
+func (m *model) crash() {
+	synctest.Wait()
+	to := m.newDir()
+	copyDir(m, m.dir, to)
+	synctest.Wait()
+	m.s.Close()
+	m.dir = to
+	for _, r := range m.recs {
+		switch {
+		case r.settled:
+			r.again = true
+		case r.Epoch == m.s.epoch && time.Since(r.born) > m.s.opt.Sync:
+			r.sealed = true
+			fallthrough
+		case r.sealed:
+			r.durable = true
+		}
+	}
+}
+
+// damage spoils one file, as a worn card does.
+func (m *model) damage() {
+	var files []string
+	filepath.WalkDir(m.dir, func(p string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && d.Name() != "lock" {
+			files = append(files, p)
+		}
+		return nil
+	})
+	path := rapid.SampledFrom(files).Draw(m.T, "file")
+	fi, err := os.Stat(path)
+	if err != nil {
+		m.Fatal(err)
+	}
+	size := int(fi.Size())
+	how := rapid.SampledFrom([]string{"delete", "truncate", "zero", "flip"}).Draw(m.T, "how")
+	at := rapid.IntRange(0, max(size-1, 0)).Draw(m.T, "at")
+	fmt.Fprintf(&m.log, "damage: %s %s at %d of %d\n", how, filepath.Base(path), at, size)
+	m.Logf("damage: %s %s at %d of %d", how, filepath.Base(path), at, size)
+	spoil(m, path, how, at)
+	for _, r := range m.recs {
+		r.durable, r.sealed = false, false
+		r.again = r.again || r.settled
+	}
+}
+
+type fataler interface{ Fatal(...any) }
+
+func spoil(t fataler, path, how string, at int) {
+	var err error
+	switch how {
+	case "delete":
+		err = os.Remove(path)
+	case "truncate":
+		err = os.Truncate(path, int64(at))
+	case "zero", "flip":
+		var b []byte
+		if b, err = os.ReadFile(path); err == nil && len(b) > 0 {
+			for i := at; i < len(b) && i < at+16; i++ {
+				if how == "flip" {
+					b[i] ^= 0x55
+				} else {
+					b[i] = 0
+				}
+			}
+			if how == "zero" && at%2 == 0 {
+				clear(b)
+			}
+			err = os.WriteFile(path, b, 0o640)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func copyDir(t fataler, from, to string) {
+	err := filepath.WalkDir(from, func(p string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, p)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o750)
+		}
+		b, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, rel), b, 0o640)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// check holds whatever happened before.
+func (m *model) check() {
+	if size := filesSize(m.dir); size > m.s.opt.MaxSize {
+		m.Fatalf("files take %d bytes of %d", size, m.s.opt.MaxSize)
+	}
+	sum := m.s.Summary()
+	for _, r := range m.recs {
+		if r.settled || m.covered(r.ID, r.Class) {
+			continue
+		}
+		i := slices.IndexFunc(sum, func(s Span) bool { return s.Epoch == r.Epoch })
+		if i < 0 || sum[i].First > r.Seq || sum[i].Last < r.Seq {
+			m.Fatalf("%s %s is neither settled nor told nor in the summary %+v", r.Class, r.ID, sum)
+		}
+	}
+}
+
+// drain delivers everything that there is and settles it, then every record must be accounted for.
+func (m *model) drain() {
+	m.s.Release(slices.Collect(maps.Keys(m.leased)))
+	clear(m.leased)
+	for idle := 0; idle < 3; idle++ {
+		for {
+			got := m.s.Fresh(50)
+			for c := Event; c <= Card; c++ {
+				b, err := m.s.Backlog(c, 50)
+				if err != nil {
+					m.Fatalf("backlog: %v", err)
+				}
+				got = append(got, b...)
+			}
+			if len(got) == 0 {
+				break
+			}
+			idle = 0
+			m.take("drain", got)
+			var ids []ID
+			for _, r := range got {
+				ids = append(ids, r.ID)
+			}
+			m.settle(ids)
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+	}
+	for _, r := range m.recs {
+		if !r.settled && (!m.covered(r.ID, r.Class) || r.durable && !m.evicted(r.ID)) {
+			m.Fatalf("%s %s vanished (durable %v); gaps %+v %+v", r.Class, r.ID, r.durable, m.gaps, m.s.Gaps())
+		}
+	}
+}
+
+func (m *model) evicted(id ID) bool {
+	for _, g := range append(slices.Clone(m.gaps), m.s.Gaps()...) {
+		if g.Why == Evicted && g.Epoch == id.Epoch && g.From <= id.Seq && id.Seq <= *g.To {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *model) tell() {
+	for _, g := range m.s.Gaps() {
+		m.gaps = append(m.gaps, g)
+		if err := m.s.GapTold(g); err != nil {
+			m.Fatalf("tell: %v", err)
+		}
+	}
+}
+
+func (m *model) reopen() {
+	if err := m.s.Close(); err != nil {
+		m.Fatalf("close: %v", err)
+	}
+	for _, r := range m.recs {
+		r.sealed = r.sealed || r.Epoch == m.s.epoch
+	}
+}
+
+// actions are the operations of every model test.
+func (m *model) actions() map[string]func(*rapid.T) {
+	class := rapid.SampledFrom([]Class{Event, Interval, Reading, Reading, Reading, Card})
+	return map[string]func(*rapid.T){
+		"append": func(t *rapid.T) {
+			m.T = t
+			m.append(class.Draw(t, "class"), rapid.IntRange(1, 300).Draw(t, "size"))
+		},
+		"burst": func(t *rapid.T) {
+			m.T = t
+			c, n := class.Draw(t, "class"), rapid.IntRange(1, 40).Draw(t, "n")
+			if c.atOnce() {
+				n = min(n, 4)
+			}
+			for range n {
+				m.append(c, rapid.IntRange(1, 9000).Draw(t, "size"))
+			}
+		},
+		"fresh":   func(t *rapid.T) { m.T = t; m.take("fresh", m.s.Fresh(rapid.IntRange(1, 30).Draw(t, "n"))) },
+		"settle":  func(t *rapid.T) { m.T = t; m.settle(m.some()) },
+		"release": func(t *rapid.T) { m.T = t; m.release(m.some()) },
+		"backlog": func(t *rapid.T) {
+			m.T = t
+			recs, err := m.s.Backlog(class.Draw(t, "class"), rapid.IntRange(1, 60).Draw(t, "n"))
+			if err != nil {
+				t.Fatalf("backlog: %v", err)
+			}
+			m.take("backlog", recs)
+		},
+		"sleep": func(t *rapid.T) {
+			m.T = t
+			time.Sleep(time.Duration(rapid.IntRange(1, 90_000).Draw(t, "ms")) * time.Millisecond)
+			synctest.Wait()
+		},
+		"tell":   func(t *rapid.T) { m.T = t; m.tell() },
+		"reopen": func(t *rapid.T) { m.T = t; m.reopen(); m.open() },
+		"":       func(t *rapid.T) { m.T = t; m.check() },
+	}
+}
+
+func (m *model) release(ids []ID) {
+	m.s.Release(ids)
+	for _, id := range ids {
+		delete(m.leased, id)
+	}
+}
+
+// runModel draws cases, each in a bubble of its own: time passes as fast as the disk allows.
+func runModel(t *testing.T, opt func(*rapid.T) Options, extra func(*model, map[string]func(*rapid.T))) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var failure any // rapid fails by panic, which must leave the bubble in order
+		synctest.Test(t, func(t *testing.T) {
+			defer func() { failure = recover() }()
+			runCase(rt, memDir(t), opt(rt), extra)
+		})
+		if failure != nil {
+			panic(failure)
+		}
+	})
+}
+
+// memDir is a directory in memory where there is one: the model tests write much and prove nothing about the disk.
+func memDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "bordo-buffer-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func runCase(t *rapid.T, base string, opt Options, extra func(*model, map[string]func(*rapid.T))) {
+	m := newModel(t, base, opt)
+	defer func() {
+		m.s.Close()
+		if t.Failed() {
+			t.Logf("log:\n%s", &m.log.b)
+		}
+	}()
+	actions := m.actions()
+	extra(m, actions)
+	t.Repeat(actions)
+	m.T = t
+	m.drain()
+	m.reopen()
+	m.open()
+	if sum := m.s.Summary(); len(sum) != 0 {
+		t.Fatalf("all is settled, but the summary is %+v", sum)
+	}
+	m.drain()
+}
+
+func plainOptions(t *rapid.T) Options {
+	return Options{
+		History:       rapid.SampledFrom([]int64{0, 1 << 20}).Draw(t, "history"),
+		EnergyHistory: rapid.SampledFrom([]int64{0, 1 << 20}).Draw(t, "energy"),
+	}
+}
+
+// TestModel: without faults every record is delivered once and only once.
+func TestModel(t *testing.T) {
+	runModel(t, plainOptions, func(*model, map[string]func(*rapid.T)) {})
+}
+
+// TestModelCrash: with crashes nothing that was sealed is lost.
+func TestModelCrash(t *testing.T) {
+	runModel(t, plainOptions, func(m *model, a map[string]func(*rapid.T)) {
+		a["crash"] = func(t *rapid.T) { m.T = t; m.crash(); m.open() }
+	})
+}
+
+// TestModelDamage: whatever happens to a file, the store opens, and what is missing lies under a gap.
+func TestModelDamage(t *testing.T) {
+	runModel(t, plainOptions, func(m *model, a map[string]func(*rapid.T)) {
+		a["crash"] = func(t *rapid.T) { m.T = t; m.crash(); m.open() }
+		a["damage"] = func(t *rapid.T) {
+			m.T = t
+			if rapid.Bool().Draw(t, "crash") {
+				m.crash()
+			} else {
+				m.reopen()
+			}
+			m.damage()
+			m.open()
+		}
+	})
+}
+
+// TestModelFull: a store that overflows gives up the oldest and says which.
+func TestModelFull(t *testing.T) {
+	small := func(t *rapid.T) Options {
+		o := plainOptions(t)
+		o.MaxSize = 16 << 20
+		return o
+	}
+	runModel(t, small, func(m *model, a map[string]func(*rapid.T)) {
+		a["flood"] = func(t *rapid.T) {
+			m.T = t
+			c := rapid.SampledFrom([]Class{Interval, Reading, Reading}).Draw(t, "class")
+			for range rapid.IntRange(50, 150).Draw(t, "n") {
+				m.append(c, 30_000)
+			}
+		}
+		a["crash"] = func(t *rapid.T) { m.T = t; m.crash(); m.open() }
+	})
+}

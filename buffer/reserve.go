@@ -1,0 +1,87 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Badger writes through memory maps: on a full file system that is a signal nobody can handle, and the process ends, at
+// the next start again. So the store never lets it come to that: it asks for the free space before each transaction, and
+// keeps a file of its own that is given up when there is too little to open with.
+const (
+	// openNeeds is the free space without which Badger is not opened: two log files, and one flushed table for each log
+	// that is found.
+	openNeeds = 8 << 20
+	// dropNeeds is the free space without which tables are not rewritten.
+	dropNeeds = 6 << 20
+
+	ballastName = "reserve"
+	ballastMax  = 16 << 20
+)
+
+// errFull: the file system has less free space than the store leaves.
+var errFull = errors.New("disk is full")
+
+// haveRoom fails when a transaction could meet a full file system. One without blocks may go deeper: it tells gaps and
+// gives space back.
+func (s *Store) haveRoom(blocks bool) error {
+	keep := s.opt.Reserve
+	if !blocks {
+		keep /= 4
+	}
+	return s.roomFor(keep)
+}
+
+// roomFor fails when less than keep bytes are free.
+func (s *Store) roomFor(keep int64) error {
+	free, err := s.opt.DiskFree(s.dir)
+	if err != nil {
+		return fmt.Errorf("ask for free space: %w", err)
+	}
+	if free < uint64(keep) {
+		return fmt.Errorf("%w: less than %d KiB left", errFull, keep>>10)
+	}
+	return nil
+}
+
+// openable fails when there is too little space to open the database, even without the ballast.
+func (s *Store) openable() error {
+	need := min(int64(openNeeds), s.opt.Reserve)
+	err := s.roomFor(need)
+	if !errors.Is(err, errFull) {
+		return err
+	}
+	if rerr := os.Remove(filepath.Join(s.dir, ballastName)); rerr != nil {
+		if !errors.Is(rerr, fs.ErrNotExist) {
+			return fmt.Errorf("give up ballast: %w", rerr)
+		}
+		return err
+	}
+	s.log.Warn("disk is full, ballast given up")
+	return s.roomFor(need)
+}
+
+// ballast puts the ballast back when there is plenty of space. A file system that cannot preallocate goes without.
+func (s *Store) ballast() {
+	size := min(int64(ballastMax), s.opt.MaxSize/16)
+	path := filepath.Join(s.dir, ballastName)
+	if fi, err := os.Stat(path); err == nil && allocated(fi) >= size {
+		return
+	}
+	if s.roomFor(2*s.opt.Reserve+2*size) != nil {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o640)
+	if err != nil {
+		s.log.Warn("ballast cannot be made", "err", err)
+		return
+	}
+	err = errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, size), f.Close())
+	if err != nil {
+		s.log.Info("ballast cannot be made", "err", errors.Join(err, os.Remove(path)))
+	}
+}

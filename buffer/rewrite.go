@@ -1,0 +1,108 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// rewrite brings level 0 to the bottom without what lies under the prefixes. Called with disk held.
+func (s *Store) rewrite(prefixes ...[]byte) error {
+	if err := s.roomFor(min(dropNeeds, s.opt.Reserve)); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	from := segPrefix(Reading, s.groups[bulk].last().no)[:5]
+	to := after(segPrefix(Event, s.groups[long].last().no)[:5])
+	s.mu.Unlock()
+	if bad := s.eng.damaged(from, to, prefixes); len(bad) > 0 {
+		s.log.Error("tables are damaged, going on without them", "tables", bad)
+		if err := s.remend(); err != nil {
+			return err
+		}
+	}
+	// Should the process die all the same, the next opening verifies every table. No sync: it is for a crash of ours.
+	marker := filepath.Join(s.dir, compactingName)
+	if err := os.WriteFile(marker, nil, 0o640); err != nil {
+		return fmt.Errorf("rewrite tables: %w", err)
+	}
+	return errors.Join(s.eng.drop(prefixes...), os.Remove(marker))
+}
+
+// remend opens the database again without the tables that are damaged. What the store knows in memory is newer than
+// anything that such a table can have taken with it, so all of it is written again; blocks that are gone are found when
+// they are asked for. Called with disk held.
+func (s *Store) remend() error {
+	marker := filepath.Join(s.dir, compactingName)
+	if err := os.WriteFile(marker, nil, 0o640); err != nil { // every table is verified
+		return fmt.Errorf("mend database: %w", err)
+	}
+	err := s.eng.close()
+	if err != nil {
+		s.log.Warn("damaged database did not close in order", "err", err)
+	}
+	eng, found := openDatabase(s.dir, s.log)
+	s.eng = eng
+	if eng == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.failed(errNoDatabase)
+		return errNoDatabase
+	}
+	s.log.Warn("database mended", "damage", found.String(), "aside", found.aside)
+	return s.renew()
+}
+
+// errNoDatabase: there is no database that can be written.
+var errNoDatabase = errors.New("no usable database")
+
+// renew makes the entries on disk agree with those in memory: a damaged table may have taken newer versions or deletions
+// with it. Called with disk held.
+func (s *Store) renew() error {
+	s.mu.Lock()
+	alive := map[string]bool{}
+	for g := range groups {
+		l := &s.groups[g]
+		for _, seg := range l.list {
+			l.dirty[seg.no] = true
+			alive[string(segmentKey(g, seg.no))] = true
+		}
+	}
+	for epoch, e := range s.spans {
+		s.touched[epoch] = true
+		alive[string(spanKey(epoch))] = !e.empty()
+	}
+	for _, g := range s.gaps.list {
+		s.gaps.dirty[g.Key] = true
+		alive[string(gapKey(g.Key))] = true
+	}
+	for c := range s.lanes {
+		for _, b := range s.lanes[c].open {
+			b.dirty = b.dirty || b.left < b.n
+		}
+	}
+	s.wait()
+	s.mu.Unlock()
+
+	var dead [][]byte
+	for _, kind := range []byte{metaSegment, metaSpan, metaGap} {
+		err := s.eng.scan(metaKey(kind), func(k, _ []byte) bool {
+			if !alive[string(k)] {
+				dead = append(dead, append([]byte(nil), k...))
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for len(dead) > 0 {
+		n := min(len(dead), 500)
+		if err := s.eng.commit(nil, dead[:n]); err != nil {
+			return err
+		}
+		dead = dead[n:]
+	}
+	return nil
+}
