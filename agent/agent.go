@@ -51,7 +51,7 @@ type Agent struct {
 	telling sync.Mutex // one goroutine tells gaps at a time
 }
 
-// New prepares a node. It reads what was kept of earlier runs, and opens and touches nothing else.
+// New prepares a node. It opens and touches nothing.
 func New(cfg *config.Config, sys System) (*Agent, error) {
 	topics, err := contract.NewTopics(cfg.MQTT.Root, cfg.Tenant, cfg.Node)
 	if err != nil {
@@ -61,20 +61,14 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), boot: bootID(), hw: hardware(), board: newBoard(cfg.Lines, now)}
 	a.conditions = conditions{wall: func() time.Time { t, _ := sys.Wall(); return t }, tell: a.tellCondition}
 	a.memory.dir, a.memory.log = keep.New(cfg.StateDir, keep.Options{Logger: a.log}), a.log
-	a.memory.load()
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err == nil {
 		a.uptime = time.Duration(ts.Nano())
 	}
 	for _, l := range cfg.Lines {
-		devices := make([]drivers.Device, len(l.Devices))
-		for i, d := range l.Devices {
-			devices[i] = d.Device
-			devices[i].Learnt = a.memory.learntOf(d.ID, d.Model)
-		}
-		link, err := l.Driver.Link(l.Endpoint.Line(l.ID), devices)
+		link, err := a.link(l)
 		if err != nil {
-			return nil, fmt.Errorf("line %s: %w", l.ID, err)
+			return nil, err
 		}
 		a.lines = append(a.lines, &lineOwner{
 			cfg: l, link: link, sys: sys, log: a.log,
@@ -86,10 +80,38 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 			a.publishMeta(d.ID, nil)
 		}
 	}
+	return a, nil
+}
+
+// link joins the devices of a line, with what is remembered of them.
+func (a *Agent) link(l config.Line) (drivers.Link, error) {
+	devices := make([]drivers.Device, len(l.Devices))
+	for i, d := range l.Devices {
+		devices[i] = d.Device
+		devices[i].Learnt = a.memory.learntOf(d.ID, d.Model)
+	}
+	link, err := l.Driver.Link(l.Endpoint.Line(l.ID), devices)
+	if err != nil {
+		return nil, fmt.Errorf("line %s: %w", l.ID, err)
+	}
+	return link, nil
+}
+
+// remember reads what was kept of earlier runs.
+func (a *Agent) remember() error {
+	a.memory.load()
+	for _, l := range a.lines {
+		link, err := a.link(l.cfg)
+		if err != nil {
+			return err
+		}
+		l.link = link
+	}
 	for _, gone := range a.memory.gone(a.board.ids()) {
 		a.shelf.put(a.topics.Meta(gone), nil)
 	}
-	return a, nil
+	a.memory.describe(a.board.ids())
+	return nil
 }
 
 // bootID names this start of the machine; empty where the kernel does not tell.
@@ -105,6 +127,9 @@ func bootID() string {
 // Run blocks until ctx ends and everything is stopped: the lines, then a bounded flush, the broker, the store. The error
 // is that of the store; everything else is a state that the agent lives with.
 func (a *Agent) Run(ctx context.Context) error {
+	if err := a.remember(); err != nil {
+		return err
+	}
 	store, err := buffer.Open(a.cfg.Buffer.Dir, buffer.Options{
 		Codec:         record.NewCodec(),
 		MaxSize:       a.cfg.Buffer.MaxSize,
@@ -127,7 +152,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.mu.Lock()
 	a.store, a.fwd = store, fwd
 	a.mu.Unlock()
-	a.memory.describe(a.board.ids())
 	a.tellOpened(store.Opened())
 	a.tellGaps()
 
@@ -259,7 +283,7 @@ func (a *Agent) tellNews() {
 // twin notes how many sessions in a row died as soon as they began: when two boxes have one identity, each throws the other
 // out.
 func (a *Agent) twin(sessions int) {
-	a.conditions.set(contract.TwinSuspected, "", sessions >= twinSessions, fmt.Sprintf("%d sessions in a row ended within %v", sessions, shortSession))
+	a.conditions.set(contract.TwinSuspected, "", sessions >= twinSessions, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession))
 	if sessions == twinSessions {
 		now, _ := a.sys.Wall()
 		a.event(contract.NodeDevice, contract.IdentityConflict, now, map[string]any{"sessions": sessions})

@@ -1,12 +1,14 @@
 package agent_test
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"bordo/agent"
 	"bordo/contract"
 	"bordo/sim"
 )
@@ -251,21 +253,23 @@ func TestTwin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
 		other := newNodeAt(t, n.broker) // the same configuration on another card
-		n.start()
-		other.start()
-		time.Sleep(10 * time.Minute)
-		other.stop()
-		time.Sleep(20 * time.Minute)
-		n.stop()
-		conflicts := 0
-		for _, e := range n.events {
-			if e.Type == contract.IdentityConflict {
-				conflicts++
+		boxes := []*agent.Agent{n.start(), other.start()}
+		suspected := false
+		for range 10 {
+			time.Sleep(time.Minute)
+			for _, a := range boxes {
+				suspected = suspected || slices.ContainsFunc(a.Status().Health, func(h contract.Health) bool { return h.Code == contract.TwinSuspected })
 			}
 		}
-		if conflicts == 0 {
-			t.Error("nobody told of the conflict")
+		if !suspected {
+			t.Error("neither box suspects the other")
 		}
+		other.stop()
+		time.Sleep(20 * time.Minute)
+		if h := boxes[0].Status().Health; len(h) != 0 {
+			t.Errorf("health after the twin has gone: %+v", h)
+		}
+		n.stop()
 		online := 0
 		for _, s := range n.statuses {
 			if s.State == contract.Online {
@@ -328,5 +332,24 @@ func TestNightIsNoFault(t *testing.T) {
 			t.Errorf("at noon: %+v", st)
 		}
 		n.stop()
+	})
+}
+
+// The budget is what a node sends: more than its own bytes, by the frames around them and the way back, and not much more.
+func TestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		b, err := agent.Estimate(n.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.start()
+		time.Sleep(time.Hour)
+		n.stop()
+		_, most := b.Total()
+		sent := n.statuses[len(n.statuses)-1].BytesMonth
+		if ratio := float64(most) / 720 / float64(sent); ratio < 1.1 || ratio > 1.8 {
+			t.Errorf("estimated %d bytes for an hour, sent %d", most/720, sent)
+		}
 	})
 }

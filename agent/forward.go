@@ -22,8 +22,9 @@ import (
 const (
 	reconnectFirst = time.Second      // the back-off before the second attempt is up to this long
 	refusedWait    = time.Minute      // after a refused login
-	shortSession   = 5 * time.Second  // a session that ends sooner counts as a failed attempt
-	twinSessions   = 3                // so many short sessions in a row, and another box may be using this node's id
+	shortSession   = 5 * time.Second  // a session that ends sooner is suspicious
+	longSession    = time.Minute      // a session that lasts longer is a sign that nobody else uses this node's id
+	twinSessions   = 3                // so many short sessions without a long one, and another box may be using this node's id
 	twinWait       = time.Minute      // then the next attempt waits for one to five times this long
 	statusEvery    = 10 * time.Minute // the retained status is written again
 	flushTime      = time.Second      // at the stop: for what is fresh
@@ -64,35 +65,48 @@ func (f *forwarder) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}()
-	failures, short := 0, 0
+	var off backOff
 	wait := time.Duration(0)
 	for pause(ctx, wait) {
-		u := f.cfg.URLs[failures%len(f.cfg.URLs)]
+		u := f.cfg.URLs[off.failures%len(f.cfg.URLs)]
 		began := time.Now()
 		err := f.connectAndForward(ctx, u)
-		if errors.Is(err, errSessionEnded) {
-			if short++; time.Since(began) > shortSession {
-				short = 0
-			}
-			f.twin(short)
-		}
-		switch {
-		case errors.Is(err, errStopped) || ctx.Err() != nil:
+		if errors.Is(err, errStopped) || ctx.Err() != nil {
 			return
-		case short >= twinSessions:
-			wait = twinWait + mathrand.N(4*twinWait)
-		case errors.Is(err, mqtt.ErrRefused):
-			failures++
-			wait = refusedWait + mathrand.N(refusedWait)
-		case errors.Is(err, errSessionEnded) && time.Since(began) > shortSession:
-			failures = 0
-			wait = mathrand.N(f.cfg.ReconnectJitter + 1)
-		default:
-			failures++
-			wait = mathrand.N(min(f.cfg.ReconnectMax, reconnectFirst<<min(failures, 16)) + 1)
 		}
+		wait = off.next(f.cfg, err, time.Since(began))
+		f.twin(off.short)
 		f.disconnected(u, err, wait)
 	}
+}
+
+// backOff decides how long to wait before the next attempt, always with full jitter so that a fleet does not come back at
+// one moment.
+type backOff struct {
+	failures int // attempts in a row that brought no session
+	short    int // sessions that died as soon as they began, without a long one in between
+}
+
+func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Duration {
+	switch {
+	case errors.Is(err, mqtt.ErrRefused):
+		b.failures++
+		return refusedWait + mathrand.N(refusedWait)
+	case !errors.Is(err, errSessionEnded):
+		b.failures++
+		return mathrand.N(min(cfg.ReconnectMax, reconnectFirst<<min(b.failures, 16)) + 1)
+	}
+	b.failures = 0
+	switch {
+	case lived <= shortSession:
+		b.short++
+	case lived > longSession:
+		b.short = 0
+	}
+	if b.short >= twinSessions {
+		return twinWait + mathrand.N(4*twinWait)
+	}
+	return mathrand.N(cfg.ReconnectJitter + 1)
 }
 
 // errStopped and errSessionEnded tell run how a session ended.

@@ -87,6 +87,8 @@ func (s *session) run(ctx context.Context) error {
 	defer refresh.Stop()
 	canary := time.NewTimer(echoWait)
 	defer canary.Stop()
+	settled := time.NewTimer(longSession)
+	defer settled.Stop()
 	for {
 		again := s.handOver()
 		select {
@@ -107,6 +109,8 @@ func (s *session) run(ctx context.Context) error {
 			if !s.echoed {
 				s.f.notRouted(true, "the broker acknowledged the status and did not send it back within 10 s")
 			}
+		case <-settled.C:
+			s.f.twin(0)
 		case <-again:
 		case <-s.conn.Lost():
 			return fmt.Errorf("%w: %w", errSessionEnded, s.conn.Err())

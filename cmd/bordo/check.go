@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"text/tabwriter"
 
 	"bordo/agent"
 	"bordo/agent/config"
@@ -18,12 +19,13 @@ made or changed. Exit code 2 when there is a fault; a warning is none.`,
 		flags: func(set *flag.FlagSet) action {
 			path := configFlag(set)
 			all := set.Bool("print", false, "print the configuration with every default in its place")
-			return func(_ context.Context, c console) error { return check(c, *path, *all) }
+			budget := set.Bool("budget", false, "print what the node will send in a month")
+			return func(_ context.Context, c console) error { return check(c, *path, *all, *budget) }
 		},
 	}
 }
 
-func check(c console, path string, all bool) error {
+func check(c console, path string, all, budget bool) error {
 	cfg, err := load(path)
 	if err != nil {
 		return err
@@ -42,8 +44,35 @@ func check(c console, path string, all bool) error {
 		fmt.Fprint(c.out, cfg.Text())
 		return nil
 	}
+	if budget {
+		return printBudget(c, cfg)
+	}
 	fmt.Fprintf(c.out, "%s: correct: %s, %s\n", path, count(len(cfg.Lines), "line"), count(devices(cfg), "device"))
 	return nil
+}
+
+// printBudget shows an estimate for whoever pays for the link.
+func printBudget(c console, cfg *config.Config) error {
+	b, err := agent.Estimate(cfg)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "device\tpoints\ta month")
+	for _, d := range b.Devices {
+		fmt.Fprintf(w, "%s\t%d\t%s\n", d.ID, d.Points, megabytes(d.Least, d.Most))
+	}
+	least, most := b.Total()
+	fmt.Fprintf(w, "keep-alive, status, quarter hours\t\t%s\n", megabytes(b.Rest, b.Rest))
+	fmt.Fprintf(w, "all, on a healthy link\t\t%s\n", megabytes(least, most))
+	return w.Flush()
+}
+
+func megabytes(least, most int64) string {
+	if least == most {
+		return fmt.Sprintf("%.1f MB", float64(most)/1e6)
+	}
+	return fmt.Sprintf("%.1f to %.1f MB", float64(least)/1e6, float64(most)/1e6)
 }
 
 func devices(cfg *config.Config) int {
