@@ -63,28 +63,29 @@ func serial(t *testing.T, p *modbus.Profile) (line.Endpoint, string) {
 func inBreve(t *testing.T, p *modbus.Profile) string {
 	t.Helper()
 	var b strings.Builder
+	var ports []string
 	if p.Serial {
 		e, short := serial(t, p)
 		parity := map[line.Parity]string{line.NoParity: "nessuna parità", line.EvenParity: "parità pari", line.OddParity: "parità dispari"}[e.Parity]
-		fmt.Fprintf(&b, "- **RS-485, di fabbrica:** %s (%d baud, %s, %d stop), indirizzo %s\n", short, e.Baud, parity, e.Stop, units(p))
+		fmt.Fprintf(&b, "- **RS-485, di fabbrica:** %s (%d baud, %s, %d stop),\n  indirizzo %s\n", short, e.Baud, parity, e.Stop, units(p, 1))
+		ports = append(ports, "serial:///dev/bordo/usb-1-2?"+p.Bus)
 	}
 	if p.Stream {
-		fmt.Fprintf(&b, "- **Ethernet:** porta TCP %d, unità %s\n", p.TCPPort, units(p))
+		fmt.Fprintf(&b, "- **Ethernet:** porta TCP %d, unità %s\n", p.TCPPort, units(p, 0))
+		ports = append(ports, fmt.Sprintf("tcp://192.168.1.40:%d", p.TCPPort))
 	}
-	port := fmt.Sprintf("tcp://192.168.1.40:%d", p.TCPPort)
-	if p.Serial && !strings.Contains(p.Bus, "115200") || !p.Stream {
-		port = "serial:///dev/bordo/usb-1-2?" + p.Bus
-	}
-	fmt.Fprintf(&b, "- **Configurazione:** `port: %s`,\n  `model: %s`, `unit: %d`, `every: %s`\n", port, p.Model, p.Unit.Default, short(p.Every))
+	fmt.Fprintf(&b, "- **Configurazione:** `port: %s`,\n  `model: %s`, `unit: %d`, `every: %s`\n",
+		strings.Join(ports, "`\n  oppure `port: "), p.Model, p.Unit.Default, short(p.Every))
 	return b.String()
 }
 
-// units is the usual unit id, and which others to try.
-func units(p *modbus.Profile) string {
+// units is the usual unit id and a few others to try, from the lowest that the line knows: 0 is for all on a serial one.
+func units(p *modbus.Profile, lowest int) string {
+	const few = 4
 	text := strconv.Itoa(p.Unit.Default)
 	var others []string
 	for _, u := range p.Unit.Probe {
-		if u != p.Unit.Default {
+		if u != p.Unit.Default && u >= lowest && len(others) < few {
 			others = append(others, strconv.Itoa(u))
 		}
 	}
