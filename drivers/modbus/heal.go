@@ -14,6 +14,11 @@ const maxExtra = 32
 // this poll.
 func (p *poll) narrow(b block, err error) bool {
 	if len(b.items) == 1 {
+		if it := b.items[0]; it.head != nil {
+			it.head = nil // what lies between the model's head and the value may be to blame
+			p.plans = nil
+			return p.fetch(p.rules.blockOf(b.items))
+		}
 		p.errs = append(p.errs, err)
 		p.quarantine(b.items[0], err)
 		return false

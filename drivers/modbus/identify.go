@@ -7,7 +7,7 @@ func (t *Test) Holds(a Answer) bool { return t.holds(a) }
 // a test whose registers it does not give is not met. The error is the first of read that is not a refusal.
 func (p *Profile) Recognises(read func(Span) (Answer, error)) (bool, error) {
 	for i := range p.Identify {
-		a, err := read(p.Identify[i].Span())
+		a, err := read(p.Asked(p.Identify[i].Span()))
 		if err != nil {
 			if refuses(err) {
 				err = nil
@@ -19,4 +19,10 @@ func (p *Profile) Recognises(read func(Span) (Answer, error)) (bool, error) {
 		}
 	}
 	return len(p.Identify) > 0, nil
+}
+
+// Asked is the span that one request asks this model for to get s: with even addresses where it wants them.
+func (p *Profile) Asked(s Span) Span {
+	r := rules{Limits: p.Limits}
+	return r.rounded(s)
 }

@@ -136,7 +136,8 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	}
 	f.Port = b.port
 	for i := range b.seen {
-		if b.seen[i].same(&f) && b.stream { // some devices answer under any number: the first counts
+		// Some devices answer under any number: the first counts. Behind a gateway two that say nothing of themselves are two.
+		if b.stream && b.seen[i].same(&f) && (f.Serial != "" || b.hear.gateway == 0) {
 			b.alike++
 			return nil
 		}

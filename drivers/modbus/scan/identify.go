@@ -22,10 +22,13 @@ const (
 	pointsEnum    = 30  // a type code that the profile lists
 	pointsGrid    = 10  // 50 Hz or 230 V where the profile has them
 	pointsText    = 5   // a text or a word where the profile has one
-	contradiction = 40 // a frequency that no grid has
+	contradiction = 40  // a frequency that no grid has
 	sureFrom      = 50
 	likelyFrom    = 15
 )
+
+// describesItself is the model for devices of any make that describe themselves.
+const describesItself = "sunspec"
 
 // maxSilent is how many questions of an identification may stay unanswered before it goes without the rest.
 const maxSilent = 4
@@ -85,9 +88,9 @@ func (q *inquiry) read(ctx context.Context, span modbus.Span) (modbus.Answer, er
 	return r.answer, r.err
 }
 
-// decode reads a field; absent when the device does not give it.
-func (q *inquiry) decode(ctx context.Context, f *modbus.Field, as drivers.Type) drivers.Value {
-	a, err := q.read(ctx, f.Span())
+// decode reads a field as a model wants to be asked for it; absent when the device does not give it.
+func (q *inquiry) decode(ctx context.Context, p *modbus.Profile, f *modbus.Field, as drivers.Type) drivers.Value {
+	a, err := q.read(ctx, p.Asked(f.Span()))
 	if err != nil {
 		return drivers.Value{}
 	}
@@ -235,8 +238,11 @@ func (q *inquiry) score(ctx context.Context, p *modbus.Profile, base uint16, des
 		}
 		score += pointsSunSpec
 	}
-	if named(p, names) {
+	switch {
+	case named(p, names):
 		score += pointsNamed
+	case p.SunSpec != nil && p.Model != describesItself:
+		return 0 // a make's own profile, and not that make
 	}
 	return score + q.looks(ctx, p)
 }
@@ -284,7 +290,7 @@ func (q *inquiry) looks(ctx context.Context, p *modbus.Profile) int {
 		if n == nil || n.Field == nil {
 			continue
 		}
-		switch v := q.decode(ctx, n.Field, drivers.Text).Text(); {
+		switch v := q.decode(ctx, p, n.Field, drivers.Text).Text(); {
 		case n.Field.Type == modbus.String && len(v) >= 3 && !strings.Contains(v, "?"):
 			score += pointsText
 		case listed(n.Field, v):
@@ -295,18 +301,18 @@ func (q *inquiry) looks(ctx context.Context, p *modbus.Profile) int {
 		pt := &p.Points[i]
 		switch pt.Key {
 		case "frequency":
-			switch x := q.decode(ctx, &pt.Field, drivers.Float).Float(); {
+			switch x := q.decode(ctx, p, &pt.Field, drivers.Float).Float(); {
 			case x > 47 && x < 53:
 				score += pointsGrid
 			case x != 0: // an inverter that sleeps measures none
 				score -= contradiction
 			}
 		case "ac_voltage_l1", "ac_voltage_l2", "ac_voltage_l3":
-			if x := q.decode(ctx, &pt.Field, drivers.Float).Float(); x > 180 && x < 280 {
+			if x := q.decode(ctx, p, &pt.Field, drivers.Float).Float(); x > 180 && x < 280 {
 				score += pointsGrid / 2
 			}
 		case "state":
-			if v := q.decode(ctx, &pt.Field, drivers.Text).Text(); listed(&pt.Field, v) {
+			if v := q.decode(ctx, p, &pt.Field, drivers.Text).Text(); listed(&pt.Field, v) {
 				score += pointsText
 			}
 		}
@@ -333,9 +339,9 @@ func (q *inquiry) introduce(ctx context.Context, p *modbus.Profile, f *Found) {
 		switch {
 		case part.n == nil:
 		case part.n.Field != nil:
-			if v := q.decode(ctx, part.n.Field, drivers.Text); v.Text() != "" {
+			if v := q.decode(ctx, p, part.n.Field, drivers.Text); v.Text() != "" {
 				*part.to = v.Text()
-			} else if v := q.decode(ctx, part.n.Field, drivers.Float); v.Type() == drivers.Float {
+			} else if v := q.decode(ctx, p, part.n.Field, drivers.Float); v.Type() == drivers.Float {
 				*part.to = v.String()
 			}
 		case *part.to == "":

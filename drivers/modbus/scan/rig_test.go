@@ -1,0 +1,242 @@
+package scan_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/driverstest"
+	"bordo/drivers/line"
+	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/scan"
+)
+
+// site is a place where a scan is made: serial devices that hear one setting only, and hosts with ports. It lives in a
+// synctest bubble.
+type site struct {
+	t       *testing.T
+	setting string                   // of the serial devices: baud=...&parity=...
+	units   map[byte]peer.Answerer   // on the serial line
+	delay   func(byte) time.Duration // of an answer
+	hosts   map[string]map[byte]peer.Answerer
+	wrong   func(port *driverstest.End) // what happens on the line at a wrong setting
+	right   func(port *driverstest.End) // what else happens at the right one
+	echo    bool
+
+	mu     sync.Mutex
+	opened []string // guarded by mu, as all below
+	asked  []string
+	open   int
+	most   int
+	events []scan.Event
+}
+
+func newSite(t *testing.T) *site {
+	return &site{t: t, units: map[byte]peer.Answerer{}, hosts: map[string]map[byte]peer.Answerer{}}
+}
+
+func device(t *testing.T, model string, o peer.Options, values map[string]float64) *peer.Device {
+	t.Helper()
+	d, err := peer.Named(model, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range values {
+		if err := d.Set(k, drivers.Number(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d
+}
+
+func serial(number string) peer.Options {
+	return peer.Options{Identity: drivers.Description{Serial: number}}
+}
+
+// grid is what a three-phase device measures.
+func grid() map[string]float64 {
+	return map[string]float64{"frequency": 50.02, "ac_voltage_l1": 231.5, "ac_voltage_l2": 229.8, "ac_voltage_l3": 230.4}
+}
+
+// openPort is line.Open of this site.
+func (s *site) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
+	s.mu.Lock()
+	s.opened = append(s.opened, e.String())
+	s.mu.Unlock()
+	if e.Scheme == line.TCP {
+		units, there := s.hosts[e.Host]
+		if !there {
+			return nil, &drivers.Error{Op: "open", Kind: drivers.Closed, Lost: true, Err: syscall.ECONNREFUSED}
+		}
+		if units == nil { // a host that is not there
+			<-ctx.Done()
+			return nil, &drivers.Error{Op: "open", Kind: drivers.Closed, Lost: true, Err: ctx.Err()}
+		}
+		return s.connect(0, func(ctx context.Context, there *driverstest.End) error {
+			return peer.ServeTCP(ctx, there, s.noted(units))
+		}), nil
+	}
+	char := time.Duration(e.Line("").CharLen) * time.Second / time.Duration(e.Baud)
+	return s.connect(char, func(ctx context.Context, there *driverstest.End) error {
+		if !strings.Contains(e.String(), s.setting) {
+			if s.wrong != nil {
+				s.wrong(there)
+			}
+			<-ctx.Done()
+			return nil
+		}
+		if s.right != nil {
+			s.right(there)
+		}
+		if s.echo {
+			return peer.ServeRTU(ctx, echoing{there}, s.noted(s.units), peer.RTU{})
+		}
+		return peer.ServeRTU(ctx, there, s.noted(s.units), peer.RTU{Delay: func(unit byte, _ []byte) time.Duration {
+			if s.delay == nil {
+				return 20 * time.Millisecond
+			}
+			return s.delay(unit)
+		}})
+	}), nil
+}
+
+// connect opens a wire and serves its far end until the near one is closed.
+func (s *site) connect(char time.Duration, serve func(context.Context, *driverstest.End) error) drivers.Port {
+	here, there := driverstest.Wire(char)
+	ctx, cancel := context.WithCancel(s.t.Context())
+	s.mu.Lock()
+	s.open++
+	s.most = max(s.most, s.open)
+	s.mu.Unlock()
+	go func() {
+		if err := serve(ctx, there); err != nil {
+			s.t.Error(err)
+		}
+	}()
+	return &closing{Port: here, closed: sync.OnceFunc(func() {
+		cancel()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.open--
+	})}
+}
+
+type closing struct {
+	drivers.Port
+	closed func()
+}
+
+func (c *closing) Close() error {
+	c.closed()
+	return c.Port.Close()
+}
+
+// echoing gives back what is sent on the line, as an adapter does that hears itself.
+type echoing struct{ *driverstest.End }
+
+func (e echoing) Read(b []byte) (int, error) {
+	n, err := e.End.Read(b)
+	e.Write(b[:n]) //nolint:errcheck // a wire takes everything
+	return n, err
+}
+
+// noted keeps what was asked, and refuses to be written to.
+func (s *site) noted(units map[byte]peer.Answerer) map[byte]peer.Answerer {
+	out := map[byte]peer.Answerer{}
+	for u, a := range units {
+		out[u] = peer.AnswererFunc(func(pdu []byte) []byte {
+			s.mu.Lock()
+			s.asked = append(s.asked, fmt.Sprintf("%d: % X", u, pdu))
+			s.mu.Unlock()
+			if !slices.Contains([]byte{1, 2, 3, 4, 17, 43}, pdu[0]) {
+				s.t.Errorf("unit %d was asked % X", u, pdu)
+			}
+			return a.Answer(pdu)
+		})
+	}
+	return out
+}
+
+func (s *site) scanner() *scan.Scanner {
+	return &scan.Scanner{Profiles: modbus.Embedded(), Say: func(e scan.Event) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.events = append(s.events, e)
+	}}
+}
+
+// found lists what was found, a line each.
+func (s *site) found() []string {
+	var out []string
+	for _, e := range s.events {
+		if f := e.Found; f != nil {
+			sure := "?"
+			if f.Sure {
+				sure = ""
+			}
+			port, _, _ := strings.Cut(strings.TrimPrefix(f.Port, "serial:///dev/ttyTEST?"), "&bits")
+			out = append(out, fmt.Sprintf("%s %d %s%s %s", port, f.Unit, f.Model, sure, f.Serial))
+		}
+	}
+	return out
+}
+
+func (s *site) troubles() []scan.Cause {
+	var out []scan.Cause
+	for _, e := range s.events {
+		if e.Trouble != nil {
+			out = append(out, e.Trouble.Cause)
+		}
+	}
+	return out
+}
+
+// expect compares what a scan told.
+func (s *site) expect(found []string, troubles ...scan.Cause) {
+	s.t.Helper()
+	if got := s.found(); !slices.Equal(got, found) {
+		s.t.Errorf("found\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(found, "\n"))
+	}
+	if got := s.troubles(); !slices.Equal(got, troubles) {
+		s.t.Errorf("troubles %v, want %v", got, troubles)
+	}
+	if s.open != 0 {
+		s.t.Errorf("%d ports are still open", s.open)
+	}
+	last := -1
+	for _, e := range s.events {
+		if p := e.Progress; p != nil {
+			if p.Done <= last || p.Done >= p.Total {
+				s.t.Errorf("progress %d of %d after %d", p.Done, p.Total, last)
+			}
+			last = p.Done
+		}
+	}
+}
+
+// hangingSite closes a connection on which a number is asked that nobody has.
+type hangingSite struct{ *site }
+
+func (h *hangingSite) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
+	p, err := h.site.openPort(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return &hanging{p}, nil
+}
+
+type hanging struct{ drivers.Port }
+
+func (h *hanging) Write(b []byte) (int, error) {
+	if b[6] != 3 {
+		h.Port.Close() //nolint:errcheck // it is the device that hangs up
+	}
+	return h.Port.Write(b)
+}

@@ -1,0 +1,194 @@
+package scan
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/line"
+)
+
+// How long a serial line is listened to before anything is asked on it: most masters ask more often than this.
+const (
+	firstListen = 1500 * time.Millisecond
+	nextListen  = 700 * time.Millisecond // to find the speed of who was heard
+)
+
+// Serial looks for devices on a serial port whose speed is not known. It listens first: where another master asks it stops,
+// because two masters take each other's answers. Then it asks the likely numbers with each of the settings; where a device
+// answers, the rest of the numbers with its settings only, because a line has one speed. What it found and what is wrong is
+// told as events; the error is that of a port that cannot be used, or ctx's.
+func (s *Scanner) Serial(ctx context.Context, path string, open Open) error {
+	settings := Settings(s.Profiles, path)
+	likely, rest := Units(s.Profiles, false)
+	if len(s.Units) > 0 {
+		likely, rest = s.Units, nil
+	}
+	s.expect(len(settings) * len(likely))
+	h := &hearing{}
+	if master, err := s.overhear(ctx, settings, open, h); err != nil || master {
+		return err
+	}
+	for i := 0; i < len(settings); i++ {
+		noise := h.noise
+		found, err := s.setting(ctx, settings[i], open, h, likely, true)
+		if err != nil {
+			return err
+		}
+		if found != nil {
+			s.expect(len(rest) - (len(settings)-i-1)*len(likely))
+			err := found.units(ctx, rest)
+			found.close()
+			return s.conclude(ctx, err, h, path)
+		}
+		if h.noise > noise {
+			sameSpeedNext(settings[i+1:], settings[i].Baud)
+		}
+	}
+	s.expect(len(settings) * len(rest))
+	for _, e := range settings {
+		if len(rest) == 0 {
+			break
+		}
+		found, err := s.setting(ctx, e, open, h, rest, false)
+		if err != nil {
+			return err
+		}
+		if found != nil {
+			found.close()
+			break
+		}
+	}
+	return s.conclude(ctx, nil, h, path)
+}
+
+// ownBus is a bus on a port of our own.
+type ownBus struct {
+	*bus
+	port *Direct
+}
+
+func (b *ownBus) close() { b.port.Close() }
+
+// setting asks numbers with one setting of the port. It returns the bus, still open, when a device was found.
+func (s *Scanner) setting(ctx context.Context, e line.Endpoint, open Open, h *hearing, units []int, inputToo bool) (*ownBus, error) {
+	d := NewDirect(open, e)
+	b := &ownBus{s.newBus(d, e, h), d}
+	b.inputToo = inputToo
+	if err := b.units(ctx, units); err != nil {
+		b.close()
+		return nil, s.gone(ctx, err, e)
+	}
+	if len(b.seen) == 0 {
+		b.close()
+		return nil, nil
+	}
+	return b, nil
+}
+
+// gone tells why a port cannot be used.
+func (s *Scanner) gone(ctx context.Context, err error, e line.Endpoint) error {
+	if ctx.Err() == nil && drivers.Lost(err) {
+		s.tell(Event{Trouble: &Trouble{Cause: NoPort, Port: e.String(), Detail: err.Error()}})
+	}
+	return err
+}
+
+// overhear listens before anything is asked. When somebody else talks it listens with the other settings too until frames
+// are heard, and tells of the other master.
+func (s *Scanner) overhear(ctx context.Context, settings []line.Endpoint, open Open, h *hearing) (master bool, err error) {
+	listen := func(e line.Endpoint, d time.Duration) error {
+		s.step(e.String(), 0)
+		port := NewDirect(open, e)
+		defer port.Close()
+		return s.gone(ctx, s.newBus(port, e, h).listen(ctx, d), e)
+	}
+	s.expect(1)
+	if err := listen(settings[0], firstListen); err != nil {
+		return false, err
+	}
+	if h.frames == 0 && h.traffic < shortest {
+		return false, nil
+	}
+	for i := 1; i < len(settings) && h.frames == 0; i++ {
+		s.expect(1)
+		if err := listen(settings[i], nextListen); err != nil {
+			return false, err
+		}
+	}
+	if h.frames == 0 {
+		return false, nil // noise, or a language that is not Modbus
+	}
+	s.tell(Event{Trouble: h.otherMaster()})
+	return true, nil
+}
+
+// sameSpeedNext moves the settings of one speed to the front: where something was heard, it may be the parity.
+func sameSpeedNext(settings []line.Endpoint, baud int) {
+	slices.SortStableFunc(settings, func(a, b line.Endpoint) int {
+		switch {
+		case a.Baud == baud && b.Baud != baud:
+			return -1
+		case a.Baud != baud && b.Baud == baud:
+			return 1
+		}
+		return 0
+	})
+}
+
+// OnLine looks for devices on a line that is open already, such as one of a running agent, with the settings that it has.
+func (s *Scanner) OnLine(ctx context.Context, e line.Endpoint, l Line) error {
+	h := &hearing{}
+	b := s.newBus(l, e, h)
+	likely, rest := Units(s.Profiles, b.stream)
+	switch {
+	case len(s.Units) > 0:
+		likely, rest = s.Units, nil
+	case b.stream:
+		rest = nil
+	}
+	s.expect(len(likely) + len(rest))
+	err := b.units(ctx, slices.Concat(likely, rest))
+	return s.conclude(ctx, err, h, e.String())
+}
+
+// conclude tells what is probably wrong, when nothing was found.
+func (s *Scanner) conclude(ctx context.Context, err error, h *hearing, port string) error {
+	if err != nil || ctx.Err() != nil || s.anyFound() || len(s.Known) > 0 {
+		return err
+	}
+	s.tell(Event{Trouble: h.diagnose(port)})
+	return nil
+}
+
+// diagnose names the most likely reason why nothing was found on a line.
+func (h *hearing) diagnose(port string) *Trouble {
+	switch {
+	case h.gateway > 0:
+		return &Trouble{Cause: NobodyThere, Port: port, Detail: fmt.Sprintf("the gateway refused %d of %d numbers", h.gateway, h.asked)}
+	case h.frames > 0 || h.restless > 0:
+		return h.otherMaster()
+	case h.noise > 0:
+		return &Trouble{Cause: Garbage, Port: h.at[0], Detail: fmt.Sprintf("%d bytes heard that are no frame", h.noise)}
+	case h.echo:
+		return &Trouble{Cause: OnlyEcho, Port: port, Detail: fmt.Sprintf("%d questions, each heard by ourselves", h.asked)}
+	}
+	return &Trouble{Cause: Silence, Port: port, Detail: fmt.Sprintf("%d questions", h.asked)}
+}
+
+func (h *hearing) otherMaster() *Trouble {
+	var units []string
+	for u, heard := range h.of {
+		if heard {
+			units = append(units, fmt.Sprint(u))
+		}
+	}
+	t := &Trouble{Cause: OtherMaster, Port: h.at[1], Detail: fmt.Sprintf("%d frames of others, for numbers %s", h.frames, strings.Join(units, ", "))}
+	if h.frames == 0 {
+		t.Detail = fmt.Sprintf("the line was never silent, %d times", h.restless)
+	}
+	return t
+}

@@ -1,0 +1,270 @@
+package scan_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/driverstest"
+	"bordo/drivers/line"
+	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/scan"
+)
+
+const ttyTest = "/dev/ttyTEST"
+
+// Two devices hang on one line, at a speed that is not the first one tried.
+func TestSerialFindsTwoDevicesAtTheirSpeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting = "baud=38400&parity=even"
+		s.units[1] = device(t, "sunspec", serial("SN0815"), grid())
+		s.units[143] = device(t, "eastron-sdm120", serial("22041234"), map[string]float64{"frequency": 50, "ac_voltage_l1": 230})
+		began := time.Now()
+		if err := s.scanner().Serial(t.Context(), ttyTest, s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"baud=38400&parity=even 1 sunspec SN0815", "baud=38400&parity=even 143 eastron-sdm120 22041234"})
+		if d := time.Since(began); d > 10*time.Minute {
+			t.Errorf("the scan took %v", d)
+		}
+		last := s.opened[len(s.opened)-1]
+		if !strings.Contains(last, "baud=38400&parity=even") {
+			t.Errorf("after devices were found another speed was tried: %s", last)
+		}
+	})
+}
+
+// What has no identity of its own is recognised by what it measures, and said to be only likely.
+func TestSerialTellsWhatItIsNotSureOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting = "baud=9600&parity=none"
+		s.units[3] = device(t, "eastron-sdm630", serial("22041234"), grid())
+		s.units[4] = peer.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 1} })
+		sc := s.scanner()
+		sc.Units = []int{3, 4}
+		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"baud=9600&parity=none 3 eastron-sdm630? 22041234", "baud=9600&parity=none 4 ? "})
+	})
+}
+
+func TestSerialSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting = "no such"
+		sc := s.scanner()
+		sc.Units = []int{1, 2, 3}
+		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect(nil, scan.Silence)
+	})
+}
+
+// Without a hint every number is asked at every speed; that is bounded and ends.
+func TestSerialAsksEverythingAndEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting = "baud=1200&"
+		s.units[240] = device(t, "eastron-sdm120", serial("1"), grid1())
+		began := time.Now()
+		if err := s.scanner().Serial(t.Context(), ttyTest, s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"baud=1200&parity=none 240 eastron-sdm120 1"})
+		if d := time.Since(began); d > 90*time.Minute {
+			t.Errorf("the scan took %v", d)
+		}
+	})
+}
+
+func grid1() map[string]float64 { return map[string]float64{"frequency": 50, "ac_voltage_l1": 230} }
+
+// A device that hears a wrong speed as nonsense and answers nonsense.
+func TestSerialGarbage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting = "no such"
+		s.wrong = func(port *driverstest.End) {
+			go func() {
+				b := make([]byte, 64)
+				for n := byte(0); ; n++ {
+					if _, err := port.Read(b); err != nil {
+						return
+					}
+					port.Write([]byte{0xF8, 0x80 + n, 0xFE}) //nolint:errcheck // a wire takes everything
+				}
+			}()
+		}
+		sc := s.scanner()
+		sc.Units = []int{1, 2}
+		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect(nil, scan.Garbage)
+		if second, first := s.opened[2], s.opened[1]; !strings.Contains(second, strings.Split(strings.Split(first, "?")[1], "&")[0]) {
+			t.Errorf("nonsense was heard with %s, and then %s was tried: want another parity first", first, second)
+		}
+	})
+}
+
+func TestSerialEcho(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting, s.echo = "serial", true // at every setting
+		sc := s.scanner()
+		sc.Units = []int{1, 2}
+		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect(nil, scan.OnlyEcho)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting, s.echo = "baud=9600&parity=none", true
+		s.units[2] = device(t, "eastron-sdm120", serial("22041234"), grid1())
+		sc := s.scanner()
+		sc.Units = []int{1, 2}
+		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"baud=9600&parity=none 2 eastron-sdm120 22041234"})
+	})
+}
+
+// Another master is heard before anything is asked, at the speed that it has, and nothing is asked.
+func TestSerialLeavesALineToItsMaster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting = "baud=19200&parity=even"
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		master := func(frame []byte) func(*driverstest.End) {
+			return func(port *driverstest.End) {
+				go func() {
+					for err := error(nil); err == nil; _, err = port.Write(frame) {
+						select {
+						case <-time.After(500 * time.Millisecond):
+						case <-ctx.Done():
+							return
+						}
+					}
+				}()
+			}
+		}
+		s.right = master([]byte{1, 4, 0, 0, 0, 2, 0x71, 0xCB})
+		s.wrong = master([]byte{0xFE, 0x81, 0xF0, 0x80, 0xFF, 0x03})
+		s.units[1] = device(t, "eastron-sdm120", serial("1"), nil)
+		if err := s.scanner().Serial(t.Context(), ttyTest, s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect(nil, scan.OtherMaster)
+		trouble := s.events[len(s.events)-1].Trouble
+		if !strings.Contains(trouble.Port, s.setting) || !strings.HasSuffix(trouble.Detail, "for numbers 1") {
+			t.Errorf("trouble %+v", trouble)
+		}
+		if len(s.asked) > 0 {
+			t.Errorf("asked %v", s.asked)
+		}
+	})
+}
+
+// A device that answers after its time is heard while the next number is asked, and asked again.
+func TestSerialHearsALateAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting = "baud=9600&parity=none"
+		s.units[2] = device(t, "eastron-sdm120", serial("22041234"), grid1())
+		s.delay = func(byte) time.Duration { return 700 * time.Millisecond }
+		sc := s.scanner()
+		sc.Units = []int{1, 2, 3, 4, 5, 6}
+		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"baud=9600&parity=none 2 eastron-sdm120 22041234"})
+	})
+}
+
+func TestSerialStopsAtOnce(t *testing.T) {
+	for _, after := range []time.Duration{time.Second, 5 * time.Second, time.Minute, 10 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			s.setting = "no such"
+			ctx, cancel := context.WithTimeout(t.Context(), after)
+			defer cancel()
+			began := time.Now()
+			if err := s.scanner().Serial(ctx, ttyTest, s.openPort); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+			if d := time.Since(began) - after; d > 100*time.Millisecond {
+				t.Errorf("stopped after %v", d)
+			}
+			s.expect(nil)
+		})
+	}
+}
+
+func TestSerialPortThatCannotBeOpened(t *testing.T) {
+	busy := &drivers.Error{Op: "open", Kind: drivers.Closed, Lost: true, Err: errors.New("busy: another program has it open")}
+	var causes []scan.Cause
+	sc := scan.Scanner{Profiles: modbus.Embedded(), Say: func(e scan.Event) {
+		if e.Trouble != nil {
+			causes = append(causes, e.Trouble.Cause)
+		}
+	}}
+	err := sc.Serial(t.Context(), ttyTest, func(context.Context, line.Endpoint) (drivers.Port, error) { return nil, busy })
+	if !errors.Is(err, busy) || !slices.Equal(causes, []scan.Cause{scan.NoPort}) {
+		t.Errorf("got %v, troubles %v", err, causes)
+	}
+}
+
+// borrowed is a line whose turn has to be waited for, as that of a running agent.
+type borrowed struct {
+	*scan.Direct
+	uses int
+}
+
+func (b *borrowed) Use(ctx context.Context, f func(context.Context, *modbus.Session) error) error {
+	b.uses++
+	began := time.Now()
+	err := b.Direct.Use(ctx, f)
+	if d := time.Since(began); d > 4*time.Second {
+		return errors.New("held for too long")
+	}
+	time.Sleep(100 * time.Millisecond)
+	return err
+}
+
+// On a line that somebody runs, the devices that he knows are left alone, and one question is asked at a time.
+func TestOnLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting = "baud=9600&parity=even"
+		s.units[1] = peer.AnswererFunc(func([]byte) []byte { t.Error("a device that is known was asked"); return nil })
+		s.units[9] = device(t, "eastron-sdm120", serial("22041234"), grid1())
+		e, err := line.Parse("serial:///dev/ttyTEST?baud=9600&parity=even")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &borrowed{Direct: scan.NewDirect(s.openPort, e)}
+		sc := s.scanner()
+		sc.Known = map[int]string{1: "meter-1"}
+		if err := sc.OnLine(t.Context(), e, l); err != nil {
+			t.Error(err)
+		}
+		l.Close()
+		s.expect([]string{"baud=9600&parity=even 9 eastron-sdm120 22041234"})
+		if l.uses < 247 || len(s.opened) != 1 {
+			t.Errorf("%d uses, opened %v", l.uses, s.opened)
+		}
+	})
+}

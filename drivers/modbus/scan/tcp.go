@@ -1,0 +1,146 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"bordo/drivers/line"
+	"bordo/drivers/modbus"
+)
+
+// maxOpen is how many connections a scan of a network has at once: few, so that no small router takes it for an attack.
+const maxOpen = 6
+
+// outcome is what came of the addresses of a scan.
+type outcome struct {
+	mu          sync.Mutex
+	refused     int // guarded by mu, as all below
+	unreachable int
+	open        int
+	asked       int
+	gateway     int
+	last        error
+}
+
+func (o *outcome) note(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case err == nil:
+		o.open++
+		return
+	case errors.Is(err, syscall.ECONNREFUSED):
+		o.refused++
+	default:
+		o.unreachable++
+	}
+	o.last = err
+}
+
+// TCP looks for devices at the addresses of a target. What it found and what is wrong is told as events; the error is ctx's.
+func (s *Scanner) TCP(ctx context.Context, t Target, open Open) error {
+	ports := []int{t.Port}
+	if t.Port == 0 {
+		ports = Ports(s.Profiles)
+	}
+	s.expect(len(t.Hosts) * len(ports))
+	hosts := make(chan string)
+	var o outcome
+	var working sync.WaitGroup
+	for range min(maxOpen, len(t.Hosts)) {
+		working.Go(func() {
+			for host := range hosts {
+				s.host(ctx, host, ports, open, len(t.Hosts) == 1, &o)
+			}
+		})
+	}
+	for _, host := range t.Hosts {
+		select {
+		case hosts <- host:
+		case <-ctx.Done():
+		}
+	}
+	close(hosts)
+	working.Wait()
+	if ctx.Err() == nil && !s.anyFound() {
+		s.tell(Event{Trouble: o.diagnose(t)})
+	}
+	return ctx.Err()
+}
+
+// host looks at one address. A port that does not answer at all ends it: the host is not there, or hides.
+func (s *Scanner) host(ctx context.Context, host string, ports []int, open Open, alone bool, o *outcome) {
+	var seen []Found
+	for i, port := range ports {
+		if ctx.Err() != nil {
+			return
+		}
+		e := line.Endpoint{Scheme: line.TCP, Host: net.JoinHostPort(host, strconv.Itoa(port))}
+		s.step(e.String(), 0)
+		d := NewDirect(open, e)
+		err := d.Use(ctx, func(context.Context, *modbus.Session) error { return nil })
+		if ctx.Err() != nil {
+			d.Close()
+			return
+		}
+		o.note(err)
+		if err == nil {
+			seen = s.connected(ctx, d, e, alone, o, seen)
+			d.Close()
+		} else if !errors.Is(err, syscall.ECONNREFUSED) {
+			s.expect(i + 1 - len(ports))
+			return
+		}
+	}
+}
+
+// connected asks the numbers of a connection. seen are the devices that the host has at other ports: some answer at two.
+func (s *Scanner) connected(ctx context.Context, d *Direct, e line.Endpoint, alone bool, o *outcome, seen []Found) []Found {
+	h := &hearing{}
+	b := s.newBus(d, e, h)
+	b.seen = seen
+	likely, rest := Units(s.Profiles, true)
+	if len(s.Units) > 0 {
+		likely, rest = s.Units, nil
+	}
+	s.expect(len(likely))
+	err := b.units(ctx, likely)
+	// Many devices answer under one number or under any; behind a gateway there may be a whole line.
+	if err == nil && alone && (h.gateway > 0 || len(b.seen)-len(seen) > 1) {
+		s.expect(len(rest))
+		b.units(ctx, rest) //nolint:errcheck // what was found was told
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.asked += h.asked
+	o.gateway += h.gateway
+	return b.seen
+}
+
+// diagnose names the most likely reason why nothing was found.
+func (o *outcome) diagnose(t Target) *Trouble {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	port := ""
+	if len(t.Hosts) == 1 {
+		port = t.Hosts[0]
+	}
+	detail := fmt.Sprintf("%d connections opened, %d refused, %d addresses without an answer", o.open, o.refused, o.unreachable)
+	if o.last != nil && len(t.Hosts) == 1 && o.open == 0 {
+		detail = o.last.Error()
+	}
+	switch {
+	case o.gateway > 0:
+		return &Trouble{Cause: NobodyThere, Port: port, Detail: fmt.Sprintf("%d of %d questions were answered by a gateway: no device", o.gateway, o.asked)}
+	case o.open > 0:
+		return &Trouble{Cause: NotModbus, Port: port, Detail: fmt.Sprintf("%d connections opened, %d questions without an answer", o.open, o.asked)}
+	case o.refused > 0:
+		return &Trouble{Cause: Refused, Port: port, Detail: detail}
+	}
+	return &Trouble{Cause: Unreachable, Port: port, Detail: detail}
+}

@@ -1,0 +1,198 @@
+package scan_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/scan"
+)
+
+func target(t *testing.T, text string) scan.Target {
+	t.Helper()
+	to, err := scan.ParseTarget(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// An inverter that describes itself, under a number of its own.
+func TestTCPFindsSunSpec(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		o := peer.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: "SN000123", Firmware: "3.21"}}
+		s.hosts["10.0.0.7:502"] = map[byte]peer.Answerer{126: device(t, "sunspec", o, grid())}
+		if err := s.scanner().TCP(t.Context(), target(t, "10.0.0.7"), s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"tcp://10.0.0.7:502 126 sunspec SN000123"})
+		for _, e := range s.events {
+			if f := e.Found; f != nil && (f.Maker != "Altra Marca" || f.Product != "AM-20K" || f.Firmware != "3.21" || f.Kind != "inverter" || f.Title == "") {
+				t.Errorf("found %+v", f)
+			}
+		}
+	})
+}
+
+// A make that has a profile of its own is told by its name in the chain.
+func TestTCPTellsTheMakeOfASunSpecDevice(t *testing.T) {
+	for maker, model := range map[string]string{"Fronius": "fronius-symo", "SolarEdge ": "solaredge", "Nobody": "sunspec", "KOSTAL": "kostal-plenticore", "Power-One": "fimer-pvs"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			o := peer.Options{Identity: drivers.Description{Maker: maker, Model: "X 10", Serial: "7"}}
+			s.hosts["h:502"] = map[byte]peer.Answerer{1: device(t, "sunspec", o, grid())}
+			if err := s.scanner().TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {
+				t.Error(err)
+			}
+			s.expect([]string{"tcp://h:502 1 " + model + " 7"})
+		})
+	}
+}
+
+// A device that gives its name by function 43, or by function 17.
+func TestTCPAsksForTheName(t *testing.T) {
+	fc43 := append([]byte{43, 14, 1, 1, 0, 0, 3, 0, 4}, "Moxa\x01\x0dioLogik E1210\x02\x041.10"...)
+	fc17 := append([]byte{17, 15, 1, 0xFF}, "MOXA ioLogik E1210"...)
+	for name, answer := range map[string][]byte{"function 43": fc43, "function 17": fc17} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				s.hosts["h:502"] = map[byte]peer.Answerer{1: peer.AnswererFunc(func(pdu []byte) []byte {
+					if pdu[0] == answer[0] {
+						return answer
+					}
+					return []byte{pdu[0] | 0x80, 2}
+				})}
+				if err := s.scanner().TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {
+					t.Error(err)
+				}
+				s.expect([]string{"tcp://h:502 1 moxa-iologik-e1210 "})
+			})
+		})
+	}
+}
+
+// A device that answers under every number is one device.
+func TestTCPFindsADeviceOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.hosts["h:502"] = map[byte]peer.Answerer{0: device(t, "sunspec", serial("1"), grid())}
+		s.hosts["h:1502"] = s.hosts["h:502"]
+		if err := s.scanner().TCP(t.Context(), target(t, "h"), s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"tcp://h:502 1 sunspec 1"})
+	})
+}
+
+// Behind a gateway that says which numbers nobody has, every number is asked.
+func TestTCPGateway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		units := map[byte]peer.Answerer{}
+		for u := 1; u <= 255; u++ {
+			units[byte(u)] = peer.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 11} })
+		}
+		units[38] = device(t, "eastron-sdm120", serial("22041234"), grid1())
+		units[201] = device(t, "eastron-sdm120", serial("22041235"), grid1())
+		s.hosts["h:502"] = units
+		if err := s.scanner().TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"tcp://h:502 38 eastron-sdm120 22041234", "tcp://h:502 201 eastron-sdm120 22041235"})
+	})
+}
+
+func TestTCPTroubles(t *testing.T) {
+	refusing := peer.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 10} })
+	gateway := map[byte]peer.Answerer{0: refusing}
+	for _, c := range []struct {
+		name  string
+		host  map[byte]peer.Answerer
+		there bool
+		want  scan.Cause
+	}{
+		{"refused", nil, false, scan.Refused},
+		{"not there", nil, true, scan.Unreachable},
+		{"silent", map[byte]peer.Answerer{99: refusing}, true, scan.NotModbus},
+		{"empty gateway", gateway, true, scan.NobodyThere},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				if c.there {
+					s.hosts["h:502"] = c.host
+				}
+				sc := s.scanner()
+				sc.Units = []int{1, 2, 3}
+				if err := sc.TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {
+					t.Error(err)
+				}
+				s.expect(nil, c.want)
+			})
+		})
+	}
+}
+
+// A whole network is asked with few connections at once, and one that answers nothing holds up nobody for long.
+func TestTCPNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		for i := range 256 {
+			s.hosts[fmt.Sprintf("10.0.0.%d:502", i)] = nil
+		}
+		s.hosts["10.0.0.17:502"] = map[byte]peer.Answerer{1: device(t, "sunspec", serial("A"), grid())}
+		s.hosts["10.0.0.200:502"] = map[byte]peer.Answerer{3: device(t, "sunspec", serial("B"), grid())}
+		began := time.Now()
+		if err := s.scanner().TCP(t.Context(), target(t, "10.0.0.0/24"), s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"tcp://10.0.0.17:502 1 sunspec A", "tcp://10.0.0.200:502 3 sunspec B"})
+		if s.most > 6 {
+			t.Errorf("%d connections at once", s.most)
+		}
+		if d := time.Since(began); d > 3*time.Minute {
+			t.Errorf("the scan took %v", d)
+		}
+	})
+}
+
+func TestTCPStopsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.hosts["10.0.0.1:502"] = map[byte]peer.Answerer{99: nil}
+		s.hosts["10.0.0.2:502"] = nil
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		if err := s.scanner().TCP(ctx, target(t, "10.0.0.0/30"), s.openPort); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		if d := time.Since(began); d > 1600*time.Millisecond {
+			t.Errorf("stopped after %v", d)
+		}
+		s.expect(nil)
+	})
+}
+
+// A device that closes the connection when it is asked under a wrong number is asked on, with a new one.
+func TestTCPDeviceThatHangsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		inverter := device(t, "sunspec", serial("A"), grid())
+		s.hosts["h:502"] = map[byte]peer.Answerer{3: inverter}
+		sc := s.scanner()
+		sc.Units = []int{1, 3}
+		hanging := &hangingSite{site: s}
+		if err := sc.TCP(t.Context(), target(t, "h:502"), hanging.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"tcp://h:502 3 sunspec A"})
+	})
+}
