@@ -59,7 +59,9 @@ func (c *compiler) step(path string, r *rawStep) Step {
 		}
 	}
 	if r.Arg != "" {
+		c.writing = true
 		s.Field = c.field(path, &r.Field)
+		c.writing = false
 		if len(r.Range) != 2 || r.Range[0] > r.Range[1] {
 			c.fault(path+".range", "must be two numbers, the lowest and the highest that may be written")
 		} else {

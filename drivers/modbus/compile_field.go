@@ -72,7 +72,7 @@ func (c *compiler) length(path string, r *rawField, f *Field) {
 	case !ok:
 		c.fault(path+".type", "must be bool, u8hi, u8lo, u16, u32, u64, i16, i32, i64, s16, s32, bcd16, bcd32, f32, f64, bits, string, dotted or date (got %q)", r.Type)
 		n = 1
-	case f.At.Table.Bits() && f.Type != Bool:
+	case f.At.Table.Bits() && f.Type != Bool && !c.writing:
 		c.fault(path+".type", "must be bool: the table holds bits (got %q)", r.Type)
 	case n != 0 && r.Length != 0 && r.Length != n:
 		c.fault(path+".length", "must be left out: %s takes %d registers (got %d)", f.Type, n, r.Length)

@@ -131,6 +131,7 @@ type compiler struct {
 	kind     Kind
 	order    rawOrder
 	na       map[Type][]uint64
+	writing  bool // a field is written: a coil may take a number, such as the length of a pulse
 	relative bool // addresses count from the id register of a SunSpec model
 }
 
