@@ -165,7 +165,7 @@ func (s *site) noted(units map[byte]peer.Answerer) map[byte]peer.Answerer {
 }
 
 func (s *site) scanner() *scan.Scanner {
-	return &scan.Scanner{Profiles: modbus.Embedded(), Say: func(e scan.Event) {
+	return &scan.Scanner{Profiles: profiles(), Say: func(e scan.Event) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.events = append(s.events, e)
@@ -240,3 +240,6 @@ func (h *hanging) Write(b []byte) (int, error) {
 	}
 	return h.Port.Write(b)
 }
+
+// profiles are the embedded ones, read once for all tests.
+var profiles = sync.OnceValue(modbus.Embedded)

@@ -1,0 +1,68 @@
+package scan_test
+
+import (
+	"testing"
+
+	"bordo/drivers/modbus/scan"
+)
+
+const (
+	tty  = "serial:///dev/bordo/usb-1-2?baud=9600&parity=none&bits=8&stop=1"
+	roof = "tcp://192.168.1.40:502"
+)
+
+func TestPropose(t *testing.T) {
+	found := []scan.Found{
+		{Port: tty, Unit: 3, Model: "eastron-sdm630", Title: "Eastron SDM630 Modbus", Kind: "meter", Serial: "22041234", Others: []string{"eastron-sdm230"}},
+		{Port: tty, Unit: 7, Maker: "Acme", Product: "X\n- {id: evil}"},
+		{Port: roof, Unit: 126, Model: "sunspec", Title: "SunSpec inverter", Kind: "inverter", Sure: true},
+		{Port: "tcp://192.168.1.41:502", Unit: 1},
+		{Port: tty, Unit: 9, Device: "meter-1", Model: "eastron-sdm630", Kind: "meter"},
+	}
+	t.Run("new", func(t *testing.T) {
+		p := scan.Propose(found, scan.Taken{})
+		want := `lines:
+  - id: rs485-1
+    port: ` + tty + `
+    devices:
+      - {id: meter-1, model: eastron-sdm630, unit: 3}   # probably Eastron SDM630 Modbus, or eastron-sdm230, serial 22041234
+      # unit 7 answers, model not recognised: Acme X - {id: evil}
+  - id: lan-1
+    port: tcp://192.168.1.40:502
+    devices:
+      - {id: inv-1, model: sunspec, unit: 126}   # SunSpec inverter
+#   - id: LINE
+#     port: tcp://192.168.1.41:502
+#     devices:
+#       # unit 1 answers, model not recognised: a device that says nothing of itself
+`
+		if p.Lines != want || len(p.Devices) != 0 {
+			t.Errorf("proposed\n%s%v\nwant\n%s", p.Lines, p.Devices, want)
+		}
+	})
+	t.Run("beside others", func(t *testing.T) {
+		p := scan.Propose(found[:3], scan.Taken{Lines: []string{"lan-1", "lan-2"}, Devices: []string{"meter-1", "inv-1"},
+			Ports: map[string]string{"serial /dev/bordo/usb-1-2": "hall"}})
+		want := `lines:
+  - id: lan-3
+    port: tcp://192.168.1.40:502
+    devices:
+      - {id: inv-2, model: sunspec, unit: 126}   # SunSpec inverter
+`
+		if p.Lines != want {
+			t.Errorf("proposed\n%s\nwant\n%s", p.Lines, want)
+		}
+		want = `      - {id: meter-2, model: eastron-sdm630, unit: 3}   # probably Eastron SDM630 Modbus, or eastron-sdm230, serial 22041234
+      # unit 7 answers, model not recognised: Acme X - {id: evil}
+`
+		if p.Devices["hall"] != want {
+			t.Errorf("proposed\n%s\nwant\n%s", p.Devices["hall"], want)
+		}
+	})
+	t.Run("nothing known", func(t *testing.T) {
+		p := scan.Propose(found[3:], scan.Taken{})
+		if p.Lines != "#   - id: LINE\n#     port: tcp://192.168.1.41:502\n#     devices:\n#       # unit 1 answers, model not recognised: a device that says nothing of itself\n" {
+			t.Errorf("proposed\n%s", p.Lines)
+		}
+	})
+}
