@@ -89,6 +89,7 @@ type node struct {
 	broker *sim.Broker
 	faults *faults
 	wall   func() (time.Time, contract.Clock)
+	noPort error // why no port can be opened
 	cancel context.CancelFunc
 	ended  chan error
 
@@ -219,6 +220,9 @@ func (n *node) start() *agent.Agent {
 	n.t.Helper()
 	a, err := agent.New(n.cfg, agent.System{
 		OpenPort: func(context.Context, line.Endpoint) (drivers.Port, error) {
+			if n.noPort != nil {
+				return nil, n.noPort
+			}
 			here, _ := driverstest.Wire(0)
 			return here, nil
 		},
