@@ -143,25 +143,38 @@ func (a *Account) Observe(p Poll) []Rejection {
 	if !ok || a.s.Suspect != "" {
 		return nil
 	}
-	var out []Rejection
-	watts, known := 0.0, false
-	for _, r := range p.Readings {
-		if r.Quality != drivers.Good || r.Value.Type() != drivers.Float {
-			continue
+	flow, rest := a.power(at, p.Readings), a.s.Counters
+	if flow != nil {
+		// What is accounted by its power is so up to this poll, even if the counter is believed again with it; of any other
+		// counter the power is noted in case that this reading is not believed.
+		rest = nil
+		for _, c := range a.s.Counters {
+			if c.Lost {
+				c.integrate(*flow, a.r)
+			} else {
+				rest = append(rest, c)
+			}
 		}
-		switch {
-		case r.Point == powerPoint:
-			watts, known = r.Value.Float(), true
-		case Counts(r.Point):
-			if rej := a.counter(r.Point).take(at, r.Value.Float(), a.r); rej != nil {
+	}
+	var out []Rejection
+	for _, r := range p.Readings {
+		if v, ok := number(r); ok && Counts(r.Point) {
+			if rej := a.counter(r.Point).take(at, v, a.r); rej != nil {
 				out = append(out, *rej)
 			}
 		}
 	}
-	if known {
-		a.integrate(at, watts)
+	if flow != nil {
+		for _, c := range rest {
+			c.integrate(*flow, a.r)
+		}
 	}
 	return out
+}
+
+// number is the value of a reading that can be believed.
+func number(r drivers.Reading) (v float64, ok bool) {
+	return r.Value.Float(), r.Quality == drivers.Good && r.Value.Type() == drivers.Float
 }
 
 // counter finds a counter or begins to keep it. The order is that of the catalogue.
@@ -232,7 +245,7 @@ func (a *Account) Serial(serial string) (uncertain bool) {
 		a.s.Suspect = serial
 		a.s.Power = power{}
 		for _, c := range a.s.Counters {
-			c.Pend, c.PendN = nil, 0
+			c.Pend, c.Rival = queue{}, queue{}
 		}
 	}
 	return a.s.Suspect != ""

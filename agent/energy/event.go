@@ -14,7 +14,7 @@ const (
 	quarterMS = 15 * 60 * 1000
 )
 
-// Type of the event that tells a rejection; those of intervals and segments stand in package contract.
+// RejectedType is the type of the event that tells a Rejection; those of intervals and segments stand in package contract.
 const RejectedType = "bordo.energy.rejected.v1"
 
 // Interval is the energy of a quarter of an hour: the data of contract.EnergyInterval. Its key is (node, device, point,
@@ -73,13 +73,14 @@ const (
 	CauseClock    = "clock"    // the clock was put back, or was never set: what went before cannot be placed
 )
 
-// Rejection tells that a counter's readings are not believed. It is told once, until one is believed again.
+// Rejection tells that a counter's readings are not believed: the data of RejectedType. It is told once, until one is
+// believed again.
 type Rejection struct {
-	Point string  `json:"point"`
-	Cause string  `json:"cause"`
-	Value float64 `json:"value"` // kWh, the last that was rejected
-	Last  float64 `json:"last"`  // kWh, the last that was believed
-	N     int     `json:"n"`     // in a row
+	Point string   `json:"point"`
+	Cause string   `json:"cause"`
+	Value float64  `json:"value"` // kWh, the last that was rejected
+	Last  *float64 `json:"last"`  // kWh, the last that was believed; null when none was
+	N     int      `json:"n"`     // since then
 }
 
 // The causes of a rejection.

@@ -112,8 +112,10 @@ func (a *Account) locate(boot string, offset int64) {
 	a.s.Power.At.locate(boot, offset)
 	for _, c := range a.s.Counters {
 		c.Last.locate(boot, offset)
-		for i := range c.Pend {
-			c.Pend[i].locate(boot, offset)
+		for _, q := range []*queue{&c.Pend, &c.Rival} {
+			for i := range q.Readings {
+				q.Readings[i].locate(boot, offset)
+			}
 		}
 		for i := range c.Track {
 			c.Track[i].locate(boot, offset)

@@ -1,0 +1,138 @@
+package energy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Book holds the accounts of all devices of a node. Its methods may be called from several goroutines at once.
+type Book struct {
+	flushing sync.Mutex // held over one Flush
+
+	mu       sync.Mutex
+	accounts map[string]*Account
+}
+
+// States are the states of accounts, by device.
+type States map[string]json.RawMessage
+
+// NewBook opens an empty account for each device.
+func NewBook(devices map[string]Options) *Book {
+	b := &Book{accounts: make(map[string]*Account, len(devices))}
+	for id, o := range devices {
+		b.accounts[id] = New(o)
+	}
+	return b
+}
+
+// Restore gives the accounts their states back; see Account.Restore. A device without a state has an empty account, and a
+// state without a device is dropped. The error joins those of the accounts that cannot be restored.
+func (b *Book) Restore(states States, older bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var faults []error
+	for _, id := range slices.Sorted(maps.Keys(b.accounts)) {
+		if st, ok := states[id]; ok {
+			if err := b.accounts[id].Restore(st, older); err != nil {
+				faults = append(faults, fmt.Errorf("device %s: %w", id, err))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Observe takes a poll of a device in. One that it does not know is ignored.
+func (b *Book) Observe(device string, p Poll) []Rejection {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a := b.accounts[device]; a != nil {
+		return a.Observe(p)
+	}
+	return nil
+}
+
+// Serial is Account.Serial.
+func (b *Book) Serial(device, serial string) (uncertain bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.accounts[device]
+	return a != nil && a.Serial(serial)
+}
+
+// Replaced is Account.Replaced.
+func (b *Book) Replaced(device string) (known, answers string, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a := b.accounts[device]; a != nil {
+		return a.Replaced()
+	}
+	return "", "", false
+}
+
+// Confirm is Account.Confirm; false when there is no such device.
+func (b *Book) Confirm(device, serial string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.accounts[device]
+	if a != nil {
+		a.Confirm(serial)
+	}
+	return a != nil
+}
+
+// States are the states of all accounts.
+func (b *Book) States() States {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.states()
+}
+
+func (b *Book) states() States {
+	out := make(States, len(b.accounts))
+	for id, a := range b.accounts {
+		out[id] = a.State()
+	}
+	return out
+}
+
+// Flush hands on what has become certain: it calls save with the states from before, and then give for each device that
+// has something, in the order of their ids. A power cut in between, or before what was given is on the disk, gives the same
+// records again after the next start; they have the same key and the same content. When nothing is certain nothing is
+// called. What save returns is returned, after everything was given: a state that cannot be saved keeps no energy back.
+//
+// Flush is meant to be called some times a minute, from one goroutine; one that is called while another is under way waits.
+func (b *Book) Flush(save func(States) error, give func(device string, t Taken)) error {
+	b.flushing.Lock()
+	defer b.flushing.Unlock()
+	states, taken := b.take()
+	if taken == nil {
+		return nil
+	}
+	err := save(states)
+	for _, id := range slices.Sorted(maps.Keys(taken)) {
+		give(id, taken[id])
+	}
+	return err
+}
+
+// take takes from every account that is ready. It returns nil when none is.
+func (b *Book) take() (before States, taken map[string]Taken) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, a := range b.accounts {
+		if !a.Ready() {
+			continue
+		}
+		if taken == nil {
+			before, taken = b.states(), map[string]Taken{}
+		}
+		if t := a.Take(); len(t.Intervals)+len(t.Segments) > 0 {
+			taken[id] = t
+		}
+	}
+	return before, taken
+}

@@ -1,0 +1,242 @@
+package energy
+
+import (
+	"math"
+
+	"bordo/contract"
+)
+
+// ledger books vertices into quarters. T is how far it is.
+type ledger struct {
+	Live bool  `json:"live,omitempty"` // anything was booked
+	T    int64 `json:"t,omitempty"`
+	C    int64 `json:"c,omitempty"`     // the counter at T, or its last value before
+	HasC bool  `json:"has_c,omitempty"` // C is that of T
+	Seg  int64 `json:"seg,omitempty"`
+	Open *open `json:"open,omitempty"` // the quarter that T lies in
+
+	// A quarter that does not begin after MaxStart may have been told before, and then has the revision Base, which is
+	// higher than any that was used when the clock was put back.
+	MaxStart int64 `json:"max_start,omitempty"`
+	MaxRev   int   `json:"max_rev,omitempty"`
+	Base     int   `json:"base,omitempty"`
+	Doubt    bool  `json:"doubt,omitempty"` // quarters were told that are not in this ledger
+}
+
+// open is a quarter that is being filled.
+type open struct {
+	Start    int64          `json:"s"`
+	From     *int64         `json:"f,omitempty"`
+	E        int64          `json:"e,omitempty"`
+	Cov      int64          `json:"v,omitempty"`
+	Len      int64          `json:"l,omitempty"` // ms that were booked
+	N        int            `json:"n,omitempty"`
+	Clk      contract.Clock `json:"k,omitempty"`
+	Counter  bool           `json:"ct,omitempty"`
+	Integral bool           `json:"in,omitempty"`
+}
+
+func (o *open) used() bool { return o.Len > 0 || o.E > 0 }
+
+// doubtRevs is by how much the revision is raised when it is not known which ones were used.
+const doubtRevs = 16
+
+// doubt notes, at the first poll after an older state was restored, up to where quarters may have been told.
+func (l *ledger) doubt(t int64) {
+	if l.Doubt {
+		l.Doubt, l.MaxStart, l.Base = false, max(l.MaxStart, quarterOf(t)), l.MaxRev+doubtRevs
+	}
+}
+
+// apply books one vertex. step is the resolution of the counter.
+func (l *ledger) apply(v vertex, r rules, step int64, out *Taken) {
+	if !l.Live {
+		l.Live, l.T, v.Carry = true, v.T-max(v.D, 0), 0
+		if !v.breaks() {
+			l.next(l.T)
+		}
+	}
+	if v.breaks() {
+		carried := vertex{moment: v.moment, D: -1, E: v.Carry, C: l.C}
+		if v.Carry > 0 && l.unplaceable(&carried, r, step) == "" {
+			l.flow(carried, out)
+			l.HasC = false // of the counter, only the end of what it counted there is known
+		}
+		l.begin(v, out)
+		return
+	}
+	v.E += v.Carry
+	if cause := l.unplaceable(&v, r, step); cause != "" {
+		v.Why, v.Mod, v.Last = cause, 0, nil
+		if l.HasC {
+			last := l.C
+			v.Last = &last
+		}
+		l.begin(v, out)
+		return
+	}
+	l.flow(v, out)
+}
+
+// unplaceable tells why energy cannot be booked between the vertex before and this one: the cause of a new segment.
+func (l *ledger) unplaceable(v *vertex, r rules, step int64) string {
+	apart := v.T - l.T
+	switch {
+	case v.D >= 0:
+		if v.D > r.outage+slackMS {
+			return CauseOutage
+		}
+	case v.Clk == contract.ClockFree, apart < -quarterMS:
+		return CauseClock
+	case apart > r.outage:
+		return CauseOutage
+	case float64(v.E) > r.perMS*float64(max(apart, 0))+float64(step):
+		return CauseJump // seen only now that both ends are placed
+	}
+	return ""
+}
+
+// begin begins a segment at a vertex. What lies between it and the vertex before is not booked.
+func (l *ledger) begin(v vertex, out *Taken) {
+	if v.T < l.T-quarterMS {
+		l.back(v.T, out)
+	}
+	l.enter(quarterOf(max(v.T, l.T)), out)
+	l.T = max(v.T, l.T)
+	l.segment(&v, out)
+	l.C, l.HasC = v.C, true
+	o := l.Open
+	o.From = nil
+	if !o.used() {
+		o.From = &v.C
+	}
+	o.N += v.N
+	o.Clk = worst(o.Clk, v.Clk)
+}
+
+// next gives the segment a new number: that of the second it begins in, if that is higher than the one before, so that a
+// ledger which has lost its record does not repeat itself.
+func (l *ledger) next(t int64) { l.Seg = max(l.Seg+1, t/1000) }
+
+func (l *ledger) segment(v *vertex, out *Taken) {
+	l.next(v.T)
+	out.Segments = append(out.Segments, Segment{
+		Segment: l.Seg, Cause: v.Why, Last: kwhOf(v.Last), First: kwh(v.C), At: v.T, Clk: v.Clk})
+}
+
+// back goes back to t: quarters that were told will come again.
+func (l *ledger) back(t int64, out *Taken) {
+	l.close(out)
+	l.Base = l.MaxRev + 1
+	l.T = t
+}
+
+// flow books the energy of a vertex, evenly over its time.
+func (l *ledger) flow(v vertex, out *Taken) {
+	s, clk := l.T, v.Clk
+	if v.D >= 0 {
+		if d := v.T - v.D; d > l.T+slackMS || d < l.T-slackMS {
+			s = d
+		}
+	}
+	switch {
+	case s > l.T: // the clock was put forward, so it was wrong until then; or the power was not read
+		if l.Open != nil && !v.Integral {
+			l.Open.Clk = contract.ClockFree
+		}
+		l.enter(quarterOf(s), out)
+	case s < l.T-quarterMS:
+		l.back(s, out)
+		if l.HasC {
+			at := vertex{moment: v.moment, Why: CauseClock, C: l.C, Last: &l.C}
+			at.T = s
+			l.segment(&at, out)
+		} else {
+			l.next(s)
+		}
+	case s < l.T || v.T < l.T: // put back by little: the open quarter lasts until it has caught up
+		s, clk = l.T, contract.ClockFree
+	}
+	t, c0 := max(v.T, s), l.C
+	var e, cov, n int64
+	for at := s; ; {
+		o := l.enter(quarterOf(at), out)
+		end := min(o.Start+quarterMS, t)
+		share := func(of int64) int64 { return part(of, end-s, t-s) }
+		o.E, o.Cov, o.Len, o.Clk = o.E+share(v.E)-e, o.Cov+share(v.Cov)-cov, o.Len+end-at, worst(o.Clk, clk)
+		o.Counter, o.Integral = o.Counter || !v.Integral, o.Integral || v.Integral
+		if v.N > 1 { // the last of them is that of the vertex itself
+			o.N += int(share(int64(v.N)-1) - n)
+			n = share(int64(v.N) - 1)
+		}
+		e, cov, at = share(v.E), share(v.Cov), end
+		l.T = end
+		l.reach(&v, c0+e, end == t, out)
+		if end == t {
+			break
+		}
+	}
+	o := l.enter(quarterOf(t), out)
+	o.N += v.N - int(n)
+	o.Clk = worst(o.Clk, clk)
+}
+
+// reach notes what the counter shows at T, x being c0 and the energy since; last tells that T is that of the vertex.
+func (l *ledger) reach(v *vertex, x int64, last bool, out *Taken) {
+	switch {
+	case v.Integral:
+		l.HasC = false
+	case v.Mod > 0 && (x >= v.Mod || last):
+		if v.Why != "" {
+			l.segment(v, out)
+			v.Why = ""
+			l.Open.From = nil
+		}
+		l.C, l.HasC = max(x-v.Mod, 0), true
+	case last:
+		l.C, l.HasC = v.C, true
+	default:
+		l.C, l.HasC = x, true
+	}
+}
+
+// enter makes the quarter that begins at start the open one, and closes the one before.
+func (l *ledger) enter(start int64, out *Taken) *open {
+	if l.Open == nil || l.Open.Start != start {
+		l.close(out)
+		l.Open = &open{Start: start}
+		if l.HasC {
+			from := l.C
+			l.Open.From = &from
+		}
+	}
+	return l.Open
+}
+
+// close hands out the open quarter, if anything was booked in it.
+func (l *ledger) close(out *Taken) {
+	o := l.Open
+	l.Open = nil
+	if o == nil || !o.used() {
+		return
+	}
+	iv := Interval{
+		Start: o.Start, KWh: kwh(o.E), From: kwhOf(o.From), Segment: l.Seg,
+		Coverage: math.Floor(float64(min(o.Cov, quarterMS))*1e4/quarterMS) / 1e4,
+		Samples:  o.N, Method: MethodCounter, Clk: o.Clk,
+	}
+	if l.HasC {
+		iv.To = kwhOf(&l.C)
+	}
+	switch {
+	case o.Counter && o.Integral:
+		iv.Method = MethodMixed
+	case o.Integral:
+		iv.Method = MethodIntegral
+	}
+	if o.Start <= l.MaxStart {
+		iv.Rev = l.Base
+	}
+	l.MaxStart, l.MaxRev = max(l.MaxStart, o.Start), max(l.MaxRev, iv.Rev)
+	out.Intervals = append(out.Intervals, iv)
+}
