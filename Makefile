@@ -5,6 +5,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 CHECKER := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export GOFLAGS := -buildvcs=false
+export PATH    := $(PATH):/usr/sbin
 
 .PHONY: help build demo test e2e small race lint fuzz bench cross generate check packages clean
 
