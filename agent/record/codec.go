@@ -34,7 +34,7 @@ const (
 
 // Codec seals rows into blocks by column and opens them again; it implements buffer.Codec. Every payload comes back to the
 // byte, rows of this package and any other bytes alike; only the former become small. It is not safe for use by several
-// goroutines at once, starts none, and holds about half a megabyte of scratch.
+// goroutines at once, starts none, and holds about a megabyte of memory.
 type Codec struct {
 	enc    *zstd.Encoder
 	dec    *zstd.Decoder

@@ -97,8 +97,19 @@ func unordered(v int64, shift int) uint64 {
 	return uint64(v) << shift &^ signBit
 }
 
-// choose fills m and appends the header.
-func (c *floatCoder) choose(meta []byte, col []uint64) (out []byte, head int) {
+// transform says how a column of floats became whole numbers.
+type transform struct{ kind, e, shift int }
+
+func (t transform) append(meta []byte) []byte {
+	meta = append(meta, byte(t.kind<<4|t.e))
+	if t.kind == floatBits {
+		meta = append(meta, byte(t.shift))
+	}
+	return meta
+}
+
+// choose fills m.
+func (c *floatCoder) choose(col []uint64) transform {
 	single := true
 	for _, b := range col {
 		if f := math.Float64frombits(b); float64(float32(f)) != f {
@@ -111,8 +122,7 @@ func (c *floatCoder) choose(meta []byte, col []uint64) (out []byte, head int) {
 			continue
 		}
 		if e, ok := c.decimal(kind, col); ok {
-			head = kind<<4 | e
-			return append(meta, byte(head)), head
+			return transform{kind: kind, e: e}
 		}
 	}
 	all := uint64(signBit) // the shift is 63 at most
@@ -124,27 +134,26 @@ func (c *floatCoder) choose(meta []byte, col []uint64) (out []byte, head int) {
 	for _, b := range col {
 		c.m = append(c.m, ordered(b, shift))
 	}
-	return append(meta, floatBits<<4, byte(shift)), floatBits<<4 | shift<<8
+	return transform{kind: floatBits, shift: shift}
 }
 
-// getFloats reads a column of len(m) floats into m as bits. pred gives the prediction of the first value by header.
-func getFloats(meta *metaReader, r *bitReader, m []int64, pred *predictor) error {
+// getTransform reads the header of a column.
+func getTransform(meta *metaReader) (t transform) {
 	head := int(meta.byte())
-	kind, e := head>>4, head&15
-	if kind > floatBits || kind != floatBits && e > maxExp || kind == floatBits && e != 0 {
-		return meta.fail("float header %#02x", head)
-	}
-	shift := 0
-	if kind == floatBits {
-		if shift = int(meta.byte()); shift > 63 {
-			return meta.fail("shift %d", shift)
+	t = transform{kind: head >> 4, e: head & 15}
+	if t.kind == floatBits {
+		if t.shift = int(meta.byte()); t.shift > 63 || t.e != 0 {
+			_ = meta.fail("float header %#02x, shift %d", head, t.shift) // kept in meta.err
 		}
-		head |= shift << 8
+	} else if t.kind > floatBits || t.e > maxExp {
+		_ = meta.fail("float header %#02x", head) // kept in meta.err
 	}
-	if err := getInts(meta, r, m, pred.get(head)); err != nil {
-		return err
-	}
-	pred.set(head, m[0])
+	return t
+}
+
+// undo turns whole numbers into the bits of the floats.
+func (t transform) undo(meta *metaReader, m []int64) error {
+	kind, e, shift := t.kind, t.e, t.shift
 	switch kind {
 	case floatBits:
 		for i, v := range m {
@@ -165,28 +174,4 @@ func getFloats(meta *metaReader, r *bitReader, m []int64, pred *predictor) error
 		}
 	}
 	return nil
-}
-
-// predictor remembers how the last column of the same point began: the same point of the next device is likely near.
-type predictor struct {
-	head  int
-	first int64
-	known bool
-}
-
-func (p *predictor) get(head int) int64 {
-	if p.known && p.head == head {
-		return p.first
-	}
-	return 0
-}
-
-func (p *predictor) set(head int, first int64) { *p = predictor{head, first, true} }
-
-// put writes a column.
-func (c *floatCoder) put(meta []byte, w *bitWriter, ints *intCoder, col []uint64, pred *predictor) []byte {
-	meta, head := c.choose(meta, col)
-	meta = ints.put(meta, w, c.m, pred.get(head))
-	pred.set(head, c.m[0])
-	return meta
 }

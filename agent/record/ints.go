@@ -37,13 +37,17 @@ type intCoder struct {
 	u []uint64 // residuals
 }
 
-// put writes vals to meta and w; the first value is written against pred.
-func (c *intCoder) put(meta []byte, w *bitWriter, vals []int64, pred int64) []byte {
+// put writes vals to meta and w.
+func (c *intCoder) put(meta []byte, w *bitWriter, vals []int64) []byte {
 	if len(vals) == 0 {
 		return meta
 	}
-	meta = binary.AppendUvarint(meta, zigzag(vals[0]-pred))
-	if len(vals) == 1 {
+	return c.rest(binary.AppendUvarint(meta, zigzag(vals[0])), w, vals)
+}
+
+// rest writes all but the first of vals, which the reader knows.
+func (c *intCoder) rest(meta []byte, w *bitWriter, vals []int64) []byte {
+	if len(vals) < 2 {
 		return meta
 	}
 	div := c.scale(vals)
@@ -225,12 +229,16 @@ func appendSparse(dst []byte, u []uint64) []byte {
 }
 
 // getInts reads a column of len(dst) values.
-func getInts(m *metaReader, r *bitReader, dst []int64, pred int64) error {
+func getInts(m *metaReader, r *bitReader, dst []int64) error {
 	if len(dst) == 0 {
 		return m.err
 	}
-	dst[0] = pred + unzigzag(m.uvarint())
-	if len(dst) == 1 || m.err != nil {
+	return getRest(m, r, dst, unzigzag(m.uvarint()))
+}
+
+// getRest reads a column of len(dst) values of which the first is known.
+func getRest(m *metaReader, r *bitReader, dst []int64, first int64) error {
+	if dst[0] = first; len(dst) == 1 || m.err != nil {
 		return m.err
 	}
 	head := m.byte()
@@ -245,7 +253,6 @@ func getInts(m *metaReader, r *bitReader, dst []int64, pred int64) error {
 	if head>>5 != 0 || pack > packSparse {
 		return m.fail("column header %#02x", head)
 	}
-	first := dst[0]
 	res := dst[1:] // where the residuals go before they are summed up
 	switch order {
 	case orderLevel:

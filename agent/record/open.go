@@ -21,7 +21,10 @@ type opener struct {
 	shapes []openShape
 	cols   []openColumn
 	colOf  map[int64]int32
-	preds  []predictor
+	order  grouping
+	firsts []int64
+	diffs  []int64
+	forms  []transform
 
 	epochs, ids         []int32
 	class, clk          []uint8
@@ -147,7 +150,7 @@ func (o *opener) records() error {
 	}
 	o.seq, o.from, o.to = fill(o.seq, o.n), fill(o.from, o.n), fill(o.to, o.n)
 	for _, col := range [...][]int64{o.seq, o.mono, o.from, o.to} {
-		if err := getInts(m, &o.r, col, 0); err != nil {
+		if err := getInts(m, &o.r, col); err != nil {
 			return err
 		}
 	}
@@ -219,14 +222,18 @@ func (o *opener) head(sh *openShape) {
 func (o *opener) columns() error {
 	m := &o.m
 	o.times = fill(o.times, o.structured)
-	first, at := int64(0), 0
+	o.firsts = fill(o.firsts, len(o.clocks))
+	if err := getInts(m, &o.r, o.firsts); err != nil {
+		return err
+	}
+	at := 0
 	for i := range o.clocks {
 		c := &o.clocks[i]
 		c.at, c.end = at, at+c.end
-		if err := getInts(m, &o.r, o.times[c.at:c.end], first); err != nil {
+		if err := getRest(m, &o.r, o.times[c.at:c.end], o.firsts[i]); err != nil {
 			return err
 		}
-		first, at = o.times[c.at], c.end
+		at = c.end
 	}
 	nums, words, err := o.readTags()
 	if err != nil {
@@ -241,20 +248,55 @@ func (o *opener) columns() error {
 		}
 	}
 	o.nums = fill(o.nums, nums)
-	keys := 0
-	for i := range o.cols {
-		keys = max(keys, int(o.cols[i].key)+1)
-	}
-	o.preds = fill(o.preds, keys)
-	clear(o.preds)
-	for i := range o.cols {
-		if c := &o.cols[i]; c.nums.at < c.nums.end {
-			if err := getFloats(m, &o.r, o.nums[c.nums.at:c.nums.end], &o.preds[c.key]); err != nil {
-				return err
-			}
+	o.order.sort(len(o.cols), func(i int) (int32, bool) { return o.cols[i].key, o.cols[i].nums.at < o.cols[i].nums.end })
+	for _, group := range o.order.groups {
+		if err := o.readNumbers(group); err != nil {
+			return err
 		}
 	}
 	return m.err
+}
+
+// readNumbers reads the numbers of all columns of one point.
+func (o *opener) readNumbers(group []int32) error {
+	m := &o.m
+	o.forms, o.firsts = o.forms[:0], fill(o.firsts, len(group))
+	for range group {
+		o.forms = append(o.forms, getTransform(m))
+	}
+	if err := getInts(m, &o.r, o.firsts); err != nil {
+		return err
+	}
+	values := 0
+	for _, i := range group {
+		values += o.cols[i].nums.end - o.cols[i].nums.at
+	}
+	joint := together(values, len(group))
+	if joint {
+		o.diffs = fill(o.diffs, values-len(group))
+		if err := getInts(m, &o.r, o.diffs); err != nil {
+			return err
+		}
+	}
+	diffs := o.diffs
+	for j, i := range group {
+		nums := o.nums[o.cols[i].nums.at:o.cols[i].nums.end]
+		if !joint {
+			if err := getRest(m, &o.r, nums, o.firsts[j]); err != nil {
+				return err
+			}
+		} else {
+			nums[0] = o.firsts[j]
+			for k := 1; k < len(nums); k++ {
+				nums[k] = nums[k-1] + diffs[k-1]
+			}
+			diffs = diffs[len(nums)-1:]
+		}
+		if err := o.forms[j].undo(m, nums); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readTags reads the tags of all columns and lays out their numbers and texts.
@@ -300,7 +342,7 @@ func (o *opener) rest() error {
 		}
 	}
 	o.sizes = fill(o.sizes, n)
-	if err := getInts(&o.m, &o.r, o.sizes, 0); err != nil {
+	if err := getInts(&o.m, &o.r, o.sizes); err != nil {
 		return err
 	}
 	left := int64(len(o.m.in))
@@ -433,6 +475,6 @@ func (o *opener) tight(dst []byte, c *openColumn, tag byte, word string) bool {
 
 // held is about how many bytes the scratch keeps.
 func (o *opener) held() int {
-	return 8*(cap(o.seq)*5+cap(o.times)+cap(o.nums)) + 4*(cap(o.epochs)*2+cap(o.words)) + cap(o.tags) +
-		160*cap(o.cols) + 120*cap(o.shapes) + 24*cap(o.preds)
+	return 8*(cap(o.seq)*5+cap(o.times)+cap(o.nums)+cap(o.diffs)) + 4*(cap(o.epochs)*2+cap(o.words)) + cap(o.tags) +
+		160*cap(o.cols) + 120*cap(o.shapes) + 24*cap(o.forms)
 }

@@ -46,12 +46,14 @@ type sealer struct {
 	timesOf         map[int32]int
 	raw             []byte
 
-	row   []reading
-	scrap []byte
-	preds []predictor
-	ints  intCoder
-	float floatCoder
-	w     bitWriter
+	row    []reading
+	scrap  []byte
+	firsts []int64
+	whole  []int64
+	order  grouping
+	ints   intCoder
+	float  floatCoder
+	w      bitWriter
 }
 
 // devTimes are the times of one device's rows.
@@ -78,7 +80,7 @@ func (s *sealer) reset() {
 	s.cols, s.times = s.cols[:0], s.times[:0]
 	s.epochs, s.ids, s.class, s.clk = s.epochs[:0], s.ids[:0], s.class[:0], s.clk[:0]
 	s.seq, s.mono, s.from, s.to, s.sizes = s.seq[:0], s.mono[:0], s.from[:0], s.to[:0], s.sizes[:0]
-	s.raw, s.preds = s.raw[:0], s.preds[:0]
+	s.raw = s.raw[:0]
 	s.w.reset()
 }
 
@@ -281,9 +283,11 @@ func (s *sealer) readings(row []byte, sh *shape) {
 //
 //	number of records, bytes of all payloads
 //	texts · sets of keys · shapes
-//	runs of epochs, classes · shape of each record · runs of clock qualities
-//	seq · ts-mono · from-ts · to-from · ts of each device · columns
-//	sizes of what is raw · the raw bytes
+//	runs of epochs, classes · shape of each record (0: not a row of ours) · runs of clock qualities
+//	seq · ts-mono · from-ts · to-from
+//	first ts of each device · the other ts, device by device
+//	columns, see writeColumns
+//	sizes of what is raw (data of events, what is not a row) · the raw bytes
 func (s *sealer) write(meta []byte, payload int) []byte {
 	meta = binary.AppendUvarint(meta, uint64(len(s.seq)))
 	meta = binary.AppendUvarint(meta, uint64(payload))
@@ -313,19 +317,24 @@ func (s *sealer) write(meta []byte, payload int) []byte {
 	}
 	meta = appendRuns(meta, s.clk)
 	for _, col := range [...][]int64{s.seq, s.mono, s.from, s.to} {
-		meta = s.ints.put(meta, &s.w, col, 0)
+		meta = s.ints.put(meta, &s.w, col)
 	}
-	first := int64(0)
+	s.firsts = s.firsts[:0]
 	for i := range s.times {
-		meta = s.ints.put(meta, &s.w, s.times[i].ts, first)
-		first = s.times[i].ts[0]
+		s.firsts = append(s.firsts, s.times[i].ts[0])
+	}
+	meta = s.ints.put(meta, &s.w, s.firsts)
+	for i := range s.times {
+		meta = s.ints.rest(meta, &s.w, s.times[i].ts)
 	}
 	meta = s.writeColumns(meta)
-	meta = s.ints.put(meta, &s.w, s.sizes, 0)
+	meta = s.ints.put(meta, &s.w, s.sizes)
 	return append(meta, s.raw...)
 }
 
-// writeColumns writes the tags of all columns, then the texts, then the numbers: like beside like compresses better.
+// writeColumns writes the tags of all columns, then the texts, then the numbers point by point: the transforms of a point's
+// columns, their first values as a column of its own, and the rest. Like beside like compresses better, and in a small block
+// the same point of another device is all there is to predict from.
 func (s *sealer) writeColumns(meta []byte) []byte {
 	for i := range s.cols {
 		meta = appendRuns(meta, s.cols[i].tags)
@@ -335,22 +344,82 @@ func (s *sealer) writeColumns(meta []byte) []byte {
 			meta = appendRuns(meta, c.texts)
 		}
 	}
-	keys := 0
-	for i := range s.cols {
-		keys = max(keys, int(s.cols[i].key)+1)
-	}
-	s.preds = append(s.preds[:0], make([]predictor, keys)...)
-	for i := range s.cols {
-		if c := &s.cols[i]; len(c.nums) > 0 {
-			meta = s.float.put(meta, &s.w, &s.ints, c.nums, &s.preds[c.key])
+	s.order.sort(len(s.cols), func(i int) (int32, bool) { return s.cols[i].key, len(s.cols[i].nums) > 0 })
+	for _, group := range s.order.groups {
+		s.firsts, s.whole = s.firsts[:0], s.whole[:0]
+		for _, i := range group {
+			t := s.float.choose(s.cols[i].nums)
+			meta = t.append(meta)
+			s.firsts = append(s.firsts, s.float.m[0])
+			s.whole = append(s.whole, s.float.m...)
 		}
+		meta = s.ints.put(meta, &s.w, s.firsts)
+		meta = s.writeRest(meta, group)
 	}
 	return meta
 }
 
+// writeRest writes what follows the first values of a point's columns, which stand in s.whole.
+func (s *sealer) writeRest(meta []byte, group []int32) []byte {
+	if together(len(s.whole), len(group)) {
+		s.firsts = s.firsts[:0]
+		at := 0
+		for _, i := range group {
+			for range len(s.cols[i].nums) - 1 {
+				at++
+				s.firsts = append(s.firsts, s.whole[at]-s.whole[at-1])
+			}
+			at++
+		}
+		return s.ints.put(meta, &s.w, s.firsts)
+	}
+	at := 0
+	for _, i := range group {
+		n := len(s.cols[i].nums)
+		meta = s.ints.rest(meta, &s.w, s.whole[at:at+n])
+		at += n
+	}
+	return meta
+}
+
+// together tells whether the columns of a point are so short that their differences are written as one column: each of its own
+// would cost more to describe than it saves.
+func together(values, columns int) bool { return values < shortColumn*columns }
+
+const shortColumn = 16
+
+// grouping gathers columns by key, in the order in which keys first appear.
+type grouping struct {
+	groups [][]int32
+	at     map[int32]int
+}
+
+// sort groups the columns 0 to n-1; key tells the key of each, and whether it takes part.
+func (g *grouping) sort(n int, key func(int) (int32, bool)) {
+	if g.at == nil {
+		g.at = map[int32]int{}
+	}
+	clear(g.at)
+	g.groups = g.groups[:0]
+	for i := range n {
+		k, ok := key(i)
+		if !ok {
+			continue
+		}
+		at, ok := g.at[k]
+		if !ok {
+			at = len(g.groups)
+			g.at[k] = at
+			g.groups = grow(g.groups)
+			g.groups[at] = g.groups[at][:0]
+		}
+		g.groups[at] = append(g.groups[at], int32(i))
+	}
+}
+
 // held is about how many bytes the scratch keeps.
 func (s *sealer) held() int {
-	n := cap(s.raw) + cap(s.w.out) + 8*(cap(s.seq)*5+cap(s.ints.x)*2+cap(s.float.m)) + 72*cap(s.row) + 24*cap(s.preds)
+	n := cap(s.raw) + cap(s.w.out) + 8*(cap(s.seq)*5+cap(s.ints.x)*2+cap(s.float.m)+cap(s.whole)) + 72*cap(s.row)
 	for _, c := range s.cols[:cap(s.cols)] {
 		n += cap(c.tags) + 8*cap(c.nums) + 4*cap(c.texts) + 80
 	}
