@@ -217,6 +217,18 @@ func TestNewEpoch(t *testing.T) {
 	r.want("defects", r.defects, "missing cremasco/quintano bbbbbbbb 1-2")
 }
 
+// TestAfterAnUnnamedLoss: an epoch that nobody can name excuses those before, not those after.
+func TestAfterAnUnnamedLoss(t *testing.T) {
+	r := newRig(t, Options{Grace: time.Minute})
+	r.must("status", online("s1", "aaaaaaaa", 1, ""))
+	r.must("event/node", event("bbbbbbbb", 1, contract.StoreGap, `{"ep":"","class":"any","from":0,"to":null,"why":"damaged"}`))
+	r.must("tele/inv-1", batch("aaaaaaaa", false, 2))
+	r.must("tele/inv-1", batch("bbbbbbbb", false, 3))
+	r.must("status", online("s3", "cccccccc", 1, ""))
+	r.later(time.Minute)
+	r.want("defects", r.defects, "missing cremasco/quintano bbbbbbbb 2-2")
+}
+
 // TestFirstStatus: what was delivered before anybody listened is not missing; what a retained status says is too old to
 // tell where that ends.
 func TestFirstStatus(t *testing.T) {

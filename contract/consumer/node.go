@@ -21,7 +21,7 @@ type node struct {
 	placed  bool   // a status has told from where on everything must arrive
 	current string // the epoch of the last status
 	sess    string // of the last status that was obeyed
-	blind   bool   // an epoch that nobody can name was lost
+	blind   string // an epoch before this one was lost, and nobody can name it
 	forgot  string // the newest epoch that was forgotten
 	epochs  map[string]*epoch
 	prints  [printsMax]fingerprint
@@ -88,7 +88,7 @@ func (c *Consumer) gap(n *node, e contract.Event) error {
 		return fmt.Errorf("decode gap: %w", err)
 	}
 	if g.Ep == "" {
-		n.blind = true
+		n.blind = max(n.blind, e.Ep)
 		return nil
 	}
 	if err := contract.CheckEpoch(g.Ep); err != nil {
@@ -206,7 +206,7 @@ func (c *Consumer) judge(n *node, at time.Time) {
 	slices.SortFunc(names, strings.Compare)
 	for _, name := range names {
 		e := n.epochs[name]
-		if e.base == 0 || n.blind && name < n.current {
+		if e.base == 0 || name < n.blind {
 			continue
 		}
 		e.suspects = watch(e.suspects, e.missing(), at)

@@ -16,7 +16,7 @@ type NodeState struct {
 	Placed  bool         `json:"placed"`
 	Current string       `json:"current,omitempty"`
 	Sess    string       `json:"sess,omitempty"`
-	Blind   bool         `json:"blind,omitempty"`
+	Blind   string       `json:"blind,omitempty"`
 	Forgot  string       `json:"forgot,omitempty"`
 	Epochs  []EpochState `json:"epochs"`
 }
