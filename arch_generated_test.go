@@ -4,7 +4,9 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -14,6 +16,7 @@ import (
 	"bordo/agent/config"
 	"bordo/drivers"
 	"bordo/drivers/all"
+	"bordo/drivers/modbus/golden"
 )
 
 const (
@@ -35,7 +38,7 @@ func TestGenerated(t *testing.T) {
 	}
 	fresh, err := regenerate(string(text), map[string]string{
 		"sample": "```yaml\n" + string(sample) + "```\n",
-		"models": modelTable(all.List()),
+		"models": modelTable(t, all.List()),
 	})
 	if err != nil {
 		t.Fatalf("%s: %v", readmeFile, err)
@@ -87,7 +90,8 @@ func TestRegenerate(t *testing.T) {
 }
 
 // modelTable is the table of supported devices.
-func modelTable(list []drivers.Driver) string {
+func modelTable(t *testing.T, list []drivers.Driver) string {
+	t.Helper()
 	var b strings.Builder
 	b.WriteString("| model | device | lines | bus, as delivered | poll | verified |\n|---|---|---|---|---|---|\n")
 	for _, driver := range list {
@@ -99,14 +103,59 @@ func modelTable(list []drivers.Driver) string {
 			if m.Serial {
 				lines = append(lines, "`serial`", "`rtu+tcp`")
 			}
-			bus := m.Bus
-			if bus == "" {
-				bus = "–"
-			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", m.Name, m.Title, strings.Join(lines, ", "), bus, m.Every, m.Verified)
+			fmt.Fprintf(&b, "| [`%s`](firmware-notes/%s.md) | %s | %s | %s | %s | %s |\n", m.Name, m.Name, m.Title, strings.Join(lines, ", "),
+				bus(t, m.Bus), strings.Replace(m.Every.String(), "m0s", "m", 1), evidence(t, m))
 		}
 	}
 	return b.String()
+}
+
+// bus writes the settings of a port URL as electricians do: 9600 8N1.
+func bus(t *testing.T, settings string) string {
+	t.Helper()
+	if settings == "" {
+		return "–"
+	}
+	q, err := url.ParseQuery(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bits, parity := q.Get("bits"), q.Get("parity")
+	if bits == "" {
+		bits = "8"
+	}
+	if q.Get("baud") == "" || parity == "" || q.Get("stop") == "" {
+		t.Fatalf("bus %q lacks baud, parity or stop", settings)
+	}
+	return fmt.Sprintf("%s %s%s%s", q.Get("baud"), bits, strings.ToUpper(parity[:1]), q.Get("stop"))
+}
+
+// evidence tells how far a model was verified, and where the frames come from that its tests decode. Frames that only we
+// made prove nothing.
+func evidence(t *testing.T, m drivers.Model) string {
+	t.Helper()
+	files, err := filepath.Glob("drivers/*/testdata/" + m.Name + "/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	origins := map[string]bool{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := golden.Parse(file, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.Origin != "synthesised" {
+			origins[strings.ReplaceAll(g.Origin, "-", " ")] = true
+		}
+	}
+	if len(origins) == 0 {
+		return "unverified"
+	}
+	return fmt.Sprintf("%s; %s", m.Verified, strings.Join(slices.Sorted(maps.Keys(origins)), ", "))
 }
 
 // commented is a key that the sample shows with its default: "  # window: 20     what it is".
