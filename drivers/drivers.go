@@ -196,3 +196,11 @@ type Driver interface {
 	// Link joins the devices of one line. All of them have a model of this driver.
 	Link(l Line, devices []Device) (Link, error)
 }
+
+// Extensible is a driver that takes further models from the site's own files.
+type Extensible interface {
+	Driver
+	// WithModels gives the driver with the models that the files of a directory describe besides its own. They are always
+	// unverified, and Do refuses every command. The error tells all faults, one a line, each with its file and place.
+	WithModels(dir string) (Driver, error)
+}

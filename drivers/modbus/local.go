@@ -1,0 +1,99 @@
+package modbus
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"bordo/drivers"
+)
+
+// maxLocal bounds how many profiles a directory may bring.
+const maxLocal = 256
+
+// unverified is what a profile that comes from a site's own files is verified by.
+const unverified = "unverified"
+
+var _ drivers.Extensible = (*Driver)(nil)
+
+// WithModels implements drivers.Extensible. A profile is a file <model>.yaml in dir; what lies below or is named otherwise is
+// left alone. One of the name of an embedded profile takes its place. The error is a Faults where files have faults.
+func (d *Driver) WithModels(dir string) (drivers.Driver, error) {
+	others, err := LoadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return Of(append(slices.Clone(d.profiles), others...)...), nil
+}
+
+// LoadDir reads the profiles that a site brings itself, through the same strict loader as the embedded ones. They are never
+// verified and never write: commands are left out, and what is an output can only be read. All faults are told at once.
+func LoadDir(dir string) ([]*Profile, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read profiles: %w", err)
+	}
+	var out []*Profile
+	var faults Faults
+	for _, e := range entries {
+		file := filepath.Join(dir, e.Name())
+		if filepath.Ext(file) != ".yaml" || strings.HasPrefix(e.Name(), ".") || e.IsDir() {
+			continue
+		}
+		if len(out) == maxLocal {
+			return nil, fmt.Errorf("read profiles: more than %d in %s", maxLocal, dir)
+		}
+		p, err := loadLocal(file)
+		var wrong Faults
+		switch {
+		case errors.As(err, &wrong):
+			faults = append(faults, wrong...)
+		case err != nil:
+			return nil, fmt.Errorf("read profiles: %w", err)
+		default:
+			out = append(out, p)
+		}
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return out, nil
+}
+
+func loadLocal(file string) (*Profile, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Type()&^fs.ModeSymlink != 0 || info.Size() > maxProfile {
+		return nil, fmt.Errorf("%s: not a file of at most %d bytes", file, maxProfile)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	p, err := Load(file, data)
+	if err != nil {
+		return nil, err
+	}
+	if p.Model != strings.TrimSuffix(filepath.Base(file), ".yaml") {
+		return nil, Faults{{File: file, Line: 1, Column: 1, Path: "model", Text: fmt.Sprintf("must be the file's name (got %q)", p.Model)}}
+	}
+	p.Verified, p.Commands = unverified, nil
+	for i := range p.Channels {
+		p.Channels[i].Write = false
+	}
+	if p.SunSpec != nil {
+		own := *p.SunSpec // what is taken from another profile is shared with it
+		own.Models = slices.Clone(own.Models)
+		for i := range own.Models {
+			own.Models[i].Commands = nil
+		}
+		p.SunSpec = &own
+	}
+	return p, nil
+}
