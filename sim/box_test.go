@@ -31,7 +31,7 @@ func TestBoxGoesWrongByItsTimeTable(t *testing.T) {
 			synctest.Wait()
 			wall, clk := b.Wall()
 			free, _ = b.DiskFree("/")
-			return wall.Sub(time.Now()), clk, free
+			return time.Until(wall), clk, free
 		}
 		if off, clk, free := at(0); off != 0 || clk != contract.ClockFree || free == 0 {
 			t.Errorf("at the start: %s, %s, %d", off, clk, free)

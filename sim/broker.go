@@ -109,7 +109,7 @@ func (b *Broker) Close() error {
 		l.Close() //nolint:errcheck // nothing to save
 	}
 	b.mu.Unlock()
-	b.hangUp()
+	b.HangUp()
 	b.wg.Wait()
 	if err := b.server.Close(); err != nil {
 		return fmt.Errorf("stop broker: %w", err)
@@ -255,8 +255,8 @@ func (b *Broker) isGone() bool {
 	return gone
 }
 
-// hangUp breaks every connection without a word, as a network does.
-func (b *Broker) hangUp() {
+// HangUp breaks every connection without a word, as a network does. New ones are taken.
+func (b *Broker) HangUp() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for c := range b.conns {
@@ -284,7 +284,7 @@ func (b *Broker) watchTimes() {
 			gone = on
 			b.log.Info("broker", "gone", gone)
 			if gone {
-				b.hangUp()
+				b.HangUp()
 			}
 		}
 		if _, n, on := b.faults.on(Stolen, "", now); on && n != stolen {

@@ -12,6 +12,7 @@ type AgentConfig struct {
 	Dir    string            // where the agent keeps its store and its control socket
 	Broker string            // mqtt:// URL
 	Ports  map[string]string // port URL by line id; a line that is not in it keeps the URL of the scenario
+	Memory bool              // the lines are opened in memory, under the names of the scenario: no simulation as the agent means it
 }
 
 // Config writes the bordo.yaml of an agent for this scenario: everything that the site has, and nothing else.
@@ -29,7 +30,7 @@ func (s *Scenario) Config(c AgentConfig) []byte {
 	line("timezone: %s", timezone)
 	line("site: {name: %s, lat: %s, lon: %s}", quoted(s.Site.Name), decimal(s.Site.Lat), decimal(s.Site.Lon))
 	line("clock: {trust: system}")
-	line("simulation: true")
+	line("simulation: %v", !c.Memory)
 	line("control: {socket: %s}", quoted(filepath.Join(c.Dir, "bordo.sock")))
 	line("mqtt: {url: %s}", quoted(c.Broker))
 	line("buffer: {dir: %s}", quoted(filepath.Join(c.Dir, "buffer")))

@@ -82,7 +82,11 @@ func TestControl(t *testing.T) {
 func TestScenariosLive(t *testing.T) {
 	for _, name := range Scenarios() {
 		synctest.Test(t, func(t *testing.T) {
-			s, a := live(t, mustLoad(t, name), 5, 12*time.Minute, nil)
+			during := 5 * time.Minute
+			if name == "night" { // which takes so long
+				during = 12 * time.Minute
+			}
+			s, a := live(t, mustLoad(t, name), 5, during, nil)
 			if lies := invented(s, a, 20*time.Second); len(lies) > 0 {
 				t.Errorf("%s: %d readings were not true, the first: %s", name, len(lies), lies[0])
 			}
@@ -98,7 +102,7 @@ func TestScenariosLive(t *testing.T) {
 					if errs != len(reports) {
 						t.Errorf("%s: %s is dead and gave %d reports without a fault", name, dev, len(reports)-errs)
 					}
-				case len(reports)-errs < 15:
+				case len(reports)-errs < 8:
 					t.Errorf("%s: %s gave %d reports without a fault, %d with one", name, dev, len(reports)-errs, errs)
 				case (name == "rooftop-1mw" || name == "lte-rural" || dev == "meter-3") && errs > 0:
 					t.Errorf("%s: healthy %s gave %d reports with a fault", name, dev, errs)

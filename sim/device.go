@@ -161,29 +161,40 @@ func (d *device) refresh(now time.Time) {
 	}
 }
 
-// read decodes a point from the registers as they are, or as if they were all 0.
+// read decodes a point from the registers as they are, or as if they were all 0, under the point's own conditions.
 func (d *device) read(p *modbus.Point, null bool) drivers.Value {
-	return d.decode(&p.Field, p.Is.Type, null)
+	if p.When != nil && !p.When.Holds(d.answer(p.When.Span(), null)) {
+		return p.Else
+	}
+	v := d.decode(&p.Field, p.Is.Type, null)
+	if p.Range != nil && v.Type() == drivers.Float && (v.Float() < p.Range[0] || v.Float() > p.Range[1]) {
+		return drivers.Value{}
+	}
+	return v
 }
 
 func (d *device) decode(f *modbus.Field, as drivers.Type, null bool) drivers.Value {
-	span := f.Span()
+	v, q := f.Decode(d.answer(f.Span(), null), as)
+	if q == drivers.Bad {
+		return drivers.Value{}
+	}
+	return v
+}
+
+// answer is what the device would say of a span.
+func (d *device) answer(span modbus.Span, null bool) modbus.Answer {
 	words := make([]uint16, span.Count)
 	if !null {
 		words = d.image.Registers(modbus.Address{Table: span.Table, Number: span.First}, span.Count)
+	}
+	if span.Table.Bits() {
+		return modbus.Answer{Span: span, Data: packed(words)}
 	}
 	data := make([]byte, 0, 2*len(words))
 	for _, w := range words {
 		data = append(data, byte(w>>8), byte(w))
 	}
-	if span.Table.Bits() {
-		data = packed(words)
-	}
-	v, q := f.Decode(modbus.Answer{Span: span, Data: data}, as)
-	if q == drivers.Bad {
-		return drivers.Value{}
-	}
-	return v
+	return modbus.Answer{Span: span, Data: data}
 }
 
 // packed packs bits as Modbus does.
@@ -219,6 +230,11 @@ func fieldsOf(p *modbus.Profile, image *peer.Device) map[string]modbus.Point {
 			sf := *point.SF
 			sf.Number += shift
 			point.SF = &sf
+		}
+		if point.When != nil {
+			when := *point.When
+			when.At.Number += shift
+			point.When = &when
 		}
 		fields[point.Key] = point
 	}

@@ -38,9 +38,10 @@ func (c *Drains) See(m *Message) {
 	if c.healed.IsZero() || m.At.Before(c.healed) {
 		return
 	}
-	if m.Status.State != contract.Online || waiting(m.Status) > 0 {
+	switch n := waiting(m.Status); {
+	case n > 0 || m.Status.State == contract.Lost:
 		c.empty = time.Time{}
-	} else if c.empty.IsZero() {
+	case c.empty.IsZero() && m.Status.State == contract.Online: // a goodbye does not undo it
 		c.empty = m.At
 	}
 }

@@ -47,9 +47,7 @@ func (c *Neighbours) See(m *Message) {
 		return
 	}
 	for _, s := range m.Batch.Samples {
-		for _, at := range c.site.When(time.UnixMilli(s.TS), 0) {
-			c.times[m.Batch.Dev] = append(c.times[m.Batch.Dev], at)
-		}
+		c.times[m.Batch.Dev] = append(c.times[m.Batch.Dev], c.site.When(time.UnixMilli(s.TS), 0)...)
 	}
 }
 
