@@ -2,7 +2,8 @@
 //
 // It promises that every fault of a file is told at once, each with its place and with what is allowed, that a file with a
 // fault gives no configuration, and that reading touches nothing: no directory is made, no port is opened, no secret is
-// read. Secrets are files that are named here and read at use.
+// read. Secrets are files that are named here and read at use. The one thing besides the file that is read is the directory
+// of the site's own models, because what they are called decides whether the file is correct.
 //
 // The dialect is plain YAML with strict keys: no anchors, aliases, merge keys or tags, and no substitution of variables.
 package config
@@ -47,7 +48,10 @@ type Config struct {
 	MQTT         MQTT
 	Buffer       Buffer
 	StateDir     string // small files that outlive the store; never inside Buffer.Dir
+	ProfilesDir  string // models that the site brings itself; "" for none
 	Lines        []Line
+
+	Drivers []drivers.Driver // that were given to Load or Parse, with the models of ProfilesDir
 
 	Warnings Faults // what is allowed and yet probably not meant
 
@@ -148,7 +152,7 @@ func Parse(name string, text []byte, list []drivers.Driver) (*Config, error) {
 
 // parse is Parse for a machine with words of the given size.
 func parse(name string, text []byte, list []drivers.Driver, wordBits int) (*Config, error) {
-	r := &reader{file: name, wordBits: wordBits, models: index(list), places: map[string]Place{}}
+	r := &reader{file: name, wordBits: wordBits, models: index(list), places: map[string]Place{}, drivers: list}
 	root, ok := r.open(text)
 	if !ok {
 		return nil, r.faults.sorted()
@@ -158,7 +162,7 @@ func parse(name string, text []byte, list []drivers.Driver, wordBits int) (*Conf
 		return nil, r.faults.sorted()
 	}
 	sum := sha256.Sum256(text)
-	c.File, c.Sum, c.places = name, hex.EncodeToString(sum[:]), r.places
+	c.File, c.Sum, c.places, c.Drivers = name, hex.EncodeToString(sum[:]), r.places, r.drivers
 	c.Warnings = r.warnings.sorted()
 	return c, nil
 }

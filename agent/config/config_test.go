@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,23 @@ func (f fakeDriver) Link(drivers.Line, []drivers.Device) (drivers.Link, error) {
 	return nil, errors.New("this driver has only a catalogue")
 }
 
+// fixedDriver takes no models from a site.
+type fixedDriver struct{ drivers.Driver }
+
+// WithModels stands for a directory with a meter and with an inverter that is built in, and for one with faults.
+func (f fakeDriver) WithModels(dir string) (drivers.Driver, error) {
+	if dir != "/etc/bordo/profiles" {
+		return nil, errors.New(dir + "/a.yaml:2:1: model: must be the file's name\n" + dir + "/b.yaml:7:3: kind: must be meter or io")
+	}
+	unit := drivers.Range{Min: 1, Max: 9}
+	brought := []drivers.Model{
+		{Name: "acme-meter", Unit: unit, Every: time.Minute, MinEvery: time.Second, Serial: true, Streams: true, Verified: "unverified"},
+		{Name: "fronius-gen24", Unit: unit, Every: 5 * time.Second, MinEvery: time.Second, Streams: true, Verified: "unverified"},
+	}
+	own := slices.DeleteFunc(slices.Clone(f.models), func(m drivers.Model) bool { return m.Name == "fronius-gen24" })
+	return fakeDriver{f.name, append(own, brought...)}, nil
+}
+
 // testDrivers are drivers with models of every kind that the checks tell apart.
 func testDrivers() []drivers.Driver {
 	unit := drivers.Range{Min: 1, Max: 247}
@@ -47,9 +65,9 @@ func testDrivers() []drivers.Driver {
 				{Name: "di1"}, {Name: "di2"}, {Name: "do1", Output: true}, {Name: "ai0", Unit: "mA"}}},
 			{Name: "fronius-gen24", Unit: unit, Every: 5 * time.Second, MinEvery: time.Second, Streams: true},
 		}},
-		fakeDriver{"rfid", []drivers.Model{
+		fixedDriver{fakeDriver{"rfid", []drivers.Model{
 			{Name: "rdm6300", Every: time.Minute, MinEvery: time.Second, Serial: true},
-		}},
+		}}},
 	}
 }
 
@@ -137,7 +155,7 @@ func same(t *testing.T, c *Config) {
 	// Where things stand and what the text adds up to may differ, all else may not.
 	a, b := *c, *again
 	for _, x := range []*Config{&a, &b} {
-		x.Sum, x.Warnings, x.places, x.Timezone = "", nil, nil, nil
+		x.Sum, x.Warnings, x.places, x.Timezone, x.Drivers = "", nil, nil, nil, nil
 		for i := range x.Lines {
 			for j, d := range x.Lines[i].Devices {
 				if len(d.About) == 0 {
@@ -284,6 +302,37 @@ func TestEndlessFileIsRefusedEarly(t *testing.T) {
 	dashes := strings.Repeat("- ", maxDepth+1)
 	if _, err := Parse("x", []byte(dashes), nil); err == nil || err.Error() != "x:1:65: nested too deeply" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A site's own models are read with the real loader, and their faults are told with the file's.
+func TestProfilesOfTheSite(t *testing.T) {
+	dir := t.TempDir()
+	text := func(kind string) []byte {
+		return []byte("schema: 1\nmodel: acme-meter\ntitle: Acme\nkind: " + kind + "\nverified: field\nbus: baud=9600\npoints:\n  - {point: ac_power, at: input:0, type: i32}\n")
+	}
+	file := filepath.Join(dir, "acme-meter.yaml")
+	config := []byte(`{version: 1, tenant: t, node: n, mqtt: {url: "mqtt://127.0.0.1"}, profiles_dir: ` + dir + `,
+  lines: [{id: l, port: "tcp://h", devices: [{id: m, model: acme-meter, unit: 1}]}]}`)
+	if err := os.WriteFile(file, text("meter"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse("x", config, all.List())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := c.Lines[0].Devices[0]; d.Spec.Verified != "unverified" || len(c.Drivers) != len(all.List()) {
+		t.Errorf("the model is %+v", d.Spec)
+	}
+	if _, err := c.Lines[0].Driver.Link(c.Lines[0].Endpoint.Line("l"), []drivers.Device{c.Lines[0].Devices[0].Device}); err != nil {
+		t.Errorf("the line's driver does not know the model: %v", err)
+	}
+	if err := os.WriteFile(file, text("clock"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Parse("x", config, all.List())
+	if want := "profiles_dir: " + file + ":4:7: kind: must be"; err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "unknown model") {
+		t.Errorf("no %q alone in\n%v", want, err)
 	}
 }
 

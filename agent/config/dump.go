@@ -30,6 +30,7 @@ func (c *Config) Text() string {
 	w.line(1, "history", sizeText(c.Buffer.History))
 	w.line(1, "energy_history", sizeText(c.Buffer.EnergyHistory))
 	w.line(0, "state_dir", quoted(c.StateDir))
+	w.text(0, "profiles_dir", c.ProfilesDir)
 	if len(c.Lines) == 0 {
 		w.line(0, "lines", "[]")
 		return w.String()

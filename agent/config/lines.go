@@ -157,6 +157,7 @@ func (r *reader) model(v value, l *Line, open bool) (spec, bool) {
 	if !known {
 		near := nearest.Names(name, r.models.names, 3)
 		switch {
+		case r.partial: // it may be one of those
 		case len(near) > 0:
 			v.fault("unknown model %s (did you mean %s?)", quote(name), either(near))
 		case len(r.models.names) <= maxNamed:

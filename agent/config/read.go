@@ -5,10 +5,13 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"bordo/drivers"
 )
 
 // Sizes of the store.
@@ -85,11 +88,42 @@ func (r *reader) config(root value) *Config {
 	buffer := r.buffer(m.get("buffer"), &c.Buffer)
 	state := m.get("state_dir")
 	read(state, &c.StateDir, path)
+	r.profiles(m.get("profiles_dir"), c)
 	r.lines(m.need("lines", "what is read, a list of ports with their devices"), c)
 	m.end()
 	c.derive()
 	r.paths(c, control, buffer, state)
 	return c
+}
+
+// profiles reads the models that the site brings itself.
+func (r *reader) profiles(v value, c *Config) {
+	if !read(v, &c.ProfilesDir, path) {
+		return
+	}
+	extended := slices.Clone(r.drivers)
+	for i, d := range extended {
+		x, ok := d.(drivers.Extensible)
+		if !ok {
+			continue
+		}
+		with, err := x.WithModels(c.ProfilesDir)
+		if err != nil {
+			r.partial = true
+			for fault := range strings.SplitSeq(err.Error(), "\n") {
+				v.fault("%s", fault)
+			}
+			continue
+		}
+		extended[i] = with
+	}
+	before := r.models
+	r.drivers, r.models = extended, index(extended)
+	for _, name := range r.models.names {
+		if old, known := before.byName[name]; known && old.Verified != r.models.byName[name].Verified {
+			v.warn("its %s takes the place of the model that is built in: unverified, and without commands", name)
+		}
+	}
 }
 
 func (r *reader) version(v value) {

@@ -15,6 +15,8 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"bordo/agent/config/nearest"
+
+	"bordo/drivers"
 )
 
 // maxDepth is how deep brackets may nest, and how many dashes one line may open. The format needs four levels; the parser
@@ -29,7 +31,9 @@ const maxTokens = 1 << 16
 type reader struct {
 	file     string
 	wordBits int // of this machine's int: 32 or 64
-	models   models
+	drivers  []drivers.Driver
+	models   models // of drivers
+	partial  bool   // not all models are known, because those of the site have faults
 	faults   Faults
 	warnings Faults
 	places   map[string]Place

@@ -26,7 +26,7 @@ import (
 // ErrTaken is matched by the errors of Claim and Listen when another agent is there already.
 var ErrTaken = errors.New("another bordo runs with this configuration")
 
-// ErrNotRunning is matched by the error of Status when nobody answers at the socket.
+// ErrNotRunning is matched by the errors of Status and Ask when nobody answers at the socket.
 var ErrNotRunning = errors.New("the agent does not run")
 
 // Limits of the exchange.
@@ -128,12 +128,21 @@ func (c *boundedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// Serve answers on l until ctx ends, and closes l. status is called for each question, from several goroutines; what it
-// returns must marshal to JSON.
-func Serve(ctx context.Context, l net.Listener, status func() any, log *slog.Logger) error {
+// Answers are what an agent can be asked. They are called from several goroutines.
+type Answers struct {
+	Status func() any        // must marshal to JSON
+	Ask    map[string]Stream // by name: lower case letters
+}
+
+// Stream answers one question, part by part. question is JSON; say hands out one part, which must marshal to JSON, and fails
+// when nobody listens any more, as ctx then ends.
+type Stream func(ctx context.Context, question []byte, say func(part any) error) error
+
+// Serve answers on l until ctx ends, and closes l.
+func Serve(ctx context.Context, l net.Listener, answers Answers, log *slog.Logger) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
-		body, err := json.Marshal(status())
+		body, err := json.Marshal(answers.Status())
 		if err != nil {
 			log.Error("encode status", "err", err)
 			http.Error(w, "the status cannot be told", http.StatusInternalServerError)
@@ -142,9 +151,13 @@ func Serve(ctx context.Context, l net.Listener, status func() any, log *slog.Log
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(append(body, '\n')) //nolint:errcheck // who asked has gone
 	})
+	for name, stream := range answers.Ask {
+		mux.HandleFunc("POST /v1/ask/"+name, func(w http.ResponseWriter, r *http.Request) { serveStream(w, r, stream) })
+	}
 	server := &http.Server{
 		Handler: mux, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, MaxHeaderBytes: 8 << 10,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	var waiting sync.WaitGroup
 	served := make(chan struct{})
@@ -153,7 +166,11 @@ func Serve(ctx context.Context, l net.Listener, status func() any, log *slog.Log
 		case <-ctx.Done():
 		case <-served:
 		}
-		server.Close() //nolint:errcheck // questions are cut short: they can be asked again
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		if server.Shutdown(ending) != nil { // answers end with ctx; who does not listen to the rest is cut off
+			server.Close() //nolint:errcheck // the error of Shutdown was that time is up
+		}
 	})
 	err := server.Serve(l)
 	close(served)
@@ -164,26 +181,35 @@ func Serve(ctx context.Context, l net.Listener, status func() any, log *slog.Log
 	return fmt.Errorf("serve control socket: %w", err)
 }
 
+// client speaks with the socket at path.
+func client(path string) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: patience}).DialContext(ctx, "unix", path)
+		},
+	}}
+}
+
+// failed tells why a question could not be asked.
+func failed(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%w: nobody answers at %s", ErrNotRunning, path)
+	}
+	return fmt.Errorf("ask the agent at %s: %w", path, cause(err))
+}
+
 // Status asks the agent at the socket how it is and returns its answer, a JSON object.
 func Status(ctx context.Context, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
-		},
-	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://bordo/v1/status", nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask the agent: %w", err)
 	}
-	answer, err := client.Do(req)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("%w: nobody answers at %s", ErrNotRunning, path)
-	case err != nil:
-		return nil, fmt.Errorf("ask the agent at %s: %w", path, cause(err))
+	answer, err := client(path).Do(req)
+	if err != nil {
+		return nil, failed(path, err)
 	}
 	defer answer.Body.Close() //nolint:errcheck // nothing was written
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))

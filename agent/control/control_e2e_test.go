@@ -33,6 +33,11 @@ func socketIn(t *testing.T) string {
 // serve answers at path until the test or stop ends it.
 func serve(t *testing.T, path string, status func() any) (stop func()) {
 	t.Helper()
+	return serveAll(t, path, Answers{Status: status})
+}
+
+func serveAll(t *testing.T, path string, answers Answers) (stop func()) {
+	t.Helper()
 	l, err := Listen(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +45,7 @@ func serve(t *testing.T, path string, status func() any) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := Serve(ctx, l, status, quiet()); err != nil {
+		if err := Serve(ctx, l, answers, quiet()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,0 +1,120 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Limits of a question that is answered part by part.
+const (
+	maxQuestion = 64 << 10 // bytes of a question
+	maxPart     = 4 << 20  // bytes of a part of an answer
+)
+
+// message is one line of an answer. The last one has Done or Error; without it the answer was cut off.
+type message struct {
+	Part  json.RawMessage `json:"part,omitempty"`
+	Error string          `json:"error,omitempty"`
+	Done  bool            `json:"done,omitempty"`
+}
+
+// Refusal is an error of the agent, in its words.
+type Refusal struct{ Text string }
+
+// Error gives the agent's words.
+func (r Refusal) Error() string { return r.Text }
+
+// serveStream answers one question. Its context ends when who asked hangs up, or with the server.
+func serveStream(w http.ResponseWriter, r *http.Request, stream Stream) {
+	question, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
+	if err != nil {
+		http.Error(w, "the question is too long, or was cut off", http.StatusBadRequest)
+		return
+	}
+	conn := http.NewResponseController(w)
+	// The server's own time-outs are for questions that are answered at once. Each part has its time instead, so that who
+	// listens to nothing is not waited for.
+	conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a Unix socket has deadlines
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	send := func(m message) error {
+		line, err := json.Marshal(m)
+		if err != nil {
+			return fmt.Errorf("encode answer: %w", err)
+		}
+		conn.SetWriteDeadline(time.Now().Add(patience)) //nolint:errcheck // a Unix socket has deadlines
+		if _, err := w.Write(append(line, '\n')); err != nil {
+			return fmt.Errorf("answer: %w", err)
+		}
+		return conn.Flush()
+	}
+	err = stream(r.Context(), question, func(part any) error {
+		body, err := json.Marshal(part)
+		if err != nil {
+			return fmt.Errorf("encode answer: %w", err)
+		}
+		return send(message{Part: body})
+	})
+	last := message{Done: true}
+	if err != nil {
+		last = message{Error: err.Error()}
+	}
+	send(last) //nolint:errcheck // who asked has gone
+}
+
+// Ask asks the agent at the socket and hands each part of its answer to heard, whose error ends the question. The error is a
+// Refusal where the agent tells why it does not answer. It takes as long as the answer: ctx ends it.
+func Ask(ctx context.Context, path, what string, question any, heard func(part json.RawMessage) error) error {
+	body, err := json.Marshal(question)
+	if err != nil {
+		return fmt.Errorf("ask the agent: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://bordo/v1/ask/"+what, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("ask the agent: %w", err)
+	}
+	answer, err := client(path).Do(req)
+	if err != nil {
+		return failed(path, err)
+	}
+	defer answer.Body.Close() //nolint:errcheck // nothing was written
+	switch answer.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return fmt.Errorf("ask the agent at %s: it does not know %q: it is of another version than this program, so restart it", path, what)
+	default:
+		return fmt.Errorf("ask the agent at %s: it answers %s", path, answer.Status)
+	}
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, maxPart)
+	for lines.Scan() {
+		var m message
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			return fmt.Errorf("ask the agent at %s: %w", path, err)
+		}
+		switch {
+		case m.Done:
+			return nil
+		case m.Error != "":
+			return Refusal{m.Error}
+		}
+		if err := heard(m.Part); err != nil {
+			return err
+		}
+	}
+	switch err := lines.Err(); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("ask the agent at %s: %w", path, err)
+	}
+	return fmt.Errorf("ask the agent at %s: %w", path, errors.New("it ended in the middle of its answer"))
+}
