@@ -80,7 +80,7 @@ func supervise(ctx context.Context, a *agent.Agent, socket net.Listener, log *sl
 	defer hangUp()
 	if socket != nil {
 		answers.Go(func() {
-			if err := control.Serve(answering, socket, func() any { return a.Status() }, log); err != nil {
+			if err := control.Serve(answering, socket, control.Answers{Status: func() any { return a.Status() }}, log); err != nil {
 				log.Error("bordo status works no more", "err", err)
 			}
 		})
