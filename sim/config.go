@@ -48,10 +48,26 @@ func (s *Scenario) Config(c AgentConfig) []byte {
 			if d.Every > 0 {
 				every = fmt.Sprintf(", every: %s", d.Every)
 			}
-			line("      - {id: %s, model: %s, unit: %d%s}", d.ID, d.Model, d.Unit, every)
+			line("      - {id: %s, model: %s, unit: %d%s%s}", d.ID, d.Model, d.Unit, every, taps(d.IO))
 		}
 	}
 	return []byte(b.String())
+}
+
+// taps tells what hangs on the channels of an I/O module.
+func taps(channels []Channel) string {
+	if len(channels) == 0 {
+		return ""
+	}
+	var points []string
+	for _, c := range channels {
+		scale := ""
+		if c.Is == "level" {
+			scale = fmt.Sprintf(", range: [%vmA, %vmA], scale: [0, 100]", emptyMA, fullMA)
+		}
+		points = append(points, fmt.Sprintf("%s: {at: %s%s}", c.Point, c.At, scale))
+	}
+	return ", points: {" + strings.Join(points, ", ") + "}"
 }
 
 // quoted writes a text so that YAML takes nothing in it for something else.

@@ -56,7 +56,7 @@ func runAgent(ctx context.Context, t *testing.T, s *Site, wg *sync.WaitGroup) *a
 		}
 		var devices []drivers.Device
 		for _, d := range l.Devices {
-			devices = append(devices, drivers.Device{ID: d.ID, Model: d.Model, Unit: d.Unit, Every: d.Every, Taps: taps(d)})
+			devices = append(devices, drivers.Device{ID: d.ID, Model: d.Model, Unit: d.Unit, Every: d.Every, Taps: tapsOf(d)})
 		}
 		link, err := driver.Link(e.Line(l.ID), devices)
 		if err != nil {
@@ -90,8 +90,8 @@ func runAgent(ctx context.Context, t *testing.T, s *Site, wg *sync.WaitGroup) *a
 	return a
 }
 
-// taps tells a driver what hangs on the channels of a module.
-func taps(d Device) []drivers.Tap {
+// tapsOf tells a driver what hangs on the channels of a module.
+func tapsOf(d Device) []drivers.Tap {
 	var out []drivers.Tap
 	for _, c := range d.IO {
 		t := drivers.Tap{Point: c.Point, Channel: c.At}
