@@ -25,6 +25,7 @@ const (
 	shortSession   = 5 * time.Second  // a session that ends sooner is suspicious
 	longSession    = time.Minute      // a session that lasts longer is a sign that nobody else uses this node's id
 	twinSessions   = 3                // so many short sessions without a long one, and another box may be using this node's id
+	muteSessions   = 3                // so many sessions without an echo, and the access rules are in question
 	twinWait       = time.Minute      // then the next attempt waits for one to five times this long
 	statusEvery    = 10 * time.Minute // the retained status is written again
 	flushTime      = time.Second      // at the stop: for what is fresh
@@ -76,6 +77,9 @@ func (f *forwarder) run(ctx context.Context) {
 		}
 		wait = off.next(f.cfg, err, time.Since(began))
 		f.twin(off.short)
+		if off.mute >= muteSessions {
+			f.notRouted(true, "the broker ends each session before it passes anything on: may this user write "+f.topics.Status()+"?")
+		}
 		f.disconnected(u, err, wait)
 	}
 }
@@ -85,6 +89,7 @@ func (f *forwarder) run(ctx context.Context) {
 type backOff struct {
 	failures int // attempts in a row that brought no session
 	short    int // sessions that died as soon as they began, without a long one in between
+	mute     int // sessions in a row in which the own status did not come back
 }
 
 func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Duration {
@@ -96,7 +101,12 @@ func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Dur
 		b.failures++
 		return mathrand.N(min(cfg.ReconnectMax, reconnectFirst<<min(b.failures, 16)) + 1)
 	}
-	b.failures = 0
+	if errors.Is(err, errNotEchoed) { // not a twin: that one lets a session begin
+		b.mute++
+		b.failures++
+		return mathrand.N(min(cfg.ReconnectMax, reconnectFirst<<min(b.failures, 16)) + 1)
+	}
+	b.failures, b.mute = 0, 0
 	switch {
 	case lived <= shortSession:
 		b.short++
@@ -109,10 +119,11 @@ func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Dur
 	return mathrand.N(cfg.ReconnectJitter + 1)
 }
 
-// errStopped and errSessionEnded tell run how a session ended.
+// These errors tell run how a session ended; errNotEchoed comes with errSessionEnded.
 var (
 	errStopped      = errors.New("stopped")
 	errSessionEnded = errors.New("connection lost")
+	errNotEchoed    = errors.New("the own status did not come back")
 )
 
 func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {

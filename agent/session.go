@@ -81,7 +81,15 @@ func newSession(f *forwarder, conn *mqtt.Conn, sess string) *session {
 // run forwards until the connection is lost or the forwarder is stopped. Every record that it took is settled or released
 // when it returns.
 func (s *session) run(ctx context.Context) error {
-	defer s.end()
+	err := s.forward(ctx)
+	s.end()
+	if errors.Is(err, errSessionEnded) && !s.echoed {
+		return fmt.Errorf("%w (%w)", err, errNotEchoed)
+	}
+	return err
+}
+
+func (s *session) forward(ctx context.Context) error {
 	s.listen(ctx)
 	refresh := time.NewTicker(statusEvery)
 	defer refresh.Stop()
@@ -89,6 +97,7 @@ func (s *session) run(ctx context.Context) error {
 	defer canary.Stop()
 	settled := time.NewTimer(longSession)
 	defer settled.Stop()
+	asked := false
 	for {
 		again := s.handOver()
 		select {
@@ -100,13 +109,22 @@ func (s *session) run(ctx context.Context) error {
 			s.statusDue = true
 		case <-refresh.C:
 			s.statusDue = true
+			if !s.echoed {
+				s.listen(ctx)
+			}
 		case st := <-s.echo:
 			s.heard(st)
 		case <-s.platform.news:
 			s.forget(s.platform.heard())
 			s.histEmpty = false
 		case <-canary.C:
-			if !s.echoed {
+			switch {
+			case s.echoed:
+			case !asked: // brokers have lost a subscription when a session took over from another: ask once more
+				asked, s.statusDue = true, true
+				s.listen(ctx)
+				canary.Reset(echoWait)
+			default:
 				s.f.notRouted(true, "the broker acknowledged the status and did not send it back within 10 s")
 			}
 		case <-settled.C:

@@ -234,10 +234,22 @@ func (d *deviceState) status() DeviceStatus {
 		Polls: d.polls, Failures: d.failures, Last: d.lastAnswer, Error: text(d.err),
 		Asleep: d.asleep, Quarantined: d.about.Quarantined,
 	}
-	if a := d.about; a.Maker != "" || a.Model != "" || a.Serial != "" || a.Firmware != "" {
-		s.Info = &DeviceIdentity{a.Maker, a.Model, a.Serial, a.Firmware}
+	s.Info, s.Values = IdentityOf(&d.about), PointsOf(d.readings)
+	return s
+}
+
+// IdentityOf gives what a device says of itself, nil when that is nothing.
+func IdentityOf(about *drivers.Description) *DeviceIdentity {
+	if about == nil || about.Maker == "" && about.Model == "" && about.Serial == "" && about.Firmware == "" {
+		return nil
 	}
-	for _, r := range d.readings {
+	return &DeviceIdentity{about.Maker, about.Model, about.Serial, about.Firmware}
+}
+
+// PointsOf gives readings as a status tells them.
+func PointsOf(readings []drivers.Reading) []PointStatus {
+	var out []PointStatus
+	for _, r := range readings {
 		p, _ := drivers.PointOf(r.Point)
 		ps := PointStatus{Point: r.Point, Unit: p.Unit, Quality: qualities[r.Quality]}
 		switch r.Value.Type() {
@@ -248,9 +260,9 @@ func (d *deviceState) status() DeviceStatus {
 		case drivers.Text:
 			ps.Value = r.Value.Text()
 		}
-		s.Values = append(s.Values, ps)
+		out = append(out, ps)
 	}
-	return s
+	return out
 }
 
 func text(err error) string {

@@ -215,11 +215,15 @@ type subscriber struct {
 	first    time.Time // arrival of the first sample
 }
 
-// subscribe starts mosquitto_sub with a session that lasts, and waits for the broker's consent.
-func subscribe(t *testing.T, m *mosquitto) *subscriber {
+// subscribe starts mosquitto_sub with a session that lasts, connected as given or else plainly, and waits for the broker's consent.
+func subscribe(t *testing.T, m *mosquitto, how ...string) *subscriber {
 	t.Helper()
+	if len(how) == 0 {
+		how = []string{"-h", "127.0.0.1", "-p", fmt.Sprint(m.port)}
+	}
+	args := append([]string{"-oL", "mosquitto_sub", "-i", "centre", "-c", "-q", "1", "-d", "-F", "message %t %p", "-t", "bordo/#"}, how...)
 	s := &subscriber{
-		process: start(t, "stdbuf", "-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", fmt.Sprint(m.port), "-i", "centre", "-c", "-q", "1", "-d", "-F", "message %t %p", "-t", "bordo/#"),
+		process: start(t, "stdbuf", args...),
 		schemas: loadSchemas(t),
 		arrived: make(map[string]arrival), last: make(map[string][]byte),
 	}

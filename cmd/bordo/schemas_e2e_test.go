@@ -32,7 +32,7 @@ func loadSchemas(t *testing.T) schemas {
 	}
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
-	out := schemas{}
+	out, ids := schemas{}, map[string]string{}
 	for _, name := range names {
 		b, err := contract.Schemas.ReadFile(name)
 		if err != nil {
@@ -42,22 +42,19 @@ func loadSchemas(t *testing.T) schemas {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.AddResource(urn(name), doc); err != nil {
+		ids[name], _ = doc.(map[string]any)["$id"].(string)
+		if err := c.AddResource(ids[name], doc); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, name := range names {
-		s, err := c.Compile(urn(name))
+		s, err := c.Compile(ids[name])
 		if err != nil {
 			t.Fatal(err)
 		}
 		out[strings.TrimSuffix(path.Base(name), ".schema.json")] = s
 	}
 	return out
-}
-
-func urn(file string) string {
-	return "urn:bordo:v1:" + strings.TrimSuffix(path.Base(file), ".schema.json")
 }
 
 // check holds a message against the schema of its topic.
