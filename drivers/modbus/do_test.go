@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,9 @@ func (s *site) do(c drivers.Command) (res drivers.Result, wrote []string) {
 	answered := false
 	before := 0
 	time.AfterFunc(5500*time.Millisecond, func() {
+		s.mu.Lock()
 		before = len(s.asked)
+		s.mu.Unlock()
 		s.in <- drivers.Request{Device: c.Device, Command: &c, Answer: func(a drivers.Answer) { res, answered = a.Result, true }}
 	})
 	s.run(time.Minute)
@@ -187,10 +190,11 @@ func TestDoChecksWhoItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := device(t, "sunspec", peer.Options{SunSpec: []uint16{103, 123}, Identity: drivers.Description{Serial: "A"}})
 		b := device(t, "sunspec", peer.Options{SunSpec: []uint16{103, 123}, Identity: drivers.Description{Serial: "B"}})
-		now := a
+		var now atomic.Pointer[peer.Device]
+		now.Store(a)
 		s := tcpSite(t)
-		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte { return now.Answer(pdu) }))
-		time.AfterFunc(3*time.Second, func() { now = b }) // somebody swaps the inverter
+		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
+		time.AfterFunc(3*time.Second, func() { now.Store(b) }) // somebody swaps the inverter
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "inverter.limit", Args: map[string]any{"percent": 50}})
 		if res.State != drivers.Rejected || !strings.Contains(res.Detail, "another device") || len(wrote) != 0 {
 			t.Errorf("result %+v, wrote %q", res, wrote)

@@ -285,6 +285,7 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 		sent.Reset()
 		in <- drivers.Request{Device: "d", Command: &drivers.Command{Action: action, Args: args}}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := sent.String(); got != fmt.Sprintf("% X", want) {
 			t.Errorf("%s wrote %s, want % X", action, got, want)
 		}

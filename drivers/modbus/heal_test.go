@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -287,17 +288,18 @@ func TestLaterIsNotBroken(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := twenty(t, "limits: {registers: 10}\n")
 			d := profileDevice(t, p, peer.Options{})
-			asleep := true
+			var asleep atomic.Bool
+			asleep.Store(true)
 			s := twentySite(t, d, p)
 			unit := s.units[1]
 			s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
 				answer := unit.Answer(pdu)
-				if asleep {
+				if asleep.Load() {
 					return []byte{pdu[0] | 0x80, code}
 				}
 				return answer
 			})
-			time.AfterFunc(45*time.Second, func() { asleep = false })
+			time.AfterFunc(45*time.Second, func() { asleep.Store(false) })
 			s.run(65 * time.Second)
 			if len(s.reports) != 7 {
 				t.Fatalf("%d polls in 65 s", len(s.reports))

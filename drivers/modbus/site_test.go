@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +25,8 @@ type site struct {
 	units   map[byte]peer.Answerer
 	devices []drivers.Device
 	driver  *modbus.Driver
-	asked   []string // requests, as hexadecimal PDUs
+	mu      sync.Mutex
+	asked   []string // guarded by mu while the line runs: requests, as hexadecimal PDUs
 	reports []drivers.Report
 	in      chan drivers.Request
 	delay   time.Duration
@@ -46,7 +48,9 @@ func serialSite(t *testing.T) *site {
 func (s *site) add(model string, unit int, every time.Duration, a peer.Answerer) {
 	s.devices = append(s.devices, drivers.Device{ID: fmt.Sprint("d", unit), Model: model, Unit: unit, Every: every})
 	s.units[byte(unit)] = peer.AnswererFunc(func(pdu []byte) []byte {
+		s.mu.Lock()
 		s.asked = append(s.asked, fmt.Sprintf("%d: % X", unit, pdu))
+		s.mu.Unlock()
 		return a.Answer(pdu)
 	})
 }
@@ -68,6 +72,7 @@ func (s *site) run(d time.Duration) {
 		over := make(chan struct{})
 		go func() {
 			defer close(over)
+			var err error
 			if s.line.Stream {
 				err = peer.ServeTCP(ctx, delayed{there, s}, s.units)
 			} else {

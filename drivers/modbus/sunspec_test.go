@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,10 +182,11 @@ func TestSunSpecMoves(t *testing.T) {
 		after := device(t, "sunspec", peer.Options{SunSpec: []uint16{113}})
 		set(t, before, "ac_power", drivers.Number(1111))
 		set(t, after, "ac_power", drivers.Number(2222))
-		now := before
+		var now atomic.Pointer[peer.Device]
+		now.Store(before)
 		s := tcpSite(t)
-		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte { return now.Answer(pdu) }))
-		time.AfterFunc(25*time.Second, func() { now = after })
+		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
+		time.AfterFunc(25*time.Second, func() { now.Store(after) })
 		s.run(65 * time.Second)
 		var got []string
 		for _, r := range s.reports {
