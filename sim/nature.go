@@ -76,7 +76,10 @@ func (n *nature) add(b body) {
 }
 
 // advance moves everything to a time, in steps.
-func (n *nature) advance(now time.Time) {
+func (n *nature) advance(now time.Time) { n.advanceBy(now, step) }
+
+// advanceBy moves everything to a time, in steps of a length.
+func (n *nature) advanceBy(now time.Time, step time.Duration) {
 	for n.now.Before(now) {
 		dt := min(step, now.Sub(n.now))
 		n.now = n.now.Add(dt)

@@ -29,6 +29,9 @@ func verbs() []verb {
 		{"demo", "[--bordo FILE] [--seed N]", "show the real agent on a simulated site, live, until Ctrl-C", runDemo},
 		{"serve", "SCENARIO [--dir DIR] [--seed N] [--speed X] [--broker] [--config FILE]", "serve a simulated site until Ctrl-C", runServe},
 		{"do", "(--dir DIR | --url URL) ACTION ...", "tell a site that is served what to suffer: bordo-sim do lists the actions", runDo},
+		{"fleet", "--url mqtt://HOST:PORT [--nodes 300] [--every 10s] [--backlog 2h] [--storm-every 10m] [--storm-for 30s]\n" +
+			"            [--tenant T] [--prefix P] [--root R] [--username U --password-file F] [--history-rate 20] [--ramp-up 5s] [--report 5s] [--for D]",
+			"be many nodes at once, to load a broker and what listens behind it, and tell what that did to them", runFleet},
 		{"scenarios", "", "list the scenarios that are built in", runScenarios},
 	}
 }

@@ -53,6 +53,13 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"serve", "nowhere"}, 2, "not one of those built in"},
 		{[]string{"serve", "demo", "--speed", "0"}, 2, "--speed must be more than 0"},
 		{[]string{"serve", "demo", "--sped", "2"}, 2, "sped"},
+		{[]string{"fleet"}, 2, "url must be"},
+		{[]string{"fleet", "--url", "mqtt://127.0.0.1:1", "--nodes", "0"}, 2, "nodes must be 1"},
+		{[]string{"fleet", "--url", "mqtt://127.0.0.1:1", "--password-file", "/nowhere"}, 2, "--password-file"},
+		{[]string{"do"}, 2, "which site?"},
+		{[]string{"do", "--dir", "/nowhere", "heal"}, 1, "no site is served there"},
+		{[]string{"do", "--url", "http://127.0.0.1:1", "dance"}, 2, "unknown action"},
+		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "chance=often"}, 2, "chance must be a number"},
 		{[]string{"demo", "--bordo", "/nowhere/bordo"}, 2, "no such file"},
 	} {
 		code, out, errs := call(t, c.args...)
