@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -233,7 +234,10 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Minute)
 	defer cancel()
 	var sent bytes.Buffer
+	var mu sync.Mutex // the race detector does not see that nothing runs after synctest.Wait
 	units := map[byte]peer.Answerer{g.unit: peer.AnswererFunc(func(pdu []byte) []byte {
+		mu.Lock()
+		defer mu.Unlock()
 		if pdu[0] == 5 || pdu[0] == 6 || pdu[0] > 15 {
 			fmt.Fprintf(&sent, "% X", pdu)
 		}
@@ -254,6 +258,8 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	done := make(chan error, 1)
 	go func() {
 		done <- link.Run(ctx, here, in, func(r drivers.Report) {
+			mu.Lock()
+			defer mu.Unlock()
 			if last = r; r.Description != nil {
 				about = r.Description
 			}
@@ -266,6 +272,7 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	}()
 	time.Sleep(20 * time.Minute)
 	synctest.Wait()
+	mu.Lock()
 	if last.Err != nil {
 		t.Errorf("after 20 min the poll still says %v", last.Err)
 	}
@@ -275,6 +282,7 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 			t.Errorf("%s: got %+v, want %s", k, about, want)
 		}
 	}
+	mu.Unlock()
 	for _, c := range g.commands {
 		asked, frame, _ := strings.Cut(c, " > ")
 		action, args := command(t, asked)
@@ -282,13 +290,17 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 		if err != nil {
 			t.Errorf("%s: %v", c, err)
 		}
+		mu.Lock()
 		sent.Reset()
+		mu.Unlock()
 		in <- drivers.Request{Device: "d", Command: &drivers.Command{Action: action, Args: args}}
 		time.Sleep(time.Minute)
 		synctest.Wait()
+		mu.Lock()
 		if got := sent.String(); got != fmt.Sprintf("% X", want) {
 			t.Errorf("%s wrote %s, want % X", action, got, want)
 		}
+		mu.Unlock()
 	}
 	cancel()
 	<-done
