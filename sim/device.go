@@ -20,6 +20,7 @@ type device struct {
 	body     body
 	profile  *modbus.Profile
 	image    *peer.Device
+	recorded *replay                 // a device that only says what it once said; nil for all others
 	fields   map[string]modbus.Point // where each point lies, with absolute addresses
 	truth    *truth
 	replyMax time.Duration
@@ -37,6 +38,14 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 	}
 	d := &device{spec: spec, site: s, bus: b, truth: newTruth(), profile: profile,
 		replyMax: profile.Manners.ReplyMax, usual: profile.Manners.ReplyUsual}
+	if spec.From != "" {
+		f, err := readCapture(spec.From)
+		if err != nil {
+			return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+		}
+		d.body, d.recorded = replayBody{}, newReplay(f)
+		return d, nil
+	}
 	if d.body, err = newBody(spec, profile.Kind, s.seed, d.has); err != nil {
 		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
 	}
@@ -113,6 +122,9 @@ func (d *device) Answer(pdu []byte) []byte {
 	d.site.nature.advance(now)
 	if d.mute(now) {
 		return nil
+	}
+	if d.recorded != nil {
+		return d.recorded.Answer(pdu)
 	}
 	if _, n, reset := d.bus.faults.on(Reset, d.spec.ID, now); reset && n != d.resets {
 		d.resets = n

@@ -87,6 +87,7 @@ type Device struct {
 	Barrier  *Barrier  `yaml:"barrier"`
 	UPS      *UPS      `yaml:"ups"`
 	IO       []Channel `yaml:"io"`
+	From     string    `yaml:"from"` // a capture: the device says what it said then
 }
 
 // Inverter is a photovoltaic plant behind a device.

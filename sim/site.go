@@ -248,11 +248,13 @@ func (s *Site) MoveSun(by time.Duration) {
 	s.nature.sunStart = s.nature.sunStart.Add(by)
 }
 
-// Points lists what the devices of the site can tell, by device id.
+// Points lists what the devices of the site can tell, by device id; nothing for those that are replayed.
 func (s *Site) Points() map[string][]string {
 	out := make(map[string][]string, len(s.devices))
 	for id, d := range s.devices {
-		out[id] = d.image.Points()
+		if d.recorded == nil {
+			out[id] = d.image.Points()
+		}
 	}
 	return out
 }

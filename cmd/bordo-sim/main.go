@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -27,7 +28,7 @@ type stdio struct{ out, err *os.File }
 func verbs() []verb {
 	return []verb{
 		{"demo", "[--bordo FILE] [--seed N]", "show the real agent on a simulated site, live, until Ctrl-C", runDemo},
-		{"serve", "SCENARIO [--dir DIR] [--seed N] [--speed X] [--broker] [--config FILE]", "serve a simulated site until Ctrl-C", runServe},
+		{"serve", "(SCENARIO | --from CAPTURE.txtar [--model M]) [--dir DIR] [--seed N] [--speed X] [--broker] [--config FILE]", "serve a simulated site, or a device as it was captured, until Ctrl-C", runServe},
 		{"do", "(--dir DIR | --url URL) ACTION ...", "tell a site that is served what to suffer: bordo-sim do lists the actions", runDo},
 		{"fleet", "--url mqtt://HOST:PORT [--nodes 300] [--every 10s] [--backlog 2h] [--storm-every 10m] [--storm-for 30s]\n" +
 			"            [--tenant T] [--prefix P] [--root R] [--username U --password-file F] [--history-rate 20] [--ramp-up 5s] [--report 5s] [--for D]",
@@ -82,8 +83,8 @@ func usage(w io.Writer) {
 	}
 }
 
-// parse reads flags that may stand before and after the other arguments, of which there must be want.
-func parse(fs *flag.FlagSet, args []string, want int) ([]string, error) {
+// parse reads flags that may stand before and after the other arguments, of which there must be one of the wanted numbers.
+func parse(fs *flag.FlagSet, args []string, want ...int) ([]string, error) {
 	fs.SetOutput(io.Discard)
 	var rest []string
 	for {
@@ -98,8 +99,8 @@ func parse(fs *flag.FlagSet, args []string, want int) ([]string, error) {
 		}
 		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
 	}
-	if len(rest) != want {
-		return nil, usageError{fmt.Errorf("%s takes %d arguments (got %d): see bordo-sim help", fs.Name(), want, len(rest))}
+	if !slices.Contains(want, len(rest)) {
+		return nil, usageError{fmt.Errorf("%s takes %d arguments (got %d): see bordo-sim help", fs.Name(), want[len(want)-1], len(rest))}
 	}
 	return rest, nil
 }

@@ -45,11 +45,14 @@ func TestExitCodes(t *testing.T) {
 		want string // in what is printed
 	}{
 		{nil, 2, "what is to be done?"},
-		{[]string{"help"}, 0, "bordo-sim serve SCENARIO"},
+		{[]string{"help"}, 0, "bordo-sim serve (SCENARIO"},
 		{[]string{"dance"}, 2, `unknown command "dance"`},
 		{[]string{"scenarios"}, 0, "demo"},
 		{[]string{"scenarios", "x"}, 2, "takes 0 arguments"},
-		{[]string{"serve"}, 2, "takes 1 arguments"},
+		{[]string{"serve"}, 2, "takes a scenario, or --from"},
+		{[]string{"serve", "demo", "--from", "x"}, 2, "takes a scenario, or --from"},
+		{[]string{"serve", "--from", "/nowhere.txtar"}, 2, "read capture"},
+		{[]string{"serve", "a", "b"}, 2, "takes 1 arguments"},
 		{[]string{"serve", "nowhere"}, 2, "not one of those built in"},
 		{[]string{"serve", "demo", "--speed", "0"}, 2, "--speed must be more than 0"},
 		{[]string{"serve", "demo", "--sped", "2"}, 2, "sped"},

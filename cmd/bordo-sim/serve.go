@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -19,12 +20,14 @@ func runServe(ctx context.Context, args []string, std stdio) error {
 	speed := fs.Float64("speed", 1, "")
 	broker := fs.Bool("broker", false, "")
 	config := fs.String("config", "", "")
+	from := fs.String("from", "", "")
+	model := fs.String("model", "", "")
 	verbose := fs.Bool("verbose", false, "")
-	rest, err := parse(fs, args, 1)
+	rest, err := parse(fs, args, 0, 1)
 	if err != nil {
 		return err
 	}
-	scenario, err := sim.LoadScenario(rest[0])
+	scenario, err := load(rest, *from, *model)
 	if err != nil {
 		return usageError{err}
 	}
@@ -58,6 +61,17 @@ func runServe(ctx context.Context, args []string, std stdio) error {
 	defer os.Remove(control) //nolint:errcheck // it leads nowhere any more
 	printEndpoints(std, scenario, server, *config)
 	return server.Wait()
+}
+
+// load reads the scenario, or makes one of a capture.
+func load(names []string, from, model string) (*sim.Scenario, error) {
+	switch {
+	case from != "" && len(names) == 0:
+		return sim.FromCapture(from, model)
+	case from == "" && len(names) == 1:
+		return sim.LoadScenario(names[0])
+	}
+	return nil, errors.New("serve takes a scenario, or --from CAPTURE: see bordo-sim help")
 }
 
 func printEndpoints(std stdio, s *sim.Scenario, server *sim.Server, config string) {
