@@ -41,6 +41,7 @@ type device struct {
 	checked bool      // who the device is was checked on this port
 
 	self  map[string]string    // what it says of itself
+	fresh bool                 // something about the device may have changed
 	said  *drivers.Description // as it was last reported
 	guard guard
 }
@@ -87,7 +88,7 @@ func (d *device) apply() {
 	}
 	d.rules.holes = append(slices.Clone(p.Holes), d.learnt.spans()...)
 	d.rules.cost = costOn(d.bus, &p.Manners)
-	d.plans = nil
+	d.plans, d.fresh = nil, true
 }
 
 // begin starts a turn on the port.
@@ -110,15 +111,15 @@ func (d *device) Poll(ctx context.Context, port drivers.Port) drivers.Report {
 		rep.At = time.Now()
 	}
 	d.count(p, rep.Err != nil && ctx.Err() == nil)
-	rep.Readings, rep.Events = d.guard.check(p.readings, rep.At)
+	rep.Readings, rep.Events = d.guard.check(p.ordered(), rep.At)
 	rep.Events = append(p.events, rep.Events...)
-	slices.SortStableFunc(rep.Readings, func(a, b drivers.Reading) int {
-		return cmp.Compare(drivers.PointOrder(a.Point), drivers.PointOrder(b.Point))
-	})
-	rep.Description = d.describe()
-	if now := string(d.learnt.json()); now != d.kept {
-		d.kept = now
-		rep.Learnt = []byte(now)
+	if d.fresh {
+		d.fresh = false
+		rep.Description = d.describe()
+		if now := string(d.learnt.json()); now != d.kept {
+			d.kept = now
+			rep.Learnt = []byte(now)
+		}
 	}
 	return rep
 }

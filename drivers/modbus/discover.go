@@ -46,6 +46,9 @@ func (p *poll) discover() error {
 		items = append(items, it)
 	}
 	markTwice(items)
+	for _, it := range items {
+		it.order = drivers.PointOrder(it.Key)
+	}
 	d.items = items
 	d.rules.cuts = map[*item]bool{}
 	clear(d.mute)

@@ -22,6 +22,7 @@ const (
 type item struct {
 	Point
 	role  role
+	order int          // of its reading in a report
 	head  *header      // of the SunSpec model that it lies in
 	twice bool         // it has a fallback, or is one
 	apart bool         // its scale factor is too far away for one answer and comes in another of the same poll

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -20,7 +21,7 @@ type poll struct {
 	*device
 	client
 	now      time.Time
-	readings []drivers.Reading
+	readings []given
 	events   []drivers.Event
 	factors  map[Address]uint16 // scale factors that lie too far from their values
 	deferred []deferred         // values that wait for them
@@ -68,7 +69,7 @@ func (p *poll) run() error {
 		p.slowAt = p.now
 	}
 	if pace == Once && !p.stop && !p.missed {
-		p.onceOK = true
+		p.onceOK, p.fresh = true, true
 		p.recognise()
 	}
 	return errors.Join(p.errs...)
@@ -194,17 +195,35 @@ func (p *poll) take(b block, a Answer) bool {
 
 // give adds a reading. Of a point and its fallback only one counts: the point itself where it has a value.
 func (p *poll) give(it *item, rd drivers.Reading) {
-	if !it.twice {
-		p.readings = append(p.readings, rd)
-		return
+	if p.readings == nil {
+		p.readings = make([]given, 0, len(p.items))
 	}
-	i := slices.IndexFunc(p.readings, func(r drivers.Reading) bool { return r.Point == rd.Point })
+	i := -1
+	if it.twice {
+		i = slices.IndexFunc(p.readings, func(g given) bool { return g.Point == rd.Point })
+	}
 	switch {
 	case i < 0:
-		p.readings = append(p.readings, rd)
+		p.readings = append(p.readings, given{rd, it.order})
 	case rd.Quality == drivers.Good && (!it.Fallback || p.readings[i].Quality != drivers.Good):
-		p.readings[i] = rd
+		p.readings[i].Reading = rd
 	}
+}
+
+// given is a reading and its place in a report.
+type given struct {
+	drivers.Reading
+	order int
+}
+
+// ordered gives the readings in the catalogue's order.
+func (p *poll) ordered() []drivers.Reading {
+	slices.SortFunc(p.readings, func(a, b given) int { return cmp.Compare(a.order, b.order) })
+	out := make([]drivers.Reading, len(p.readings))
+	for i, g := range p.readings {
+		out[i] = g.Reading
+	}
+	return out
 }
 
 // recognise compares who the device is with who it was: what another device or another firmware taught does not hold, and
@@ -217,7 +236,7 @@ func (p *poll) recognise() {
 	}
 	if was.Serial != "" && was.Serial != serial {
 		p.guard.forget()
-		p.events = append(p.events, drivers.Event{Type: eventIdentity, Data: map[string]any{"serial": serial, "was": was.Serial}})
+		p.events = append(p.events, drivers.Event{Type: eventIdentity, Data: map[string]any{"serial_before": was.Serial, "serial": serial}})
 	}
 	if was.Serial != "" || was.Firmware != "" {
 		p.learnt = Learnt{}
