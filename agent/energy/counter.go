@@ -26,6 +26,7 @@ type counter struct {
 	// accepted last, and Level how far the counter is ahead of the rated power, mWh.
 	Why   string  `json:"why,omitempty"`
 	Known bool    `json:"known,omitempty"` // Last is a reading
+	Base  *int64  `json:"base,omitempty"`  // if not: where the segment before ended, mWh
 	Last  reading `json:"last,omitzero"`
 	Level float64 `json:"level,omitempty"`
 
@@ -124,7 +125,7 @@ func (c *counter) step(mwh int64) int64 {
 func (c *counter) reach(from, to reading, level float64, r rules) (rise int64, next float64, fault string) {
 	step := c.step(to.C)
 	if rise = to.C - from.C; rise < 0 {
-		if -rise > step {
+		if -rise > step || to.C == 0 { // zero is what is shown when nothing is known
 			return 0, 0, RejectedFall
 		}
 		rise = 0
@@ -266,7 +267,7 @@ func (c *counter) letIn(r rules) {
 // accept hands a reading on to the track.
 func (c *counter) accept(in reading, cause string, r rules) {
 	v := vertex{moment: in.moment, D: -1, C: in.C, N: in.N, Why: cause, Carry: c.Carry}
-	if c.Known {
+	if v.Last = c.Base; c.Known {
 		before := c.Last.C
 		v.Last = &before
 	}
@@ -297,7 +298,8 @@ func (c *counter) accept(in reading, cause string, r rules) {
 		c.Step = min(c.Step, in.Step)
 	}
 	c.Double = c.Double || in.Double
-	c.Carry, c.Shadow = 0, nil
+	c.Level = min(c.Level, float64(c.step(in.C))) // what a coarser step had allowed is forgiven
+	c.Carry, c.Shadow, c.Base = 0, nil, nil
 	c.Last, c.Known, c.Why, c.Lost, c.Bad = in, true, "", false, 0
 	if !c.push(v) {
 		c.Why = CauseUnusable // the track is full: nobody takes, or the counter goes mad
@@ -336,21 +338,31 @@ func (c *counter) replaced() {
 }
 
 // forget gives up placing what was read in an earlier start of the machine whose clock was never set: its energy goes to
-// the next reading that can be placed, its details are gone.
+// the next reading that can be placed, its details are gone. If a segment began there, its energy cannot be told apart and
+// is gone too: the next reading begins a segment after what is left.
 func (c *counter) forget(boot string) {
 	lost := func(m moment) bool { return m.Clk == contract.ClockFree && m.Boot != boot }
-	keep := c.Track[:0]
+	keep, energy, cause := c.Track[:0], int64(0), ""
 	for _, v := range c.Track {
 		if !lost(v.moment) {
 			keep = append(keep, v)
 			continue
 		}
-		c.Carry += v.E + v.Carry
+		energy += v.E + v.Carry
 		if v.Why != "" {
-			c.Why = v.Why // what began there begins with the next reading
+			cause = v.Why
 		}
 	}
 	c.Track = keep
+	c.Carry += energy
+	if cause != "" {
+		c.Carry, c.Why, c.Known, c.Base = 0, cause, false, c.Ledger.last()
+		for _, v := range keep {
+			if end := v.C; !v.Integral {
+				c.Base = &end
+			}
+		}
+	}
 	for _, q := range []*queue{&c.Pend, &c.Rival} {
 		if slices.ContainsFunc(q.Readings, func(in reading) bool { return lost(in.moment) }) {
 			*q = queue{}

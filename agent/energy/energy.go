@@ -191,13 +191,7 @@ func (a *Account) counter(point string) *counter {
 // Ready tells whether there is something to take: a quarter that has ended, or a segment that has begun.
 func (a *Account) Ready() bool {
 	return slices.ContainsFunc(a.s.Counters, func(c *counter) bool {
-		n := c.due(a.s.Last, a.r)
-		for i := range n {
-			if c.Track[i].Why != "" || c.Ledger.Open == nil || quarterOf(c.Track[i].T) != c.Ledger.Open.Start {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(c.Track[:c.due(a.s.Last, a.r)], func(v vertex) bool { return c.Ledger.news(&v) })
 	})
 }
 

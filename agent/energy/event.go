@@ -14,9 +14,6 @@ const (
 	quarterMS = 15 * 60 * 1000
 )
 
-// RejectedType is the type of the event that tells a Rejection; those of intervals and segments stand in package contract.
-const RejectedType = "bordo.energy.rejected.v1"
-
 // Interval is the energy of a quarter of an hour: the data of contract.EnergyInterval. Its key is (node, device, point,
 // start), and the highest rev counts. A quarter of which nothing is known has no interval.
 //
@@ -73,7 +70,7 @@ const (
 	CauseClock    = "clock"    // the clock was put back, or was never set: what went before cannot be placed
 )
 
-// Rejection tells that a counter's readings are not believed: the data of RejectedType. It is told once, until one is
+// Rejection tells that a counter's readings are not believed: the data of contract.EnergyRejected. It is told once, until one is
 // believed again.
 type Rejection struct {
 	Point string   `json:"point"`

@@ -218,8 +218,10 @@ func TestSmallStepBack(t *testing.T) {
 
 func TestReplacedMeter(t *testing.T) {
 	r := newRig(t, "12:00:00", energy.Options{Every: s10, RatedKW: 10})
-	if r.a.Serial("A1") || r.a.Serial("A1") || r.a.Serial("") {
-		t.Error("the first serial number is doubted")
+	for _, serial := range []string{"A1", "A1", ""} {
+		if r.a.Serial(serial) {
+			t.Errorf("the serial number %q is doubted", serial)
+		}
 	}
 	r.run(31, s10, 1000, 0.02) // 1000.62 at 12:05:10
 	if !r.a.Serial("B2") || !r.a.Serial("") {

@@ -48,6 +48,11 @@ func (l *ledger) doubt(t int64) {
 	}
 }
 
+// news tells whether something comes of a vertex that can be taken.
+func (l *ledger) news(v *vertex) bool {
+	return v.Why != "" || l.Open == nil || quarterOf(v.T) > l.Open.Start || v.T < l.T-quarterMS
+}
+
 // apply books one vertex. step is the resolution of the counter.
 func (l *ledger) apply(v vertex, r rules, step int64, out *Taken) {
 	if !l.Live {
@@ -57,25 +62,33 @@ func (l *ledger) apply(v vertex, r rules, step int64, out *Taken) {
 		}
 	}
 	if v.breaks() {
-		carried := vertex{moment: v.moment, D: -1, E: v.Carry, C: l.C}
-		if v.Carry > 0 && l.unplaceable(&carried, r, step) == "" {
-			l.flow(carried, out)
-			l.HasC = false // of the counter, only the end of what it counted there is known
+		if v.Carry > 0 {
+			carried := vertex{moment: v.moment, D: -1, E: v.Carry, C: l.C + v.Carry}
+			if l.unplaceable(&carried, r, step) == "" {
+				l.flow(carried, out)
+			} else {
+				v.Last = l.last()
+			}
 		}
 		l.begin(v, out)
 		return
 	}
 	v.E += v.Carry
 	if cause := l.unplaceable(&v, r, step); cause != "" {
-		v.Why, v.Mod, v.Last = cause, 0, nil
-		if l.HasC {
-			last := l.C
-			v.Last = &last
-		}
+		v.Why, v.Mod, v.Last = cause, 0, l.last()
 		l.begin(v, out)
 		return
 	}
 	l.flow(v, out)
+}
+
+// last is the counter at T, nil when it is not known.
+func (l *ledger) last() *int64 {
+	if !l.HasC {
+		return nil
+	}
+	c := l.C
+	return &c
 }
 
 // unplaceable tells why energy cannot be booked between the vertex before and this one: the cause of a new segment.
@@ -205,10 +218,7 @@ func (l *ledger) enter(start int64, out *Taken) *open {
 	if l.Open == nil || l.Open.Start != start {
 		l.close(out)
 		l.Open = &open{Start: start}
-		if l.HasC {
-			from := l.C
-			l.Open.From = &from
-		}
+		l.Open.From = l.last()
 	}
 	return l.Open
 }
@@ -225,9 +235,7 @@ func (l *ledger) close(out *Taken) {
 		Coverage: math.Floor(float64(min(o.Cov, quarterMS))*1e4/quarterMS) / 1e4,
 		Samples:  o.N, Method: MethodCounter, Clk: o.Clk,
 	}
-	if l.HasC {
-		iv.To = kwhOf(&l.C)
-	}
+	iv.To = kwhOf(l.last())
 	switch {
 	case o.Counter && o.Integral:
 		iv.Method = MethodMixed
