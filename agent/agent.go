@@ -8,7 +8,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bordo/agent/config"
+	"bordo/agent/energy"
 	"bordo/agent/keep"
 	"bordo/agent/record"
 	"bordo/buffer"
@@ -37,6 +37,7 @@ type Agent struct {
 	board      *board
 	shelf      shelf
 	memory     memory
+	book       *energy.Book
 	conditions conditions
 	began      time.Time     // with its monotonic part
 	uptime     time.Duration // of the machine, at began
@@ -59,6 +60,7 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 	}
 	now, _ := sys.Wall()
 	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), boot: bootID(), hw: hardware(), board: newBoard(cfg.Lines, now)}
+	a.book = a.openBook()
 	a.conditions = conditions{wall: func() time.Time { t, _ := sys.Wall(); return t }, tell: a.tellCondition}
 	a.memory.dir, a.memory.log = keep.New(cfg.StateDir, keep.Options{Logger: a.log}), a.log
 	var ts unix.Timespec
@@ -100,6 +102,7 @@ func (a *Agent) link(l config.Line) (drivers.Link, error) {
 // remember reads what was kept of earlier runs.
 func (a *Agent) remember() error {
 	a.memory.load()
+	a.rememberBook()
 	for _, l := range a.lines {
 		link, err := a.link(l.cfg)
 		if err != nil {
@@ -162,12 +165,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	polling.Go(func() { a.tellGapsNowAndThen(ctx) })
 	polling.Go(func() { a.keepCounts(ctx) })
+	polling.Go(func() { a.keepBook(ctx) })
 	a.notify("READY=1")
 	a.log.Info("running", "node", a.cfg.Node, "lines", len(a.lines), "epoch", store.Opened().Epoch)
 
 	<-ctx.Done()
 	a.notify("STOPPING=1")
 	polling.Wait()
+	a.flushBook()
 	close(fwd.stop)
 	forwarding.Wait()
 	err = store.Close()
@@ -226,12 +231,16 @@ func (a *Agent) accept(r drivers.Report) {
 		a.memory.learn(r.Device, a.board.model(r.Device), r.Learnt)
 	}
 	for _, e := range r.Events {
+		if e.Type == contract.DeviceReplaced {
+			continue // account tells it, also when the exchange happened while the agent was not running
+		}
 		at := wall
 		if !e.At.IsZero() {
 			at, _, _ = a.stamp(e.At)
 		}
 		a.event(r.Device, e.Type, at, e.Data)
 	}
+	a.account(&r, wall, clk, time.Duration(mono)*time.Millisecond)
 	if len(r.Readings) == 0 || !a.board.devs[r.Device].reporter.due(r.Readings, r.At) {
 		return
 	}
@@ -292,17 +301,8 @@ func (a *Agent) twin(sessions int) {
 
 // event stores an event of a device; it is on the disk when event returns.
 func (a *Agent) event(dev, typ string, at time.Time, data map[string]any) {
-	body, err := json.Marshal(data)
-	if err != nil {
-		a.log.Error("encode event", "device", dev, "type", typ, "err", err)
-		return
-	}
-	_, clk, mono := a.stamp(time.Time{})
-	ts := at.UnixMilli()
-	row := record.AppendEvent(nil, &record.Event{Dev: dev, Type: typ, TS: ts, Mono: mono, Boot: a.boot, Clk: clk, Data: body})
-	if _, err := a.store.Append(buffer.Event, ts, ts, row); err != nil {
-		a.log.Error("store event", "device", dev, "type", typ, "err", err)
-	}
+	_, clk, _ := a.stamp(time.Time{})
+	a.append(buffer.Event, dev, typ, at.UnixMilli(), clk, data)
 }
 
 // publishMeta puts a device's meta on the shelf; about is nil when nothing new is known of it.

@@ -21,7 +21,7 @@ func TestRead(t *testing.T) {
 		a := n.start()
 		time.Sleep(3300 * time.Millisecond)
 		r, err := a.Read(t.Context(), "dev-2")
-		if err != nil || r.Device != "dev-2" || len(r.Readings) != 3 || r.Err != nil {
+		if err != nil || r.Device != "dev-2" || len(r.Readings) != 4 || r.Err != nil {
 			t.Errorf("got %+v, %v", r, err)
 		}
 		asked := int(r.Readings[0].Value.Float())

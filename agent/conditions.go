@@ -23,8 +23,8 @@ type conditions struct {
 type conditionKey struct{ code, dev string }
 
 // set opens or closes a condition of a device ("" for the node). detail is what the machine says; it may change while the
-// condition lasts without being told again.
-func (c *conditions) set(code, dev string, on bool, detail string) {
+// condition lasts without being told again. It returns whether the condition began or ended.
+func (c *conditions) set(code, dev string, on bool, detail string) bool {
 	key := conditionKey{code, dev}
 	now := c.wall()
 	c.mu.Lock()
@@ -34,7 +34,7 @@ func (c *conditions) set(code, dev string, on bool, detail string) {
 			h.Detail = detail
 		}
 		c.mu.Unlock()
-		return
+		return false
 	}
 	typ := contract.ConditionCleared
 	if on {
@@ -54,6 +54,7 @@ func (c *conditions) set(code, dev string, on bool, detail string) {
 	told := *h
 	c.mu.Unlock()
 	c.tell(typ, told, now)
+	return true
 }
 
 // list returns what is open, oldest first.

@@ -38,7 +38,7 @@ func (counting) Name() string { return "counting" }
 
 func (counting) Models() []drivers.Model {
 	return []drivers.Model{{Name: "test-counter", Title: "Counts its polls", Unit: drivers.Range{Min: 1, Max: 247},
-		Every: time.Second, MinEvery: 100 * time.Millisecond, Streams: true, Serial: true, Sleeps: true, Points: []string{"ac_power", "cycles"}}}
+		Every: time.Second, MinEvery: 100 * time.Millisecond, Streams: true, Serial: true, Sleeps: true, Points: []string{"ac_power", "ac_energy", "cycles"}}}
 }
 
 func (c counting) Link(_ drivers.Line, devices []drivers.Device) (drivers.Link, error) {
@@ -68,10 +68,11 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	r := drivers.Report{At: time.Now(), Readings: []drivers.Reading{
 		{Point: "cycles", Value: drivers.Number(float64(c.n))},
 		{Point: "ac_power", Value: drivers.Number(float64(c.n) / 10)},
+		{Point: "ac_energy", Value: drivers.Number(1000 + float64(c.n)/100)},
 		{Point: "temperature", Quality: drivers.Bad},
 	}}
 	if c.n == 1 {
-		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: c.id, Points: []string{"ac_power", "cycles", "temperature"}, Quarantined: []string{"humidity"}}
+		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: c.id, Points: []string{"ac_power", "ac_energy", "cycles", "temperature"}, Quarantined: []string{"humidity"}}
 		r.Learnt = []byte("no humidity on " + c.id)
 	}
 	return r

@@ -10,15 +10,16 @@ type Condition struct {
 
 // Codes of conditions.
 const (
-	LineDown      = "line_down"      // of each device of the line
-	DeviceSilent  = "device_silent"  // no answer to several polls in a row
-	DevicePartial = "device_partial" // answers, but not everything
-	DeviceBusy    = "device_busy"    // answers that it cannot answer now
-	NotRouted     = "not_routed"     // the broker accepts what it does not pass on
-	TwinSuspected = "twin_suspected" // somebody else seems to connect under this node's id
-	ClockUnset    = "clock_unset"
-	StoreFull     = "store_full"    // nothing can be written to the disk
-	StoreDamaged  = "store_damaged" // a damaged store was set aside
+	LineDown        = "line_down"        // of each device of the line
+	DeviceSilent    = "device_silent"    // no answer to several polls in a row
+	DevicePartial   = "device_partial"   // answers, but not everything
+	DeviceBusy      = "device_busy"      // answers that it cannot answer now
+	DeviceExchanged = "device_exchanged" // another serial number answers
+	NotRouted       = "not_routed"       // the broker accepts what it does not pass on
+	TwinSuspected   = "twin_suspected"   // somebody else seems to connect under this node's id
+	ClockUnset      = "clock_unset"
+	StoreFull       = "store_full"    // nothing can be written to the disk
+	StoreDamaged    = "store_damaged" // a damaged store was set aside
 )
 
 // conditions is the table of conditions, in the order of events.md.
@@ -35,6 +36,9 @@ var conditions = []Condition{
 	{DeviceBusy, Warning, Label{
 		"Il dispositivo risponde che per ora non può: è in avvio, a riposo o occupato",
 		"The device answers that it cannot now: it is starting, resting or busy"}},
+	{DeviceExchanged, Warning, Label{
+		"Risponde un dispositivo con un altro numero di serie: l'energia non viene conteggiata finché qualcuno conferma il cambio",
+		"A device with another serial number answers: no energy is booked until somebody confirms the exchange"}},
 	{NotRouted, Fault, Label{
 		"Il broker accetta i messaggi ma non li consegna: controllare i permessi di questo nodo",
 		"The broker accepts messages but does not deliver them: check the access rules of this node"}},

@@ -15,7 +15,14 @@ const (
 
 	EnergyInterval = "bordo.energy.interval.v1"
 	EnergySegment  = "bordo.energy.segment.v1"
+	EnergyRejected = "bordo.energy.rejected.v1"
 	DeviceReplaced = "bordo.device.replaced.v1"
+
+	// Told by the guards of a driver.
+	FrameRejected  = "bordo.frame.rejected.v1"
+	DeviceFrozen   = "bordo.device.frozen.v1"
+	CounterDoubted = "bordo.counter.doubted.v1"
+	CounterReset   = "bordo.counter.reset.v1"
 
 	CommandRefused = "bordo.command.refused.v1"
 )
@@ -45,7 +52,8 @@ var (
 	methods       = []string{"counter", "integral", "mixed"}
 	clocks        = []string{string(ClockSync), string(ClockEst), string(ClockFree)}
 	severities    = []string{string(Warning), string(Fault)}
-	segmentCauses = []string{"reset", "rollover", "replaced", "restart"}
+	segmentCauses = []string{"restart", "reset", "rollover", "replaced", "jump", "outage", "unusable", "clock"}
+	rejectCauses  = []string{"fall", "jump", "range"}
 	commandStates = []string{
 		string(Accepted), string(Rejected), string(Running), string(Done), string(Failed), string(Expired), string(Duplicate), string(Unknown),
 	}
@@ -97,16 +105,52 @@ var eventTypes = []EventType{
 		"The counter has restarted or was replaced: a new segment begins"}, []EventField{
 		{Key: "point", JSON: "string", Text: "the counter"},
 		{Key: "segment", JSON: "integer", Text: "the number of the segment that begins"},
-		{Key: "cause", JSON: "string", Words: segmentCauses, Text: "reset: it fell back; rollover: it passed its largest value; replaced: another meter; restart: the node lost its own record"},
+		{Key: "cause", JSON: "string", Words: segmentCauses, Text: "restart: the node had no record of the counter; reset: it fell back; rollover: it passed its largest value; " +
+			"replaced: another meter; jump: it rose further than the rated power allows; outage: it was not read for more than 31 days; " +
+			"unusable: it could not be used and the power was integrated; clock: the node's clock was put back"},
 		{Key: "last", JSON: "number", Null: true, Text: "the last value of the segment before"},
 		{Key: "first", JSON: "number", Text: "the first value of the new one"},
 		{Key: "meter", JSON: "string", Optional: true, Text: "serial number of the meter from now on"},
+	}},
+	{EnergyRejected, Label{
+		"Letture del contatore non credibili: non vengono conteggiate",
+		"Readings of the counter that cannot be believed: they are not booked"}, []EventField{
+		{Key: "point", JSON: "string", Text: "the counter"},
+		{Key: "cause", JSON: "string", Words: rejectCauses, Text: "fall: below the value before; jump: further than the rated power allows; range: negative or absurd"},
+		{Key: "value", JSON: "number", Text: "the last value that was not believed"},
+		{Key: "last", JSON: "number", Null: true, Text: "the last value that was"},
+		{Key: "n", JSON: "integer", Text: "how many readings in a row were not believed"},
 	}},
 	{DeviceReplaced, Label{
 		"Al posto del dispositivo ne risponde un altro: le letture restano incerte finché qualcuno conferma",
 		"Another device answers in this one's place: readings stay uncertain until somebody confirms"}, []EventField{
 		{Key: "serial_before", JSON: "string", Text: "serial number that was known"},
 		{Key: "serial", JSON: "string", Text: "serial number that answers now"},
+	}},
+	{FrameRejected, Label{
+		"Il dispositivo ha dato una risposta vuota: non ne vale niente",
+		"The device gave an empty answer: nothing of it counts"}, []EventField{
+		{Key: "why", JSON: "string", Text: "null_frame: everything was zero that never is"},
+	}},
+	{DeviceFrozen, Label{
+		"I valori non cambiano più sebbene passi potenza: possono essere vecchi",
+		"The values do not change although power flows: they may be old"}, []EventField{
+		{Key: "polls", JSON: "integer", Text: "how many polls in a row gave the same values"},
+	}},
+	{CounterDoubted, Label{
+		"Un contatore ha dato un valore non credibile",
+		"A counter gave a value that cannot be believed"}, []EventField{
+		{Key: "point", JSON: "string", Text: "the counter"},
+		{Key: "value", JSON: "number", Text: "what it said"},
+		{Key: "last", JSON: "number", Text: "the last value that was believed"},
+		{Key: "why", JSON: "string", Text: "fell: below the last value; leapt: further than the rated power allows"},
+	}},
+	{CounterReset, Label{
+		"Il contatore prosegue da un altro valore, confermato da più letture",
+		"The counter goes on from another value, confirmed by several readings"}, []EventField{
+		{Key: "point", JSON: "string", Text: "the counter"},
+		{Key: "from", JSON: "number", Text: "the last value before"},
+		{Key: "to", JSON: "number", Text: "the value from which it goes on"},
 	}},
 	{CommandRefused, Label{
 		"Sono arrivati comandi senza firma valida; nessuno è stato eseguito",
