@@ -8,7 +8,7 @@ import (
 // Bounds of the history lane in memory.
 const (
 	// openMax is how many blocks of a class may wait for settlement; beyond it Backlog gives nothing more.
-	openMax = 512
+	openMax = 4096
 	// loadMax is how many blocks one call of Backlog reads.
 	loadMax = 4
 )
@@ -123,25 +123,30 @@ var errMissing = errors.New("block is missing")
 
 // read gets one block from the disk, checks and decodes it. Called with disk held, without mu.
 func (s *Store) read(c Class, no uint64) (header, int, []Record, error) {
-	s.mu.Lock()
-	seg, ok := s.groups[groupOf(c)].of(c, no)
-	s.mu.Unlock()
-	if !ok {
-		return header{}, 0, nil, errMissing
-	}
-	v, err := s.eng.get(blockKey(c, seg.no, no))
-	if err != nil {
-		return header{}, 0, nil, err
-	}
-	if v == nil {
-		return header{}, 0, nil, errMissing
-	}
-	h, body, err := openBlock(v, c, no)
+	h, body, err := s.readBlock(c, no)
 	if err != nil {
 		return header{}, 0, nil, err
 	}
 	recs, err := s.decode(h, body)
-	return h, len(v), recs, err
+	return h, len(body), recs, err
+}
+
+// readBlock gets one block from the disk and checks it. Called with disk held, without mu.
+func (s *Store) readBlock(c Class, no uint64) (header, []byte, error) {
+	s.mu.Lock()
+	seg, ok := s.groups[groupOf(c)].of(c, no)
+	s.mu.Unlock()
+	if !ok {
+		return header{}, nil, errMissing
+	}
+	v, err := s.eng.get(blockKey(c, seg.no, no))
+	if err != nil {
+		return header{}, nil, err
+	}
+	if v == nil {
+		return header{}, nil, errMissing
+	}
+	return openBlock(v, c, no)
 }
 
 // loaded puts a block that was read among the open ones. Called with mu held.

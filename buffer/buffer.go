@@ -164,6 +164,9 @@ type Options struct {
 	Reserve int64
 	// DiskFree tells the free bytes of the file system that holds dir; nil asks the kernel.
 	DiskFree func(dir string) (uint64, error)
+	// Trusted tells the time of day and whether it can be trusted, only to count how long a box was switched off while
+	// it held personal data; nil: nobody knows. A jump of the clock while the store is open changes nothing.
+	Trusted func() (now time.Time, ok bool)
 	// Rand supplies the random half of an epoch; nil means crypto/rand.
 	Rand io.Reader
 	// Logger receives changes of state; nil discards them.
@@ -186,6 +189,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.DiskFree == nil {
 		o.DiskFree = diskFree
+	}
+	if o.Trusted == nil {
+		o.Trusted = func() (time.Time, bool) { return time.Time{}, false }
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader

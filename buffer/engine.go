@@ -41,6 +41,7 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 		WithCompactL0OnClose(false).
 		WithSyncWrites(true).
 		WithVerifyValueChecksum(false).
+		WithBypassLockGuard(true). // the store has a lock of its own, around more than the database
 		WithLogger(badgerLog{log})
 }
 

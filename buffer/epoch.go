@@ -15,7 +15,7 @@ const (
 	epochAlpha   = "0123456789abcdefghjkmnpqrstvwxyz"
 	epochCounter = 1 << 20 // 4 characters of 5 bits
 
-	// untoldMax bounds the epochs listed in the counter file: openings that never managed to write to the database.
+	// untoldMax bounds the epochs listed in the counter file.
 	untoldMax = 32
 )
 
@@ -34,8 +34,8 @@ func makeEpoch(n uint64, rnd io.Reader) (string, error) {
 	return string(out), nil
 }
 
-// openings is the counter file: how often the store was opened, and the epochs that began since a transaction last
-// succeeded, newest last.
+// openings is the counter file: how often the store was opened, the epoch of the last opening, and before it those of
+// openings that never managed a transaction.
 type openings struct {
 	n      uint64
 	untold []string

@@ -13,7 +13,7 @@ func (s *Store) lose(c Class, no uint64, b *block, why error) {
 	if b != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.loseKnown(b)
+		s.giveUp(b, Damaged)
 		return
 	}
 	next := s.nextGood(c, no)
@@ -128,13 +128,13 @@ func (s *Store) liveSegments(c Class) (out []uint32) {
 	return out
 }
 
-// loseKnown gives up a block whose header was read before. Called with mu held.
-func (s *Store) loseKnown(b *block) {
+// giveUp tells what of a block was not acknowledged as a gap, and forgets it. Called with mu held.
+func (s *Store) giveUp(b *block, why Why) {
 	l := &s.lanes[b.class]
 	if open, _ := l.find(b.no); open != b || b.left == 0 {
 		return // settled or evicted meanwhile
 	}
-	s.gaps.add(Gap{Epoch: b.epoch, Class: b.class.public(), From: b.first, To: &b.last, Why: Damaged, Count: uint64(b.left)})
+	s.gaps.add(Gap{Epoch: b.epoch, Class: b.class.public(), From: b.first, To: &b.last, Why: why, Count: uint64(b.left)})
 	s.counts.lost += uint64(b.left)
 	s.uncount(b.epoch, b.class, uint64(b.left))
 	b.left = 0

@@ -2,12 +2,18 @@ package buffer
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 )
 
-// TestMain keeps the model tests short unless told otherwise; -rapid.checks=N draws more cases.
+// TestMain becomes the writer of the kill tests when asked to. It keeps the model tests short unless told otherwise;
+// -rapid.checks=N draws more cases.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(writerEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, "writer:", writer(dir))
+		os.Exit(1)
+	}
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })

@@ -91,6 +91,8 @@ type state struct {
 	known      uint64 // everything of epoch below it is sealed or acknowledged
 	lastSealed uint64
 	nextGap    uint64
+	age        uint64 // seconds that the store has lived, see ageClock
+	wall       uint64 // trusted seconds since 1970 at that age, 0: unknown
 	lanes      [classes]laneState
 	segs       [groups]uint32 // the segments being written
 }
@@ -110,6 +112,8 @@ func (s *state) encode() []byte {
 	b = binary.AppendUvarint(b, s.known)
 	b = binary.AppendUvarint(b, s.lastSealed)
 	b = binary.AppendUvarint(b, s.nextGap)
+	b = binary.AppendUvarint(b, s.age)
+	b = binary.AppendUvarint(b, s.wall)
 	for _, seg := range s.segs {
 		b = binary.AppendUvarint(b, uint64(seg))
 	}
@@ -152,6 +156,7 @@ func decodeState(b []byte) (*state, error) {
 	s := &state{txn: r.uvarint()}
 	s.epoch = string(r.take(epochLen))
 	s.known, s.lastSealed, s.nextGap = r.uvarint(), r.uvarint(), r.uvarint()
+	s.age, s.wall = r.uvarint(), r.uvarint()
 	for i := range s.segs {
 		s.segs[i] = uint32(r.uvarint())
 	}

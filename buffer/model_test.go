@@ -89,10 +89,14 @@ func (m *model) open() {
 }
 
 func (m *model) append(c Class, size int) {
+	put := m.s.Append
+	if rapid.IntRange(0, 4).Draw(m.T, "private") == 0 {
+		put = m.s.AppendPrivate
+	}
 	payload := make([]byte, size)
 	io.ReadFull(m.opt.Rand, payload)
 	from := int64(rapid.IntRange(0, 1<<41).Draw(m.T, "from"))
-	id, err := m.s.Append(c, from, from+5, payload)
+	id, err := put(c, from, from+5, payload)
 	if err != nil {
 		m.Fatalf("append: %v", err)
 	}
@@ -363,6 +367,29 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			m.T = t
 			time.Sleep(time.Duration(rapid.IntRange(1, 90_000).Draw(t, "ms")) * time.Millisecond)
 			synctest.Wait()
+		},
+		"settleAny": func(t *rapid.T) { // acknowledged late, twice, or without having been handed out
+			m.T = t
+			if len(m.order) > 0 {
+				m.settle(rapid.SliceOfN(rapid.SampledFrom(m.order), 1, 5).Draw(t, "ids"))
+			}
+		},
+		"settleRange": func(t *rapid.T) { // as a platform does
+			m.T = t
+			if len(m.order) == 0 {
+				return
+			}
+			id := rapid.SampledFrom(m.order).Draw(t, "id")
+			last := id.Seq + uint64(rapid.IntRange(0, 40).Draw(t, "n"))
+			if err := m.s.SettleRange(id.Epoch, id.Seq, last); err != nil {
+				t.Fatalf("settle range: %v", err)
+			}
+			for x, r := range m.recs {
+				if x.Epoch == id.Epoch && x.Seq >= id.Seq && x.Seq <= last {
+					r.settled, r.again = true, false
+					delete(m.leased, x)
+				}
+			}
 		},
 		"tell":   func(t *rapid.T) { m.T = t; m.tell() },
 		"reopen": func(t *rapid.T) { m.T = t; m.reopen(); m.open() },

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Open opens the store in dir, which is made when it is missing, and begins a new epoch. Damage never makes it fail: what
@@ -23,13 +24,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{
-		opt: o, dir: dir, log: o.Logger, lock: lock,
-		next: 1, spans: map[string]*spanEntry{}, touched: map[string]bool{}, leases: map[ID]lease{},
-		wake: make(chan struct{}, 1), kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-	}
-	s.fresh.bySeq = map[uint64]*entry{}
-	s.gaps = gapBook{dirty: map[uint64]bool{}, next: 1}
+	s := newStore(dir, o, lock)
 	if s.plain, err = newPlain(); err == nil {
 		err = s.begin()
 	}
@@ -38,6 +33,19 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	go s.run()
 	return s, nil
+}
+
+// newStore makes an empty store without a database.
+func newStore(dir string, o Options, lock *os.File) *Store {
+	s := &Store{
+		opt: o, dir: dir, log: o.Logger, lock: lock,
+		next: 1, spans: map[string]*spanEntry{}, touched: map[string]bool{}, leases: map[ID]lease{},
+		wake: make(chan struct{}, 1), kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	s.age0.begin = time.Now()
+	s.fresh.bySeq = map[uint64]*entry{}
+	s.gaps = gapBook{dirty: map[uint64]bool{}, next: 1}
+	return s
 }
 
 // lockDir keeps a second process out. The lock goes with the process, however it ends.
@@ -68,13 +76,11 @@ func (s *Store) begin() error {
 		return err
 	}
 	s.marks.counter = count.n
-	s.opened.Epoch = s.epoch
-	untold := count.untold
 	count.add(s.epoch)
 	if err := writeFile(s.dir, counterName, count.encode()); err != nil {
 		s.failed(err)
 	}
-	s.opened = s.attach(untold)
+	s.opened = s.attach()
 	s.log.Info("store opened", "epoch", s.epoch, "previous", s.opened.PrevEpoch, "clean", s.opened.Clean,
 		"damage", s.opened.Damage, "gaps", len(s.gaps.list))
 	return nil
@@ -82,7 +88,7 @@ func (s *Store) begin() error {
 
 // attach opens the database, takes stock of it and writes the first transaction of the epoch. Without a usable database
 // the store works from memory, and the run loop tries again.
-func (s *Store) attach(untold []string) Opened {
+func (s *Store) attach() Opened {
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	none := Opened{Epoch: s.epoch, Damage: "no usable database"}
@@ -92,6 +98,7 @@ func (s *Store) attach(untold []string) Opened {
 		s.failed(err)
 		return none
 	}
+	untold := slices.DeleteFunc(readOpenings(s.dir).untold, func(ep string) bool { return ep == s.epoch })
 	m, badMarks := readMarks(s.dir)
 	eng, found := openDatabase(s.dir, s.log)
 	if eng == nil {
@@ -115,9 +122,10 @@ func (s *Store) attach(untold []string) Opened {
 	return k.opened
 }
 
-// writeCounter forgets the untold epochs: the database knows this one now.
+// writeCounter forgets the epochs of which gaps are told now, and keeps this one, as a third place that knows of it
+// beside database and mark.
 func (s *Store) writeCounter() error {
-	return writeFile(s.dir, counterName, openings{n: s.marks.counter}.encode())
+	return writeFile(s.dir, counterName, openings{n: s.marks.counter, untold: []string{s.epoch}}.encode())
 }
 
 // adopt takes over what was found in the database. Called with disk and mu held.
@@ -137,6 +145,9 @@ func (s *Store) adopt(eng *engine, k *stock, m *mark) {
 	}
 	for c := range s.lanes {
 		s.lanes[c] = lane{laneState: k.lanes[c], cursor: k.lanes[c].low, over: slices.Clone(k.lanes[c].done)}
+	}
+	if k.state != nil {
+		s.age0 = ageClock{base: k.state.age, begin: s.age0.begin, wall: k.state.wall}
 	}
 	s.spans = k.spans
 	s.touched = map[string]bool{}

@@ -27,6 +27,12 @@ func (r ranges) has(n uint64) bool {
 	return i < len(r) && r[i].lo <= n
 }
 
+// covers reports whether all of lo..hi is in the set.
+func (r ranges) covers(lo, hi uint64) bool {
+	i := r.find(lo)
+	return i < len(r) && r[i].lo <= lo && hi <= r[i].hi
+}
+
 // next returns the smallest number not below n which is not in the set.
 func (r ranges) next(n uint64) uint64 {
 	if i := r.find(n); i < len(r) && r[i].lo <= n {

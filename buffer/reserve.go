@@ -16,6 +16,8 @@ const (
 	// openNeeds is the free space without which Badger is not opened: two log files, and one flushed table for each log
 	// that is found.
 	openNeeds = 8 << 20
+	// closeNeeds is the free space without which Badger is not closed: it flushes its memtable then.
+	closeNeeds = 3 << 20
 	// dropNeeds is the free space without which tables are not rewritten.
 	dropNeeds = 6 << 20
 
@@ -49,8 +51,10 @@ func (s *Store) roomFor(keep int64) error {
 }
 
 // openable fails when there is too little space to open the database, even without the ballast.
-func (s *Store) openable() error {
-	need := min(int64(openNeeds), s.opt.Reserve)
+func (s *Store) openable() error { return s.force(min(int64(openNeeds), s.opt.Reserve)) }
+
+// force gives up the ballast when less than need bytes are free, and fails when that is not enough.
+func (s *Store) force(need int64) error {
 	err := s.roomFor(need)
 	if !errors.Is(err, errFull) {
 		return err

@@ -24,7 +24,6 @@ func (s *Store) run() {
 	if err := s.sweep(); err != nil {
 		s.log.Warn("left-over segments cannot be removed", "err", err)
 	}
-	var pause time.Duration // after a failure
 	for {
 		select {
 		case <-s.quit:
@@ -32,14 +31,7 @@ func (s *Store) run() {
 		case <-s.kick:
 		case <-timer.C:
 		}
-		now := time.Now()
-		next, err := s.due(now)
-		if err != nil {
-			pause = min(max(2*pause, s.opt.Sync), retryMax)
-			next = now.Add(pause)
-		} else {
-			pause = 0
-		}
+		next := s.due(time.Now())
 		timer.Stop()
 		if !next.IsZero() {
 			timer.Reset(max(time.Until(next), time.Millisecond))
@@ -47,23 +39,21 @@ func (s *Store) run() {
 	}
 }
 
-// due does what is due at now and returns when the next thing is.
-func (s *Store) due(now time.Time) (next time.Time, err error) {
-	if s.sealDue(now) {
-		for more := true; more && err == nil; {
-			more, err = s.flush(func(*entry) bool { return true })
-		}
-		if err == nil {
-			err = s.tidy()
-		}
-	}
+// due does what is due at now and returns when the next thing is. After a failure it leaves the disk alone for a while.
+func (s *Store) due(now time.Time) (next time.Time) {
 	s.mu.Lock()
-	marking := s.marks.due && !now.Before(s.marks.last.Add(markEvery))
+	wait := now.Before(s.retry)
 	s.mu.Unlock()
-	if err == nil && marking {
-		s.disk.Lock()
-		err = s.writeMark(false)
-		s.disk.Unlock()
+	if !wait {
+		err := s.diskDue(now)
+		s.mu.Lock()
+		if err != nil {
+			s.pause = min(max(2*s.pause, s.opt.Sync), retryMax)
+			s.retry = time.Now().Add(s.pause)
+		} else {
+			s.pause, s.retry = 0, time.Time{}
+		}
+		s.mu.Unlock()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,11 +63,62 @@ func (s *Store) due(now time.Time) (next time.Time, err error) {
 		}
 	}
 	earliest(s.age(now))
+	if !s.retry.IsZero() {
+		earliest(s.retry)
+		return next
+	}
 	earliest(s.sealAt())
+	earliest(s.hourly)
 	if s.marks.due {
 		earliest(s.marks.last.Add(markEvery))
 	}
-	return next, err
+	return next
+}
+
+// diskDue does what is due on the disk.
+func (s *Store) diskDue(now time.Time) error {
+	if !s.attached() {
+		if s.attach(); !s.attached() {
+			return s.noDisk()
+		}
+	}
+	if s.hourDue(now) {
+		if err := s.hour(); err != nil {
+			return err
+		}
+	}
+	if s.sealDue(now) {
+		if err := s.flushAll(); err != nil {
+			return err
+		}
+		if err := s.tidy(); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	marking := s.marks.due && !now.Before(s.marks.last.Add(markEvery))
+	s.mu.Unlock()
+	if !marking {
+		return nil
+	}
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	return s.writeMark(false)
+}
+
+// attached reports whether there is a database.
+func (s *Store) attached() bool {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	return s.eng != nil
+}
+
+// flushAll seals everything in memory.
+func (s *Store) flushAll() (err error) {
+	for more := true; more && err == nil; {
+		more, err = s.flush(func(*entry) bool { return true })
+	}
+	return err
 }
 
 // sealDue reports whether a transaction is due.
@@ -102,6 +143,9 @@ func (s *Store) sealAt() (at time.Time) {
 	if s.fresh.unsealed > s.opt.Memory/4 {
 		at = time.Now()
 	}
+	if t := s.kept.due(); !t.IsZero() && (at.IsZero() || t.Before(at)) {
+		at = t
+	}
 	if s.waiting.n > 0 {
 		t := s.waiting.since.Add(lazy)
 		if s.waiting.n >= waitingMax {
@@ -117,6 +161,9 @@ func (s *Store) sealAt() (at time.Time) {
 // Close seals everything that is not acknowledged, says in the mark that nothing is missing, and closes the database.
 // Records handed out count as not acknowledged. The store cannot be used afterwards.
 func (s *Store) Close() error {
+	if s.looking {
+		return s.closeInspected()
+	}
 	s.mu.Lock()
 	if s.shut {
 		s.mu.Unlock()
@@ -126,35 +173,42 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	close(s.quit)
 	<-s.done
-	var err error
-	for more := true; more && err == nil; {
-		more, err = s.flush(func(*entry) bool { return true })
-	}
+	s.mu.Lock()
+	s.kept.force()
+	s.mu.Unlock()
+	err := s.flushAll()
 	if err == nil {
 		err = s.tidy()
 	}
 	for i := 0; err == nil && s.anyWaiting() && i < 1000; i++ {
-		_, err = s.flush(func(*entry) bool { return true })
+		err = s.flushAll()
 	}
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	if s.eng != nil {
-		if cerr := s.eng.close(); err == nil {
+		if cerr := s.closeEngine(); err == nil {
 			err = cerr
 		}
-		s.eng = nil
 		if err == nil {
 			err = s.writeMark(true)
 		}
 	}
 	s.plain.close()
-	if uerr := s.lock.Close(); err == nil {
-		err = uerr
-	}
-	if err != nil && !errors.Is(err, ErrClosed) {
+	if err = errors.Join(err, s.lock.Close()); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil
+}
+
+// closeEngine closes the database, unless the disk is so full that the flush would end the process: then it is left as
+// after a crash, which costs nothing, since all that was sealed is in its log. Called with disk held.
+func (s *Store) closeEngine() error {
+	eng := s.eng
+	s.eng = nil
+	if err := s.force(min(closeNeeds, s.opt.Reserve)); err != nil {
+		return fmt.Errorf("database is left open: %w", err)
+	}
+	return eng.close()
 }
 
 // anyWaiting reports whether a last transaction has something to carry.

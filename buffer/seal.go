@@ -31,6 +31,7 @@ type plan struct {
 type planned struct {
 	header
 	entries []*entry
+	kept    []Record // instead of entries: acknowledged history
 	size    int
 }
 
@@ -90,6 +91,9 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 	}
 	s.apply(p)
 	s.recovered()
+	if at := s.kept.due(); !at.IsZero() && !time.Now().Before(at) {
+		return true, nil
+	}
 	return p.more, nil
 }
 
@@ -97,6 +101,11 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 func (s *Store) plan(want func(*entry) bool) *plan {
 	p := &plan{waits: s.waiting}
 	s.choose(p, want)
+	if len(p.blocks) == 0 {
+		if c, recs := s.kept.take(time.Now()); recs != nil {
+			p.blocks = []*planned{{header: header{class: c, flags: flagKept}, kept: recs}}
+		}
+	}
 	if len(p.blocks) == 0 && s.waiting.n == 0 {
 		return nil
 	}
@@ -120,7 +129,17 @@ func (s *Store) plan(want func(*entry) bool) *plan {
 		l := &p.state.lanes[b.class]
 		b.no = l.next
 		l.next++
+		if b.kept != nil {
+			l.done = l.done.add(b.no, b.no)
+			continue
+		}
 		p.state.lastSealed = max(p.state.lastSealed, b.last)
+	}
+	p.state.age, p.state.wall = s.age0.now(s.opt.Trusted)
+	for _, b := range p.blocks {
+		if b.class == Card {
+			b.flags, b.age = b.flags|flagAged, p.state.age
+		}
 	}
 	s.planGaps(p)
 	s.planSpans(p)
@@ -224,6 +243,9 @@ func (s *Store) planSpans(p *plan) {
 	}
 	clear(s.touched)
 	for _, b := range p.blocks {
+		if b.kept != nil {
+			continue
+		}
 		e, ok := p.spans[s.epoch]
 		if !ok {
 			e = spanEntry{epoch: s.epoch}
@@ -257,12 +279,12 @@ func (e *spanEntry) count(c Class, first, last, n uint64) {
 // encode makes the block values and the state of a plan. Called with disk held, without mu.
 func (s *Store) encode(p *plan) error {
 	for _, b := range p.blocks {
-		recs := make([]Record, len(b.entries))
-		for i, e := range b.entries {
-			recs[i] = e.rec
+		recs := b.kept
+		for _, e := range b.entries {
+			recs = append(recs, e.rec)
 		}
 		h := headerOf(recs)
-		h.no, h.class, h.flags = b.no, b.class, b.flags
+		h.no, h.class, h.flags, h.age = b.no, b.class, b.flags, b.age
 		body, codec, err := s.sealBody(recs)
 		if err != nil {
 			return fmt.Errorf("seal %d records of class %s: %w", len(recs), b.class, err)
@@ -320,11 +342,16 @@ func (s *Store) apply(p *plan) {
 
 // applyBlock ties the entries of a block that is now on disk to it. Called with mu held.
 func (s *Store) applyBlock(p *planned) {
+	l := &s.lanes[p.class]
+	s.counts.written += uint64(p.size)
+	if p.kept != nil {
+		l.over = l.over.add(p.no, p.no)
+		s.kept.done(p.class, p.kept)
+		return
+	}
 	b := newBlock(p.header, p.size)
 	b.loaded = true
-	l := &s.lanes[b.class]
 	l.enter(b)
-	s.counts.written += uint64(p.size)
 	e := s.spans[s.epoch]
 	if e == nil {
 		e = &spanEntry{epoch: s.epoch}
@@ -351,6 +378,11 @@ func (s *Store) applyBlock(p *planned) {
 
 // undo puts back what a plan that failed would have carried. Called with mu held.
 func (s *Store) undo(p *plan) {
+	for _, b := range p.blocks {
+		if b.kept != nil {
+			s.kept.putBack(b.class)
+		}
+	}
 	for _, b := range p.acks {
 		b.dirty = b.left > 0
 	}

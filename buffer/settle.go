@@ -1,26 +1,90 @@
 package buffer
 
+import "fmt"
+
 // Settle forgets records that were acknowledged; order does not matter, nor does an identity that is unknown or settled
 // already. What was sealed is given up with the next transaction: until then a crash makes it deliverable once more.
+//
+// A record that is on disk and not handed out is looked up there; the error says that the disk does not answer, and
+// that those records stay deliverable.
 func (s *Store) Settle(ids []ID) error {
+	others := map[string]ranges{}
 	s.mu.Lock()
 	for _, id := range ids {
 		if e := s.fresh.bySeq[id.Seq]; e != nil && id.Epoch == s.epoch {
 			s.settleFresh(e)
 		} else if l, ok := s.leases[id]; ok {
-			delete(s.leases, id)
-			l.blk.busy.clear(l.idx)
-			s.ack(l.blk, l.idx)
+			s.settleLease(id, l)
+		} else if s.pending(id.Epoch, id.Seq, id.Seq) {
+			others[id.Epoch] = others[id.Epoch].add(id.Seq, id.Seq)
 		}
 	}
-	s.fresh.compact()
-	urge := s.waiting.n >= waitingMax
+	s.settleDone()
 	s.mu.Unlock()
-	if urge {
+	for epoch, set := range others {
+		if err := s.settleStored(epoch, set); err != nil {
+			return fmt.Errorf("settle: %w", err)
+		}
+	}
+	return nil
+}
+
+// SettleRange is Settle for all records of an epoch from first to last, handed out or not: what a platform that
+// acknowledges by ranges needs.
+func (s *Store) SettleRange(epoch string, first, last uint64) error {
+	if first > last {
+		return nil
+	}
+	s.mu.Lock()
+	if epoch == s.epoch {
+		s.fresh.each(func(e *entry) bool {
+			if e.rec.Seq >= first && e.rec.Seq <= last {
+				s.settleFresh(e)
+			}
+			return true
+		})
+	}
+	for id, l := range s.leases {
+		if id.Epoch == epoch && id.Seq >= first && id.Seq <= last {
+			s.settleLease(id, l)
+		}
+	}
+	pending := s.pending(epoch, first, last)
+	s.settleDone()
+	s.mu.Unlock()
+	if !pending {
+		return nil
+	}
+	if err := s.settleStored(epoch, ranges{{first, last}}); err != nil {
+		return fmt.Errorf("settle %s %d to %d: %w", epoch, first, last, err)
+	}
+	return nil
+}
+
+// settleDone is the end of a settlement. Called with mu held.
+func (s *Store) settleDone() {
+	s.fresh.compact()
+	if s.waiting.n >= waitingMax || s.kept.full() {
 		signal(s.kick)
 	}
 	signal(s.wake)
-	return nil
+}
+
+// settleLease acknowledges a record that was handed out. Called with mu held.
+func (s *Store) settleLease(id ID, l lease) {
+	delete(s.leases, id)
+	l.blk.busy.clear(l.idx)
+	s.ack(l.blk, l.idx)
+}
+
+// pending reports whether something sealed between first and last is not acknowledged. Called with mu held.
+func (s *Store) pending(epoch string, first, last uint64) bool {
+	e := s.spans[epoch]
+	if e == nil {
+		return false
+	}
+	t := e.total()
+	return t.N > 0 && t.First <= last && first <= t.Last
 }
 
 // settleFresh takes an acknowledged entry off the live lane. Called with mu held.
@@ -28,6 +92,11 @@ func (s *Store) settleFresh(e *entry) {
 	s.fresh.remove(e)
 	if e.blk == nil {
 		s.counts.settled++
+		if s.keep(e.lane) > 0 {
+			if s.kept.add(e.lane, e.rec) {
+				signal(s.kick)
+			}
+		}
 		return
 	}
 	e.blk.busy.clear(e.idx)

@@ -15,9 +15,11 @@ func (k *stock) compare(e *engine, m *mark, badMarks int, untold []string, found
 	if cut {
 		k.addDamage("the database was cut off")
 	}
+	unknown := false // epochs that only the counter knows
 	for _, ep := range untold {
 		if (k.state == nil || ep != k.state.epoch) && (m == nil || ep != m.epoch) {
 			k.gaps.add(Gap{Epoch: ep, Class: Any, Why: Unclean})
+			unknown = true
 		}
 	}
 	bounds := k.bounds(m)
@@ -32,7 +34,7 @@ func (k *stock) compare(e *engine, m *mark, badMarks int, untold []string, found
 	}
 	switch {
 	case k.state == nil && m == nil:
-		k.opened.Clean = k.opened.Damage == "" && len(untold) == 0
+		k.opened.Clean = k.opened.Damage == "" && !unknown
 		if k.opened.Damage != "" {
 			k.gaps.add(Gap{Class: Any, Why: Damaged}) // nothing is known of what was there
 		}
@@ -41,7 +43,7 @@ func (k *stock) compare(e *engine, m *mark, badMarks int, untold []string, found
 	default:
 		k.opened.PrevEpoch, k.opened.PrevLastSealed = k.state.epoch, k.state.lastSealed
 		clean := m != nil && m.clean && m.epoch == k.state.epoch && m.txn == k.state.txn
-		k.opened.Clean = clean && k.opened.Damage == ""
+		k.opened.Clean = clean && k.opened.Damage == "" && !unknown
 		if !clean {
 			k.gaps.add(Gap{Epoch: k.state.epoch, Class: Any, From: k.state.known, Why: Unclean})
 		}

@@ -22,10 +22,11 @@ type Store struct {
 	opened Opened
 	epoch  string
 
-	disk   sync.Mutex
-	eng    *engine // nil: no usable database; everything stays in memory
-	marks  markWriter
-	sizeAt int64 // isFull looks again when this much was written
+	disk    sync.Mutex
+	eng     *engine // nil: no usable database; everything stays in memory
+	marks   markWriter
+	looking bool  // made by Inspect
+	sizeAt  int64 // isFull looks again when this much was written
 
 	mu      sync.Mutex
 	shut    bool // Close has begun
@@ -42,6 +43,11 @@ type Store struct {
 	waiting waiting
 	counts  counts
 	fault   error // why nothing can be written at present
+	kept    kept
+	age0    ageClock
+	hourly  time.Time     // when hour is due
+	retry   time.Time     // the disk is left alone until then
+	pause   time.Duration // the last pause
 
 	wake chan struct{}
 	kick chan struct{}
@@ -212,7 +218,7 @@ func (s *Store) Stats() Stats {
 			n += e.class[c].n
 		}
 		st.Pending[c.public()] += n
-		st.Kept[c.public()] += s.keptBytes(c)
+		st.Kept[c.public()] += s.keptBytes(c) + s.kept.bytesOf(c)
 	}
 	return st
 }

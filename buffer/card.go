@@ -1,0 +1,110 @@
+package buffer
+
+import "time"
+
+// cardAge is how long personal data stays at the longest, acknowledged or not.
+const cardAge = 168 * time.Hour
+
+// ageClock counts how long the store has lived: run time by the monotonic clock, and the time switched off as far as
+// a trusted clock on both sides tells it. It is written with every transaction. Jumps of the wall clock move it only
+// between two openings, and never back.
+type ageClock struct {
+	base  uint64    // seconds at begin
+	begin time.Time // monotonic
+	wall  uint64    // trusted time at base, while the time switched off is not yet added; 0: nothing to add
+}
+
+// now is the age in seconds, and the trusted time in seconds since 1970, 0 when there is none.
+func (a *ageClock) now(trusted func() (time.Time, bool)) (age, wall uint64) {
+	run := uint64(time.Since(a.begin) / time.Second)
+	t, ok := trusted()
+	if !ok || t.Unix() <= 0 {
+		return a.base + run, 0
+	}
+	wall = uint64(t.Unix())
+	if a.wall > 0 {
+		if opened := wall - min(run, wall); opened > a.wall {
+			a.base += opened - a.wall
+		}
+		a.wall = 0
+	}
+	return a.base + run, wall
+}
+
+// hourDue reports whether an hour has passed since hour ran.
+func (s *Store) hourDue(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Before(s.hourly) {
+		return false
+	}
+	s.hourly = now.Add(time.Hour)
+	return true
+}
+
+// hour gives up personal data that is too old, removes from the files what of it was acknowledged, and looks after the
+// ballast.
+func (s *Store) hour() error {
+	s.ballast()
+	s.disk.Lock()
+	s.expireStored()
+	s.mu.Lock()
+	s.expireFresh()
+	g, l := &s.groups[long], &s.lanes[Card]
+	erase := g.last().bytes[Card] > 0 && l.over.next(max(g.last().first[Card], l.low)) >= l.next
+	if erase {
+		s.roll(long) // tidy removes closed segments only
+	}
+	s.mu.Unlock()
+	s.disk.Unlock()
+	if err := s.flushAll(); err != nil || !erase {
+		return err
+	}
+	return s.tidy()
+}
+
+// expireFresh gives up personal data that was held in memory for a week because nothing could be written. Called with
+// mu held.
+func (s *Store) expireFresh() {
+	s.fresh.each(func(e *entry) bool {
+		if e.rec.Class == Card && e.blk == nil && time.Since(e.born) >= cardAge {
+			s.fresh.remove(e)
+			s.counts.lost++
+			s.gaps.extend(Card, e.rec.ID, e.rec.Seq, 1, Retention)
+			s.wait()
+		}
+		return true
+	})
+}
+
+// expireStored gives up blocks of personal data that are too old. Called with disk held, without mu.
+func (s *Store) expireStored() {
+	for {
+		s.mu.Lock()
+		l := &s.lanes[Card]
+		no := l.over.next(l.low)
+		done := no >= l.next || s.eng == nil
+		age, _ := s.age0.now(s.opt.Trusted)
+		s.mu.Unlock()
+		if done {
+			return
+		}
+		h, _, err := s.readBlock(Card, no)
+		if err != nil {
+			s.lose(Card, no, nil, err)
+			continue
+		}
+		if age < h.age+uint64(cardAge/time.Second) {
+			return // blocks are in the order of their age
+		}
+		s.mu.Lock()
+		b, _ := l.find(no)
+		if b == nil {
+			b = newBlock(h, 0)
+			b.left -= s.ackedOnDisk(h)
+			l.enter(b)
+		}
+		s.giveUp(b, Retention)
+		s.mu.Unlock()
+	}
+}

@@ -1,0 +1,111 @@
+package buffer
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Acknowledged history is written in large blocks and rarely: it is worth little, and the card much.
+const (
+	// keptBytes is how much payload one block of history holds.
+	keptBytes = blockPayload * 3 / 4
+	// keptWait is how long it may wait in memory for more.
+	keptWait = time.Hour
+)
+
+// kept holds acknowledged records that were never sealed, on their way into the history. Its methods are called with
+// Store.mu held.
+type kept struct {
+	queue [classes]keptQueue
+	now   bool // whatever there is goes out
+}
+
+type keptQueue struct {
+	recs  []Record
+	bytes int
+	since time.Time
+	taken bool // a transaction is writing the first of them
+}
+
+func (q *keptQueue) full() bool { return q.bytes >= keptBytes || len(q.recs) >= blockRecords }
+
+// add takes a record in and reports whether it is the first that waits. When the disk refuses for long the oldest go.
+func (k *kept) add(c Class, r Record) bool {
+	q := &k.queue[c]
+	if !q.taken && (q.bytes > 4*keptBytes || len(q.recs) > 4*blockRecords) {
+		half := len(q.recs) / 2
+		for _, r := range q.recs[:half] {
+			q.bytes -= len(r.Payload) + 16
+		}
+		q.recs = slices.Clone(q.recs[half:])
+	}
+	q.recs = append(q.recs, r)
+	q.bytes += len(r.Payload) + 16
+	if len(q.recs) == 1 {
+		q.since = time.Now()
+		return true
+	}
+	return false
+}
+
+func (k *kept) full() bool {
+	return slices.ContainsFunc(k.queue[:], func(q keptQueue) bool { return q.full() })
+}
+
+// force makes everything due.
+func (k *kept) force() { k.now = true }
+
+// due is when the next block of history is, zero when nothing waits.
+func (k *kept) due() (at time.Time) {
+	for i := range k.queue {
+		q := &k.queue[i]
+		if len(q.recs) == 0 {
+			continue
+		}
+		t := q.since.Add(keptWait)
+		if q.full() || k.now {
+			t = q.since
+		}
+		if at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+// take returns the records of one block that is due, in order, and the class under which it is stored.
+func (k *kept) take(now time.Time) (Class, []Record) {
+	for c := range k.queue {
+		q := &k.queue[c]
+		if len(q.recs) == 0 || !q.full() && !k.now && now.Before(q.since.Add(keptWait)) {
+			continue
+		}
+		slices.SortFunc(q.recs, func(a, b Record) int { return cmp.Compare(a.Seq, b.Seq) })
+		size, n := 0, 0
+		for n < len(q.recs) && n < blockRecords && (n == 0 || size+len(q.recs[n].Payload)+16 <= blockPayload) {
+			size += len(q.recs[n].Payload) + 16
+			n++
+		}
+		q.taken = true
+		return Class(c), q.recs[:n:n]
+	}
+	return 0, nil
+}
+
+// putBack says that what take returned was not written.
+func (k *kept) putBack(c Class) { k.queue[c].taken = false }
+
+// done removes what take returned.
+func (k *kept) done(c Class, recs []Record) {
+	q := &k.queue[c]
+	q.taken = false
+	for _, r := range recs {
+		q.bytes -= len(r.Payload) + 16
+	}
+	if q.recs = q.recs[len(recs):]; len(q.recs) == 0 {
+		*q = keptQueue{}
+	}
+}
+
+func (k *kept) bytesOf(c Class) int64 { return int64(k.queue[c].bytes) }

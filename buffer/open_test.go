@@ -1,0 +1,309 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// crashOf copies a store as kill -9 would leave it.
+func crashOf(t *testing.T, s *Store) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "crash")
+	s.disk.Lock()
+	copyDir(t, s.dir, to)
+	s.disk.Unlock()
+	return to
+}
+
+// mustAppend appends a record whose payload tells its number.
+func mustAppend(t *testing.T, s *Store, c Class, n int) ID {
+	t.Helper()
+	id, err := s.Append(c, 1000, 2000, fmt.Appendf(nil, "%s %d", c, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// allBacklog leases everything of a class.
+func allBacklog(t *testing.T, s *Store, c Class) (ids []ID) {
+	t.Helper()
+	for {
+		recs, err := s.Backlog(c, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(recs) == 0 {
+			return ids
+		}
+		for _, r := range recs {
+			ids = append(ids, r.ID)
+		}
+	}
+}
+
+func TestUncleanStop(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		var old []ID
+		for i := range 5 {
+			old = append(old, mustAppend(t, s, Reading, i))
+		}
+		time.Sleep(6 * time.Second) // sealed
+		synctest.Wait()
+		lost := mustAppend(t, s, Reading, 6)
+		event := mustAppend(t, s, Event, 7)
+		crashed := crashOf(t, s)
+
+		s2 := open(t, crashed, Options{})
+		o := s2.Opened()
+		if o.Clean || o.PrevEpoch != lost.Epoch || o.PrevLastSealed != event.Seq || o.Damage != "" {
+			t.Fatalf("opened %+v", o)
+		}
+		gaps := s2.Gaps()
+		if len(gaps) != 1 || gaps[0].Epoch != lost.Epoch || gaps[0].From != lost.Seq || gaps[0].To != nil || gaps[0].Why != Unclean || gaps[0].Class != Any {
+			t.Fatalf("gaps %+v, want one from %s on", gaps, lost)
+		}
+		if got := allBacklog(t, s2, Reading); !slices.Equal(got, old) {
+			t.Fatalf("readings %v, want %v", got, old)
+		}
+		if got := allBacklog(t, s2, Event); !slices.Equal(got, []ID{event}) {
+			t.Fatalf("events %v, want %v", got, event)
+		}
+		// The gap stays until it is told, over a clean restart too.
+		if err := s2.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s3 := open(t, crashed, Options{})
+		if g := s3.Gaps(); len(g) != 1 || !s3.Opened().Clean {
+			t.Fatalf("gaps %+v after %+v", g, s3.Opened())
+		}
+		mustAppend(t, s3, Event, 8)
+		if err := s3.GapTold(s3.Gaps()[0]); err != nil {
+			t.Fatal(err)
+		}
+		if err := s3.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if g := open(t, crashed, Options{}).Gaps(); len(g) != 0 {
+			t.Fatalf("told gap came back: %+v", g)
+		}
+	})
+}
+
+// TestEpochs: no epoch comes twice, whatever became of the files that count them.
+func TestEpochs(t *testing.T) {
+	dir := t.TempDir()
+	seen := map[string]bool{}
+	spoilt := []string{"", counterName, "mark-a", "mark-b", counterName, dbName}
+	last := ""
+	for i, name := range spoilt {
+		if name != "" {
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := open(t, dir, Options{Rand: newSeeded(7)}) // the same "random" half each time
+		ep := s.Opened().Epoch
+		if seen[ep] || !isEpoch(ep) || ep <= last {
+			t.Fatalf("opening %d without %q: epoch %q after %q", i, name, ep, last)
+		}
+		seen[ep], last = true, ep
+		mustAppend(t, s, Event, i)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestInUse(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir, Options{})
+	if _, err := Open(dir, Options{}); !errors.Is(err, ErrInUse) {
+		t.Fatalf("second opening: %v", err)
+	}
+	if _, err := Inspect(dir, Options{}); !errors.Is(err, ErrInUse) {
+		t.Fatalf("inspection: %v", err)
+	}
+}
+
+// TestOpeningDies: an opening that never ends (a panic where nobody can recover) sacrifices more each time, and gets
+// there.
+func TestOpeningDies(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	id := mustAppend(t, s, Event, 1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for step := stepPlain; step < steps; step++ {
+		copied := filepath.Join(t.TempDir(), "s")
+		copyDir(t, dir, copied)
+		if err := os.WriteFile(filepath.Join(copied, openingName), fmt.Appendf(nil, "%d\n", step), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, copied, Options{})
+		got := allBacklog(t, s, Event)
+		if step < stepLogs && !slices.Equal(got, []ID{id}) {
+			t.Errorf("after step %d the event is gone: %v", step, got)
+		}
+		if step >= stepLogs && (len(got) != 0 || len(s.Gaps()) == 0 || s.Opened().SetAside == "") {
+			t.Errorf("after step %d: %v, gaps %v, %+v", step, got, s.Gaps(), s.Opened())
+		}
+		if _, err := os.Stat(filepath.Join(copied, openingName)); !os.IsNotExist(err) {
+			t.Errorf("marker is still there: %v", err)
+		}
+	}
+}
+
+// TestAsideBounded: at most two directories with damaged files are kept.
+func TestAsideBounded(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 5 {
+		if err := os.WriteFile(filepath.Join(dir, openingName), []byte("4\n"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, dir, Options{})
+		mustAppend(t, s, Event, i)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := asides(dir)
+	if err != nil || len(list) != asideMax || filepath.Base(list[1]) != asidePrefix+"000004" {
+		t.Fatalf("aside: %v %v", list, err)
+	}
+}
+
+// TestNoDisk: a store that cannot be written works from memory, says so, and recovers by itself.
+func TestNoDisk(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var free atomic.Uint64
+		o := Options{DiskFree: func(string) (uint64, error) { return free.Load(), nil }}
+		s := open(t, dir, o)
+		if st := s.Stats(); st.Fault == "" {
+			t.Fatal("no fault although the disk is full")
+		}
+		reading := mustAppend(t, s, Reading, 1)
+		event, err := s.Append(Event, 0, 0, []byte("event"))
+		if !errors.Is(err, ErrNotSealed) || event.Seq != 2 {
+			t.Fatalf("event: %v %v", event, err)
+		}
+		if got := s.Fresh(10); len(got) != 2 {
+			t.Fatalf("live lane: %v", got)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		free.Store(1 << 30)
+		time.Sleep(2 * retryMax)
+		synctest.Wait()
+		if st := s.Stats(); st.Fault != "" || st.Commits == 0 {
+			t.Fatalf("did not recover: %+v", st)
+		}
+		s.Release([]ID{reading, event})
+		synctest.Wait()
+		if got := allBacklog(t, s, Reading); !slices.Equal(got, []ID{reading}) {
+			t.Fatalf("readings %v", got)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// What the epoch without a disk had told nobody is told now, by the counter file.
+		if g := open(t, dir, Options{}).Gaps(); len(g) != 0 {
+			t.Fatalf("gaps after a clean stop: %+v", g)
+		}
+	})
+}
+
+// TestNoDiskCrash: an epoch that never reached the database is under a gap all the same.
+func TestNoDiskCrash(t *testing.T) {
+	dir := t.TempDir()
+	full := Options{DiskFree: func(string) (uint64, error) { return 0, nil }}
+	var lost []ID
+	for i := range 3 {
+		s := open(t, dir, full)
+		lost = append(lost, mustAppend(t, s, Reading, i))
+		if err := s.Close(); err == nil {
+			t.Fatal("closed without an error although nothing could be written")
+		}
+	}
+	gaps := open(t, dir, Options{}).Gaps()
+	for _, id := range lost {
+		if !slices.ContainsFunc(gaps, func(g Gap) bool { return g.Epoch == id.Epoch && g.From <= id.Seq && g.To == nil }) {
+			t.Errorf("%s is under none of %+v", id, gaps)
+		}
+	}
+}
+
+// TestMemoryBound: with a full disk the oldest readings go when memory is full, and a gap says which.
+func TestMemoryBound(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var free atomic.Uint64
+		free.Store(1 << 30)
+		s := open(t, dir, Options{Memory: 1 << 20, DiskFree: func(string) (uint64, error) { return free.Load(), nil }})
+		free.Store(0)
+		event, err := s.Append(Event, 0, 0, []byte("event"))
+		if !errors.Is(err, ErrNotSealed) {
+			t.Fatalf("event: %v", err)
+		}
+		var ids []ID
+		for range 400 {
+			id, err := s.Append(Reading, 0, 0, make([]byte, 10_000))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		st := s.Stats()
+		if st.FreshBytes > 2<<20 || st.Lost == 0 {
+			t.Fatalf("memory: %+v", st)
+		}
+		free.Store(1 << 30)
+		time.Sleep(2 * retryMax)
+		synctest.Wait()
+		got := append(allBacklog(t, s, Event), allBacklog(t, s, Reading)...)
+		if got[0] != event {
+			t.Fatalf("first is %v, want %v", got[0], event)
+		}
+		gaps := s.Gaps()
+		if len(gaps) != 1 || gaps[0].Why != DiskFull || gaps[0].Count != st.Lost {
+			t.Fatalf("gaps %+v, lost %d", gaps, st.Lost)
+		}
+		for _, id := range ids {
+			in := id.Seq >= gaps[0].From && id.Seq <= *gaps[0].To
+			if in == slices.Contains(got, id) {
+				t.Fatalf("%s: under the gap %v", id, in)
+			}
+		}
+	})
+}
+
+// TestCloseOnFullDisk: closing Badger on a full disk would end the process; it is left as after a crash instead, and
+// nothing that was sealed is lost.
+func TestCloseOnFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	var free atomic.Uint64
+	free.Store(1 << 30)
+	o := Options{DiskFree: func(string) (uint64, error) { return free.Load(), nil }}
+	s := open(t, dir, o)
+	id := mustAppend(t, s, Event, 1)
+	free.Store(0)
+	if err := s.Close(); !errors.Is(err, errFull) {
+		t.Fatalf("close: %v", err)
+	}
+	free.Store(1 << 30)
+	s = open(t, dir, o)
+	if got := allBacklog(t, s, Event); !slices.Equal(got, []ID{id}) || s.Opened().Damage != "" {
+		t.Fatalf("events %v, %+v", got, s.Opened())
+	}
+}
