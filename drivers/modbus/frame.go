@@ -162,6 +162,27 @@ func findRTU(heard, req []byte) (frame []byte, damaged bool, foreign error) {
 	return nil, damaged, foreign
 }
 
+// lacking is how many bytes what was heard lacks at least to be the answer to req, 0 where that cannot be told.
+func lacking(heard, req []byte) int {
+	const shortest = 5 // an exception
+	for i := range heard {
+		rest := heard[i:]
+		if rest[0] != req[0] || len(rest) > 1 && rest[1]&^exceptionBit != req[1] {
+			continue
+		}
+		size := shortest
+		if n := answerSize(req[1], rest[1:]); n < 0 {
+			return 0
+		} else if n > 0 {
+			size = n + 3
+		}
+		if len(rest) < size {
+			return size - len(rest)
+		}
+	}
+	return 0
+}
+
 // shortestWithCRC is the size of the PDU of the shortest sound frame that rest begins with, 0 if there is none.
 func shortestWithCRC(rest []byte) int {
 	for n := 4; n <= len(rest); n++ {

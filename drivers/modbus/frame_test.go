@@ -85,6 +85,18 @@ func TestAnswerSize(t *testing.T) {
 	}
 }
 
+func TestLacking(t *testing.T) {
+	const request = "01 04 00 00 00 02 71 CB"
+	for heard, want := range map[string]int{
+		"": 0, "01": 4, "01 04": 3, "01 04 04": 6, "01 04 04 43 66": 4, "01 04 04 43 66 33 34 1B": 1, "01 04 04 43 66 33 34 1B 38": 0,
+		"01 84": 3, "01 84 02": 2, "FF": 0, "FF 01": 4, "FF 01 04 04": 6, "02 04 04": 0,
+	} {
+		if got := lacking(bytesOf(heard), bytesOf(request)); got != want {
+			t.Errorf("%s lacks %d, want %d", heard, got, want)
+		}
+	}
+}
+
 func TestFitsRequest(t *testing.T) {
 	for _, c := range []struct {
 		req, pdu string

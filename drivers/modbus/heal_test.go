@@ -353,3 +353,33 @@ points:
 		}
 	})
 }
+
+// One dead device among ten on a line of 9600 baud: once its back-off has grown, the other nine keep their polls.
+func TestOneDeadAmongTen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twenty(t, "")
+		polls := func(dead bool) (n int) {
+			s := serialSite(t)
+			s.driver, s.delay = modbus.Of(p), 30*time.Millisecond
+			for unit := 1; unit <= 10; unit++ {
+				var a peer.Answerer = profileDevice(t, p, peer.Options{})
+				if unit == 5 && dead {
+					a = peer.AnswererFunc(func([]byte) []byte { return nil })
+				}
+				s.add(p.Model, unit, 2*time.Second, a)
+			}
+			s.run(4 * time.Hour)
+			for _, r := range s.reports {
+				if r.At.Sub(s.reports[0].At) > 3*time.Hour && r.Device != "d5" && r.Err == nil {
+					n++
+				}
+			}
+			return n
+		}
+		well, ill := polls(false), polls(true)
+		t.Logf("nine devices got %d polls in an hour with a dead neighbour, %d without: %.1f %%", ill, well, 100*float64(ill)/float64(well))
+		if ill < well*95/100 {
+			t.Errorf("%d polls instead of %d", ill, well)
+		}
+	})
+}

@@ -48,7 +48,8 @@ func (t *turn) sendRTU(adu []byte) ([]byte, error) {
 
 // hear reads until the answer to req is there or due has passed.
 func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
-	buf, n, total := t.bus.buf[:], 0, 0
+	b := t.bus
+	buf, n, total := b.buf[:], 0, 0
 	for {
 		if err := t.until(due); err != nil {
 			return nil, err
@@ -70,6 +71,12 @@ func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
 			return nil, unheard(total, damaged, foreign, t.manners.ReplyMax)
 		default:
 			return nil, t.fail(err)
+		}
+		// What is still on the wire cannot be here before its time: one look at the end costs less than one for each byte.
+		if lack := lacking(buf[:n], req); lack > 1 && b.char > 0 {
+			if err := t.pause(earlier(due, time.Now().Add(b.wire(lack-1)))); err != nil {
+				return nil, err
+			}
 		}
 		if n == len(buf) { // nothing but noise so far: keep what can still be the beginning of an answer
 			n = copy(buf, buf[n-maxADU+1:])

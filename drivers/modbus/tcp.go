@@ -112,6 +112,13 @@ func (t *turn) silent(n int) error {
 	return fmt.Errorf("no answer within %v", t.manners.TCPReplyMax)
 }
 
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
