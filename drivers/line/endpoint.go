@@ -42,8 +42,9 @@ type Endpoint struct {
 	Path   string // of the device, for Serial
 	Baud   int    // for Serial, and where given for RTUOverTCP (it only spaces the frames there)
 	Parity Parity
-	Bits   int // 7 or 8
-	Stop   int // 1 or 2
+	Bits   int  // 7 or 8
+	Stop   int  // 1 or 2
+	RS485  bool // of Serial: the kernel turns the transmitter on and off (RTS), for UARTs that have no transceiver which does
 }
 
 // Bauds are the speeds that the serial driver knows.
@@ -52,7 +53,7 @@ var Bauds = []int{300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400, 57600, 1
 // Parse reads a port URL:
 //
 //	tcp://HOST[:502]
-//	serial:///dev/PATH?baud=9600&parity=none|even|odd&stop=1|2&bits=7|8
+//	serial:///dev/PATH?baud=9600&parity=none|even|odd&stop=1|2&bits=7|8&rs485=on|off
 //	rtu+tcp://HOST:PORT[?baud=9600]
 //
 // The error is a sentence that says what is wrong and what is allowed.
@@ -146,13 +147,18 @@ func (e *Endpoint) setSerial(query string) error {
 				return fmt.Errorf("bits must be 7 or 8 (got %q)", v)
 			}
 			e.Bits = int(v[0] - '0')
+		case "rs485":
+			if e.Scheme != Serial || v != "on" && v != "off" {
+				return fmt.Errorf("rs485 must be on or off, and only a serial:// port has it (got %q)", v)
+			}
+			e.RS485 = v == "on"
 		case "stop":
 			if v != "1" && v != "2" {
 				return fmt.Errorf("stop must be 1 or 2 (got %q)", v)
 			}
 			e.Stop = int(v[0] - '0')
 		default:
-			return fmt.Errorf("unknown setting %q: want baud, parity, bits or stop", key)
+			return fmt.Errorf("unknown setting %q: want baud, parity, bits, stop or rs485", key)
 		}
 	}
 	return nil
@@ -170,7 +176,11 @@ func (e Endpoint) Key() string {
 func (e Endpoint) String() string {
 	switch e.Scheme {
 	case Serial:
-		return fmt.Sprintf("serial://%s?baud=%d&parity=%s&bits=%d&stop=%d", e.Path, e.Baud, e.Parity, e.Bits, e.Stop)
+		text := fmt.Sprintf("serial://%s?baud=%d&parity=%s&bits=%d&stop=%d", e.Path, e.Baud, e.Parity, e.Bits, e.Stop)
+		if e.RS485 {
+			text += "&rs485=on"
+		}
+		return text
 	case RTUOverTCP:
 		if e.Baud != 0 {
 			return fmt.Sprintf("rtu+tcp://%s?baud=%d&parity=%s&bits=%d&stop=%d", e.Host, e.Baud, e.Parity, e.Bits, e.Stop)

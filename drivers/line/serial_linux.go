@@ -84,6 +84,11 @@ func (p *serialPort) setUp(e Endpoint) error {
 	if err := unix.IoctlSetInt(p.control, unix.TIOCEXCL, 0); err != nil {
 		return fmt.Errorf("take it for ourselves: %w", err)
 	}
+	if e.RS485 {
+		if err := kernelRS485(p.control); err != nil {
+			return fmt.Errorf("rs485=on: this port cannot do that, leave it out (its adapter switches by itself, or not at all): %w", err)
+		}
+	}
 	for side := range p.wake {
 		if p.wake[side], err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 			return fmt.Errorf("make a wake-up: %w", err)
