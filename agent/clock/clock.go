@@ -1,0 +1,238 @@
+// Package clock judges the wall clock: whether its time is to be believed, and by how much it was wrong before it was set.
+//
+// A small box often has no clock of its own: it wakes up in 1970 or where it was switched off, and is put right minutes or
+// days later. The Keeper promises that the time it tells goes on evenly with monotonic time unless a Set says otherwise;
+// that a time is called sync only if the machine vouched for it, and not too long ago; that the time of a start of the
+// machine is never earlier than the last trusted one before it; and that a Set tells exactly by how much the times told
+// before it were wrong. It reads no clock itself, Kernel apart, sets none, and keeps no file.
+package clock
+
+import (
+	"sync"
+	"time"
+
+	"bordo/agent/record"
+	"bordo/contract"
+)
+
+// Defaults and fixed limits.
+const (
+	// DefaultHoldover is how long a time is trusted after the machine last vouched for it. An uncorrected crystal is off by
+	// up to 100 ppm, 9 s in a day; one whose rate was disciplined until then, by far less. The kernel itself vouches for some
+	// nine hours after the last answer of a time server.
+	DefaultHoldover = 24 * time.Hour
+
+	// SaveEvery is how often the last trusted time is to be saved.
+	SaveEvery = 10 * time.Minute
+
+	step     = time.Second      // less is a correction, more is a step
+	settle   = 10 * time.Minute // a step that nobody vouches for is ignored for so long: most daemons put the clock first
+	patience = time.Hour        // a machine that vouches for less than the last trusted time is not believed for so long
+	early    = time.Minute      // by so much the wall clock may be behind the last trusted time
+)
+
+// Reading is what the machine's clocks show at one moment.
+type Reading struct {
+	Wall   time.Time
+	Mono   time.Duration // since the start of the machine
+	Boot   string        // which start
+	Synced bool          // the machine vouches for Wall
+}
+
+// Stamp is a time with its quality, sync or free.
+type Stamp struct {
+	Time time.Time // UTC
+	Clk  contract.Clock
+}
+
+// Set tells that the wall clock was set, and with it what is told of time: the first synchronisation, or a later step.
+type Set struct {
+	Boot   string
+	Offset time.Duration  // to add to every time told before in this start of the machine
+	Was    contract.Clock // the quality of those times
+	Clk    contract.Clock // the quality from now on; free if nobody vouches for the new time either
+
+	base time.Time // the time at the start of the machine
+}
+
+// Data is what the event contract.ClockSet says.
+func (s Set) Data() map[string]any {
+	return map[string]any{"boot": s.Boot, "offset": s.Offset.Milliseconds()}
+}
+
+// Restamp corrects a row of package record where it lies, if it was stamped in this start of the machine by a clock that
+// was not set and the time is trusted now: ts is the row's new time, done tells whether there is one. Only a row that
+// nobody has seen may be given to it.
+func (s Set) Restamp(row []byte) (ts int64, done bool, err error) {
+	info, err := record.Describe(row)
+	if err != nil {
+		return 0, false, err
+	}
+	if info.Boot != s.Boot || info.Clk != contract.ClockFree || s.Clk != contract.ClockSync {
+		return info.TS, false, nil
+	}
+	ts = s.base.UnixMilli() + info.Mono
+	return ts, true, record.Restamp(row, ts, contract.ClockEst)
+}
+
+// State is what outlives the agent.
+type State struct {
+	Trusted time.Time      `json:"trusted"` // the last time that was trusted
+	Boot    string         `json:"boot"`    // the start of the machine that the rest is about
+	Base    time.Time      `json:"base"`    // the time at that start, as it was told
+	Heard   time.Duration  `json:"heard"`   // since that start, when the machine last vouched for it
+	Clk     contract.Clock `json:"clk"`
+}
+
+// Options are what a Keeper can do without. The zero value works.
+type Options struct {
+	State     State     // what was saved
+	NotBefore time.Time // no time is earlier than this: the date on which the program was built
+	// Steadfast is for machines that always vouch for their clock: what they say before the last trusted time is not believed
+	// however long they say it.
+	Steadfast bool
+	Holdover  time.Duration // 0: DefaultHoldover
+}
+
+// Keeper judges the readings of a machine's clocks. Its methods may be called from several goroutines at once.
+type Keeper struct {
+	o Options
+
+	mu      sync.Mutex
+	boot    string
+	begun   bool
+	base    time.Time // told time at the start of the machine
+	clk     contract.Clock
+	heard   time.Duration // when the machine last vouched for base
+	odd     *elsewhere    // where the wall clock is, if not where it is told to be
+	doubted time.Duration // since when the machine vouches for too early a time; 0: it does not
+	floor   time.Time     // until the machine has vouched for a time in this start
+	trusted time.Time
+	saved   time.Duration
+	unsaved bool
+}
+
+// elsewhere is a wall clock that nobody vouches for.
+type elsewhere struct {
+	base  time.Time
+	since time.Duration
+}
+
+// New makes a keeper.
+func New(o Options) *Keeper {
+	if o.Holdover <= 0 {
+		o.Holdover = DefaultHoldover
+	}
+	return &Keeper{o: o, trusted: o.State.Trusted}
+}
+
+// Observe tells what time it is when the clocks show r, and whether the clock turns out to have been set since the last
+// call. It is meant to be called for every time that is told: the Set comes to whoever is first, once, and before any time
+// that depends on it.
+func (k *Keeper) Observe(r Reading) (Stamp, *Set) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r.Wall = r.Wall.Round(0).UTC() // without Go's own monotonic time
+	base := r.Wall.Add(-r.Mono)
+	if !k.begun || r.Boot != k.boot {
+		k.begin(r, base)
+	}
+	set := k.follow(r, base)
+	return Stamp{k.base.Add(r.Mono), k.clk}, set
+}
+
+// begin is the first reading in a start of the machine. If the agent was there before in the same start it goes on from
+// what was told then, so that a clock that was set in between is seen.
+func (k *Keeper) begin(r Reading, base time.Time) {
+	k.floor = later(k.o.NotBefore, k.trusted)
+	k.begun, k.boot, k.odd, k.doubted, k.unsaved = true, r.Boot, nil, 0, true
+	if s := k.o.State; s.Boot == r.Boot && r.Boot != "" && !s.Base.IsZero() {
+		k.base, k.clk, k.heard = s.Base, s.Clk, s.Heard
+		if k.clk == contract.ClockSync {
+			k.floor = k.o.NotBefore
+		}
+		return
+	}
+	k.base, k.clk = later(base, k.floor.Add(-r.Mono)), contract.ClockFree
+}
+
+// follow compares the wall clock with the time that is told.
+func (k *Keeper) follow(r Reading, base time.Time) *Set {
+	off := base.Sub(k.base)
+	near := off < step && off > -step
+	switch {
+	case r.Synced && k.believable(r):
+		was := k.clk
+		k.clk, k.heard, k.floor, k.odd = contract.ClockSync, r.Mono, k.o.NotBefore, nil
+		k.trusted = r.Wall
+		if near && was == contract.ClockSync {
+			k.base = base
+			return nil
+		}
+		return k.set(base, was)
+	case near:
+		k.base, k.odd = base, nil
+	case k.odd == nil || apart(base, k.odd.base) >= step:
+		k.odd = &elsewhere{base, r.Mono}
+	case r.Mono-k.odd.since >= settle && !r.Wall.Before(later(k.floor, k.trusted)):
+		was := k.clk
+		k.clk, k.odd = contract.ClockFree, nil
+		return k.set(base, was)
+	}
+	if k.clk == contract.ClockSync && r.Mono-k.heard > k.o.Holdover {
+		k.clk = contract.ClockFree
+	}
+	return nil
+}
+
+// set moves what is told.
+func (k *Keeper) set(base time.Time, was contract.Clock) *Set {
+	s := &Set{Boot: k.boot, Offset: base.Sub(k.base), Was: was, Clk: k.clk, base: base}
+	k.base, k.unsaved = base, true
+	return s
+}
+
+// believable tells whether a time that the machine vouches for can be true. A time before the last trusted one may be the
+// mistake of either: when the machine insists, it is believed.
+func (k *Keeper) believable(r Reading) bool {
+	switch {
+	case !r.Wall.Before(k.floor.Add(-early)):
+		k.doubted = 0
+		return true
+	case k.o.Steadfast || r.Wall.Before(k.o.NotBefore.Add(-early)):
+		return false
+	case k.doubted == 0:
+		k.doubted = max(r.Mono, 1)
+		return false
+	}
+	return r.Mono-k.doubted >= patience
+}
+
+// Save returns what is to be kept, and whether it is time to do so: after a set, at the first reading of a start of the
+// machine, and every SaveEvery while the time is trusted. now is the monotonic time.
+func (k *Keeper) Save(now time.Duration) (State, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.begun || !k.unsaved && (k.clk != contract.ClockSync || now-k.saved < SaveEvery) {
+		return State{}, false
+	}
+	k.unsaved, k.saved = false, now
+	return State{Trusted: k.trusted, Boot: k.boot, Base: k.base, Heard: k.heard, Clk: k.clk}, true
+}
+
+// Floor is the earliest time that can be true: the last trusted one, or the date on which the program was built. It is what
+// the validity of certificates is checked at when the clock is behind it.
+func (k *Keeper) Floor() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return later(k.o.NotBefore, k.trusted)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func apart(a, b time.Time) time.Duration { return a.Sub(b).Abs() }
