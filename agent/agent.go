@@ -76,7 +76,7 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 			cfg: l, link: link, sys: sys, log: a.log,
 			in:   make(chan drivers.Request, maxRequests),
 			out:  a.accept,
-			tell: func(open bool, err error) { a.lineChanged(l, open, err) },
+			tell: func(port drivers.Port, err error) { a.lineChanged(l, port, err) },
 		})
 		for _, d := range l.Devices {
 			a.publishMeta(d.ID, nil)
@@ -252,13 +252,13 @@ func (a *Agent) accept(r drivers.Report) {
 }
 
 // lineChanged takes a change of a port. A line that is down is a condition of each of its devices.
-func (a *Agent) lineChanged(l config.Line, open bool, err error) {
+func (a *Agent) lineChanged(l config.Line, port drivers.Port, err error) {
 	now, _ := a.sys.Wall()
-	if a.board.line(l.ID, open, err, now) && open {
+	if a.board.line(l.ID, port, err, now) && port != nil {
 		a.log.Info("line open", "line", l.ID, "port", l.Endpoint.String())
 	}
 	for _, d := range l.Devices {
-		a.conditions.set(contract.LineDown, d.ID, !open, text(err))
+		a.conditions.set(contract.LineDown, d.ID, port == nil, text(err))
 	}
 }
 

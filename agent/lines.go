@@ -26,7 +26,7 @@ type lineOwner struct {
 	log  *slog.Logger
 	in   chan drivers.Request
 	out  func(drivers.Report)
-	tell func(open bool, err error) // each change of the port's state
+	tell func(port drivers.Port, err error) // each change of the port's state; nil: it is not open
 }
 
 // run blocks until ctx ends. The port is closed when it returns. A port that is lost is opened again at once; only one
@@ -37,12 +37,12 @@ func (l *lineOwner) run(ctx context.Context) {
 		port, err := l.sys.OpenPort(ctx, l.cfg.Endpoint)
 		if err != nil {
 			if ctx.Err() == nil {
-				l.tell(false, err)
+				l.tell(nil, err)
 			}
 			wait = min(max(2*wait, reopenFirst), reopenMax)
 			continue
 		}
-		l.tell(true, nil)
+		l.tell(port, nil)
 		answered := false
 		err = l.link.Run(ctx, port, l.in, func(r drivers.Report) {
 			answered = answered || len(r.Readings) > 0

@@ -9,6 +9,7 @@ import (
 	"bordo/agent/config"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/line"
 )
 
 // Status is what the agent knows of itself, as `bordo status` shows it. Times are of the wall clock.
@@ -47,6 +48,7 @@ type LineStatus struct {
 	ID      string         `json:"id"`
 	Port    string         `json:"port"`
 	Open    bool           `json:"open"`
+	Errors  *line.Counters `json:"errors,omitempty"` // what the UART counted; absent where it does not count
 	Error   string         `json:"error,omitempty"`
 	Devices []DeviceStatus `json:"devices"`
 }
@@ -96,6 +98,7 @@ type lineState struct {
 	open  bool
 	since time.Time
 	err   error
+	port  drivers.Port // while it is open
 }
 
 type deviceState struct {
@@ -126,19 +129,20 @@ func newBoard(lines []config.Line, now time.Time) *board {
 
 var errNotOpen = errors.New("not opened yet")
 
-// line notes that a line opened or was lost and tells whether that is a change.
-func (b *board) line(id string, open bool, err error, now time.Time) (changed bool) {
+// line notes that a line opened (port is not nil) or was lost and tells whether that is a change.
+func (b *board) line(id string, port drivers.Port, err error, now time.Time) (changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.lines {
 		if l.cfg.ID != id {
 			continue
 		}
+		open := port != nil
 		changed = l.open != open || !open && text(l.err) != text(err)
 		if l.open != open {
 			l.since = now
 		}
-		l.open, l.err = open, err
+		l.open, l.err, l.port = open, err, port
 	}
 	return changed
 }
@@ -220,6 +224,11 @@ func (b *board) status() []LineStatus {
 	var out []LineStatus
 	for _, l := range b.lines {
 		ls := LineStatus{ID: l.cfg.ID, Port: l.cfg.Endpoint.String(), Open: l.open, Error: text(l.err)}
+		if c, ok := l.port.(line.Counting); ok {
+			if n, err := c.Counters(); err == nil {
+				ls.Errors = &n
+			}
+		}
 		for _, d := range l.cfg.Devices {
 			ls.Devices = append(ls.Devices, b.devs[d.ID].status())
 		}

@@ -105,6 +105,9 @@ func lineText(b *strings.Builder, l agent.LineStatus, now time.Time) {
 	if !l.Open {
 		state = "closed" + reason(l.Error)
 	}
+	if e := l.Errors; e != nil && e.Framing+e.Parity+e.Overrun > 0 {
+		state += fmt.Sprintf(", damaged characters: %d framing, %d parity, %d overrun (baud, parity or wiring)", e.Framing, e.Parity, e.Overrun)
+	}
 	fmt.Fprintf(b, "\n%-8s  %s, %s, %s\n", "line", l.ID, l.Port, state)
 	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 	for _, d := range l.Devices {
@@ -120,14 +123,20 @@ func lineText(b *strings.Builder, l agent.LineStatus, now time.Time) {
 // deviceText is the fault of a device, if it has one, and its first values.
 func deviceText(d agent.DeviceStatus) []string {
 	var text []string
-	if d.Error != "" {
+	switch {
+	case d.Asleep:
+		text = append(text, "asleep")
+	case d.Error != "":
 		text = append(text, strings.ReplaceAll(d.Error, "\n", "; "))
 	}
+	if len(d.Quarantined) > 0 {
+		text = append(text, "refuses "+strings.Join(d.Quarantined, " "))
+	}
 	for _, v := range d.Values {
-		if len(text) == maxValues {
+		if len(text) >= maxValues {
 			break
 		}
-		if v.Value != nil {
+		if v.Value != nil && v.Value != "" {
 			text = append(text, pointText(v))
 		}
 	}

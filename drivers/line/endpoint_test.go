@@ -122,3 +122,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestRS485IsOfSerialPortsOnly(t *testing.T) {
+	e, err := line.Parse("serial:///dev/ttyS1?baud=9600&rs485=on")
+	if err != nil || !e.RS485 {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	if again, err := line.Parse(e.String()); err != nil || again != e {
+		t.Errorf("%s reads back as %+v, %v", e, again, err)
+	}
+	for _, bad := range []string{"serial:///dev/ttyS1?rs485=yes", "rtu+tcp://10.0.0.1:4001?rs485=on"} {
+		if _, err := line.Parse(bad); err == nil {
+			t.Errorf("%s is accepted", bad)
+		}
+	}
+}

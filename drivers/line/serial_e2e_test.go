@@ -328,3 +328,50 @@ func TestSerialLeavesNothingBehind(t *testing.T) {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }
+
+// A pseudo terminal has no UART: it counts nothing and cannot switch a transmitter, and says so.
+func TestNoUARTBehindPTY(t *testing.T) {
+	_, p, path := openPTY(t, "?baud=9600")
+	if c, err := p.(line.Counting).Counters(); err == nil {
+		t.Errorf("counters of a pseudo terminal: %+v", c)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := line.Parse("serial://" + path + "?baud=9600&rs485=on")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := line.Open(t.Context(), e); err == nil {
+		t.Error("RS-485 on a pseudo terminal is accepted")
+	} else if !strings.Contains(err.Error(), "rs485=on") {
+		t.Errorf("refusal: %v", err)
+	}
+}
+
+func TestSerialCounters(t *testing.T) {
+	_, port, _ := openPTY(t, "")
+	counting, ok := port.(line.Counting)
+	if !ok {
+		t.Fatal("a serial port does not count")
+	}
+	if c, err := counting.Counters(); err == nil { // a pseudo terminal has no wire on which to count
+		t.Errorf("counted %+v", c)
+	}
+}
+
+func TestSerialRS485ByTheKernel(t *testing.T) {
+	m, s, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	defer s.Close()
+	e, err := line.Parse("serial://" + s.Name() + "?rs485=on")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := line.Open(t.Context(), e); !drivers.Lost(err) || !strings.Contains(err.Error(), "leave it out") {
+		t.Errorf("open: %v", err)
+	}
+}
