@@ -348,30 +348,3 @@ func TestNoUARTBehindPTY(t *testing.T) {
 		t.Errorf("refusal: %v", err)
 	}
 }
-
-func TestSerialCounters(t *testing.T) {
-	_, port, _ := openPTY(t, "")
-	counting, ok := port.(line.Counting)
-	if !ok {
-		t.Fatal("a serial port does not count")
-	}
-	if c, err := counting.Counters(); err == nil { // a pseudo terminal has no wire on which to count
-		t.Errorf("counted %+v", c)
-	}
-}
-
-func TestSerialRS485ByTheKernel(t *testing.T) {
-	m, s, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	defer s.Close()
-	e, err := line.Parse("serial://" + s.Name() + "?rs485=on")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := line.Open(t.Context(), e); !drivers.Lost(err) || !strings.Contains(err.Error(), "leave it out") {
-		t.Errorf("open: %v", err)
-	}
-}
