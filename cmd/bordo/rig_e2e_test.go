@@ -203,9 +203,7 @@ type subscriber struct {
 	*process
 	schemas schemas
 
-	mu       sync.Mutex
 	read     int
-	all      []string
 	arrived  map[string]arrival // {ep}-{seq}
 	doubled  []string
 	conflict []string
