@@ -20,7 +20,7 @@ made or changed. Exit code 2 when there is a fault; a warning is none.`,
 			path := configFlag(set)
 			all := set.Bool("print", false, "print the configuration with every default in its place")
 			budget := set.Bool("budget", false, "print what the node will send in a month")
-			return func(_ context.Context, c console) error { return check(c, *path, *all, *budget) }
+			return func(_ context.Context, c console, _ []string) error { return check(c, *path, *all, *budget) }
 		},
 	}
 }

@@ -26,7 +26,9 @@ func main() {
 
 // verbs lists what the program can do, in the order in which help shows it.
 func verbs() []verb {
-	return []verb{runVerb(), checkVerb(), statusVerb(), versionVerb()}
+	return []verb{
+		runVerb(), checkVerb(), statusVerb(), scanVerb(), readVerb(), captureVerb(), notesVerb(), modelsVerb(), versionVerb(),
+	}
 }
 
 // execute runs one command line and returns the exit code.

@@ -29,7 +29,7 @@ stops cleanly on SIGINT, SIGTERM or SIGHUP; a second signal makes it leave at on
 			path := configFlag(set)
 			level := levelFlag{slog.LevelInfo}
 			set.Var(&level, "log-level", "the least `LEVEL` that is logged: debug, info, warn or error")
-			return func(ctx context.Context, c console) error {
+			return func(ctx context.Context, c console, _ []string) error {
 				log := newLogger(c.err, level.Level, isJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")))
 				return run(ctx, *path, log)
 			}
@@ -63,25 +63,25 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	case errors.Is(err, control.ErrTaken):
 		return err
 	case err != nil:
-		log.Error("bordo status will not work", "err", err)
+		log.Error("nobody can ask this agent", "err", err)
 	}
-	return supervise(ctx, a, socket, log)
+	return supervise(ctx, a, socket, control.Answers{Status: func() any { return a.Status() }, Ask: questions(a, cfg)}, log)
 }
 
 // supervise runs the agent until it ends or a second signal comes, and answers at the socket meanwhile, where there is one.
-func supervise(ctx context.Context, a *agent.Agent, socket net.Listener, log *slog.Logger) error {
+func supervise(ctx context.Context, a *agent.Agent, socket net.Listener, answers control.Answers, log *slog.Logger) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
 	answering, hangUp := context.WithCancel(context.WithoutCancel(ctx))
-	var answers sync.WaitGroup
-	defer answers.Wait()
+	var serving sync.WaitGroup
+	defer serving.Wait()
 	defer hangUp()
 	if socket != nil {
-		answers.Go(func() {
-			if err := control.Serve(answering, socket, control.Answers{Status: func() any { return a.Status() }}, log); err != nil {
-				log.Error("bordo status works no more", "err", err)
+		serving.Go(func() {
+			if err := control.Serve(answering, socket, answers, log); err != nil {
+				log.Error("nobody can ask this agent any more", "err", err)
 			}
 		})
 	}

@@ -271,7 +271,7 @@ func TestRunsWithoutItsSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := runAgent(t, path)
-	a.says(t, "msg=\"bordo status will not work\"")
+	a.says(t, "msg=\"nobody can ask this agent\"")
 	a.says(t, "msg=running")
 	a.stop(syscall.SIGTERM)
 	if a.ProcessState.ExitCode() != 0 {

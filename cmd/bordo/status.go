@@ -23,7 +23,7 @@ asked.`,
 		flags: func(set *flag.FlagSet) action {
 			path := configFlag(set)
 			asJSON := set.Bool("json", false, "print everything, as the agent says it")
-			return func(ctx context.Context, c console) error { return status(ctx, c, *path, *asJSON) }
+			return func(ctx context.Context, c console, _ []string) error { return status(ctx, c, *path, *asJSON) }
 		},
 	}
 }

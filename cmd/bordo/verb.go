@@ -24,14 +24,16 @@ func misused(page, format string, args ...any) error {
 	return mistake{fmt.Errorf("%s: see %s", fmt.Sprintf(format, args...), strings.TrimSpace("bordo help "+page))}
 }
 
-// action is a verb with its flags set.
-type action func(ctx context.Context, c console) error
+// action is a verb with its flags set; operands are what stands beside the flags.
+type action func(ctx context.Context, c console, operands []string) error
 
 // verb is one thing that the program can do.
 type verb struct {
 	name  string
 	brief string // for the list
 	text  string // for its own page
+	takes string // the operands, as its page shows them; "" for none
+	most  int    // how many operands there may be; the verb itself asks for the least
 	flags func(*flag.FlagSet) action
 }
 
@@ -60,19 +62,26 @@ func dispatch(ctx context.Context, args []string, c console) error {
 		return err
 	}
 	set, act := v.flagSet()
-	if err := known(set, rest); err != nil {
-		return err
+	var operands []string
+	for first := true; first || len(rest) > 0; first = false { // flags may stand before, between and behind operands
+		if err := known(set, rest); err != nil {
+			return err
+		}
+		switch err := set.Parse(rest); {
+		case errors.Is(err, flag.ErrHelp):
+			page(c.out, v)
+			return nil
+		case err != nil:
+			return misused(v.name, "%s: %s", v.name, err)
+		}
+		if rest = set.Args(); len(rest) > 0 {
+			operands, rest = append(operands, rest[0]), rest[1:]
+		}
 	}
-	switch err := set.Parse(rest); {
-	case errors.Is(err, flag.ErrHelp):
-		page(c.out, v)
-		return nil
-	case err != nil:
-		return misused(v.name, "%s: %s", v.name, err)
-	case set.NArg() > 0:
-		return misused(v.name, "%s takes no %q", v.name, set.Arg(0))
+	if len(operands) > v.most {
+		return misused(v.name, "%s takes no %q", v.name, operands[v.most])
 	}
-	return act(ctx, c)
+	return act(ctx, c, operands)
 }
 
 func find(name string) (verb, error) {
@@ -159,7 +168,13 @@ func page(w io.Writer, v verb) {
 		}
 		list.WriteByte('\n')
 	})
-	fmt.Fprintf(w, "usage: bordo %s%s\n\n%s\n", v.name, line.String(), v.text)
+	usage := "usage: bordo " + strings.TrimSpace(v.name+" "+v.takes)
+	if flags := line.String(); len(usage)+len(flags) < 80 {
+		usage += flags
+	} else {
+		usage += " [flags]"
+	}
+	fmt.Fprintf(w, "%s\n\n%s\n", usage, v.text)
 	if list.Len() > 0 {
 		fmt.Fprintf(w, "\n%s", list.String())
 	}
@@ -167,7 +182,7 @@ func page(w io.Writer, v verb) {
 
 // configFlag is the one flag that most verbs share.
 func configFlag(set *flag.FlagSet) *string {
-	return set.String("config", "/etc/bordo/bordo.yaml", "the configuration `FILE` of the node")
+	return set.String("config", defaultConfig, "the configuration `FILE` of the node")
 }
 
 // load reads the configuration with the drivers that are built in.

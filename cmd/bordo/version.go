@@ -13,7 +13,7 @@ func versionVerb() verb {
 		brief: "what this program was built from",
 		text:  "Prints the version, the compiler, the system it was built for and, where it is known, the commit.",
 		flags: func(*flag.FlagSet) action {
-			return func(_ context.Context, c console) error {
+			return func(_ context.Context, c console, _ []string) error {
 				info, ok := debug.ReadBuildInfo()
 				if !ok {
 					info = &debug.BuildInfo{}

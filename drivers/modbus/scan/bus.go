@@ -107,11 +107,15 @@ func (b *bus) units(ctx context.Context, list []int) error {
 	return nil
 }
 
+// wait is how long a number is given. Where one device answers at an address, it is rare that there are others.
 func (b *bus) wait() time.Duration {
-	if b.stream {
-		return tcpWait
+	switch {
+	case !b.stream:
+		return serialWait
+	case len(b.seen)+len(b.Known) > 0 && b.hear.gateway == 0:
+		return tcpWait / 2
 	}
-	return serialWait
+	return tcpWait
 }
 
 func (b *bus) has(unit int) bool {
@@ -143,6 +147,7 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 		}
 	}
 	b.seen = append(b.seen, f)
+	b.inputToo = b.inputToo && !b.stream // that is for what is reached only with difficulty
 	b.tell(Event{Found: &f})
 	return nil
 }
@@ -173,6 +178,8 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 				return 0, false, err
 			}
 			return 0, false, nil
+		case drivers.KindOf(err) == 0:
+			return 0, false, err // not of the line: whoever has it does not lend it
 		case drivers.KindOf(err) == drivers.Protocol:
 			return 0, false, nil // whoever talks is heard already
 		}

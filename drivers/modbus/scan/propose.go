@@ -49,7 +49,8 @@ func Propose(found []Found, taken Taken) Proposal {
 			if f.Model != "" {
 				known = true
 				id := free(kindWord(f.Kind), &devices)
-				entry = deviceEntry(id, f)
+				entries = append(entries, aboutEntry(f))
+				entry = fmt.Sprintf("- {id: %s, model: %s, unit: %d}", id, f.Model, f.Unit)
 			}
 			entries = append(entries, entry)
 		}
@@ -81,7 +82,8 @@ func indented(entries []string, by, remark string) string {
 	return b.String()
 }
 
-func deviceEntry(id string, f Found) string {
+// aboutEntry is the remark above a device.
+func aboutEntry(f Found) string {
 	about := f.Title
 	if !f.Sure {
 		about = "probably " + about
@@ -92,7 +94,7 @@ func deviceEntry(id string, f Found) string {
 	if f.Serial != "" {
 		about += ", serial " + f.Serial
 	}
-	return fmt.Sprintf("- {id: %s, model: %s, unit: %d}   # %s", id, f.Model, f.Unit, oneLine(about))
+	return "# " + oneLine(about)
 }
 
 func unknownEntry(f Found) string {

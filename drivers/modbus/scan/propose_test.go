@@ -25,12 +25,14 @@ func TestPropose(t *testing.T) {
   - id: rs485-1
     port: ` + tty + `
     devices:
-      - {id: meter-1, model: eastron-sdm630, unit: 3}   # probably Eastron SDM630 Modbus, or eastron-sdm230, serial 22041234
+      # probably Eastron SDM630 Modbus, or eastron-sdm230, serial 22041234
+      - {id: meter-1, model: eastron-sdm630, unit: 3}
       # unit 7 answers, model not recognised: Acme X - {id: evil}
   - id: lan-1
     port: tcp://192.168.1.40:502
     devices:
-      - {id: inv-1, model: sunspec, unit: 126}   # SunSpec inverter
+      # SunSpec inverter
+      - {id: inv-1, model: sunspec, unit: 126}
 #   - id: LINE
 #     port: tcp://192.168.1.41:502
 #     devices:
@@ -47,12 +49,14 @@ func TestPropose(t *testing.T) {
   - id: lan-3
     port: tcp://192.168.1.40:502
     devices:
-      - {id: inv-2, model: sunspec, unit: 126}   # SunSpec inverter
+      # SunSpec inverter
+      - {id: inv-2, model: sunspec, unit: 126}
 `
 		if p.Lines != want {
 			t.Errorf("proposed\n%s\nwant\n%s", p.Lines, want)
 		}
-		want = `      - {id: meter-2, model: eastron-sdm630, unit: 3}   # probably Eastron SDM630 Modbus, or eastron-sdm230, serial 22041234
+		want = `      # probably Eastron SDM630 Modbus, or eastron-sdm230, serial 22041234
+      - {id: meter-2, model: eastron-sdm630, unit: 3}
       # unit 7 answers, model not recognised: Acme X - {id: evil}
 `
 		if p.Devices["hall"] != want {

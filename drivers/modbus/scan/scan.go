@@ -69,7 +69,6 @@ const (
 	Unreachable Cause = "unreachable"  // no such host, or no answer from it
 	NotModbus   Cause = "not_modbus"   // the connection opens, and nobody answers on it
 	NobodyThere Cause = "nobody_there" // a gateway answers, and says that no device does
-	Unknown     Cause = "unknown"      // devices answer, and none is of a model known here
 )
 
 // Trouble is what a scan found wrong.

@@ -143,6 +143,7 @@ func sameSpeedNext(settings []line.Endpoint, baud int) {
 func (s *Scanner) OnLine(ctx context.Context, e line.Endpoint, l Line) error {
 	h := &hearing{}
 	b := s.newBus(l, e, h)
+	b.inputToo = !b.stream || len(s.Known) == 0
 	likely, rest := Units(s.Profiles, b.stream)
 	switch {
 	case len(s.Units) > 0:

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"bordo/agent/config"
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/golden"
+)
+
+func captureVerb() verb {
+	return verb{
+		name:  "capture",
+		brief: "records what a device answers, for its makers of profiles",
+		takes: "DEVICE",
+		most:  1,
+		text: `Polls a configured Modbus device once, through the running agent where there is one, and writes the frames with the
+readings that they give. Serial numbers are masked, in the frames too. It only reads. The file proves the device's
+profile (drivers/modbus/testdata/MODEL/) once somebody has compared the readings with the device's display; the
+simulator can replay it.`,
+		flags: func(set *flag.FlagSet) action {
+			path := configFlag(set)
+			to := set.String("o", "", "the `FILE` that is written; it must not be there yet (default: standard output)")
+			return func(ctx context.Context, c console, operands []string) error {
+				if len(operands) == 0 {
+					return misused("capture", "capture: which device?")
+				}
+				ctx, stop := stoppable(ctx)
+				defer stop()
+				d, err := newDesk(ctx, c, *path, true)
+				if err != nil {
+					return err
+				}
+				return capture(ctx, c, d, operands[0], *to)
+			}
+		},
+	}
+}
+
+func capture(ctx context.Context, c console, d *desk, id, to string) error {
+	l, dev, err := d.device(id)
+	if err != nil {
+		return err
+	}
+	var text string
+	if d.running != nil {
+		err = d.ask(ctx, "capture", deviceQuestion{id}, func(part json.RawMessage) error { return json.Unmarshal(part, &text) })
+	} else {
+		text, err = d.captureDirect(ctx, l, dev)
+	}
+	if err != nil {
+		return err
+	}
+	if to == "" {
+		_, err = fmt.Fprint(c.out, text)
+		return err
+	}
+	if err := writeNew(to, text); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.err, "%s: written; look whether the readings are those of the device's display\n", to)
+	return err
+}
+
+func (d *desk) captureDirect(ctx context.Context, l config.Line, dev config.Device) (string, error) {
+	port, err := d.open(ctx, l.Endpoint)
+	if err != nil {
+		return "", err
+	}
+	defer port.Close() //nolint:errcheck // nothing was written
+	return captureOn(ctx, l, dev, port, time.Now())
+}
+
+// captureOn captures a device of a line on an open port of it.
+func captureOn(ctx context.Context, l config.Line, dev config.Device, port drivers.Port, now time.Time) (string, error) {
+	driver, ok := l.Driver.(*modbus.Driver)
+	if !ok {
+		return "", fmt.Errorf("capture %s: it speaks %s, and only what speaks modbus can be captured", dev.ID, l.Driver.Name())
+	}
+	medium := l.Endpoint.Line(l.ID)
+	rep, exchanges, err := driver.Capture(ctx, medium, port, dev.Device)
+	if err != nil {
+		return "", err
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	profile, _ := driver.Profile(dev.Model) // Capture has found it
+	f, err := golden.FromCapture(profile, dev.Device, medium.Stream, rep, exchanges)
+	if err != nil {
+		return "", err
+	}
+	f.About = []string{
+		profile.Title + ", captured by bordo capture; serial numbers are masked.",
+		"The readings are what this version decodes: compare them with the device's display before they prove anything.",
+	}
+	f.Source = fmt.Sprintf("bordo %s, %s", version, now.UTC().Format(time.DateOnly))
+	return string(f.Format()), nil
+}
+
+// writeNew makes a file and leaves one that is there alone.
+func writeNew(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return fmt.Errorf("write capture: %w", err)
+	}
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write capture: %w", errors.Join(err, os.Remove(path)))
+	}
+	return nil
+}

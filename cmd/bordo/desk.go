@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"bordo/agent"
+	"bordo/agent/config"
+	"bordo/agent/control"
+	"bordo/drivers"
+	"bordo/drivers/all"
+	"bordo/drivers/line"
+	"bordo/drivers/modbus"
+)
+
+// defaultConfig is where the configuration lies unless --config says otherwise.
+const defaultConfig = "/etc/bordo/bordo.yaml"
+
+// desk is where a verb asks devices: through the running agent where that has their line, and by itself otherwise. One port
+// is never used by both.
+type desk struct {
+	cfg     *config.Config // nil where there is none
+	drivers []drivers.Driver
+	running *agent.Status // nil when no agent runs
+	open    func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
+}
+
+// newDesk reads the configuration and asks whether its agent runs. needed tells whether the verb can do without either.
+func newDesk(ctx context.Context, c console, path string, needed bool) (*desk, error) {
+	d := &desk{drivers: all.List(), open: line.Open}
+	cfg, err := load(path)
+	switch {
+	case err == nil:
+		d.cfg, d.drivers = cfg, cfg.Drivers
+	case needed || errors.Is(err, fs.ErrNotExist) && path != defaultConfig:
+		return nil, err
+	case errors.Is(err, fs.ErrNotExist):
+		return d, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w\nask as root, or as a member of the group that owns the file", err)
+	default:
+		return nil, fmt.Errorf("%w\nthe configuration must be correct, because it says whether an agent has the line", err)
+	}
+	answer, err := control.Status(ctx, cfg.Control.Socket)
+	switch {
+	case errors.Is(err, control.ErrNotRunning):
+		return d, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w\nask as root, or as a member of the group that owns the socket", err)
+	case err != nil:
+		return nil, err
+	}
+	d.running = new(agent.Status)
+	if err := json.Unmarshal(answer, d.running); err != nil {
+		return nil, fmt.Errorf("read status: %w", err)
+	}
+	return d, nil
+}
+
+// ask asks the running agent.
+func (d *desk) ask(ctx context.Context, what string, question any, heard func(json.RawMessage) error) error {
+	return control.Ask(ctx, d.cfg.Control.Socket, what, question, heard)
+}
+
+// held returns the line of the running agent that an endpoint belongs to, nil when it has none.
+func (d *desk) held(e line.Endpoint) *agent.LineStatus {
+	if d.running == nil {
+		return nil
+	}
+	for i := range d.running.Lines {
+		if has, err := line.Parse(d.running.Lines[i].Port); err == nil && sameEndpoint(has, e) {
+			return &d.running.Lines[i]
+		}
+	}
+	return nil
+}
+
+// sameEndpoint tells whether two endpoints are one port: a serial port has several names.
+func sameEndpoint(a, b line.Endpoint) bool {
+	if a.Scheme == line.Serial && b.Scheme == line.Serial {
+		return realPath(a.Path) == realPath(b.Path)
+	}
+	return a.Key() == b.Key()
+}
+
+func realPath(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+// device finds a configured device and its line.
+func (d *desk) device(id string) (config.Line, config.Device, error) {
+	var ids []string
+	for _, l := range d.cfg.Lines {
+		for _, dev := range l.Devices {
+			if dev.ID == id {
+				return l, dev, nil
+			}
+			ids = append(ids, dev.ID)
+		}
+	}
+	return config.Line{}, config.Device{}, mistake{fmt.Errorf("no device %q in %s%s", id, d.cfg.File, oneOf(id, ids))}
+}
+
+// profiles are the Modbus models that are known here.
+func (d *desk) profiles() []*modbus.Profile { return profilesOf(d.drivers) }
+
+func profilesOf(list []drivers.Driver) []*modbus.Profile {
+	var out []*modbus.Profile
+	for _, x := range list {
+		m, ok := x.(*modbus.Driver)
+		if !ok {
+			continue
+		}
+		for _, model := range m.Models() {
+			if p, ok := m.Profile(model.Name); ok {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+// stoppable makes a context that Ctrl-C ends. A second one ends the program at once.
+func stoppable(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// langFlag is the language in which people are spoken to.
+func langFlag(set *flag.FlagSet) *langValue {
+	l := langValue(envLang(os.Getenv))
+	set.Var(&l, "lang", "the `LANGUAGE` of the words: it or en")
+	return &l
+}

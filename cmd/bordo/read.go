@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"bordo/agent"
+	"bordo/agent/config"
+	"bordo/contract"
+	"bordo/drivers"
+)
+
+func readVerb() verb {
+	return verb{
+		name:  "read",
+		brief: "reads a device once, or registers as they are",
+		takes: "[DEVICE]",
+		most:  1,
+		text: `Reads a configured device once, through the running agent where there is one, and prints what it says. With --raw it
+reads registers of any device: a port URL, a unit id, one of --holding, --input, --coil and --discrete with the first
+address as it stands in the frame (decimal or 0x), and how many. It only reads.
+
+  bordo read meter-1
+  bordo read --raw tcp://192.168.1.40 --unit 1 --holding 40000 --count 10
+  bordo read --raw "serial:///dev/ttyUSB0?baud=9600&parity=even" --unit 3 --input 0x34 --count 2`,
+		flags: func(set *flag.FlagSet) action {
+			path, lang := configFlag(set), langFlag(set)
+			asJSON := set.Bool("json", false, "print everything, as JSON")
+			var q rawQuestion
+			q.flags(set)
+			return func(ctx context.Context, c console, operands []string) error {
+				ctx, stop := stoppable(ctx)
+				defer stop()
+				if err := q.check(operands); err != nil {
+					return err
+				}
+				desk, err := newDesk(ctx, c, *path, q.url == "")
+				if err != nil {
+					return err
+				}
+				if q.url != "" {
+					return readRaw(ctx, c, desk, q, *asJSON)
+				}
+				return read(ctx, c, desk, operands[0], lang, *asJSON)
+			}
+		},
+	}
+}
+
+// reading is one poll of a device, as it is printed and as the agent tells it.
+type reading struct {
+	Device string                `json:"device"`
+	Model  string                `json:"model"`
+	Line   string                `json:"line"`
+	Port   string                `json:"port"`
+	At     time.Time             `json:"at"`
+	Error  string                `json:"error,omitempty"`
+	Info   *agent.DeviceIdentity `json:"info,omitempty"`
+	Values []agent.PointStatus   `json:"values"`
+}
+
+func newReading(l config.Line, d config.Device, r drivers.Report) reading {
+	out := reading{Device: d.ID, Model: d.Model, Line: l.ID, Port: l.Endpoint.String(), At: r.At,
+		Info: agent.IdentityOf(r.Description), Values: agent.PointsOf(r.Readings)}
+	if r.Err != nil {
+		out.Error = strings.ReplaceAll(r.Err.Error(), "\n", "; ")
+	}
+	return out
+}
+
+func read(ctx context.Context, c console, d *desk, device string, lang *langValue, asJSON bool) error {
+	r, err := d.read(ctx, device)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = writeJSON(c, r)
+	} else {
+		err = writeReading(c, r, lang)
+	}
+	if err == nil && r.Error != "" {
+		return errors.New(r.Error)
+	}
+	return err
+}
+
+// read polls a device through the agent, or by itself when none runs.
+func (d *desk) read(ctx context.Context, id string) (reading, error) {
+	l, dev, err := d.device(id)
+	if err != nil {
+		return reading{}, err
+	}
+	if d.running == nil {
+		rep, err := d.pollOnce(ctx, l, dev)
+		return newReading(l, dev, rep), err
+	}
+	var r reading
+	err = d.ask(ctx, "read", deviceQuestion{id}, func(part json.RawMessage) error { return json.Unmarshal(part, &r) })
+	return r, err
+}
+
+// pollOnce opens a device's port, polls the device once and closes the port.
+func (d *desk) pollOnce(ctx context.Context, l config.Line, dev config.Device) (rep drivers.Report, err error) {
+	link, err := l.Driver.Link(l.Endpoint.Line(l.ID), []drivers.Device{dev.Device})
+	if err != nil {
+		return rep, err
+	}
+	for range 2 { // a port that went before the device could answer says nothing about the device
+		var port drivers.Port
+		if port, err = d.open(ctx, l.Endpoint); err != nil {
+			return rep, err
+		}
+		polling, enough := context.WithCancel(ctx)
+		polled := false
+		err = link.Run(polling, port, nil, func(r drivers.Report) {
+			if !polled {
+				rep, polled = r, true
+			}
+			enough()
+		})
+		enough()
+		port.Close() //nolint:errcheck // nothing was written
+		if polled {
+			return rep, nil
+		}
+		if ctx.Err() != nil {
+			return rep, ctx.Err()
+		}
+	}
+	return rep, err
+}
+
+// writeReading prints a reading for a person.
+func writeReading(c console, r reading, lang *langValue) error {
+	head := []string{r.Device, r.Model}
+	if i := r.Info; i != nil {
+		if name := strings.TrimSpace(i.Maker + " " + i.Model); name != "" {
+			head = append(head, name)
+		}
+		if i.Serial != "" {
+			head = append(head, phrase{"matricola ", "serial "}.in(lang)+i.Serial)
+		}
+		if i.Firmware != "" {
+			head = append(head, "firmware "+i.Firmware)
+		}
+	}
+	fmt.Fprintf(c.out, "%s\n%s, %s\n\n", strings.Join(head, ", "), r.Port, r.At.Local().Format("15:04:05"))
+	if len(r.Values) == 0 {
+		_, err := fmt.Fprintln(c.out, phrase{"nessun valore", "no values"}.in(lang))
+		return err
+	}
+	var rows [][4]string
+	var wide [2]int
+	for _, v := range r.Values {
+		p, _ := drivers.PointOf(v.Point)
+		row := [4]string{v.Point, valueText(v, lang), p.Unit, p.En}
+		if *lang == "it" {
+			row[3] = p.It
+		}
+		if p.Unit == "1" {
+			row[2] = ""
+		}
+		row[3] += doubt(v, lang)
+		rows = append(rows, row)
+		wide[0], wide[1] = max(wide[0], len(row[0])), max(wide[1], utf8.RuneCountInString(row[1]))
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		fmt.Fprintf(&b, "%-*s  %*s %-6s %s\n", wide[0], row[0], wide[1], row[1], row[2], row[3])
+	}
+	return writeCut(c.out, b.String())
+}
+
+func valueText(v agent.PointStatus, lang *langValue) string {
+	switch x := v.Value.(type) {
+	case nil:
+		return "-"
+	case string:
+		if x == "" {
+			return phrase{"nessuno", "none"}.in(lang) // an alarm that is not there
+		}
+		return x
+	case bool:
+		if x {
+			return phrase{"sì", "yes"}.in(lang)
+		}
+		return phrase{"no", "no"}.in(lang)
+	}
+	text := pointText(agent.PointStatus{Point: "x", Value: v.Value, Quality: contract.QualityGood})
+	return strings.TrimPrefix(text, "x ")
+}
+
+// doubt tells why a value is not simply true.
+func doubt(v agent.PointStatus, lang *langValue) string {
+	switch {
+	case v.Quality == contract.QualityGood:
+		return ""
+	case v.Value == nil:
+		return phrase{" (il dispositivo non lo dà)", " (the device gives none)"}.in(lang)
+	}
+	return phrase{" (incerto)", " (doubtful)"}.in(lang)
+}

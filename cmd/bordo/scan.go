@@ -1,0 +1,250 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"bordo/drivers/line"
+	"bordo/drivers/modbus/scan"
+)
+
+func scanVerb() verb {
+	return verb{
+		name:  "scan",
+		brief: "looks for devices and proposes their lines of the configuration",
+		takes: "tcp HOST[:PORT]|NETWORK | serial PATH",
+		most:  2,
+		text: `Looks for Modbus devices: at an address, in a network of at most 256 addresses, or on a serial port, whose speed and
+parity it finds out. What the running agent has is asked through it, between its polls. It only reads, and Ctrl-C
+stops it. What it found stands on standard output as lines of the configuration; all else goes to standard error.
+
+  bordo scan tcp 192.168.1.40
+  bordo scan tcp 192.168.1.0/24
+  bordo scan serial /dev/ttyUSB0`,
+		flags: func(set *flag.FlagSet) action {
+			path, lang := configFlag(set), langFlag(set)
+			units := set.String("units", "", "ask only these unit `IDS`, such as 1-10,126")
+			asJSON := set.Bool("json", false, "print everything as it happens, a JSON object a line")
+			return func(ctx context.Context, c console, operands []string) error {
+				j, err := newJob(operands, *units)
+				if err != nil {
+					return err
+				}
+				ctx, stop := stoppable(ctx)
+				defer stop()
+				d, err := newDesk(ctx, c, *path, false)
+				if err != nil {
+					return err
+				}
+				return runScan(ctx, c, d, j, lang, *asJSON)
+			}
+		},
+	}
+}
+
+// job is what one scan looks for.
+type job struct {
+	target *scan.Target // over TCP
+	path   string       // of a serial port
+	units  []int
+}
+
+func newJob(operands []string, units string) (j job, err error) {
+	if len(operands) > 0 && operands[0] != "tcp" && operands[0] != "serial" {
+		return j, misused("scan", "scan: where? tcp HOST, or serial PATH (got %q)%s", operands[0], meantPort(operands[0]))
+	}
+	if len(operands) < 2 {
+		return j, misused("scan", "scan: where? tcp HOST[:PORT], tcp NETWORK, or serial PATH%s", foundPorts())
+	}
+	if units != "" {
+		if j.units, err = scan.ParseUnits(units); err != nil {
+			return j, misused("scan", "scan: --units: %v", err)
+		}
+	}
+	if operands[0] == "tcp" {
+		t, err := scan.ParseTarget(operands[1])
+		if err != nil {
+			return j, misused("scan", "scan tcp: %v", err)
+		}
+		j.target = &t
+		return j, nil
+	}
+	e, err := line.Parse("serial://" + strings.TrimPrefix(operands[1], "serial://"))
+	if err != nil {
+		return j, misused("scan", "scan serial: must be the full path of a port, such as /dev/ttyUSB0 (got %q)%s", operands[1], foundPorts())
+	}
+	j.path = e.Path
+	if slices.ContainsFunc(j.units, func(u int) bool { return u < 1 || u > 247 }) {
+		return j, misused("scan", "scan serial: --units: must be 1 to 247 on a serial line")
+	}
+	return j, nil
+}
+
+// meantPort helps who left out the kind of line.
+func meantPort(text string) string {
+	if strings.HasPrefix(text, "/dev/") {
+		return ": did you mean scan serial " + text + "?"
+	}
+	if t, err := scan.ParseTarget(text); err == nil && strings.ContainsAny(text, ".:") && len(t.Hosts) > 0 {
+		return ": did you mean scan tcp " + text + "?"
+	}
+	return ""
+}
+
+// foundPorts lists the serial ports of this machine, those with a lasting name first.
+func foundPorts() string {
+	var ports []string
+	for _, pattern := range []string{"/dev/bordo/*", "/dev/ttyUSB*", "/dev/ttyACM*", "/dev/ttyAMA*", "/dev/ttySC*"} {
+		found, err := filepath.Glob(pattern)
+		if err == nil {
+			ports = append(ports, found...)
+		}
+	}
+	if len(ports) == 0 {
+		return " (no serial port is there: is the adapter plugged in?)"
+	}
+	return " (serial ports: " + strings.Join(ports, ", ") + ")"
+}
+
+// runScan scans and prints. What was found before Ctrl-C is printed all the same.
+func runScan(ctx context.Context, c console, d *desk, j job, lang *langValue, asJSON bool) error {
+	w := newWatcher(c, d, lang, asJSON)
+	err := d.scan(ctx, j, w)
+	w.bar.clear()
+	if asJSON {
+		return err
+	}
+	w.sum()
+	switch {
+	case ctx.Err() != nil:
+		return errors.New(phrase{"interrotto: ciò che manca non è stato cercato", "stopped: the rest was not looked for"}.in(lang))
+	case err != nil && !w.told(err):
+		return err
+	case len(w.found) == 0 && len(w.through) > 0 && len(w.troubles) == 0:
+		w.say(phrase{"nessun altro dispositivo", "no other device"}.in(lang))
+	case len(w.found) == 0:
+		return errors.New(phrase{"nessun dispositivo trovato", "no device found"}.in(lang))
+	}
+	return nil
+}
+
+// scan does the job: lines of the running agent through it, everything else on ports of its own.
+func (d *desk) scan(ctx context.Context, j job, w *watcher) error {
+	s := &scan.Scanner{Profiles: d.profiles(), Units: j.units, Say: w.take}
+	if j.target == nil {
+		if held := d.held(line.Endpoint{Scheme: line.Serial, Path: j.path}); held != nil {
+			w.throughAgent(held)
+			return d.scanThrough(ctx, held.ID, j, w)
+		}
+		w.began(j.path, len(scan.Settings(s.Profiles, j.path)))
+		return s.Serial(ctx, lastingName(j.path), d.open)
+	}
+	rest := *j.target
+	rest.Hosts = nil
+	ports := []int{j.target.Port}
+	if j.target.Port == 0 {
+		ports = scan.Ports(s.Profiles)
+	}
+	for _, host := range j.target.Hosts {
+		taken := false
+		for _, port := range ports {
+			e, err := line.Parse("tcp://" + net.JoinHostPort(host, strconv.Itoa(cmp.Or(port, 502))))
+			if err != nil {
+				return err
+			}
+			if held := d.held(e); held != nil {
+				taken = true
+				w.throughAgent(held)
+				if err := d.scanThrough(ctx, held.ID, j, w); err != nil {
+					return err
+				}
+			}
+		}
+		if !taken {
+			rest.Hosts = append(rest.Hosts, host)
+		}
+	}
+	if len(rest.Hosts) == 0 {
+		return nil
+	}
+	return s.TCP(ctx, rest, d.open)
+}
+
+// scanThrough lets the agent scan one of its lines.
+func (d *desk) scanThrough(ctx context.Context, id string, j job, w *watcher) error {
+	return d.ask(ctx, "scan", scanQuestion{id, j.units}, func(part json.RawMessage) error {
+		var e scan.Event
+		if err := json.Unmarshal(part, &e); err != nil {
+			return fmt.Errorf("read the agent's answer: %w", err)
+		}
+		w.take(e)
+		return nil
+	})
+}
+
+// lastingName gives a port the name that it keeps, where the rules of udev make one (packaging/61-bordo.rules).
+func lastingName(path string) string {
+	names, err := filepath.Glob("/dev/bordo/*")
+	if err != nil || strings.HasPrefix(path, "/dev/bordo/") {
+		return path
+	}
+	for _, name := range names {
+		if realPath(name) == realPath(path) {
+			return name
+		}
+	}
+	return path
+}
+
+// known names the configured device that was found.
+func (d *desk) known(f *scan.Found) string {
+	if d.cfg == nil {
+		return ""
+	}
+	for _, l := range d.cfg.Lines {
+		if e, err := line.Parse(f.Port); err != nil || !sameEndpoint(e, l.Endpoint) || e.Baud != l.Endpoint.Baud || e.Parity != l.Endpoint.Parity {
+			continue
+		}
+		for _, dev := range l.Devices {
+			if dev.Unit == f.Unit {
+				return dev.ID
+			}
+		}
+	}
+	return ""
+}
+
+// taken is what the configuration has already.
+func (d *desk) taken() scan.Taken {
+	t := scan.Taken{Ports: map[string]string{}}
+	if d.cfg == nil {
+		return t
+	}
+	for _, l := range d.cfg.Lines {
+		t.Lines = append(t.Lines, l.ID)
+		t.Ports[l.Endpoint.Key()] = l.ID
+		for _, dev := range l.Devices {
+			t.Devices = append(t.Devices, dev.ID)
+		}
+	}
+	return t
+}
+
+// isTerminal tells whether somebody looks at what is written to w.
+func isTerminal(w any) (width int, yes bool) {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0, false
+	}
+	return terminalWidth(f)
+}

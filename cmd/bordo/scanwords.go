@@ -1,0 +1,192 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"bordo/agent"
+	"bordo/drivers/line"
+	"bordo/drivers/modbus/scan"
+)
+
+// watcher tells a person how a scan goes, and keeps what it found.
+type watcher struct {
+	c      console
+	desk   *desk
+	lang   *langValue
+	asJSON bool
+	bar    *bar
+
+	mu       sync.Mutex
+	found    []scan.Found // guarded by mu, as all below
+	troubles []*scan.Trouble
+	through  []string // lines that were asked through the agent
+}
+
+func newWatcher(c console, d *desk, lang *langValue, asJSON bool) *watcher {
+	return &watcher{c: c, desk: d, lang: lang, asJSON: asJSON, bar: newBar(c.err, lang)}
+}
+
+// say prints a line beside the bar.
+func (w *watcher) say(text string) {
+	w.bar.clear()
+	if !w.asJSON {
+		fmt.Fprintln(w.c.err, text)
+	}
+}
+
+func (w *watcher) began(path string, settings int) {
+	w.say(phrase{
+		"Cerco su %s, con %d velocità e parità.\nLeggo soltanto; Ctrl-C interrompe.",
+		"Looking on %s, with %d speeds and parities.\nIt only reads; Ctrl-C stops it.",
+	}.in(w.lang, path, settings))
+}
+
+func (w *watcher) throughAgent(l *agent.LineStatus) {
+	w.through = append(w.through, l.ID)
+	var has []string
+	for _, d := range l.Devices {
+		has = append(has, fmt.Sprintf("%d = %s", d.Unit, d.ID))
+	}
+	text := phrase{
+		"La linea %s è dell'agente in funzione, che ha già %s.\nChiedo gli altri numeri attraverso di lui, fra una lettura e l'altra.",
+		"Line %s is the running agent's, which has %s already.\nAsking the other numbers through it, between its polls.",
+	}.in(w.lang, l.ID, strings.Join(has, ", "))
+	if strings.HasPrefix(l.Port, "serial:") {
+		text += phrase{"\nSolo a %s; per provare le altre velocità: systemctl stop bordo", "\nOnly at %s; to try other speeds: systemctl stop bordo"}.in(w.lang, portText(l.Port))
+	}
+	w.say(text)
+}
+
+// take takes in what the scan tells.
+func (w *watcher) take(e scan.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case e.Progress != nil:
+		w.bar.draw(e.Progress)
+	case e.Found != nil:
+		e.Found.Device = w.desk.known(e.Found)
+		w.found = append(w.found, *e.Found)
+		w.say(foundText(*e.Found, w.lang))
+	case e.Trouble != nil:
+		w.troubles = append(w.troubles, e.Trouble)
+		w.say(troubleText(e.Trouble, w.lang))
+		if e.Trouble.Cause == scan.NoPort {
+			w.say(" " + foundPorts())
+		}
+	}
+	if w.asJSON {
+		lines := json.NewEncoder(w.c.out)
+		lines.SetEscapeHTML(false)
+		lines.Encode(e) //nolint:errcheck // who does not read any more has stopped it
+	}
+}
+
+// told tells whether an error was explained already.
+func (w *watcher) told(err error) bool {
+	return slices.ContainsFunc(w.troubles, func(t *scan.Trouble) bool { return t.Cause == scan.NoPort && strings.Contains(err.Error(), t.Detail) })
+}
+
+// sum prints what to write into the configuration.
+func (w *watcher) sum() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.desk
+	p := scan.Propose(w.found, d.taken())
+	file := defaultConfig
+	if d.cfg != nil {
+		file = d.cfg.File
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.Devices)) {
+		w.say("\n" + phrase{"Da aggiungere in %s, ai dispositivi della linea %s:", "To be added in %s, to the devices of line %s:"}.in(w.lang, file, id) + "\n")
+		fmt.Fprint(w.c.out, p.Devices[id])
+	}
+	if p.Lines != "" {
+		w.say("\n" + phrase{"Da scrivere in %s (poi: bordo check):", "To be written into %s (then: bordo check):"}.in(w.lang, file) + "\n")
+		fmt.Fprint(w.c.out, p.Lines)
+	}
+	if slices.ContainsFunc(w.found, func(f scan.Found) bool { return f.Model != "" && f.Device == "" && !f.Sure }) {
+		w.say("\n" + phrase{
+			"\"Probably\" (probabilmente): i valori somigliano a quel modello.\nConfrontarli con il display: bordo read DISPOSITIVO",
+			"\"Probably\": the values look like that model.\nCompare them with the display: bordo read DEVICE",
+		}.in(w.lang))
+	}
+}
+
+// foundText is a device in one line.
+func foundText(f scan.Found, lang *langValue) string {
+	what := f.Title
+	switch {
+	case f.Model == "":
+		what = phrase{"risponde, modello non riconosciuto", "answers, model not recognised"}.in(lang)
+	case !f.Sure:
+		what = phrase{"probabilmente ", "probably "}.in(lang) + what
+	}
+	if name := strings.TrimSpace(f.Maker + " " + f.Product); name != "" && !strings.Contains(what, name) {
+		what += ", " + name
+	}
+	if f.Serial != "" {
+		what += phrase{", matricola ", ", serial "}.in(lang) + f.Serial
+	}
+	if f.Device != "" {
+		what += phrase{" = %s, già configurato", " = %s, configured already"}.in(lang, f.Device)
+	}
+	return fmt.Sprintf("+ %s, %s %d: %s", portText(f.Port), phrase{"numero", "number"}.in(lang), f.Unit, what)
+}
+
+// portText is a port as a person calls it: an address, or the settings of a serial line.
+func portText(port string) string {
+	e, err := line.Parse(port)
+	if err != nil {
+		return port
+	}
+	if e.Scheme != line.Serial {
+		return e.Host
+	}
+	_, bus, _ := strings.Cut(port, "?")
+	return busText(bus)
+}
+
+// troubleText is what is probably wrong, and what to do about it.
+func troubleText(t *scan.Trouble, lang *langValue) string {
+	p, known := map[scan.Cause]phrase{
+		scan.NoPort: {"La porta non si può usare.", "The port cannot be used."},
+		scan.OtherMaster: {
+			"C'è un altro master su questa linea: due master si disturbano.\n  Scollegare l'altro (datalogger, display, altro programma), poi ripetere.",
+			"Another master asks on this line: two masters disturb each other.\n  Disconnect the other one (logger, display, another program), then try again."},
+		scan.Garbage: {
+			"Si sente qualcosa, ma nessun telegramma: velocità o parità, oppure disturbi.\n  1) velocità e parità nel menu  2) cavo lontano dai cavi di potenza\n  3) resistenza da 120 ohm solo ai due capi  4) collegare anche GND (massa)",
+			"Something is heard, but no frames: wrong speed or parity, or interference.\n  1) speed and parity in the menu  2) keep the cable away from power cables\n  3) the 120 ohm resistor at both ends only  4) connect GND as well"},
+		scan.OnlyEcho: {
+			"L'adattatore sente solo sé stesso: lui funziona, ma nessuno risponde.\n  1) scambiare A e B  2) dispositivo alimentato?  3) Modbus attivato nel menu?",
+			"The adapter hears only itself: it works, but nobody answers.\n  1) swap A and B  2) has the device power?  3) Modbus switched on in its menu?"},
+		scan.Silence: {
+			"Silenzio totale.\n  1) scambiare A e B (la causa più comune)  2) il dispositivo è alimentato?\n  3) morsetti giusti? cavo intero?  4) Modbus attivato nel menu?",
+			"Nothing at all is heard.\n  1) swap A and B (the most common cause)  2) has the device power?\n  3) the right terminals? the cable whole?  4) Modbus switched on in its menu?"},
+		scan.Refused: {
+			"L'indirizzo c'è, ma Modbus non è in ascolto.\n  Attivare Modbus TCP nel menu del dispositivo; la porta è spesso 502 o 1502.",
+			"The address is there, but Modbus is not listening.\n  Switch on Modbus TCP in the device's menu; the port is often 502 or 1502."},
+		scan.Unreachable: {
+			"Nessuna risposta da questo indirizzo.\n  1) cavo di rete, Wi-Fi  2) indirizzo giusto?  3) la rete è la stessa?",
+			"No answer from this address.\n  1) network cable, Wi-Fi  2) the right address?  3) the same network?"},
+		scan.NotModbus: {
+			"La connessione si apre, ma nessuno risponde.\n  1) lo tiene occupato un altro programma (molti accettano un solo cliente)\n  2) il numero Modbus è un altro: --units 1-247  3) la porta non è Modbus",
+			"The connection opens, but nobody answers.\n  1) another program holds the device (many take one connection only)\n  2) its Modbus number is another one: --units 1-247  3) the port is not Modbus"},
+		scan.NobodyThere: {
+			"Il gateway risponde, i dispositivi dietro di lui no.\n  Controllare la linea RS-485 dietro: A e B, alimentazione, velocità, parità.",
+			"The gateway answers, the devices behind it do not.\n  Check the RS-485 line behind it: A and B, power, speed, parity."},
+	}[t.Cause]
+	if !known {
+		return "! " + string(t.Cause) + ": " + t.Detail
+	}
+	detail := t.Detail
+	if !strings.HasPrefix(detail, "open ") { // an error of a port names it
+		detail = strings.TrimPrefix(portText(t.Port)+": "+detail, ": ")
+	}
+	return "! " + p.in(lang) + "\n  (" + detail + ")"
+}

@@ -1,0 +1,523 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"bordo/agent/config"
+	"bordo/drivers"
+	"bordo/drivers/all"
+	"bordo/drivers/driverstest"
+	"bordo/drivers/line"
+	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/golden"
+	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/scan"
+	firmwarenotes "bordo/firmware-notes"
+)
+
+const plant = `version: 1
+tenant: cremasco
+node: quintano
+mqtt: {url: mqtts://broker.example}
+lines:
+  - id: roof
+    port: tcp://192.168.1.40:502
+    devices: [{id: inv-1, model: sunspec, unit: 1}]
+  - id: rs485-a
+    port: serial:///dev/ttyTEST?baud=9600
+    devices: [{id: meter-1, model: eastron-sdm630, unit: 3}]
+`
+
+// bench is a desk in a synctest bubble, with devices on simulated wires instead of ports.
+type bench struct {
+	*desk
+	units  map[string]map[byte]peer.Answerer // by the endpoint's key
+	opened int
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	cfg, err := config.Parse("bordo.yaml", []byte(plant), all.List())
+	if err != nil {
+		t.Fatal(err)
+	}
+	inverter, err := peer.Named("sunspec", peer.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: "SN000123", Firmware: "3.21"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	meter, err := peer.Named("eastron-sdm630", peer.Options{Identity: drivers.Description{Serial: "22041234"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range map[string]float64{"frequency": 50.02, "ac_voltage_l1": 231.5, "ac_voltage_l2": 230, "ac_voltage_l3": 229.25} {
+		if err := errors.Join(meter.Set(k, drivers.Number(v)), inverter.Set(k, drivers.Number(v))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := &bench{units: map[string]map[byte]peer.Answerer{
+		"tcp 192.168.1.40:502": {1: inverter}, "serial /dev/ttyTEST": {3: meter}, "tcp 192.168.1.40:1502": {1: inverter},
+	}}
+	b.desk = &desk{cfg: cfg, drivers: cfg.Drivers, open: func(_ context.Context, e line.Endpoint) (drivers.Port, error) {
+		units, there := b.units[e.Key()]
+		if !there {
+			return nil, &drivers.Error{Op: "open " + e.String(), Kind: drivers.Closed, Lost: true, Err: errors.New("no such port")}
+		}
+		b.opened++
+		here, there2 := driverstest.Wire(0)
+		go func() {
+			if e.Scheme == line.TCP {
+				peer.ServeTCP(t.Context(), there2, units) //nolint:errcheck // seen by who asks
+			} else {
+				peer.ServeRTU(t.Context(), there2, units, peer.RTU{}) //nolint:errcheck // likewise
+			}
+		}()
+		return here, nil
+	}}
+	return b
+}
+
+func english() *langValue { l := langValue("en"); return &l }
+func italian() *langValue { l := langValue("it"); return &l }
+
+func printed() (console, *strings.Builder, *strings.Builder) {
+	var out, err strings.Builder
+	return console{&out, &err}, &out, &err
+}
+
+func TestReadByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		c, out, _ := printed()
+		if err := read(t.Context(), c, b.desk, "meter-1", italian(), false); err != nil {
+			t.Error(err)
+		}
+		for _, want := range []string{
+			"meter-1, eastron-sdm630, Eastron SDM630, matricola 22041234\n",
+			"\nfrequency                50.02 Hz     Frequenza\n", "\nac_power                     -", " W      Potenza AC (il dispositivo non lo dà)\n",
+		} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("no %q in\n%s", want, out)
+			}
+		}
+		c, out, _ = printed()
+		if err := read(t.Context(), c, b.desk, "inv-1", english(), true); err != nil {
+			t.Error(err)
+		}
+		var r reading
+		if err := json.Unmarshal([]byte(out.String()), &r); err != nil || r.Info == nil || r.Info.Serial != "SN000123" || r.Line != "roof" || len(r.Values) < 10 {
+			t.Errorf("got %v %+v", err, r)
+		}
+		if b.opened != 2 {
+			t.Errorf("%d ports were opened", b.opened)
+		}
+		err := read(t.Context(), c, b.desk, "metre-1", english(), false)
+		if want := `no device "metre-1" in bordo.yaml (did you mean meter-1?)`; err == nil || err.Error() != want || !errors.As(err, new(mistake)) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	})
+}
+
+// A device that does not answer is told with the exit code, and so is a port that cannot be opened.
+func TestReadOfASilentDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.units["serial /dev/ttyTEST"] = nil
+		c, out, _ := printed()
+		if err := read(t.Context(), c, b.desk, "meter-1", english(), false); err == nil || !strings.Contains(err.Error(), "no answer within 500ms") {
+			t.Errorf("got %v", err)
+		}
+		if !strings.Contains(out.String(), "\nno values\n") {
+			t.Errorf("printed\n%s", out)
+		}
+		delete(b.units, "serial /dev/ttyTEST")
+		if err := read(t.Context(), c, b.desk, "meter-1", english(), false); err == nil || !strings.Contains(err.Error(), "no such port") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestReadRaw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		c, out, _ := printed()
+		q := rawQuestion{url: "tcp://192.168.1.40", unit: 1, count: 4, first: map[modbus.Table]string{modbus.Holding: "40000"}}
+		if err := q.check(nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := readRaw(t.Context(), c, b.desk, q, false); err != nil {
+			t.Error(err)
+		}
+		want := `                             high register first     low register first
+ ADDR  HEX     U16    I16  TX       32 BIT      FLOAT       32 BIT      FLOAT
+40000  5375  21365         Su   1400204883          -   1850954613          -
+40001  6E53  28243         nS   1850933249          -        93779          -
+40002  0001      1                   65602          -      4325377          -
+40003  0042     66
+
+text  "SunS...B"
+`
+		if out.String() != want {
+			t.Errorf("printed\n%s\nwant\n%s", out, want)
+		}
+	})
+}
+
+func TestCaptureByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		file := filepath.Join(t.TempDir(), "meter.txtar")
+		c, out, said := printed()
+		if err := capture(t.Context(), c, b.desk, "meter-1", file); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != "" || !strings.HasPrefix(said.String(), file+": written") {
+			t.Errorf("printed %q and %q", out, said)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := golden.Parse(file, text)
+		if err != nil || f.Model != "eastron-sdm630" || f.Origin != golden.Capture || !slices.Contains(f.Readings, golden.Line{Name: "frequency", Text: "50.02"}) {
+			t.Errorf("%v in\n%s", err, text)
+		}
+		if strings.Contains(string(text), "22041234") || strings.Contains(string(text), "01 50 54 92") {
+			t.Errorf("the serial number is in\n%s", text)
+		}
+		if err := capture(t.Context(), c, b.desk, "meter-1", file); !errors.Is(err, os.ErrExist) {
+			t.Errorf("a file that was there: %v", err)
+		}
+		c, out, _ = printed()
+		if err := capture(t.Context(), c, b.desk, "inv-1", ""); err != nil || !strings.Contains(out.String(), "\nserial XX000000\n") {
+			t.Errorf("%v, printed\n%s", err, out)
+		}
+	})
+}
+
+// What a scan proposes, pasted into a configuration, is a correct one.
+func TestScanProposesAConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.cfg = nil
+		c, out, said := printed()
+		j, err := newJob([]string{"serial", "/dev/ttyTEST"}, "1-4")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := runScan(t.Context(), c, b.desk, j, italian(), false); err != nil {
+			t.Errorf("%v, said %s", err, said)
+		}
+		want := `lines:
+  - id: rs485-1
+    port: serial:///dev/ttyTEST?baud=9600&parity=none&bits=8&stop=1
+    devices:
+      # probably Eastron SDM630 Modbus, serial 22041234
+      - {id: meter-1, model: eastron-sdm630, unit: 3}
+`
+		if out.String() != want {
+			t.Errorf("proposed\n%s\nwant\n%s", out, want)
+		}
+		if want := "+ 9600 8N1, numero 3: probabilmente Eastron SDM630 Modbus, matricola 22041234\n"; !strings.Contains(said.String(), want) {
+			t.Errorf("no %q in\n%s", want, said)
+		}
+		head, _, _ := strings.Cut(plant, "lines:")
+		cfg, err := config.Parse("x", []byte(head+out.String()), all.List())
+		if err != nil || len(cfg.Warnings) > 0 || len(cfg.Lines) != 1 || cfg.Lines[0].Devices[0].Unit != 3 {
+			t.Errorf("the proposal is no configuration: %v %v", err, cfg)
+		}
+	})
+}
+
+// What is configured already is recognised, and not proposed again.
+func TestScanKnowsWhatIsConfigured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		delete(b.units, "tcp 192.168.1.40:1502")
+		c, out, said := printed()
+		j, err := newJob([]string{"tcp", "192.168.1.40:502"}, "1,2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := runScan(t.Context(), c, b.desk, j, english(), false); err != nil || out.String() != "" {
+			t.Errorf("%v, proposed\n%s", err, out)
+		}
+		if want := "serial SN000123 = inv-1, configured already\n"; !strings.Contains(said.String(), want) {
+			t.Errorf("no %q in\n%s", want, said)
+		}
+		c, out, _ = printed()
+		if err := runScan(t.Context(), c, b.desk, j, english(), true); err != nil {
+			t.Error(err)
+		}
+		var kinds []string
+		for l := range strings.Lines(out.String()) {
+			var e scan.Event
+			if err := json.Unmarshal([]byte(l), &e); err != nil {
+				t.Fatalf("%v in %q", err, l)
+			}
+			if e.Found != nil {
+				kinds = append(kinds, e.Found.Device+" "+e.Found.Serial)
+			}
+		}
+		if !slices.Equal(kinds, []string{"inv-1 SN000123"}) {
+			t.Errorf("told as JSON: %q", kinds)
+		}
+	})
+}
+
+func TestScanThatIsStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.cfg = nil
+		c, out, _ := printed()
+		j, err := newJob([]string{"serial", "/dev/ttyTEST"}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		err = runScan(ctx, c, b.desk, j, english(), false)
+		if err == nil || err.Error() != "stopped: the rest was not looked for" || !strings.Contains(out.String(), "model: eastron-sdm630") {
+			t.Errorf("%v, proposed\n%s", err, out)
+		}
+		j.path = "/dev/ttyNONE"
+		c, out, said := printed()
+		err = runScan(t.Context(), c, b.desk, j, italian(), false)
+		if err == nil || err.Error() != "nessun dispositivo trovato" || out.String() != "" || !strings.Contains(said.String(), "! La porta non si può usare.\n  (open serial:///dev/ttyNONE") {
+			t.Errorf("%v, said\n%s", err, said)
+		}
+	})
+}
+
+// Every sentence for who stands before the device is there in both languages and fits a narrow screen.
+func TestTroubles(t *testing.T) {
+	for _, cause := range []scan.Cause{scan.NoPort, scan.OtherMaster, scan.Garbage, scan.OnlyEcho, scan.Silence, scan.Refused,
+		scan.Unreachable, scan.NotModbus, scan.NobodyThere} {
+		it := troubleText(&scan.Trouble{Cause: cause, Port: "tcp://h:502", Detail: "why"}, italian())
+		en := troubleText(&scan.Trouble{Cause: cause, Port: "tcp://h:502", Detail: "why"}, english())
+		if it == en || !strings.HasSuffix(it, "\n  (h:502: why)") || !strings.HasSuffix(en, "\n  (h:502: why)") {
+			t.Errorf("%s: %q and %q", cause, it, en)
+		}
+		for l := range strings.Lines(it + "\n" + en) {
+			if utf8.RuneCountInString(l) > 80 {
+				t.Errorf("%s: %d characters in %q", cause, utf8.RuneCountInString(l), l)
+			}
+		}
+	}
+}
+
+func TestBarFitsTheTerminal(t *testing.T) {
+	for _, width := range []int{20, 40, 80, 200} {
+		b := bar{lang: italian(), width: width}
+		for done := range 300 {
+			text := b.text(&scan.Progress{Done: done, Total: 250, At: "serial:///dev/bordo/usb-1-2?baud=115200&parity=none", Unit: done}, time.Duration(done)*time.Second)
+			if n := utf8.RuneCountInString(text); n >= width {
+				t.Errorf("%d characters on %d columns: %q", n, width, text)
+			}
+		}
+		if got, want := b.text(&scan.Progress{Done: 125, Total: 250, At: "tcp://h:502"}, time.Minute), "[##########..........]  50 %  h:502, al massimo circa 60 s"; width == 80 && got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestRawQuestions(t *testing.T) {
+	for line, want := range map[string]string{
+		"--raw tcp://h --holding 1":                                     "",
+		"--raw tcp://h --unit 0 --input 0xFFFF":                         "",
+		"--raw serial:///dev/ttyS0 --coil 65535 --count 1":              "",
+		"--raw rtu+tcp://h:1 --discrete 0 --count 2000":                 "",
+		"--raw tcp://h --holding 1 --input 2":                           "give one of --holding, --input, --coil and --discrete (got 2)",
+		"--raw tcp://h":                                                 "(got 0)",
+		"--raw h --holding 1":                                           "--raw: unknown kind of port",
+		"--raw tcp://h --holding 65536":                                 "--holding: must be 0 to 65535",
+		"--raw tcp://h --holding x":                                     "--holding: must be 0 to 65535",
+		"--raw tcp://h --holding 1 --count 126":                         "--count: must be 1 to 125",
+		"--raw tcp://h --holding 1 --count 0":                           "--count: must be 1 to 125",
+		"--raw tcp://h --coil 1 --count 2001":                           "--count: must be 1 to 2000",
+		"--raw tcp://h --holding 65535 --count 2":                       "end with address 65535",
+		"--raw tcp://h --holding 1 --unit 256":                          "--unit: must be 0 to 255",
+		"--raw serial:///dev/ttyS0 --holding 1 --unit 0":                "0 is everybody",
+		"--raw tcp://h --holding 1 meter-1":                             "either a device or --raw",
+		"--holding 1":                                                   "--raw is missing",
+		"":                                                              "which device?",
+		"meter-1":                                                       "",
+		"meter-1 --count 3":                                             "",
+		"--raw serial:///dev/ttyS0?baud=9601 --holding 1":               "baud must be one of",
+		"--raw tcp://192.168.1.40 --unit 1 --holding 40000 --count 125": "",
+	} {
+		var q rawQuestion
+		set := flag.NewFlagSet("read", flag.ContinueOnError)
+		q.flags(set)
+		var operands []string
+		for rest := strings.Fields(line); len(rest) > 0; {
+			if err := set.Parse(rest); err != nil {
+				t.Fatal(err)
+			}
+			if rest = set.Args(); len(rest) > 0 {
+				operands, rest = append(operands, rest[0]), rest[1:]
+			}
+		}
+		err := q.check(operands)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || !errors.As(err, new(mistake))) {
+			t.Errorf("%s: %v, want %q", line, err, want)
+		}
+	}
+}
+
+func TestScanJobs(t *testing.T) {
+	for line, want := range map[string]string{
+		"tcp 192.168.1.40":              "",
+		"tcp 192.168.1.0/24":            "",
+		"serial /dev/ttyUSB0":           "",
+		"serial serial:///dev/ttyUSB0":  "",
+		"":                              "where? tcp HOST[:PORT], tcp NETWORK, or serial PATH",
+		"tcp":                           "where? tcp HOST[:PORT], tcp NETWORK, or serial PATH",
+		"/dev/ttyUSB0":                  "did you mean scan serial /dev/ttyUSB0?",
+		"192.168.1.40":                  "did you mean scan tcp 192.168.1.40?",
+		"all":                           `tcp HOST, or serial PATH (got "all")`,
+		"tcp 10.0.0.0/8":                "at most 256 addresses",
+		"serial ttyUSB0":                "must be the full path of a port",
+		"serial /dev/ttyUSB0 0-3":       "must be 1 to 247 on a serial line",
+		"tcp h 3-":                      "--units: must be numbers from 0 to 255",
+		"serial /dev/ttyUSB0 1,2,3-247": "",
+	} {
+		f := strings.Fields(line)
+		_, err := newJob(f[:min(len(f), 2)], strings.Join(f[min(len(f), 2):], ""))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || !errors.As(err, new(mistake))) {
+			t.Errorf("%s: %v, want %q", line, err, want)
+		}
+	}
+}
+
+func TestModelsAndNotes(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none.yaml")
+	stdout, _, code := command(t, "models", "--config", none)
+	if code != 0 || !strings.Contains(stdout, "\ncame-gard-ptx        barrier   38400 8E1   paper     CAME GARD PTX") {
+		t.Errorf("exit code %d, printed\n%s", code, stdout)
+	}
+	stdout, _, code = command(t, "models", "--config", none, "--json")
+	var list []map[string]any
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) != len(all.List()[0].Models()) {
+		t.Errorf("exit code %d, %v, %d models", code, err, len(list))
+	}
+	whole, _ := firmwarenotes.Note("came-gard-ptx")
+	for _, name := range []string{"came-gard-ptx", "ptx", "CAME"} {
+		if stdout, stderr, code := command(t, "notes", name); code != 0 || stdout != whole {
+			t.Errorf("notes %s: exit code %d, %s", name, code, stderr)
+		}
+	}
+	if stdout, _, code := command(t, "notes"); code != 0 || stdout != strings.Join(firmwarenotes.Models(), "\n")+"\n" {
+		t.Errorf("exit code %d, printed\n%s", code, stdout)
+	}
+	for name, want := range map[string]string{
+		"sunspek": "no note of \"sunspek\" (did you mean sunspec?)",
+		"eastron": "is in the names of several models: eastron-sdm120, ",
+		"a":       "is in the names of several models: ",
+		"qqqqqq":  "no note of \"qqqqqq\": bordo notes lists them",
+	} {
+		if _, stderr, code := command(t, "notes", name); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("notes %s: exit code %d, %s", name, code, stderr)
+		}
+	}
+}
+
+func TestSameEndpoint(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.WriteFile(dir+"/tty", nil, 0o600), os.Symlink(dir+"/tty", dir+"/usb-1-2")); err != nil {
+		t.Fatal(err)
+	}
+	parse := func(url string) line.Endpoint {
+		e, err := line.Parse(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"serial://" + dir + "/tty", "serial://" + dir + "/usb-1-2?baud=19200", true},
+		{"serial://" + dir + "/tty", "serial://" + dir + "/other", false},
+		{"tcp://h", "tcp://H:502", true},
+		{"tcp://h", "tcp://h:503", false},
+	} {
+		if got := sameEndpoint(parse(c.a), parse(c.b)); got != c.same {
+			t.Errorf("%s and %s: %v", c.a, c.b, got)
+		}
+	}
+}
+
+func TestLanguage(t *testing.T) {
+	for env, want := range map[string]string{
+		"": "en", "LANG=it_IT.UTF-8": "it", "LANG=de_DE": "en", "LANG=it_IT LC_ALL=C": "en", "LANG=C LC_MESSAGES=it": "it", "LC_ALL=IT": "it",
+	} {
+		got := envLang(func(key string) string {
+			for _, kv := range strings.Fields(env) {
+				if k, v, _ := strings.Cut(kv, "="); k == key {
+					return v
+				}
+			}
+			return ""
+		})
+		if got != want {
+			t.Errorf("%q: %s, want %s", env, got, want)
+		}
+	}
+	if _, stderr, code := command(t, "read", "--lang", "fr", "x"); code != 2 || !strings.Contains(stderr, "want it or en") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+func TestDecodings(t *testing.T) {
+	rows := decodings(modbus.Answer{Span: modbus.Span{Table: modbus.Holding, First: 10, Count: 6},
+		Data: []byte{0x43, 0x66, 0x33, 0x34, 0xFF, 0xFE, 0x12, 0x34, 'A', 'b', 0x7F, 0xC0}})
+	if len(rows) != 6 || rows[5].Two != nil || rows[3].Four != nil {
+		t.Fatalf("%d rows", len(rows))
+	}
+	// The expected values are worked out with Python's struct module.
+	for what, c := range map[string][2]any{
+		"address":      {rows[1].Address, 11},
+		"f32":          {*rows[0].Two.Float, 230.20001},
+		"f32 low":      {rows[4].TwoLow.Float == nil, true}, // 7FC04162: not a number
+		"u32":          {rows[0].Two.Unsigned, uint64(1130771252)},
+		"u32 low":      {rows[0].TwoLow.Unsigned, uint64(859063142)},
+		"i32":          {rows[2].Two.Signed, int64(-126412)},
+		"i16":          {rows[2].I16, int16(-2)},
+		"bcd":          {*rows[3].BCD, uint64(1234)},
+		"no bcd":       {rows[2].BCD == nil, true},
+		"i64":          {rows[2].Four.Signed, int64(-542934308847680)},
+		"u64 low":      {rows[0].FourLow.Unsigned, uint64(1311954858717496166)},
+		"f64":          {*rows[0].Four.Float, 4.999001771033027e+16},
+		"text":         {rows[4].Text, "Ab"},
+		"no text":      {rows[2].Text, ""},
+		"hex":          {rows[5].Hex, "7FC0"},
+		"bcd of two":   {rows[1].Two.BCD == nil, true},
+		"text of pair": {pair('Z', 0), "Z"},
+	} {
+		if c[0] != c[1] {
+			t.Errorf("%s: %v, want %v", what, c[0], c[1])
+		}
+	}
+	if _, err := json.Marshal(rows); err != nil {
+		t.Error(err)
+	}
+	c, out, _ := printed()
+	if err := writeBits(c, modbus.Answer{Span: modbus.Span{Table: modbus.Coil, First: 100, Count: 18}, Data: []byte{0x01, 0x80, 0x02}}, false); err != nil {
+		t.Error(err)
+	}
+	if want := "  100  1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1\n  116  0 1\n"; out.String() != want {
+		t.Errorf("printed\n%s\nwant\n%s", out, want)
+	}
+}
