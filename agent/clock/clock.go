@@ -179,7 +179,7 @@ func (k *Keeper) follow(r Reading, base time.Time) *Set {
 		k.clk, k.odd = contract.ClockFree, nil
 		return k.set(base, was)
 	}
-	if k.clk == contract.ClockSync && r.Mono-k.heard > k.o.Holdover {
+	if r.Mono-k.heard > k.o.Holdover {
 		k.clk = contract.ClockFree
 	}
 	return nil
@@ -197,7 +197,6 @@ func (k *Keeper) set(base time.Time, was contract.Clock) *Set {
 func (k *Keeper) believable(r Reading) bool {
 	switch {
 	case !r.Wall.Before(k.floor.Add(-early)):
-		k.doubted = 0
 		return true
 	case k.o.Steadfast || r.Wall.Before(k.o.NotBefore.Add(-early)):
 		return false

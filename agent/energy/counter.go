@@ -214,12 +214,12 @@ func (c *counter) terms(first reading, r rules) (n int, span int64, cause string
 
 // ready tells whether enough readings of a queue agree, and the cause of the segment that they begin.
 func (c *counter) ready(q *queue, r rules) (cause string, ok bool) {
-	if len(q.Readings) < 2 { // the last one always waits for the next
+	if len(q.Readings) < 2 { // the last one always waits for the next, and so do zeros, which are one
 		return "", false
 	}
 	first, tail := q.Readings[0], q.tail()
 	n, span, cause := c.terms(first, r)
-	return cause, q.N >= n && (tail.M-first.M >= span || tail.Boot != first.Boot) && (cause == "" || tail.C > 0)
+	return cause, q.N >= n && (tail.M-first.M >= span || tail.Boot != first.Boot)
 }
 
 // settle lets the readings in that enough others agree with. When those of the rival are the first to be so many, what

@@ -89,6 +89,31 @@ func TestZeros(t *testing.T) {
 	if len(r.segments) != 1 || r.segments[0].Cause != energy.CauseReset || r.segments[0].First != 0 {
 		t.Errorf("%+v", r.segments)
 	}
+	// They do not vouch for what comes after an outage, either.
+	r.intervals = nil
+	r.count(2*time.Hour, 0.2)
+	r.count(s10, 0.21)
+	if len(r.intervals) != 0 {
+		t.Errorf("%+v", r.intervals)
+	}
+	if r.count(s10, 0.22); len(r.intervals) == 0 {
+		t.Error("three readings are not believed")
+	}
+}
+
+// A new counter of whole kWh is so near to zero that a zero is less than its step away: it is a zero all the same.
+func TestZeroOfANewCounter(t *testing.T) {
+	r := newRig(t, "12:00:00", energy.Options{Every: s10})
+	for i := range 200 {
+		v := 1.0
+		if i%4 == 3 {
+			v = 0
+		}
+		r.count(s10, v)
+	}
+	// 89 readings with 22 zeros, and 90 with 22.
+	r.expect(`10 12:00 0 1>1 0.9888 67 counter sync 0
+		10 12:15 0 1>1 1 68 counter sync 0`, "restart ->1")
 }
 
 func TestJump(t *testing.T) {

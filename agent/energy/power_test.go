@@ -130,6 +130,19 @@ func TestNothingAnswers(t *testing.T) {
 	}
 }
 
+// A watt, read every second, is less than the smallest unit from one reading to the next, and a watt-hour in an hour.
+func TestSmallPower(t *testing.T) {
+	r := newRig(t, "11:59:59", energy.Options{Every: time.Second, Points: []string{"ac_energy"}})
+	for range 3602 {
+		r.wait(time.Second)
+		r.read(good("ac_power", 1))
+	}
+	r.expect(`10 12:00 0.00025 ->- 1 899 integral sync 0
+		10 12:15 0.00025 ->- 1 900 integral sync 0
+		10 12:30 0.00025 ->- 1 900 integral sync 0
+		10 12:45 0.00025 ->- 1 900 integral sync 0`)
+}
+
 // Power beyond the rated one is not integrated.
 func TestAbsurdPower(t *testing.T) {
 	r := newRig(t, "12:00:00", energy.Options{Every: time.Minute, RatedKW: 10, Points: []string{"ac_energy"}})

@@ -108,6 +108,20 @@ func TestClockTrimmed(t *testing.T) {
 	if len(r.intervals) != 7 || sum < 10.49 || sum > 10.51 || len(r.segments) != 1 {
 		t.Errorf("%d intervals, %v kWh, %+v", len(r.intervals), sum, r.segments)
 	}
+	// Back by more than the time between two polls.
+	r = newRig(t, "12:00:00", energy.Options{Every: time.Second})
+	for i := range 3600 {
+		r.wall = r.wall.Add(time.Duration(1500*(i%2*2-1)) * time.Millisecond)
+		r.count(time.Second, 10+0.001*float64(i))
+	}
+	for i, iv := range r.intervals {
+		if iv.Clk != contract.ClockSync || i > 0 && iv.Coverage != 1 {
+			t.Errorf("%s", line(iv))
+		}
+	}
+	if len(r.intervals) != 4 || len(r.segments) != 1 {
+		t.Errorf("%d intervals, %+v", len(r.intervals), r.segments)
+	}
 }
 
 // The box was off from 12:20 to 18:00 and begins with a clock that nobody has set. When it is set at 18:10, everything is
@@ -201,6 +215,13 @@ func TestUnsetForAWhile(t *testing.T) {
 	r.expect(`10 12:15 1.5 11.5>13 1 15 counter est 0
 		10 12:30 1.5 13>14.5 1 15 counter est 0
 		10 12:45 1.5 14.5>16 1 15 counter est 0`)
+	// For less than a quarter, too, the quarter says so.
+	r = sixKW(t)
+	r.clk = contract.ClockFree
+	r.run(3, time.Minute, 12, 0.1)
+	r.clk = contract.ClockSync
+	r.run(9, time.Minute, 12.3, 0.1)
+	r.expect(`10 12:15 1.5 11.5>13 1 15 counter est 0`)
 }
 
 // The box runs for two days without a set clock. What waits for it becomes coarser and stays small; nothing is lost.

@@ -65,7 +65,7 @@ func join(track []vertex, v vertex) []vertex {
 		if l.D+v.D > chunkMS {
 			return append(track, v)
 		}
-	} else if q := quarterOf(l.T - l.D); q != quarterOf(l.T) || q != quarterOf(v.T) {
+	} else if quarterOf(l.T-l.D) != quarterOf(v.T) {
 		return append(track, v)
 	}
 	unite(l, &v)
