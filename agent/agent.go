@@ -8,16 +8,13 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"bordo/agent/clock"
 	"bordo/agent/config"
 	"bordo/agent/energy"
 	"bordo/agent/keep"
@@ -38,6 +35,7 @@ type Agent struct {
 	shelf      shelf
 	memory     memory
 	book       *energy.Book
+	clock      *clock.Keeper
 	conditions conditions
 	began      time.Time     // with its monotonic part
 	uptime     time.Duration // of the machine, at began
@@ -59,13 +57,12 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 		return nil, err
 	}
 	now, _ := sys.Wall()
-	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), boot: bootID(), hw: hardware(), board: newBoard(cfg.Lines, now)}
+	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), hw: hardware(), board: newBoard(cfg.Lines, now)}
 	a.book = a.openBook()
-	a.conditions = conditions{wall: func() time.Time { t, _ := sys.Wall(); return t }, tell: a.tellCondition}
+	a.conditions = conditions{wall: a.now, tell: a.tellCondition}
 	a.memory.dir, a.memory.log = keep.New(cfg.StateDir, keep.Options{Logger: a.log}), a.log
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err == nil {
-		a.uptime = time.Duration(ts.Nano())
+	if err := a.place(); err != nil {
+		return nil, err
 	}
 	for _, l := range cfg.Lines {
 		link, err := a.link(l)
@@ -102,6 +99,7 @@ func (a *Agent) link(l config.Line) (drivers.Link, error) {
 // remember reads what was kept of earlier runs.
 func (a *Agent) remember() error {
 	a.memory.load()
+	a.rememberClock()
 	a.rememberBook()
 	for _, l := range a.lines {
 		link, err := a.link(l.cfg)
@@ -115,16 +113,6 @@ func (a *Agent) remember() error {
 	}
 	a.memory.describe(a.board.ids())
 	return nil
-}
-
-// bootID names this start of the machine; empty where the kernel does not tell.
-func bootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	id, _, _ := strings.Cut(string(b), "-")
-	return id
 }
 
 // Run blocks until ctx ends and everything is stopped: the lines, then a bounded flush, the broker, the store. The error
@@ -146,7 +134,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("open buffer: %w", err)
 	}
 	fwd := &forwarder{
-		cfg: a.cfg.MQTT, node: a.cfg.Node, topics: a.topics, sys: a.sys, log: a.log, store: store, shelf: &a.shelf, memory: &a.memory,
+		cfg: a.cfg.MQTT, node: a.cfg.Node, now: a.now, tlsTime: a.tlsTime, topics: a.topics, sys: a.sys, log: a.log, store: store, shelf: &a.shelf, memory: &a.memory,
 		status: a.nodeStatus, giveUp: a.giveUp, connectedTo: a.tellGaps, twin: a.twin,
 		cleared:   func(topic string) { a.memory.clear(topic[strings.LastIndexByte(topic, '/')+1:]) },
 		notRouted: func(on bool, detail string) { a.conditions.set(contract.NotRouted, "", on, detail) },
@@ -166,6 +154,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	polling.Go(func() { a.tellGapsNowAndThen(ctx) })
 	polling.Go(func() { a.keepCounts(ctx) })
 	polling.Go(func() { a.keepBook(ctx) })
+	polling.Go(func() { a.keepClock(ctx) })
 	a.notify("READY=1")
 	a.log.Info("running", "node", a.cfg.Node, "lines", len(a.lines), "epoch", store.Opened().Epoch)
 
@@ -197,15 +186,6 @@ func (a *Agent) notify(state string) {
 	if a.sys.Notify != nil {
 		a.sys.Notify(state)
 	}
-}
-
-// stamp gives a moment of package time its wall time, quality and monotonic time.
-func (a *Agent) stamp(at time.Time) (wall time.Time, clk contract.Clock, mono int64) {
-	now, clk := a.sys.Wall()
-	if at.IsZero() {
-		at = time.Now()
-	}
-	return now.Add(-time.Since(at)), clk, (a.uptime + at.Sub(a.began)).Milliseconds()
 }
 
 // accept takes a report from a line. It is called from each line's goroutine and waits for at most one transaction.
@@ -253,7 +233,7 @@ func (a *Agent) accept(r drivers.Report) {
 
 // lineChanged takes a change of a port. A line that is down is a condition of each of its devices.
 func (a *Agent) lineChanged(l config.Line, port drivers.Port, err error) {
-	now, _ := a.sys.Wall()
+	now := a.now()
 	if a.board.line(l.ID, port, err, now) && port != nil {
 		a.log.Info("line open", "line", l.ID, "port", l.Endpoint.String())
 	}
@@ -294,7 +274,7 @@ func (a *Agent) tellNews() {
 func (a *Agent) twin(sessions int) {
 	a.conditions.set(contract.TwinSuspected, "", sessions >= twinSessions, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession))
 	if sessions == twinSessions {
-		now, _ := a.sys.Wall()
+		now := a.now()
 		a.event(contract.NodeDevice, contract.IdentityConflict, now, map[string]any{"sessions": sessions})
 	}
 }
@@ -325,7 +305,7 @@ func (a *Agent) publishMeta(id string, about *drivers.Description) {
 
 // nodeStatus is the node's status for the contract.
 func (a *Agent) nodeStatus(sess string) contract.Status {
-	now, clk := a.sys.Wall()
+	now, clk, _ := a.stamp(time.Time{})
 	s := contract.Status{
 		Node: a.cfg.Node, State: contract.Online, Sess: sess, Boot: a.boot,
 		Ep: a.store.Opened().Epoch, Next: a.store.Next().Seq, Backlog: a.backlog(),
@@ -360,9 +340,10 @@ func (a *Agent) Status() Status {
 	store, fwd := a.store, a.fwd
 	a.mu.Unlock()
 	if store == nil {
-		s.Store.Error = errors.New("not open yet").Error()
+		s.Store.Error = "not open yet"
 		return s
 	}
+	_, s.Clock, _ = a.stamp(time.Time{})
 	s.Broker = fwd.brokerStatus()
 	st := store.Stats()
 	s.Store = StoreStatus{Epoch: store.Opened().Epoch, Next: store.Next().Seq, Backlog: a.backlog(), Bytes: st.DiskBytes}

@@ -399,3 +399,56 @@ func TestQuarterHours(t *testing.T) {
 		}
 	})
 }
+
+// A box without a clock of its own: what it stamped before the first synchronisation is "free", the set is told with the
+// offset, and from then on times are right.
+func TestClockIsSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		var synced atomic.Bool
+		const behind = 42 * time.Hour
+		n.wall = func() (time.Time, contract.Clock) {
+			if synced.Load() {
+				return time.Now(), contract.ClockSync
+			}
+			return time.Now().Add(-behind), contract.ClockFree
+		}
+		a := n.start()
+		time.Sleep(10 * time.Minute)
+		if h := a.Status().Health; len(h) != 1 || h[0].Code != contract.ClockUnset {
+			t.Errorf("health before the clock is set: %+v", h)
+		}
+		set := time.Now()
+		synced.Store(true)
+		time.Sleep(10 * time.Minute)
+		if h := a.Status().Health; len(h) != 0 {
+			t.Errorf("health after: %+v", h)
+		}
+		n.stop()
+		told := 0
+		for _, e := range n.events {
+			if e.Type == contract.ClockSet {
+				told++
+				var d struct{ Offset int64 }
+				if err := json.Unmarshal(e.Data, &d); err != nil || d.Offset != behind.Milliseconds() {
+					t.Errorf("%s: %v", e.Data, err)
+				}
+			}
+		}
+		if told != 1 {
+			t.Errorf("told %d times that the clock was set", told)
+		}
+		for count, s := range n.samples("dev-1") {
+			off := time.Duration(0)
+			if s.at.Equal(set) {
+				continue // before or after: nobody can tell
+			}
+			if s.at.Before(set) {
+				off = behind
+			}
+			if d := s.at.Sub(time.UnixMilli(s.ts)) - off; d < 0 || d > time.Second {
+				t.Fatalf("count %d taken at %v says %v", count, s.at, time.UnixMilli(s.ts))
+			}
+		}
+	})
+}

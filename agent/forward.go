@@ -38,6 +38,8 @@ type forwarder struct {
 	node        string
 	topics      contract.Topics
 	sys         System
+	now         func() time.Time // by the wall clock
+	tlsTime     func() time.Time // at which certificates are judged
 	log         *slog.Logger
 	store       *buffer.Store
 	shelf       *shelf // what is retained: one meta a device
@@ -140,7 +142,7 @@ func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
 		return err
 	}
 	if tlsConfig != nil {
-		tlsConfig.Time = f.now
+		tlsConfig.Time = f.tlsTime
 	}
 	conn, err := mqtt.Connect(ctx, mqtt.Options{
 		Dial:     f.sys.DialMQTT,
@@ -189,11 +191,6 @@ func (f *forwarder) disconnected(u *url.URL, err error, wait time.Duration) {
 	if first || was.Error != err.Error() {
 		f.log.Warn("broker not connected", "url", u.String(), "err", err, "again_in", wait.Round(time.Millisecond))
 	}
-}
-
-func (f *forwarder) now() time.Time {
-	t, _ := f.sys.Wall()
-	return t
 }
 
 func (f *forwarder) brokerStatus() BrokerStatus {

@@ -17,7 +17,7 @@ func (a *Agent) tellOpened(o buffer.Opened) {
 	if o.PrevEpoch != "" {
 		data["prev_ep"], data["prev_last_sealed"] = o.PrevEpoch, o.PrevLastSealed
 	}
-	now, _ := a.sys.Wall()
+	now := a.now()
 	a.event(contract.NodeDevice, contract.StoreOpened, now, data)
 }
 
@@ -25,7 +25,7 @@ func (a *Agent) tellOpened(o buffer.Opened) {
 func (a *Agent) tellGaps() {
 	a.telling.Lock()
 	defer a.telling.Unlock()
-	now, _ := a.sys.Wall()
+	now := a.now()
 	for _, g := range a.store.Gaps() {
 		data := map[string]any{"ep": g.Epoch, "class": g.Class.String(), "from": g.From, "to": nil, "why": g.Why}
 		if g.To != nil {
@@ -49,7 +49,7 @@ func (a *Agent) tellGapsNowAndThen(ctx context.Context) {
 
 // giveUp lets go of records that cannot be read and tells each as a gap.
 func (a *Agent) giveUp(ids []buffer.ID) {
-	now, _ := a.sys.Wall()
+	now := a.now()
 	for _, id := range ids {
 		a.event(contract.NodeDevice, contract.StoreGap, now, map[string]any{
 			"ep": id.Epoch, "class": "reading", "from": id.Seq, "to": id.Seq, "n": 1, "why": "unreadable"})

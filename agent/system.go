@@ -13,8 +13,8 @@ import (
 )
 
 // System is everything of the machine that the agent touches, apart from package time and the files under its own
-// directories: the real parts come from cmd/bordo, simulated ones from tests. All fields but Written and Notify are
-// required.
+// directories: the real parts come from cmd/bordo, simulated ones from tests. All fields but Boot, Written and
+// Notify are required.
 type System struct {
 	// OpenPort opens a line's port. It blocks until the port is open, an error is known or ctx ends.
 	OpenPort func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
@@ -22,6 +22,9 @@ type System struct {
 	DialMQTT func(ctx context.Context, u *url.URL) (net.Conn, error)
 	// Wall is the time of day and how far it can be trusted. It is the only clock that may jump; timers use package time.
 	Wall func() (time.Time, contract.Clock)
+	// Boot names this start of the machine and tells how long ago it was, sleep included; nil: each run of the agent counts as
+	// a start.
+	Boot func() (id string, uptime time.Duration, err error)
 	// DiskFree tells how many bytes a file in dir can still grow by.
 	DiskFree func(dir string) (uint64, error)
 	// Written is how many bytes this process has caused to be written to storage; nil: nobody counts.

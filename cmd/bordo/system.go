@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bordo/agent"
+	"bordo/agent/clock"
 	"bordo/agent/config"
 	"bordo/contract"
 	"bordo/drivers/line"
@@ -29,6 +30,7 @@ func system(cfg *config.Config, log *slog.Logger) agent.System {
 		OpenPort: line.Open,
 		DialMQTT: dial,
 		Wall:     wall(cfg.Clock.Trust, kernelSynced),
+		Boot:     boot,
 		DiskFree: diskFree,
 		Written:  written,
 		Notify:   notifier(os.Getenv("NOTIFY_SOCKET"), log),
@@ -125,4 +127,14 @@ func written() (uint64, error) {
 		}
 	}
 	return 0, errors.New("read /proc/self/io: no write_bytes")
+}
+
+// boot names this start of the machine and how long ago it was.
+func boot() (string, time.Duration, error) {
+	id, err := clock.BootID()
+	if err != nil {
+		return "", 0, err
+	}
+	up, err := clock.Uptime()
+	return id, up, err
 }
