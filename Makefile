@@ -7,10 +7,10 @@ CHECKER := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export GOFLAGS := -buildvcs=false
 export PATH    := $(PATH):/usr/sbin
 
-.PHONY: help build demo test e2e small race lint fuzz bench cross generate check packages clean
+.PHONY: help build demo test e2e small race lint fuzz bench cross generate check new-model packages clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/bordo and bin/bordo-sim
 	@$(BUILD) -o bin/ ./cmd/bordo ./cmd/bordo-sim
@@ -51,6 +51,15 @@ generate: ## rewrite the generated parts of the documents
 
 check: lint generate ## what a commit has to pass besides the tests: lint, and nothing generated is stale
 	git diff --exit-code
+
+# The second word of "make new-model vendor-family" is a name and no goal.
+ifeq ($(firstword $(MAKECMDGOALS)),new-model)
+NAME ?= $(word 2,$(MAKECMDGOALS))
+$(eval $(or $(filter-out new-model,$(MAKECMDGOALS)),none):;@:)
+endif
+
+new-model: ## lay out the three files of a Modbus model: make new-model vendor-family
+	@.ci/new-model $(NAME)
 
 cross: ## dist/: all targets, static
 	for t in amd64 arm64 arm/6 arm/7 386; do \

@@ -1,0 +1,97 @@
+package modbus_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"bordo/drivers"
+	"bordo/drivers/driverstest"
+	"bordo/drivers/modbus"
+	goldenfile "bordo/drivers/modbus/golden"
+	"bordo/drivers/modbus/peer"
+)
+
+// newModel runs what "make new-model" runs, into a directory.
+func newModel(t *testing.T, into, name string) (said string, code int) {
+	t.Helper()
+	cmd := exec.Command("bash", "../../.ci/new-model", name, into)
+	out, err := cmd.CombinedOutput()
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// The files of a new model are a profile that loads, a golden case that it decodes, and a note: everything works before
+// anything is filled in, so that each test that fails later says something about what was filled in.
+func TestNewModel(t *testing.T) {
+	into := t.TempDir()
+	if said, code := newModel(t, into, "acme-meter3"); code != 0 || !strings.Contains(said, "make generate") {
+		t.Fatalf("exit code %d: %s", code, said)
+	}
+	if said, code := newModel(t, into, "acme-meter3"); code != 1 || !strings.Contains(said, "is there already") {
+		t.Errorf("again: exit code %d: %s", code, said)
+	}
+	for _, name := range []string{"", "acme", "Acme-Meter", "acme_meter", "../x-y", "acme-"} {
+		if said, code := newModel(t, into, name); code != 2 || !strings.Contains(said, "vendor-family in lower case") {
+			t.Errorf("%q: exit code %d: %s", name, code, said)
+		}
+	}
+	var files []string
+	err := filepath.WalkDir(into, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, strings.TrimPrefix(path, into+"/"))
+		}
+		return err
+	})
+	if got := strings.Join(files, " "); err != nil || got != "drivers/modbus/profiles/acme-meter3.yaml drivers/modbus/testdata/acme-meter3/basic.txtar firmware-notes/acme-meter3.md" {
+		t.Fatalf("laid out %s (%v)", got, err)
+	}
+	text := func(i int) []byte {
+		data, err := os.ReadFile(filepath.Join(into, files[i]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	p, err := modbus.Load("acme-meter3.yaml", text(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := goldenfile.Parse("basic.txtar", text(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nmodel: acme-meter3\n", "quirks: [acme-meter3-oddity]", "\n### acme-meter3-oddity\n"} {
+		if !strings.Contains(string(text(2)), want) || p.Quirks[0].ID != "acme-meter3-oddity" {
+			t.Errorf("the note has no %q", want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		here, there := driverstest.Wire(0)
+		unit, replay := peer.NewReplay(f)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- peer.ServeRTU(ctx, there, map[byte]peer.Answerer{unit: replay}, peer.RTU{}) }()
+		rep, _, err := modbus.Of(p).Capture(ctx, drivers.Line{Baud: 9600, CharLen: 10}, here, drivers.Device{ID: "d", Model: p.Model, Unit: int(unit)})
+		if err != nil || rep.Err != nil {
+			t.Errorf("%v, %v", err, rep.Err)
+		}
+		got := map[string]float64{}
+		for _, r := range rep.Readings {
+			got[r.Point] = r.Value.Float()
+		}
+		if len(f.Readings) != 2 || got["ac_power"] != 1234 || got["frequency"] != 50 {
+			t.Errorf("the golden case gives %v, and says %v", got, f.Readings)
+		}
+		cancel()
+		<-ended
+	})
+}
