@@ -26,7 +26,7 @@ func TestCommandLines(t *testing.T) {
 		{"help", 0, "usage: bordo VERB [flags]", ""},
 		{"-h", 0, "usage: bordo VERB [flags]", ""},
 		{"--help", 0, "usage: bordo VERB [flags]", ""},
-		{"help check", 0, "usage: bordo check [--config FILE] [--print]\n", ""},
+		{"help check", 0, "usage: bordo check [--budget] [--config FILE] [--print]\n", ""},
 		{"help run", 0, "--log-level LEVEL  the least LEVEL that is logged: debug, info, warn or error (default info)\n", ""},
 		{"status --help", 0, "usage: bordo status [--config FILE] [--json]\n", ""},
 		{"status -h", 0, "usage: bordo status [--config FILE] [--json]\n", ""},
