@@ -56,7 +56,7 @@ func (c *compiler) profile(r *rawProfile) *Profile {
 		if !quirkID.MatchString(q.ID) || q.What == "" {
 			c.fault(fmt.Sprintf("quirks[%d]", i), "must have an id such as sdm630-even-addresses and say what it is")
 		}
-		p.Quirks = append(p.Quirks, Quirk{q.ID, q.What})
+		p.Quirks = append(p.Quirks, Quirk(q))
 	}
 	p.SunSpec = c.sunspec(r.SunSpec, p)
 	if len(p.Points)+len(p.Channels) == 0 && p.SunSpec == nil {

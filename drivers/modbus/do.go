@@ -14,8 +14,7 @@ import (
 // Do implements drivers.Poller: one command of the profile's allow-list, written once, then confirmed by reading where the
 // profile says how. It is never repeated here, whatever happens.
 func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) drivers.Result {
-	cmd, ok := d.command(c.Action)
-	if !ok {
+	if _, ok := d.command(c.Action); !ok {
 		return rejected("unknown_action", "%s does not do %q", d.profile.Title, c.Action)
 	}
 	p := d.begin(ctx, port)
@@ -23,7 +22,8 @@ func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) d
 	if err := p.ready(); err != nil {
 		return rejected("not_identified", "%v", err)
 	}
-	if cmd, ok = d.command(c.Action); !ok { // what a SunSpec device does is known only now
+	cmd, ok := d.command(c.Action)
+	if !ok { // what a SunSpec device does is known only now
 		return rejected("unknown_action", "this device does not do %q", c.Action)
 	}
 	writes, err := p.resolve(cmd, c.Args)

@@ -39,12 +39,12 @@ var (
 )
 
 // read asks for registers and gives their values in hexadecimal, the error, and how long it took.
-func (r *rig) read(ctx context.Context, first uint16, count int) (string, error, time.Duration) {
+func (r *rig) read(ctx context.Context, first uint16, count int) (string, time.Duration, error) {
 	turn := r.bus.newTurn(ctx, &r.m)
 	defer turn.end()
 	start := time.Now()
 	a, err := newClient(newPackager(r.bus.line, 1), turn).read(Span{Holding, first, count})
-	return fmt.Sprintf("% X", a.Data), err, time.Since(start)
+	return fmt.Sprintf("% X", a.Data), time.Since(start), err
 }
 
 // serve runs the other end: it hands each request to answer, which writes what it likes.
@@ -103,7 +103,7 @@ func TestTCPDropsForeignAnswers(t *testing.T) {
 			}
 		})
 		for i := 1; i <= 3; i++ {
-			if got, err, _ := r.read(t.Context(), 7, 1); err != nil || got != fmt.Sprintf("00 %02X", i) {
+			if got, _, err := r.read(t.Context(), 7, 1); err != nil || got != fmt.Sprintf("00 %02X", i) {
 				t.Errorf("read %d: %s, %v", i, got, err)
 			}
 		}
@@ -134,12 +134,12 @@ func TestTCPIsLostAfterAnyError(t *testing.T) {
 				r := newRig(t, stream, 0)
 				asked := 0
 				r.serve(func(n int, req []byte) { asked = n; c.answer(r, req) })
-				_, err, _ := r.read(t.Context(), 7, 1)
+				_, _, err := r.read(t.Context(), 7, 1)
 				wantError(t, err, c.kind, true, c.text)
 				if !strings.Contains(err.Error(), "read holding:0x0007") {
 					t.Errorf("%v does not say what was being done", err)
 				}
-				_, err, took := r.read(t.Context(), 7, 1)
+				_, took, err := r.read(t.Context(), 7, 1)
 				wantError(t, err, drivers.Closed, true, "")
 				if synctest.Wait(); asked != 1 || took != 0 {
 					t.Errorf("a lost connection was used again: %d requests, %v", asked, took)
@@ -156,7 +156,7 @@ func TestTCPExceptionIsAnAnswer(t *testing.T) {
 			r.say([]byte{req[0], req[1], 0, 0, 0, 3, 1, 0x83, []byte{0, 1, 2, 3, 4, 5, 6, 10, 11, 128}[n]})
 		})
 		for _, kind := range []drivers.Kind{drivers.Exception, drivers.Exception, drivers.Exception, drivers.Later, drivers.Later, drivers.Later, drivers.Later, drivers.Later, drivers.Exception} {
-			_, err, _ := r.read(t.Context(), 7, 1)
+			_, _, err := r.read(t.Context(), 7, 1)
 			wantError(t, err, kind, false, "exception")
 		}
 	})
@@ -167,20 +167,20 @@ func TestTCPManners(t *testing.T) {
 		r := newRig(t, stream, 0)
 		r.m = Manners{TCPReplyMax: time.Second, ConnectWait: 1500 * time.Millisecond, Gap: 850 * time.Millisecond, IdleClose: 2 * time.Minute, Clients: 1}
 		r.serve(func(n int, req []byte) { r.say(mbap(idOf(req), 1)) })
-		if _, err, took := r.read(t.Context(), 7, 1); err != nil || took != 1500*time.Millisecond {
+		if _, took, err := r.read(t.Context(), 7, 1); err != nil || took != 1500*time.Millisecond {
 			t.Errorf("first read after %v, %v", took, err)
 		}
-		if _, err, took := r.read(t.Context(), 7, 1); err != nil || took != 850*time.Millisecond {
+		if _, took, err := r.read(t.Context(), 7, 1); err != nil || took != 850*time.Millisecond {
 			t.Errorf("second read after %v, %v", took, err)
 		}
 		time.Sleep(119 * time.Second)
-		_, err, _ := r.read(t.Context(), 7, 1)
+		_, _, err := r.read(t.Context(), 7, 1)
 		wantError(t, err, drivers.Closed, true, "idle")
 	})
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, stream, 0)
 		r.m.Clients = 1
-		_, err, _ := r.read(t.Context(), 7, 1)
+		_, _, err := r.read(t.Context(), 7, 1)
 		wantError(t, err, drivers.Timeout, true, "another client seems to hold this device")
 	})
 }
@@ -193,7 +193,7 @@ func TestTCPTolerantIDs(t *testing.T) {
 			r.say(mbap(0, 1, 2, 3)) // of another length: somebody else's
 			r.say(mbap(0, 7))
 		})
-		if got, err, _ := r.read(t.Context(), 7, 1); err != nil || got != "00 07" {
+		if got, _, err := r.read(t.Context(), 7, 1); err != nil || got != "00 07" {
 			t.Errorf("read %s, %v", got, err)
 		}
 	})
@@ -207,11 +207,11 @@ func TestCancelEndsARead(t *testing.T) {
 				r.m.ReplyMax, r.m.TCPReplyMax = time.Hour, time.Hour
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 				defer cancel()
-				_, err, took := r.read(ctx, 7, 1)
+				_, took, err := r.read(ctx, 7, 1)
 				if !errors.Is(err, context.DeadlineExceeded) || took != 3*time.Second {
 					t.Errorf("ended after %v with %v", took, err)
 				}
-				_, err, took = r.read(ctx, 7, 1)
+				_, took, err = r.read(ctx, 7, 1)
 				if !errors.Is(err, context.DeadlineExceeded) && !drivers.Lost(err) || took != 0 {
 					t.Errorf("with a context that is over: after %v with %v", took, err)
 				}
@@ -226,7 +226,7 @@ func TestRTUTakesTheTimeOfTheWire(t *testing.T) {
 		r.serve(func(_ int, req []byte) { r.say(rtu(1, 3, 2, 0, 7)) })
 		silence := 35 * char9 / 10
 		for i, want := range []time.Duration{(8 + 7) * char9, silence + (8+7)*char9} {
-			got, err, took := r.read(t.Context(), 7, 1)
+			got, took, err := r.read(t.Context(), 7, 1)
 			if err != nil || got != "00 07" || took < want || took > want+10*time.Microsecond {
 				t.Errorf("read %d: %s, %v in %v, want %v", i+1, got, err, took, want)
 			}
@@ -246,9 +246,9 @@ func TestRTUExceptionInTwoPieces(t *testing.T) {
 			time.Sleep(30 * time.Millisecond)
 			r.say(frame[4:])
 		})
-		_, err, _ := r.read(t.Context(), 7, 1)
+		_, _, err := r.read(t.Context(), 7, 1)
 		wantError(t, err, drivers.Exception, false, "exception 2")
-		if got, err, _ := r.read(t.Context(), 7, 1); err != nil || got != "00 09" {
+		if got, _, err := r.read(t.Context(), 7, 1); err != nil || got != "00 09" {
 			t.Errorf("after it: %s, %v", got, err)
 		}
 	})
@@ -276,9 +276,9 @@ func TestRTUFailures(t *testing.T) {
 					}
 					r.say(rtu(1, 3, 2, 0, 9))
 				})
-				_, err, _ := r.read(t.Context(), 7, 1)
+				_, _, err := r.read(t.Context(), 7, 1)
 				wantError(t, err, c.kind, false, c.text)
-				if got, err, _ := r.read(t.Context(), 8, 1); err != nil || got != "00 09" {
+				if got, _, err := r.read(t.Context(), 8, 1); err != nil || got != "00 09" {
 					t.Errorf("after it: %s, %v", got, err)
 				}
 			})
@@ -304,7 +304,7 @@ func TestRTULateAnswerIsNeverTakenForTheNext(t *testing.T) {
 					r.say(rtu(1, 3, 2, 0, byte(n)))
 				})
 				for i := range 4 {
-					got, err, _ := r.read(t.Context(), uint16(i), 1)
+					got, _, err := r.read(t.Context(), uint16(i), 1)
 					if i%2 == 1 && (err != nil || got == "BA AD") {
 						t.Errorf("%v late, garbled %v: read %d gave %s, %v", late, garble, i, got, err)
 					}
@@ -328,7 +328,7 @@ func TestRTUSettlesAfterACancel(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		r.read(ctx, 1, 1) //nolint:errcheck // cancelled
-		if got, err, took := r.read(t.Context(), 2, 1); err != nil || got != "00 07" {
+		if got, took, err := r.read(t.Context(), 2, 1); err != nil || got != "00 07" {
 			t.Errorf("read %s, %v after %v", got, err, took)
 		}
 	})
@@ -340,7 +340,7 @@ func TestRTUWaitsForSilence(t *testing.T) {
 		r.serve(func(_ int, req []byte) { r.say(rtu(1, 3, 2, 0, 7)) })
 		time.Sleep(time.Second)
 		r.say(bytes.Repeat([]byte{0x55}, 100)) // another master is talking
-		if got, err, took := r.read(t.Context(), 1, 1); err != nil || got != "00 07" || took < 100*char9 {
+		if got, took, err := r.read(t.Context(), 1, 1); err != nil || got != "00 07" || took < 100*char9 {
 			t.Errorf("read %s, %v after %v", got, err, took)
 		}
 	})
@@ -357,7 +357,7 @@ func TestRTUWaitsForSilence(t *testing.T) {
 			}
 		}()
 		time.Sleep(time.Second)
-		_, err, took := r.read(t.Context(), 1, 1)
+		_, took, err := r.read(t.Context(), 1, 1)
 		wantError(t, err, drivers.Protocol, false, "another master")
 		if took > 3*time.Second {
 			t.Errorf("gave up after %v", took)
@@ -373,7 +373,7 @@ func TestRTUGap(t *testing.T) {
 		r.m.Gap = 850 * time.Millisecond
 		r.serve(func(_ int, req []byte) { r.say(rtu(1, 3, 2, 0, 7)) })
 		r.read(t.Context(), 1, 1) //nolint:errcheck // the next one is looked at
-		if _, err, took := r.read(t.Context(), 1, 1); err != nil || took < 850*time.Millisecond || took > 860*time.Millisecond {
+		if _, took, err := r.read(t.Context(), 1, 1); err != nil || took < 850*time.Millisecond || took > 860*time.Millisecond {
 			t.Errorf("the next request went out after %v, %v", took, err)
 		}
 	})
@@ -394,7 +394,7 @@ func TestRTUEcho(t *testing.T) {
 				r.say(rtu(1, 3, 2, 0, 7))
 			}
 		})
-		if got, err, _ := r.read(t.Context(), 1, 1); err != nil || got != "00 07" || !r.bus.echo {
+		if got, _, err := r.read(t.Context(), 1, 1); err != nil || got != "00 07" || !r.bus.echo {
 			t.Fatalf("read %s, %v, echo seen %v", got, err, r.bus.echo)
 		}
 		write := func() error {
@@ -424,7 +424,7 @@ func TestRTUBroadcast(t *testing.T) {
 			t.Errorf("broadcast: %v after %v", err, time.Since(start))
 		}
 		turn.end()
-		if _, err, took := r.read(t.Context(), 1, 1); err != nil || took < turnaround {
+		if _, took, err := r.read(t.Context(), 1, 1); err != nil || took < turnaround {
 			t.Errorf("the next request went out after %v, %v", took, err)
 		}
 	})
@@ -437,7 +437,7 @@ func TestTunnelMayTakeItsTime(t *testing.T) {
 			time.Sleep(900 * time.Millisecond) // 500 ms of the device and 400 ms of the network
 			r.say(rtu(1, 3, 2, 0, 7))
 		})
-		if got, err, _ := r.read(t.Context(), 1, 1); err != nil || got != "00 07" {
+		if got, _, err := r.read(t.Context(), 1, 1); err != nil || got != "00 07" {
 			t.Errorf("read %s, %v", got, err)
 		}
 	})
@@ -458,7 +458,7 @@ func FuzzTransport(f *testing.F) {
 			}
 			r := newRig(t, l, 0)
 			r.serve(func(int, []byte) { r.say(said) })
-			got, err, took := r.read(t.Context(), 7, 1)
+			got, took, err := r.read(t.Context(), 7, 1)
 			if err == nil && len(got) != 5 || took > 5*time.Second {
 				t.Errorf("read %s, %v after %v", got, err, took)
 			}
