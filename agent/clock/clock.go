@@ -79,6 +79,7 @@ func (s Set) Restamp(row []byte) (ts int64, done bool, err error) {
 type State struct {
 	Trusted time.Time      `json:"trusted"` // the last time that was trusted
 	Boot    string         `json:"boot"`    // the start of the machine that the rest is about
+	Mono    time.Duration  `json:"mono"`    // since that start, when this was saved
 	Base    time.Time      `json:"base"`    // the time at that start, as it was told
 	Heard   time.Duration  `json:"heard"`   // since that start, when the machine last vouched for it
 	Clk     contract.Clock `json:"clk"`
@@ -146,7 +147,7 @@ func (k *Keeper) Observe(r Reading) (Stamp, *Set) {
 func (k *Keeper) begin(r Reading, base time.Time) {
 	k.floor = later(k.o.NotBefore, k.trusted)
 	k.begun, k.boot, k.odd, k.doubted, k.unsaved = true, r.Boot, nil, 0, true
-	if s := k.o.State; s.Boot == r.Boot && r.Boot != "" && !s.Base.IsZero() {
+	if s := k.o.State; s.Boot == r.Boot && r.Boot != "" && s.Mono <= r.Mono && !s.Base.IsZero() {
 		k.base, k.clk, k.heard = s.Base, s.Clk, s.Heard
 		if k.clk == contract.ClockSync {
 			k.floor = k.o.NotBefore
@@ -216,7 +217,7 @@ func (k *Keeper) Save(now time.Duration) (State, bool) {
 		return State{}, false
 	}
 	k.unsaved, k.saved = false, now
-	return State{Trusted: k.trusted, Boot: k.boot, Base: k.base, Heard: k.heard, Clk: k.clk}, true
+	return State{Trusted: k.trusted, Boot: k.boot, Mono: now, Base: k.base, Heard: k.heard, Clk: k.clk}, true
 }
 
 // Floor is the earliest time that can be true: the last trusted one, or the date on which the program was built. It is what

@@ -234,6 +234,20 @@ func TestHoldover(t *testing.T) {
 	b.expectSets([3]any{6 * time.Hour, contract.ClockFree, contract.ClockSync})
 }
 
+// Monotonic time that begins anew under the name of the same start, as in a container or a test, is another start.
+func TestMonotonicTimeBeginsAnew(t *testing.T) {
+	b := newBox(t, clock.Options{})
+	b.wait(5 * time.Hour)
+	b.wrong = -time.Minute
+	b.expect(-time.Minute, contract.ClockFree)
+	b.restart("b1")
+	b.mono = time.Hour
+	b.expect(-time.Minute, contract.ClockFree)
+	b.synced, b.wrong = true, 0
+	b.expect(0, contract.ClockSync)
+	b.expectSets([3]any{time.Minute, contract.ClockFree, contract.ClockSync})
+}
+
 // After a start of the machine no time is earlier than the last trusted one.
 func TestLastTrustedTime(t *testing.T) {
 	b := newBox(t, clock.Options{})

@@ -44,7 +44,7 @@ const doubtRevs = 16
 // doubt notes, at the first poll after an older state was restored, up to where quarters may have been told.
 func (l *ledger) doubt(t int64) {
 	if l.Doubt {
-		l.Doubt, l.MaxStart, l.Base = false, max(l.MaxStart, quarterOf(t)), l.MaxRev+doubtRevs
+		l.Doubt, l.MaxStart, l.Base = false, max(l.MaxStart, quarterOf(t)-quarterMS), l.MaxRev+doubtRevs
 	}
 }
 
