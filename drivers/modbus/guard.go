@@ -10,11 +10,11 @@ import (
 
 // Events of this driver.
 const (
-	eventIdentity = "bordo.device.replaced.v1"  // serial_before, serial: another device answers
-	eventNull     = "bordo.frame.rejected.v1"   // why: the device gave an empty frame, nothing of it counts
-	eventFrozen   = "bordo.device.frozen.v1"    // polls: every value has been the same while power flows
-	eventDoubt    = "bordo.counter.doubted.v1"  // point, value, last, why: fell or leapt
-	eventReset    = "bordo.counter.reset.v1"    // point, from, to: the counter goes on from another value
+	eventIdentity = "bordo.device.replaced.v1" // serial_before, serial: another device answers
+	eventNull     = "bordo.frame.rejected.v1"  // why: the device gave an empty frame, nothing of it counts
+	eventFrozen   = "bordo.device.frozen.v1"   // polls: every value has been the same while power flows
+	eventDoubt    = "bordo.counter.doubted.v1" // point, value, last, why: fell or leapt
+	eventReset    = "bordo.counter.reset.v1"   // point, from, to: the counter goes on from another value
 )
 
 const (
