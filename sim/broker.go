@@ -255,6 +255,18 @@ func (b *Broker) isGone() bool {
 	return gone
 }
 
+// stalled tells whether nothing arrives now, and what to wait for until that can change.
+func (b *Broker) stalled() (wake <-chan struct{}, next time.Time, on bool) {
+	b.mu.Lock()
+	wake = b.wake
+	b.mu.Unlock()
+	now := time.Now()
+	if _, _, on = b.faults.on(Stalled, "", now); on {
+		next = b.faults.next(now)
+	}
+	return wake, next, on
+}
+
 // HangUp breaks every connection without a word, as a network does. New ones are taken.
 func (b *Broker) HangUp() {
 	b.mu.Lock()

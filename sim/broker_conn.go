@@ -2,6 +2,7 @@ package sim
 
 import (
 	"container/heap"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -26,10 +27,39 @@ type brokerConn struct {
 	closed  bool
 	running bool
 	done    chan struct{} // closed when the sender has ended
+	gone    chan struct{} // closed when the connection is
 }
 
 func newBrokerConn(c net.Conn, b *Broker) *brokerConn {
-	return &brokerConn{Conn: c, broker: b, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return &brokerConn{Conn: c, broker: b, wake: make(chan struct{}, 1), done: make(chan struct{}), gone: make(chan struct{})}
+}
+
+// Read implements net.Conn for the server. While the link is stalled what has come waits; if the client gives the
+// connection up meanwhile, it never arrives.
+func (c *brokerConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	held := false
+	for err == nil {
+		wake, next, stalled := c.broker.stalled()
+		if !stalled {
+			if end, ok := c.Conn.(*pipeEnd); ok && held && end.abandoned() {
+				return 0, io.ErrUnexpectedEOF
+			}
+			return n, nil
+		}
+		held = true
+		var timer <-chan time.Time
+		if !next.IsZero() {
+			timer = time.After(max(0, time.Until(next)))
+		}
+		select {
+		case <-c.gone:
+			return 0, net.ErrClosed
+		case <-wake:
+		case <-timer:
+		}
+	}
+	return n, err
 }
 
 // Write implements net.Conn for the server, which calls it under a lock of its own.
@@ -121,7 +151,7 @@ func (c *brokerConn) sendLater() {
 			}
 			p := heap.Pop(&c.pending).(pendingPacket)
 			if _, err := c.Conn.Write(p.bytes); err != nil {
-				c.closed = true
+				c.pending = nil // the reader sees that it is gone
 				break
 			}
 		}
@@ -137,7 +167,10 @@ func (c *brokerConn) sendLater() {
 func (c *brokerConn) Close() error {
 	err := c.Conn.Close()
 	c.mu.Lock()
-	c.closed = true
+	if !c.closed {
+		c.closed = true
+		close(c.gone)
+	}
 	c.mu.Unlock()
 	select {
 	case c.wake <- struct{}{}:

@@ -214,3 +214,29 @@ func TestBrokerOptionsAreChecked(t *testing.T) {
 		t.Errorf("dial a closed broker: %v", err)
 	}
 }
+
+// What is under way on a stalled link arrives when the link recovers in time, and never when the connection breaks.
+func TestBrokerStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newTestBroker(t, Fault{Kind: Stalled, At: 10 * time.Second, For: 5 * time.Second},
+			Fault{Kind: Stalled, At: 30 * time.Second, For: time.Minute})
+		taken := record(b)
+		start := time.Now()
+		c := mustConnect(t, b, "box")
+		time.Sleep(12 * time.Second)
+		token := c.Publish("a", 1, false, "1")
+		if token.Wait(); time.Since(start) != 15*time.Second || token.Error() != nil {
+			t.Errorf("PUBACK after %s, %v; want 15s", time.Since(start), token.Error())
+		}
+		time.Sleep(20 * time.Second)
+		lost := c.Publish("a", 1, false, "2")
+		if lost.WaitTimeout(5 * time.Second) {
+			t.Error("acknowledged over a stalled link")
+		}
+		c.Disconnect(0)
+		time.Sleep(2 * time.Minute)
+		if got := taken(); !slices.Equal(got, []string{"box a=1", "box will/box=lost"}) {
+			t.Errorf("broker took %v", got)
+		}
+	})
+}

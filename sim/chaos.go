@@ -101,6 +101,7 @@ func (c *chaos) brokerFaults() []Fault {
 		{Kind: AckEaten, Chance: 0.03 * c.float()},
 		{Kind: AckLate, Chance: 0.05 * c.float(), By: c.between(time.Second, 30*time.Second)},
 		c.sometimes(Slow, 15*time.Minute, 10*time.Second, 5*time.Minute),
+		c.sometimes(Stalled, 10*time.Minute, time.Second, 90*time.Second),
 		c.sometimes(Stolen, time.Hour, time.Second, 2*time.Second),
 		c.sometimes(Refused, time.Hour, time.Second, 2*time.Minute),
 	} {

@@ -52,6 +52,7 @@ const (
 	AckEaten   FaultKind = "ack-eaten"   // a PUBACK is lost
 	AckLate    FaultKind = "ack-late"    // a PUBACK comes By later
 	Slow       FaultKind = "slow"        // everything that the broker says comes By later, in order
+	Stalled    FaultKind = "stalled"     // what clients send does not arrive, and the connections stay open; lost with those that break
 	Refused    FaultKind = "refused"     // CONNECT is answered with "not authorised"
 	Denied     FaultKind = "denied"      // publications are acknowledged and thrown away, as mosquitto does against its ACL
 	Stolen     FaultKind = "stolen"      // somebody else connects with the same client id (once, when the window begins)
@@ -72,7 +73,7 @@ var where = map[FaultKind]string{
 	Silent: "device", Stuck: "device", Null: "device", Reset: "device",
 	Broken: "device", Limit: "device", Obstacle: "device", Photocell: "device", Loop: "device", Key: "device", Wire: "device",
 	Gone: "line", MainsCut: "mains",
-	BrokerGone: "broker", AckEaten: "broker", AckLate: "broker", Slow: "broker", Refused: "broker", Denied: "broker", Stolen: "broker",
+	BrokerGone: "broker", AckEaten: "broker", AckLate: "broker", Slow: "broker", Stalled: "broker", Refused: "broker", Denied: "broker", Stolen: "broker",
 	ClockJump: "box", ClockFree: "box", DiskFull: "box", Kill: "box",
 }
 

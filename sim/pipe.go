@@ -51,6 +51,13 @@ func (p *pipeEnd) Close() error {
 	return nil
 }
 
+// abandoned tells whether the other end was closed.
+func (p *pipeEnd) abandoned() bool {
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
+	return p.in.readErr != nil
+}
+
 // SetDeadline implements net.Conn.
 func (p *pipeEnd) SetDeadline(t time.Time) error {
 	p.reading.set(t)

@@ -4,14 +4,12 @@ package check
 
 import (
 	"encoding/json"
-	"time"
 
 	"bordo/contract"
 )
 
 // EventsFirst claims that events have precedence over readings, in the store and on the way.
 type EventsFirst struct {
-	site  Site
 	nodes map[string]*nodeSession
 	found findings
 }
@@ -19,20 +17,16 @@ type EventsFirst struct {
 // nodeSession is what happened since a node came online.
 type nodeSession struct {
 	sess    string
-	since   time.Time // package time
-	history bool      // a backfilled reading has been sent
+	ep      string // what the status at its beginning told: the epoch, and the next number in it
+	next    uint64
+	history bool // a backfilled reading has been sent
 }
 
 // NewEventsFirst makes the checker.
-func NewEventsFirst(site Site) *EventsFirst {
-	return &EventsFirst{site: site, nodes: map[string]*nodeSession{}}
-}
+func NewEventsFirst() *EventsFirst { return &EventsFirst{nodes: map[string]*nodeSession{}} }
 
 // Name implements Checker.
 func (*EventsFirst) Name() string { return "events-before-readings" }
-
-// settled is how long before the beginning of a session an event must have happened to count as one that waited.
-const settled = time.Minute
 
 // See implements Checker.
 func (c *EventsFirst) See(m *Message) {
@@ -43,7 +37,7 @@ func (c *EventsFirst) See(m *Message) {
 	}
 	switch {
 	case m.Status != nil && m.Status.State == contract.Online && m.Status.Sess != n.sess:
-		n.sess, n.since, n.history = m.Status.Sess, m.At, false
+		n.sess, n.ep, n.next, n.history = m.Status.Sess, m.Status.Ep, m.Status.Next, false
 	case m.Batch != nil && m.Batch.Hist:
 		n.history = true
 	case m.Event != nil && m.Kind == contract.KindEvent:
@@ -64,13 +58,11 @@ func (c *EventsFirst) event(m *Message, n *nodeSession) {
 	if !n.history || m.Event.Type == contract.EnergyInterval {
 		return // quarter hours are records of their own class, behind events
 	}
-	for _, at := range c.site.When(m.Event.Time, jumpSlack) {
-		if at.After(n.since.Add(-settled)) {
-			return // it may have happened in this session
-		}
+	if m.Event.Ep == n.ep && m.Event.Seq >= n.next {
+		return // it happened in this session
 	}
-	c.found.add("%s: %s of %s (%s) came after backfilled readings of the session of %s", m.Node, m.Event.Type,
-		m.Event.Time.UTC(), m.Event.ID, n.since.UTC())
+	c.found.add("%s: %s %s came after backfilled readings, and it was there when the session began with next %s-%d", m.Node,
+		m.Event.Type, m.Event.ID, n.ep, n.next)
 }
 
 // Judge implements Checker.

@@ -4,14 +4,17 @@
 package check
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"bordo/contract"
+	"bordo/drivers"
 )
 
 // quarter is the length of an interval.
@@ -19,11 +22,18 @@ const quarter = 15 * time.Minute
 
 // QuarterHours claims that the intervals of a counter are right.
 type QuarterHours struct {
-	site  Site
 	most  map[string]float64 // kW that a device can pass on, by id
-	every map[string]time.Duration
 	best  map[intervalKey]energyInterval
+	seen  map[readingKey][]counterReading
 	found findings
+}
+
+type readingKey struct{ node, dev, point string }
+
+// counterReading is a published value of a counter, by the node's own clock: quarters follow the same one.
+type counterReading struct {
+	ts    int64
+	value float64
 }
 
 type intervalKey struct {
@@ -44,9 +54,9 @@ type energyInterval struct {
 	Rev      int      `json:"rev"`
 }
 
-// NewQuarterHours makes the checker. most is the highest power of each device in kW, every how often it is polled.
-func NewQuarterHours(site Site, most map[string]float64, every map[string]time.Duration) *QuarterHours {
-	return &QuarterHours{site: site, most: most, every: every, best: map[intervalKey]energyInterval{}}
+// NewQuarterHours makes the checker. most is the highest power of each device in kW.
+func NewQuarterHours(most map[string]float64) *QuarterHours {
+	return &QuarterHours{most: most, best: map[intervalKey]energyInterval{}, seen: map[readingKey][]counterReading{}}
 }
 
 // Name implements Checker.
@@ -54,6 +64,7 @@ func (*QuarterHours) Name() string { return "quarter-hours-add-up" }
 
 // See implements Checker.
 func (c *QuarterHours) See(m *Message) {
+	c.read(m)
 	if m.Event == nil || m.Event.Type != contract.EnergyInterval {
 		return
 	}
@@ -68,8 +79,27 @@ func (c *QuarterHours) See(m *Message) {
 	}
 }
 
+// read keeps the counters among the values of a message.
+func (c *QuarterHours) read(m *Message) {
+	if m.Batch == nil {
+		return
+	}
+	for _, s := range m.Batch.Samples {
+		for point, v := range s.V {
+			p, ok := drivers.PointOf(point)
+			if x, number := v.(float64); ok && number && p.Kind == drivers.Counter {
+				k := readingKey{m.Node, m.Batch.Dev, point}
+				c.seen[k] = append(c.seen[k], counterReading{s.TS, x})
+			}
+		}
+	}
+}
+
 // Judge implements Checker.
 func (c *QuarterHours) Judge() []string {
+	for _, list := range c.seen {
+		slices.SortFunc(list, func(a, b counterReading) int { return cmp.Compare(a.ts, b.ts) })
+	}
 	keys := slices.SortedFunc(maps.Keys(c.best), func(a, b intervalKey) int {
 		if a.node+a.dev+a.point != b.node+b.dev+b.point {
 			if a.node+a.dev+a.point < b.node+b.dev+b.point {
@@ -91,7 +121,7 @@ func (c *QuarterHours) Judge() []string {
 	return c.found.all()
 }
 
-// one holds an interval against itself and against the counter's registers.
+// one holds an interval against itself and against the readings of its counter.
 func (c *QuarterHours) one(k intervalKey, e energyInterval) {
 	where := fmt.Sprintf("%s %s of %s", k.dev, k.point, time.UnixMilli(k.start).UTC().Format("Jan 2 15:04"))
 	switch {
@@ -112,26 +142,30 @@ func (c *QuarterHours) one(k intervalKey, e energyInterval) {
 	c.edge(where+", end", k, k.start+quarter.Milliseconds(), e.To)
 }
 
-// edge holds the counter at an edge against what the registers held within two polls of it.
+// edge holds the counter at an edge against the readings that were published just before and just after it: whatever the
+// device did in between, its counter was between them.
 func (c *QuarterHours) edge(where string, k intervalKey, at int64, value *float64) {
 	if value == nil {
 		return
 	}
-	slack := 2*c.every[k.dev] + 2*time.Second
-	lo, hi := math.Inf(1), math.Inf(-1)
-	for _, t := range c.site.When(time.UnixMilli(at), jumpSlack) {
-		held, ok := c.site.Truth(k.dev, k.point, t.Add(-slack), t.Add(slack))
-		if !ok {
-			return // nobody read it then
-		}
-		for _, v := range held {
-			lo, hi = math.Min(lo, v.Float()), math.Max(hi, v.Float())
-		}
+	list := c.seen[readingKey{k.node, k.dev, k.point}]
+	after := sort.Search(len(list), func(i int) bool { return list[i].ts >= at })
+	if after == 0 || after == len(list) {
+		return // nothing is known of one side
 	}
-	if lo <= hi && (*value < lo-0.01 || *value > hi+0.01) {
-		c.found.add("%s: the counter is said to be %v, the registers held %v to %v", where, *value, lo, hi)
+	lo, hi := math.Inf(1), math.Inf(-1)
+	for _, r := range list[max(0, after-beside):min(len(list), after+beside)] {
+		lo, hi = math.Min(lo, r.value), math.Max(hi, r.value)
+	}
+	if *value < lo-counterSlack || *value > hi+counterSlack {
+		c.found.add("%s: the counter is said to be %v, the readings around it are %v to %v", where, *value, lo, hi)
 	}
 }
+
+const (
+	beside       = 2    // readings on each side of an edge
+	counterSlack = 0.01 // kWh: a register's rounding
+)
 
 // joined holds two neighbours against each other: no energy is lost or counted twice between them.
 func (c *QuarterHours) joined(k intervalKey, a, b energyInterval) {

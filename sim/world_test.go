@@ -1,0 +1,332 @@
+//go:build world
+
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/agent"
+	"bordo/agent/config"
+	"bordo/drivers"
+	"bordo/drivers/line"
+	"bordo/drivers/modbus"
+	"bordo/sim"
+	"bordo/sim/check"
+)
+
+// How much of the world is run. The seeds of testdata/seeds.txt, which once failed, are always run first.
+var (
+	worldSeeds = flag.Int("world.seeds", 2, "how many seeds the world test runs, besides those that once failed")
+	worldFrom  = flag.Uint64("world.from", 1, "the first of them")
+	worldHours = flag.Float64("world.hours", 2, "how many simulated hours of faults each seed has")
+	worldLog   = flag.Bool("world.log", false, "show what the agents log")
+)
+
+const (
+	bootTakes   = 20 * time.Second // from a power cut to the start of the agent
+	drainWithin = 90 * time.Minute
+	pollSpan    = 6 * time.Second // a poll with its repetitions
+	maxSize     = 64 << 20        // of the store
+	maxRoutines = 400
+)
+
+// TestWorld lets the whole agent live through everything that a seed gives, while checkers watch; then everything heals,
+// and the node must converge.
+func TestWorld(t *testing.T) {
+	for _, seed := range seedsToRun(t) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) { newWorld(t, dir, seed).live(time.Duration(*worldHours * float64(time.Hour))) })
+		})
+	}
+}
+
+func seedsToRun(t *testing.T) (seeds []uint64) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/seeds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range strings.Split(string(text), "\n") {
+		if number, _, _ := strings.Cut(l, " "); number != "" && number != "#" {
+			seed, err := strconv.ParseUint(number, 10, 64)
+			if err != nil {
+				t.Fatalf("testdata/seeds.txt: %v", err)
+			}
+			seeds = append(seeds, seed)
+		}
+	}
+	for i := range *worldSeeds {
+		seeds = append(seeds, *worldFrom+uint64(i))
+	}
+	return seeds
+}
+
+// world is a node with everything around it.
+type world struct {
+	t      *testing.T
+	seed   uint64
+	node   string
+	root   string // below which each life of the box has its directory
+	lives  int
+	site   *sim.Site
+	broker *sim.Broker
+	spec   *sim.Scenario
+
+	suite      *check.Suite
+	once       *check.AtLeastOnce
+	bounded    *check.Bounded
+	neighbours *check.Neighbours
+	drains     *check.Drains
+	watched    sync.Mutex // the checkers are told things by two goroutines
+
+	agent *agent.Agent
+	stop  func() error
+	net   *network
+	full  time.Time // since when the disk is full
+}
+
+func newWorld(t *testing.T, dir string, seed uint64) *world {
+	t.Helper()
+	hours := time.Duration(*worldHours * float64(time.Hour))
+	w := &world{t: t, seed: seed, root: dir, spec: sim.Chaos(seed, hours)}
+	w.node = w.spec.Name
+	var err error
+	if w.site, err = sim.New(w.spec, sim.Options{Seed: seed}); err != nil {
+		t.Fatal(err)
+	}
+	if w.broker, err = sim.NewBroker(sim.BrokerOptions{Seed: seed, Faults: w.spec.Broker.Faults}); err != nil {
+		t.Fatal(err)
+	}
+	site := check.World(w.site)
+	every, most := map[string]time.Duration{}, map[string]float64{}
+	for _, l := range w.spec.Lines {
+		for _, d := range l.Devices {
+			every[d.ID], most[d.ID] = d.Every, 50
+		}
+	}
+	w.once, w.drains = check.NewAtLeastOnce(), check.NewDrains(drainWithin)
+	w.bounded = check.NewBounded(map[string]float64{"goroutines": maxRoutines, "disk": maxSize})
+	w.neighbours = check.NewNeighbours(site, time.Now(), map[string]time.Duration{"inv-1": every["inv-1"]})
+	w.suite = check.NewSuite("", w.once, check.NewIdentityOnce(), check.NewNothingInvented(site, pollSpan),
+		check.NewQuarterHours(most), check.NewEventsFirst(), w.bounded, w.neighbours, w.drains)
+	w.broker.Watch(func(p sim.Publication) {
+		w.watched.Lock()
+		defer w.watched.Unlock()
+		w.suite.See(p)
+	})
+	return w
+}
+
+// live is the life of a world: faults, healing, judgement.
+func (w *world) live(faulty time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	kills := make(chan struct{}, 1)
+	w.site.Box().OnKill(func() {
+		select {
+		case kills <- struct{}{}:
+		default:
+		}
+	})
+	running.Go(func() { w.site.Run(ctx) }) //nolint:errcheck // always nil
+	w.start(w.newDir())
+
+	end := time.Now().Add(faulty)
+	for time.Now().Before(end) {
+		select {
+		case <-kills:
+			w.die()
+		case <-time.After(time.Second):
+			w.look()
+		}
+	}
+	w.heal()
+	for limit := time.Now().Add(drainWithin); time.Now().Before(limit) && !w.drained(); time.Sleep(time.Second) {
+		w.look()
+	}
+	if err := w.stop(); err != nil {
+		w.t.Errorf("the agent ended with %v", err)
+	}
+	cancel()
+	running.Wait()
+	if err := w.broker.Close(); err != nil {
+		w.t.Error(err)
+	}
+	w.judge()
+}
+
+func (w *world) heal() {
+	w.site.Heal()
+	w.broker.Clear(0)
+	w.watched.Lock()
+	defer w.watched.Unlock()
+	w.drains.Healed(time.Now())
+	w.neighbours.Until(time.Now())
+}
+
+func (w *world) drained() bool {
+	w.watched.Lock()
+	defer w.watched.Unlock()
+	return w.drains.Drained()
+}
+
+// look measures what has a limit, and notes when nothing can be stored.
+func (w *world) look() {
+	w.bounded.Measure("goroutines", float64(runtime.NumGoroutine()))
+	if free, _ := w.site.Box().DiskFree(""); free == 0 && w.full.IsZero() {
+		w.full = time.Now()
+	} else if free > 0 && !w.full.IsZero() {
+		w.watched.Lock()
+		w.neighbours.Down(w.full.Add(-time.Minute), time.Now().Add(time.Minute))
+		w.watched.Unlock()
+		w.full = time.Time{}
+	}
+	if time.Now().Second() == 0 {
+		w.bounded.Measure("disk", float64(w.agent.Status().Store.Bytes))
+	}
+}
+
+func (w *world) newDir() string {
+	w.lives++
+	return filepath.Join(w.root, fmt.Sprint(w.lives))
+}
+
+// start begins a life of the box.
+func (w *world) start(dir string) {
+	w.t.Helper()
+	text := string(w.spec.Config(sim.AgentConfig{Dir: dir, Broker: "mqtt://10.0.0.9:1883", Memory: true}))
+	text = strings.Replace(text, "buffer: {", fmt.Sprintf("buffer: {max_size: %dMiB, ", maxSize>>20), 1)
+	cfg, err := config.Parse(w.node+".yaml", []byte(text), []drivers.Driver{modbus.New()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	if *worldLog {
+		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	w.net = &network{site: w.site, broker: w.broker}
+	if w.agent, err = agent.New(cfg, agent.System{OpenPort: w.net.openPort, DialMQTT: w.net.dial,
+		Wall: w.site.Box().Wall, DiskFree: w.site.Box().DiskFree, Logger: log, Version: "world"}); err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.agent.Run(ctx) }()
+	w.stop = func() error { cancel(); return <-ended }
+}
+
+// die cuts the box off from everything, takes what is on its disk at that moment, and starts it again with that.
+func (w *world) die() {
+	w.t.Helper()
+	died := time.Now()
+	w.net.cut()
+	if st := w.agent.Status(); st.Store.Epoch != "" {
+		w.watched.Lock()
+		w.once.Given(w.node, st.Store.Epoch, st.Store.Next-1)
+		w.watched.Unlock()
+	}
+	from, to := filepath.Join(w.root, fmt.Sprint(w.lives)), w.newDir()
+	if err := copyTree(to, from); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.stop(); err != nil {
+		w.t.Errorf("the agent ended with %v", err)
+	}
+	time.Sleep(bootTakes)
+	w.start(to)
+	w.watched.Lock()
+	defer w.watched.Unlock()
+	w.neighbours.Down(died.Add(-time.Minute), time.Now().Add(time.Minute))
+}
+
+func (w *world) judge() {
+	for _, v := range w.suite.Judge() {
+		w.t.Errorf("%s", v)
+	}
+	if w.t.Failed() {
+		w.t.Logf("again: go test ./sim -run 'TestWorld$' -world.from=%d -world.seeds=1 -world.hours=%v -world.log", w.seed, *worldHours)
+	}
+}
+
+// network is what a box reaches until it is cut off.
+type network struct {
+	site   *sim.Site
+	broker *sim.Broker
+
+	mu   sync.Mutex
+	dead bool
+}
+
+var errDead = errors.New("the box is dead")
+
+func (n *network) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.dead {
+		return nil, &drivers.Error{Op: "open " + e.String(), Kind: drivers.Closed, Lost: true, Err: errDead}
+	}
+	return n.site.OpenPort(ctx, e)
+}
+
+func (n *network) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.dead {
+		return nil, errDead
+	}
+	return n.broker.Dial(ctx, u)
+}
+
+func (n *network) cut() {
+	n.mu.Lock()
+	n.dead = true
+	n.mu.Unlock()
+	n.broker.HangUp()
+}
+
+// copyTree copies files as they are at this moment, as a power cut leaves them. What vanishes meanwhile is left out.
+func copyTree(to, from string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o700)
+		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, rel), text, 0o600)
+	})
+}
