@@ -29,11 +29,12 @@ type device struct {
 	rules rules            // what a plan must keep to
 	plans map[Pace][]block // made from items and rules; nil: to be made again
 
-	learnt  Learnt
-	kept    string        // learnt as it was last reported
-	retryAt time.Time     // when the next quarantined point may be tried again
-	silent  int           // polls in a row without any answer
-	mute    map[*item]int // by first item of a block: polls in a row in which only others were answered
+	learnt   Learnt
+	kept     string        // learnt as it was last reported
+	retryAt  time.Time     // when the next quarantined point may be tried again
+	silent   int           // polls in a row without any answer
+	refusing bool          // it refused everything in the last poll
+	mute     map[*item]int // by first item of a block: polls in a row in which only others were answered
 
 	opening int       // of the line, at which the device was last asked
 	slowAt  time.Time // when the slow points were read last

@@ -36,12 +36,18 @@ func (p *poll) narrow(b block, err error) bool {
 	if p.stop || p.extra > maxExtra {
 		return false
 	}
-	if l && r {
+	if l && r && p.refused(b) {
 		p.blame(b, left, right)
 	}
 	delete(p.rules.cuts, right.items[0])
 	p.plans = nil
 	return l && r
+}
+
+// refused asks for a block once more: a device that was only starting has its reasons elsewhere.
+func (p *poll) refused(b block) bool {
+	_, err := p.read(b.Span)
+	return refuses(err)
 }
 
 // split cuts a block in two for this poll and the next ones.
@@ -73,6 +79,29 @@ func (p *poll) quarantine(it *item, err error) {
 	if errors.As(err, &e) {
 		why = e.Error()
 	}
-	p.learnt.put(it, why, p.now)
-	p.apply()
+	p.accused = append(p.accused, accusation{it, why})
+}
+
+// accusation is a point that was refused alone.
+type accusation struct {
+	item *item
+	why  string
+}
+
+// judge ends a poll: what was refused alone goes into quarantine, unless the device refused everything. Then it is the
+// device that is not ready, and it is asked for one point only until that is over.
+func (p *poll) judge() {
+	p.refusing = p.taken == 0 && len(p.accused) > 0
+	if p.refusing {
+		p.missed = true
+		clear(p.rules.cuts)
+		p.plans = nil
+		return
+	}
+	for _, a := range p.accused {
+		p.learnt.put(a.item, a.why, p.now)
+	}
+	if len(p.accused) > 0 {
+		p.apply()
+	}
 }

@@ -121,7 +121,7 @@ points:
 		if l := learnt(t, s.reports); !slices.Equal(l.Holes, []string{"holding:0x0001-0x0009"}) || len(l.Quarantined) != 0 {
 			t.Errorf("learnt %+v", l)
 		}
-		if want := []string{"1: 03 00 00 00 0B", "1: 03 00 00 00 01", "1: 03 00 0A 00 01", "1: 03 00 00 00 01", "1: 03 00 0A 00 01"}; !slices.Equal(s.asked, want) {
+		if want := []string{"1: 03 00 00 00 0B", "1: 03 00 00 00 01", "1: 03 00 0A 00 01", "1: 03 00 00 00 0B", "1: 03 00 00 00 01", "1: 03 00 0A 00 01"}; !slices.Equal(s.asked, want) {
 			t.Errorf("asked %q", s.asked)
 		}
 	})
@@ -208,16 +208,75 @@ func TestQuarantineIsRetriedRarely(t *testing.T) {
 			}
 			return unit.Answer(pdu)
 		})
-		s.run(30*time.Hour + 5*time.Second)
-		// The search, then after 1, 3, 7 and 15 hours.
+		s.run(3*time.Hour + 5*time.Second)
+		// The search, then after 10, 30, 70 and 130 minutes.
 		if tries < 5 || tries > 6 {
-			t.Errorf("asked alone %d times in 30 h", tries)
+			t.Errorf("asked alone %d times in 3 h", tries)
 		}
 		if last := s.reports[len(s.reports)-1]; len(last.Readings) != 20 || last.Err != nil {
 			t.Errorf("the last poll gave %d readings, %v", len(last.Readings), last.Err)
 		}
 		if l := learnt(t, s.reports); len(l.Quarantined) != 0 {
 			t.Errorf("still learnt %+v", l)
+		}
+	})
+}
+
+// A device that refuses everything while it starts is not ready; that says nothing about its registers.
+func TestHealDeviceThatRefusesEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twenty(t, "")
+		d := profileDevice(t, p, peer.Options{})
+		var ready atomic.Bool
+		s := twentySite(t, d, p)
+		unit := s.units[1]
+		s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
+			answer := unit.Answer(pdu)
+			if !ready.Load() {
+				return []byte{pdu[0] | 0x80, 2}
+			}
+			return answer
+		})
+		time.AfterFunc(95*time.Second, func() { ready.Store(true) })
+		s.run(115 * time.Second)
+		if len(s.reports) != 12 {
+			t.Fatalf("%d reports: a device that answers is not dead", len(s.reports))
+		}
+		for i, r := range s.reports {
+			if i < 10 && (drivers.KindOf(r.Err) != drivers.Exception || len(r.Readings) != 0) || i >= 10 && (r.Err != nil || len(r.Readings) != 20) {
+				t.Errorf("poll %d: %d readings, %v", i+1, len(r.Readings), r.Err)
+			}
+		}
+		if l := learnt(t, s.reports); len(l.Quarantined)+len(l.Holes)+l.Registers != 0 {
+			t.Errorf("learnt %+v", l)
+		}
+		if n := len(s.asked); n > 40+9+1+2*4 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// A device that refuses one block once, and gives it in halves a moment later, has taught nothing.
+func TestHealPassingRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twenty(t, "")
+		s := twentySite(t, profileDevice(t, p, peer.Options{}), p)
+		unit, n := s.units[1], 0
+		s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
+			answer := unit.Answer(pdu)
+			if n++; n == 1 {
+				return []byte{pdu[0] | 0x80, 3}
+			}
+			return answer
+		})
+		s.run(25 * time.Second)
+		for i, r := range s.reports {
+			if len(r.Readings) != 20 || r.Err != nil {
+				t.Errorf("poll %d: %d readings, %v", i+1, len(r.Readings), r.Err)
+			}
+		}
+		if l := learnt(t, s.reports); l.Registers != 0 || s.asked[len(s.asked)-1] != "1: 03 00 64 00 14" {
+			t.Errorf("learnt %+v, asked %q at last", l, s.asked[len(s.asked)-1])
 		}
 	})
 }

@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// How long a quarantined item is left alone: doubled each time it is refused again.
+// How long a quarantined item is left alone: doubled each time it is refused again. It is no longer than an hour, because
+// there are devices that refuse some registers only while they start or sleep, and one request an hour costs nothing.
 const (
-	firstRetry = time.Hour
-	lastRetry  = 24 * time.Hour
+	firstRetry = 10 * time.Minute
+	lastRetry  = time.Hour
 )
 
 // maxLearnt bounds what a device can make us remember.

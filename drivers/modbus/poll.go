@@ -25,6 +25,8 @@ type poll struct {
 	events   []drivers.Event
 	factors  map[Address]uint16 // scale factors that lie too far from their values
 	deferred []deferred         // values that wait for them
+	accused  []accusation
+	taken    int // blocks that were answered
 	errs     []error
 	extra    int  // requests spent on looking for a culprit
 	stop     bool // nothing more is asked in this poll
@@ -52,7 +54,7 @@ func (p *poll) run() error {
 		pace = Slow
 	}
 	blocks := p.planned(pace, p.now)
-	if p.silent > 0 && !p.probe(blocks) {
+	if (p.silent > 0 || p.refusing) && !p.probe(blocks) {
 		return errors.Join(p.errs...)
 	}
 	for _, b := range p.trusted(blocks) {
@@ -60,6 +62,7 @@ func (p *poll) run() error {
 			break
 		}
 	}
+	p.judge()
 	for _, d := range p.deferred {
 		if it := d.item.withFactor(p.factors); it != nil {
 			p.give(it, it.decode(d.answer))
@@ -83,14 +86,14 @@ func (p *poll) known() error {
 	return p.discover()
 }
 
-// probe asks a device that did not answer for as little as possible, and tells whether it is there.
+// probe asks a device that did not answer, or refused everything, for as little as possible, and tells whether it is there.
 func (p *poll) probe(blocks []block) bool {
 	if len(blocks) == 0 {
 		return true
 	}
 	first := p.trusted(blocks)[0].items[0]
 	_, err := p.read(p.rules.rounded(first.Span()))
-	if err == nil || refuses(err) {
+	if err == nil || refuses(err) && !p.refusing {
 		return true
 	}
 	p.errs = append(p.errs, err)
@@ -165,6 +168,7 @@ func (p *poll) take(b block, a Answer) bool {
 			return p.failed(&drivers.Error{Op: fmt.Sprintf("read %v", b.Span), Kind: drivers.Protocol, Err: errors.New("the SunSpec models have moved")})
 		}
 	}
+	p.taken++
 	for _, it := range b.items {
 		if p.learnt.release(it) {
 			p.apply()
