@@ -33,6 +33,7 @@ func verbs() []verb {
 		{"fleet", "--url mqtt://HOST:PORT [--nodes 300] [--every 10s] [--backlog 2h] [--storm-every 10m] [--storm-for 30s]\n" +
 			"            [--tenant T] [--prefix P] [--root R] [--username U --password-file F] [--history-rate 20] [--ramp-up 5s] [--report 5s] [--for D]",
 			"be many nodes at once, to load a broker and what listens behind it, and tell what that did to them", runFleet},
+		{"replay", "FILE...", "serve what bordo capture recorded, until Ctrl-C", runReplay},
 		{"scenarios", "", "list the scenarios that are built in", runScenarios},
 	}
 }

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"text/tabwriter"
+
+	"bordo/drivers/modbus/golden"
+	"bordo/drivers/modbus/peer"
+)
+
+// runReplay serves recorded conversations on loopback ports until ctx ends: what "bordo capture" wrote on a site answers
+// again, register by register.
+func runReplay(ctx context.Context, args []string, std stdio) error {
+	fs := flag.NewFlagSet("replay", flag.ContinueOnError)
+	if err := fs.Parse(args); err != nil || fs.NArg() == 0 {
+		return usageError{fmt.Errorf("replay takes the files that bordo capture wrote: see bordo-sim help")}
+	}
+	var players []*player
+	defer func() {
+		for _, p := range players {
+			p.listener.Close() //nolint:errcheck // it is over
+		}
+	}()
+	for _, file := range fs.Args() {
+		p, err := newPlayer(ctx, file)
+		if err != nil {
+			return err
+		}
+		players = append(players, p)
+	}
+	w := tabwriter.NewWriter(std.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "PORT\tUNIT\tMODEL\tFILE") //nolint:errcheck // told by Flush
+	for _, p := range players {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", p.url(), p.unit, p.file.Model, p.name) //nolint:errcheck // told by Flush
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	var serving sync.WaitGroup
+	for _, p := range players {
+		serving.Go(func() { p.serve(ctx) })
+	}
+	<-ctx.Done()
+	for _, p := range players {
+		p.listener.Close() //nolint:errcheck // it is over
+	}
+	serving.Wait()
+	return nil
+}
+
+// player is one recorded device at a port of its own.
+type player struct {
+	name     string
+	file     *golden.File
+	unit     byte
+	answers  map[byte]peer.Answerer
+	listener net.Listener
+}
+
+func newPlayer(ctx context.Context, name string) (*player, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("read capture: %w", err)}
+	}
+	f, err := golden.Parse(name, text)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("serve %s: %w", name, err)
+	}
+	unit, device := peer.NewReplay(f)
+	return &player{name, f, unit, map[byte]peer.Answerer{unit: device}, l}, nil
+}
+
+// url is where the agent reaches the device: a recorded serial line is one in a TCP stream here.
+func (p *player) url() string {
+	if p.file.Stream {
+		return "tcp://" + p.listener.Addr().String()
+	}
+	return "rtu+tcp://" + p.listener.Addr().String()
+}
+
+// maxListeners is how many connections a recorded device takes at once.
+const maxListeners = 8
+
+// serve answers until the listener is closed.
+func (p *player) serve(ctx context.Context) {
+	var open sync.WaitGroup
+	defer open.Wait()
+	free := make(chan struct{}, maxListeners)
+	for {
+		conn, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		select {
+		case free <- struct{}{}:
+		default:
+			conn.Close() //nolint:errcheck // it takes no more
+			continue
+		}
+		open.Go(func() {
+			defer func() { conn.Close(); <-free }() //nolint:errcheck // it is over
+			if p.file.Stream {
+				peer.ServeTCP(ctx, conn, p.answers) //nolint:errcheck // a client that speaks something else is let go
+			} else {
+				peer.ServeRTU(ctx, conn, p.answers, peer.RTU{}) //nolint:errcheck // likewise
+			}
+		})
+	}
+}

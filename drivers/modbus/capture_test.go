@@ -1,0 +1,67 @@
+package modbus_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+	goldenfile "bordo/drivers/modbus/golden"
+	"bordo/drivers/modbus/peer"
+)
+
+// What is captured of a device is a golden case as it stands: the test of the golden cases takes it.
+func TestCapturedIsGolden(t *testing.T) {
+	for _, c := range []struct {
+		model  string
+		stream bool
+		values map[string]drivers.Value
+	}{
+		{"eastron-sdm630", false, map[string]drivers.Value{"ac_power": drivers.Number(-1252.25), "frequency": drivers.Number(50.02), "import_energy": drivers.Number(20714)}},
+		{"sunspec", true, map[string]drivers.Value{"ac_power": drivers.Number(37390), "state": drivers.Words("producing"), "temperature": drivers.Number(24.6)}},
+		{"came-gard-ptx", false, map[string]drivers.Value{"state": drivers.Words("open"), "cycles": drivers.Number(70000)}},
+	} {
+		t.Run(c.model, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), c.model, "captured.txtar")
+			if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				p, err := modbus.Named(c.model)
+				if err != nil {
+					t.Fatal(err)
+				}
+				device, err := peer.New(p, peer.Options{Identity: drivers.Description{Serial: "2204123", Firmware: "7"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for k, v := range c.values {
+					if err := device.Set(k, v); err != nil {
+						t.Fatal(err)
+					}
+				}
+				dev := drivers.Device{ID: "d", Model: c.model, Unit: 7}
+				port := served(t, c.stream, 0, map[byte]peer.Answerer{7: device}, nil)
+				rep, all, err := modbus.New().Capture(t.Context(), drivers.Line{Stream: c.stream, Baud: 9600, CharLen: 10}, port, dev)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f, err := goldenfile.FromCapture(p, dev, c.stream, rep, all)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.Source = "this test"
+				if err := os.WriteFile(file, f.Format(), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			})
+			g := readGolden(t, file)
+			if g.origin != goldenfile.Capture || len(g.readings) < len(c.values) || g.identity["serial"] == "2204123" {
+				t.Errorf("read as %+v", g)
+			}
+			synctest.Test(t, func(t *testing.T) { g.check(t, modbus.New()) })
+		})
+	}
+}
