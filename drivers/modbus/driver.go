@@ -11,7 +11,9 @@ package modbus
 
 import (
 	"embed"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -75,61 +77,94 @@ func loadEmbedded(file string, other func(string) (*Profile, error)) (*Profile, 
 	return p, nil
 }
 
-// Driver is Modbus with a list of profiles. It keeps no state: any number of lines come from one.
-type Driver struct{ profiles []*Profile }
+// index lists the embedded models as Models gives them, so that a program which needs a few of them at its start does not
+// read all profiles: on a small box that would take seconds. It is generated from the profiles.
+//
+//go:embed profiles/models.json
+var index []byte
+
+// Driver is Modbus with a list of models. It keeps no state: any number of lines come from one. A profile is read when a
+// line needs it.
+type Driver struct {
+	models   []drivers.Model
+	profiles map[string]*Profile // those that are not embedded, or stand in place of one that is
+	embedded bool                // the others are
+}
 
 var _ drivers.Driver = (*Driver)(nil)
 
 // New makes the driver with the embedded profiles, followed by others. A profile replaces an earlier one of its name.
-func New(others ...*Profile) *Driver { return Of(append(Embedded(), others...)...) }
+func New(others ...*Profile) *Driver {
+	d := &Driver{embedded: true, profiles: map[string]*Profile{}}
+	if err := json.Unmarshal(index, &d.models); err != nil {
+		panic(fmt.Sprintf("modbus: embedded index: %v", err))
+	}
+	return d.with(others)
+}
 
 // Of makes the driver with these profiles and no others.
-func Of(profiles ...*Profile) *Driver {
-	d := &Driver{}
-	for _, p := range profiles {
-		d.profiles = slices.DeleteFunc(d.profiles, func(o *Profile) bool { return o.Model == p.Model })
-		d.profiles = append(d.profiles, p)
+func Of(profiles ...*Profile) *Driver { return (&Driver{}).with(profiles) }
+
+// with returns a copy that has more profiles.
+func (d *Driver) with(more []*Profile) *Driver {
+	out := &Driver{models: slices.Clone(d.models), profiles: map[string]*Profile{}, embedded: d.embedded}
+	maps.Copy(out.profiles, d.profiles)
+	for _, p := range more {
+		out.profiles[p.Model] = p
+		out.models = slices.DeleteFunc(out.models, func(m drivers.Model) bool { return m.Name == p.Model })
+		out.models = append(out.models, modelOf(p))
 	}
-	return d
+	return out
 }
 
 // Name implements drivers.Driver.
 func (d *Driver) Name() string { return "modbus" }
 
 // Models implements drivers.Driver.
-func (d *Driver) Models() []drivers.Model {
-	out := make([]drivers.Model, len(d.profiles))
-	for i, p := range d.profiles {
-		out[i] = drivers.Model{
-			Name: p.Model, Title: p.Title, Kind: string(p.Kind), Unit: p.Unit.Range, Every: p.Every, MinEvery: p.MinEvery,
-			Streams: p.Stream, Serial: p.Serial, Bus: p.Bus, Verified: p.Verified, Sleeps: p.SleepsNight,
-		}
-		for _, c := range p.Channels {
-			out[i].Channels = append(out[i].Channels, drivers.Channel{Name: c.Name, Unit: c.Unit, Output: c.Write})
-		}
-		for _, pt := range p.Points {
-			out[i].Points = append(out[i].Points, pt.Key)
-		}
-		sortPoints(out[i].Points)
+func (d *Driver) Models() []drivers.Model { return slices.Clone(d.models) }
+
+// modelOf says what a profile is to those who do not speak Modbus.
+func modelOf(p *Profile) drivers.Model {
+	m := drivers.Model{
+		Name: p.Model, Title: p.Title, Kind: string(p.Kind), Unit: p.Unit.Range, Every: p.Every, MinEvery: p.MinEvery,
+		Streams: p.Stream, Serial: p.Serial, Bus: p.Bus, Verified: p.Verified, Sleeps: p.SleepsNight,
 	}
-	return out
+	for _, c := range p.Channels {
+		m.Channels = append(m.Channels, drivers.Channel{Name: c.Name, Unit: c.Unit, Output: c.Write})
+	}
+	for _, pt := range p.Points {
+		m.Points = append(m.Points, pt.Key)
+	}
+	sortPoints(m.Points)
+	return m
 }
 
-// Profile returns the profile of a model.
+// Profile returns the profile of a model. An embedded one is read by each call.
 func (d *Driver) Profile(model string) (*Profile, bool) {
-	i := slices.IndexFunc(d.profiles, func(p *Profile) bool { return p.Model == model })
-	if i < 0 {
+	if p, ok := d.profiles[model]; ok {
+		return p, true
+	}
+	if !d.embedded || !slices.ContainsFunc(d.models, func(m drivers.Model) bool { return m.Name == model }) {
 		return nil, false
 	}
-	return d.profiles[i], true
+	p, err := Named(model)
+	if err != nil {
+		panic(fmt.Sprintf("modbus: embedded profile: %v", err)) // it was tested before: a fault in it is ours
+	}
+	return p, true
 }
 
 // Link implements drivers.Driver. All devices share the line's bus, which keeps them from talking into each other.
 func (d *Driver) Link(l drivers.Line, devices []drivers.Device) (drivers.Link, error) {
 	b := newBus(l)
 	units := make([]drivers.Unit, len(devices))
+	read := map[string]*Profile{} // a line often has many devices of one model
 	for i, dev := range devices {
-		p, ok := d.Profile(dev.Model)
+		p, ok := read[dev.Model]
+		if !ok {
+			p, ok = d.Profile(dev.Model)
+			read[dev.Model] = p
+		}
 		if !ok {
 			return nil, fmt.Errorf("device %s: modbus has no model %q", dev.ID, dev.Model)
 		}

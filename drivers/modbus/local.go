@@ -27,7 +27,7 @@ func (d *Driver) WithModels(dir string) (drivers.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Of(append(slices.Clone(d.profiles), others...)...), nil
+	return d.with(others), nil
 }
 
 // LoadDir reads the profiles that a site brings itself, through the same strict loader as the embedded ones. They are never
