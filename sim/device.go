@@ -23,9 +23,9 @@ type device struct {
 	recorded *replay                 // a device that only says what it once said; nil for all others
 	fields   map[string]modbus.Point // where each point lies, with absolute addresses
 	truth    *truth
+	manners  modbus.Manners
 	replyMax time.Duration
-	usual    time.Duration // from request to reply, as a rule
-	resets   uint64        // the last window of a counter reset that was carried out
+	resets   uint64 // the last window of a counter reset that was carried out
 }
 
 var _ peer.Answerer = (*device)(nil)
@@ -37,7 +37,7 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
 	}
 	d := &device{spec: spec, site: s, bus: b, truth: newTruth(), profile: profile,
-		replyMax: profile.Manners.ReplyMax, usual: profile.Manners.ReplyUsual}
+		manners: profile.Manners, replyMax: profile.Manners.ReplyMax}
 	if spec.From != "" {
 		f, err := readCapture(spec.From)
 		if err != nil {
@@ -53,7 +53,7 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 	if b.stream {
 		d.replyMax = profile.Manners.TCPReplyMax
 	}
-	o := peer.Options{Identity: drivers.Description{Serial: serialOf(spec.ID)}, OnCoil: d.coils(profile)}
+	o := peer.Options{Identity: drivers.Description{Serial: serialOf(spec.ID)}, OnCoil: d.coils(profile), OnRegisters: d.written}
 	if profile.SunSpec != nil {
 		o.SunSpec, o.Groups = sunspecModels(profile), max(1, inverterStrings(spec))
 	}
@@ -77,10 +77,10 @@ func inverterStrings(spec Device) int {
 }
 
 // sunspecModels is the chain of a three-phase inverter: integers with scale factors and, where the profile knows them, its
-// strings.
+// strings and what it can be told.
 func sunspecModels(p *modbus.Profile) []uint16 {
 	var ids []uint16
-	for _, want := range []uint16{103, 160} {
+	for _, want := range []uint16{103, 160, 123} {
 		for _, m := range p.SunSpec.Models {
 			for _, id := range m.IDs {
 				if id == want {
@@ -112,6 +112,18 @@ func (d *device) coils(p *modbus.Profile) func(number uint16, on bool) error {
 		}
 		return nil
 	}
+}
+
+// written lets an inverter obey the limit that now stands in its registers.
+func (d *device) written(uint16, []uint16) error {
+	b, ok := d.body.(*inverterBody)
+	p, has := d.fields["power_limit"]
+	if ok && has {
+		if v := d.read(&p, false); v.Type() == drivers.Float {
+			b.limitPct = v.Float()
+		}
+	}
+	return nil
 }
 
 // Answer implements peer.Answerer: what the device is at this moment goes into its registers before it answers.

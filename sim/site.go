@@ -173,9 +173,10 @@ func (s *Site) attach(b *bus, c connection, char time.Duration) error {
 	for unit, d := range b.devices {
 		units[unit] = d
 	}
+	w := newWire(c, b, char)
+	w.hushed = b.clients() > 0 && s.open.count(b) > b.clients()
 	go func() {
 		defer s.open.remove(c)
-		w := newWire(c, b, char)
 		err := w.serve(units)
 		c.Close() //nolint:errcheck // nothing to save
 		w.close()
@@ -339,6 +340,18 @@ func (c *connections) add(x io.Closer, b *bus) error {
 	c.list[x] = b
 	c.wg.Add(1)
 	return nil
+}
+
+// count tells how many connections of a bus are open.
+func (c *connections) count(b *bus) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, on := range c.list {
+		if on == b {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *connections) remove(x io.Closer) {

@@ -46,15 +46,20 @@ type wire struct {
 	bus  *bus
 	char time.Duration // of a character, where the port does not take its time itself; else 0
 
+	opened time.Time
+	hushed bool // another client holds the device: this one gets no answer
+
 	mu      sync.Mutex
-	request []byte // what was heard since the last reply
+	request []byte             // what was heard since the last reply
+	heard   time.Time          // when it began
+	spoke   map[byte]time.Time // when each unit's last reply ended
 	pending map[*time.Timer]bool
 	closed  bool
 	late    sync.WaitGroup
 }
 
 func newWire(port connection, b *bus, char time.Duration) *wire {
-	return &wire{port: port, bus: b, char: char, pending: map[*time.Timer]bool{}}
+	return &wire{port: port, bus: b, char: char, opened: time.Now(), spoke: map[byte]time.Time{}, pending: map[*time.Timer]bool{}}
 }
 
 // serve lets units answer until the port is closed.
@@ -68,11 +73,19 @@ func (w *wire) serve(units map[byte]peer.Answerer) error {
 // SetDeadline belongs to a connection; the servers ask for it.
 func (w *wire) SetDeadline(t time.Time) error { return w.port.SetDeadline(t) }
 
-// Read implements io.Reader for the devices' side.
+// Read implements io.Reader for the devices' side. A device that closes idle connections does it here.
 func (w *wire) Read(p []byte) (int, error) {
+	if idle := w.bus.idleClose(); idle > 0 {
+		if err := w.port.SetDeadline(time.Now().Add(idle)); err != nil {
+			return 0, err
+		}
+	}
 	n, err := w.port.Read(p)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.request) == 0 {
+		w.heard = time.Now()
+	}
 	if w.request = append(w.request, p[:n]...); len(w.request) > 512 {
 		w.request = w.request[len(w.request)-512:]
 	}
@@ -84,9 +97,12 @@ func (w *wire) Write(reply []byte) (int, error) {
 	now := time.Now()
 	n := w.bus.n.Add(1)
 	w.mu.Lock()
-	request := w.request
+	request, rude := w.request, w.rude(reply)
 	w.request = nil
 	w.mu.Unlock()
+	if rude {
+		return len(reply), nil
+	}
 	frame, delay := w.bus.spoil(reply, request, n, now)
 	delay += time.Duration(len(request)+len(frame)) * w.char
 	switch {
@@ -101,6 +117,34 @@ func (w *wire) Write(reply []byte) (int, error) {
 	}
 	return len(reply), nil
 }
+
+// rude tells whether the request came too early for the device: right after the connection was opened, or without the
+// pause that it wants after its last answer. Such a request gets no answer; so does a second client of a device that has
+// only one. The caller holds the lock.
+func (w *wire) rude(reply []byte) bool {
+	unitAt := 0
+	if w.bus.stream {
+		unitAt = 6
+	}
+	if w.hushed {
+		return true
+	}
+	if len(reply) <= unitAt {
+		return false
+	}
+	unit := reply[unitAt]
+	d := w.bus.devices[unit]
+	if d == nil {
+		return false
+	}
+	last, spoken := w.spoke[unit]
+	w.spoke[unit] = time.Now().Add(d.manners.ReplyUsual)
+	early := w.heard.Sub(w.opened) < d.manners.ConnectWait*leniency/100
+	return early || spoken && w.heard.Sub(last) < d.manners.Gap*leniency/100
+}
+
+// leniency is how many per cent of a pause a device insists on: clocks differ.
+const leniency = 90
 
 // writeLater writes a reply when its time has come, while the devices go on listening.
 func (w *wire) writeLater(frame []byte, delay time.Duration) {
@@ -232,6 +276,32 @@ func (b *bus) noise(n uint64) []byte {
 	return binary.BigEndian.AppendUint64(nil, b.dice.Word(8*n+7))[:1+w%6]
 }
 
+// idleClose is after how much silence a device of the bus closes a connection; 0: never.
+func (b *bus) idleClose() (shortest time.Duration) {
+	if !b.stream {
+		return 0
+	}
+	for _, d := range b.devices {
+		if idle := d.manners.IdleClose; idle > 0 && (shortest == 0 || idle < shortest) {
+			shortest = idle
+		}
+	}
+	return shortest
+}
+
+// clients is how many connections the devices of the bus take at once; 0: any number.
+func (b *bus) clients() (fewest int) {
+	if b.endpoint.Scheme == line.Serial {
+		return 0
+	}
+	for _, d := range b.devices {
+		if n := d.manners.Clients; n > 0 && (fewest == 0 || n < fewest) {
+			fewest = n
+		}
+	}
+	return fewest
+}
+
 // replyMax is the latest that a device ever answers.
 func (b *bus) replyMax(unit byte) time.Duration {
 	if d := b.devices[unit]; d != nil {
@@ -243,7 +313,7 @@ func (b *bus) replyMax(unit byte) time.Duration {
 // usual is how long a device takes as a rule.
 func (b *bus) usual(unit byte) time.Duration {
 	if d := b.devices[unit]; d != nil {
-		return d.usual
+		return d.manners.ReplyUsual
 	}
 	return 0
 }
