@@ -207,6 +207,15 @@ func (b *board) sleeping(id string, asleep bool) (was bool) {
 	return was
 }
 
+// clockSet forgets the times of the last samples: they were of another clock, and must not hold back those of this one.
+func (b *board) clockSet() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range b.devs {
+		d.lastTS = 0
+	}
+}
+
 // describe notes what a device said of itself and returns its state of knowledge.
 func (b *board) describe(id string, about *drivers.Description) (config.Device, drivers.Description) {
 	b.mu.Lock()

@@ -64,6 +64,7 @@ func (a *Agent) stamp(at time.Time) (wall time.Time, clk contract.Clock, mono in
 	shown, quality := a.sys.Wall()
 	st, set := a.clock.Observe(clock.Reading{Wall: shown, Mono: a.uptime + time.Since(a.began), Boot: a.boot, Synced: quality == contract.ClockSync})
 	if set != nil && set.Offset.Abs() >= time.Millisecond {
+		a.board.clockSet()
 		a.log.Warn("clock set", "offset", set.Offset, "was", string(set.Was))
 		if a.store != nil {
 			a.append(buffer.Event, contract.NodeDevice, contract.ClockSet, st.Time.UnixMilli(), st.Clk, set.Data())
