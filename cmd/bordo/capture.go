@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"bordo/agent/config"
@@ -83,6 +84,10 @@ func captureOn(ctx context.Context, l config.Line, dev config.Device, port drive
 	driver, ok := l.Driver.(*modbus.Driver)
 	if !ok {
 		return "", fmt.Errorf("capture %s: it speaks %s, and only what speaks modbus can be captured", dev.ID, l.Driver.Name())
+	}
+	dev.Taps = slices.Clone(dev.Taps)
+	for i := range dev.Taps { // a channel is captured as the device gives it, in mA or V
+		dev.Taps[i].From, dev.Taps[i].To = [2]float64{}, [2]float64{}
 	}
 	medium := l.Endpoint.Line(l.ID)
 	rep, exchanges, err := driver.Capture(ctx, medium, port, dev.Device)

@@ -18,10 +18,12 @@ func TestCapturedIsGolden(t *testing.T) {
 		model  string
 		stream bool
 		values map[string]drivers.Value
+		taps   []drivers.Tap
 	}{
-		{"eastron-sdm630", false, map[string]drivers.Value{"ac_power": drivers.Number(-1252.25), "frequency": drivers.Number(50.02), "import_energy": drivers.Number(20714)}},
-		{"sunspec", true, map[string]drivers.Value{"ac_power": drivers.Number(37390), "state": drivers.Words("producing"), "temperature": drivers.Number(24.6)}},
-		{"came-gard-ptx", false, map[string]drivers.Value{"state": drivers.Words("open"), "cycles": drivers.Number(70000)}},
+		{"eastron-sdm630", false, map[string]drivers.Value{"ac_power": drivers.Number(-1252.25), "frequency": drivers.Number(50.02), "import_energy": drivers.Number(20714)}, nil},
+		{"sunspec", true, map[string]drivers.Value{"ac_power": drivers.Number(37390), "state": drivers.Words("producing"), "temperature": drivers.Number(24.6)}, nil},
+		{"came-gard-ptx", false, map[string]drivers.Value{"state": drivers.Words("open"), "cycles": drivers.Number(70000)}, nil},
+		{"waveshare-relay", false, nil, []drivers.Tap{{Point: "door_open", Channel: "di1", Invert: true}, {Point: "camera_power", Channel: "do2"}}},
 	} {
 		t.Run(c.model, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), c.model, "captured.txtar")
@@ -42,7 +44,7 @@ func TestCapturedIsGolden(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				dev := drivers.Device{ID: "d", Model: c.model, Unit: 7}
+				dev := drivers.Device{ID: "d", Model: c.model, Unit: 7, Taps: c.taps}
 				port := served(t, c.stream, 0, map[byte]peer.Answerer{7: device}, nil)
 				rep, all, err := modbus.New().Capture(t.Context(), drivers.Line{Stream: c.stream, Baud: 9600, CharLen: 10}, port, dev)
 				if err != nil {
@@ -58,7 +60,7 @@ func TestCapturedIsGolden(t *testing.T) {
 				}
 			})
 			g := readGolden(t, file)
-			if g.origin != goldenfile.Capture || len(g.readings) < len(c.values) || g.identity["serial"] == "2204123" {
+			if g.origin != goldenfile.Capture || len(g.readings) < len(c.values)+len(c.taps) || len(g.taps) != len(c.taps) || g.identity["serial"] == "2204123" {
 				t.Errorf("read as %+v", g)
 			}
 			synctest.Test(t, func(t *testing.T) { g.check(t, modbus.New()) })

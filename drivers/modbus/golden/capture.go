@@ -40,7 +40,10 @@ func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers
 	}
 	for _, tap := range dev.Taps {
 		text := tap.Channel
-		if tap.Invert {
+		switch {
+		case tap.From != tap.To:
+			return nil, fmt.Errorf("capture %s: %s is scaled, and a file cannot say how", dev.ID, tap.Point)
+		case tap.Invert:
 			text += " inverted"
 		}
 		f.Taps = append(f.Taps, Line{tap.Point, text})
