@@ -2,6 +2,9 @@ package sim
 
 import (
 	"maps"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -124,5 +127,31 @@ func TestFaultCheck(t *testing.T) {
 		if err := f.check("line"); err == nil {
 			t.Errorf("%+v was accepted", f)
 		}
+	}
+}
+
+// The table of faults in the README has every kind, and nothing else.
+func TestReadmeListsEveryFault(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(text), "| place | faults |")
+	if table, _, ok = strings.Cut(table, "\n\n"); !ok {
+		t.Fatal("no table of faults")
+	}
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("`([a-z-]+)`").FindAllStringSubmatch(table, -1) {
+		listed[m[1]] = true
+	}
+	delete(listed, "by") // a key, in an explanation
+	for kind := range where {
+		if !listed[string(kind)] {
+			t.Errorf("%s is not listed", kind)
+		}
+		delete(listed, string(kind))
+	}
+	if len(listed) > 0 {
+		t.Errorf("listed and unknown: %v", listed)
 	}
 }

@@ -35,6 +35,7 @@ var (
 	worldSeeds = flag.Int("world.seeds", 2, "how many seeds the world test runs, besides those that once failed")
 	worldFrom  = flag.Uint64("world.from", 1, "the first of them")
 	worldHours = flag.Float64("world.hours", 2, "how many simulated hours of faults each seed has")
+	worldOut   = flag.Duration("world.outage", 3*time.Hour, "how long the broker is away in the test of one long outage")
 	worldLog   = flag.Bool("world.log", false, "show what the agents log")
 )
 
@@ -52,9 +53,21 @@ func TestWorld(t *testing.T) {
 	for _, seed := range seedsToRun(t) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			dir := t.TempDir()
-			synctest.Test(t, func(t *testing.T) { newWorld(t, dir, seed).live(time.Duration(*worldHours * float64(time.Hour))) })
+			hours := time.Duration(*worldHours * float64(time.Hour))
+			synctest.Test(t, func(t *testing.T) { newWorld(t, dir, seed, sim.Chaos(seed, hours)).live(hours) })
 		})
 	}
+}
+
+// TestWorldOutage lets the broker be away for long, while the lines suffer and the box dies once.
+func TestWorldOutage(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		spec := sim.Chaos(*worldFrom, *worldOut)
+		spec.Broker.Faults = []sim.Fault{{Kind: sim.BrokerGone, At: 20 * time.Minute, For: *worldOut}}
+		spec.Box.Faults = []sim.Fault{{Kind: sim.Kill, At: 20*time.Minute + *worldOut/2, For: time.Second}}
+		newWorld(t, dir, *worldFrom, spec).live(*worldOut + 30*time.Minute)
+	})
 }
 
 func seedsToRun(t *testing.T) (seeds []uint64) {
@@ -102,10 +115,9 @@ type world struct {
 	full  time.Time // since when the disk is full
 }
 
-func newWorld(t *testing.T, dir string, seed uint64) *world {
+func newWorld(t *testing.T, dir string, seed uint64, spec *sim.Scenario) *world {
 	t.Helper()
-	hours := time.Duration(*worldHours * float64(time.Hour))
-	w := &world{t: t, seed: seed, root: dir, spec: sim.Chaos(seed, hours)}
+	w := &world{t: t, seed: seed, root: dir, spec: spec}
 	w.node = w.spec.Name
 	var err error
 	if w.site, err = sim.New(w.spec, sim.Options{Seed: seed}); err != nil {
@@ -261,7 +273,7 @@ func (w *world) judge() {
 		w.t.Errorf("%s", v)
 	}
 	if w.t.Failed() {
-		w.t.Logf("again: go test ./sim -run 'TestWorld$' -world.from=%d -world.seeds=1 -world.hours=%v -world.log", w.seed, *worldHours)
+		w.t.Logf("again: go test -tags world ./sim -run '%s$' -world.from=%d -world.seeds=1 -world.hours=%v -world.log", strings.Split(w.t.Name(), "/")[0], w.seed, *worldHours)
 	}
 }
 
