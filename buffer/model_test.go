@@ -95,7 +95,7 @@ func (m *model) append(c Class, size int) {
 	}
 	payload := make([]byte, size)
 	io.ReadFull(m.opt.Rand, payload)
-	from := int64(rapid.IntRange(0, 1<<41).Draw(m.T, "from"))
+	from := rapid.Int64Range(0, 1<<41).Draw(m.T, "from")
 	id, err := put(c, from, from+5, payload)
 	if err != nil {
 		m.Fatalf("append: %v", err)
@@ -199,59 +199,6 @@ func (m *model) damage() {
 	for _, r := range m.recs {
 		r.durable, r.sealed = false, false
 		r.again = r.again || r.settled
-	}
-}
-
-type fataler interface{ Fatal(...any) }
-
-func spoil(t fataler, path, how string, at int) {
-	var err error
-	switch how {
-	case "delete":
-		err = os.Remove(path)
-	case "truncate":
-		err = os.Truncate(path, int64(at))
-	case "zero", "flip":
-		var b []byte
-		if b, err = os.ReadFile(path); err == nil && len(b) > 0 {
-			for i := at; i < len(b) && i < at+16; i++ {
-				if how == "flip" {
-					b[i] ^= 0x55
-				} else {
-					b[i] = 0
-				}
-			}
-			if how == "zero" && at%2 == 0 {
-				clear(b)
-			}
-			err = os.WriteFile(path, b, 0o640)
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func copyDir(t fataler, from, to string) {
-	err := filepath.WalkDir(from, func(p string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, p)
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			return os.MkdirAll(filepath.Join(to, rel), 0o750)
-		}
-		b, err := os.ReadFile(p)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(to, rel), b, 0o640)
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
