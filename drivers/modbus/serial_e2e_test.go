@@ -109,13 +109,18 @@ func open(ctx context.Context, t *testing.T, url string, link drivers.Link, out 
 	}
 }
 
-func linkOf(t *testing.T, url string, devices ...drivers.Device) drivers.Link {
+func lineOf(t *testing.T, url string) drivers.Line {
 	t.Helper()
 	e, err := line.Parse(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := builtIn.Link(e.Line("l"), devices)
+	return e.Line("l")
+}
+
+func linkOf(t *testing.T, url string, devices ...drivers.Device) drivers.Link {
+	t.Helper()
+	l, err := builtIn.Link(lineOf(t, url), devices)
 	if err != nil {
 		t.Fatal(err)
 	}
