@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestMain becomes the writer of the kill tests when asked to. It keeps the model tests short unless told otherwise;
-// -rapid.checks=N draws more cases.
+// TestMain becomes the writer of the kill tests when asked to. It keeps the model tests short, and the same in each run,
+// unless told otherwise: -rapid.checks=N draws N fresh cases.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(writerEnv); dir != "" {
 		fmt.Fprintln(os.Stderr, "writer:", writer(dir))
@@ -18,8 +18,10 @@ func TestMain(m *testing.M) {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
 	if !given {
-		if err := flag.Set("rapid.checks", "6"); err != nil {
-			panic(err)
+		for name, value := range map[string]string{"rapid.checks": "6", "rapid.seed": "1"} {
+			if err := flag.Set(name, value); err != nil {
+				panic(err)
+			}
 		}
 	}
 	os.Exit(m.Run())
