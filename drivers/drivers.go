@@ -21,6 +21,12 @@ type Port interface {
 	SetDeadline(t time.Time) error
 }
 
+// Watched is a port that notices by itself when it is gone. A link that waits for something else asks for it by a type
+// assertion on its Port.
+type Watched interface {
+	Gone() <-chan struct{} // closed then, and never before
+}
+
 // Quality says how far a reading can be trusted. The zero value is good.
 type Quality uint8
 

@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -70,6 +71,10 @@ type slot struct {
 func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func(Report)) (err error) {
 	timer := time.NewTimer(backoffMax)
 	defer timer.Stop()
+	var gone <-chan struct{}
+	if w, ok := port.(Watched); ok {
+		gone = w.Gone()
+	}
 	var waiting []*borrow
 	defer func() {
 		for _, b := range waiting {
@@ -112,6 +117,8 @@ func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
+		case <-gone:
+			return &Error{Op: "wait for the next poll", Kind: Closed, Lost: true, Err: errors.New("the port is gone")}
 		case r, ok := <-in:
 			if !ok {
 				in = nil

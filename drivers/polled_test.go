@@ -304,6 +304,26 @@ func TestPolledKeepsWhatACancelledPollGot(t *testing.T) {
 	})
 }
 
+// watched is a port that is unplugged after a while.
+type watched struct {
+	drivers.Port
+	gone chan struct{}
+}
+
+func (w watched) Gone() <-chan struct{} { return w.gone }
+
+func TestPolledNoticesAnUnpluggedPort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{began: time.Now()}
+		port := watched{gone: make(chan struct{})}
+		time.AfterFunc(90*time.Second, func() { close(port.gone) })
+		err := drivers.Polled(drivers.Unit{Device: "s", Poller: s, Every: time.Hour}).Run(t.Context(), port, nil, func(drivers.Report) {})
+		if !drivers.Lost(err) || drivers.KindOf(err) != drivers.Closed || time.Since(s.began) != 90*time.Second {
+			t.Errorf("Run returned %v after %v", err, time.Since(s.began))
+		}
+	})
+}
+
 func TestPolledWithoutUnitsWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		if _, err := run(t, time.Hour, nil); !errors.Is(err, context.DeadlineExceeded) {

@@ -227,6 +227,31 @@ func TestSerialUnplug(t *testing.T) {
 	}
 }
 
+// Also while nobody reads.
+func TestSerialUnplugIsNoticed(t *testing.T) {
+	master, port, _ := openPTY(t, "")
+	gone := port.(drivers.Watched).Gone()
+	select {
+	case <-gone:
+		t.Fatal("gone before it was unplugged")
+	case <-time.After(100 * time.Millisecond):
+	}
+	timed(t, "noticing", 45*time.Millisecond, func() {
+		time.AfterFunc(50*time.Millisecond, func() { master.Close() })
+		<-gone
+	})
+	_, port, _ = openPTY(t, "")
+	gone = port.(drivers.Watched).Gone()
+	if err := port.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-gone:
+		t.Error("a port that we closed was told to be gone")
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
 func TestSerialIsExclusive(t *testing.T) {
 	_, port, path := openPTY(t, "")
 	e, err := line.Parse("serial://" + path + "?baud=19200")

@@ -30,6 +30,7 @@ const writeChunk = 256
 const (
 	readSide = iota
 	writeSide
+	watchSide
 	sides
 )
 
@@ -45,10 +46,14 @@ type serialPort struct {
 	deadline time.Time // guarded by mu
 	closed   bool      // guarded by mu
 
-	busy [sides]sync.Mutex // held while a Read or a Write uses the descriptors
+	busy [sides]sync.Mutex // held while a Read, a Write or the watch uses the descriptors
+	gone chan struct{}     // closed when the adapter was unplugged
 }
 
-var _ drivers.Port = (*serialPort)(nil)
+var _ interface {
+	drivers.Port
+	drivers.Watched
+} = (*serialPort)(nil)
 
 func openSerial(e Endpoint) (drivers.Port, error) {
 	op := "open " + e.String()
@@ -57,10 +62,12 @@ func openSerial(e Endpoint) (drivers.Port, error) {
 	if err != nil {
 		return nil, gone(op, explainOpen(e.Path, err))
 	}
-	p := &serialPort{path: e.Path, control: control, wake: [sides]int{-1, -1}}
+	p := &serialPort{path: e.Path, control: control, wake: [sides]int{-1, -1, -1}, gone: make(chan struct{})}
 	if err := p.setUp(e); err != nil {
 		return nil, gone(op, errors.Join(explainOpen(e.Path, err), p.Close()))
 	}
+	p.busy[watchSide].Lock()
+	go p.watch()
 	return p, nil
 }
 
@@ -154,7 +161,7 @@ func (p *serialPort) SetDeadline(t time.Time) error {
 		return p.lost("set deadline", os.ErrClosed)
 	}
 	p.deadline = t
-	p.rouse()
+	p.rouse(p.wake[readSide], p.wake[writeSide])
 	return nil
 }
 
@@ -164,7 +171,7 @@ func (p *serialPort) Close() error {
 	first := !p.closed
 	p.closed = true
 	if first {
-		p.rouse()
+		p.rouse(p.wake[:]...)
 	}
 	p.mu.Unlock()
 	if !first {
@@ -194,11 +201,32 @@ func (p *serialPort) Close() error {
 	return nil
 }
 
-// rouse wakes both sides. The caller holds mu.
-func (p *serialPort) rouse() {
+// Gone implements drivers.Watched.
+func (p *serialPort) Gone() <-chan struct{} { return p.gone }
+
+// watch notices at once when the adapter is unplugged, also while nobody reads. It ends with that or with Close, and owns
+// the lock of its side until then.
+func (p *serialPort) watch() {
+	defer p.busy[watchSide].Unlock()
+	for {
+		fds := []unix.PollFd{{Fd: int32(p.control)}, {Fd: int32(p.wake[watchSide]), Events: unix.POLLIN}}
+		_, err := unix.Ppoll(fds, nil, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil, fds[1].Revents != 0:
+			return
+		case fds[0].Revents != 0:
+			close(p.gone)
+			return
+		}
+	}
+}
+
+// rouse wakes sides by their eventfds. The caller holds mu.
+func (p *serialPort) rouse(eventfds ...int) {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
-	for _, fd := range p.wake {
+	for _, fd := range eventfds {
 		if fd >= 0 {
 			_, _ = unix.Write(fd, one[:]) // fails only when the counter is full, and then it is awake already
 		}
