@@ -163,6 +163,9 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 			return 0, false, ctx.Err()
 		}
 		var refusal modbus.Exception
+		if !drivers.Lost(err) {
+			b.hear.lost = 0
+		}
 		switch {
 		case err == nil:
 			b.hear.answered++
@@ -183,7 +186,6 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 		case drivers.KindOf(err) == drivers.Protocol:
 			return 0, false, nil // whoever talks is heard already
 		}
-		b.hear.lost = 0
 	}
 	return 0, false, nil
 }

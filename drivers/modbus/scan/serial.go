@@ -145,14 +145,15 @@ func (s *Scanner) OnLine(ctx context.Context, e line.Endpoint, l Line) error {
 	b := s.newBus(l, e, h)
 	b.inputToo = !b.stream || len(s.Known) == 0
 	likely, rest := Units(s.Profiles, b.stream)
-	switch {
-	case len(s.Units) > 0:
+	if len(s.Units) > 0 {
 		likely, rest = s.Units, nil
-	case b.stream:
-		rest = nil
 	}
-	s.expect(len(likely) + len(rest))
-	err := b.units(ctx, slices.Concat(likely, rest))
+	s.expect(len(likely))
+	err := b.units(ctx, likely)
+	if err == nil && (!b.stream || h.gateway > 0) { // behind a gateway there may be a whole line
+		s.expect(len(rest))
+		err = b.units(ctx, rest)
+	}
 	return s.conclude(ctx, err, h, e.String())
 }
 

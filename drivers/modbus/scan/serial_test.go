@@ -268,3 +268,29 @@ func TestOnLine(t *testing.T) {
 		}
 	})
 }
+
+// On a running line to a gateway that says which numbers nobody has, all of them are asked.
+func TestOnLineOfAGateway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		units := map[byte]peer.Answerer{0: peer.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 11} })}
+		units[3] = peer.AnswererFunc(func([]byte) []byte { t.Error("a device that is known was asked"); return nil })
+		units[201] = device(t, "eastron-sdm120", serial("22041234"), grid1())
+		s.hosts["h:502"] = units
+		e, err := line.Parse("tcp://h:502")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &borrowed{Direct: scan.NewDirect(s.openPort, e)}
+		sc := s.scanner()
+		sc.Known = map[int]string{3: "meter-1"}
+		if err := sc.OnLine(t.Context(), e, l); err != nil {
+			t.Error(err)
+		}
+		l.Close()
+		s.expect([]string{"tcp://h:502 201 eastron-sdm120 22041234"})
+		if len(s.opened) != 1 {
+			t.Errorf("opened %v", s.opened)
+		}
+	})
+}
