@@ -166,13 +166,19 @@ func (d *device) has(kind FaultKind) (Fault, bool) {
 // refresh puts the physical values into the registers and remembers what the registers then hold: that, rounded as the
 // model rounds, is the truth an agent can see.
 func (d *device) refresh(now time.Time) {
-	stuck, _, isStuck := d.bus.faults.on(Stuck, d.spec.ID, now)
-	if isStuck && stuck.Point == "" {
-		return
+	if stuck, _, on := d.bus.faults.on(Stuck, d.spec.ID, now); !on || stuck.Point != "" {
+		d.renew(stuck.Point, now)
 	}
+	for point, p := range d.fields {
+		d.truth.note(point, d.read(&p, false), now)
+	}
+}
+
+// renew puts what is into the registers, but for one point that is stuck.
+func (d *device) renew(stuck string, now time.Time) {
 	d.body.points(func(point string, v drivers.Value) {
 		p, ok := d.fields[point]
-		if !ok || isStuck && stuck.Point == point {
+		if !ok || stuck == point {
 			return
 		}
 		if err := d.image.Set(point, v); err != nil {
@@ -180,9 +186,6 @@ func (d *device) refresh(now time.Time) {
 		}
 	})
 	d.wire(now)
-	for point, p := range d.fields {
-		d.truth.note(point, d.read(&p, false), now)
-	}
 }
 
 // read decodes a point from the registers as they are, or as if they were all 0, under the point's own conditions.

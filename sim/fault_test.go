@@ -136,8 +136,9 @@ func TestReadmeListsEveryFault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, ok := strings.Cut(string(text), "| place | faults |")
-	if table, _, ok = strings.Cut(table, "\n\n"); !ok {
+	_, rest, begins := strings.Cut(string(text), "| place | faults |")
+	table, _, ends := strings.Cut(rest, "\n\n")
+	if !begins || !ends {
 		t.Fatal("no table of faults")
 	}
 	listed := map[string]bool{}

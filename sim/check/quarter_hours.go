@@ -22,6 +22,7 @@ const quarter = 15 * time.Minute
 
 // QuarterHours claims that the intervals of a counter are right.
 type QuarterHours struct {
+	site  Site
 	most  map[string]float64 // kW that a device can pass on, by id
 	best  map[intervalKey]energyInterval
 	seen  map[readingKey][]counterReading
@@ -55,8 +56,8 @@ type energyInterval struct {
 }
 
 // NewQuarterHours makes the checker. most is the highest power of each device in kW.
-func NewQuarterHours(most map[string]float64) *QuarterHours {
-	return &QuarterHours{most: most, best: map[intervalKey]energyInterval{}, seen: map[readingKey][]counterReading{}}
+func NewQuarterHours(site Site, most map[string]float64) *QuarterHours {
+	return &QuarterHours{site: site, most: most, best: map[intervalKey]energyInterval{}, seen: map[readingKey][]counterReading{}}
 }
 
 // Name implements Checker.
@@ -145,7 +146,7 @@ func (c *QuarterHours) one(k intervalKey, e energyInterval) {
 // edge holds the counter at an edge against the readings that were published just before and just after it: whatever the
 // device did in between, its counter was between them.
 func (c *QuarterHours) edge(where string, k intervalKey, at int64, value *float64) {
-	if value == nil {
+	if value == nil || c.twice(at) {
 		return
 	}
 	list := c.seen[readingKey{k.node, k.dev, k.point}]
@@ -162,6 +163,17 @@ func (c *QuarterHours) edge(where string, k intervalKey, at int64, value *float6
 	}
 }
 
+// twice tells whether the node's clock jumped so near to a moment that its readings do not stand in their order: such a
+// quarter is lived through twice, or in part, and nobody knows what its counter was.
+func (c *QuarterHours) twice(at int64) bool {
+	for _, near := range []time.Duration{-2 * quarter, -quarter, 0, quarter, 2 * quarter} {
+		if len(c.site.When(time.UnixMilli(at).Add(near), 0)) != 1 {
+			return true
+		}
+	}
+	return false
+}
+
 const (
 	beside       = 2    // readings on each side of an edge
 	counterSlack = 0.01 // kWh: a register's rounding
@@ -169,6 +181,9 @@ const (
 
 // joined holds two neighbours against each other: no energy is lost or counted twice between them.
 func (c *QuarterHours) joined(k intervalKey, a, b energyInterval) {
+	if c.twice(a.Start) || c.twice(b.Start) {
+		return
+	}
 	if b.Start-a.Start == quarter.Milliseconds() && a.Segment == b.Segment && a.To != nil && b.From != nil &&
 		math.Abs(*a.To-*b.From) > 1e-3 {
 		c.found.add("%s %s: a quarter ends at %v and the next begins at %v (%s)", k.dev, k.point, *a.To, *b.From,
