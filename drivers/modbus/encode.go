@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -48,10 +49,10 @@ func (f *Field) Encode(v drivers.Value, sf int) ([]uint16, error) {
 	return f.Registers(bits), nil
 }
 
-// numberOf is the number for a word or for words of bits.
+// numberOf is the number for a word, the smallest one that has it, or for words of bits.
 func (f *Field) numberOf(text string) (uint64, error) {
-	for n, word := range f.Enum {
-		if word == text {
+	for _, n := range slices.Sorted(maps.Keys(f.Enum)) {
+		if f.Enum[n] == text {
 			return n, nil
 		}
 	}
