@@ -220,14 +220,20 @@ func (c *Conn) Publish(m Message, done func(error)) {
 	}
 }
 
-// Subscribe asks for a topic filter with QoS 1 and waits for the broker's consent. handle is called in order, from one
-// goroutine, and must not block.
+// Subscribe asks for a topic filter with QoS 1 and waits for the broker's consent. A broker that does not answer within
+// ackTimeout is left, as one that swallows publications. handle is called in order, from one goroutine, and must not block.
 func (c *Conn) Subscribe(ctx context.Context, filter string, handle func(Message)) error {
 	token := c.client.Subscribe(filter, 1, func(_ paho.Client, m paho.Message) {
 		handle(Message{Topic: m.Topic(), Payload: m.Payload(), Retain: m.Retained()})
 	})
+	late := time.NewTimer(ackTimeout)
+	defer late.Stop()
 	select {
 	case <-token.Done():
+	case <-late.C:
+		c.client.Disconnect(0)
+		c.fail(errAckTimeout)
+		return fmt.Errorf("subscribe %s: %w", filter, errAckTimeout)
 	case <-c.lost:
 		return fmt.Errorf("subscribe %s: %w", filter, c.Err())
 	case <-ctx.Done():

@@ -18,7 +18,8 @@ import (
 type broker struct {
 	refuse    byte
 	ack       bool
-	dropAfter int // close the connection after so many publications
+	dropAfter int  // close the connection after so many publications
+	deaf      bool // does not answer subscriptions
 
 	mu   sync.Mutex
 	seen []string
@@ -45,6 +46,9 @@ func (b *broker) answer(conn net.Conn, p packets.ControlPacket) bool {
 		a.ReturnCode = b.refuse
 		reply = a
 	case *packets.SubscribePacket:
+		if b.deaf {
+			return true
+		}
 		a := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
 		a.MessageID, a.ReturnCodes = m.MessageID, []byte{b.refuse}
 		reply = a
@@ -186,6 +190,24 @@ func TestSubscribe(t *testing.T) {
 	if err := c.Subscribe(t.Context(), "a/c", func(Message) {}); !errors.Is(err, ErrRefused) {
 		t.Errorf("denied subscription: %v", err)
 	}
+}
+
+func TestBrokerThatAnswersNoSubscriptionIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := connect(t, &broker{deaf: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := c.Subscribe(t.Context(), "a/b", func(Message) {}); !errors.Is(err, errAckTimeout) {
+			t.Errorf("a subscription that nobody answers: %v", err)
+		}
+		if d := time.Since(start); d != ackTimeout {
+			t.Errorf("left after %v", d)
+		}
+		<-c.Lost()
+		time.Sleep(writeTimeout)
+	})
 }
 
 // The bubble ends only when every goroutine in it has ended.
