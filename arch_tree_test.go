@@ -57,7 +57,7 @@ func loadTree(root fs.FS) (*tree, error) {
 			}
 			return nil
 		}
-		if !d.Type().IsRegular() {
+		if !d.Type().IsRegular() || p == ".git" { // a file in a worktree
 			return nil
 		}
 		t.files[p], err = fs.ReadFile(root, p)
