@@ -109,8 +109,9 @@ func (s *Store) recordsFrom(c Class, no uint64, q *Query) (recs []Record, at uin
 	defer s.mu.Unlock()
 	recs = slices.Clone(s.kept.queue[c].recs)
 	s.fresh.each(func(e *entry) bool {
-		if e.lane == c && e.blk == nil {
-			recs = append(recs, e.rec)
+		if r := &e.rec; e.lane == c && e.blk == nil && q.wants(r.Epoch, r.Seq, r.Seq, r.From, max(r.From, r.To)) {
+			e.seen = true
+			recs = append(recs, *r)
 		}
 		return true
 	})

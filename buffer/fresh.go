@@ -8,13 +8,15 @@ import (
 // entry is a record in memory: the live lane. It leaves when it is acknowledged, or when it is sealed, not handed out
 // and older than Sync; then the history lane has it.
 type entry struct {
-	rec    Record
-	lane   Class // where it is sealed
-	born   time.Time
-	leased bool
-	gone   bool   // acknowledged, or handed over to the history lane
-	blk    *block // where it is sealed, nil while it is not
-	idx    int    // its place in blk
+	rec     Record
+	lane    Class // where it is sealed
+	born    time.Time
+	leased  bool
+	seen    bool   // handed out once, or offered to the disk: what it carries is for ever
+	sealing bool   // in the transaction that is running
+	gone    bool   // acknowledged, or handed over to the history lane
+	blk     *block // where it is sealed, nil while it is not
+	idx     int    // its place in blk
 }
 
 // fresh holds the entries of this epoch. Its methods are called with Store.mu held.
@@ -121,7 +123,7 @@ func (s *Store) Fresh(limit int) []Record {
 			return false
 		}
 		if !e.leased {
-			e.leased = true
+			e.leased, e.seen = true, true
 			s.fresh.leased++
 			out = append(out, e.rec)
 		}

@@ -51,6 +51,7 @@ type modelRec struct {
 	born    time.Time
 	settled bool
 	sealed  bool // is on disk
+	seen    bool // was handed out once
 	durable bool // was sealed when a crash came: it must be delivered, no gap excuses it
 	again   bool // may be delivered although it is settled: the settlement was not written when a crash came
 }
@@ -121,7 +122,53 @@ func (m *model) take(lane string, recs []Record) {
 		case want.settled && !want.again:
 			m.Fatalf("%s: %s comes back after it was settled", lane, r.ID)
 		}
-		m.leased[r.ID] = true
+		m.leased[r.ID], want.seen = true, true
+	}
+}
+
+// look reads what is stored without taking it.
+func (m *model) look(q Query) {
+	for r, err := range m.s.Records(q) {
+		if err != nil {
+			m.Fatalf("look: %v", err)
+		}
+		want := m.recs[r.ID]
+		switch {
+		case want == nil:
+			m.Fatalf("look: %s was never taken in", r.ID)
+		case r.Class != want.Class || r.From != want.From || r.To != want.To || !bytes.Equal(r.Payload, want.Payload):
+			m.Fatalf("look: %s carries another payload", r.ID)
+		}
+		want.seen = true
+	}
+}
+
+// restamp changes some of what the store offers for it, which must be nothing that anybody may know already.
+func (m *model) restamp() {
+	called := 0
+	n := m.s.Restamp(func(r Record) (Record, bool) {
+		want := m.recs[r.ID]
+		switch {
+		case want == nil:
+			m.Fatalf("restamp: %s was never taken in", r.ID)
+		case want.seen || want.sealed || want.settled || r.Epoch != m.s.epoch || time.Since(want.born) > m.s.opt.Sync:
+			m.Fatalf("restamp: %s is known already: %+v", r.ID, want)
+		case r.Class != want.Class || r.From != want.From || r.To != want.To || !bytes.Equal(r.Payload, want.Payload):
+			m.Fatalf("restamp: %s carries another payload", r.ID)
+		}
+		if rapid.IntRange(0, 3).Draw(m.T, "stay") == 0 {
+			return Record{}, false
+		}
+		called++
+		want.From, want.To = want.From+7, want.To+9
+		if want.Payload = bytes.Clone(r.Payload); rapid.Bool().Draw(m.T, "grow") {
+			want.Payload = append(want.Payload, "later"...)
+		}
+		want.Payload[0]++
+		return Record{ID: ID{"nobody", 0}, Class: Card, From: want.From, To: want.To, Payload: bytes.Clone(want.Payload)}, true
+	})
+	if n != called {
+		m.Fatalf("restamp: changed %d, says %d", called, n)
 	}
 }
 
@@ -337,6 +384,11 @@ func (m *model) actions() map[string]func(*rapid.T) {
 					delete(m.leased, x)
 				}
 			}
+		},
+		"restamp": func(t *rapid.T) { m.T = t; synctest.Wait(); m.restamp() },
+		"look": func(t *rapid.T) { // as an export does: what it has seen is not changed any more
+			m.T = t
+			m.look(Query{Classes: []Class{class.Draw(t, "class")}, From: rapid.Int64Range(0, 1<<41).Draw(t, "from")})
 		},
 		"tell":   func(t *rapid.T) { m.T = t; m.tell() },
 		"reopen": func(t *rapid.T) { m.T = t; m.reopen(); m.open() },

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -161,12 +160,4 @@ func (s *Store) adopt(eng *engine, k *stock, m *mark) {
 		s.gaps.add(g)
 	}
 	s.waiting.add() // the epoch itself
-}
-
-// epochCount is the opening counter inside an epoch.
-func epochCount(epoch string) (n uint64) {
-	for i := 0; i < len(epoch) && i < 4; i++ {
-		n = n<<5 | uint64(max(0, strings.IndexByte(epochAlpha, epoch[i])))
-	}
-	return n
 }

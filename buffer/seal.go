@@ -25,6 +25,8 @@ type plan struct {
 	drops  [groups]int
 	waits  waiting
 	more   bool // did not take all entries that were wanted
+	// offered: the database was asked to write it. Should that fail, some of it may be on disk all the same.
+	offered bool
 }
 
 // planned is one block of a plan.
@@ -80,6 +82,7 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 		err = s.encode(p)
 	}
 	if err == nil {
+		p.offered = true
 		err = s.eng.commit(p.sets, p.dels)
 	}
 	s.mu.Lock()
@@ -181,6 +184,7 @@ func (s *Store) choose(p *plan, want func(*entry) bool) {
 			blocks[e.lane] = b
 			p.blocks = append(p.blocks, b)
 		}
+		e.sealing = true
 		b.entries = append(b.entries, e)
 		b.last = e.rec.Seq
 		return true
@@ -359,7 +363,7 @@ func (s *Store) applyBlock(p *planned) {
 	}
 	e.count(b.class, b.first, b.last, uint64(b.n))
 	for i, x := range p.entries {
-		x.blk, x.idx = b, i
+		x.blk, x.idx, x.sealing = b, i, false
 		if x.gone { // acknowledged while the transaction ran
 			b.acked.set(i)
 			b.left--
@@ -381,6 +385,9 @@ func (s *Store) undo(p *plan) {
 	for _, b := range p.blocks {
 		if b.kept != nil {
 			s.kept.putBack(b.class)
+		}
+		for _, e := range b.entries {
+			e.sealing, e.seen = false, e.seen || p.offered
 		}
 	}
 	for _, b := range p.acks {
