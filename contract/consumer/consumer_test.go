@@ -217,6 +217,23 @@ func TestNewEpoch(t *testing.T) {
 	r.want("defects", r.defects, "missing cremasco/quintano bbbbbbbb 1-2")
 }
 
+// TestEpochKnownByItsSuccessor: an epoch of which nothing has come when the next one names it, once begun, must be here to
+// where it went; one from before the first status is no business of ours.
+func TestEpochKnownByItsSuccessor(t *testing.T) {
+	r := newRig(t, Options{Grace: time.Minute})
+	r.must("status", online("s1", "bbbbbbbb", 50, `{"ep":"bbbbbbbb","first":1,"last":49,"n":49}`))
+	r.must("event/node", event("bbbbbbbb", 1, contract.StoreOpened, `{"clean":true,"prev_ep":"aaaaaaaa","prev_last_sealed":6}`))
+	r.must("tele/inv-1", batch("bbbbbbbb", true, 2))
+	r.must("event/node", event("dddddddd", 1, contract.StoreOpened, `{"clean":true,"prev_ep":"cccccccc","prev_last_sealed":3}`))
+	r.must("tele/inv-1", batch("cccccccc", true, 1, 2))
+	r.must("status", online("s2", "dddddddd", 2, `{"ep":"bbbbbbbb","first":3,"last":49,"n":47}`))
+	r.later(time.Minute)
+	r.want("defects", r.defects, "missing cremasco/quintano cccccccc 3-3")
+	if err := r.take("event/node", event("dddddddd", 2, contract.StoreOpened, `{"clean":true,"prev_ep":"zzz","prev_last_sealed":3}`)); err == nil {
+		t.Error("an epoch before that is none is taken")
+	}
+}
+
 // TestAfterAnUnnamedLoss: an epoch that nobody can name excuses those before, not those after.
 func TestAfterAnUnnamedLoss(t *testing.T) {
 	r := newRig(t, Options{Grace: time.Minute})

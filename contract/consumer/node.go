@@ -103,7 +103,8 @@ func (c *Consumer) gap(n *node, e contract.Event) error {
 	return nil
 }
 
-// opened notes how far the epoch before went.
+// opened notes how far the epoch before went. One that is newer than the last status is begun by it, because all of its
+// records may be missing; of an older one that nobody has heard of, everything was delivered before there was anybody to hear.
 func (c *Consumer) opened(n *node, e contract.Event) error {
 	var o struct {
 		PrevEp   string `json:"prev_ep"`
@@ -112,7 +113,14 @@ func (c *Consumer) opened(n *node, e contract.Event) error {
 	if err := json.Unmarshal(e.Data, &o); err != nil {
 		return fmt.Errorf("decode opening: %w", err)
 	}
-	if prev := n.epochs[o.PrevEp]; prev != nil {
+	prev := n.epochs[o.PrevEp]
+	if prev == nil && n.placed && o.PrevEp > n.current {
+		if err := contract.CheckEpoch(o.PrevEp); err != nil {
+			return fmt.Errorf("decode opening: %w", err)
+		}
+		prev = c.epoch(n, o.PrevEp)
+	}
+	if prev != nil {
 		prev.last = max(prev.last, min(o.PrevLast, contract.MaxSeq))
 	}
 	return nil
