@@ -7,7 +7,10 @@ CHECKER := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export GOFLAGS := -buildvcs=false
 export PATH    := $(PATH):/usr/sbin
 
-.PHONY: help build demo test e2e small race lint fuzz bench cross generate check new-model packages clean
+SEEDS ?= 1000
+HOURS ?= 6
+
+.PHONY: help build demo test sim soak e2e small race lint fuzz bench cross generate check new-model packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,10 +23,16 @@ demo: build ## simulator, broker and agent together, without hardware
 
 test: packages ## everything a change has to pass; installs the Debian packages that tests need
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -n 40; exit 1; }
-	go vet ./... && go vet -tags e2e ./...
+	go vet ./... && go vet -tags e2e,world,soak ./...
 	.ci/gotest ./...
 	cd docs/publiccode && ../../.ci/gotest ./...
-	$(MAKE) e2e small
+	$(MAKE) sim e2e small
+
+sim: ## the agent in worlds that try to break it: five seeds of six simulated hours, and those that once failed
+	GOGC=200 .ci/gotest -tags world ./sim -run '^TestWorld' -world.seeds=5 -world.hours=6
+
+soak: ## fresh seeds, and a week without broker, for hours: make soak SEEDS=1000 HOURS=6
+	.ci/soak $(SEEDS) $(HOURS)
 
 e2e: packages build ## the built binaries against servers that are not ours
 	.ci/gotest -tags e2e $$(grep -rl --include='*_e2e_test.go' . . | xargs -r -n1 dirname | sort -u)
@@ -37,7 +46,7 @@ race: ## the race detector (needs a C compiler)
 
 lint: ## staticcheck, for 64 and for 32 bits
 	GOBIN=$(CURDIR)/bin go install $(CHECKER)
-	bin/staticcheck -tags e2e ./...
+	bin/staticcheck -tags e2e,world,soak ./...
 	GOARCH=arm bin/staticcheck -checks SA1027 ./...
 
 fuzz: ## every fuzz target for 30 seconds

@@ -3,7 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
-	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,20 +77,15 @@ func (b *Box) JumpClock(d time.Duration) {
 	b.jumps = append(b.jumps, clockJump{time.Now(), b.offset})
 }
 
-// When gives the moments of package time that a time of the wall clock can stand for: one, unless the clock was jumping
-// within the last slack. A stamp that is made of an age may be off by a jump that came in between.
-func (b *Box) When(wall time.Time, slack time.Duration) []time.Time {
+// Offsets lists by how much the wall clock was ahead of package time at any moment up to one, each once: a stamp of the
+// wall clock that was made until then is one of them off.
+func (b *Box) Offsets(until time.Time) []time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var out []time.Time
-	for i, j := range b.jumps {
-		at := wall.Add(-j.offset)
-		until := time.Unix(math.MaxInt32, 0)
-		if i+1 < len(b.jumps) {
-			until = b.jumps[i+1].at
-		}
-		if !at.Before(j.at.Add(-slack)) && at.Before(until.Add(slack)) {
-			out = append(out, at)
+	var out []time.Duration
+	for _, j := range b.jumps {
+		if !j.at.After(until) && !slices.Contains(out, j.offset) {
+			out = append(out, j.offset)
 		}
 	}
 	return out

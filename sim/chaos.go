@@ -8,12 +8,12 @@ import (
 )
 
 // Chaos makes a scenario of what a seed gives: a site with a healthy line and with lines on which everything goes wrong,
-// a broker and a box that fail, for as long as d. The devices of line "calm" are left alone: nothing that happens to the
+// a broker and a box that fail. The devices of line "calm" are left alone: nothing that happens to the
 // others may be seen on them.
 //
 // What nobody could notice is left out: a broker that acknowledges and throws away ("denied").
-func Chaos(seed uint64, d time.Duration) *Scenario {
-	c := chaos{plant.NewDice(seed, "chaos"), 0, d}
+func Chaos(seed uint64) *Scenario {
+	c := chaos{dice: plant.NewDice(seed, "chaos")}
 	s := &Scenario{
 		Version: 1, Name: fmt.Sprintf("chaos-%d", seed), About: "whatever a seed gives",
 		Site:   Place{Name: "Chaos", Lat: 45.36, Lon: 9.69, Timezone: "Europe/Rome"},
@@ -46,7 +46,6 @@ func Chaos(seed uint64, d time.Duration) *Scenario {
 type chaos struct {
 	dice plant.Dice
 	n    uint64
-	d    time.Duration
 }
 
 func (c *chaos) float() float64 { c.n++; return c.dice.Float(c.n) }

@@ -41,12 +41,24 @@ type Checker interface {
 type Site struct {
 	// Truth lists what a point held between two moments of package time.
 	Truth func(device, point string, from, to time.Time) ([]drivers.Value, bool)
-	// When gives the moments of package time that a wall-clock time can stand for.
-	When func(wall time.Time, slack time.Duration) []time.Time
+	// Offsets lists by how much the node's wall clock was ahead of package time at any moment up to one, each once.
+	Offsets func(until time.Time) []time.Duration
 }
 
 // World makes a Site of a simulated one.
-func World(s *sim.Site) Site { return Site{Truth: s.Truth, When: s.Box().When} }
+func World(s *sim.Site) Site { return Site{Truth: s.Truth, Offsets: s.Box().Offsets} }
+
+// moments gives the moments of package time that a stamp can stand for which has arrived at a time: a node may go on in the
+// time that it was told before a jump, and nothing arrives before it was stamped.
+func (s Site) moments(ts int64, arrived time.Time) []time.Time {
+	var out []time.Time
+	for _, offset := range s.Offsets(arrived) {
+		if at := time.UnixMilli(ts).Add(-offset); !at.After(arrived) {
+			out = append(out, at)
+		}
+	}
+	return out
+}
 
 // Suite gives messages to checkers. Its methods may be called from several goroutines; See has the form of a watcher of
 // sim.Broker.

@@ -55,7 +55,7 @@ var plant = check.Site{
 		}
 		return values, len(values) > 0
 	},
-	When: func(wall time.Time, _ time.Duration) []time.Time { return []time.Time{wall} },
+	Offsets: func(time.Time) []time.Duration { return []time.Duration{0} },
 }
 
 // story is two hours of an honest node with an outage in the middle, as a broker sees them.
@@ -193,7 +193,7 @@ func newRig() *rig {
 	r := &rig{once: check.NewAtLeastOnce(), bounded: check.NewBounded(map[string]float64{"goroutines": 50}),
 		neighbours: check.NewNeighbours(plant, begin, map[string]time.Duration{dev: every}), drains: check.NewDrains(10 * time.Minute)}
 	r.suite = check.NewSuite("", r.once, check.NewIdentityOnce(), check.NewNothingInvented(plant, 2*time.Second),
-		check.NewQuarterHours(plant, map[string]float64{dev: 10}),
+		check.NewQuarterHours(map[string]float64{dev: 10}),
 		check.NewEventsFirst(), r.bounded, r.neighbours, r.drains, check.NewQuietCard(100<<20))
 	r.neighbours.Until(begin.Add(2 * time.Hour))
 	r.drains.Healed(begin.Add(2 * time.Hour))

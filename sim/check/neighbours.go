@@ -3,22 +3,30 @@
 package check
 
 import (
+	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 	"time"
+
+	"bordo/contract"
 )
 
-// Neighbours claims that devices to which nothing happens keep their pace.
+// Neighbours claims that devices to which nothing happens keep their pace, by the clock of their node.
 type Neighbours struct {
 	site   Site
 	every  map[string]time.Duration // of the devices that are well
-	down   []interval               // while the box was dead
-	times  map[string][]time.Time   // of samples, package time
+	epochs map[string]*epochPace    // by node and epoch
+	down   time.Duration            // while the box was dead
 	begin  time.Time
 	finish time.Time
 }
 
-type interval struct{ from, to time.Time }
+// epochPace is what an epoch told of devices that are well.
+type epochPace struct {
+	polls map[string]map[uint64]int64 // the stamp of each sample, ms, by device and number
+	sets  []int64                     // ms by which the clock was set
+}
 
 // The pace that a healthy device must keep.
 const (
@@ -29,70 +37,99 @@ const (
 
 // NewNeighbours makes the checker for the devices that are well, with their paces, from a moment on.
 func NewNeighbours(site Site, begin time.Time, every map[string]time.Duration) *Neighbours {
-	return &Neighbours{site: site, begin: begin, every: every, times: map[string][]time.Time{}}
+	return &Neighbours{site: site, begin: begin, every: every, epochs: map[string]*epochPace{}}
 }
 
 // Name implements Checker.
 func (*Neighbours) Name() string { return "neighbours-unharmed" }
 
 // Down tells that the box was dead from one moment to another: nothing was polled, or what was polled may be lost.
-func (c *Neighbours) Down(from, to time.Time) { c.down = append(c.down, interval{from, to}) }
+func (c *Neighbours) Down(from, to time.Time) { c.down += to.Sub(from) }
 
 // Until tells up to when samples are to be expected.
 func (c *Neighbours) Until(end time.Time) { c.finish = end }
 
-// See implements Checker.
+// See implements Checker. The opening of the store is where an epoch begins for every device.
 func (c *Neighbours) See(m *Message) {
-	if m.Batch == nil || c.every[m.Batch.Dev] == 0 {
-		return
+	switch {
+	case m.Batch != nil && c.every[m.Batch.Dev] > 0:
+		e := c.epoch(m.Node + " " + m.Batch.Ep)
+		for _, s := range m.Batch.Samples {
+			if _, again := e.polls[m.Batch.Dev][s.Seq]; !again {
+				e.polls[m.Batch.Dev][s.Seq] = s.TS
+			}
+		}
+	case m.Event != nil && m.Event.Type == contract.StoreOpened:
+		for _, polls := range c.epoch(m.Node + " " + m.Event.Ep).polls {
+			polls[m.Event.Seq] = m.Event.Time.UnixMilli()
+		}
+	case m.Event != nil && m.Event.Type == contract.ClockSet:
+		var d struct {
+			Offset int64 `json:"offset"`
+		}
+		if json.Unmarshal(m.Event.Data, &d) == nil {
+			e := c.epoch(m.Node + " " + m.Event.Ep)
+			e.sets = append(e.sets, d.Offset)
+		}
 	}
-	for _, s := range m.Batch.Samples {
-		c.times[m.Batch.Dev] = append(c.times[m.Batch.Dev], c.site.When(time.UnixMilli(s.TS), 0)...)
+}
+
+func (c *Neighbours) epoch(key string) *epochPace {
+	if c.epochs[key] == nil {
+		e := &epochPace{polls: map[string]map[uint64]int64{}}
+		for dev := range c.every {
+			e.polls[dev] = map[uint64]int64{}
+		}
+		c.epochs[key] = e
 	}
+	return c.epochs[key]
 }
 
 // Judge implements Checker.
 func (c *Neighbours) Judge() []string {
 	var found findings
 	for _, dev := range slices.Sorted(maps.Keys(c.every)) {
-		every := c.every[dev]
-		list := append([]time.Time{c.begin}, c.times[dev]...)
-		slices.SortFunc(list, time.Time.Compare)
-		list = append(slices.CompactFunc(list, time.Time.Equal), c.finish)
-		up, holes := c.finish.Sub(c.begin), 0
-		for _, d := range c.down {
-			up -= d.to.Sub(d.from)
-		}
-		for i := 1; i < len(list); i++ {
-			hole := c.awake(list[i-1], list[i])
-			if hole > longHole*every+holeSlack {
-				if holes++; holes <= 3 {
-					found.add("%s, polled each %s, has a hole of %s before %s", dev, every, hole, list[i].UTC().Format(time.TimeOnly))
+		every, kept, holes := c.every[dev], 0, 0
+		for _, key := range slices.Sorted(maps.Keys(c.epochs)) {
+			e := c.epochs[key]
+			kept += len(e.polls[dev])
+			moves := c.moves(e)
+			seqs := slices.Sorted(maps.Keys(e.polls[dev]))
+			for i := 1; i < len(seqs); i++ {
+				from, to := e.polls[dev][seqs[i-1]], e.polls[dev][seqs[i]]
+				if hole := shortest(to-from, moves); hole > longHole*every+holeSlack {
+					if holes++; holes <= 3 {
+						found.add("%s, polled each %s, has a hole of %s before %s (%s-%d)", dev, every, hole,
+							time.UnixMilli(to).UTC().Format(time.TimeOnly), key, seqs[i])
+					}
 				}
 			}
 		}
-		expected := float64(up) / float64(every)
-		if kept := float64(len(list) - 2); kept < keptShare*expected-2 {
-			found.add("%s kept %.0f of about %.0f polls", dev, kept, expected)
+		expected := float64(c.finish.Sub(c.begin)-c.down) / float64(every)
+		if float64(kept) < keptShare*expected-2 {
+			found.add("%s kept %d of about %.0f polls", dev, kept, expected)
 		}
 	}
 	return found.all()
 }
 
-// awake is how much of a span the box was alive.
-func (c *Neighbours) awake(from, to time.Time) time.Duration {
-	span := to.Sub(from)
-	for _, d := range c.down {
-		a, b := from, to
-		if d.from.After(a) {
-			a = d.from
-		}
-		if d.to.Before(b) {
-			b = d.to
-		}
-		if b.After(a) {
-			span -= b.Sub(a)
+// moves lists by how many ms the node's clock may have been moved between two samples of an epoch.
+func (c *Neighbours) moves(e *epochPace) []int64 {
+	out := append([]int64{0}, e.sets...)
+	offsets := c.site.Offsets(c.finish)
+	for _, a := range offsets {
+		for _, b := range offsets {
+			out = append(out, (a - b).Milliseconds())
 		}
 	}
-	return span
+	return out
+}
+
+// shortest is the time between two stamps if the clock was moved in between in the way that explains most.
+func shortest(ms int64, moves []int64) time.Duration {
+	best := int64(math.MaxInt64 / int64(time.Millisecond))
+	for _, move := range moves {
+		best = min(best, max(ms-move, move-ms))
+	}
+	return time.Duration(best) * time.Millisecond
 }

@@ -3,7 +3,9 @@
 package check
 
 import (
+	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"bordo/contract"
@@ -18,8 +20,8 @@ type NothingInvented struct {
 	n     int
 }
 
-// jumpSlack is how long a reading may wait before its wall-clock time is fixed: a jump of the clock in between shifts it.
-const jumpSlack = time.Minute
+// everSince is how far back a sample may lie whose time the node itself does not vouch for.
+const everSince = 14 * 24 * time.Hour
 
 // NewNothingInvented makes the checker. span is how long before the time of a sample its values may have been read: a poll
 // takes several requests.
@@ -44,30 +46,33 @@ func (c *NothingInvented) See(m *Message) {
 				continue // it says itself that it is old
 			}
 			c.n++
-			c.hold(m.Batch.Dev, point, s, value)
+			c.hold(m, point, s, value)
 		}
 	}
 }
 
-func (c *NothingInvented) hold(dev, point string, s contract.Sample, value any) {
+func (c *NothingInvented) hold(m *Message, point string, s contract.Sample, value any) {
 	known := false
 	var last []drivers.Value
-	for _, at := range c.site.When(time.UnixMilli(s.TS), jumpSlack) {
-		// The stamp has whole milliseconds.
-		held, ok := c.site.Truth(dev, point, at.Add(-c.span), at.Add(time.Millisecond))
-		known = known || ok
-		for _, h := range held {
-			if same(h, value) {
-				return
-			}
-		}
-		last = held
+	heldBetween := func(from, to time.Time) bool {
+		held, ok := c.site.Truth(m.Batch.Dev, point, from, to)
+		known, last = known || ok, held
+		return slices.ContainsFunc(held, func(h drivers.Value) bool { return same(h, value) })
 	}
+	for _, at := range c.site.moments(s.TS, m.At) {
+		if heldBetween(at.Add(-c.span), at.Add(time.Millisecond)) { // the stamp has whole milliseconds
+			return
+		}
+	}
+	if m.Batch.Clk == contract.ClockFree && heldBetween(m.At.Add(-everSince), m.At) {
+		return // where it belongs is told later, or never
+	}
+	where := fmt.Sprintf("%s %s = %v at %s, of %s", m.Batch.Dev, point, value, time.UnixMilli(s.TS).UTC(), m.At.UTC().Format(time.TimeOnly))
 	if !known {
-		c.found.add("%s %s = %v at %s: the site knows of no such value", dev, point, value, time.UnixMilli(s.TS).UTC())
+		c.found.add("%s: the site knows of no such value", where)
 		return
 	}
-	c.found.add("%s %s = %v at %s: the registers held %v", dev, point, value, time.UnixMilli(s.TS).UTC(), last)
+	c.found.add("%s: the registers held %v", where, last[:min(len(last), 3)])
 }
 
 // same compares a published value with what a register held. Scaling may round the last bits of a number.
