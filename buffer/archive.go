@@ -131,6 +131,7 @@ type Share struct {
 	First    ID
 	Last     ID
 	Damaged  int // blocks that cannot be read
+	Epochs   []Span
 }
 
 // List describes what is on disk, one entry for each share, and reads every header for it.
@@ -151,6 +152,16 @@ func (s *Store) List() ([]Share, error) {
 		}
 	}
 	return out, nil
+}
+
+// count adds n records of an epoch to the last span, or begins another one.
+func (sh *Share) count(epoch string, first, last, n uint64) {
+	if i := len(sh.Epochs) - 1; i >= 0 && sh.Epochs[i].Epoch == epoch {
+		e := &sh.Epochs[i]
+		e.First, e.Last, e.N = min(e.First, first), max(e.Last, last), e.N+n
+		return
+	}
+	sh.Epochs = append(sh.Epochs, Span{Epoch: epoch, First: first, Last: last, N: n})
 }
 
 func (s *Store) listShare(c Class, seg uint32) (Share, error) {
@@ -184,6 +195,7 @@ func (s *Store) listShare(c Class, seg uint32) (Share, error) {
 		}
 		sh.Last = ID{h.epoch, h.last}
 		sh.Records += h.n
+		sh.count(h.epoch, h.first, h.last, uint64(h.n))
 		if h.from != 0 && (sh.From == 0 || h.from < sh.From) {
 			sh.From = h.from
 		}

@@ -39,8 +39,9 @@ const (
 	// acknowledged. Outside the store they have the class that public gives.
 	privateReading
 	privateInterval
+	privateEvent
 
-	classes = int(privateInterval) + 1
+	classes = int(privateEvent) + 1
 )
 
 // public is the class under which records are known outside the store.
@@ -50,6 +51,8 @@ func (c Class) public() Class {
 		return Reading
 	case privateInterval:
 		return Interval
+	case privateEvent:
+		return Event
 	}
 	return c
 }
@@ -61,9 +64,14 @@ func (c Class) private() Class {
 		return privateReading
 	case Interval:
 		return privateInterval
+	case Event:
+		return privateEvent
 	}
 	return c
 }
+
+// erased reports whether records of a lane are removed from the files soon after they were acknowledged.
+func (c Class) erased() bool { return c == Card || c != c.public() }
 
 // String is the word for the class in gaps, logs and messages.
 func (c Class) String() string {

@@ -42,18 +42,20 @@ func (s *Store) hourDue(now time.Time) bool {
 	return true
 }
 
-// hour gives up personal data that is too old, removes from the files what of it was acknowledged, and looks after the
-// ballast.
+// hour gives up personal data that is too old, removes from the files what of it, and of what devices marked personal said,
+// was acknowledged, and looks after the ballast.
 func (s *Store) hour() error {
 	s.ballast()
 	s.disk.Lock()
 	s.expireStored()
 	s.mu.Lock()
 	s.expireFresh()
-	g, l := &s.groups[long], &s.lanes[Card]
-	erase := g.last().bytes[Card] > 0 && l.over.next(max(g.last().first[Card], l.low)) >= l.next
-	if erase {
-		s.roll(long) // tidy removes closed segments only
+	erase := false
+	for g := range groups {
+		if s.erasable(g) {
+			s.roll(g) // tidy removes closed segments only
+			erase = true
+		}
 	}
 	s.mu.Unlock()
 	s.disk.Unlock()
@@ -61,6 +63,22 @@ func (s *Store) hour() error {
 		return err
 	}
 	return s.tidy()
+}
+
+// erasable reports whether the segment of g that is being written holds personal data and all of that is acknowledged.
+// Called with mu held.
+func (s *Store) erasable(g group) bool {
+	seg, some := s.groups[g].last(), false
+	for c := Event; int(c) < classes; c++ {
+		if groupOf(c) != g || !c.erased() || seg.bytes[c] == 0 {
+			continue
+		}
+		if l := &s.lanes[c]; l.over.next(max(seg.first[c], l.low)) < l.next {
+			return false
+		}
+		some = true
+	}
+	return some
 }
 
 // expireFresh gives up personal data that was held in memory for a week because nothing could be written. Called with

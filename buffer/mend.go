@@ -50,6 +50,7 @@ const (
 // Names beside the database.
 const (
 	dbName         = "db"
+	lockName       = "lock"       // held by whoever has the store open
 	openingName    = "opening"    // holds the step of an opening that has not ended
 	compactingName = "compacting" // is there while tables are rewritten
 	asidePrefix    = "damaged-"

@@ -31,7 +31,7 @@ func (f *finding) mendFile(dir, path string) error {
 	}
 	switch {
 	case filepath.Base(path) == badger.KeyRegistryFileName:
-		if len(b) != 16+len(registryText) || !bytes.HasSuffix(b, []byte(registryText)) {
+		if !registryGood(b) {
 			return f.remove(path)
 		}
 	case strings.HasSuffix(path, ".vlog"):
@@ -60,6 +60,10 @@ func (f *finding) remove(path string) error {
 		return fmt.Errorf("remove damaged %s: %w", filepath.Base(path), err)
 	}
 	return nil
+}
+
+func registryGood(b []byte) bool {
+	return len(b) == 16+len(registryText) && bytes.HasSuffix(b, []byte(registryText))
 }
 
 func logHeaderGood(b []byte) bool {

@@ -25,8 +25,10 @@ type Store struct {
 	disk    sync.Mutex
 	eng     *engine // nil: no usable database; everything stays in memory
 	marks   markWriter
-	looking bool  // made by Inspect
-	sizeAt  int64 // isFull looks again when this much was written
+	looking bool     // made by Inspect
+	scratch string   // of Inspect
+	found   []string // of Inspect: what Verify tells besides
+	sizeAt  int64    // isFull looks again when this much was written
 
 	mu      sync.Mutex
 	shut    bool // Close has begun

@@ -182,7 +182,7 @@ func (s *Store) victims() []share {
 	if v := pick(true, Reading); v != nil {
 		return v
 	}
-	for _, of := range [][]Class{{Reading, privateReading}, {Interval, privateInterval}, {Card}, {Event}} {
+	for _, of := range [][]Class{{Reading, privateReading}, {Interval, privateInterval}, {Card}, {Event, privateEvent}} {
 		if v := pick(false, of...); v != nil {
 			return v
 		}

@@ -4,11 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-
-	"github.com/dgraph-io/badger/v4/table"
 )
 
 // Report is what Verify found.
@@ -53,9 +49,16 @@ func (s *Store) verifyTables(r *Report) error {
 	if s.eng == nil {
 		return s.noDisk()
 	}
+	for _, what := range s.found {
+		r.fault("%s", what)
+	}
 	for _, t := range s.eng.db.Tables() {
+		_, err := probe(s.eng.dir, t.ID, true)
+		if s.looking && errors.Is(err, fs.ErrNotExist) {
+			continue // an agent was started since, and has replaced it
+		}
 		r.Tables++
-		if _, err := probe(s.eng.dir, t.ID, true); err != nil {
+		if err != nil {
 			r.fault("table %d: %v", t.ID, err)
 		}
 	}
@@ -121,83 +124,4 @@ func (s *Store) verifyHole(c Class, from, to uint64, r *Report) {
 	for no := over.next(max(from, low)); no < to; no = over.next(no + 1) {
 		r.fault("%s block %d is missing", c, no)
 	}
-}
-
-// ErrDamaged: the files need mending, which opening the store by the agent does.
-var ErrDamaged = errors.New("files of the store are damaged; starting the agent mends them")
-
-// Inspect opens the store of an agent that is not running, to look at it: no epoch begins, nothing is given up, and
-// Append fails. Stats, Summary, Gaps, List, Records and Verify work; Close it afterwards. It fails with ErrInUse while
-// the agent runs, and with ErrDamaged, naming the files, when they cannot be opened as they are.
-func Inspect(dir string, o Options) (*Store, error) {
-	o = o.withDefaults()
-	path := filepath.Join(dir, dbName)
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("inspect store: %w", err)
-	}
-	lock, err := lockDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("inspect store: %w", err)
-	}
-	s := newStore(dir, o, lock)
-	s.shut = true
-	close(s.done)
-	if s.plain, err = newPlain(); err == nil {
-		err = s.inspect(path)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("inspect store: %w", err), lock.Close())
-	}
-	return s, nil
-}
-
-func (s *Store) inspect(path string) error {
-	list, err := os.ReadDir(path)
-	if err != nil {
-		return err
-	}
-	var ids []uint64
-	for _, d := range list {
-		if id, ok := table.ParseFileID(d.Name()); ok {
-			ids = append(ids, id)
-		}
-	}
-	listed, _, err := readManifest(path)
-	if err != nil && (len(ids) > 0 || !errors.Is(err, fs.ErrNotExist)) {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	for id, err := range examine(path, ids, listed, false) {
-		return fmt.Errorf("%w: table %d: %w", ErrDamaged, id, err)
-	}
-	for id := range listed {
-		if !slices.Contains(ids, id) {
-			return fmt.Errorf("%w: table %d is missing", ErrDamaged, id)
-		}
-	}
-	eng, err := openEngine(path, s.log)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	k := recall(eng, s.log)
-	if k.state != nil {
-		s.epoch = k.state.epoch
-		s.next = k.state.lastSealed + 1
-	}
-	s.adopt(eng, k, nil)
-	s.waiting = waiting{}
-	s.looking = true
-	return nil
-}
-
-// closeInspected ends an inspection without a trace.
-func (s *Store) closeInspected() error {
-	s.disk.Lock()
-	defer s.disk.Unlock()
-	if s.eng == nil {
-		return nil
-	}
-	err := s.eng.close()
-	s.eng = nil
-	s.plain.close()
-	return errors.Join(err, s.lock.Close())
 }
