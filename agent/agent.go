@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bordo/agent/clock"
@@ -41,7 +42,8 @@ type Agent struct {
 	uptime     time.Duration // of the machine, at began
 	boot       string        // which start of the machine
 	hw         string        // which board
-	since      time.Time     // began by the wall clock
+	lastSet    atomic.Pointer[clock.Set]
+	since      time.Time // began by the wall clock
 
 	mu    sync.Mutex
 	store *buffer.Store // nil until it is open and after it is closed
@@ -140,10 +142,15 @@ func (a *Agent) Run(ctx context.Context) error {
 		notRouted: func(on bool, detail string) { a.conditions.set(contract.NotRouted, "", on, detail) },
 		news:      make(chan struct{}, 1), stop: make(chan struct{}),
 	}
+	a.stamp(time.Time{}) // tells whether the clock was set while the agent was away
+	earlier := a.lastSet.Load()
 	a.mu.Lock()
 	a.store, a.fwd = store, fwd
 	a.mu.Unlock()
 	a.tellOpened(store.Opened())
+	if earlier != nil {
+		a.clockSet(earlier, a.stamp(time.Time{}))
+	}
 	a.tellGaps()
 
 	var forwarding, polling sync.WaitGroup
@@ -190,10 +197,10 @@ func (a *Agent) notify(state string) {
 
 // accept takes a report from a line. It is called from each line's goroutine and waits for at most one transaction.
 func (a *Agent) accept(r drivers.Report) {
-	wall, clk, mono := a.stamp(r.At)
-	ts, code, settled := a.board.report(r, wall)
+	at := a.stamp(r.At)
+	code, settled := a.board.report(r, at)
 	if settled {
-		asleep := a.sleeps(r.Device, code, wall)
+		asleep := a.sleeps(r.Device, code, at.wall)
 		if a.board.sleeping(r.Device, asleep) != asleep {
 			a.log.Info("device asleep", "device", r.Device, "asleep", asleep)
 		}
@@ -214,20 +221,31 @@ func (a *Agent) accept(r drivers.Report) {
 		if e.Type == contract.DeviceReplaced {
 			continue // account tells it, also when the exchange happened while the agent was not running
 		}
-		at := wall
+		when := at
 		if !e.At.IsZero() {
-			at, _, _ = a.stamp(e.At)
+			when = a.stamp(e.At)
 		}
-		a.event(r.Device, e.Type, at, e.Data)
+		a.append(buffer.Event, r.Device, e.Type, when, e.Data)
 	}
-	a.account(&r, wall, clk, time.Duration(mono)*time.Millisecond)
+	a.account(&r, at)
 	if len(r.Readings) == 0 || !a.board.devs[r.Device].reporter.due(r.Readings, r.At) {
 		return
 	}
+	a.storeSample(&r, at)
+}
+
+// storeSample stores a poll as a sample.
+func (a *Agent) storeSample(r *drivers.Report, at moment) {
+	ts, mono := a.board.place(r.Device, at)
 	row := record.AppendSample(make([]byte, 0, 64+32*len(r.Readings)), &record.Sample{
-		Dev: r.Device, TS: ts, Mono: mono, Boot: a.boot, Clk: clk, Readings: r.Readings})
+		Dev: r.Device, TS: ts, Mono: mono, Boot: a.boot, Clk: at.clk, Readings: r.Readings})
 	if _, err := a.store.Append(buffer.Reading, ts, ts, row); err != nil {
 		a.log.Error("store sample", "device", r.Device, "err", err)
+	}
+	if set := a.lastSet.Load(); set != nil && at.clk == contract.ClockFree {
+		if now := a.stamp(time.Time{}); now.era != at.era { // set since the stamp: too late to be corrected with the others
+			a.restamp(set, now.era)
+		}
 	}
 }
 
@@ -256,7 +274,7 @@ func (a *Agent) tellCondition(typ string, h contract.Health, now time.Time) {
 		data["until"] = now.UnixMilli()
 		a.log.Info("condition cleared", "code", h.Code, "device", dev, "lasted", now.Sub(time.UnixMilli(h.Since)).Round(time.Second))
 	}
-	a.event(dev, typ, now, data)
+	a.event(dev, typ, data)
 	a.tellNews()
 }
 
@@ -274,15 +292,13 @@ func (a *Agent) tellNews() {
 func (a *Agent) twin(sessions int) {
 	a.conditions.set(contract.TwinSuspected, "", sessions >= twinSessions, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession))
 	if sessions == twinSessions {
-		now := a.now()
-		a.event(contract.NodeDevice, contract.IdentityConflict, now, map[string]any{"sessions": sessions})
+		a.event(contract.NodeDevice, contract.IdentityConflict, map[string]any{"sessions": sessions})
 	}
 }
 
-// event stores an event of a device; it is on the disk when event returns.
-func (a *Agent) event(dev, typ string, at time.Time, data map[string]any) {
-	_, clk, _ := a.stamp(time.Time{})
-	a.append(buffer.Event, dev, typ, at.UnixMilli(), clk, data)
+// event stores an event of a device that happens now; it is on the disk when event returns.
+func (a *Agent) event(dev, typ string, data any) {
+	a.append(buffer.Event, dev, typ, a.stamp(time.Time{}), data)
 }
 
 // publishMeta puts a device's meta on the shelf; about is nil when nothing new is known of it.
@@ -305,11 +321,11 @@ func (a *Agent) publishMeta(id string, about *drivers.Description) {
 
 // nodeStatus is the node's status for the contract.
 func (a *Agent) nodeStatus(sess string) contract.Status {
-	now, clk, _ := a.stamp(time.Time{})
+	now := a.stamp(time.Time{})
 	s := contract.Status{
 		Node: a.cfg.Node, State: contract.Online, Sess: sess, Boot: a.boot,
 		Ep: a.store.Opened().Epoch, Next: a.store.Next().Seq, Backlog: a.backlog(),
-		Clk: clk, Ver: a.sys.Version, TS: now.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
+		Clk: now.clk, Ver: a.sys.Version, TS: now.wall.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
 		Health: a.conditions.list(),
 		HW:     a.hw, TLSUntil: validUntil(a.cfg.MQTT.CertFile),
 	}
@@ -343,7 +359,7 @@ func (a *Agent) Status() Status {
 		s.Store.Error = "not open yet"
 		return s
 	}
-	_, s.Clock, _ = a.stamp(time.Time{})
+	s.Clock = a.stamp(time.Time{}).clk
 	s.Broker = fwd.brokerStatus()
 	st := store.Stats()
 	s.Store = StoreStatus{Epoch: store.Opened().Epoch, Next: store.Next().Seq, Backlog: a.backlog(), Bytes: st.DiskBytes}

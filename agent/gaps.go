@@ -13,19 +13,23 @@ const gapsEvery = time.Hour
 
 // tellOpened stores the first record of an epoch.
 func (a *Agent) tellOpened(o buffer.Opened) {
-	data := map[string]any{"clean": o.Clean}
+	data := map[string]any{"clean": o.Clean, "boot": a.boot}
 	if o.PrevEpoch != "" {
 		data["prev_ep"], data["prev_last_sealed"] = o.PrevEpoch, o.PrevLastSealed
 	}
-	now := a.now()
-	a.event(contract.NodeDevice, contract.StoreOpened, now, data)
+	if o.Damage != "" {
+		data["damage"] = o.Damage
+	}
+	if o.SetAside != "" {
+		data["set_aside"] = o.SetAside
+	}
+	a.event(contract.NodeDevice, contract.StoreOpened, data)
 }
 
 // tellGaps stores an event for each gap that the store has not told yet. A crash in between tells a gap twice.
 func (a *Agent) tellGaps() {
 	a.telling.Lock()
 	defer a.telling.Unlock()
-	now := a.now()
 	for _, g := range a.store.Gaps() {
 		data := map[string]any{"ep": g.Epoch, "class": g.Class.String(), "from": g.From, "to": nil, "why": g.Why}
 		if g.To != nil {
@@ -33,7 +37,7 @@ func (a *Agent) tellGaps() {
 		}
 		a.memory.lost(g.Count)
 		a.log.Warn("records lost", "epoch", g.Epoch, "class", g.Class.String(), "from", g.From, "count", g.Count, "why", g.Why)
-		a.event(contract.NodeDevice, contract.StoreGap, now, data)
+		a.event(contract.NodeDevice, contract.StoreGap, data)
 		if err := a.store.GapTold(g); err != nil {
 			a.log.Error("settle gap", "err", err)
 			return
@@ -49,9 +53,8 @@ func (a *Agent) tellGapsNowAndThen(ctx context.Context) {
 
 // giveUp lets go of records that cannot be read and tells each as a gap.
 func (a *Agent) giveUp(ids []buffer.ID) {
-	now := a.now()
 	for _, id := range ids {
-		a.event(contract.NodeDevice, contract.StoreGap, now, map[string]any{
+		a.event(contract.NodeDevice, contract.StoreGap, map[string]any{
 			"ep": id.Epoch, "class": "reading", "from": id.Seq, "to": id.Seq, "n": 1, "why": "unreadable"})
 	}
 	a.memory.lost(uint64(len(ids)))

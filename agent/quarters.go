@@ -49,13 +49,13 @@ func (a *Agent) rememberBook() {
 
 // account books a poll's counters. What a device says of itself decides whether it is still the one that was accounted; if
 // not, its readings become uncertain until somebody confirms the exchange.
-func (a *Agent) account(r *drivers.Report, wall time.Time, clk contract.Clock, mono time.Duration) {
+func (a *Agent) account(r *drivers.Report, at moment) {
 	if r.Description != nil && r.Description.Serial != "" {
 		a.book.Serial(r.Device, r.Description.Serial)
 	}
 	known, answers, replaced := a.book.Replaced(r.Device)
 	if a.conditions.set(contract.DeviceExchanged, r.Device, replaced, known+" was known, "+answers+" answers") && replaced {
-		a.event(r.Device, contract.DeviceReplaced, wall, map[string]any{"serial_before": known, "serial": answers})
+		a.append(buffer.Event, r.Device, contract.DeviceReplaced, at, map[string]any{"serial_before": known, "serial": answers})
 	}
 	if replaced {
 		for i := range r.Readings {
@@ -64,9 +64,10 @@ func (a *Agent) account(r *drivers.Report, wall time.Time, clk contract.Clock, m
 			}
 		}
 	}
-	for _, rej := range a.book.Observe(r.Device, energy.Poll{Wall: wall, Mono: mono, Boot: a.boot, Clk: clk, Readings: r.Readings}) {
+	poll := energy.Poll{Wall: at.wall, Mono: time.Duration(at.mono) * time.Millisecond, Boot: a.boot, Clk: at.clk, Readings: r.Readings}
+	for _, rej := range a.book.Observe(r.Device, poll) {
 		a.log.Warn("counter not believed", "device", r.Device, "point", rej.Point, "cause", rej.Cause, "value", rej.Value)
-		a.append(buffer.Event, r.Device, contract.EnergyRejected, wall.UnixMilli(), clk, rej)
+		a.append(buffer.Event, r.Device, contract.EnergyRejected, at, rej)
 	}
 }
 
@@ -87,12 +88,13 @@ func (a *Agent) keepBook(ctx context.Context) {
 // flushBook stores what is certain. The accounts from before are saved first, so that a power cut in between gives the same
 // records again.
 func (a *Agent) flushBook() {
+	mono := a.stamp(time.Time{}).mono
 	err := a.book.Flush(func(s energy.States) error { return a.memory.dir.Save(keptEnergy, s) }, func(device string, t energy.Taken) {
 		for _, s := range t.Segments {
-			a.append(buffer.Event, device, contract.EnergySegment, s.At, s.Clk, s)
+			a.append(buffer.Event, device, contract.EnergySegment, moment{wall: time.UnixMilli(s.At), clk: s.Clk, mono: mono}, s)
 		}
 		for _, i := range t.Intervals {
-			a.append(buffer.Interval, device, contract.EnergyInterval, i.Start+quarter, i.Clk, i)
+			a.append(buffer.Interval, device, contract.EnergyInterval, moment{wall: time.UnixMilli(i.Start + quarter), clk: i.Clk, mono: mono}, i)
 		}
 	})
 	if err != nil {
@@ -100,15 +102,15 @@ func (a *Agent) flushBook() {
 	}
 }
 
-// append stores an event or interval whose data is a struct of the contract.
-func (a *Agent) append(class buffer.Class, device, typ string, ts int64, clk contract.Clock, data any) {
+// append stores an event or interval that belongs to the given moment. Its data is marshalled.
+func (a *Agent) append(class buffer.Class, device, typ string, at moment, data any) {
 	body, err := json.Marshal(data)
 	if err != nil {
 		a.log.Error("encode event", "device", device, "type", typ, "err", err)
 		return
 	}
-	_, _, mono := a.stamp(time.Time{})
-	row := record.AppendEvent(nil, &record.Event{Dev: device, Type: typ, TS: ts, Mono: mono, Boot: a.boot, Clk: clk, Data: body})
+	ts := at.wall.UnixMilli()
+	row := record.AppendEvent(nil, &record.Event{Dev: device, Type: typ, TS: ts, Mono: at.mono, Boot: a.boot, Clk: at.clk, Data: body})
 	from := ts
 	if class == buffer.Interval {
 		from -= quarter

@@ -106,6 +106,7 @@ type sample struct {
 	topic, raw string
 	dev        string
 	ts         int64
+	clk        contract.Clock
 	at         time.Time // when the broker took it
 	v          map[string]any
 	q          map[string]contract.Quality
@@ -176,7 +177,7 @@ func (n *node) take(p sim.Publication) {
 			n.t.Errorf("%s: %v: %s", p.Topic, err, p.Payload)
 		}
 		for _, s := range b.Samples {
-			n.identity(fmt.Sprintf("%s-%d", b.Ep, s.Seq), sample{p.Topic, string(s.Raw), a.Dev, s.TS, p.At, s.V, s.Q})
+			n.identity(fmt.Sprintf("%s-%d", b.Ep, s.Seq), sample{p.Topic, string(s.Raw), a.Dev, s.TS, b.Clk, p.At, s.V, s.Q})
 		}
 	case contract.KindEvent:
 		e, err := contract.DecodeEvent(p.Payload)
@@ -240,6 +241,16 @@ func (n *node) start() *agent.Agent {
 	n.cancel, n.ended = cancel, make(chan error, 1)
 	go func() { n.ended <- a.Run(ctx) }()
 	return a
+}
+
+// raise begins a fault of the broker.
+func (n *node) raise(f sim.Fault) (id int) {
+	n.t.Helper()
+	id, err := n.broker.Raise(f)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return id
 }
 
 // stop ends the agent and returns how long that took.

@@ -106,7 +106,9 @@ type deviceState struct {
 	reporter        reporter // of the line's goroutine
 	line            *lineState
 	polls, failures uint64
-	lastTS          int64 // of the last sample, ms: the next is later
+	lastTS          int64  // of the last sample, ms: the next is later
+	lastMono        int64  // likewise
+	era             uint64 // of the clock, in which lastTS was
 	lastAnswer      time.Time
 	failed          int // polls in a row that were not whole
 	asleep          bool
@@ -121,7 +123,7 @@ func newBoard(lines []config.Line, now time.Time) *board {
 		ls := &lineState{cfg: l, since: now, err: errNotOpen}
 		b.lines = append(b.lines, ls)
 		for _, d := range l.Devices {
-			b.devs[d.ID] = &deviceState{cfg: d, line: ls, reporter: reporter{cfg: d.Report}, about: drivers.Description{Points: d.Spec.Points}}
+			b.devs[d.ID] = &deviceState{cfg: d, line: ls, lastMono: -1, reporter: reporter{cfg: d.Report}, about: drivers.Description{Points: d.Spec.Points}}
 		}
 	}
 	return b
@@ -150,10 +152,9 @@ func (b *board) line(id string, port drivers.Port, err error, now time.Time) (ch
 // silentAfter is how many polls in a row must fail before it counts: single failures are the life of a bus.
 const silentAfter = 3
 
-// report notes a poll and returns the sample's time (that of the poll, but later than the device's last one) and, when a
-// condition of the device may have begun or ended, its code: "" for none. settled is false in between, when nothing is to
-// be concluded yet.
-func (b *board) report(r drivers.Report, at time.Time) (ts int64, code string, settled bool) {
+// report notes a poll and returns, when a condition of the device may have begun or ended, its code: "" for none. settled
+// is false in between, when nothing is to be concluded yet.
+func (b *board) report(r drivers.Report, at moment) (code string, settled bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.devs[r.Device]
@@ -166,20 +167,19 @@ func (b *board) report(r drivers.Report, at time.Time) (ts int64, code string, s
 		d.failures++
 	}
 	if len(r.Readings) > 0 {
-		d.lastAnswer, d.readings = at, r.Readings
-		d.lastTS = max(at.UnixMilli(), d.lastTS+1)
+		d.lastAnswer, d.readings = at.wall, r.Readings
 	}
 	switch {
 	case d.failed == 0:
-		return d.lastTS, "", true
+		return "", true
 	case d.failed < silentAfter:
-		return d.lastTS, "", false
+		return "", false
 	case len(r.Readings) > 0:
-		return d.lastTS, contract.DevicePartial, true
+		return contract.DevicePartial, true
 	case drivers.KindOf(r.Err) == drivers.Later:
-		return d.lastTS, contract.DeviceBusy, true
+		return contract.DeviceBusy, true
 	}
-	return d.lastTS, contract.DeviceSilent, true
+	return contract.DeviceSilent, true
 }
 
 // ids lists the devices in the configuration's order.
@@ -207,12 +207,29 @@ func (b *board) sleeping(id string, asleep bool) (was bool) {
 	return was
 }
 
-// clockSet forgets the times of the last samples: they were of another clock, and must not hold back those of this one.
-func (b *board) clockSet() {
+// place gives a sample of a device its times: those of the moment, but both later than those of the sample before. Wall
+// times of another era count for nothing: they were of another clock, and must not hold back those of this one.
+func (b *board) place(id string, at moment) (ts, mono int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, d := range b.devs {
-		d.lastTS = 0
+	d := b.devs[id]
+	if d.era != at.era {
+		d.era, d.lastTS = at.era, 0
+	}
+	d.lastTS, d.lastMono = max(at.wall.UnixMilli(), d.lastTS+1), max(at.mono, d.lastMono+1)
+	return d.lastTS, d.lastMono
+}
+
+// restamped notes that samples up to the given times, by device, are now of this era.
+func (b *board) restamped(last map[string]int64, era uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, ts := range last {
+		d := b.devs[id]
+		if d.era != era {
+			d.era, d.lastTS = era, 0
+		}
+		d.lastTS = max(d.lastTS, ts)
 	}
 }
 

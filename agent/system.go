@@ -13,8 +13,8 @@ import (
 )
 
 // System is everything of the machine that the agent touches, apart from package time and the files under its own
-// directories: the real parts come from cmd/bordo, simulated ones from tests. All fields but Boot, Written and
-// Notify are required.
+// directories: the real parts come from cmd/bordo, simulated ones from tests. All fields but Boot, Written,
+// Notify and Built are required.
 type System struct {
 	// OpenPort opens a line's port. It blocks until the port is open, an error is known or ctx ends.
 	OpenPort func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
@@ -33,5 +33,6 @@ type System struct {
 	Notify func(state string)
 
 	Logger  *slog.Logger
-	Version string // of the program, for status
+	Version string    // of the program, for status
+	Built   time.Time // when the program was made, or its source: it cannot be earlier than that; zero: unknown
 }

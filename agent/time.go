@@ -9,6 +9,7 @@ import (
 
 	"bordo/agent/clock"
 	"bordo/agent/config"
+	"bordo/agent/record"
 	"bordo/buffer"
 	"bordo/contract"
 )
@@ -31,7 +32,7 @@ func (a *Agent) place() error {
 		}
 		a.boot, a.uptime = boot, uptime
 	}
-	a.clock = clock.New(clock.Options{})
+	a.clock = clock.New(clock.Options{NotBefore: a.sys.Built})
 	return nil
 }
 
@@ -41,41 +42,79 @@ func (a *Agent) rememberClock() {
 	if err := a.memory.dir.Load(keptClock, &s); err != nil {
 		a.log.Error("load clock", "err", err)
 	}
-	a.clock = clock.New(clock.Options{State: s, Steadfast: a.cfg.Clock.Trust == config.TrustSystem})
+	a.clock = clock.New(clock.Options{State: s, NotBefore: a.sys.Built, Steadfast: a.cfg.Clock.Trust == config.TrustSystem})
 }
 
 // keepClock writes the last trusted time down from time to time.
 func (a *Agent) keepClock(ctx context.Context) {
 	for pause(ctx, time.Minute) {
-		_, clk, mono := a.stamp(time.Time{})
-		a.conditions.set(contract.ClockUnset, "", clk != contract.ClockSync, "nothing has set the clock since the start")
-		if s, due := a.clock.Save(time.Duration(mono) * time.Millisecond); due {
+		now := a.stamp(time.Time{})
+		a.conditions.set(contract.ClockUnset, "", now.clk != contract.ClockSync, "nothing has set the clock since the start")
+		if s, due := a.clock.Save(time.Duration(now.mono) * time.Millisecond); due {
 			a.memory.save(keptClock, s)
 		}
 	}
 }
 
-// stamp gives a moment of package time (zero: now) its wall time, quality and monotonic time. When the clock turns out to
-// have been set, that is told first.
-func (a *Agent) stamp(at time.Time) (wall time.Time, clk contract.Clock, mono int64) {
+// moment is a point in time as the clocks of the machine show it.
+type moment struct {
+	wall time.Time
+	clk  contract.Clock
+	mono int64  // ms since the machine was started
+	era  uint64 // of the clock
+}
+
+// stamp places a moment of package time (zero: now). When the clock turns out to have been set, what follows from that is
+// done first.
+func (a *Agent) stamp(at time.Time) moment {
 	if at.IsZero() {
 		at = time.Now()
 	}
 	shown, quality := a.sys.Wall()
-	st, set := a.clock.Observe(clock.Reading{Wall: shown, Mono: a.uptime + time.Since(a.began), Boot: a.boot, Synced: quality == contract.ClockSync})
-	if set != nil && set.Offset.Abs() >= time.Millisecond {
-		a.board.clockSet()
-		a.log.Warn("clock set", "offset", set.Offset, "was", string(set.Was))
-		if a.store != nil {
-			a.append(buffer.Event, contract.NodeDevice, contract.ClockSet, st.Time.UnixMilli(), st.Clk, set.Data())
-		}
+	since := a.uptime + time.Since(a.began)
+	st, set := a.clock.Observe(clock.Reading{Wall: shown, Mono: since, Boot: a.boot, Synced: quality == contract.ClockSync})
+	if set != nil && set.Told {
+		a.clockSet(set, moment{st.Time, st.Clk, since.Milliseconds(), st.Era})
 	}
-	return st.Time.Add(-time.Since(at)), st.Clk, (a.uptime + at.Sub(a.began)).Milliseconds()
+	return moment{st.Time.Add(-time.Since(at)), st.Clk, (a.uptime + at.Sub(a.began)).Milliseconds(), st.Era}
+}
+
+// clockSet corrects what nobody has seen yet and tells by how much the rest is wrong. The event comes behind every record
+// that it concerns. Before the store is open there is nothing to correct, and the event waits: an epoch begins with its own.
+func (a *Agent) clockSet(set *clock.Set, now moment) {
+	a.lastSet.Store(set)
+	if a.store == nil {
+		return
+	}
+	n := a.restamp(set, now.era)
+	a.log.Warn("clock set", "offset", set.Offset, "was", string(set.Was), "count", n)
+	a.append(buffer.Event, contract.NodeDevice, contract.ClockSet, now, set.Data())
+}
+
+// restamp corrects the samples that wait in memory and have neither been handed to the broker nor sealed. Events are on the
+// disk as soon as they are stored, and a quarter of an hour says itself where it lies.
+func (a *Agent) restamp(set *clock.Set, era uint64) (n int) {
+	last := make(map[string]int64)
+	n = a.store.Restamp(func(r buffer.Record) (buffer.Record, bool) {
+		if r.Class != buffer.Reading {
+			return r, false
+		}
+		ts, done, err := set.Restamp(r.Payload)
+		if err != nil || !done {
+			return r, false // what cannot be read is told when it is to be sent
+		}
+		if info, err := record.Describe(r.Payload); err == nil {
+			last[info.Dev] = max(last[info.Dev], ts)
+		}
+		r.From, r.To = ts, ts
+		return r, true
+	})
+	a.board.restamped(last, era)
+	return n
 }
 
 func (a *Agent) now() time.Time {
-	t, _, _ := a.stamp(time.Time{})
-	return t
+	return a.stamp(time.Time{}).wall
 }
 
 // tlsTime is the time at which certificates are judged: a box whose clock was never set still knows a time that has been.

@@ -43,6 +43,7 @@ type Reading struct {
 type Stamp struct {
 	Time time.Time // UTC
 	Clk  contract.Clock
+	Era  uint64 // counts the sets: times of one era lie as far apart as the monotonic clock says
 }
 
 // Set tells that the wall clock was set, and with it what is told of time: the first synchronisation, or a later step.
@@ -51,6 +52,7 @@ type Set struct {
 	Offset time.Duration  // to add to every time told before in this start of the machine
 	Was    contract.Clock // the quality of those times
 	Clk    contract.Clock // the quality from now on; free if nobody vouches for the new time either
+	Told   bool           // times were told before in this start of the machine: somebody may have to be corrected
 
 	base time.Time // the time at the start of the machine
 }
@@ -61,8 +63,8 @@ func (s Set) Data() map[string]any {
 }
 
 // Restamp corrects a row of package record where it lies, if it was stamped in this start of the machine by a clock that
-// was not set and the time is trusted now: ts is the row's new time, done tells whether there is one. Only a row that
-// nobody has seen may be given to it.
+// was not set and the time is trusted now: ts is the row's new time, done tells whether there is one. Rows of one device
+// differ in their monotonic time and so in their new one. Only a row that nobody has seen may be given to it.
 func (s Set) Restamp(row []byte) (ts int64, done bool, err error) {
 	info, err := record.Describe(row)
 	if err != nil {
@@ -102,6 +104,8 @@ type Keeper struct {
 	mu      sync.Mutex
 	boot    string
 	begun   bool
+	told    bool // a time of this start of the machine
+	era     uint64
 	base    time.Time // told time at the start of the machine
 	clk     contract.Clock
 	heard   time.Duration // when the machine last vouched for base
@@ -139,16 +143,18 @@ func (k *Keeper) Observe(r Reading) (Stamp, *Set) {
 		k.begin(r, base)
 	}
 	set := k.follow(r, base)
-	return Stamp{k.base.Add(r.Mono), k.clk}, set
+	k.told = true
+	return Stamp{k.base.Add(r.Mono), k.clk, k.era}, set
 }
 
 // begin is the first reading in a start of the machine. If the agent was there before in the same start it goes on from
 // what was told then, so that a clock that was set in between is seen.
 func (k *Keeper) begin(r Reading, base time.Time) {
 	k.floor = later(k.o.NotBefore, k.trusted)
-	k.begun, k.boot, k.odd, k.doubted, k.unsaved = true, r.Boot, nil, 0, true
+	k.begun, k.boot, k.odd, k.doubted, k.unsaved, k.told = true, r.Boot, nil, 0, true, false
+	k.era++
 	if s := k.o.State; s.Boot == r.Boot && r.Boot != "" && s.Mono <= r.Mono && !s.Base.IsZero() {
-		k.base, k.clk, k.heard = s.Base, s.Clk, s.Heard
+		k.base, k.clk, k.heard, k.told = s.Base, s.Clk, s.Heard, true
 		if k.clk == contract.ClockSync {
 			k.floor = k.o.NotBefore
 		}
@@ -188,8 +194,9 @@ func (k *Keeper) follow(r Reading, base time.Time) *Set {
 
 // set moves what is told.
 func (k *Keeper) set(base time.Time, was contract.Clock) *Set {
-	s := &Set{Boot: k.boot, Offset: base.Sub(k.base), Was: was, Clk: k.clk, base: base}
+	s := &Set{Boot: k.boot, Offset: base.Sub(k.base), Was: was, Clk: k.clk, Told: k.told, base: base}
 	k.base, k.unsaved = base, true
+	k.era++
 	return s
 }
 
