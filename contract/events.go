@@ -1,6 +1,10 @@
 package contract
 
-import "slices"
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
 
 // Types of events that the agent itself tells. EventTypes has all of them with what their data hold.
 const (
@@ -167,6 +171,30 @@ var eventTypes = []EventType{
 		{Key: "detail", JSON: "string", Optional: true, Text: "reason, for a person"},
 		{Key: "value", JSON: "value", Optional: true, Text: "what was read back"},
 	}},
+}
+
+// Gap is what the data of StoreGap hold.
+type Gap struct {
+	Ep    string  `json:"ep"` // empty: an epoch of which nothing is known any more
+	Class string  `json:"class"`
+	From  uint64  `json:"from"`
+	To    *uint64 `json:"to"`          // nil: up to the end of the epoch
+	N     *uint64 `json:"n,omitempty"` // how many records were lost; nil: nobody knows
+	Why   string  `json:"why"`
+}
+
+// DecodeGap reads the data of a StoreGap.
+func DecodeGap(data []byte) (Gap, error) {
+	var g Gap
+	if err := json.Unmarshal(data, &g); err != nil {
+		return Gap{}, fmt.Errorf("decode gap: %w", err)
+	}
+	if g.Ep != "" {
+		if err := CheckEpoch(g.Ep); err != nil {
+			return Gap{}, fmt.Errorf("decode gap: %w", err)
+		}
+	}
+	return g, nil
 }
 
 func conditionFields(own EventField) []EventField {

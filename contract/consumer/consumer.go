@@ -34,6 +34,8 @@ type Record struct {
 	Ep               string
 	Seq              uint64
 	Clk              contract.Clock
+	At               time.Time        // when it arrived, as Handle was told
+	Sent             int64            // of a sample: ms UTC, when its message was handed to the network, by the node's clock
 	Sample           *contract.Sample // on tele and hist
 	Event            *contract.Event  // on event and res
 }
@@ -63,6 +65,9 @@ type Options struct {
 	// comes out of Handle: leave the message unacknowledged, and what of it was delivered is not delivered again.
 	// It is called with the Consumer locked and must not call back.
 	Deliver func(Record) error
+	// Again is given each record that had been delivered before and came once more: harmless, unless Defect is given a
+	// Conflict beside it.
+	Again func(Record)
 	// Status is given each status that is to be obeyed.
 	Status func(tenant string, s contract.Status)
 	// Meta is given each description of a device, nil when the device was removed.
@@ -76,6 +81,7 @@ type Options struct {
 	MaxNodes  int // 0: 10 000; a message of one more is an error
 	MaxEpochs int // of a node; 0: 64; the oldest is forgotten
 	MaxRanges int // of an epoch; 0: 1024; the oldest hole is forgotten
+	MaxPrints int // of a node; 0: 64; that many of its last records are compared with what comes again; 16 bytes each
 
 	State []NodeState // what State returned in the life before
 }
@@ -103,7 +109,7 @@ func New(opt Options) (*Consumer, error) {
 	for _, d := range []struct {
 		v   *int
 		def int
-	}{{&opt.MaxNodes, 10000}, {&opt.MaxEpochs, 64}, {&opt.MaxRanges, 1024}} {
+	}{{&opt.MaxNodes, 10000}, {&opt.MaxEpochs, 64}, {&opt.MaxRanges, 1024}, {&opt.MaxPrints, 64}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
@@ -113,6 +119,9 @@ func New(opt Options) (*Consumer, error) {
 	}
 	if opt.Defect == nil {
 		opt.Defect = func(Defect) {}
+	}
+	if opt.Again == nil {
+		opt.Again = func(Record) {}
 	}
 	c := &Consumer{opt: opt, seed: maphash.MakeSeed(), nodes: map[string]*node{}}
 	for _, s := range opt.State {
@@ -137,9 +146,9 @@ func (c *Consumer) Handle(m Message, at time.Time) error {
 	defer c.mu.Unlock()
 	switch a.Kind {
 	case contract.KindTele, contract.KindHist, contract.KindHistz:
-		err = c.samples(a, m.Payload)
+		err = c.samples(a, m, at)
 	case contract.KindEvent, contract.KindRes:
-		err = c.event(a, m.Payload)
+		err = c.event(a, m.Payload, at)
 	case contract.KindStatus:
 		err = c.status(a, m, at)
 	case contract.KindMeta:
@@ -176,13 +185,14 @@ func (c *Consumer) node(a contract.Address) (*node, error) {
 		if len(c.nodes) >= c.opt.MaxNodes {
 			return nil, fmt.Errorf("node %s is one more than %d", key, c.opt.MaxNodes)
 		}
-		n = newNode(a.Tenant, a.Node)
+		n = c.newNode(a.Tenant, a.Node)
 		c.nodes[key] = n
 	}
 	return n, nil
 }
 
-func (c *Consumer) samples(a contract.Address, payload []byte) error {
+func (c *Consumer) samples(a contract.Address, m Message, at time.Time) error {
+	payload, live := m.Payload, a.Kind == contract.KindTele && !m.Retained
 	if a.Kind == contract.KindHistz {
 		a.Kind = contract.KindHist
 		var err error
@@ -203,10 +213,13 @@ func (c *Consumer) samples(a contract.Address, payload []byte) error {
 	}
 	for i := range b.Samples {
 		s := &b.Samples[i]
-		r := Record{Address: a, Ep: b.Ep, Seq: s.Seq, Clk: b.Clk, Sample: s}
+		r := Record{Address: a, Ep: b.Ep, Seq: s.Seq, Clk: b.Clk, At: at, Sent: b.Sent, Sample: s}
 		if err := c.once(n, r, s.Raw); err != nil {
 			return err
 		}
+	}
+	if live {
+		n.hear(b.Ep, at)
 	}
 	return nil
 }
@@ -226,7 +239,7 @@ func gunzip(payload []byte) ([]byte, error) {
 	return out, nil
 }
 
-func (c *Consumer) event(a contract.Address, payload []byte) error {
+func (c *Consumer) event(a contract.Address, payload []byte, at time.Time) error {
 	e, err := contract.DecodeEvent(payload)
 	if err != nil {
 		return err
@@ -239,7 +252,7 @@ func (c *Consumer) event(a contract.Address, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := c.once(n, Record{Address: a, Ep: e.Ep, Seq: e.Seq, Clk: e.Clk, Event: &e}, payload); err != nil {
+	if err := c.once(n, Record{Address: a, Ep: e.Ep, Seq: e.Seq, Clk: e.Clk, At: at, Event: &e}, payload); err != nil {
 		return err
 	}
 	switch e.Type {
@@ -255,11 +268,13 @@ func (c *Consumer) event(a contract.Address, payload []byte) error {
 func (c *Consumer) once(n *node, r Record, content []byte) error {
 	ep := c.epoch(n, r.Ep)
 	print := &n.prints[r.Seq%uint64(len(n.prints))]
-	id, sum := maphash.String(c.seed, r.Ep)^r.Seq*0x9e3779b97f4a7c15, maphash.Bytes(c.seed, content)
+	id := maphash.String(c.seed, r.Ep) ^ r.Seq*0x9e3779b97f4a7c15
+	sum := maphash.Bytes(c.seed, content) ^ maphash.String(c.seed, r.Dev+" "+string(r.Clk)) // frozen with the record, too
 	if ep.seen.has(r.Seq) {
 		if print.id == id && print.sum != sum {
 			c.tell(n, r.Ep, Conflict, Range{r.Seq, r.Seq})
 		}
+		c.opt.Again(r)
 		return nil
 	}
 	if err := c.opt.Deliver(r); err != nil {

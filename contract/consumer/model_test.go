@@ -36,6 +36,11 @@ type world struct {
 	other     []Defect          // any other defect
 	heard     []contract.Status // obeyed
 	sess      int
+
+	deaf    bool              // nobody listens, and the node does not know it
+	sent    map[string]uint64 // by epoch: the last sample that went out live, or the last record that nobody heard
+	unasked map[string]bool   // if it is lost nobody can know: it was before the first status after nobody listened
+	fresh   bool              // no status has come since nobody listened
 }
 
 type stored struct {
@@ -53,6 +58,7 @@ func newWorld(t *rapid.T) *world {
 	w := &world{
 		t: t, topics: topics, now: time.UnixMilli(1760000000000), next: map[string]uint64{}, body: map[string][]byte{},
 		kind: map[string]string{}, delivered: map[string]int{}, expected: map[string]bool{}, lost: map[string]bool{}, missing: map[string]bool{},
+		sent: map[string]uint64{}, unasked: map[string]bool{},
 	}
 	w.open(true, 0)
 	w.listen(nil)
@@ -129,13 +135,19 @@ func (w *world) storeSample() {
 	})
 }
 
-// send publishes a held record; the consumer's program may need several attempts.
+// send publishes a held record; the consumer's program may need several attempts. Live samples go out in order.
 func (w *world) send(s stored) {
 	topic := w.topics.Event("node")
-	if w.kind[s.id()] == contract.KindTele {
-		if topic = w.topics.Tele("inv-1"); rapid.Bool().Draw(w.t, "late") {
+	if w.isSample(s) {
+		if topic = w.topics.Tele("inv-1"); s.seq <= w.sent[s.ep] || s.ep != w.epoch() || rapid.Bool().Draw(w.t, "late") {
 			topic = w.topics.Hist("inv-1")
+		} else {
+			w.sent[s.ep] = s.seq
 		}
+	}
+	if w.deaf {
+		w.sent[s.ep] = max(w.sent[s.ep], s.seq)
+		return
 	}
 	w.expected[s.id()] = true
 	for tries := rapid.IntRange(0, 2).Draw(w.t, "failures"); ; tries-- {
@@ -214,6 +226,22 @@ func (w *world) defect() {
 	}
 }
 
+// begin notes what the first status says nothing of, after nobody listened: what is lost, and a backlog with holes.
+func (w *world) begin(backlog []contract.Backlog) {
+	if !w.fresh {
+		return
+	}
+	w.fresh = false
+	for id := range w.lost {
+		w.unasked[id] = true
+	}
+	for _, b := range backlog {
+		for seq := b.First; seq <= b.Last && b.N != b.Last-b.First+1; seq++ {
+			w.unasked[stored{b.Ep, seq}.id()] = true
+		}
+	}
+}
+
 // status tells how the node is, then all its events.
 func (w *world) status() {
 	var backlog []contract.Backlog
@@ -230,8 +258,11 @@ func (w *world) status() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.consumer.Handle(Message{Topic: w.topics.Status(), Payload: b}, w.now); err != nil {
-		w.t.Fatalf("Handle status: %v", err)
+	if !w.deaf {
+		w.begin(backlog)
+		if err := w.consumer.Handle(Message{Topic: w.topics.Status(), Payload: b}, w.now); err != nil {
+			w.t.Fatalf("Handle status: %v", err)
+		}
 	}
 	for _, s := range slices.Clone(w.held) { // a connected node sends events at once
 		if !w.isSample(s) {
@@ -253,8 +284,21 @@ func (w *world) restart() {
 	w.listen(state)
 }
 
+// away stops listening, without a session that waits, or begins again.
+func (w *world) away() {
+	if w.deaf = !w.deaf; w.deaf {
+		return
+	}
+	w.consumer.Interrupted()
+	w.fresh = true
+}
+
 // drain brings everything to an end: the rest is sent, and nothing more can be late.
 func (w *world) drain() {
+	if w.deaf {
+		w.away()
+		w.status()
+	}
 	for len(w.held) > 0 {
 		w.send(w.held[0])
 		w.held = w.held[1:]
@@ -281,6 +325,7 @@ func TestAgainstModel(t *testing.T) {
 			"power cut": func(t *rapid.T) { w.t = t; w.powerCut() },
 			"defect":    func(t *rapid.T) { w.t = t; w.defect() },
 			"status":    func(t *rapid.T) { w.t = t; w.status() },
+			"away":      func(t *rapid.T) { w.t = t; w.away() },
 			"restart":   func(t *rapid.T) { w.t = t; w.restart() },
 			"time":      func(t *rapid.T) { w.t = t; w.now = w.now.Add(20 * time.Second); w.consumer.Check(w.now) },
 		})
@@ -319,7 +364,7 @@ func (w *world) compareMissing(t *rapid.T) {
 		if _, err := fmt.Sscanf(id, "%8s-%d", &s.ep, &s.seq); err != nil {
 			t.Fatal(err)
 		}
-		if !w.missing[id] && !gaps[s.ep].has(s.seq) {
+		if !w.missing[id] && !w.unasked[id] && !gaps[s.ep].has(s.seq) {
 			t.Fatalf("%s is lost and nobody said so", id)
 		}
 	}

@@ -11,8 +11,9 @@ import (
 	"bordo/contract"
 )
 
-// printsMax is how many of a node's last records are remembered by content.
-const printsMax = 64
+// anchorAfter is how long live samples of a node must have been heard until the highest number that came is a point from
+// where on everything must arrive. Live messages come in order but for the few that a node composes together.
+const anchorAfter = 30 * time.Second
 
 // node is what is known of one node.
 type node struct {
@@ -24,7 +25,11 @@ type node struct {
 	blind   string // an epoch before this one was lost, and nobody can name it
 	forgot  string // the newest epoch that was forgotten
 	epochs  map[string]*epoch
-	prints  [printsMax]fingerprint
+	prints  []fingerprint
+
+	anchored string    // the epoch whose live samples are heard since the connection began; empty: none yet
+	heard    time.Time // since when
+	anchor   uint64    // of that epoch everything behind it must arrive; 0: not known
 }
 
 type fingerprint struct{ id, sum uint64 }
@@ -46,8 +51,20 @@ type suspect struct {
 	told  bool
 }
 
-func newNode(tenant, name string) *node {
-	return &node{tenant: tenant, name: name, epochs: map[string]*epoch{}}
+func (c *Consumer) newNode(tenant, name string) *node {
+	return &node{tenant: tenant, name: name, epochs: map[string]*epoch{}, prints: make([]fingerprint, c.opt.MaxPrints)}
+}
+
+// hear drops an anchor in the stream of live samples of a node whose status has not come yet: a node tells it every ten
+// minutes only, and what is missed until then would never be noticed.
+func (n *node) hear(ep string, at time.Time) {
+	switch {
+	case n.placed || n.anchor != 0 || ep < n.anchored:
+	case n.anchored != ep:
+		n.anchored, n.heard = ep, at
+	case at.Sub(n.heard) >= anchorAfter:
+		n.anchor = n.epochs[ep].seen.top()
+	}
 }
 
 // epoch finds an epoch or begins it; a node that has too many loses its oldest.
@@ -56,7 +73,7 @@ func (c *Consumer) epoch(n *node, name string) *epoch {
 		return e
 	}
 	e := &epoch{}
-	if n.placed && name > n.forgot {
+	if n.placed && name > n.forgot && name > n.current { // begun while we listened
 		e.base = 1
 	}
 	n.epochs[name] = e
@@ -79,20 +96,13 @@ func (c *Consumer) epoch(n *node, name string) *epoch {
 
 // gap notes what a node says will not arrive.
 func (c *Consumer) gap(n *node, e contract.Event) error {
-	var g struct {
-		Ep   string  `json:"ep"`
-		From uint64  `json:"from"`
-		To   *uint64 `json:"to"`
-	}
-	if err := json.Unmarshal(e.Data, &g); err != nil {
-		return fmt.Errorf("decode gap: %w", err)
+	g, err := contract.DecodeGap(e.Data)
+	if err != nil {
+		return err
 	}
 	if g.Ep == "" {
 		n.blind = max(n.blind, e.Ep)
 		return nil
-	}
-	if err := contract.CheckEpoch(g.Ep); err != nil {
-		return fmt.Errorf("decode gap: %w", err)
 	}
 	to := uint64(contract.MaxSeq)
 	if g.To != nil {
@@ -162,7 +172,6 @@ func (c *Consumer) place(n *node, s contract.Status, retained bool) error {
 	if s.Ep == "" || s.Next == 0 {
 		return errors.New("status without epoch")
 	}
-	n.current = s.Ep
 	first := map[string]uint64{s.Ep: s.Next}
 	for _, b := range s.Backlog {
 		if err := contract.CheckEpoch(b.Ep); err != nil || b.First == 0 || b.Last < b.First {
@@ -170,6 +179,8 @@ func (c *Consumer) place(n *node, s contract.Status, retained bool) error {
 		}
 		first[b.Ep] = b.First
 	}
+	former := n.current
+	n.current = s.Ep
 	if !n.placed && retained {
 		return nil
 	}
@@ -178,19 +189,24 @@ func (c *Consumer) place(n *node, s contract.Status, retained bool) error {
 		names = append(names, name)
 	}
 	slices.SortFunc(names, strings.Compare)
+	var strange []string
 	for _, name := range names {
-		e := c.epoch(n, name)
-		if !n.placed {
-			e.base = first[name]
+		if n.epochs[name] == nil {
+			strange = append(strange, name)
 		}
+		e := c.epoch(n, name)
 		e.due = max(e.due, first[name]-1)
+	}
+	if n.placed {
+		n.welcome(s, strange, former)
+	} else {
+		n.begin(s)
 	}
 	for _, b := range s.Backlog {
 		if e := n.epochs[b.Ep]; e != nil {
 			e.last = max(e.last, b.Last)
 		}
 	}
-	n.placed = true
 	if e := n.epochs[s.Ep]; e != nil {
 		e.last = max(e.last, s.Next-1)
 	}
@@ -200,6 +216,61 @@ func (c *Consumer) place(n *node, s contract.Status, retained bool) error {
 		}
 	}
 	return nil
+}
+
+// begin says from where on everything must arrive: what is new since the status, or since the anchor, and what the node
+// still holds back, if that is a range without holes. Of a backlog with holes nobody can say what was delivered before.
+func (n *node) begin(s contract.Status) {
+	n.placed = true
+	from := map[string]uint64{s.Ep: s.Next}
+	for _, b := range s.Backlog {
+		if b.Ep != s.Ep {
+			from[b.Ep] = contract.MaxSeq + 1 // all the rest of it was delivered before
+		}
+	}
+	if n.anchor != 0 {
+		if at, told := from[n.anchored]; !told || n.anchor < at {
+			from[n.anchored] = n.anchor + 1
+		}
+	}
+	for name, at := range from {
+		if e := n.epochs[name]; e != nil {
+			e.base = at
+		}
+	}
+	for _, b := range s.Backlog {
+		if e := n.epochs[b.Ep]; e != nil {
+			e.expect(b)
+		}
+	}
+}
+
+// expect wants a backlog without holes, which lies before all that must arrive.
+func (e *epoch) expect(b contract.Backlog) {
+	if b.N == b.Last-b.First+1 && b.First < e.base {
+		e.gaps = e.gaps.add(b.Last+1, e.base-1)
+		e.base = b.First
+	}
+}
+
+// welcome says of epochs that a status names for the first time from where on they must be here: those that are newer than
+// the status before have begun while we listened; an older one was on a card that was away, and was heard by others.
+func (n *node) welcome(s contract.Status, strange []string, former string) {
+	for _, name := range strange {
+		e := n.epochs[name]
+		switch {
+		case e == nil || name <= n.forgot:
+		case name > former || name == s.Ep:
+			e.base = 1
+		default:
+			for _, b := range s.Backlog {
+				if b.Ep == name {
+					e.base = contract.MaxSeq + 1
+					e.expect(b)
+				}
+			}
+		}
+	}
 }
 
 // judge compares what must be here with what is.
@@ -227,10 +298,13 @@ func (c *Consumer) judge(n *node, at time.Time) {
 	}
 }
 
-// missing is what is neither here nor under a gap, oldest first, at most suspectsMax ranges.
-func (e *epoch) missing() (out ranges) {
-	for from := e.base; from <= e.due && len(out) < suspectsMax; {
-		holes := e.seen.holes(from, e.due, suspectsMax)
+// missing is what is due and neither here nor under a gap, oldest first, at most suspectsMax ranges.
+func (e *epoch) missing() ranges { return e.between(e.base, e.due) }
+
+// between is what of from..to is neither here nor under a gap, oldest first, at most suspectsMax ranges.
+func (e *epoch) between(from, to uint64) (out ranges) {
+	for from <= to && len(out) < suspectsMax {
+		holes := e.seen.holes(from, to, suspectsMax)
 		for _, h := range holes {
 			out = append(out, e.gaps.holes(h[0], h[1], suspectsMax)...)
 			from = h[1] + 1

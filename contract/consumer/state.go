@@ -52,7 +52,7 @@ func (c *Consumer) restore(s NodeState) (*node, error) {
 	if err := errors.Join(contract.CheckID(s.Tenant), contract.CheckID(s.Node)); err != nil {
 		return nil, fmt.Errorf("restore state: %w", err)
 	}
-	n := newNode(s.Tenant, s.Node)
+	n := c.newNode(s.Tenant, s.Node)
 	n.placed, n.current, n.sess, n.blind, n.forgot = s.Placed, s.Current, s.Sess, s.Blind, s.Forgot
 	for _, x := range s.Epochs {
 		if err := contract.CheckEpoch(x.Ep); err != nil {
