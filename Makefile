@@ -1,7 +1,8 @@
 # Everything that people and CI do with this project. "make help" lists it.
 SHELL   := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+SOURCE  := $(shell git log -1 --format=%ct 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.source=$(SOURCE)
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 CHECKER := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export GOFLAGS := -buildvcs=false

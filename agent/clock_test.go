@@ -130,6 +130,22 @@ func TestLastTrustedTimeIsTheLeast(t *testing.T) {
 	})
 }
 
+// A box that has never been trusted wakes up in 1970: it cannot be earlier than its program.
+func TestNoTimeBeforeTheProgram(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.unsetClock()
+		n.built = time.Now().Add(-24 * time.Hour)
+		n.start()
+		time.Sleep(30 * time.Second)
+		n.stop()
+		first := n.samples("dev-1")[1]
+		if d := time.UnixMilli(first.ts).Sub(n.built); d < 0 || d > time.Minute || first.clk != contract.ClockFree {
+			t.Errorf("first sample %v after the program was made, as %s", d, first.clk)
+		}
+	})
+}
+
 // An epoch says in which start of the machine it runs: what was sent with a clock that was not set is corrected by that.
 func TestOpeningNamesTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -90,7 +90,8 @@ type node struct {
 	broker *sim.Broker
 	faults *faults
 	wall   func() (time.Time, contract.Clock)
-	noPort error // why no port can be opened
+	built  time.Time // the program
+	noPort error     // why no port can be opened
 	cancel context.CancelFunc
 	ended  chan error
 
@@ -233,6 +234,7 @@ func (n *node) start() *agent.Agent {
 		DiskFree: func(string) (uint64, error) { return 10 << 30, nil },
 		Logger:   slog.New(slog.NewTextHandler(testLog{n.t}, nil)),
 		Version:  "test",
+		Built:    n.built,
 	})
 	if err != nil {
 		n.t.Fatal(err)

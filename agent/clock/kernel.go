@@ -16,7 +16,6 @@ type Discipline struct {
 	Synced   bool          // something keeps the clock right
 	MaxError time.Duration // the largest error that it can have; 16 s and more means that nobody knows
 	EstError time.Duration // what it probably has
-	Daemon   string        // timesyncd or chrony, if one of them is seen at work; for people
 }
 
 // phaseLimit is where the kernel's maximum error ends: it begins there, goes back there when the clock is put by hand, and
@@ -29,9 +28,7 @@ func Kernel() (Discipline, error) {
 	if _, err := unix.Adjtimex(&t); err != nil {
 		return Discipline{}, fmt.Errorf("ask kernel for its clock: %w", err)
 	}
-	d := disciplineOf(int64(t.Status), int64(t.Maxerror), int64(t.Esterror))
-	d.Daemon = daemon(os.DirFS("/"))
-	return d, nil
+	return disciplineOf(int64(t.Status), int64(t.Maxerror), int64(t.Esterror)), nil
 }
 
 // disciplineOf reads the answer; the errors are in µs. STA_UNSYNC is what most daemons clear. Chrony clears it only if it is
@@ -41,6 +38,10 @@ func disciplineOf(status, maxError, estError int64) Discipline {
 	d.Synced = status&unix.STA_UNSYNC == 0 || maxError >= 0 && d.MaxError < phaseLimit
 	return d
 }
+
+// Daemon names the program that sets the clock, for people: timesyncd if it has done so since this start of the machine,
+// chrony if it runs, "" if neither is seen. Whether the clock is right the kernel knows better: both tell it.
+func Daemon() string { return daemon(os.DirFS("/")) }
 
 // daemon finds out who sets the clock. systemd-timesyncd touches a file whenever it does (systemd-timesyncd.service(8));
 // chronyd has a pid file as long as it runs, where Debian puts it.

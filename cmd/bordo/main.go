@@ -17,6 +17,10 @@ import (
 // version is written by the linker: -X main.version=v1.2.3
 var version = "unknown"
 
+// source is the age of the source, written by the linker in seconds since 1970: -X main.source=1790000000. It is that of the
+// commit and not of the build, so that one commit makes one program.
+var source = ""
+
 // console is where a verb prints: its result on out, everything else on err.
 type console struct{ out, err io.Writer }
 

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"bordo/agent"
+	"bordo/agent/clock"
+	"bordo/agent/config"
 	"bordo/agent/control"
 )
 
@@ -53,6 +55,9 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	// A missing password must not cost readings: they are stored until the broker can be reached.
 	for _, f := range cfg.Files() {
 		log.Error("configuration", "err", f)
+	}
+	if cfg.Clock.Trust == config.TrustKernel {
+		log.Info("clock", "set", kernelSynced(), "by", clock.Daemon())
 	}
 	a, err := agent.New(cfg, system(cfg, log))
 	if err != nil {

@@ -36,6 +36,7 @@ func system(cfg *config.Config, log *slog.Logger) agent.System {
 		Notify:   notifier(os.Getenv("NOTIFY_SOCKET"), log),
 		Logger:   log,
 		Version:  version,
+		Built:    builtAt(source, buildInfo()),
 	}
 }
 
@@ -70,14 +71,10 @@ func wall(trust config.Trust, synced func() bool) func() (time.Time, contract.Cl
 	}
 }
 
-// kernelSynced asks the kernel (adjtimex(2)): it says "not synchronised" from boot until an NTP client has set the clock,
-// and again when none has done so for long.
+// kernelSynced asks the kernel whether something keeps its clock set; timesyncd, chrony and the others tell it when they do.
 func kernelSynced() bool {
-	var t unix.Timex // modes 0: only reads
-	if _, err := unix.Adjtimex(&t); err != nil {
-		return false
-	}
-	return t.Status&unix.STA_UNSYNC == 0
+	d, err := clock.Kernel()
+	return err == nil && d.Synced
 }
 
 // diskFree asks the file system that dir is on, or will be on once it is made.

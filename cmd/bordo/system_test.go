@@ -122,6 +122,26 @@ func TestVersionText(t *testing.T) {
 	}
 }
 
+func TestBuiltAt(t *testing.T) {
+	commit := &debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs.time", Value: "2026-11-21T10:00:00+01:00"}}}
+	broken := &debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs.time", Value: "yesterday"}}}
+	for _, x := range []struct {
+		source string
+		info   *debug.BuildInfo
+		want   string
+	}{
+		{"1790000000", commit, "2026-09-21T14:13:20Z"},
+		{"", commit, "2026-11-21T09:00:00Z"},
+		{"soon", commit, "2026-11-21T09:00:00Z"},
+		{"", broken, "0001-01-01T00:00:00Z"},
+		{"0", &debug.BuildInfo{}, "0001-01-01T00:00:00Z"},
+	} {
+		if got := builtAt(x.source, x.info).Format(time.RFC3339); got != x.want {
+			t.Errorf("%q, %v: %s instead of %s", x.source, x.info.Settings, got, x.want)
+		}
+	}
+}
+
 func TestNoServiceManager(t *testing.T) {
 	if notifier("", quiet()) != nil {
 		t.Error("somebody is told")
