@@ -239,7 +239,7 @@ func (a *Agent) storeSample(r *drivers.Report, at moment) {
 	ts, mono := a.board.place(r.Device, at)
 	row := record.AppendSample(make([]byte, 0, 64+32*len(r.Readings)), &record.Sample{
 		Dev: r.Device, TS: ts, Mono: mono, Boot: a.boot, Clk: at.clk, Readings: r.Readings})
-	if _, err := a.store.Append(buffer.Reading, ts, ts, row); err != nil {
+	if _, err := a.keeper(r.Device)(buffer.Reading, ts, ts, row); err != nil {
 		a.log.Error("store sample", "device", r.Device, "err", err)
 	}
 	if set := a.lastSet.Load(); set != nil && at.clk == contract.ClockFree {
@@ -247,6 +247,15 @@ func (a *Agent) storeSample(r *drivers.Report, at moment) {
 			a.restamp(set, now.era)
 		}
 	}
+}
+
+// keeper is how records of a device, or of the node itself, go into the store: those of a device marked personal do not
+// stay there once they were acknowledged.
+func (a *Agent) keeper(device string) func(c buffer.Class, from, to int64, row []byte) (buffer.ID, error) {
+	if d := a.board.devs[device]; d != nil && d.cfg.Personal { // the configuration never changes
+		return a.store.AppendPrivate
+	}
+	return a.store.Append
 }
 
 // lineChanged takes a change of a port. A line that is down is a condition of each of its devices.

@@ -115,7 +115,7 @@ func (a *Agent) append(class buffer.Class, device, typ string, at moment, data a
 	if class == buffer.Interval {
 		from -= quarter
 	}
-	if _, err := a.store.Append(class, from, ts, row); err != nil {
+	if _, err := a.keeper(device)(class, from, ts, row); err != nil {
 		a.log.Error("store event", "device", device, "type", typ, "err", err)
 	}
 }

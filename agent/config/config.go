@@ -125,9 +125,10 @@ type Line struct {
 // Device is one device of a line.
 type Device struct {
 	drivers.Device
-	Spec   drivers.Model  // what the driver says of its model
-	Report Report         // which polls become records
-	About  map[string]any // for meta: each value is a string, a bool or a float64; nil where none is given
+	Spec     drivers.Model  // what the driver says of its model
+	Report   Report         // which polls become records
+	About    map[string]any // for meta: each value is a string, a bool or a float64; nil where none is given
+	Personal bool           // what it measures tells of a person: nothing of it stays here once it was acknowledged
 }
 
 // Load reads and checks the file at path against the models of the given drivers. The error is a Faults when the text has

@@ -122,6 +122,9 @@ func (l Line) write(w *writer) {
 		}
 		w.line(4, "every", span(d.Every))
 		d.writePoints(w)
+		if d.Personal {
+			w.line(4, "personal", "true")
+		}
 		if len(d.About) == 0 {
 			continue
 		}

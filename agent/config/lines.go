@@ -142,6 +142,7 @@ func (r *reader) devices(v value, l *Line, open bool, t taken) {
 		}
 		r.report(m.get("report"), &d)
 		d.About = r.about(m.get("about"))
+		read(m.get("personal"), &d.Personal, boolean)
 		m.end()
 		l.Devices = append(l.Devices, d)
 	}
