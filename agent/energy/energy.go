@@ -23,7 +23,9 @@
 // they belong ("est"); only after that time are they booked where the clock that was not set puts them ("free"). A clock
 // that is put forward leaves out the quarters that it jumped over. One that is put back by up to a quarter of an hour holds
 // the open quarter open until it has caught up; one that is put back further begins a new segment, and the quarters that
-// come again have a higher rev.
+// come again have a higher rev. Nobody can say which of two times was right, but a part never replaces a whole: of a quarter
+// that was told wholly covered, under a clock that was set, nothing less is told again. Its energy is then in no interval,
+// and the next segment says how much that is.
 package energy
 
 import (

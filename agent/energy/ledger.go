@@ -2,6 +2,7 @@ package energy
 
 import (
 	"math"
+	"slices"
 
 	"bordo/contract"
 )
@@ -21,7 +22,20 @@ type ledger struct {
 	MaxRev   int   `json:"max_rev,omitempty"`
 	Base     int   `json:"base,omitempty"`
 	Doubt    bool  `json:"doubt,omitempty"` // quarters were told that are not in this ledger
+
+	// Whole are the quarters that were told wholly covered by the counter, under a clock that was set: when they come again
+	// nothing less is told of them.
+	Whole []run `json:"whole,omitempty"`
 }
+
+// run is quarters in a row, by their beginnings.
+type run struct {
+	First int64 `json:"f"`
+	Last  int64 `json:"l"`
+}
+
+// maxRuns bounds the runs that are remembered; the oldest goes.
+const maxRuns = 64
 
 // open is a quarter that is being filled.
 type open struct {
@@ -242,9 +256,42 @@ func (l *ledger) close(out *Taken) {
 	case o.Integral:
 		iv.Method = MethodIntegral
 	}
+	whole := iv.Coverage == 1 && iv.Method == MethodCounter && iv.Clk != contract.ClockFree
 	if o.Start <= l.MaxStart {
 		iv.Rev = l.Base
+		if !whole && l.toldWhole(o.Start) {
+			l.forgo(o, out)
+			return
+		}
+	}
+	if whole {
+		l.tellWhole(o.Start)
 	}
 	l.MaxStart, l.MaxRev = max(l.MaxStart, o.Start), max(l.MaxRev, iv.Rev)
 	out.Intervals = append(out.Intervals, iv)
+}
+
+// forgo does not tell a quarter that would replace a better one. Its energy is in no interval, and a segment says so.
+func (l *ledger) forgo(o *open, out *Taken) {
+	l.next(l.T)
+	out.Segments = append(out.Segments, Segment{Segment: l.Seg, Cause: CauseClock, Last: kwhOf(o.From), First: kwh(l.C), At: l.T, Clk: o.Clk})
+}
+
+func (l *ledger) toldWhole(start int64) bool {
+	return slices.ContainsFunc(l.Whole, func(r run) bool { return r.First <= start && start <= r.Last })
+}
+
+// tellWhole notes that a quarter was told whole.
+func (l *ledger) tellWhole(start int64) {
+	if n := len(l.Whole); n > 0 && l.Whole[n-1].Last+quarterMS == start {
+		l.Whole[n-1].Last = start
+		return
+	}
+	if l.toldWhole(start) {
+		return
+	}
+	if len(l.Whole) == maxRuns {
+		l.Whole = slices.Delete(l.Whole, 0, 1)
+	}
+	l.Whole = append(l.Whole, run{start, start})
 }

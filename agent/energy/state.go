@@ -125,6 +125,9 @@ func (l *ledger) check() error {
 		!within(l.MaxStart, -timeMax, timeMax) || !within(int64(l.MaxRev), 0, math.MaxInt32) || !within(int64(l.Base), 0, math.MaxInt32) {
 		return fmt.Errorf("ledger at %d", l.T)
 	}
+	if len(l.Whole) > maxRuns {
+		return fmt.Errorf("%d runs of whole quarters", len(l.Whole))
+	}
 	if o := l.Open; o != nil && (quarterOf(o.Start) != o.Start || !within(o.Start, -timeMax, timeMax) || !within(o.E, 0, energyMax) ||
 		!within(o.Cov, 0, timeMax) || !within(o.Len, 0, timeMax) || !within(int64(o.N), 0, math.MaxInt32)) {
 		return fmt.Errorf("quarter at %d", o.Start)

@@ -62,13 +62,36 @@ func TestClockBack(t *testing.T) {
 			t.Errorf("%s", line(iv))
 		}
 	}
-	// And back once more: higher than all before.
+	// And back once more. Of 12:00, which was told whole, a part is not told: its energy stands in a segment. What comes
+	// again whole has a higher revision than all before.
 	r.intervals = nil
 	r.put("2026-03-10 12:05:00")
-	r.run(13, time.Minute, 32.7, 0.1)
-	if last := r.intervals[len(r.intervals)-1]; line(last) != "10 12:00 1 32.7>33.7 0.6666 9 counter sync 2" {
-		t.Errorf("%s", line(last))
-	}
+	r.run(26, time.Minute, 32.7, 0.1)
+	r.expect(`10 12:45 0.2 32.5>32.7 0.1333 3 counter sync 0
+		10 12:15 1.5 33.7>35.2 1 15 counter sync 2`, "clock 32.7>32.7", "clock 32.7>33.7")
+}
+
+// A whole quarter is not replaced by one with a hole, nor by one of a clock that was never set; what was told in part is.
+func TestLessIsNotTold(t *testing.T) {
+	r := newRig(t, "12:00:00", minutely)
+	r.count(0, 10)
+	r.run(46, time.Minute, 10, 0.1)
+	r.expect(`10 12:00 1.5 10>11.5 1 15 counter sync 0
+		10 12:15 1.5 11.5>13 1 15 counter sync 0
+		10 12:30 1.5 13>14.5 1 15 counter sync 0`, "restart ->10")
+	r.put("2026-03-10 12:00:00")
+	r.run(17, time.Minute, 14.6, 0.1)
+	r.count(10*time.Minute, 17.3) // nothing was read from 12:17 to 12:27
+	r.run(19, time.Minute, 17.3, 0.1)
+	r.expect(`10 12:45 0.1 14.5>14.6 0.0666 2 counter sync 0
+		10 12:00 1.5 14.6>16.1 1 14 counter sync 1
+		10 12:30 1.5 17.6>19.1 1 15 counter sync 1`, "clock 14.6>14.6", "clock 16.1>17.6")
+	r.run(15, time.Minute, 19.2, 0.1) // 12:45 was told in part, and is replaced
+	r.expect("10 12:45 1.5 19.1>20.6 1 15 counter sync 1")
+	r.restart(minutely) // what is whole is remembered
+	r.put("2026-03-10 12:40:00")
+	r.run(12, time.Minute, 20.7, 0.1)
+	r.expect("10 13:00 0.1 20.6>20.7 0.0666 2 counter sync 0", "clock 20.7>20.7", "clock 20.7>21.2")
 }
 
 // Years forth and back, with a clock that says it is set.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"sort"
 
 	"bordo/contract"
 	"bordo/drivers"
@@ -22,7 +23,7 @@ func (p place) compare(q place) int {
 
 type counterKey struct{ node, dev, point string }
 
-// counterReading is a published value of a counter.
+// counterReading is a published value of a counter. 0 is none: it is what is shown when nothing is known.
 type counterReading struct {
 	at    place
 	ts    int64 // by the node's clock, corrected by what it told of it
@@ -62,7 +63,7 @@ func (c *counters) see(m *Message) {
 	for _, s := range m.Batch.Samples {
 		for point, v := range s.V {
 			p, ok := drivers.PointOf(point)
-			if x, number := v.(float64); ok && number && p.Kind == drivers.Counter {
+			if x, number := v.(float64); ok && number && x > 0 && p.Kind == drivers.Counter {
 				k := counterKey{m.Node, m.Batch.Dev, point}
 				c.read[k] = append(c.read[k], counterReading{place{m.Batch.Ep, s.Seq}, s.TS, m.Batch.Clk == contract.ClockFree, x})
 			}
@@ -98,30 +99,32 @@ const beside = 2
 // trim is how far the clock may be put back without anybody telling, ms.
 const trim = 2000
 
-// around gives the least and the highest value of a counter just before and just after a moment, among the readings that
-// belong to a record: those before and after it as far as the clock went on. ok is false when nothing is known of one side.
-func (c *counters) around(k counterKey, at int64, told place) (lo, hi float64, ok bool) {
+// span is what a counter was between, as far as its readings tell.
+type span struct{ lo, hi float64 }
+
+// covered is how far from a moment a reading may be that covers it, ms: see the package agent/energy.
+const covered = 60_000
+
+// around gives the least and the highest value of a counter just before and just after a moment, in each pass of the clock
+// that knows both sides: a clock that is put back lives through a moment twice, and what is told of it may be of either. Where
+// a pass begins or ends at the moment, the other side is what the pass before or after it knows.
+func (c *counters) around(k counterKey, at int64) (out []span) {
 	list := c.read[k]
-	n, _ := slices.BinarySearchFunc(list, told, func(r counterReading, p place) int { return r.at.compare(p) })
-	first, last := n, n
-	for first > 0 && (first == n || list[first-1].ts <= list[first].ts+trim) {
-		first--
+	for begin := 0; begin < len(list); {
+		end := begin + 1
+		for end < len(list) && list[end].ts >= list[end-1].ts-trim {
+			end++
+		}
+		pass := list[begin:end]
+		after := begin + sort.Search(len(pass), func(i int) bool { return pass[i].ts >= at })
+		if (after > begin || pass[0].ts < at+covered) && (after < end || pass[len(pass)-1].ts > at-covered) && after > 0 && after < len(list) {
+			s := span{math.Inf(1), math.Inf(-1)}
+			for _, r := range list[max(0, after-beside):min(len(list), after+beside)] {
+				s.lo, s.hi = math.Min(s.lo, r.value), math.Max(s.hi, r.value)
+			}
+			out = append(out, s)
+		}
+		begin = end
 	}
-	for last < len(list) && (last == first || list[last].ts >= list[last-1].ts-trim) {
-		last++
-	}
-	list = slices.Clone(list[first:last])
-	slices.SortStableFunc(list, func(a, b counterReading) int { return cmp.Compare(a.ts, b.ts) })
-	after := 0
-	for after < len(list) && list[after].ts < at {
-		after++
-	}
-	if after == 0 || after == len(list) {
-		return 0, 0, false
-	}
-	lo, hi = math.Inf(1), math.Inf(-1)
-	for _, r := range list[max(0, after-beside):min(len(list), after+beside)] {
-		lo, hi = math.Min(lo, r.value), math.Max(hi, r.value)
-	}
-	return lo, hi, true
+	return out
 }

@@ -142,22 +142,22 @@ func (c *QuarterHours) one(k intervalKey, e energyInterval) {
 	case e.From != nil && e.To != nil && e.Method == "counter" && math.Abs(*e.To-*e.From-*e.KWh) > 1e-3:
 		c.found.add("%s: %v kWh, but the counter went from %v to %v", k, *e.KWh, *e.From, *e.To)
 	}
-	if e.Clk == contract.ClockFree {
-		return // where it lies is not vouched for
+	if e.Clk == contract.ClockFree || e.Coverage < 1 {
+		return // where it lies is not vouched for, or its edges are an estimate
 	}
-	c.edge("beginning", k, k.start, e.From, e.at)
-	c.edge("end", k, k.start+quarter.Milliseconds(), e.To, e.at)
+	c.edge("beginning", k, k.start, e.From)
+	c.edge("end", k, k.start+quarter.Milliseconds(), e.To)
 }
 
 // edge holds the counter at an edge against the readings that were published just before and just after it: whatever the
 // device did in between, its counter was between them.
-func (c *QuarterHours) edge(which string, k intervalKey, at int64, value *float64, told place) {
+func (c *QuarterHours) edge(which string, k intervalKey, at int64, value *float64) {
 	if value == nil {
 		return
 	}
-	lo, hi, ok := c.seen.around(counterKey{k.node, k.dev, k.point}, at, told)
-	if ok && (*value < lo-counterSlack || *value > hi+counterSlack) {
-		c.found.add("%s, %s: the counter is said to be %v, the readings around it are %v to %v", k, which, *value, lo, hi)
+	spans := c.seen.around(counterKey{k.node, k.dev, k.point}, at)
+	if len(spans) > 0 && !slices.ContainsFunc(spans, func(s span) bool { return *value >= s.lo-counterSlack && *value <= s.hi+counterSlack }) {
+		c.found.add("%s, %s: the counter is said to be %v, the readings around it are %v", k, which, *value, spans)
 	}
 }
 
