@@ -71,13 +71,6 @@ func (a *Agent) account(r *drivers.Report, at moment) {
 	}
 }
 
-// Confirm accepts that another piece of hardware answers in a device's place: from now on its energy is booked, in a new
-// segment. It tells whether there is such a device.
-func (a *Agent) Confirm(device string) bool {
-	_, answers, replaced := a.book.Replaced(device)
-	return replaced && a.book.Confirm(device, answers)
-}
-
 // keepBook hands over quarters as they become certain.
 func (a *Agent) keepBook(ctx context.Context) {
 	for pause(ctx, quartersEvery) {
@@ -89,7 +82,7 @@ func (a *Agent) keepBook(ctx context.Context) {
 // records again.
 func (a *Agent) flushBook() {
 	mono := a.stamp(time.Time{}).mono
-	err := a.book.Flush(func(s energy.States) error { return a.memory.dir.Save(keptEnergy, s) }, func(device string, t energy.Taken) {
+	err := a.book.Flush(a.saveBook, func(device string, t energy.Taken) {
 		for _, s := range t.Segments {
 			a.append(buffer.Event, device, contract.EnergySegment, moment{wall: time.UnixMilli(s.At), clk: s.Clk, mono: mono}, s)
 		}
@@ -101,6 +94,8 @@ func (a *Agent) flushBook() {
 		a.log.Error("save energy accounts", "err", err)
 	}
 }
+
+func (a *Agent) saveBook(s energy.States) error { return a.memory.dir.Save(keptEnergy, s) }
 
 // append stores an event or interval that belongs to the given moment. Its data is marshalled.
 func (a *Agent) append(class buffer.Class, device, typ string, at moment, data any) {

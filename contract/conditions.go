@@ -37,8 +37,8 @@ var conditions = []Condition{
 		"Il dispositivo risponde che per ora non può: è in avvio, a riposo o occupato",
 		"The device answers that it cannot now: it is starting, resting or busy"}},
 	{DeviceExchanged, Warning, Label{
-		"Risponde un dispositivo con un altro numero di serie: l'energia non viene conteggiata finché qualcuno conferma il cambio",
-		"A device with another serial number answers: no energy is booked until somebody confirms the exchange"}},
+		"Risponde un dispositivo con un altro numero di serie: l'energia non viene conteggiata finché qualcuno conferma il cambio (bordo confirm)",
+		"A device with another serial number answers: no energy is booked until somebody confirms the exchange (bordo confirm)"}},
 	{NotRouted, Fault, Label{
 		"Il broker accetta i messaggi ma non li consegna: controllare i permessi di questo nodo",
 		"The broker accepts messages but does not deliver them: check the access rules of this node"}},

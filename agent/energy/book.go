@@ -91,6 +91,13 @@ func (b *Book) States() States {
 	return b.states()
 }
 
+// Keep hands the states of all accounts to save, between two calls of Flush: what Flush has taken is with who was given it.
+func (b *Book) Keep(save func(States) error) error {
+	b.flushing.Lock()
+	defer b.flushing.Unlock()
+	return save(b.States())
+}
+
 func (b *Book) states() States {
 	out := make(States, len(b.accounts))
 	for id, a := range b.accounts {

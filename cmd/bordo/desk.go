@@ -70,6 +70,9 @@ func (d *desk) ask(ctx context.Context, what string, question any, heard func(js
 	return control.Ask(ctx, d.cfg.Control.Socket, what, question, heard)
 }
 
+// notRunning is the error of a verb that only the running agent can do.
+func (d *desk) notRunning() error { return notRunning(d.cfg) }
+
 // held returns the line of the running agent that an endpoint belongs to, nil when it has none.
 func (d *desk) held(e line.Endpoint) *agent.LineStatus {
 	if d.running == nil {

@@ -31,7 +31,7 @@ func main() {
 // verbs lists what the program can do, in the order in which help shows it.
 func verbs() []verb {
 	return []verb{
-		runVerb(), checkVerb(), statusVerb(), scanVerb(), readVerb(), captureVerb(), notesVerb(), modelsVerb(), versionVerb(),
+		runVerb(), checkVerb(), statusVerb(), scanVerb(), readVerb(), captureVerb(), confirmVerb(), notesVerb(), modelsVerb(), versionVerb(),
 	}
 }
 

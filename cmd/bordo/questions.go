@@ -30,10 +30,13 @@ type (
 	}
 )
 
-// questions ties them to an agent. They only read.
+// questions ties them to an agent. All but confirm only read.
 func questions(a *agent.Agent, cfg *config.Config) map[string]control.Stream {
 	r := respondent{a, cfg}
-	return map[string]control.Stream{"read": r.read, "capture": r.capture, "raw": r.raw, "scan": r.scan}
+	return map[string]control.Stream{
+		"read": r.read, "capture": r.capture, "raw": r.raw, "scan": r.scan,
+		"confirm": r.confirm,
+	}
 }
 
 type respondent struct {
@@ -104,6 +107,18 @@ func (r respondent) capture(ctx context.Context, question []byte, say func(any) 
 		return err
 	}
 	return say(text)
+}
+
+func (r respondent) confirm(_ context.Context, question []byte, say func(any) error) error {
+	q, err := understood[deviceQuestion](question)
+	if err != nil {
+		return err
+	}
+	e, err := r.agent.Confirm(q.Device)
+	if err != nil {
+		return err
+	}
+	return say(e)
 }
 
 // modbusLine finds a line on which registers can be read.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bordo/agent"
+	"bordo/agent/config"
 	"bordo/agent/control"
 )
 
@@ -36,7 +37,7 @@ func status(ctx context.Context, c console, path string, asJSON bool) error {
 	answer, err := control.Status(ctx, cfg.Control.Socket)
 	switch {
 	case errors.Is(err, control.ErrNotRunning):
-		return fmt.Errorf("%w\nstart it with: systemctl start bordo, or: bordo run --config %s\nwhy it ended: journalctl -u bordo -n 50", err, path)
+		return notRunning(cfg)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w\nask as root, or as a member of the group that owns the socket", err)
 	case err != nil:
@@ -55,4 +56,10 @@ func status(ctx context.Context, c console, path string, asJSON bool) error {
 		return fmt.Errorf("read status: %w", err)
 	}
 	return writeStatus(c.out, s, time.Now())
+}
+
+// notRunning tells who needs the agent of a configuration what to do.
+func notRunning(cfg *config.Config) error {
+	return fmt.Errorf("%w: nobody answers at %s\nstart it with: systemctl start bordo, or: bordo run --config %s\nwhy it ended: journalctl -u bordo -n 50",
+		control.ErrNotRunning, cfg.Control.Socket, cfg.File)
 }
