@@ -280,25 +280,32 @@ func topicRoot(s scalar) (string, error) {
 	return s.text, nil
 }
 
-// broker reads mqtt://HOST[:1883] or mqtts://HOST[:8883]. What else a URL can hold is refused: above all a password, which
-// would stand in logs and process lists.
+// brokerForm is what the URL of a broker must look like.
+const brokerForm = "must be mqtts://HOST:PORT or mqtt://HOST:PORT"
+
 func broker(s scalar) (*url.URL, error) {
-	const want = "must be mqtts://HOST:PORT or mqtt://HOST:PORT"
 	if s.form != words {
-		return nil, fmt.Errorf(want+" (got %s)", got(s))
+		return nil, fmt.Errorf(brokerForm+" (got %s)", got(s))
 	}
-	u, err := url.Parse(s.text)
+	return BrokerURL(s.text)
+}
+
+// BrokerURL reads mqtt://HOST[:1883] or mqtts://HOST[:8883]; the port is always in the result. What else a URL can hold is
+// refused: above all a password, which would stand in logs and process lists.
+func BrokerURL(text string) (*url.URL, error) {
+	const want = brokerForm
+	u, err := url.Parse(text)
 	switch {
 	case err != nil:
 		return nil, errors.New(want + " (got something that is no URL)")
 	case u.User != nil:
 		return nil, errors.New(want + ": name and password go into username and password_file")
 	case u.Scheme != "mqtt" && u.Scheme != "mqtts":
-		return nil, fmt.Errorf(want+" (got %s)", quote(s.text))
+		return nil, fmt.Errorf(want+" (got %s)", quote(text))
 	case u.Hostname() == "" || strings.ContainsFunc(u.Hostname(), unicode.IsSpace):
-		return nil, fmt.Errorf(want+": the host is missing (got %s)", quote(s.text))
+		return nil, fmt.Errorf(want+": the host is missing (got %s)", quote(text))
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf(want+" and nothing after it (got %s)", quote(s.text))
+		return nil, fmt.Errorf(want+" and nothing after it (got %s)", quote(text))
 	}
 	port := map[string]string{"mqtt": "1883", "mqtts": "8883"}[u.Scheme]
 	if p := u.Port(); p != "" {

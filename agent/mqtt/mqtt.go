@@ -50,6 +50,7 @@ type Message struct {
 	Topic   string
 	Payload []byte
 	Retain  bool
+	QoS     byte // of one that arrived; Publish always uses 1
 }
 
 // ErrRefused is matched by the error of Connect when the broker answered and said no: trying again soon is pointless.
@@ -224,7 +225,7 @@ func (c *Conn) Publish(m Message, done func(error)) {
 // ackTimeout is left, as one that swallows publications. handle is called in order, from one goroutine, and must not block.
 func (c *Conn) Subscribe(ctx context.Context, filter string, handle func(Message)) error {
 	token := c.client.Subscribe(filter, 1, func(_ paho.Client, m paho.Message) {
-		handle(Message{Topic: m.Topic(), Payload: m.Payload(), Retain: m.Retained()})
+		handle(Message{Topic: m.Topic(), Payload: m.Payload(), Retain: m.Retained(), QoS: m.Qos()})
 	})
 	late := time.NewTimer(ackTimeout)
 	defer late.Stop()

@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/term"
-
 	"bordo/sim"
 )
 
@@ -175,6 +173,3 @@ func (p *agentProcess) lastWords() string {
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return strings.Join(lines[max(0, len(lines)-10):], "\n")
 }
-
-// isTerminal tells whether a person sees the output as it is drawn.
-func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"bordo/cmd/terminal"
 	"bordo/contract"
 )
 
@@ -129,7 +130,7 @@ func TestTableFitsTheScreen(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range strings.Split(frame(v.table(time.Now(), 23), 40), "\r\n") {
+	for _, line := range strings.Split(terminal.Frame(v.table(time.Now(), 23), 40), "\r\n") {
 		if plain := strings.NewReplacer("\x1b[H", "", "\x1b[K", "", "\x1b[J", "").Replace(line); len([]rune(plain)) > 40 {
 			t.Errorf("wider than the screen: %q", plain)
 		}

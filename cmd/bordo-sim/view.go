@@ -12,8 +12,8 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
-	"golang.org/x/term"
 
+	"bordo/cmd/terminal"
 	"bordo/contract"
 	"bordo/drivers"
 )
@@ -76,7 +76,7 @@ func (v *view) close() error {
 
 // run shows until ctx ends.
 func (v *view) run(ctx context.Context) {
-	if isTerminal(v.out) {
+	if _, _, yes := terminal.Size(v.out); yes {
 		v.runScreen(ctx)
 		return
 	}
@@ -101,16 +101,16 @@ func (v *view) runLines(ctx context.Context) {
 
 // runScreen draws the table four times a second, and leaves the cursor where it belongs.
 func (v *view) runScreen(ctx context.Context) {
-	fmt.Fprint(v.out, "\x1b[?25l\x1b[2J")  //nolint:errcheck // a terminal that is gone ends the demo by a signal
-	defer fmt.Fprint(v.out, "\x1b[?25h\n") //nolint:errcheck // as above
+	fmt.Fprint(v.out, terminal.Begin)     //nolint:errcheck // a terminal that is gone ends the demo by a signal
+	defer fmt.Fprint(v.out, terminal.End) //nolint:errcheck // as above
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		width, height, err := term.GetSize(int(v.out.Fd()))
-		if err != nil || width < 20 || height < 5 {
+		width, height, _ := terminal.Size(v.out)
+		if width < 20 || height < 5 {
 			width, height = 80, 24
 		}
-		if _, err := v.out.WriteString(frame(v.table(time.Now(), height-1), width)); err != nil {
+		if _, err := v.out.WriteString(terminal.Frame(v.table(time.Now(), height-1), width)); err != nil {
 			return
 		}
 		for waiting := true; waiting; {
@@ -124,23 +124,6 @@ func (v *view) runScreen(ctx context.Context) {
 			}
 		}
 	}
-}
-
-// frame makes a picture of lines: from the top left corner, each cut to the width and cleared behind, nothing below.
-func frame(lines []string, width int) string {
-	var b strings.Builder
-	b.WriteString("\x1b[H")
-	for i, l := range lines {
-		if r := []rune(l); len(r) > width {
-			l = string(r[:width])
-		}
-		if i > 0 {
-			b.WriteString("\r\n")
-		}
-		b.WriteString(l + "\x1b[K")
-	}
-	b.WriteString("\x1b[J")
-	return b.String()
 }
 
 // hint is the line with which anybody can watch the broker.

@@ -31,11 +31,11 @@ func check(c console, path string, all, budget bool) error {
 		return err
 	}
 	if faults := cfg.Files(); len(faults) > 0 {
-		return mistake{faults}
+		return mistake{Err: faults}
 	}
 	// The drivers have the last word on their devices. Making an agent opens and touches nothing.
 	if _, err := agent.New(cfg, system(cfg, quiet())); err != nil {
-		return mistake{fmt.Errorf("%s: %w", path, err)}
+		return mistake{Err: fmt.Errorf("%s: %w", path, err)}
 	}
 	for _, w := range cfg.Warnings {
 		fmt.Fprintln(c.err, "warning:", w)

@@ -15,6 +15,7 @@ import (
 	"bordo/agent"
 	"bordo/agent/config"
 	"bordo/agent/control"
+	"bordo/cmd/commandline"
 	"bordo/drivers"
 	"bordo/drivers/all"
 	"bordo/drivers/line"
@@ -112,7 +113,7 @@ func (d *desk) device(id string) (config.Line, config.Device, error) {
 			ids = append(ids, dev.ID)
 		}
 	}
-	return config.Line{}, config.Device{}, mistake{fmt.Errorf("no device %q in %s%s", id, d.cfg.File, oneOf(id, ids))}
+	return config.Line{}, config.Device{}, mistake{Err: fmt.Errorf("no device %q in %s%s", id, d.cfg.File, oneOf(id, ids))}
 }
 
 // profiles are the Modbus models that are known here.
@@ -143,7 +144,7 @@ func stoppable(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // langFlag is the language in which people are spoken to.
 func langFlag(set *flag.FlagSet) *langValue {
-	l := langValue(envLang(os.Getenv))
+	l := commandline.EnvLanguage(os.Getenv)
 	set.Var(&l, "lang", "the `LANGUAGE` of the words: it or en")
 	return &l
 }

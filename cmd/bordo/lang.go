@@ -5,22 +5,11 @@ import (
 	"strings"
 
 	"bordo/agent/config/nearest"
+	"bordo/cmd/commandline"
 )
 
 // langValue is a language as a flag: it or en.
-type langValue string
-
-// String implements flag.Value.
-func (l *langValue) String() string { return string(*l) }
-
-// Set implements flag.Value.
-func (l *langValue) Set(text string) error {
-	if text != "it" && text != "en" {
-		return fmt.Errorf("want it or en")
-	}
-	*l = langValue(text)
-	return nil
-}
+type langValue = commandline.Language
 
 // phrase is a sentence for who stands before the device.
 type phrase struct{ it, en string }
@@ -35,19 +24,6 @@ func (p phrase) in(l *langValue, args ...any) string {
 		return text
 	}
 	return fmt.Sprintf(text, args...)
-}
-
-// envLang is the language of the user's environment: Italian where that says so.
-func envLang(getenv func(string) string) string {
-	for _, key := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
-		if v := getenv(key); v != "" {
-			if strings.HasPrefix(strings.ToLower(v), "it") {
-				return "it"
-			}
-			return "en"
-		}
-	}
-	return "en"
 }
 
 // oneOf suggests names to who gave none of them.

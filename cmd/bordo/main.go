@@ -12,6 +12,7 @@ import (
 	"os"
 
 	"bordo/agent/config"
+	"bordo/cmd/commandline"
 )
 
 // version is written by the linker: -X main.version=v1.2.3
@@ -37,7 +38,7 @@ func verbs() []verb {
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, c console) int {
-	err := dispatch(ctx, args, c)
+	err := program().Run(ctx, args, commandline.Console{Out: c.out, Err: c.err})
 	if err == nil {
 		return 0
 	}
@@ -46,7 +47,7 @@ func execute(ctx context.Context, args []string, c console) int {
 	} else {
 		fmt.Fprintln(c.err, "bordo:", err)
 	}
-	if _, ok := errors.AsType[mistake](err); ok {
+	if _, ok := errors.AsType[commandline.Mistake](err); ok {
 		return 2
 	}
 	return 1

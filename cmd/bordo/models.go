@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"text/tabwriter"
 
 	"bordo/agent/config"
+	"bordo/cmd/terminal"
 	"bordo/drivers"
 	"bordo/drivers/all"
 )
@@ -63,22 +63,7 @@ func models(c console, path string, asJSON bool) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Kind, busText(m.Bus), m.Verified, m.Title)
 	}
 	t.Flush() //nolint:errcheck // a strings.Builder takes everything
-	return writeCut(c.out, b.String())
-}
-
-// writeCut prints lines and cuts them where a terminal would fold them.
-func writeCut(w io.Writer, text string) error {
-	width, terminal := isTerminal(w)
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, " \n")
-		if r := []rune(line); terminal && len(r) > width {
-			line = string(r[:width-1]) + "…"
-		}
-		if _, err := fmt.Fprintln(w, line); err != nil {
-			return err
-		}
-	}
-	return nil
+	return terminal.Write(c.out, b.String())
 }
 
 func writeModelsJSON(c console, list []drivers.Model) error {

@@ -3,14 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/term"
-
+	"bordo/cmd/terminal"
 	"bordo/drivers/modbus/scan"
 )
 
@@ -30,20 +28,8 @@ type bar struct {
 const redraw = 100 * time.Millisecond
 
 func newBar(w io.Writer, lang *langValue) *bar {
-	width, _ := isTerminal(w)
+	width, _, _ := terminal.Size(w)
 	return &bar{w: w, lang: lang, width: width, began: time.Now()}
-}
-
-// terminalWidth tells how wide a terminal is; a terminal that does not say so has 80 columns.
-func terminalWidth(f *os.File) (width int, yes bool) {
-	fd := int(f.Fd())
-	if !term.IsTerminal(fd) {
-		return 0, false
-	}
-	if width, _, err := term.GetSize(fd); err == nil && width > 0 {
-		return width, true
-	}
-	return 80, true
 }
 
 // draw shows a step.

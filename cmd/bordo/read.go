@@ -12,6 +12,7 @@ import (
 
 	"bordo/agent"
 	"bordo/agent/config"
+	"bordo/cmd/terminal"
 	"bordo/contract"
 	"bordo/drivers"
 )
@@ -174,7 +175,7 @@ func writeReading(c console, r reading, lang *langValue) error {
 	for _, row := range rows {
 		fmt.Fprintf(&b, "%-*s  %*s %-6s %s\n", wide[0], row[0], wide[1], row[1], row[2], row[3])
 	}
-	return writeCut(c.out, b.String())
+	return terminal.Write(c.out, b.String())
 }
 
 func valueText(v agent.PointStatus, lang *langValue) string {

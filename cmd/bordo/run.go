@@ -61,7 +61,7 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	}
 	a, err := agent.New(cfg, system(cfg, log))
 	if err != nil {
-		return mistake{fmt.Errorf("%s: %w", path, err)}
+		return mistake{Err: fmt.Errorf("%s: %w", path, err)}
 	}
 	socket, err := control.Listen(ctx, cfg.Control.Socket)
 	switch {

@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -238,13 +237,4 @@ func (d *desk) taken() scan.Taken {
 		}
 	}
 	return t
-}
-
-// isTerminal tells whether somebody looks at what is written to w.
-func isTerminal(w any) (width int, yes bool) {
-	f, ok := w.(*os.File)
-	if !ok {
-		return 0, false
-	}
-	return terminalWidth(f)
 }

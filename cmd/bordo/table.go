@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/agent"
+	"bordo/cmd/terminal"
 	"bordo/contract"
 )
 
@@ -54,14 +55,14 @@ func head(b *strings.Builder, s agent.Status, now time.Time) {
 	if s.Simulation {
 		simulated = ", simulation"
 	}
-	fmt.Fprintf(b, "%-8s  %s, bordo %s, up %s, %s%s\n", "node", s.Node, s.Version, age(now, s.Since), clockText(s.Clock), simulated)
+	fmt.Fprintf(b, "%-8s  %s, bordo %s, up %s, %s%s\n", "node", s.Node, s.Version, terminal.Age(now, s.Since), clockText(s.Clock), simulated)
 	switch r := s.Broker; {
 	case r.URL == "":
 		fmt.Fprintf(b, "%-8s  not asked yet\n", "broker")
 	case r.Connected:
-		fmt.Fprintf(b, "%-8s  %s, connected for %s\n", "broker", r.URL, age(now, r.Since))
+		fmt.Fprintf(b, "%-8s  %s, connected for %s\n", "broker", r.URL, terminal.Age(now, r.Since))
 	default:
-		fmt.Fprintf(b, "%-8s  %s, not connected for %s, %s%s\n", "broker", r.URL, age(now, r.Since), count(r.Attempts, "attempt"), reason(r.Error))
+		fmt.Fprintf(b, "%-8s  %s, not connected for %s, %s%s\n", "broker", r.URL, terminal.Age(now, r.Since), count(r.Attempts, "attempt"), reason(r.Error))
 	}
 	n := uint64(0)
 	for _, k := range s.Store.Backlog {
@@ -97,7 +98,7 @@ func healthText(h contract.Health, now time.Time) string {
 	if h.Dev != "" {
 		text = h.Dev + ": " + text
 	}
-	return fmt.Sprintf("%s, for %s%s", text, age(now, time.UnixMilli(h.Since)), reason(h.Detail))
+	return fmt.Sprintf("%s, for %s%s", text, terminal.Age(now, time.UnixMilli(h.Since)), reason(h.Detail))
 }
 
 func lineText(b *strings.Builder, l agent.LineStatus, now time.Time) {
@@ -113,7 +114,7 @@ func lineText(b *strings.Builder, l agent.LineStatus, now time.Time) {
 	for _, d := range l.Devices {
 		last := "never answered"
 		if !d.Last.IsZero() {
-			last = "answered " + age(now, d.Last) + " ago"
+			last = "answered " + terminal.Age(now, d.Last) + " ago"
 		}
 		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", d.ID, d.Model, last, strings.Join(deviceText(d), ", "))
 	}
@@ -161,20 +162,6 @@ func pointText(p agent.PointStatus) string {
 		v += "?"
 	}
 	return p.Point + " " + v
-}
-
-// age tells how long ago something was, in at most two units. Another clock than the agent's may run behind it.
-func age(now, then time.Time) string {
-	d := max(0, now.Sub(then)).Truncate(time.Second)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", d/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
-	}
-	return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 }
 
 func byteText(n int64) string {

@@ -86,15 +86,3 @@ func TestStatusTableTellsThatNobodyReads(t *testing.T) {
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }
-
-func TestAge(t *testing.T) {
-	now := time.Now()
-	for d, want := range map[time.Duration]string{
-		-time.Hour: "0s", 0: "0s", 1999 * time.Millisecond: "1s", 60 * time.Second: "1m00s", 3599 * time.Second: "59m59s",
-		time.Hour: "1h00m", 24*time.Hour - 1: "23h59m", 24 * time.Hour: "1d00h", 1000*24*time.Hour + 5*time.Hour: "1000d05h",
-	} {
-		if got := age(now, now.Add(-d)); got != want {
-			t.Errorf("%s: got %s, want %s", d, got, want)
-		}
-	}
-}

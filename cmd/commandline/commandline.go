@@ -1,0 +1,198 @@
+// Package commandline is the command line that the programs have in common: verbs with flags, a page of help for each, and
+// sentences for whoever mistypes one, with the name that was probably meant.
+//
+// It prints nothing but help, ends no process and knows no verb: a program lists its own, and maps what Run returns to an
+// exit code.
+package commandline
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"bordo/agent/config/nearest"
+)
+
+// Console is where a verb prints: its result on Out, everything else on Err.
+type Console struct{ Out, Err io.Writer }
+
+// Mistake is an error of whoever wrote the command line: trying again changes nothing.
+type Mistake struct{ Err error }
+
+// Error tells the mistake.
+func (m Mistake) Error() string { return m.Err.Error() }
+
+// Unwrap returns the cause.
+func (m Mistake) Unwrap() error { return m.Err }
+
+// Action is a verb with its flags set; operands are what stands beside the flags.
+type Action func(ctx context.Context, c Console, operands []string) error
+
+// Verb is one thing that a program can do.
+type Verb struct {
+	Name  string
+	Brief string // for the list
+	Text  string // for its own page
+	Takes string // the operands, as its page shows them; "" for none
+	Most  int    // how many operands there may be; the verb itself asks for the least
+	Flags func(*flag.FlagSet) Action
+}
+
+// flagSet makes the verb's flags, and the action that sees their values. It prints nothing by itself.
+func (v Verb) flagSet() (*flag.FlagSet, Action) {
+	set := flag.NewFlagSet(v.Name, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	return set, v.Flags(set)
+}
+
+// Program is a program with verbs. One of them should be called version.
+type Program struct {
+	Name  string
+	Brief string // a sentence or two, for the head of the list
+	Verbs []Verb // in the order in which the list shows them
+	Hint  string // of the line on help: a verb with a page worth reading
+}
+
+// Misused is the mistake of a command line, with the verb whose page to read; "" for the list of verbs.
+func (p Program) Misused(verb, format string, args ...any) error {
+	return Mistake{fmt.Errorf("%s: see %s", fmt.Sprintf(format, args...), strings.TrimSpace(p.Name+" help "+verb))}
+}
+
+// Run finds the verb, sets its flags and runs it.
+func (p Program) Run(ctx context.Context, args []string, c Console) error {
+	if len(args) == 0 {
+		p.overview(c.Err)
+		return p.Misused("", "a verb is missing")
+	}
+	name, rest := args[0], args[1:]
+	switch name {
+	case "help", "-h", "-help", "--help":
+		return p.help(rest, c)
+	case "-version", "--version":
+		name = "version"
+	}
+	v, err := p.find(name)
+	if err != nil {
+		return err
+	}
+	set, act := v.flagSet()
+	var operands []string
+	for first := true; first || len(rest) > 0; first = false { // flags may stand before, between and behind operands
+		if err := p.known(set, rest); err != nil {
+			return err
+		}
+		switch err := set.Parse(rest); {
+		case errors.Is(err, flag.ErrHelp):
+			p.page(c.Out, v)
+			return nil
+		case err != nil:
+			return p.Misused(v.Name, "%s: %s", v.Name, err)
+		}
+		if rest = set.Args(); len(rest) > 0 {
+			operands, rest = append(operands, rest[0]), rest[1:]
+		}
+	}
+	if len(operands) > v.Most {
+		return p.Misused(v.Name, "%s takes no %q", v.Name, operands[v.Most])
+	}
+	return act(ctx, c, operands)
+}
+
+func (p Program) find(name string) (Verb, error) {
+	names := []string{"help"}
+	for _, v := range p.Verbs {
+		if v.Name == name {
+			return v, nil
+		}
+		names = append(names, v.Name)
+	}
+	return Verb{}, p.Misused("", "unknown verb %q%s", name, meant(nearest.Names(name, names, 1)))
+}
+
+// known looks for flags that the verb does not have, before package flag says so in words that suggest nothing.
+func (p Program) known(set *flag.FlagSet, args []string) error {
+	for i := 0; i < len(args); i++ {
+		dashed := args[i]
+		if !strings.HasPrefix(dashed, "-") || dashed == "-" || dashed == "--" {
+			return nil
+		}
+		name, _, valued := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(dashed, "-"), "-"), "=")
+		if name == "h" || name == "help" {
+			return nil
+		}
+		f := set.Lookup(name)
+		if f == nil {
+			var names []string
+			set.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+			near := nearest.Names(name, names, 1)
+			for i := range near {
+				near[i] = "--" + near[i]
+			}
+			return p.Misused(set.Name(), "%s: unknown flag --%s%s", set.Name(), name, meant(near))
+		}
+		if b, ok := f.Value.(interface{ IsBoolFlag() bool }); !valued && (!ok || !b.IsBoolFlag()) {
+			i++ // its value
+		}
+	}
+	return nil
+}
+
+func meant(near []string) string {
+	if len(near) == 0 {
+		return ""
+	}
+	return " (did you mean " + near[0] + "?)"
+}
+
+// help prints the overview, or the page of one verb.
+func (p Program) help(args []string, c Console) error {
+	if len(args) == 0 {
+		p.overview(c.Out)
+		return nil
+	}
+	v, err := p.find(args[0])
+	if err != nil {
+		return err
+	}
+	p.page(c.Out, v)
+	return nil
+}
+
+func (p Program) overview(w io.Writer) {
+	fmt.Fprintf(w, "%s\n\nusage: %s VERB [flags]\n\n", p.Brief, p.Name)
+	for _, v := range p.Verbs {
+		fmt.Fprintf(w, "  %-9s %s\n", v.Name, v.Brief)
+	}
+	fmt.Fprintf(w, "  %-9s this page, or that of one verb: %s help %s\n", "help", p.Name, p.Hint)
+}
+
+func (p Program) page(w io.Writer, v Verb) {
+	set, _ := v.flagSet()
+	var line, list strings.Builder
+	set.VisitAll(func(f *flag.Flag) {
+		value, what := flag.UnquoteUsage(f)
+		name := "--" + f.Name
+		if value != "" {
+			name += " " + value
+		}
+		fmt.Fprintf(&line, " [%s]", name)
+		fmt.Fprintf(&list, "  %-18s %s", name, what)
+		if f.DefValue != "" && f.DefValue != "false" {
+			fmt.Fprintf(&list, " (default %s)", f.DefValue)
+		}
+		list.WriteByte('\n')
+	})
+	usage := "usage: " + strings.TrimSpace(p.Name+" "+v.Name+" "+v.Takes)
+	if flags := line.String(); len(usage)+len(flags) < 80 {
+		usage += flags
+	} else {
+		usage += " [flags]"
+	}
+	fmt.Fprintf(w, "%s\n\n%s\n", usage, v.Text)
+	if list.Len() > 0 {
+		fmt.Fprintf(w, "\n%s", list.String())
+	}
+}

@@ -1,0 +1,88 @@
+package commandline
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// sample is a program that says back what it was told.
+func sample() Program {
+	return Program{Name: "sample", Brief: "Says it back.", Hint: "say", Verbs: []Verb{
+		{Name: "say", Brief: "says it", Text: "Says what it is told.", Takes: "WORD", Most: 1, Flags: func(set *flag.FlagSet) Action {
+			loud := set.Bool("loud", false, "say it loud")
+			times := set.Int("times", 1, "say it `N` times")
+			return func(_ context.Context, c Console, operands []string) error {
+				if len(operands) == 0 {
+					return errors.New("nothing to say")
+				}
+				_, err := fmt.Fprintln(c.Out, operands[0], *loud, *times)
+				return err
+			}
+		}},
+		{Name: "version", Brief: "tells it", Text: "Tells it.", Flags: func(*flag.FlagSet) Action {
+			return func(_ context.Context, c Console, _ []string) error {
+				_, err := fmt.Fprintln(c.Out, "1")
+				return err
+			}
+		}},
+	}}
+}
+
+func TestRun(t *testing.T) {
+	for _, x := range []struct{ line, out, err string }{
+		{"say hello", "hello false 1\n", ""},
+		{"say --loud hello --times=3", "hello true 3\n", ""},
+		{"say -times 2 hello -loud", "hello true 2\n", ""},
+		{"--version", "1\n", ""},
+		{"help say", "usage: sample say WORD [--loud] [--times N]\n\nSays what it is told.\n\n  --loud             say it loud\n  --times N          say it N times (default 1)\n", ""},
+		{"help", "Says it back.\n\nusage: sample VERB [flags]\n\n  say       says it\n  version   tells it\n  help      this page, or that of one verb: sample help say\n", ""},
+		{"", "", "a verb is missing: see sample help"},
+		{"versio", "", `unknown verb "versio" (did you mean version?): see sample help`},
+		{"say --time 2 hello", "", "say: unknown flag --time (did you mean --times?): see sample help say"},
+		{"say hello you", "", `say takes no "you": see sample help say`},
+		{"say --times many hello", "", `say: invalid value "many" for flag -times: parse error: see sample help say`},
+	} {
+		t.Run(x.line, func(t *testing.T) {
+			var out, errs strings.Builder
+			err := sample().Run(t.Context(), strings.Fields(x.line), Console{&out, &errs})
+			if got := fmt.Sprint(err); err != nil && got != x.err || err == nil && x.err != "" || out.String() != x.out {
+				t.Errorf("printed %q with error %v", out.String(), err)
+			}
+			if _, ok := errors.AsType[Mistake](err); ok != (x.err != "") {
+				t.Errorf("%v is a Mistake: %v", err, ok)
+			}
+		})
+	}
+	if err := sample().Run(t.Context(), []string{"say"}, Console{}); err == nil || errors.As(err, new(Mistake)) {
+		t.Errorf("the verb's own error: %v", err)
+	}
+}
+
+func TestLanguage(t *testing.T) {
+	for env, want := range map[string]Language{
+		"": "en", "LANG=it_IT.UTF-8": "it", "LANG=de_DE": "en", "LANG=it_IT LC_ALL=C": "en", "LANG=C LC_MESSAGES=it": "it", "LC_ALL=IT": "it",
+	} {
+		got := EnvLanguage(func(key string) string {
+			for _, kv := range strings.Fields(env) {
+				if k, v, _ := strings.Cut(kv, "="); k == key {
+					return v
+				}
+			}
+			return ""
+		})
+		if got != want {
+			t.Errorf("%q: %s, want %s", env, got, want)
+		}
+	}
+	var l Language
+	if err := l.Set("fr"); err == nil {
+		t.Error("fr is taken")
+	}
+	if err := l.Set("it"); err != nil || l.String() != "it" {
+		t.Errorf("it: %q, %v", l.String(), err)
+	}
+}
