@@ -24,10 +24,11 @@ type device struct {
 	packager goburrow.Packager
 	taps     []*item // what the configuration hangs on channels
 
-	items []*item          // everything that this device is asked for; nil until it is known
-	chain *chain           // of a SunSpec device
-	rules rules            // what a plan must keep to
-	plans map[Pace][]block // made from items and rules; nil: to be made again
+	items  []*item          // everything that this device is asked for; nil until it is known
+	chain  *chain           // of a SunSpec device
+	walked walked           // of a walk along it that was not finished
+	rules  rules            // what a plan must keep to
+	plans  map[Pace][]block // made from items and rules; nil: to be made again
 
 	learnt   Learnt
 	kept     string        // learnt as it was last reported

@@ -31,7 +31,7 @@ func (p *poll) discover() error {
 		if d.chain != nil { // it has moved: what was learnt of addresses does not hold
 			d.learnt = Learnt{Serial: d.learnt.Serial, Firmware: d.learnt.Firmware}
 		}
-		d.chain = c
+		d.chain, d.walked = c, walked{}
 	}
 	for i := range d.profile.Points {
 		items = append(items, &item{Point: d.profile.Points[i]})

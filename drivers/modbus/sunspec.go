@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"bordo/drivers"
 )
@@ -70,6 +71,39 @@ func (c *chain) find(ids []uint16) *header {
 	return nil
 }
 
+// walked is what a walk along the chain has heard so far. A lost answer ends a poll; the next one goes on from there, or a
+// bad line would never let a chain of thirty requests be walked at all.
+type walked struct {
+	began time.Time
+	heard map[Span]Answer
+}
+
+// walkMax is how long a walk may take: later the device may be another one.
+const walkMax = time.Hour
+
+// step reads what the walk comes by, unless it has been heard.
+func (p *poll) step(span Span) (Answer, error) {
+	if p.walked.heard == nil || p.now.Sub(p.walked.began) > walkMax {
+		p.walked = walked{p.now, map[Span]Answer{}}
+	}
+	if a, ok := p.walked.heard[span]; ok {
+		return a, nil
+	}
+	a, err := p.read(span)
+	if err == nil {
+		kept := a
+		kept.Data = slices.Clone(a.Data) // the transport reads the next answer into the same place
+		p.walked.heard[span] = kept
+	}
+	return a, err
+}
+
+// astray forgets the walk and says where it ended.
+func (p *poll) astray(op string, err error) error {
+	p.walked = walked{}
+	return &drivers.Error{Op: op, Kind: drivers.Protocol, Err: err}
+}
+
 // walk finds the chain: "SunS" at one of the bases, the common model after it, then from model to model by their lengths
 // until the end model. An exception where the next model should be is an end too: some devices have no end model. Each
 // common model begins another device behind the same unit id; only the models of the profile's own are kept.
@@ -95,10 +129,10 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 			break
 		}
 		if n == 0 && (h.id != commonID || h.length < commonNeed-1) {
-			return nil, chainFault(h.at, fmt.Errorf("the chain must begin with the common model (got model %d of %d registers)", h.id, h.length))
+			return nil, p.chainFault(h.at, fmt.Errorf("the chain must begin with the common model (got model %d of %d registers)", h.id, h.length))
 		}
 		if h.length == 0 || h.length > maxLength || at+modelHead+h.length > 65536 {
-			return nil, chainFault(h.at, fmt.Errorf("model %d cannot have %d registers", h.id, h.length))
+			return nil, p.chainFault(h.at, fmt.Errorf("model %d cannot have %d registers", h.id, h.length))
 		}
 		if part == s.Part {
 			c.models = append(c.models, h)
@@ -106,20 +140,20 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 		at += modelHead + h.length
 	}
 	if len(c.models) == 0 {
-		return nil, chainFault(base, fmt.Errorf("the chain has no models of a device %d", s.Part))
+		return nil, p.chainFault(base, fmt.Errorf("the chain has no models of a device %d", s.Part))
 	}
 	return c, nil
 }
 
-func chainFault(at uint16, err error) error {
-	return &drivers.Error{Op: fmt.Sprintf("walk the SunSpec models at %v", Address{Holding, at}), Kind: drivers.Protocol, Err: err}
+func (p *poll) chainFault(at uint16, err error) error {
+	return p.astray(fmt.Sprintf("walk the SunSpec models at %v", Address{Holding, at}), err)
 }
 
 // findBase looks for the mark that stands before the chain.
 func (p *poll) findBase(bases []uint16) (uint16, error) {
 	var refusals []error
 	for _, base := range bases {
-		a, err := p.read(Span{Holding, base, 2})
+		a, err := p.step(Span{Holding, base, 2})
 		if err == nil && binary.BigEndian.Uint16(a.Data) == sunsHigh && binary.BigEndian.Uint16(a.Data[2:]) == sunsLow {
 			return base, nil
 		}
@@ -130,16 +164,16 @@ func (p *poll) findBase(bases []uint16) (uint16, error) {
 			refusals = append(refusals, err)
 		}
 	}
-	none := &drivers.Error{Op: "look for SunSpec", Kind: drivers.Protocol, Err: fmt.Errorf("no \"SunS\" at %v", bases)}
+	none := p.astray("look for SunSpec", fmt.Errorf("no \"SunS\" at %v", bases))
 	return 0, errors.Join(append([]error{none}, refusals...)...)
 }
 
 // header reads id and length of the model at an address.
 func (p *poll) header(at uint16) (h header, end bool, err error) {
-	a, err := p.read(Span{Holding, at, modelHead})
+	a, err := p.step(Span{Holding, at, modelHead})
 	if refuses(err) {
 		// Some devices refuse two registers at the end model: it has no length. Others refuse what lies behind the last.
-		if a, err = p.read(Span{Holding, at, 1}); refuses(err) {
+		if a, err = p.step(Span{Holding, at, 1}); refuses(err) {
 			return header{}, true, nil
 		}
 	}
@@ -247,7 +281,7 @@ func (p *poll) repeated(h *header, q *Repeat) ([]Point, error) {
 	if q.Count != nil {
 		f := *q.Count
 		f.At.Number += h.at
-		a, err := p.read(Span{Holding, f.At.Number, f.Length})
+		a, err := p.step(Span{Holding, f.At.Number, f.Length})
 		if err != nil {
 			return nil, err
 		}
@@ -261,7 +295,7 @@ func (p *poll) repeated(h *header, q *Repeat) ([]Point, error) {
 		if q.Skip != nil {
 			t := *q.Skip
 			t.At.Number += h.at + shift
-			a, err := p.read(Span{Holding, t.At.Number, t.Length})
+			a, err := p.step(Span{Holding, t.At.Number, t.Length})
 			if err != nil {
 				return nil, err
 			}

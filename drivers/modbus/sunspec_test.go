@@ -223,6 +223,39 @@ func TestSunSpecSilenceIsNotTheEnd(t *testing.T) {
 	})
 }
 
+// On a line that loses every third answer the walk goes on where it was, and a device that turns out to be another one
+// meanwhile is not put together of both.
+func TestSunSpecWalkGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, other := device(t, "sunspec", peer.Options{SunSpec: []uint16{103, 160}}), device(t, "sunspec", peer.Options{SunSpec: []uint16{113}})
+		set(t, other, "ac_power", drivers.Number(2222))
+		n, firsts := 0, 0
+		s := tcpSite(t)
+		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte {
+			if n++; n%3 == 0 {
+				return nil
+			}
+			if binary.BigEndian.Uint16(pdu[1:]) == 40000 {
+				firsts++
+			}
+			if n < 5 {
+				return one.Answer(pdu)
+			}
+			return other.Answer(pdu)
+		}))
+		s.run(2 * time.Minute)
+		known := slices.IndexFunc(s.reports, func(r drivers.Report) bool { return len(r.Readings) > 0 })
+		if known < 0 || known > 6 || firsts > 2 { // once for each of them
+			t.Fatalf("known from poll %d on, begun %d times", known+1, firsts)
+		}
+		for _, r := range s.reports {
+			if v := value(r, "ac_power"); v != "2222" && v != "?" {
+				t.Errorf("power %s", v)
+			}
+		}
+	})
+}
+
 // A value and its scale factor come in one answer, whatever the factor does in between.
 func TestSunSpecScaleFactorMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
