@@ -53,8 +53,8 @@ lint: ## staticcheck, for 64 and for 32 bits
 fuzz: ## every fuzz target for 30 seconds
 	.ci/fuzz 30s
 
-bench: ## all benchmarks, with allocations
-	go test -run '^$$' -bench . -benchmem $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
+bench: packages ## all benchmarks, with allocations; those of the agent take minutes and want a quiet machine
+	go test -tags e2e -run '^$$' -bench . -benchmem -timeout 1h $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
 generate: ## rewrite the generated parts of the documents
 	go test ./drivers/modbus -run TestGenerated -update # the others are built on this one
