@@ -2,6 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"time"
 
 	"bordo/buffer"
@@ -24,6 +27,24 @@ func (a *Agent) tellOpened(o buffer.Opened) {
 		data["set_aside"] = o.SetAside
 	}
 	a.event(contract.NodeDevice, contract.StoreOpened, data)
+}
+
+// storeEvery is how often the store is asked how it is.
+const storeEvery = 2 * time.Second
+
+// watchStore turns what is wrong with the store into conditions. Files that were set aside are one until somebody takes
+// them away; the store itself removes them when it needs the room.
+func (a *Agent) watchStore(ctx context.Context) {
+	aside := a.store.Opened().SetAside
+	for more := true; more; more = pause(ctx, storeEvery) {
+		full, err := a.store.Fault()
+		a.conditions.set(contract.StoreFull, "", err != nil && full, text(err))
+		a.conditions.set(contract.StoreReadOnly, "", err != nil && !full, text(err))
+		if aside != "" {
+			_, err := os.Stat(aside)
+			a.conditions.set(contract.StoreDamaged, "", !errors.Is(err, fs.ErrNotExist), aside)
+		}
+	}
 }
 
 // tellGaps stores an event for each gap that the store has not told yet. A crash in between tells a gap twice.

@@ -2,10 +2,12 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +27,23 @@ type counting struct{ *faults }
 type faults struct {
 	mu     sync.Mutex
 	silent map[string]bool
+	fails  map[string]error  // by device: what comes with half of its readings, or without any when it says Later
+	serial map[string]string // by device, where it is not its id
 	knew   map[string]string // what was learnt of a device in an earlier run
+}
+
+// fail makes a device fail in part or, with an error that says Later, altogether; nil ends that.
+func (f *faults) fail(dev string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fails[dev] = err
+}
+
+// exchange puts another piece of hardware in a device's place.
+func (f *faults) exchange(dev, serial string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.serial[dev] = serial
 }
 
 func (f *faults) silence(dev string, on bool) {
@@ -54,8 +72,9 @@ func (c counting) Link(_ drivers.Line, devices []drivers.Device) (drivers.Link, 
 
 type counter struct {
 	*faults
-	id string
-	n  int
+	id     string
+	n      int
+	serial string // as told
 }
 
 func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
@@ -64,15 +83,24 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	if c.silent[c.id] {
 		return drivers.Report{Err: &drivers.Error{Op: "count", Kind: drivers.Timeout}}
 	}
+	err := c.fails[c.id]
+	if drivers.KindOf(err) == drivers.Later {
+		return drivers.Report{Err: err}
+	}
 	c.n++
-	r := drivers.Report{At: time.Now(), Readings: []drivers.Reading{
+	r := drivers.Report{At: time.Now(), Err: err, Readings: []drivers.Reading{
 		{Point: "cycles", Value: drivers.Number(float64(c.n))},
 		{Point: "ac_power", Value: drivers.Number(float64(c.n) / 10)},
 		{Point: "ac_energy", Value: drivers.Number(1000 + float64(c.n)/100)},
 		{Point: "temperature", Quality: drivers.Bad},
 	}}
-	if c.n == 1 {
-		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: c.id, Points: []string{"ac_power", "ac_energy", "cycles", "temperature"}, Quarantined: []string{"humidity"}}
+	serial := c.id
+	if s, ok := c.faults.serial[c.id]; ok {
+		serial = s
+	}
+	if serial != c.serial {
+		c.serial = serial
+		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: serial, Points: []string{"ac_power", "ac_energy", "cycles", "temperature"}, Quarantined: []string{"humidity"}}
 		r.Learnt = []byte("no humidity on " + c.id)
 	}
 	return r
@@ -90,8 +118,10 @@ type node struct {
 	broker *sim.Broker
 	faults *faults
 	wall   func() (time.Time, contract.Clock)
-	built  time.Time // the program
-	noPort error     // why no port can be opened
+	set    func()       // sets the clock, where it is one that is not set
+	built  time.Time    // the program
+	free   atomic.Int64 // bytes on the disk; below 0: it cannot even be asked
+	noPort error        // why no port can be opened
 	cancel context.CancelFunc
 	ended  chan error
 
@@ -132,8 +162,9 @@ func newNode(t *testing.T) *node {
 
 func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
-	n := &node{t: t, faults: &faults{silent: map[string]bool{}, knew: map[string]string{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, knew: map[string]string{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
+	n.free.Store(10 << 30)
 	n.text = fmt.Sprintf(`version: 1
 tenant: cremasco
 node: quintano
@@ -218,11 +249,21 @@ func (n *node) identity(id string, s sample) {
 	}
 }
 
+func (n *node) diskFree(string) (uint64, error) {
+	free := n.free.Load()
+	if free < 0 {
+		return 0, errors.New("input/output error")
+	}
+	return uint64(free), nil
+}
+
 // start runs the agent until stop.
 func (n *node) start() *agent.Agent {
 	n.t.Helper()
 	a, err := agent.New(n.cfg, agent.System{
 		OpenPort: func(context.Context, line.Endpoint) (drivers.Port, error) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			if n.noPort != nil {
 				return nil, n.noPort
 			}
@@ -231,7 +272,7 @@ func (n *node) start() *agent.Agent {
 		},
 		DialMQTT: n.broker.Dial,
 		Wall:     func() (time.Time, contract.Clock) { return n.wall() },
-		DiskFree: func(string) (uint64, error) { return 10 << 30, nil },
+		DiskFree: n.diskFree,
 		Logger:   slog.New(slog.NewTextHandler(testLog{n.t}, nil)),
 		Version:  "test",
 		Built:    n.built,

@@ -190,8 +190,8 @@ func TestNoDisk(t *testing.T) {
 		var free atomic.Uint64
 		o := Options{DiskFree: func(string) (uint64, error) { return free.Load(), nil }}
 		s := open(t, dir, o)
-		if st := s.Stats(); st.Fault == "" {
-			t.Fatal("no fault although the disk is full")
+		if full, err := s.Fault(); !full || err == nil || s.Stats().Fault != err.Error() {
+			t.Fatalf("the disk is full, and the fault is %t, %v, %q", full, err, s.Stats().Fault)
 		}
 		reading := mustAppend(t, s, Reading, 1)
 		event, err := s.Append(Event, 0, 0, []byte("event"))

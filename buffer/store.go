@@ -2,10 +2,12 @@ package buffer
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -198,6 +200,14 @@ type Stats struct {
 
 	Appended, Settled, Evicted, Lost uint64 // records since Open
 	Written, Commits                 uint64 // bytes of blocks and transactions since Open
+}
+
+// Fault is why nothing can be written at the moment, nil when all is well; full says that nothing but room is missing. It
+// costs nothing to ask.
+func (s *Store) Fault() (full bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Is(s.fault, errFull) || errors.Is(s.fault, syscall.ENOSPC), s.fault
 }
 
 // Stats counts; DiskBytes walks the directory.

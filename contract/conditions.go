@@ -18,8 +18,9 @@ const (
 	NotRouted       = "not_routed"       // the broker accepts what it does not pass on
 	TwinSuspected   = "twin_suspected"   // somebody else seems to connect under this node's id
 	ClockUnset      = "clock_unset"
-	StoreFull       = "store_full"    // nothing can be written to the disk
-	StoreDamaged    = "store_damaged" // a damaged store was set aside
+	StoreFull       = "store_full"     // the disk has no room
+	StoreReadOnly   = "store_readonly" // the disk refuses to be written for another reason
+	StoreDamaged    = "store_damaged"  // a damaged store was set aside, and is still there
 )
 
 // conditions is the table of conditions, in the order of events.md.
@@ -51,6 +52,9 @@ var conditions = []Condition{
 	{StoreFull, Fault, Label{
 		"Il disco è pieno: i valori sono solo in memoria",
 		"The disk is full: values are held in memory only"}},
+	{StoreReadOnly, Fault, Label{
+		"Il disco non si lascia scrivere: i valori sono solo in memoria, la scheda potrebbe essere alla fine",
+		"The disk cannot be written: values are held in memory only, and the card may be worn out"}},
 	{StoreDamaged, Warning, Label{
 		"L'archivio era danneggiato ed è stato messo da parte: le perdite sono segnalate",
 		"The store was damaged and was set aside: what is lost is told"}},

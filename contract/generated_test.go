@@ -70,7 +70,8 @@ An event is a message on ` + "`event/{dev}`" + ` (a command's result: on ` + "`r
 
 A condition is a fault that lasts. It begins with ` + "`bordo.condition.raised.v1`" + `, stands in ` + "`status.health`" + ` while it is open, and ends
 with ` + "`bordo.condition.cleared.v1`" + `, each with the code below and the device that it concerns. The sentence comes along in
-` + "`status.health[].text`" + `.
+` + "`status.health[].text`" + `. A restart of the node ends every condition without a word: those that last begin anew. So
+` + "`bordo.store.opened.v1`" + ` closes what was open before it.
 
 | code | severity | in English | in italiano |
 |---|---|---|---|

@@ -1,0 +1,213 @@
+package agent_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/agent"
+	"bordo/contract"
+	"bordo/drivers"
+	"bordo/sim"
+)
+
+// told returns the events of a condition of a device, "+" for a beginning and "-" for an end, in their order.
+func (n *node) told(code, dev string) (out string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range n.events {
+		var d struct{ Code string }
+		if e.Dev != dev || json.Unmarshal(e.Data, &d) != nil || d.Code != code {
+			continue
+		}
+		switch e.Type {
+		case contract.ConditionRaised:
+			out += "+"
+		case contract.ConditionCleared:
+			out += "-"
+		}
+	}
+	return out
+}
+
+// health returns the codes of a device's conditions ("" for the node's) in the status that stands at the broker.
+func (n *node) health(dev string) (codes []string) {
+	retained, _ := n.broker.Retained("bordo/v1/cremasco/quintano/status")
+	st, err := contract.DecodeStatus(retained)
+	if err != nil {
+		n.t.Error(err)
+	}
+	for _, h := range st.Health {
+		if h.Dev == dev {
+			codes = append(codes, h.Code)
+		}
+	}
+	return codes
+}
+
+// noon is a set clock that is at noon when the bubble begins: no device sleeps.
+func noon() (time.Time, contract.Clock) { return time.Now().Add(12 * time.Hour), contract.ClockSync }
+
+// conditionCase brings a condition about and ends it. A condition must be there within 5 s of what within is counted from.
+type conditionCase struct {
+	dev         string // "" for the node
+	before      func(n *node)
+	begin, end  func(n *node, a *agent.Agent)
+	within      time.Duration // from begin until the agent can know
+	after       time.Duration // from end until it can know
+	unreachable bool          // while it lasts the broker has no status that could tell it
+	told        string        // what arrives of its events, "" for "+-"
+}
+
+// conditionCases has a case for every entry of the contract's table.
+func conditionCases() map[string]conditionCase {
+	failing := func(kind drivers.Kind) func(*node, *agent.Agent) {
+		return func(n *node, _ *agent.Agent) { n.faults.fail("dev-1", &drivers.Error{Op: "count", Kind: kind}) }
+	}
+	healed := func(n *node, _ *agent.Agent) { n.faults.fail("dev-1", nil) }
+	disk := func(free int64) func(*node, *agent.Agent) {
+		return func(n *node, _ *agent.Agent) {
+			n.free.Store(free)
+			n.faults.silence("dev-2", free < 1<<30) // its event has to be written
+		}
+	}
+	var fault int
+	return map[string]conditionCase{
+		contract.LineDown: {dev: "dev-1",
+			before: func(n *node) { n.portFails(errors.New("no such device")) },
+			end:    func(n *node, _ *agent.Agent) { n.portFails(nil) }, after: time.Minute},
+		contract.DeviceSilent: {dev: "dev-1",
+			begin: func(n *node, _ *agent.Agent) { n.faults.silence("dev-1", true) }, within: 20 * time.Second,
+			end: func(n *node, _ *agent.Agent) { n.faults.silence("dev-1", false) }, after: 5 * time.Minute},
+		contract.DevicePartial: {dev: "dev-1", begin: failing(drivers.Exception), within: 20 * time.Second, end: healed, after: 5 * time.Minute},
+		contract.DeviceBusy:    {dev: "dev-1", begin: failing(drivers.Later), within: 20 * time.Second, end: healed, after: 5 * time.Minute},
+		contract.DeviceExchanged: {dev: "dev-1",
+			begin: func(n *node, _ *agent.Agent) { n.faults.exchange("dev-1", "another") }, within: time.Second,
+			end: func(n *node, a *agent.Agent) {
+				if _, err := a.Confirm("dev-1"); err != nil {
+					n.t.Error(err)
+				}
+			}, after: time.Second},
+		contract.NotRouted: {unreachable: true, told: "-", // the beginning is acknowledged and thrown away as well
+			before: func(n *node) { fault = n.raise(sim.Fault{Kind: sim.Denied}) },
+			end:    func(n *node, _ *agent.Agent) { n.broker.Clear(fault) }, after: 2 * statusEvery},
+		contract.TwinSuspected: {unreachable: true,
+			begin: func(n *node, _ *agent.Agent) {
+				for range 5 {
+					f := n.raise(sim.Fault{Kind: sim.Stolen})
+					time.Sleep(2500 * time.Millisecond)
+					n.broker.Clear(f)
+				}
+			}, after: 8 * time.Minute},
+		contract.ClockUnset: {
+			before: func(n *node) { n.set = n.unsetClock() }, within: 2 * time.Minute,
+			end: func(n *node, _ *agent.Agent) { n.set() }, after: time.Minute},
+		contract.StoreFull:     {begin: disk(0), within: 20 * time.Second, end: disk(10 << 30), after: time.Minute},
+		contract.StoreReadOnly: {begin: disk(-1), within: 20 * time.Second, end: disk(10 << 30), after: time.Minute},
+		contract.StoreDamaged: {
+			before: func(n *node) { n.ruin() },
+			end: func(n *node, _ *agent.Agent) {
+				if err := os.RemoveAll(n.setAside()); err != nil {
+					n.t.Error(err)
+				}
+			}, after: time.Second},
+	}
+}
+
+// portFails says why no port can be opened, nil: each can.
+func (n *node) portFails(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.noPort = err
+}
+
+// ruin leaves a store behind whose last attempts to open ended in the middle: the next one tries without the database.
+func (n *node) ruin() {
+	n.start()
+	time.Sleep(10 * time.Second)
+	n.stop()
+	if err := os.WriteFile(filepath.Join(n.cfg.Buffer.Dir, "opening"), []byte("3\n"), 0o600); err != nil {
+		n.t.Error(err)
+	}
+}
+
+// setAside is where damaged files are, as the opening of an epoch told.
+func (n *node) setAside() (dir string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range n.events {
+		var d struct {
+			Damage   string
+			SetAside string `json:"set_aside"`
+		}
+		if e.Type == contract.StoreOpened && json.Unmarshal(e.Data, &d) == nil && d.Damage != "" {
+			dir = d.SetAside
+		}
+	}
+	if _, err := os.Stat(dir); dir == "" || err != nil {
+		n.t.Errorf("set aside: %q, %v", dir, err)
+	}
+	return dir
+}
+
+// Each condition of the contract begins and ends in a running agent, is told once each time, and stands in the status that
+// the broker has within 5 s.
+func TestConditions(t *testing.T) {
+	cases := conditionCases()
+	for _, kind := range contract.Conditions() {
+		c, ok := cases[kind.Code]
+		if !ok {
+			t.Errorf("%s: no case: is it ever raised?", kind.Code)
+			continue
+		}
+		t.Run(kind.Code, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { beginsAndEnds(t, kind, c) })
+		})
+	}
+}
+
+func beginsAndEnds(t *testing.T, kind contract.Condition, c conditionCase) {
+	n := newNode(t)
+	n.wall = noon
+	if c.before != nil {
+		c.before(n)
+	}
+	a := n.start()
+	time.Sleep(30 * time.Second)
+	if c.begin != nil {
+		if h := a.Status().Health; len(h) != 0 {
+			t.Errorf("before it begins: %+v", h)
+		}
+		c.begin(n, a)
+	}
+	time.Sleep(c.within + 5*time.Second)
+	if c.unreachable {
+		i := slices.IndexFunc(a.Status().Health, func(h contract.Health) bool { return h.Code == kind.Code })
+		if i < 0 {
+			t.Errorf("not raised: %+v", a.Status().Health)
+		}
+	} else if h := n.health(c.dev); !slices.Contains(h, kind.Code) {
+		t.Errorf("not in the status: %v", h)
+	}
+	if c.end != nil {
+		c.end(n, a)
+	}
+	time.Sleep(c.after + 5*time.Second)
+	if h := n.health(c.dev); len(h) != 0 {
+		t.Errorf("still in the status: %v", h)
+	}
+	n.stop()
+	dev := c.dev
+	if dev == "" {
+		dev = contract.NodeDevice
+	}
+	if s := n.told(kind.Code, dev); s != cmp.Or(c.told, "+-") {
+		t.Errorf("told %q", s)
+	}
+}
