@@ -82,7 +82,7 @@ func (a *Agent) keepBook(ctx context.Context) {
 // records again.
 func (a *Agent) flushBook() {
 	mono := a.stamp(time.Time{}).mono
-	err := a.book.Flush(a.saveBook, func(device string, t energy.Taken) {
+	err := a.book.Flush(a.saveBookBehind, func(device string, t energy.Taken) {
 		for _, s := range t.Segments {
 			a.append(buffer.Event, device, contract.EnergySegment, moment{wall: time.UnixMilli(s.At), clk: s.Clk, mono: mono}, s)
 		}
@@ -96,6 +96,15 @@ func (a *Agent) flushBook() {
 }
 
 func (a *Agent) saveBook(s energy.States) error { return a.memory.dir.Save(keptEnergy, s) }
+
+// saveBookBehind saves the accounts, unless the store cannot write: what was handed over is in memory only then, and the
+// accounts from before it give it again after a power cut.
+func (a *Agent) saveBookBehind(s energy.States) error {
+	if a.store.Stats().Fault != "" {
+		return nil
+	}
+	return a.saveBook(s)
+}
 
 // append stores an event or interval that belongs to the given moment. Its data is marshalled.
 func (a *Agent) append(class buffer.Class, device, typ string, at moment, data any) {
