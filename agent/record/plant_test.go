@@ -120,26 +120,45 @@ func noise() workload {
 	}}
 }
 
+// plantStart is the time of round 0, ms UTC.
+const plantStart = 1760000000000
+
+// feed gives one round after another: what the plant says every 10 s.
+type feed struct {
+	workload
+	rng *rand.Rand
+	at  int // the next round
+}
+
+func (w workload) feed(round int) *feed {
+	return &feed{workload: w, rng: rand.New(rand.NewPCG(1, 2)), at: round}
+}
+
+// next makes the records of a round, one for each device.
+func (f *feed) next() []buffer.Record {
+	recs := make([]buffer.Record, 0, plantDevices)
+	for d, readings := range f.round(f.rng, f.at) {
+		ts := plantStart + int64(f.at)*10000 + int64(d)*20 + int64(f.rng.IntN(12))
+		s := Sample{
+			Dev: "inv-" + strconv.Itoa(d), TS: ts, Mono: ts - plantStart + 86400000, Boot: "b7c1e2f0",
+			Clk: contract.ClockSync, Readings: readings,
+		}
+		recs = append(recs, buffer.Record{Class: buffer.Reading, From: ts, To: ts, Payload: AppendSample(nil, &s)})
+	}
+	f.at++
+	return recs
+}
+
 // records makes n records of a workload, beginning at the given round.
 func (w workload) records(n, skip int) []buffer.Record {
-	rng := rand.New(rand.NewPCG(1, 2))
+	f := w.feed(skip)
 	var recs []buffer.Record
-	const start = 1760000000000
-	for round := skip; len(recs) < n; round++ {
-		for d, readings := range w.round(rng, round) {
-			if len(recs) == n {
-				break
-			}
-			ts := start + int64(round)*10000 + int64(d)*20 + int64(rng.IntN(12))
-			s := Sample{
-				Dev: "inv-" + strconv.Itoa(d), TS: ts, Mono: ts - start + 86400000, Boot: "b7c1e2f0",
-				Clk: contract.ClockSync, Readings: readings,
-			}
-			recs = append(recs, buffer.Record{
-				ID:    buffer.ID{Epoch: "k3f9x2q7", Seq: uint64(10000 + len(recs))},
-				Class: buffer.Reading, From: ts, To: ts, Payload: AppendSample(nil, &s),
-			})
-		}
+	for len(recs) < n {
+		recs = append(recs, f.next()...)
+	}
+	recs = recs[:n]
+	for i := range recs {
+		recs[i].ID = buffer.ID{Epoch: "k3f9x2q7", Seq: uint64(10000 + i)}
 	}
 	return recs
 }
