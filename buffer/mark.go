@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -137,10 +138,10 @@ func (m *mark) write(dir string) error {
 	}
 	_, err = f.WriteAt(m.encode(), 0)
 	if err == nil {
-		err = f.Truncate(markSize)
+		err = cutTo(f, markSize)
 	}
 	if err == nil {
-		err = f.Sync()
+		err = syscall.Fdatasync(int(f.Fd())) // without the time of change, which would cost a commit of the journal
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
@@ -149,6 +150,15 @@ func (m *mark) write(dir string) error {
 		return fmt.Errorf("write mark: %w", err)
 	}
 	return nil
+}
+
+// cutTo cuts a file that is longer than size.
+func cutTo(f *os.File, size int64) error {
+	fi, err := f.Stat()
+	if err != nil || fi.Size() <= size {
+		return err
+	}
+	return f.Truncate(size)
 }
 
 func boolByte(v bool) byte {

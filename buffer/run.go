@@ -8,8 +8,9 @@ import (
 
 // How long what is not urgent waits for a transaction that happens anyway.
 const (
-	// lazy is how long an acknowledgement may wait before it gets a transaction of its own.
-	lazy = time.Minute
+	// lazy is how long an acknowledgement may wait before it gets a transaction of its own: on a quiet healthy box most
+	// transactions would be of this kind, and all that a crash makes of one that waited is a delivery more.
+	lazy = time.Hour
 	// waitingMax is how many may wait: what a crash can make deliverable once more.
 	waitingMax = 1024
 	// retryMax bounds the pause between attempts to write to a disk that refuses.

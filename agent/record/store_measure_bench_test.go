@@ -171,7 +171,7 @@ func measureDay(m measure) figures {
 	empty := openKeeper(m)
 	m.check(empty.close())
 	got, before := figures{}, m.disk().Given(m.t)
-	held := loopdisk.Taken(m.t, m.store())
+	held := loopdisk.Taken(m.t, m.store(), reserve)
 	m.bubble(func(m measure) {
 		k, f := openKeeper(m), m.plantLoad(0)
 		peak := 0.0
@@ -197,7 +197,7 @@ func measureDay(m measure) figures {
 		m.check(k.close())
 	})
 	d := m.disk().Given(m.t).Since(before)
-	after := loopdisk.Taken(m.t, m.store())
+	after := loopdisk.Taken(m.t, m.store(), reserve)
 	days := float64(m.Rounds) / float64(dayRounds)
 	got["stored-MB/day"] /= days
 	got["device-MB/day"] = d.Bytes / 1e6 / days
