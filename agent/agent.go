@@ -372,6 +372,6 @@ func (a *Agent) Status() Status {
 	s.Clock = a.stamp(time.Time{}).clk
 	s.Broker = fwd.brokerStatus()
 	st := store.Stats()
-	s.Store = StoreStatus{Epoch: store.Opened().Epoch, Next: store.Next().Seq, Backlog: a.backlog(), Bytes: st.DiskBytes}
+	s.Store = StoreStatus{Epoch: store.Opened().Epoch, Next: store.Next().Seq, Backlog: a.backlog(), Bytes: st.DiskBytes, WrittenDay: a.memory.diskDay()}
 	return s
 }

@@ -40,7 +40,9 @@ type StoreStatus struct {
 	Next    uint64             `json:"next"`
 	Backlog []contract.Backlog `json:"backlog,omitempty"`
 	Bytes   int64              `json:"bytes"` // on disk
-	Error   string             `json:"error,omitempty"`
+	// WrittenDay is how many bytes the agent has caused to be written to storage in the last day, or since it started.
+	WrittenDay int64  `json:"written_day"`
+	Error      string `json:"error,omitempty"`
 }
 
 // LineStatus is the state of a line and its devices.

@@ -16,6 +16,8 @@ import (
 const (
 	maxQuestion = 64 << 10 // bytes of a question
 	maxPart     = 4 << 20  // bytes of a part of an answer
+	// listening is how long a part waits for who asked: a long answer may be read page by page by a person.
+	listening = 10 * time.Minute
 )
 
 // message is one line of an answer. The last one has Done or Error; without it the answer was cut off.
@@ -40,15 +42,21 @@ func serveStream(w http.ResponseWriter, r *http.Request, stream Stream) {
 	}
 	conn := http.NewResponseController(w)
 	// The server's own time-outs are for questions that are answered at once. Each part has its time instead, so that who
-	// listens to nothing is not waited for.
+	// listens to nothing is not waited for without end, and no longer than is polite once the server stops.
 	conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a Unix socket has deadlines
+	hurry := context.AfterFunc(r.Context(), func() {
+		conn.SetWriteDeadline(time.Now().Add(patience / 5)) //nolint:errcheck // a Unix socket has deadlines
+	})
+	defer hurry()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	send := func(m message) error {
 		line, err := json.Marshal(m)
 		if err != nil {
 			return fmt.Errorf("encode answer: %w", err)
 		}
-		conn.SetWriteDeadline(time.Now().Add(patience)) //nolint:errcheck // a Unix socket has deadlines
+		if r.Context().Err() == nil {
+			conn.SetWriteDeadline(time.Now().Add(listening)) //nolint:errcheck // a Unix socket has deadlines
+		}
 		if _, err := w.Write(append(line, '\n')); err != nil {
 			return fmt.Errorf("answer: %w", err)
 		}

@@ -116,3 +116,42 @@ func TestAskTakesItsTimeAndEndsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Who asks and then does not listen holds nobody up: not the others, and not the end of the server.
+func TestAskWithoutListening(t *testing.T) {
+	path := socketIn(t)
+	began := make(chan bool)
+	begin := sync.OnceFunc(func() { close(began) })
+	stop := serveAll(t, path, Answers{Status: func() any { return "well" }, Ask: map[string]Stream{
+		"talk": func(_ context.Context, _ []byte, say func(any) error) error {
+			for {
+				if err := say(strings.Repeat("x", 1<<20)); err != nil {
+					return err
+				}
+				begin()
+			}
+		},
+	}})
+	listening, leave := context.WithCancel(t.Context())
+	defer leave()
+	asked := make(chan error, 1)
+	go func() {
+		asked <- Ask(t.Context(), path, "talk", nil, func(json.RawMessage) error {
+			<-listening.Done() // such as somebody before a page of a pager
+			return errors.New("enough")
+		})
+	}()
+	<-began
+	if got, err := Status(t.Context(), path); err != nil || strings.TrimSpace(string(got)) != `"well"` {
+		t.Errorf("meanwhile the status is %q, %v", got, err)
+	}
+	at := time.Now()
+	stop()
+	if d := time.Since(at); d > patience/2 {
+		t.Errorf("the server ended after %v", d)
+	}
+	leave()
+	if err := <-asked; err == nil {
+		t.Error("who left was told that all was said")
+	}
+}

@@ -32,7 +32,8 @@ func main() {
 // verbs lists what the program can do, in the order in which help shows it.
 func verbs() []verb {
 	return []verb{
-		runVerb(), checkVerb(), statusVerb(), scanVerb(), readVerb(), captureVerb(), confirmVerb(), notesVerb(), modelsVerb(), versionVerb(),
+		runVerb(), checkVerb(), statusVerb(), scanVerb(), readVerb(), captureVerb(), confirmVerb(), bufferVerb(),
+		notesVerb(), modelsVerb(), versionVerb(),
 	}
 }
 

@@ -35,7 +35,7 @@ func questions(a *agent.Agent, cfg *config.Config) map[string]control.Stream {
 	r := respondent{a, cfg}
 	return map[string]control.Stream{
 		"read": r.read, "capture": r.capture, "raw": r.raw, "scan": r.scan,
-		"confirm": r.confirm,
+		"confirm": r.confirm, "buffer": r.buffer,
 	}
 }
 

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"bordo/agent/archive"
+	"bordo/agent/config"
+	"bordo/agent/control"
+	"bordo/agent/record"
+	"bordo/buffer"
+)
+
+func bufferVerb() verb {
+	return verb{
+		name:  "buffer",
+		brief: "what lies in the store: its size, its records, whether it is whole",
+		takes: "stat|list|export|verify [DIR]",
+		most:  2,
+		text: `Looks into the store of the configuration, or of DIR: through the agent where it runs, and otherwise by itself. It only
+reads. Personal data (class card, devices marked personal) is counted, never shown.
+
+  stat     how much there is, how much of it waits for the broker, gaps, limits
+  list     which records there are: the first --limit of them, or with --newest the last
+  export   the records, one line each, as the messages of the contract (samples as on hist, the rest as on event)
+  verify   reads every block and tells what is damaged and what to do; exit code 1 when something is
+
+  bordo buffer list --newest --device meter-1 --limit 20
+  bordo buffer export --class reading --from 2026-03-01 --to 2026-03-07 > week.jsonl
+  bordo buffer export --class interval --month 2026-03 --csv > march.csv
+
+The last one makes a table: one row for each quarter of an hour of the site's month and each counter, with the highest
+revision. All quarters of the month are there (2,972 in March 2026 in Rome); where nothing is known the row is empty behind its times.`,
+		flags: func(set *flag.FlagSet) action {
+			o := &bufferOptions{lang: langFlag(set)}
+			o.flags(set)
+			return func(ctx context.Context, c console, operands []string) error {
+				ctx, stop := stoppable(ctx)
+				defer stop()
+				return o.run(ctx, c, set, operands)
+			}
+		},
+	}
+}
+
+// bufferOptions are the flags of bordo buffer.
+type bufferOptions struct {
+	path                           string
+	lang                           *langValue
+	json, csv, newest              bool
+	class, device, from, to, month string
+	epoch, seq                     string
+	limit                          int
+}
+
+func (o *bufferOptions) flags(set *flag.FlagSet) {
+	set.StringVar(&o.path, "config", defaultConfig, "the configuration `FILE` of the node")
+	set.BoolVar(&o.json, "json", false, "stat, list, verify: print it as JSON")
+	set.StringVar(&o.class, "class", "", "list, export: only these `CLASSES`: event, interval, reading, with commas between them")
+	set.StringVar(&o.device, "device", "", "list, export: only the records of this `DEVICE`")
+	set.StringVar(&o.from, "from", "", "list, export: from this `TIME` on: 2026-03-01 or 2026-03-01T10:30 in the site's time")
+	set.StringVar(&o.to, "to", "", "list, export: up to this `TIME`; a day counts to its end")
+	set.StringVar(&o.month, "month", "", "list, export: only this `MONTH`: 2026-03")
+	set.StringVar(&o.epoch, "epoch", "", "list, export: only this `EPOCH`")
+	set.StringVar(&o.seq, "seq", "", "list, export: only these `NUMBERS` of it: 100, or 100-200")
+	set.IntVar(&o.limit, "limit", 100, "list: at most `N` records")
+	set.BoolVar(&o.newest, "newest", false, "list: the last ones by their time")
+	set.BoolVar(&o.csv, "csv", false, "export: a table of the quarter hours of a month")
+}
+
+// bufferFlags are the flags of each way to look, besides --config and --lang.
+var bufferFlags = map[string][]string{
+	"stat":   {"json"},
+	"list":   {"json", "class", "device", "from", "to", "month", "epoch", "seq", "limit", "newest"},
+	"export": {"class", "device", "from", "to", "month", "epoch", "seq", "csv"},
+	"verify": {"json"},
+}
+
+// check tells misuse before anything is opened, and returns what is to be done and the directory, "" for the configured one.
+func (o *bufferOptions) check(set *flag.FlagSet, operands []string) (what, dir string, err error) {
+	ways := []string{"stat", "list", "export", "verify"}
+	if len(operands) == 0 {
+		return "", "", misused("buffer", "buffer: say what to do: %s", strings.Join(ways, ", "))
+	}
+	what = operands[0]
+	if !slices.Contains(ways, what) {
+		return "", "", misused("buffer", "buffer: there is no %q%s", what, oneOf(what, ways))
+	}
+	if len(operands) > 1 {
+		dir = operands[1]
+	}
+	set.Visit(func(f *flag.Flag) {
+		if err == nil && f.Name != "config" && f.Name != "lang" && !slices.Contains(bufferFlags[what], f.Name) {
+			err = misused("buffer", "buffer %s takes no --%s", what, f.Name)
+		}
+	})
+	switch {
+	case err != nil:
+	case o.csv && (o.class != "interval" || o.month == ""):
+		err = misused("buffer", "buffer export: --csv needs --class interval and --month, such as --month 2026-03")
+	case o.csv && (o.epoch != "" || o.seq != ""):
+		err = misused("buffer", "buffer export: --csv takes whole months: no --epoch, no --seq")
+	case o.limit < 1 || o.limit > archive.MaxEntries:
+		err = misused("buffer", "buffer list: --limit must be 1 to %d (got %d)", archive.MaxEntries, o.limit)
+	}
+	return what, dir, err
+}
+
+func (o *bufferOptions) run(ctx context.Context, c console, set *flag.FlagSet, operands []string) error {
+	what, dir, err := o.check(set, operands)
+	if err != nil {
+		return err
+	}
+	cfg, err := o.configuration(c, dir)
+	if err != nil {
+		return err
+	}
+	question := bufferQuestion{Do: what, Limit: o.limit, Newest: o.newest}
+	if question.Query, err = o.query(zoneOf(cfg)); err != nil {
+		return err
+	}
+	s, err := openStore(ctx, cfg, dir)
+	if err != nil {
+		return err
+	}
+	err = o.print(ctx, c, s, question, cfg)
+	return errors.Join(err, s.close())
+}
+
+func (o *bufferOptions) print(ctx context.Context, c console, s *storeDesk, q bufferQuestion, cfg *config.Config) error {
+	switch q.Do {
+	case "stat":
+		return printStat(ctx, c, s, q, o, cfg)
+	case "list":
+		return printList(ctx, c, s, q, o, zoneOf(cfg))
+	case "verify":
+		return printVerify(ctx, c, s, q, o)
+	}
+	if o.csv {
+		return printQuarters(ctx, c, s, q, cfg, o)
+	}
+	return printRecords(ctx, c, s, q)
+}
+
+// configuration reads the configuration. Where a directory is named it may be missing.
+func (o *bufferOptions) configuration(c console, dir string) (*config.Config, error) {
+	cfg, err := load(o.path)
+	switch {
+	case err == nil:
+		return cfg, nil
+	case dir == "" && errors.Is(err, fs.ErrNotExist) && o.path == defaultConfig:
+		return nil, fmt.Errorf("%w\nname the configuration with --config FILE, or the store's directory: bordo buffer stat DIR", err)
+	case dir == "" || o.path != defaultConfig:
+		return nil, err
+	case !errors.Is(err, fs.ErrNotExist):
+		fmt.Fprintf(c.err, "bordo: the configuration has faults, so it is left out of this: bordo check --config %s\n", o.path)
+	}
+	return nil, nil
+}
+
+// storeDesk is where a store is asked: at the running agent that has it open, or else here.
+type storeDesk struct {
+	dir     string
+	running bool
+	ask     func(ctx context.Context, q bufferQuestion, heard func(bufferPart) error) error
+	close   func() error
+}
+
+// openStore finds out who has the store. cfg may be nil when dir is named.
+func openStore(ctx context.Context, cfg *config.Config, dir string) (*storeDesk, error) {
+	tenant, node := "unknown", "unknown"
+	var o buffer.Options
+	own := false
+	if cfg != nil {
+		tenant, node = cfg.Tenant, cfg.Node
+		own = dir == "" || realPath(dir) == realPath(cfg.Buffer.Dir)
+	}
+	if own {
+		dir = cfg.Buffer.Dir
+		o.MaxSize, o.History, o.EnergyHistory, o.Sync = cfg.Buffer.MaxSize, cfg.Buffer.History, cfg.Buffer.EnergyHistory, cfg.Buffer.Sync
+		switch _, err := control.Status(ctx, cfg.Control.Socket); {
+		case err == nil:
+			return askedStore(cfg, dir), nil
+		case errors.Is(err, fs.ErrPermission):
+			return nil, fmt.Errorf("%w\nask as root, or as a member of the group that owns the socket", err)
+		case !errors.Is(err, control.ErrNotRunning):
+			return nil, err
+		}
+	}
+	o.Codec = record.NewCodec()
+	s, err := buffer.Inspect(dir, o)
+	switch {
+	case errors.Is(err, buffer.ErrInUse) && own:
+		return nil, fmt.Errorf("%w\nan agent has it open and does not answer at %s: it may be starting, so try again", err, cfg.Control.Socket)
+	case errors.Is(err, buffer.ErrInUse):
+		return nil, fmt.Errorf("%w\nan agent has it open: name its configuration with --config FILE, to ask it", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no store in %s: the agent makes it when it first runs", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w\nask as root, or as a member of the group that owns the files", err)
+	case errors.Is(err, buffer.ErrDamaged):
+		return damagedStore(dir, err), nil
+	case err != nil:
+		return nil, err
+	}
+	a := archive.New(s, tenant, node)
+	return &storeDesk{dir: dir, close: s.Close, ask: func(ctx context.Context, q bufferQuestion, heard func(bufferPart) error) error {
+		return q.answer(ctx, a, heard)
+	}}, nil
+}
+
+// askedStore is the store of a running agent.
+func askedStore(cfg *config.Config, dir string) *storeDesk {
+	return &storeDesk{dir: dir, running: true, close: func() error { return nil },
+		ask: func(ctx context.Context, q bufferQuestion, heard func(bufferPart) error) error {
+			return control.Ask(ctx, cfg.Control.Socket, "buffer", q, func(raw json.RawMessage) error {
+				var p bufferPart
+				if err := json.Unmarshal(raw, &p); err != nil {
+					return fmt.Errorf("read the agent's answer: %w", err)
+				}
+				return heard(p)
+			})
+		}}
+}
+
+// damagedStore is a store that cannot be opened as it is: it can only say so.
+func damagedStore(dir string, err error) *storeDesk {
+	return &storeDesk{dir: dir, close: func() error { return nil },
+		ask: func(_ context.Context, q bufferQuestion, heard func(bufferPart) error) error {
+			if q.Do != "verify" {
+				return err
+			}
+			text := strings.TrimPrefix(err.Error(), "inspect store: "+buffer.ErrDamaged.Error()+": ")
+			return heard(bufferPart{Report: &buffer.Report{Faults: strings.Split(text, "; ")}})
+		}}
+}

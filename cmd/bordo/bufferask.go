@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"bordo/agent/archive"
+	"bordo/agent/config"
+	"bordo/buffer"
+	"bordo/contract"
+)
+
+// bufferQuestion is what is asked of a store, of the running agent's as of one that is opened here.
+type bufferQuestion struct {
+	Do     string        `json:"do"` // stat, list, export or verify
+	Query  archive.Query `json:"query"`
+	Limit  int           `json:"limit,omitempty"`
+	Newest bool          `json:"newest,omitempty"`
+}
+
+// bufferPart is a part of the answer: one of these.
+type bufferPart struct {
+	Stat    *archive.Stat   `json:"stat,omitempty"`
+	Day     *int64          `json:"written_day,omitempty"` // beside Stat: bytes written to storage in the last day; of an agent
+	Entries []archive.Entry `json:"entries,omitempty"`
+	Lines   []string        `json:"lines,omitempty"`
+	Tally   *archive.Tally  `json:"tally,omitempty"` // behind the last entry or line
+	Report  *buffer.Report  `json:"report,omitempty"`
+}
+
+// Bounds of one part, well below what control takes.
+const (
+	partEntries = 500
+	partBytes   = 256 << 10
+)
+
+// answer answers the question part by part.
+func (q bufferQuestion) answer(ctx context.Context, a *archive.Archive, say func(bufferPart) error) error {
+	switch q.Do {
+	case "stat":
+		st, err := a.Stat()
+		if err != nil {
+			return err
+		}
+		return say(bufferPart{Stat: &st})
+	case "list":
+		var p bufferPart
+		t, err := a.List(ctx, q.Query, q.Limit, q.Newest, func(e archive.Entry) error {
+			if p.Entries = append(p.Entries, e); len(p.Entries) < partEntries {
+				return nil
+			}
+			defer func() { p.Entries = p.Entries[:0] }()
+			return say(p)
+		})
+		if err != nil {
+			return err
+		}
+		p.Tally = &t
+		return say(p)
+	case "export":
+		return q.export(ctx, a, say)
+	case "verify":
+		r, err := a.Verify()
+		if err != nil {
+			return err
+		}
+		return say(bufferPart{Report: &r})
+	}
+	return fmt.Errorf("understand the question: a store cannot be asked to %q", q.Do)
+}
+
+func (q bufferQuestion) export(ctx context.Context, a *archive.Archive, say func(bufferPart) error) error {
+	var p bufferPart
+	size := 0
+	t, err := a.Export(ctx, q.Query, time.Now(), func(line []byte) error {
+		p.Lines = append(p.Lines, string(line))
+		if size += len(line); size < partBytes {
+			return nil
+		}
+		defer func() { p.Lines, size = p.Lines[:0], 0 }()
+		return say(p)
+	})
+	if err != nil {
+		return err
+	}
+	p.Tally = &t
+	return say(p)
+}
+
+func (r respondent) buffer(ctx context.Context, question []byte, say func(any) error) error {
+	q, err := understood[bufferQuestion](question)
+	if err != nil {
+		return err
+	}
+	a, err := r.agent.Archive()
+	if err != nil {
+		return err
+	}
+	return q.answer(ctx, a, func(p bufferPart) error {
+		if p.Stat != nil {
+			day := r.agent.Status().Store.WrittenDay
+			p.Day = &day
+		}
+		return say(p)
+	})
+}
+
+// zoneOf is the site's time zone.
+func zoneOf(cfg *config.Config) *time.Location {
+	if cfg != nil {
+		return cfg.Timezone
+	}
+	if rome, err := time.LoadLocation("Europe/Rome"); err == nil { // what the configuration takes for granted, too
+		return rome
+	}
+	return time.UTC
+}
+
+// query makes the filter of the flags.
+func (o *bufferOptions) query(zone *time.Location) (q archive.Query, err error) {
+	if o.class != "" {
+		for _, name := range strings.Split(o.class, ",") {
+			switch c, err := buffer.ParseClass(name); {
+			case err != nil:
+				return q, misused("buffer", "--class: must be event, interval or reading (got %q)", name)
+			case c == buffer.Card:
+				return q, misused("buffer", "--class: card is personal data, which is never shown")
+			}
+			q.Classes = append(q.Classes, name)
+		}
+	}
+	q.Device, q.Epoch = o.device, o.epoch
+	if o.epoch != "" && contract.CheckEpoch(o.epoch) != nil {
+		return q, misused("buffer", "--epoch: must be 8 letters and digits, as bordo buffer stat shows them (got %q)", o.epoch)
+	}
+	if o.month != "" {
+		if o.from != "" || o.to != "" {
+			return q, misused("buffer", "--month stands for --from and --to: leave those out")
+		}
+		first, err := time.ParseInLocation("2006-01", o.month, zone)
+		if err != nil {
+			return q, misused("buffer", "--month: must be a month such as 2026-03 (got %q)", o.month)
+		}
+		q.From, q.To = first.UnixMilli(), first.AddDate(0, 1, 0).UnixMilli()-1
+	}
+	if q.From, err = moment("from", o.from, zone, q.From, false); err != nil {
+		return q, err
+	}
+	if q.To, err = moment("to", o.to, zone, q.To, true); err != nil {
+		return q, err
+	}
+	if q.To != 0 && q.From > q.To {
+		return q, misused("buffer", "--from is later than --to")
+	}
+	return q, o.numbers(&q)
+}
+
+// moment reads a time: a day, a time of the site, or one with its own offset. The end of what is written counts when end is
+// set. without is what an empty text stands for.
+func moment(name, text string, zone *time.Location, without int64, end bool) (int64, error) {
+	if text == "" {
+		return without, nil
+	}
+	for _, f := range []struct {
+		layout string
+		next   func(time.Time) time.Time
+	}{
+		{"2006-01-02", func(t time.Time) time.Time { return t.AddDate(0, 0, 1) }},
+		{"2006-01-02T15:04", func(t time.Time) time.Time { return t.Add(time.Minute) }},
+		{"2006-01-02T15:04:05", func(t time.Time) time.Time { return t.Add(time.Second) }},
+		{time.RFC3339, func(t time.Time) time.Time { return t.Add(time.Millisecond) }},
+	} {
+		t, err := time.ParseInLocation(f.layout, strings.Replace(text, " ", "T", 1), zone)
+		if err != nil {
+			continue
+		}
+		if end {
+			t = f.next(t).Add(-time.Millisecond)
+		}
+		return t.UnixMilli(), nil
+	}
+	return 0, misused("buffer", "--%s: must be a time such as 2026-03-01, 2026-03-01T10:30 or 2026-03-01T09:30:00Z (got %q)", name, text)
+}
+
+var numbersForm = regexp.MustCompile(`^([0-9]{1,16})(?:-([0-9]{1,16}))?$`)
+
+// numbers reads a range of sequence numbers, which mean something only within an epoch.
+func (o *bufferOptions) numbers(q *archive.Query) error {
+	if o.seq == "" {
+		return nil
+	}
+	f := numbersForm.FindStringSubmatch(o.seq)
+	if f == nil {
+		return misused("buffer", "--seq: must be a number or a range such as 100-200 (got %q)", o.seq)
+	}
+	if o.epoch == "" {
+		return misused("buffer", "--seq needs --epoch: numbers begin again in each epoch")
+	}
+	q.First, _ = strconv.ParseUint(f[1], 10, 64) //nolint:errcheck // digits
+	q.Last = q.First
+	if f[2] != "" {
+		q.Last, _ = strconv.ParseUint(f[2], 10, 64) //nolint:errcheck // digits
+	}
+	if q.First == 0 || q.First > q.Last {
+		return misused("buffer", "--seq: must rise, and begin at 1 or later (got %q)", o.seq)
+	}
+	return nil
+}
