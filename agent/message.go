@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+
+	"github.com/klauspost/compress/gzip"
 
 	"bordo/agent/record"
 	"bordo/buffer"
@@ -22,7 +25,9 @@ type message struct {
 // composer turns leased records into messages of the contract.
 type composer struct {
 	topics contract.Topics
+	pack   bool             // the history lane uses histz
 	fields []contract.Field // re-used
+	zip    *gzip.Writer     // re-used; nil until it is needed
 }
 
 // batch is a message of samples that is being written. All of them have its device, epoch and quality of the clock.
@@ -69,13 +74,40 @@ func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*
 		if b.w.Len() == 0 {
 			continue
 		}
-		topic := c.topics.Tele(b.dev)
+		m := &message{topic: c.topics.Tele(b.dev), payload: b.w.Bytes(), ids: b.ids, hist: hist}
 		if hist {
-			topic = c.topics.Hist(b.dev)
+			m.topic = c.topics.Hist(b.dev)
+			if packed := c.packed(m.payload); packed != nil {
+				m.topic, m.payload = c.topics.Histz(b.dev), packed
+			}
 		}
-		out = append(out, &message{topic: topic, payload: b.w.Bytes(), ids: b.ids, hist: hist})
+		out = append(out, m)
 	}
 	return out, broken, err
+}
+
+// packLevel is where gzip begins to cost more than it gains: 3.6 bytes for a value of a plant's day, where the best level
+// takes 3.3 and four times as long, the default one 3.8.
+const packLevel = 7
+
+// packed is a message of the history lane as it goes on histz; nil when it is to go on hist, also because it would not become
+// smaller: so it is never larger than a message may be.
+func (c *composer) packed(payload []byte) []byte {
+	if !c.pack {
+		return nil
+	}
+	var out bytes.Buffer
+	if c.zip == nil {
+		c.zip, _ = gzip.NewWriterLevel(&out, packLevel) //nolint:errcheck // the level is one
+	}
+	c.zip.Reset(&out)
+	if _, err := c.zip.Write(payload); err != nil {
+		return nil
+	}
+	if err := c.zip.Close(); err != nil || out.Len() >= len(payload) {
+		return nil
+	}
+	return out.Bytes()
 }
 
 // addSample puts a record into its batch, which batchOf finds or, when the one there is full, begins.

@@ -203,9 +203,17 @@ func (n *node) take(p sim.Publication) {
 		return
 	}
 	switch a.Kind {
-	case contract.KindTele, contract.KindHist:
+	case contract.KindTele, contract.KindHist, contract.KindHistz:
+		if len(p.Payload) > contract.MaxPayload {
+			n.t.Errorf("%s: %d bytes", p.Topic, len(p.Payload))
+		}
+		if a.Kind == contract.KindHistz {
+			if p.Payload, err = contract.UnpackBatch(p.Payload); err != nil {
+				n.t.Errorf("%s: %v", p.Topic, err)
+			}
+		}
 		b, err := contract.DecodeBatch(p.Payload)
-		if err != nil || b.Hist != (a.Kind == contract.KindHist) || b.Dev != a.Dev {
+		if err != nil || b.Hist != (a.Kind != contract.KindTele) || b.Dev != a.Dev {
 			n.t.Errorf("%s: %v: %s", p.Topic, err, p.Payload)
 		}
 		for _, s := range b.Samples {

@@ -65,7 +65,7 @@ func newSession(f *forwarder, conn *mqtt.Conn, sess string) *session {
 	now := time.Now()
 	return &session{
 		f: f, conn: conn, sess: sess,
-		comp:      composer{topics: f.topics},
+		comp:      composer{topics: f.topics, pack: f.cfg.HistoryGzip},
 		outcomes:  make(chan outcome, f.cfg.Window),
 		platform:  newPlatform(f.cfg.Ack),
 		echo:      make(chan contract.Status, 8),

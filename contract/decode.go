@@ -2,12 +2,14 @@ package contract
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 )
 
-// Batch is a message on tele or hist as a consumer reads it.
+// Batch is a message on tele or hist, or on histz once UnpackBatch has opened it, as a consumer reads it.
 type Batch struct {
 	SV      int      `json:"sv"`
 	Node    string   `json:"node"`
@@ -73,6 +75,26 @@ func DecodeBatch(payload []byte) (Batch, error) {
 		}
 	}
 	return b, nil
+}
+
+// MaxUnpacked is the most bytes that a message on histz unpacks to: what it unpacks to is a message of hist.
+const MaxUnpacked = MaxPayload
+
+// UnpackBatch gives the message of hist that a message on histz holds. What is larger than MaxUnpacked is refused before it
+// takes memory.
+func UnpackBatch(payload []byte) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(payload))
+	if err != nil {
+		return nil, fmt.Errorf("unpack batch: %w", err)
+	}
+	out, err := io.ReadAll(io.LimitReader(z, MaxUnpacked+1))
+	if err != nil {
+		return nil, fmt.Errorf("unpack batch: %w", err)
+	}
+	if len(out) > MaxUnpacked {
+		return nil, fmt.Errorf("unpack batch: more than %d bytes", MaxUnpacked)
+	}
+	return out, nil
 }
 
 func checkVersion(sv int) error {

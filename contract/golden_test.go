@@ -2,8 +2,10 @@ package contract
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -55,6 +57,28 @@ func TestGoldensDecode(t *testing.T) {
 				t.Errorf("written again:\n%s\nwas:\n%s", again, doc)
 			}
 		})
+	}
+}
+
+// TestGoldenPacked: a message on histz that was ever published unpacks to a message of hist, byte by byte.
+func TestGoldenPacked(t *testing.T) {
+	packed, err := os.ReadFile("testdata/v1/batch-histz.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := UnpackBatch(packed)
+	if err != nil || string(doc) != string(goldens(t)["batch-hist"]) {
+		t.Errorf("%v:\n%s", err, doc)
+	}
+	var large bytes.Buffer
+	z := gzip.NewWriter(&large)
+	if _, err := z.Write(make([]byte, MaxUnpacked+1)); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{"not packed": doc, "cut off": packed[:len(packed)-9], "too large": large.Bytes(), "empty": nil} {
+		if _, err := UnpackBatch(bad); err == nil || !strings.HasPrefix(err.Error(), "unpack batch: ") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

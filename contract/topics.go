@@ -13,7 +13,7 @@ const DefaultRoot = "bordo"
 const (
 	KindTele   = "tele"   // up: live samples of a device
 	KindHist   = "hist"   // up: samples that were not acknowledged when they were fresh
-	KindHistz  = "histz"  // up: the same bytes as hist, gzipped; only where it was asked for
+	KindHistz  = "histz"  // up: messages of hist, gzipped; only where it was asked for
 	KindEvent  = "event"  // up: what happened, CloudEvents
 	KindStatus = "status" // up, retained: the node, its session and its backlog
 	KindMeta   = "meta"   // up, retained: what the points of a device mean

@@ -103,6 +103,7 @@ type MQTT struct {
 	HistoryRate                   float64 // messages of the history lane per second
 	HistoryBytes                  int64   // bytes of the history lane per second
 	HistoryJitter                 time.Duration
+	HistoryGzip                   bool // the history lane uses histz
 }
 
 // Buffer is the store.

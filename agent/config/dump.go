@@ -108,6 +108,7 @@ func (m MQTT) write(w *writer) {
 	w.line(1, "history_rate", strconv.FormatFloat(m.HistoryRate, 'f', -1, 64)+"/s")
 	w.line(1, "history_bytes", sizeText(m.HistoryBytes)+"/s")
 	w.line(1, "history_jitter", span(m.HistoryJitter))
+	w.line(1, "history_gzip", strconv.FormatBool(m.HistoryGzip))
 }
 
 func (l Line) write(w *writer) {

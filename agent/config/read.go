@@ -207,6 +207,7 @@ func (r *reader) mqtt(v value, c *Config) {
 	read(m.get("history_rate"), &q.HistoryRate, perSecond(0.1, 1000))
 	read(m.get("history_bytes"), &q.HistoryBytes, bytesPerSecond(1<<10, 1<<30))
 	read(m.get("history_jitter"), &q.HistoryJitter, duration(0, 10*time.Minute))
+	read(m.get("history_gzip"), &q.HistoryGzip, boolean)
 	m.end()
 }
 

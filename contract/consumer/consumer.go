@@ -7,12 +7,9 @@
 package consumer
 
 import (
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -85,9 +82,6 @@ type Options struct {
 
 	State []NodeState // what State returned in the life before
 }
-
-// maxUnpacked bounds what a message on histz may unpack to.
-const maxUnpacked = 4 * contract.MaxPayload
 
 // suspectsMax bounds the ranges of an epoch that are watched at one time.
 const suspectsMax = 64
@@ -196,7 +190,7 @@ func (c *Consumer) samples(a contract.Address, m Message, at time.Time) error {
 	if a.Kind == contract.KindHistz {
 		a.Kind = contract.KindHist
 		var err error
-		if payload, err = gunzip(payload); err != nil {
+		if payload, err = contract.UnpackBatch(payload); err != nil {
 			return err
 		}
 	}
@@ -222,21 +216,6 @@ func (c *Consumer) samples(a contract.Address, m Message, at time.Time) error {
 		n.hear(b.Ep, at)
 	}
 	return nil
-}
-
-func gunzip(payload []byte) ([]byte, error) {
-	z, err := gzip.NewReader(bytes.NewReader(payload))
-	if err != nil {
-		return nil, fmt.Errorf("unpack: %w", err)
-	}
-	out, err := io.ReadAll(io.LimitReader(z, maxUnpacked+1))
-	if err != nil {
-		return nil, fmt.Errorf("unpack: %w", err)
-	}
-	if len(out) > maxUnpacked {
-		return nil, fmt.Errorf("unpack: more than %d bytes", maxUnpacked)
-	}
-	return out, nil
 }
 
 func (c *Consumer) event(a contract.Address, payload []byte, at time.Time) error {

@@ -359,7 +359,7 @@ func TestRefused(t *testing.T) {
 	r := newRig(t, Options{})
 	var z bytes.Buffer
 	w := gzip.NewWriter(&z)
-	if _, err := w.Write(make([]byte, maxUnpacked+1)); err != nil || w.Close() != nil {
+	if _, err := w.Write(make([]byte, contract.MaxUnpacked+1)); err != nil || w.Close() != nil {
 		t.Fatal(err)
 	}
 	for _, c := range [][2]string{
