@@ -124,6 +124,9 @@ type Record struct {
 	Payload  []byte
 }
 
+// cost is what the record takes of a block before compression, at most.
+func (r *Record) cost() int { return len(r.Payload) + recordCost }
+
 // Codec turns records into the body of a block and back. Seal is given records of one class and one epoch, Seq
 // ascending; Open must return the same identities, spans and payloads in the same order (the class is the store's own
 // business). The store calls neither from two goroutines at once.
@@ -136,9 +139,14 @@ type Codec interface {
 const (
 	// MaxPayload is the largest payload that Append takes, in bytes.
 	MaxPayload = 64 << 10
-	// blockPayload is how many bytes of payload are put into one block at most: even a body that does not compress
-	// stays below Badger's limit for one transaction (15 % of a memtable of 1 MiB).
+	// blockPayload is how many bytes of payload, with recordCost for each record, are put into one block at most: even a
+	// body that does not compress stays below Badger's limit for one transaction (15 % of a memtable of 1 MiB) and
+	// below what tablePiece allows.
 	blockPayload = 96 << 10
+	// recordCost is what the identity and the span of a record take at most: four numbers as varints.
+	recordCost = 33
+	// bodyMax is the largest body of a block: blockPayload, and what comes once for all records.
+	bodyMax = blockPayload + 64
 	// blockRecords is how many records are put into one block at most.
 	blockRecords = 4096
 )

@@ -18,6 +18,13 @@ import (
 // tableSize is the size of a file in the bottom level: what one damaged file can cost.
 const tableSize = 2 << 20
 
+// tablePiece is the size of Badger's own blocks within a table. It must be so large that no entry makes one grow while it
+// is built, and that the pieces of one table stay within twice tableSize, which is what Badger sets aside for them: on 32
+// bits its allocator gives the same memory out again when it needs more than that (ristretto's z.Allocator shifts an int
+// by 32), and the table is garbage. A piece is closed when the next entry does not fit, so it is full but for one entry
+// of ours, which bodyMax keeps below 100 KiB: a table needs 14 of them at most, and there is room for 15.
+const tablePiece = 256 << 10
+
 // badgerOptions are the settings, each given explicitly; DESIGN.md has the measurements behind them.
 func badgerOptions(dir string, log *slog.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
@@ -26,6 +33,7 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 		WithNumLevelZeroTables(2).
 		WithNumLevelZeroTablesStall(1 << 20). // nobody compacts but we, so never stall (must exceed the line above)
 		WithBaseTableSize(tableSize).
+		WithBlockSize(tablePiece).
 		WithBaseLevelSize(1 << 40).    // level 0 always goes straight to the bottom
 		WithValueThreshold(128 << 10). // all values inline; at most 15 % of a memtable
 		WithValueLogFileSize(1 << 20).

@@ -36,12 +36,12 @@ func (k *kept) add(c Class, r Record) bool {
 	if !q.taken && (q.bytes > 4*keptBytes || len(q.recs) > 4*blockRecords) {
 		half := len(q.recs) / 2
 		for _, r := range q.recs[:half] {
-			q.bytes -= len(r.Payload) + 16
+			q.bytes -= r.cost()
 		}
 		q.recs = slices.Clone(q.recs[half:])
 	}
 	q.recs = append(q.recs, r)
-	q.bytes += len(r.Payload) + 16
+	q.bytes += r.cost()
 	if len(q.recs) == 1 {
 		q.since = time.Now()
 		return true
@@ -83,8 +83,8 @@ func (k *kept) take(now time.Time) (Class, []Record) {
 		}
 		slices.SortFunc(q.recs, func(a, b Record) int { return cmp.Compare(a.Seq, b.Seq) })
 		size, n := 0, 0
-		for n < len(q.recs) && n < blockRecords && (n == 0 || size+len(q.recs[n].Payload)+16 <= blockPayload) {
-			size += len(q.recs[n].Payload) + 16
+		for n < len(q.recs) && n < blockRecords && (n == 0 || size+q.recs[n].cost() <= blockPayload) {
+			size += q.recs[n].cost()
 			n++
 		}
 		q.taken = true
@@ -101,7 +101,7 @@ func (k *kept) done(c Class, recs []Record) {
 	q := &k.queue[c]
 	q.taken = false
 	for _, r := range recs {
-		q.bytes -= len(r.Payload) + 16
+		q.bytes -= r.cost()
 	}
 	if q.recs = q.recs[len(recs):]; len(q.recs) == 0 {
 		*q = keptQueue{}

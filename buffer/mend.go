@@ -275,7 +275,7 @@ func probe(path string, id uint64, verify bool) (first string, err error) {
 	}
 	defer mf.Close(-1) //nolint:errcheck // nothing was written
 	// The table verifies itself below: asked to do it on opening it would close the file on failure, and again here.
-	opt := table.Options{ReadOnly: true, ChkMode: options.NoVerification, Compression: options.None, BlockSize: 4 << 10}
+	opt := table.Options{ReadOnly: true, ChkMode: options.NoVerification, Compression: options.None, BlockSize: tablePiece}
 	t, err := table.OpenTable(mf, opt)
 	if err == nil && verify {
 		err = t.VerifyChecksum()

@@ -171,7 +171,7 @@ func (s *Store) choose(p *plan, want func(*entry) bool) {
 		if e.blk != nil || !want(e) {
 			return true
 		}
-		cost := len(e.rec.Payload) + 16 // identity and span
+		cost := e.rec.cost()
 		if n > 0 && size+cost > blockPayload || n >= blockRecords {
 			p.more = true
 			return false
@@ -307,7 +307,10 @@ func (s *Store) encode(p *plan) error {
 // codec does not know must not hold up the store.
 func (s *Store) sealBody(recs []Record) (body []byte, codec byte, err error) {
 	if s.opt.Codec != nil {
-		if body, err = s.opt.Codec.Seal(recs); err == nil {
+		if body, err = s.opt.Codec.Seal(recs); err == nil && len(body) > bodyMax {
+			err = fmt.Errorf("%d bytes are too many", len(body))
+		}
+		if err == nil {
 			return body, codecGiven, nil
 		}
 		s.log.Warn("codec refused records, storing them plain", "class", recs[0].Class, "seq", recs[0].Seq, "err", err)
