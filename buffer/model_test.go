@@ -202,23 +202,32 @@ func (m *model) covered(id ID, c Class) bool {
 	return false
 }
 
-// crash goes on with a copy of the files as they are at this moment, as after kill -9.
+// crash goes on with a copy of the files as they are at this moment, as after kill -9. Every goroutine stands still
+// while they are copied, Badger's too; the store itself says what it believes to be on disk.
 func (m *model) crash() {
 	synctest.Wait()
 	to := m.newDir()
 	copyDir(m, m.dir, to)
-	synctest.Wait()
+	unsealed := map[ID]bool{}
+	m.s.mu.Lock()
+	m.s.fresh.each(func(e *entry) bool {
+		unsealed[e.rec.ID] = e.blk == nil
+		return true
+	})
+	m.s.mu.Unlock()
+	now := time.Now()
 	m.s.Close()
 	m.dir = to
 	for _, r := range m.recs {
 		switch {
 		case r.settled:
 			r.again = true
-		case r.Epoch == m.s.epoch && time.Since(r.born) > m.s.opt.Sync:
-			r.sealed = true
-			fallthrough
-		case r.sealed:
-			r.durable = true
+		case unsealed[r.ID]:
+			if r.Class.atOnce() || now.Sub(r.born) > m.s.opt.Sync+time.Second {
+				m.Fatalf("%s %s is not sealed after %v", r.Class, r.ID, now.Sub(r.born))
+			}
+		case r.sealed || r.Epoch == m.s.epoch:
+			r.sealed, r.durable = true, true
 		}
 	}
 }

@@ -97,6 +97,17 @@ func (s *Store) renew() error {
 			return err
 		}
 	}
+	return s.removeKeys(dead)
+}
+
+// removeKeys removes entries of the store itself that have become meaningless. Called with disk held.
+func (s *Store) removeKeys(dead [][]byte) error {
+	if len(dead) == 0 {
+		return nil
+	}
+	if err := s.haveRoom(false); err != nil {
+		return err
+	}
 	for len(dead) > 0 {
 		n := min(len(dead), 500)
 		if err := s.eng.commit(nil, dead[:n]); err != nil {

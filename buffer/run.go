@@ -88,10 +88,13 @@ func (s *Store) diskDue(now time.Time) error {
 			return err
 		}
 	}
-	if s.sealDue(now) {
+	due := s.sealDue(now)
+	if due {
 		if err := s.flushAll(); err != nil {
 			return err
 		}
+	}
+	if due || s.isCrowded() {
 		if err := s.tidy(); err != nil {
 			return err
 		}
@@ -114,12 +117,21 @@ func (s *Store) attached() bool {
 	return s.eng != nil
 }
 
-// flushAll seals everything in memory.
+// flushAll seals everything in memory, and gives space back in between when it must.
 func (s *Store) flushAll() (err error) {
 	for more := true; more && err == nil; {
-		more, err = s.flush(func(*entry) bool { return true })
+		if more, err = s.flush(func(*entry) bool { return true }); err == nil && s.isCrowded() {
+			err = s.tidy()
+		}
 	}
 	return err
+}
+
+// isCrowded reports whether so much was written that tidy has to look at the size of the files.
+func (s *Store) isCrowded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.crowded
 }
 
 // sealDue reports whether a transaction is due.

@@ -345,7 +345,14 @@ func (s *Store) apply(p *plan) {
 		}
 	}
 	s.marks.due = true
+	if s.volume() >= s.sizeAt {
+		s.crowded = true
+		signal(s.kick)
+	}
 }
+
+// volume estimates how many bytes were written since Open. Called with mu held.
+func (s *Store) volume() int64 { return int64(s.counts.written + s.counts.commits<<12) }
 
 // applyBlock ties the entries of a block that is now on disk to it. Called with mu held.
 func (s *Store) applyBlock(p *planned) {

@@ -45,6 +45,7 @@ type Store struct {
 	lastSeq uint64 // highest sealed sequence of the epoch
 	txn     uint64
 	waiting waiting
+	crowded bool // tidy has to look at the size of the files
 	counts  counts
 	fault   error // why nothing can be written at present
 	kept    kept
@@ -166,11 +167,8 @@ func (s *Store) append(c, lane Class, from, to int64, payload []byte) (ID, error
 
 // relieve seals what is in memory in the goroutine of a caller who appends faster than the disk writes.
 func (s *Store) relieve() {
-	for more := true; more; {
-		var err error
-		if more, err = s.flush(func(*entry) bool { return true }); err != nil {
-			return // from now on makeRoom bounds the memory
-		}
+	if err := s.flushAll(); err != nil {
+		return // from now on makeRoom bounds the memory
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,8 +1,10 @@
 package buffer
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 )
@@ -19,6 +21,9 @@ const rollMin = 256 << 10
 // tidy gives space back: what is acknowledged and not to be kept, what history outgrew, and the oldest of what there is
 // when the store is full. It also brings flushed tables to the bottom before there are many.
 func (s *Store) tidy() error {
+	s.mu.Lock()
+	s.crowded = false
+	s.mu.Unlock()
 	for range 64 {
 		more, err := s.tidyStep()
 		if err != nil || !more {
@@ -68,7 +73,7 @@ func (s *Store) slack() int64 {
 // written since could have filled it. Called with disk held.
 func (s *Store) isFull() bool {
 	s.mu.Lock()
-	written := int64(s.counts.written + s.counts.commits<<12)
+	written := s.volume()
 	s.mu.Unlock()
 	if written < s.sizeAt {
 		return false
@@ -149,7 +154,9 @@ func (s *Store) evict() ([]share, error) {
 	s.mu.Lock()
 	list := s.victims()
 	s.mu.Unlock()
-	s.sizeAt = 0
+	if len(list) > 0 {
+		s.sizeAt = 0
+	}
 	for _, sh := range list {
 		if err := s.evictShare(sh); err != nil {
 			return nil, err
@@ -204,6 +211,9 @@ func (s *Store) drop(list []share) error {
 	}
 	s.mu.Unlock()
 	if _, err := s.flushHeld(func(*entry) bool { return false }); err != nil {
+		return err
+	}
+	if err := s.dropAcks(); err != nil {
 		return err
 	}
 	if err := s.rewrite(prefixes...); err != nil {
@@ -262,29 +272,21 @@ func (s *Store) prune(g group) {
 	}
 }
 
-// evictShare counts what of a share was not acknowledged and reports it as gaps. Called with disk held.
+// evictShare counts what of a share was not acknowledged, reports it as gaps, and gives it up. Called with disk held.
 func (s *Store) evictShare(sh share) error {
-	s.mu.Lock()
-	l := &s.lanes[sh.class]
-	over := slices.Clone(l.over)
-	acked := map[uint64]int{} // of blocks in delivery
-	for _, b := range l.open {
-		acked[b.no] = b.n - b.left
+	acked, err := s.ackedOf(sh)
+	if err != nil {
+		return fmt.Errorf("evict: %w", err)
 	}
-	s.mu.Unlock()
-
-	lost := map[string]*spanCount{}
-	err := s.eng.scan(segPrefix(sh.class, sh.seg.no), func(k, v []byte) bool {
+	var list []header
+	err = s.eng.scan(segPrefix(sh.class, sh.seg.no), func(k, v []byte) bool {
 		_, _, no, ok := parseBlockKey(k)
-		if !ok || over.has(no) {
-			return true
-		}
-		if h, _, err := readHeader(v); err == nil {
-			if lost[h.epoch] == nil {
-				lost[h.epoch] = &spanCount{first: h.first}
+		if h, _, err := readHeader(v); ok && err == nil {
+			h.no = no
+			if n := len(list); n > 0 && list[n-1].epoch == h.epoch {
+				h.epoch = list[n-1].epoch // share the memory
 			}
-			n := lost[h.epoch]
-			n.first, n.last, n.n = min(n.first, h.first), max(n.last, h.last), n.n+uint64(h.n-acked[no])
+			list = append(list, h)
 		}
 		return true
 	})
@@ -292,8 +294,25 @@ func (s *Store) evictShare(sh share) error {
 		return fmt.Errorf("evict: %w", err)
 	}
 
+	// Counting and giving up are one step: an acknowledgement comes before it or finds nothing to do.
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	l := &s.lanes[sh.class]
+	for _, b := range l.open { // in delivery: memory knows more
+		acked[b.no] = b.n - b.left
+	}
+	lost := map[string]*spanCount{}
+	for _, h := range list {
+		if l.over.has(h.no) || h.no < l.low {
+			continue
+		}
+		n := lost[h.epoch]
+		if n == nil {
+			n = &spanCount{first: h.first}
+			lost[h.epoch] = n
+		}
+		n.first, n.last, n.n = min(n.first, h.first), max(n.last, h.last), n.n+uint64(h.n-min(acked[h.no], h.n))
+	}
 	for epoch, n := range lost {
 		if n.n == 0 {
 			continue
@@ -305,8 +324,59 @@ func (s *Store) evictShare(sh share) error {
 		}
 		s.counts.evicted += n.n
 	}
+	s.skip(sh)
 	s.log.Warn("store is full, oldest records given up", "class", sh.class.String(), "segment", sh.seg.no, "epochs", len(lost))
 	return nil
+}
+
+// ackedOf reads how many records of each block of a share earlier transactions wrote as acknowledged. Called with disk
+// held.
+func (s *Store) ackedOf(sh share) (map[uint64]int, error) {
+	s.mu.Lock()
+	first, end := s.groups[groupOf(sh.class)].bounds(sh.seg, sh.class, s.lanes[sh.class].next)
+	s.mu.Unlock()
+	acked := map[uint64]int{}
+	err := s.scanAcks(sh.class, first, end, func(_ []byte, no uint64, v []byte) {
+		body, err := openBytes(v)
+		if err != nil {
+			return // counts as not acknowledged
+		}
+		for _, g := range readRanges(&reader{b: body}) {
+			acked[no] += int(g.hi-g.lo) + 1
+		}
+	})
+	return acked, err
+}
+
+// scanAcks calls f for each block of class c from number first to before end of which acknowledgements are on disk.
+func (s *Store) scanAcks(c Class, first, end uint64, f func(key []byte, no uint64, v []byte)) error {
+	prefix := metaKey(metaAcks, byte(c))
+	return s.eng.scanFrom(acksKey(c, first), prefix, func(k, v []byte) bool {
+		no := uint64(math.MaxUint64)
+		if len(k) == len(prefix)+8 {
+			no = binary.BigEndian.Uint64(k[len(prefix):])
+		}
+		if no < end {
+			f(k, no, v)
+		}
+		return no < end
+	})
+}
+
+// dropAcks removes the acknowledgements of blocks that were given up before all of them was acknowledged. Called with
+// disk held.
+func (s *Store) dropAcks() error {
+	var dead [][]byte
+	for c := Event; int(c) < classes; c++ {
+		s.mu.Lock()
+		low := s.lanes[c].low
+		s.mu.Unlock()
+		err := s.scanAcks(c, 0, low, func(key []byte, _ uint64, _ []byte) { dead = append(dead, slices.Clone(key)) })
+		if err != nil {
+			return err
+		}
+	}
+	return s.removeKeys(dead)
 }
 
 // sweep removes what an interrupted drop left behind. Called once after opening.
