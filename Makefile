@@ -16,8 +16,8 @@ HOURS ?= 6
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## bin/bordo and bin/bordo-sim
-	@$(BUILD) -o bin/ ./cmd/bordo ./cmd/bordo-sim
+build: ## bin/bordo, bin/bordoctl and bin/bordo-sim
+	@$(BUILD) -o bin/ ./cmd/bordo ./cmd/bordoctl ./cmd/bordo-sim
 
 demo: build ## simulator, broker and agent together, without hardware
 	@bin/bordo-sim demo --bordo bin/bordo
@@ -75,6 +75,7 @@ new-model: ## lay out the three files of a Modbus model: make new-model vendor-f
 cross: ## dist/: all targets, static
 	for t in amd64 arm64 arm/6 arm/7 386; do \
 	  GOOS=linux GOARCH=$${t%/*} GOARM=$${t#arm/} $(BUILD) -o dist/bordo-linux-$${t/\//v} ./cmd/bordo || exit 1; done
+	for t in amd64 arm64; do GOOS=linux GOARCH=$$t $(BUILD) -o dist/bordoctl-linux-$$t ./cmd/bordoctl || exit 1; done
 	ls -l dist
 
 packages: # Debian packages that tests need

@@ -2,6 +2,7 @@ package bordo_test
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -67,6 +68,8 @@ var owners = map[string][]string{
 	"github.com/nathan-osman/go-sunrise":  {"agent"},
 	"golang.org/x/sys":                    {"drivers/line", "buffer", "agent", "sim", "cmd"},
 	"golang.org/x/term":                   {"cmd", "sim"},
+
+	"github.com/santhosh-tekuri/jsonschema/v6": {"cmd/bordoctl"},
 }
 
 func moduleOwners(t *tree) []string {
@@ -97,10 +100,9 @@ func moduleOwners(t *tree) []string {
 
 func within(dir, tree string) bool { return dir == tree || strings.HasPrefix(dir, tree+"/") }
 
-// foreign tells whether an import must not be linked into the agent's binary.
-func foreign(name string) bool {
-	for _, banned := range []string{"github.com/mochi-mqtt/", "github.com/creack/pty", "pgregory.net/rapid", "go.uber.org/goleak",
-		"golang.org/x/tools/", "github.com/santhosh-tekuri/jsonschema/"} {
+// toolOfTests tells whether an import is for tests and simulations alone.
+func toolOfTests(name string) bool {
+	for _, banned := range []string{"github.com/mochi-mqtt/", "github.com/creack/pty", "pgregory.net/rapid", "go.uber.org/goleak", "golang.org/x/tools/"} {
 		if strings.HasPrefix(name, banned) {
 			return true
 		}
@@ -110,24 +112,33 @@ func foreign(name string) bool {
 		within(dir, "drivers") && strings.Contains(dir+"/", "/peer/"))
 }
 
-// notLinked walks what cmd/bordo links, for every target, and names the way to whatever must not be in it.
+// unwanted tells, for a program, whether an import must not be linked into it.
+var unwanted = map[string]func(name string) bool{
+	"cmd/bordo": func(name string) bool {
+		return toolOfTests(name) || strings.HasPrefix(name, "github.com/santhosh-tekuri/jsonschema/")
+	},
+	// The centre's tool works from the contract alone: it has neither the agent nor its store in it.
+	"cmd/bordoctl": func(name string) bool {
+		dir, ours := local(name)
+		return toolOfTests(name) || strings.HasPrefix(name, "github.com/dgraph-io/") || ours && (dir == "agent" || top(dir) == "buffer")
+	},
+}
+
+// notLinked walks what each program links, for every target, and names the way to whatever must not be in it.
 func notLinked(t *tree) []string {
-	const agent = "cmd/bordo"
 	var complaints []string
-	for _, arch := range architectures {
-		way := map[string]string{agent: agent}
-		for queue := []string{agent}; len(queue) > 0; queue = queue[1:] {
-			p := t.packages[queue[0]]
-			if p == nil {
-				continue
-			}
-			for _, s := range p.product() {
-				if !slices.Contains(s.targets, arch) {
+	for program, foreign := range unwanted {
+		for _, arch := range architectures {
+			way := map[string]string{program: program}
+			for queue := []string{program}; len(queue) > 0; queue = queue[1:] {
+				p := t.packages[queue[0]]
+				if p == nil {
 					continue
 				}
-				for _, name := range s.imports {
+				for name := range p.imported(arch) {
 					if foreign(name) {
 						complaints = append(complaints, fmt.Sprintf("%s > %s", way[p.dir], name))
+						continue
 					}
 					if dir, ours := local(name); ours && way[dir] == "" {
 						way[dir] = way[p.dir] + " > " + dir
@@ -139,6 +150,19 @@ func notLinked(t *tree) []string {
 	}
 	slices.Sort(complaints)
 	return slices.Compact(complaints)
+}
+
+// imported are the imports of a package's product files for a target, in order.
+func (p *pkg) imported(arch string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, s := range p.product() {
+			for _, name := range s.imports {
+				if slices.Contains(s.targets, arch) && !yield(name) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // required pins the four modules that the project is built on. Their newest versions are not always their best ones:

@@ -111,7 +111,7 @@ func (s *fleetSession) event(seq uint64, typ string, data map[string]any) fleetM
 
 func (s *fleetSession) status(state contract.State) fleetMessage {
 	n := s.node
-	st := contract.Status{Node: n.topics.Node(), State: state, Sess: s.sess, Ep: n.ep, Next: n.seq + 1, Clk: contract.ClockSync,
+	st := contract.Status{Node: n.topics.Node(), State: state, Sess: s.sess, Boot: n.ep, Ep: n.ep, Next: n.seq + 1, Clk: contract.ClockSync,
 		Ver: "fleet", TS: time.Now().UnixMilli(), Sim: true}
 	if k := len(n.history); k > 0 {
 		st.Backlog = []contract.Backlog{{Ep: n.ep, First: n.history[0].seq, Last: n.history[k-1].seq, N: uint64(k)}}

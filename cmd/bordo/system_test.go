@@ -108,20 +108,6 @@ func TestIsJournal(t *testing.T) {
 	}
 }
 
-func TestVersionText(t *testing.T) {
-	info := &debug.BuildInfo{GoVersion: "go1.26.8", Settings: []debug.BuildSetting{
-		{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "arm"}, {Key: "GOARM", Value: "6"},
-		{Key: "vcs.revision", Value: "0f63d7c"}, {Key: "vcs.modified", Value: "true"},
-	}}
-	if got, want := versionText("v1.2.3", info), "bordo v1.2.3\ngo1.26.8, linux/arm v6\ncommit 0f63d7c, changed\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	info.Settings = info.Settings[:2]
-	if got, want := versionText("unknown", info), "bordo unknown\ngo1.26.8, linux/arm\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
 func TestBuiltAt(t *testing.T) {
 	commit := &debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs.time", Value: "2026-11-21T10:00:00+01:00"}}}
 	broken := &debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs.time", Value: "yesterday"}}}

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"time"
+
+	"bordo/cmd/commandline"
 )
 
 func versionVerb() verb {
@@ -16,7 +18,7 @@ func versionVerb() verb {
 		text:  "Prints the version, the compiler, the system it was built for and, where it is known, the commit.",
 		flags: func(*flag.FlagSet) action {
 			return func(_ context.Context, c console, _ []string) error {
-				fmt.Fprint(c.out, versionText(version, buildInfo()))
+				fmt.Fprint(c.out, commandline.VersionText("bordo", version, buildInfo()))
 				return nil
 			}
 		},
@@ -46,24 +48,4 @@ func builtAt(source string, info *debug.BuildInfo) time.Time {
 		}
 	}
 	return time.Time{}
-}
-
-// versionText is what `bordo version` prints.
-func versionText(version string, info *debug.BuildInfo) string {
-	set := map[string]string{}
-	for _, s := range info.Settings {
-		set[s.Key] = s.Value
-	}
-	system := set["GOOS"] + "/" + set["GOARCH"]
-	if level := set["GOARM"]; level != "" {
-		system += " v" + level
-	}
-	text := fmt.Sprintf("bordo %s\n%s, %s\n", version, info.GoVersion, system)
-	if commit := set["vcs.revision"]; commit != "" {
-		if set["vcs.modified"] == "true" {
-			commit += ", changed"
-		}
-		text += fmt.Sprintf("commit %s\n", commit)
-	}
-	return text
 }

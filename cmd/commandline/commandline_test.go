@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"testing"
 )
@@ -84,5 +85,19 @@ func TestLanguage(t *testing.T) {
 	}
 	if err := l.Set("it"); err != nil || l.String() != "it" {
 		t.Errorf("it: %q, %v", l.String(), err)
+	}
+}
+
+func TestVersionText(t *testing.T) {
+	info := &debug.BuildInfo{GoVersion: "go1.26.8", Settings: []debug.BuildSetting{
+		{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "arm"}, {Key: "GOARM", Value: "6"},
+		{Key: "vcs.revision", Value: "0f63d7c"}, {Key: "vcs.modified", Value: "true"},
+	}}
+	if got, want := VersionText("bordo", "v1.2.3", info), "bordo v1.2.3\ngo1.26.8, linux/arm v6\ncommit 0f63d7c, changed\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	info.Settings = info.Settings[:2]
+	if got, want := VersionText("bordo", "unknown", info), "bordo unknown\ngo1.26.8, linux/arm\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -1,0 +1,115 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"bordo/contract"
+)
+
+// schemaOf tells which schema the messages of a kind follow. Commands are signed, and allow-lists are for the box alone:
+// nobody looks into them here.
+var schemaOf = map[string]string{
+	contract.KindTele: "batch", contract.KindHist: "batch", contract.KindHistz: "batch", contract.KindEvent: "event", contract.KindRes: "event",
+	contract.KindStatus: "status", contract.KindMeta: "meta", contract.KindAck: "ack",
+}
+
+// schemas are the JSON Schemas of the contract by name.
+type schemas map[string]*jsonschema.Schema
+
+func loadSchemas() (schemas, error) {
+	names, err := fs.Glob(contract.Schemas, "schema/*.schema.json")
+	if err != nil {
+		return nil, fmt.Errorf("load schemas: %w", err)
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	out, ids := schemas{}, map[string]string{}
+	for _, name := range names {
+		b, err := contract.Schemas.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("load schemas: %w", err)
+		}
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+		if err != nil {
+			return nil, fmt.Errorf("load schema %s: %w", name, err)
+		}
+		object, _ := doc.(map[string]any)
+		ids[name], _ = object["$id"].(string)
+		if err := c.AddResource(ids[name], doc); err != nil {
+			return nil, fmt.Errorf("load schema %s: %w", name, err)
+		}
+	}
+	for name, id := range ids {
+		s, err := c.Compile(id)
+		if err != nil {
+			return nil, fmt.Errorf("load schema %s: %w", name, err)
+		}
+		out[strings.TrimSuffix(path.Base(name), ".schema.json")] = s
+	}
+	return out, nil
+}
+
+// violation says where a message breaks its schema, and how; empty where it does not, or has none.
+func (s schemas) violation(kind string, payload []byte) string {
+	schema := s[schemaOf[kind]]
+	if schema == nil || kind == contract.KindMeta && len(payload) == 0 {
+		return ""
+	}
+	if kind == contract.KindHistz {
+		var err error
+		if payload, err = contract.UnpackBatch(payload); err != nil {
+			return err.Error()
+		}
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(payload))
+	if err != nil {
+		return "it is no JSON: " + err.Error()
+	}
+	invalid := (*jsonschema.ValidationError)(nil)
+	if err := schema.Validate(doc); !errors.As(err, &invalid) {
+		return ""
+	}
+	return leaves(invalid)
+}
+
+// placesMost is how many places of a message a violation names.
+const placesMost = 3
+
+// leaves are the places of a message that are wrong, and why. Only the leaves of a ValidationError hold their place for
+// sure: jsonschema 6.0.3 shares the place of a group with what it looks at later.
+func leaves(e *jsonschema.ValidationError) string {
+	var places []string
+	more := 0
+	for _, leaf := range causes(e) {
+		text := strings.TrimPrefix(leaf.Error(), "at ")
+		text = strings.TrimPrefix(text, "'': ") // of the whole, or of a key, which is in the text
+		if len(places) < placesMost {
+			places = append(places, text)
+		} else {
+			more++
+		}
+	}
+	text := strings.Join(places, "; ")
+	if more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
+}
+
+func causes(e *jsonschema.ValidationError) []*jsonschema.ValidationError {
+	if len(e.Causes) == 0 {
+		return []*jsonschema.ValidationError{e}
+	}
+	var out []*jsonschema.ValidationError
+	for _, c := range e.Causes {
+		out = append(out, causes(c)...)
+	}
+	return out
+}
