@@ -29,6 +29,7 @@ type faults struct {
 	silent map[string]bool
 	fails  map[string]error  // by device: what comes with half of its readings, or without any when it says Later
 	serial map[string]string // by device, where it is not its id
+	energy map[string]int    // polls of a device over all runs: what it counts does not begin anew
 	knew   map[string]string // what was learnt of a device in an earlier run
 }
 
@@ -88,10 +89,11 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 		return drivers.Report{Err: err}
 	}
 	c.n++
+	c.energy[c.id]++
 	r := drivers.Report{At: time.Now(), Err: err, Readings: []drivers.Reading{
 		{Point: "cycles", Value: drivers.Number(float64(c.n))},
 		{Point: "ac_power", Value: drivers.Number(float64(c.n) / 10)},
-		{Point: "ac_energy", Value: drivers.Number(1000 + float64(c.n)/100)},
+		{Point: "ac_energy", Value: drivers.Number(1000 + float64(c.energy[c.id])/100)},
 		{Point: "temperature", Quality: drivers.Bad},
 	}}
 	serial := c.id
@@ -162,7 +164,7 @@ func newNode(t *testing.T) *node {
 
 func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
-	n := &node{t: t, faults: &faults{silent: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, knew: map[string]string{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
 	n.free.Store(10 << 30)
 	n.text = fmt.Sprintf(`version: 1
