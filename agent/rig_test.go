@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -123,7 +125,8 @@ type node struct {
 	set    func()       // sets the clock, where it is one that is not set
 	built  time.Time    // the program
 	free   atomic.Int64 // bytes on the disk; below 0: it cannot even be asked
-	noPort error        // why no port can be opened
+	dial   func(context.Context, *url.URL) (net.Conn, error)
+	noPort error // why no port can be opened
 	cancel context.CancelFunc
 	ended  chan error
 
@@ -181,7 +184,7 @@ lines:
       - {id: dev-1, model: test-counter, unit: 1, every: 1s}
       - {id: dev-2, model: test-counter, unit: 2, every: 2s, about: {pod: IT001E12345678}}
 `, t.TempDir())
-	n.broker = broker
+	n.broker, n.dial = broker, broker.Dial
 	n.configure(n.text)
 	return n
 }
@@ -280,7 +283,7 @@ func (n *node) start() *agent.Agent {
 			here, _ := driverstest.Wire(0)
 			return here, nil
 		},
-		DialMQTT: n.broker.Dial,
+		DialMQTT: n.dial,
 		Wall:     func() (time.Time, contract.Clock) { return n.wall() },
 		DiskFree: n.diskFree,
 		Logger:   slog.New(slog.NewTextHandler(testLog{n.t}, nil)),
