@@ -172,9 +172,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.flushBook()
 	close(fwd.stop)
 	forwarding.Wait()
-	if err = store.Close(); err == nil {
-		a.closeBook()
-	}
+	err = store.Close()
 	a.log.Info("stopped")
 	return err
 }

@@ -400,51 +400,6 @@ func TestQuarterHours(t *testing.T) {
 	})
 }
 
-// A clean stop in the middle of a quarter costs nothing of it.
-func TestQuarterOverARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNode(t)
-		n.start()
-		time.Sleep(20*time.Minute + 500*time.Millisecond)
-		n.stop()
-		n.start()
-		time.Sleep(11 * time.Minute)
-		n.stop()
-		quarters := map[int64]int{}
-		for _, e := range n.events {
-			if e.Dev != "dev-1" || e.Type != contract.EnergyInterval && e.Type != contract.EnergySegment {
-				continue
-			}
-			var i struct {
-				Start    int64
-				KWh      float64
-				Coverage float64
-				Cause    string
-			}
-			if err := json.Unmarshal(e.Data, &i); err != nil {
-				t.Fatal(err)
-			}
-			if e.Type == contract.EnergySegment && e.Time.Sub(n.events[0].Time) > time.Minute {
-				t.Errorf("a new segment: %s", e.Data)
-			}
-			if e.Type == contract.EnergyInterval {
-				quarters[i.Start]++
-				if math.Abs(i.KWh-9) > 0.05 || i.Coverage < 0.99 {
-					t.Errorf("quarter: %s", e.Data)
-				}
-			}
-		}
-		for start, told := range quarters {
-			if told != 1 {
-				t.Errorf("quarter of %v told %d times", time.UnixMilli(start).UTC(), told)
-			}
-		}
-		if len(quarters) != 2 {
-			t.Errorf("%d quarters", len(quarters))
-		}
-	})
-}
-
 // A box without a clock of its own: what it stamped before the first synchronisation is "free", the set is told with the
 // offset, and from then on times are right.
 func TestClockIsSet(t *testing.T) {

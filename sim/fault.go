@@ -58,6 +58,17 @@ const (
 	Stolen     FaultKind = "stolen"      // somebody else connects with the same client id (once, when the window begins)
 )
 
+// What happens on the network between clients and a broker: see Proxy.
+const (
+	LinkLate    FaultKind = "link-late"    // what is sent at once comes up to By later (5 s), and all behind it; Chance is for each of that
+	LinkStalled FaultKind = "link-stalled" // nothing comes through; it does later, if the connection is still there
+	LinkCut     FaultKind = "link-cut"     // the same, and nobody can connect
+	HalfOpen    FaultKind = "half-open"    // connections that are open carry nothing any more, for good, and neither side is told
+	MidPacket   FaultKind = "mid-packet"   // the connection is reset in the middle of what is sent at once
+	PubackEaten FaultKind = "puback-eaten" // a PUBACK is lost
+	Corrupt     FaultKind = "corrupt"      // one bit of what is sent at once is flipped
+)
+
 // What happens to the box.
 const (
 	ClockJump FaultKind = "clock-jump" // the wall clock jumps by By (once, when the window begins)
@@ -74,10 +85,11 @@ var where = map[FaultKind]string{
 	Broken: "device", Limit: "device", Obstacle: "device", Photocell: "device", Loop: "device", Key: "device", Wire: "device",
 	Gone: "line", MainsCut: "mains",
 	BrokerGone: "broker", AckEaten: "broker", AckLate: "broker", Slow: "broker", Stalled: "broker", Refused: "broker", Denied: "broker", Stolen: "broker",
+	LinkLate: "link", LinkStalled: "link", LinkCut: "link", HalfOpen: "link", MidPacket: "link", PubackEaten: "link", Corrupt: "link",
 	ClockJump: "box", ClockFree: "box", DiskFull: "box", Kill: "box",
 }
 
-// FaultKinds lists the kinds that may stand at a place: "line" (with the exchanges and devices on it), "mains",
+// FaultKinds lists the kinds that may stand at a place: "line" (with the exchanges and devices on it), "mains", "link",
 // "broker" or "box".
 func FaultKinds(place string) []FaultKind {
 	var out []FaultKind
