@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 
+	"bordo/agent/energy"
 	"bordo/contract"
 )
 
@@ -28,7 +30,13 @@ func (a *Agent) Confirm(device string) (Exchange, error) {
 	a.book.Confirm(device, answers)
 	e.After = answers
 	a.log.Info("exchange confirmed", "device", device, "before", known, "serial", answers)
-	if err := a.book.Keep(a.saveBook); err != nil {
+	err := a.book.Keep(func(s energy.States) error {
+		if fault := a.store.Stats().Fault; fault != "" {
+			return errors.New(fault) // see saveBookBehind
+		}
+		return a.saveBook(s)
+	})
+	if err != nil {
 		a.log.Error("save energy accounts", "err", err)
 		e.Unkept = err.Error()
 	}

@@ -183,6 +183,20 @@ type Model struct {
 	Points   []string      // what it can deliver; empty when only the device can tell
 	Channels []Channel     // of an I/O module, to be tapped
 	Sleeps   bool          // without sun it may not answer: that is no fault
+	// Frames is where the frames come from that its tests decode: capture, vendor-example, other-implementation. Those that we
+	// made ourselves do not count.
+	Frames []string
+}
+
+// Unverified is said of a model that only documents vouch for: nobody has yet seen it agree with anything from outside.
+const Unverified = "unverified"
+
+// Proof is how far a model was verified, in a word: Verified, or unverified when no frame from outside proves it.
+func (m Model) Proof() string {
+	if len(m.Frames) == 0 {
+		return Unverified
+	}
+	return m.Verified
 }
 
 // Channel is an input or output that means nothing until the configuration says what hangs on it.

@@ -23,8 +23,11 @@ func modelsVerb() verb {
 	return verb{
 		name:  "models",
 		brief: "the models of device that this program knows",
-		text: `Lists every model with its kind, the serial settings that it is delivered with, and how far it was verified: on paper
-(made from the maker's documents), by a capture, on the bench or in the field; unverified are those of profiles_dir.`,
+		text: `Lists every model with its kind, the serial settings that it is delivered with, and how far it was verified:
+
+  unverified  made from documents alone, or one of profiles_dir: compare the first readings with the display
+  paper       made from documents, and its tests decode frames that are not ours
+  capture, bench, field   checked against what a real one answered, on the bench, at a site`,
 		flags: func(set *flag.FlagSet) action {
 			path := configFlag(set)
 			asJSON := set.Bool("json", false, "print everything, as JSON")
@@ -60,7 +63,7 @@ func models(c console, path string, asJSON bool) error {
 	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "MODEL\tKIND\tBUS\tVERIFIED\tWHAT IT IS")
 	for _, m := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Kind, busText(m.Bus), m.Verified, m.Title)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Kind, busText(m.Bus), m.Proof(), m.Title)
 	}
 	t.Flush() //nolint:errcheck // a strings.Builder takes everything
 	return terminal.Write(c.out, b.String())
@@ -76,11 +79,12 @@ func writeModelsJSON(c console, list []drivers.Model) error {
 		TCP      bool     `json:"tcp"`
 		Every    string   `json:"every"`
 		Verified string   `json:"verified"`
+		Frames   []string `json:"frames,omitempty"` // where those come from that its tests decode
 		Points   []string `json:"points,omitempty"`
 	}
 	var out []model
 	for _, m := range list {
-		out = append(out, model{m.Name, m.Title, m.Kind, m.Bus, m.Serial, m.Streams, m.Every.String(), m.Verified, m.Points})
+		out = append(out, model{m.Name, m.Title, m.Kind, m.Bus, m.Serial, m.Streams, m.Every.String(), m.Proof(), m.Frames, m.Points})
 	}
 	return writeJSON(c, out)
 }

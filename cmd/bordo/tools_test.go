@@ -249,7 +249,7 @@ func TestRawQuestions(t *testing.T) {
 func TestModelsAndNotes(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none.yaml")
 	stdout, _, code := command(t, "models", "--config", none)
-	if code != 0 || !strings.Contains(stdout, "\ncame-gard-ptx        barrier   38400 8E1   paper     CAME GARD PTX") {
+	if code != 0 || !strings.Contains(stdout, "\ncame-gard-ptx        barrier   38400 8E1   unverified  CAME GARD PTX") {
 		t.Errorf("exit code %d, printed\n%s", code, stdout)
 	}
 	stdout, _, code = command(t, "models", "--config", none, "--json")
@@ -350,5 +350,36 @@ func TestDecodings(t *testing.T) {
 	}
 	if want := "  100  1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1\n  116  0 1\n"; out.String() != want {
 		t.Errorf("printed\n%s\nwant\n%s", out, want)
+	}
+}
+
+// What the list says of a model is what the table of the README says.
+func TestModelsAgreeWithTheReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := filepath.Join(t.TempDir(), "bordo.yaml")
+	stdout, _, code := command(t, "models", "--config", none, "--json")
+	var list []struct{ Model, Verified string }
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) < 20 {
+		t.Fatalf("exit code %d, %v, %d models", code, err, len(list))
+	}
+	words := map[string]int{}
+	for _, m := range list {
+		words[m.Verified]++
+		row := ""
+		for line := range strings.Lines(string(readme)) {
+			if strings.HasPrefix(line, "| [`"+m.Model+"`]") {
+				row = strings.TrimSpace(line)
+			}
+		}
+		cells := strings.Split(strings.Trim(row, "| "), " | ")
+		if word, _, _ := strings.Cut(cells[len(cells)-1], ";"); word != m.Verified {
+			t.Errorf("%s: %q in the list, %q in the README", m.Model, m.Verified, word)
+		}
+	}
+	if words["unverified"] < 5 || words["paper"] < 5 {
+		t.Errorf("words: %v", words)
 	}
 }

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"bordo/drivers"
@@ -16,7 +20,9 @@ var update = flag.Bool("update", false, "rewrite the generated files")
 func TestGenerated(t *testing.T) {
 	var models []drivers.Model
 	for _, p := range Embedded() {
-		models = append(models, modelOf(p))
+		m := modelOf(p)
+		m.Frames = framesOf(t, p.Model)
+		models = append(models, m)
 	}
 	want, err := json.MarshalIndent(models, "", " ")
 	if err != nil {
@@ -32,4 +38,28 @@ func TestGenerated(t *testing.T) {
 	if !bytes.Equal(want, index) {
 		t.Error("profiles/models.json is stale: make generate")
 	}
+}
+
+// framesOf tells where the golden frames of a model come from that are not our own.
+func framesOf(t *testing.T, model string) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/" + model + "/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s has no golden case (%v)", model, err)
+	}
+	origins := map[string]bool{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if origin, ok := strings.CutPrefix(line, "origin: "); ok {
+				origins[strings.TrimSpace(origin)] = true
+				break
+			}
+		}
+	}
+	delete(origins, "synthesised")
+	return slices.Sorted(maps.Keys(origins))
 }

@@ -15,9 +15,6 @@ import (
 // maxLocal bounds how many profiles a directory may bring.
 const maxLocal = 256
 
-// unverified is what a profile that comes from a site's own files is verified by.
-const unverified = "unverified"
-
 var _ drivers.Extensible = (*Driver)(nil)
 
 // WithModels implements drivers.Extensible. A profile is a file <model>.yaml in dir; what lies below or is named otherwise is
@@ -83,7 +80,7 @@ func loadLocal(file string) (*Profile, error) {
 	if p.Model != strings.TrimSuffix(filepath.Base(file), ".yaml") {
 		return nil, Faults{{File: file, Line: 1, Column: 1, Path: "model", Text: fmt.Sprintf("must be the file's name (got %q)", p.Model)}}
 	}
-	p.Verified, p.Commands = unverified, nil
+	p.Verified, p.Commands = drivers.Unverified, nil
 	for i := range p.Channels {
 		p.Channels[i].Write = false
 	}
