@@ -77,9 +77,6 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 			out:  a.accept,
 			tell: func(port drivers.Port, err error) { a.lineChanged(l, port, err) },
 		})
-		for _, d := range l.Devices {
-			a.publishMeta(d.ID, nil)
-		}
 	}
 	return a, nil
 }
@@ -113,7 +110,9 @@ func (a *Agent) remember() error {
 	for _, gone := range a.memory.gone(a.board.ids()) {
 		a.shelf.put(a.topics.Meta(gone), nil)
 	}
-	a.memory.describe(a.board.ids())
+	for _, id := range a.board.ids() {
+		a.publishMeta(id, a.memory.descriptionOf(id, a.board.model(id)))
+	}
 	return nil
 }
 
@@ -311,15 +310,20 @@ func (a *Agent) event(dev, typ string, data any) {
 	a.append(buffer.Event, dev, typ, a.stamp(time.Time{}), data)
 }
 
-// publishMeta puts a device's meta on the shelf; about is nil when nothing new is known of it.
+// publishMeta puts a device's meta on the shelf; about is nil when nothing new is known of it. What is said of a device
+// outlives the agent, so that a restart changes nothing as long as the device answers as before.
 func (a *Agent) publishMeta(id string, about *drivers.Description) {
 	dev, known := a.board.describe(id, about)
 	m := contract.Meta{
 		Node: a.cfg.Node, Dev: id, Maker: known.Maker, Model: known.Model, Profile: dev.Model,
 		Serial: known.Serial, Firmware: known.Firmware, Quarantined: known.Quarantined,
-		Every: dev.Every.Milliseconds(), About: dev.About, Points: points(known.Points),
+		Every: dev.Every.Milliseconds(), About: dev.About, Points: points(dev.Spec, known.Points),
 	}
 	payload, err := m.Encode()
+	if err == nil {
+		m.Rev = a.memory.describe(id, dev.Model, known, payload)
+		payload, err = m.Encode()
+	}
 	if err != nil {
 		a.log.Error("encode meta", "device", id, "err", err)
 		return

@@ -311,6 +311,16 @@ func TestMemory(t *testing.T) {
 		if _, ok := n.broker.Retained("bordo/v1/cremasco/quintano/meta/dev-1"); !ok {
 			t.Error("the meta of a device that stayed is gone")
 		}
+		if m := n.metas["dev-1"]; m.Rev != 2 || m.Serial != "dev-1" { // before and after its first answer, and not again
+			t.Errorf("meta of dev-1 after the restart: %+v", m)
+		}
+		n.faults.exchange("dev-1", "another")
+		n.start()
+		time.Sleep(30 * time.Second)
+		n.stop()
+		if m := n.metas["dev-1"]; m.Rev != 3 || m.Serial != "another" {
+			t.Errorf("meta of dev-1 after an exchange: %+v", m)
+		}
 		last := n.statuses[len(n.statuses)-1]
 		if last.BytesMonth < 10000 || last.Lost == nil || *last.Lost != 0 {
 			t.Errorf("totals: %d bytes this month, lost %v", last.BytesMonth, last.Lost)

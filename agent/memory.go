@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bordo/agent/keep"
+	"bordo/drivers"
 )
 
 // day is how many snapshots of a running total, one each countsEvery, make a day.
@@ -24,7 +25,7 @@ const countsEvery = 10 * time.Minute
 // Names of the files in state_dir.
 const (
 	keptLearnt = "learnt"
-	keptMetas  = "metas"
+	keptMetas  = "descriptions"
 	keptCounts = "counts"
 )
 
@@ -37,7 +38,7 @@ type memory struct {
 
 	mu     sync.Mutex
 	learnt map[string]learnt // by device
-	metas  []string          // devices whose meta stands at the broker
+	metas  map[string]meta   // of the devices whose meta stands at the broker
 	counts counts
 	disk   []uint64 // bytes written to storage, the last day's snapshots, oldest first
 }
@@ -46,6 +47,14 @@ type memory struct {
 type learnt struct {
 	Model string `json:"model"` // another model starts anew
 	Data  []byte `json:"data"`
+}
+
+// meta is what a device's meta says, as far as the device said it, and which of its versions that is.
+type meta struct {
+	Rev   uint64              `json:"rev"`
+	Sum   string              `json:"sum"`   // of the message, apart from rev
+	Model string              `json:"model"` // as configured: of another one nothing is known
+	About drivers.Description `json:"about"`
 }
 
 // counts are running totals.
@@ -65,6 +74,9 @@ func (m *memory) load() {
 	}
 	if m.learnt == nil {
 		m.learnt = make(map[string]learnt)
+	}
+	if m.metas == nil {
+		m.metas = make(map[string]meta)
 	}
 }
 
@@ -91,32 +103,48 @@ func (m *memory) gone(devices []string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []string
-	for _, d := range m.metas {
+	for d := range m.metas {
 		if !slices.Contains(devices, d) {
 			out = append(out, d)
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 
-// describe notes, before it happens, that the metas of these devices will stand at the broker.
-func (m *memory) describe(devices []string) {
+// descriptionOf is what a device said of itself in an earlier run, nil when nothing is known.
+func (m *memory) descriptionOf(dev, model string) *drivers.Description {
 	m.mu.Lock()
-	for _, d := range devices {
-		if !slices.Contains(m.metas, d) {
-			m.metas = append(m.metas, d)
-		}
+	defer m.mu.Unlock()
+	if k, ok := m.metas[dev]; ok && k.Model == model {
+		return &k.About
 	}
-	all := slices.Clone(m.metas)
+	return nil
+}
+
+// describe notes, before it happens, that this meta of a device will stand at the broker, and returns its rev: one more
+// when it says something else than before.
+func (m *memory) describe(dev, model string, about drivers.Description, payload []byte) (rev uint64) {
+	hash := sha256.Sum256(payload)
+	sum := hex.EncodeToString(hash[:8])
+	m.mu.Lock()
+	old := m.metas[dev]
+	if old.Sum == sum {
+		m.mu.Unlock()
+		return old.Rev
+	}
+	m.metas[dev] = meta{old.Rev + 1, sum, model, about}
+	all := maps.Clone(m.metas)
 	m.mu.Unlock()
 	m.save(keptMetas, all)
+	return old.Rev + 1
 }
 
 // clear notes that the meta of a device does not stand at the broker any more.
 func (m *memory) clear(dev string) {
 	m.mu.Lock()
-	m.metas = slices.DeleteFunc(m.metas, func(d string) bool { return d == dev })
-	all := slices.Clone(m.metas)
+	delete(m.metas, dev)
+	all := maps.Clone(m.metas)
 	m.mu.Unlock()
 	m.save(keptMetas, all)
 }

@@ -1,12 +1,30 @@
 package agent
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"bordo/agent/config"
 	"bordo/drivers"
 )
+
+// A state has the words of its own model in meta, not those of everything that has a state.
+func TestMetaStates(t *testing.T) {
+	for _, c := range []struct {
+		model drivers.Model
+		want  []string
+	}{
+		{drivers.Model{Kind: "inverter", States: []string{"off", "producing"}}, []string{"off", "producing"}},
+		{drivers.Model{Kind: "inverter"}, drivers.InverterStates},
+		{drivers.Model{Kind: "barrier"}, drivers.BarrierStates},
+	} {
+		p, ok := points(c.model, []string{"ac_power", "state"}).Point("state")
+		if !ok || !slices.Equal(p.Enum, c.want) {
+			t.Errorf("%s: %v, want %v", c.model.Kind, p.Enum, c.want)
+		}
+	}
+}
 
 func TestReportOnChange(t *testing.T) {
 	r := reporter{cfg: config.Report{OnChange: true, Deadband: config.Deadband{Value: 0.01, Relative: true}, AtLeast: time.Minute,

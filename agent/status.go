@@ -309,8 +309,8 @@ func text(err error) string {
 	return err.Error()
 }
 
-// points makes the meta of a device's points, in the catalogue's order.
-func points(keys []string) contract.MetaPoints {
+// points makes the meta of a device's points, in the catalogue's order. A state has the words that its model knows.
+func points(model drivers.Model, keys []string) contract.MetaPoints {
 	keys = slices.Clone(keys)
 	slices.SortStableFunc(keys, func(a, b string) int { return drivers.PointOrder(a) - drivers.PointOrder(b) })
 	out := contract.MetaPoints{}
@@ -318,6 +318,9 @@ func points(keys []string) contract.MetaPoints {
 		p, ok := drivers.PointOf(k)
 		if !ok {
 			continue
+		}
+		if states := drivers.StatesOf(model); k == "state" && states != nil {
+			p.Enum = states
 		}
 		out = append(out, contract.MetaPoint{Key: k, Type: p.Type.String(), Unit: p.Unit, Kind: string(p.Kind),
 			Label: contract.Label{It: p.It, En: p.En}, Enum: p.Enum})

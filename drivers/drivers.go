@@ -181,6 +181,7 @@ type Model struct {
 	Bus      string        // the maker's defaults, as in a port URL: "baud=9600&parity=none&stop=1"
 	Verified string        // paper, capture, bench or field; "unverified" when it comes from the site's own files
 	Points   []string      // what it can deliver; empty when only the device can tell
+	States   []string      // the words that its point "state" can hold, in the catalogue's order; empty: those of its kind
 	Channels []Channel     // of an I/O module, to be tapped
 	Sleeps   bool          // without sun it may not answer: that is no fault
 	// Frames is where the frames come from that its tests decode: capture, vendor-example, other-implementation. Those that we

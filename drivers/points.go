@@ -31,6 +31,19 @@ type Point struct {
 // MaxStrings is how many DC inputs (dc1_... to dcN_...) the catalogue knows.
 const MaxStrings = 32
 
+// StatesOf are the words that the point "state" of a model can hold; nil when nothing narrower is known than the catalogue.
+func StatesOf(m Model) []string {
+	switch {
+	case len(m.States) > 0:
+		return m.States
+	case m.Kind == "inverter":
+		return InverterStates
+	case m.Kind == "barrier":
+		return BarrierStates
+	}
+	return nil
+}
+
 // InverterStates are the words of the inverter's point "state".
 var InverterStates = []string{"off", "sleeping", "starting", "producing", "throttled", "stopping", "fault", "standby"}
 

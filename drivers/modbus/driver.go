@@ -136,7 +136,31 @@ func modelOf(p *Profile) drivers.Model {
 		m.Points = append(m.Points, pt.Key)
 	}
 	sortPoints(m.Points)
+	m.States = statesOf(p)
 	return m
+}
+
+// statesOf collects the words that a profile has for the point "state", in the catalogue's order.
+func statesOf(p *Profile) (out []string) {
+	words := map[string]bool{}
+	for _, pt := range p.Points {
+		if pt.Key != "state" {
+			continue
+		}
+		for _, w := range pt.Enum {
+			words[w] = true
+		}
+		if pt.Else.Type() == drivers.Text {
+			words[pt.Else.Text()] = true
+		}
+	}
+	state, _ := drivers.PointOf("state")
+	for _, w := range state.Enum {
+		if words[w] {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 // Profile returns the profile of a model. An embedded one is read by each call.
