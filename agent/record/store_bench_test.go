@@ -75,7 +75,7 @@ func BenchmarkStoreDayLinkDown(b *testing.B) {
 
 func BenchmarkStoreFill(b *testing.B) {
 	loads(b, func(b *testing.B, load string) {
-		sides(b, 4<<30, 1, measure{Do: "fill", Load: load, MaxSize: 128 << 20})
+		sides(b, 4<<30, 1, measure{Do: "fill", Load: load, MaxSize: 64 << 20})
 	})
 }
 
