@@ -24,7 +24,7 @@ demo: build ## simulator, broker and agent together, without hardware
 
 test: packages ## everything a change has to pass; installs the Debian packages that tests need
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -n 40; exit 1; }
-	go vet ./... && go vet -tags e2e,world,soak ./...
+	go vet ./... && go vet -tags e2e,world,soak,bench ./...
 	.ci/gotest ./...
 	cd docs/publiccode && ../../.ci/gotest ./...
 	$(MAKE) sim e2e small
@@ -47,14 +47,14 @@ race: ## the race detector (needs a C compiler)
 
 lint: ## staticcheck, for 64 and for 32 bits
 	GOBIN=$(CURDIR)/bin go install $(CHECKER)
-	bin/staticcheck -tags e2e,world,soak ./...
+	bin/staticcheck -tags e2e,world,soak,bench ./...
 	GOARCH=arm bin/staticcheck -checks SA1027 ./...
 
 fuzz: ## every fuzz target for 30 seconds
 	.ci/fuzz 30s
 
-bench: packages ## all benchmarks, with allocations; those of the agent take minutes and want a quiet machine
-	go test -tags e2e -run '^$$' -bench . -benchmem -timeout 1h $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
+bench: packages ## all benchmarks, with allocations; agent and store take minutes, root, and a quiet machine
+	go test -tags e2e,bench -run '^$$' -bench . -benchmem -timeout 2h $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
 generate: ## rewrite the generated parts of the documents
 	go test ./drivers/modbus -run TestGenerated -update # the others are built on this one
