@@ -376,6 +376,9 @@ func (a *Agent) Status() Status {
 	s.Clock = a.stamp(time.Time{}).clk
 	s.Broker = fwd.brokerStatus()
 	st := store.Stats()
-	s.Store = StoreStatus{Epoch: store.Opened().Epoch, Next: store.Next().Seq, Backlog: a.backlog(), Bytes: st.DiskBytes, WrittenDay: a.memory.diskDay()}
+	s.Store = StoreStatus{Epoch: store.Opened().Epoch, Next: store.Next().Seq, Backlog: a.backlog(), Bytes: st.DiskBytes,
+		Max: st.MaxSize, Fault: st.Fault, WrittenDay: a.memory.diskDay()}
+	totals := a.memory.totals()
+	s.Sent, s.Lost = SentStatus{Month: totals.Month, Bytes: totals.Bytes}, totals.Lost
 	return s
 }

@@ -21,6 +21,8 @@ type Status struct {
 	Simulation bool              `json:"simulation,omitempty"`
 	Broker     BrokerStatus      `json:"broker"`
 	Store      StoreStatus       `json:"store"`
+	Sent       SentStatus        `json:"sent"`
+	Lost       uint64            `json:"lost"` // records under gaps whose size is known, since the node was installed
 	Lines      []LineStatus      `json:"lines"`
 	Health     []contract.Health `json:"health,omitempty"`
 }
@@ -34,12 +36,20 @@ type BrokerStatus struct {
 	Error     string    `json:"error,omitempty"`
 }
 
+// SentStatus is what went to the broker in the month in which something went last.
+type SentStatus struct {
+	Month string `json:"month,omitempty"` // UTC, 2026-03; "" before the first message
+	Bytes int64  `json:"bytes"`           // with TLS, without TCP and IP
+}
+
 // StoreStatus is the state of the buffer.
 type StoreStatus struct {
 	Epoch   string             `json:"epoch"`
 	Next    uint64             `json:"next"`
 	Backlog []contract.Backlog `json:"backlog,omitempty"`
-	Bytes   int64              `json:"bytes"` // on disk
+	Bytes   int64              `json:"bytes"`           // on disk
+	Max     int64              `json:"max_bytes"`       // that Bytes may become
+	Fault   string             `json:"fault,omitempty"` // why nothing can be written at present
 	// WrittenDay is how many bytes the agent has caused to be written to storage in the last day, or since it started.
 	WrittenDay int64  `json:"written_day"`
 	Error      string `json:"error,omitempty"`

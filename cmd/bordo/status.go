@@ -20,16 +20,16 @@ func statusVerb() verb {
 		name:  "status",
 		brief: "how the running agent, its broker, store, lines and devices are",
 		text: `Asks the running agent at the control socket of its configuration. Exit code 1 when it does not run or may not be
-asked.`,
+asked. Conditions are told in the language of --lang.`,
 		flags: func(set *flag.FlagSet) action {
-			path := configFlag(set)
+			path, lang := configFlag(set), langFlag(set)
 			asJSON := set.Bool("json", false, "print everything, as the agent says it")
-			return func(ctx context.Context, c console, _ []string) error { return status(ctx, c, *path, *asJSON) }
+			return func(ctx context.Context, c console, _ []string) error { return status(ctx, c, *path, lang, *asJSON) }
 		},
 	}
 }
 
-func status(ctx context.Context, c console, path string, asJSON bool) error {
+func status(ctx context.Context, c console, path string, lang *langValue, asJSON bool) error {
 	cfg, err := load(path)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func status(ctx context.Context, c console, path string, asJSON bool) error {
 	if err := json.Unmarshal(answer, &s); err != nil {
 		return fmt.Errorf("read status: %w", err)
 	}
-	return writeStatus(c.out, s, time.Now())
+	return writeStatus(c.out, s, time.Now(), lang)
 }
 
 // notRunning tells who needs the agent of a configuration what to do.

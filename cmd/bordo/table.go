@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"bordo/agent"
 	"bordo/cmd/terminal"
@@ -18,24 +19,50 @@ import (
 const maxValues = 4
 
 // writeStatus shows a person how the agent is. now is the time of day of whoever looks.
-func writeStatus(w io.Writer, s agent.Status, now time.Time) error {
+func writeStatus(w io.Writer, s agent.Status, now time.Time, lang *langValue) error {
 	var b strings.Builder
 	head(&b, s, now)
 	for _, h := range s.Health {
 		if !toldBelow(h, s.Lines) {
-			fmt.Fprintf(&b, "%-8s  %s\n", h.Severity, healthText(h, now))
+			fmt.Fprintf(&b, "%-8s  %s\n", h.Severity, healthText(h, now, lang))
 		}
 	}
 	for _, l := range s.Lines {
 		lineText(&b, l, now)
 	}
+	width, _, seen := terminal.Size(w)
 	for row := range strings.Lines(b.String()) {
 		// The table pads its last column where a device has nothing to say.
-		if _, err := io.WriteString(w, strings.TrimRight(row, " \n")+"\n"); err != nil {
+		row = strings.TrimRight(row, " \n")
+		if seen {
+			row = fold(row, width)
+		}
+		if _, err := io.WriteString(w, row+"\n"); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hanging is how far a line that goes on is set in: below the text behind its first word.
+const hanging = 10
+
+// fold breaks a line of a table that is too wide for a terminal between words.
+func fold(row string, width int) string {
+	var b strings.Builder
+	for width > 2*hanging && utf8.RuneCountInString(row) > width {
+		r := []rune(row)
+		at := width
+		for at > hanging && r[at] != ' ' {
+			at--
+		}
+		if at <= hanging { // one word, such as a long URL
+			at = width
+		}
+		b.WriteString(strings.TrimRight(string(r[:at]), " ") + "\n")
+		row = strings.Repeat(" ", hanging) + strings.TrimLeft(string(r[at:]), " ")
+	}
+	return b.String() + row
 }
 
 // toldBelow tells whether a condition says no more than the lines and devices below it.
@@ -64,15 +91,46 @@ func head(b *strings.Builder, s agent.Status, now time.Time) {
 	default:
 		fmt.Fprintf(b, "%-8s  %s, not connected for %s, %s%s\n", "broker", r.URL, terminal.Age(now, r.Since), count(r.Attempts, "attempt"), reason(r.Error))
 	}
+	if s.Sent.Month != "" {
+		fmt.Fprintf(b, "%-8s  %s in %s\n", "sent", decimalText(s.Sent.Bytes), s.Sent.Month)
+	}
+	storeText(b, s, now)
+	if s.Lost > 0 {
+		fmt.Fprintf(b, "%-8s  %s since the node was installed, each told to the centre as a gap\n", "lost", count(int(min(s.Lost, math.MaxInt32)), "record"))
+	}
+}
+
+// storeText is the state of the store, and what it costs the card.
+func storeText(b *strings.Builder, s agent.Status, now time.Time) {
+	if s.Store.Error != "" {
+		fmt.Fprintf(b, "%-8s  %s\n", "store", s.Store.Error)
+		return
+	}
 	n := uint64(0)
 	for _, k := range s.Store.Backlog {
 		n += k.N
 	}
-	if s.Store.Error != "" {
-		fmt.Fprintf(b, "%-8s  %s\n", "store", s.Store.Error)
-	} else {
-		fmt.Fprintf(b, "%-8s  %s on disk, %s not acknowledged, epoch %s\n", "store", byteText(s.Store.Bytes), count(int(min(n, math.MaxInt32)), "record"), s.Store.Epoch)
+	fmt.Fprintf(b, "%-8s  %s of %s, %s not acknowledged, epoch %s\n", "store", byteText(s.Store.Bytes), byteText(s.Store.Max),
+		count(int(min(n, math.MaxInt32)), "record"), s.Store.Epoch)
+	if s.Store.Fault != "" {
+		fmt.Fprintf(b, "%-8s  cannot write: %s\n", "", s.Store.Fault)
 	}
+	since := "in the last day"
+	if now.Sub(s.Since) < 24*time.Hour {
+		since = "since the start"
+	}
+	fmt.Fprintf(b, "%-8s  %s to the card %s\n", "written", byteText(s.Store.WrittenDay), since)
+}
+
+// decimalText is an amount of data as those count it who sell it.
+func decimalText(n int64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.2f GB", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f kB", float64(n)/1e3)
 }
 
 // reason puts an error behind what it explains.
@@ -84,14 +142,17 @@ func reason(err string) string {
 }
 
 func clockText(c contract.Clock) string {
-	if c == contract.ClockSync {
+	switch c {
+	case contract.ClockSync:
 		return "clock set"
+	case contract.ClockEst:
+		return "clock estimated"
 	}
 	return "clock not set"
 }
 
-func healthText(h contract.Health, now time.Time) string {
-	text := h.Text.En
+func healthText(h contract.Health, now time.Time, lang *langValue) string {
+	text := phrase{h.Text.It, h.Text.En}.in(lang)
 	if text == "" {
 		text = h.Code
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"bordo/agent"
 	"bordo/contract"
@@ -24,7 +25,8 @@ func TestStatusTable(t *testing.T) {
 	running := agent.Status{
 		Node: "quintano", Version: "v1.0.0", Since: ago(50 * time.Hour), Clock: contract.ClockSync,
 		Broker: agent.BrokerStatus{URL: "mqtts://broker.example:8883", Connected: true, Since: ago(3*time.Hour + 5*time.Minute)},
-		Store:  agent.StoreStatus{Epoch: "k3f9x2q7", Next: 10234, Bytes: 1_300_000},
+		Store:  agent.StoreStatus{Epoch: "k3f9x2q7", Next: 10234, Bytes: 1_300_000, Max: 512 << 20, WrittenDay: 42_000_000},
+		Sent:   agent.SentStatus{Month: "2026-11", Bytes: 123_456_789},
 		Lines: []agent.LineStatus{
 			{ID: "roof", Port: "tcp://192.168.1.40:502", Open: true, Devices: []agent.DeviceStatus{{
 				ID: "inv-1", Model: "sunspec", Unit: 1, Last: ago(3 * time.Second),
@@ -44,10 +46,11 @@ func TestStatusTable(t *testing.T) {
 	stranded := agent.Status{
 		Node: "quintano", Version: "v1.0.0", Since: ago(70 * time.Second), Clock: contract.ClockFree, Simulation: true,
 		Broker: agent.BrokerStatus{URL: "mqtt://10.0.0.1:1883", Since: ago(59 * time.Minute), Attempts: 1, Error: "connect to 10.0.0.1:1883: connection refused"},
-		Store: agent.StoreStatus{Epoch: "aaaabbbb", Bytes: 999, Backlog: []contract.Backlog{
+		Store: agent.StoreStatus{Epoch: "aaaabbbb", Bytes: 999, Max: 16 << 20, Fault: "no space left on device", Backlog: []contract.Backlog{
 			{Ep: "aaaaaaaa", First: 5, Last: 9, N: 4}, {Ep: "aaaabbbb", First: 1, Last: 1200, N: 1200}}},
+		Lost: 77, Sent: agent.SentStatus{Month: "2026-10", Bytes: 999},
 		Health: []contract.Health{
-			{Code: "store_full", Severity: contract.Warning, Since: ago(time.Hour).UnixMilli(), Text: contract.Label{En: "the store is full"}, Detail: "512 MiB"},
+			{Code: "store_full", Severity: contract.Warning, Since: ago(time.Hour).UnixMilli(), Text: contract.Label{It: "l'archivio è pieno", En: "the store is full"}, Detail: "512 MiB"},
 			{Code: "line_down", Dev: "inv-1", Severity: contract.Fault, Since: ago(time.Minute).UnixMilli(), Detail: "no such device"},
 		},
 		Lines: []agent.LineStatus{{ID: "roof", Port: "tcp://192.168.1.40:502", Error: "no such device",
@@ -58,7 +61,7 @@ func TestStatusTable(t *testing.T) {
 	for name, s := range map[string]agent.Status{"running": running, "stranded": stranded, "starting": starting} {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
-			if err := writeStatus(&b, s, now); err != nil {
+			if err := writeStatus(&b, s, now, english()); err != nil {
 				t.Fatal(err)
 			}
 			file := "testdata/status-" + name + ".txt"
@@ -77,7 +80,7 @@ func TestStatusTable(t *testing.T) {
 }
 
 func TestStatusTableTellsThatNobodyReads(t *testing.T) {
-	if err := writeStatus(broken{}, agent.Status{}, time.Now()); !errors.Is(err, os.ErrClosed) {
+	if err := writeStatus(broken{}, agent.Status{}, time.Now(), english()); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -86,3 +89,40 @@ func TestStatusTableTellsThatNobodyReads(t *testing.T) {
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+// A condition is told in the language that was asked for.
+func TestStatusInItalian(t *testing.T) {
+	now := time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
+	kind, ok := contract.ConditionOf(contract.DeviceExchanged)
+	if !ok {
+		t.Fatal("no such condition")
+	}
+	h := contract.Health{Code: kind.Code, Dev: "inv-1", Severity: kind.Severity, Since: now.Add(-time.Minute).UnixMilli(), Text: kind.Text, Detail: "A was known, B answers"}
+	var b strings.Builder
+	if err := writeStatus(&b, agent.Status{Health: []contract.Health{h}}, now, italian()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "warning   inv-1: Risponde un dispositivo con un altro numero di serie: "; !strings.Contains(b.String(), want) {
+		t.Errorf("no %q in\n%s", want, b.String())
+	}
+}
+
+// What is wider than a terminal is broken between words, loses nothing, and never goes on forever.
+func TestFold(t *testing.T) {
+	row := "line      rs485-a, serial:///dev/bordo/usb-1-2?baud=9600&parity=none&bits=8&stop=1, open, città è lunga"
+	for width := range 200 {
+		got := fold(row, width)
+		if strings.Join(strings.Fields(got), "") != strings.Join(strings.Fields(row), "") {
+			t.Errorf("%d columns: %q", width, got)
+		}
+		for l := range strings.Lines(got) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(l, "\n")); width > 2*hanging && n > width {
+				t.Errorf("%d columns: %d characters in %q", width, n, l)
+			}
+		}
+	}
+	want := "broker    mqtt://127.0.0.1:1883, not\n          connected for 24s"
+	if got := fold("broker    mqtt://127.0.0.1:1883, not connected for 24s", 40); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
