@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
-		build := exec.Command("go", "build", "-o", dir, "bordo/cmd/bordo", "bordo/cmd/bordo-sim")
+		build := exec.Command("go", "build", "-o", dir, "bordo/cmd/bordo", "bordo/cmd/bordoctl", "bordo/cmd/bordo-sim")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
@@ -346,14 +346,20 @@ func (s *subscriber) status(t *testing.T, node string) contract.Status {
 // bordo runs a verb of the agent to its end.
 func bordo(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	return call(t, 30*time.Second, "bordo", args...)
+}
+
+// call runs one of the programs under test to its end and returns what it printed and its exit code.
+func call(t *testing.T, atMost time.Duration, program string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), atMost)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "bordo"), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, program), args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
 	if cmd.ProcessState == nil {
-		t.Fatalf("bordo %v: %v", args, err)
+		t.Fatalf("%s %v: %v", program, args, err)
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }

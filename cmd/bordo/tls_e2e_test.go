@@ -113,6 +113,23 @@ func secured(t *testing.T, a *authority) *mosquitto {
 	return m
 }
 
+// secureSite writes the configuration of a site once more, for TLS and under somebody's certificate.
+func secureSite(t *testing.T, a *authority, m *mosquitto, plain, path, certOf string) string {
+	t.Helper()
+	text, err := os.ReadFile(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := a.issue(t, certOf, false)
+	url := fmt.Sprintf(`url: "mqtt://127.0.0.1:%d"`, m.port)
+	replaced := strings.Replace(string(text), url, fmt.Sprintf(`url: "mqtts://127.0.0.1:%d", ca_file: %s, cert_file: %s, key_file: %s`,
+		m.port, filepath.Join(a.dir, "ca.crt"), cert, key), 1)
+	if err := os.WriteFile(path, []byte(replaced), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // TestTLS: client certificates and the shipped access rules. A box reaches the platform under its own name, is told when
 // it uses another's, and another box's certificate opens nothing of it.
 func TestTLS(t *testing.T) {
@@ -124,23 +141,7 @@ func TestTLS(t *testing.T) {
 	}
 	sub := subscribe(t, m, tls("platform")...)
 	plain, dir := site(t, m, "")
-	configFor := func(file, certOf string) string {
-		text, err := os.ReadFile(plain)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cert, key := a.issue(t, certOf, false)
-		url := fmt.Sprintf(`url: "mqtt://127.0.0.1:%d"`, m.port)
-		replaced := strings.Replace(string(text), url, fmt.Sprintf(`url: "mqtts://127.0.0.1:%d", ca_file: %s, cert_file: %s, key_file: %s`,
-			m.port, filepath.Join(a.dir, "ca.crt"), cert, key), 1)
-		path := filepath.Join(dir, file)
-		if err := os.WriteFile(path, []byte(replaced), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-
-	own := runAgent(t, configFor("own.yaml", "quintano"))
+	own := runAgent(t, secureSite(t, a, m, plain, filepath.Join(dir, "own.yaml"), "quintano"))
 	sub.until(t, 20*time.Second, "samples over TLS", func() bool { return len(sub.samples("inv-1")) >= 2 })
 	if st := sub.status(t, "quintano"); st.TLSUntil < time.Now().UnixMilli() {
 		t.Errorf("tls_until %d is over", st.TLSUntil)
@@ -155,7 +156,7 @@ func TestTLS(t *testing.T) {
 
 	// The certificate of another box: the broker passes nothing on.
 	before := len(sub.arrived)
-	config := configFor("wrong.yaml", "ponte")
+	config := secureSite(t, a, m, plain, filepath.Join(dir, "wrong.yaml"), "ponte")
 	wrong := runAgent(t, config)
 	t.Cleanup(func() { wrong.stop(syscall.SIGKILL) })
 	over := time.Now().Add(25 * time.Second)

@@ -49,8 +49,14 @@ func (o Options) hint(u *url.URL, err error) string {
 		return "Nobody listens there: check host and port in --url (mqtt:// is usually 1883, mqtts:// 8883), and whether the broker runs."
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), strings.Contains(text, "timeout"):
 		return "No answer: a firewall may be in the way, or the host in --url is wrong."
-	case u.Scheme == "mqtt" && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || strings.Contains(text, "EOF")):
-		return "The other side hung up at the first word: does this port want TLS? Then --url is mqtts://" + u.Host
+	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || strings.Contains(text, "EOF"):
+		if u.Scheme == "mqtt" {
+			return "The other side hung up at the first word: does this port want TLS? Then it is --url mqtts://" + u.Host
+		}
+		if !strings.Contains(text, "tls with") { // the greeting went well, and then a certificate was missed
+			return certificateHint(o)
+		}
+		return "The other side hung up in the middle of the greeting: is there TLS on this port? If not, it is --url mqtt://" + u.Host
 	}
 	return ""
 }
@@ -74,10 +80,16 @@ func tlsHint(o Options, err error, text string) string {
 		return "The broker's certificate is not valid today: renew it, or set the clock of this machine."
 	case strings.Contains(text, "first record does not look like a TLS handshake"):
 		return "There is no TLS on this port: mqtt:// instead of mqtts://, or another port."
-	case strings.Contains(text, "certificate required"), strings.Contains(text, "bad certificate") && o.CertFile == "":
-		return "The broker wants a certificate from us: give --cert-file and --key-file."
 	case strings.Contains(text, "remote error: tls"):
-		return "The broker does not accept our certificate: was --cert-file signed by the authority that the broker trusts?"
+		return certificateHint(o)
 	}
 	return ""
+}
+
+// certificateHint is about what the broker thinks of us. With TLS 1.3 it says so only after the greeting, or just hangs up.
+func certificateHint(o Options) string {
+	if o.CertFile == "" {
+		return "The broker wants a certificate from us: give --cert-file and --key-file."
+	}
+	return "The broker does not accept our certificate: was --cert-file signed by the authority that the broker trusts?"
 }
