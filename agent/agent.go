@@ -377,7 +377,7 @@ func (a *Agent) Status() Status {
 	s.Broker = fwd.brokerStatus()
 	st := store.Stats()
 	s.Store = StoreStatus{Epoch: store.Opened().Epoch, Next: store.Next().Seq, Backlog: a.backlog(), Bytes: st.DiskBytes,
-		Max: st.MaxSize, Fault: st.Fault, WrittenDay: a.memory.diskDay()}
+		Memory: st.FreshBytes, Max: st.MaxSize, Fault: st.Fault, WrittenDay: a.memory.diskDay()}
 	totals := a.memory.totals()
 	s.Sent, s.Lost = SentStatus{Month: totals.Month, Bytes: totals.Bytes}, totals.Lost
 	return s

@@ -49,6 +49,7 @@ type StoreStatus struct {
 	Backlog []contract.Backlog `json:"backlog,omitempty"`
 	Bytes   int64              `json:"bytes"`           // on disk
 	Max     int64              `json:"max_bytes"`       // that Bytes may become
+	Memory  int64              `json:"memory"`          // payload of the records that are in memory, not acknowledged, bytes
 	Fault   string             `json:"fault,omitempty"` // why nothing can be written at present
 	// WrittenDay is how many bytes the agent has caused to be written to storage in the last day, or since it started.
 	WrittenDay int64  `json:"written_day"`

@@ -17,7 +17,7 @@ func TestFleetDeliversThroughStorms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker, err := sim.NewBroker(sim.BrokerOptions{Seed: 1, Faults: []sim.Fault{
 			{Kind: sim.BrokerGone, At: 20 * time.Minute, For: 3 * time.Minute},
-			{Kind: sim.AckLate, Chance: 0.01, By: 5 * time.Second},
+			{Kind: sim.AckLate, Chance: 0.01, By: 5 * time.Second, For: 29 * time.Minute}, // a goodbye does not wait so long
 			{Kind: sim.Refused, At: 12 * time.Minute, For: time.Minute},
 		}})
 		if err != nil {

@@ -20,7 +20,8 @@ type truth struct {
 
 // series is what one point held, change after change. Times are nanoseconds since 1970.
 type series struct {
-	at    []int64
+	at    []int64 // since when it held a value
+	seen  []int64 // and when that was last so
 	value []drivers.Value
 	cut   bool // the beginning was thrown away
 }
@@ -38,15 +39,21 @@ func (t *truth) note(point string, v drivers.Value, now time.Time) {
 	}
 	n := len(s.at)
 	if n > 0 && s.value[n-1] == v {
+		s.seen[n-1] = now.UnixNano()
 		return
 	}
 	if n == maxTruth {
 		s.at = append(s.at[:0], s.at[n/8:]...)
+		s.seen = append(s.seen[:0], s.seen[n/8:]...)
 		s.value = append(s.value[:0], s.value[n/8:]...)
 		s.cut = true
 	}
-	s.at, s.value = append(s.at, now.UnixNano()), append(s.value, v)
+	s.at, s.seen, s.value = append(s.at, now.UnixNano()), append(s.seen, now.UnixNano()), append(s.value, v)
 }
+
+// renewed is how long a register holds a value that is not seen again: registers live only when they are asked, and those of
+// a real device would have gone on.
+const renewed = time.Second
 
 // held lists every value that a point had between two times, both included. ok is false when nothing is known of that
 // span: the point is not one of the device's, or it is too long ago.
@@ -64,6 +71,9 @@ func (t *truth) held(point string, from, to time.Time) (values []drivers.Value, 
 			return nil, false
 		}
 		first = 0
+	}
+	if first+1 < len(s.at) && s.at[first+1] <= end && s.seen[first]+renewed.Nanoseconds() < begin {
+		first++ // it was another one by then
 	}
 	for i := first; i < len(s.at) && s.at[i] <= end; i++ {
 		values = append(values, s.value[i])

@@ -22,6 +22,7 @@ type AtLeastOnce struct {
 type epochSeen struct {
 	seen map[uint64]bool
 	last uint64 // that must arrive or be under a gap
+	kept uint64 // up to this one, no death may cost any
 	gaps []gap
 }
 
@@ -51,6 +52,13 @@ func (c *AtLeastOnce) epoch(node, ep string) *epochSeen {
 func (c *AtLeastOnce) Given(node, ep string, last uint64) {
 	e := c.epoch(node, ep)
 	e.last = max(e.last, last)
+}
+
+// Kept tells the checker that all numbers up to last were given out so long before the node died that they were on the disk:
+// a gap that is there for the death does not excuse them.
+func (c *AtLeastOnce) Kept(node, ep string, last uint64) {
+	e := c.epoch(node, ep)
+	e.kept = max(e.kept, last)
 }
 
 // See implements Checker.
@@ -120,7 +128,9 @@ func (c *AtLeastOnce) Judge() []string {
 }
 
 func (e *epochSeen) covered(seq uint64) bool {
-	return slices.ContainsFunc(e.gaps, func(g gap) bool { return g.from <= seq && seq <= g.to })
+	return slices.ContainsFunc(e.gaps, func(g gap) bool {
+		return g.from <= seq && seq <= g.to && (seq > e.kept || g.why != "unclean")
+	})
 }
 
 // told lists the gaps for a person.

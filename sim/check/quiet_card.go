@@ -1,4 +1,4 @@
-// On a healthy link the flash is written rarely: not more than so many bytes a day.
+// On a healthy link the flash is written rarely, not more than so many bytes a day, and the node tells how much that is.
 
 package check
 
@@ -8,13 +8,26 @@ import (
 	"bordo/contract"
 )
 
-// QuietCard claims that a node on a healthy link spares its flash. The node's own figure is read from its status; a
-// harness that knows better gives the bytes itself.
+// QuietCard claims that a node on a healthy link spares its flash, and that its own figure is true: a harness that counts
+// from outside tells it what was really written.
 type QuietCard struct {
-	limit int64 // bytes a day
-	found findings
-	n     int
+	limit  int64 // bytes a day
+	counts []wrote
+	found  findings
+	told   int
 }
+
+// wrote is all that was written since the beginning.
+type wrote struct {
+	at    time.Time
+	bytes int64
+}
+
+// How often a node counts, and tells, at least.
+const (
+	countedEvery = 10 * time.Minute
+	cardDay      = 24 * time.Hour
+)
 
 // NewQuietCard makes the checker with the bytes that may be written in a day.
 func NewQuietCard(bytesPerDay int64) *QuietCard { return &QuietCard{limit: bytesPerDay} }
@@ -22,29 +35,48 @@ func NewQuietCard(bytesPerDay int64) *QuietCard { return &QuietCard{limit: bytes
 // Name implements Checker.
 func (*QuietCard) Name() string { return "quiet-card" }
 
-// Wrote tells how many bytes were written to the flash in a while.
-func (c *QuietCard) Wrote(bytes int64, during time.Duration) {
-	c.n++
-	if perDay := float64(bytes) / during.Hours() * 24; perDay > float64(c.limit) {
-		c.found.add("%d bytes were written in %s: %.0f a day, the limit is %d", bytes, during, perDay, c.limit)
-	}
-}
+// Wrote tells how many bytes were written to the flash since the beginning, which is the first call.
+func (c *QuietCard) Wrote(at time.Time, bytes int64) { c.counts = append(c.counts, wrote{at, bytes}) }
 
-// See implements Checker.
+// See implements Checker. What a node tells was true at some moment since it last counted.
 func (c *QuietCard) See(m *Message) {
 	if m.Status == nil || m.Status.State != contract.Online || m.Status.DiskDay == 0 {
 		return
 	}
-	c.n++
+	c.told++
 	if m.Status.DiskDay > c.limit {
 		c.found.add("the node tells %d bytes a day at %s, the limit is %d", m.Status.DiskDay, m.At.UTC(), c.limit)
 	}
+	if len(c.counts) == 0 {
+		return
+	}
+	least, most := c.between(m.At.Add(-2*countedEvery)), c.counts[len(c.counts)-1].bytes-c.counts[0].bytes
+	if c.counts[len(c.counts)-1].at.Sub(c.counts[0].at) < cardDay && (m.Status.DiskDay < least || m.Status.DiskDay > most+c.counts[0].bytes) {
+		c.found.add("the node tells %d bytes at %s, and %d to %d were written", m.Status.DiskDay, m.At.UTC(), least, most)
+	}
+}
+
+// between is what was written from the first count to the last one that is not after a moment.
+func (c *QuietCard) between(end time.Time) (bytes int64) {
+	for _, w := range c.counts {
+		if !w.at.After(end) {
+			bytes = w.bytes - c.counts[0].bytes
+		}
+	}
+	return bytes
 }
 
 // Judge implements Checker.
 func (c *QuietCard) Judge() []string {
-	if c.n == 0 {
-		c.found.add("nobody told how much was written")
+	if c.told == 0 {
+		c.found.add("the node never told how much was written")
+	}
+	if n := len(c.counts); n > 1 {
+		first, last := c.counts[0], c.counts[n-1]
+		during := last.at.Sub(first.at)
+		if perDay := float64(last.bytes-first.bytes) / during.Hours() * cardDay.Hours(); perDay > float64(c.limit) {
+			c.found.add("%d bytes were written in %s: %.0f a day, the limit is %d", last.bytes-first.bytes, during, perDay, c.limit)
+		}
 	}
 	return c.found.all()
 }
