@@ -4,7 +4,9 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"bordo/agent"
 	"bordo/agent/config"
@@ -30,7 +32,7 @@ func check(c console, path string, all, budget bool) error {
 	if err != nil {
 		return err
 	}
-	if faults := cfg.Files(); len(faults) > 0 {
+	if faults := cfg.Files(); len(faults) > 0 && !budget { // the estimate is also made at a desk, without the box's files
 		return mistake{Err: faults}
 	}
 	// The drivers have the last word on their devices. Making an agent opens and touches nothing.
@@ -57,22 +59,38 @@ func printBudget(c console, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	every := map[string]time.Duration{}
+	always := false // some device sends each poll
+	for _, l := range cfg.Lines {
+		for _, d := range l.Devices {
+			every[d.ID] = d.Every
+			always = always || !d.Report.OnChange
+		}
+	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "device\tpoints\ta month")
+	fmt.Fprintln(w, "DEVICE\tEVERY\tPOINTS\tMB A MONTH")
 	for _, d := range b.Devices {
-		fmt.Fprintf(w, "%s\t%d\t%s\n", d.ID, d.Points, megabytes(d.Least, d.Most))
+		fmt.Fprintf(w, "%s\t%s\t%6d\t%s\n", d.ID, strings.Replace(every[d.ID].String(), "m0s", "m", 1), d.Points, megabytes(d.Least, d.Most))
 	}
 	least, most := b.Total()
-	fmt.Fprintf(w, "keep-alive, status, quarter hours\t\t%s\n", megabytes(b.Rest, b.Rest))
-	fmt.Fprintf(w, "all, on a healthy link\t\t%s\n", megabytes(least, most))
-	return w.Flush()
+	fmt.Fprintf(w, "status, quarter hours\t\t\t%s\n", megabytes(b.Rest, b.Rest))
+	fmt.Fprintf(w, "all\t\t\t%s\n", megabytes(least, most))
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprint(c.out, "\nAn estimate: 30 days on a healthy link, both ways, with what IP adds.\nA MB is a million bytes.")
+	if always {
+		fmt.Fprint(c.out, " Less goes with a longer every, or with\nreport: {on: change} on a device.")
+	}
+	_, err = fmt.Fprintln(c.out)
+	return err
 }
 
 func megabytes(least, most int64) string {
 	if least == most {
-		return fmt.Sprintf("%.1f MB", float64(most)/1e6)
+		return fmt.Sprintf("%10.1f", float64(most)/1e6)
 	}
-	return fmt.Sprintf("%.1f to %.1f MB", float64(least)/1e6, float64(most)/1e6)
+	return fmt.Sprintf("%10.1f, or %.1f if nothing changes", float64(most)/1e6, float64(least)/1e6)
 }
 
 func devices(cfg *config.Config) int {
