@@ -113,7 +113,7 @@ func BenchmarkSteady(b *testing.B) {
 // BenchmarkDrain is the backlog of a box that was away: 3 million values in its store, 1000 a second coming in. With the
 // limits off, then at the defaults (for a minute).
 func BenchmarkDrain(b *testing.B) {
-	for _, c := range []struct{ name, mqtt string }{{"unlimited", benchOff}, {"default", ", history_jitter: 0s"}} {
+	for _, c := range []struct{ name, mqtt string }{{"unlimited", benchOff}, {"gzip", benchOff + ", history_gzip: true"}, {"default", ", history_jitter: 0s"}} {
 		b.Run(c.name, func(b *testing.B) { once(b, func() { drain(b, c.mqtt) }) })
 	}
 }
@@ -139,6 +139,7 @@ func drain(b *testing.B, mqtt string) {
 	hist := sub.lane(kind)
 	b.ReportMetric(float64(hist.values)/hist.last.Sub(hist.first).Seconds(), "values/s")
 	b.ReportMetric(100*float64(busy)/float64(took), "%core")
+	b.ReportMetric(float64(hist.values)/busy.Seconds(), "values/cpu-s")
 	b.ReportMetric(a.memory(b, "VmHWM"), "MB-peak")
 	b.ReportMetric(hist.perValue(), "B/value")
 	b.ReportMetric(float64(sub.doubled), "duplicates")
@@ -189,7 +190,7 @@ func BenchmarkReturn(b *testing.B) {
 	once(b, func() {
 		m := newBenchBroker(b)
 		sub := newBenchSub(b, m.addr())
-		_, path := benchNode(b, benchPlant(b), m.port, ", reconnect_max: 500ms, history_jitter: 0s")
+		_, path := benchNode(b, benchPlant(b), m.port, ", reconnect_max: 500ms")
 		a := benchAgent(b, path)
 		sub.until(b, 20*time.Second, "live samples", func() bool { return sub.lane("tele").values > 5000 })
 		for _, away := range []time.Duration{10 * time.Second, 120 * time.Second, 130 * time.Second} {

@@ -148,6 +148,11 @@ func TestTLS(t *testing.T) {
 	}
 	intruder := append(tls("ponte"), "-q", "1", "-t", "bordo/v1/cremasco/quintano/cmd", "-m", "x")
 	exec.Command("mosquitto_pub", intruder...).Run() //nolint:errcheck // whether the broker says no or nothing is its affair
+	// Status and meta are retained: whoever may read them gets them at once.
+	spy := append(tls("ponte"), "-q", "1", "-v", "-W", "2", "-t", "bordo/#")
+	if heard, _ := exec.Command("mosquitto_sub", spy...).Output(); len(heard) > 0 {
+		t.Errorf("another box read this one's topics: %s", heard)
+	}
 	own.stop(syscall.SIGTERM)
 	sub.until(t, 5*time.Second, "the goodbye", func() bool { return sub.status(t, "quintano").State == contract.Offline })
 	if _, heard := sub.last["bordo/v1/cremasco/quintano/cmd"]; heard {
