@@ -95,11 +95,15 @@ func BenchmarkStoreDrain(b *testing.B) {
 	})
 }
 
+// BenchmarkStoreBacklog is about memory: with the runtime left alone, and with a soft limit at the pace of polls
+// as a small box would set it.
 func BenchmarkStoreBacklog(b *testing.B) {
-	for _, store := range []string{"ours", "plain"} {
-		b.Run(store, func(b *testing.B) {
-			m := measure{Do: "backlog", Store: store, Load: "noise", MaxSize: 640 << 20, Bytes: 500 << 20, Rounds: 360, Unsynced: true}
-			once(b, 4<<30, m, m)
+	m := measure{Do: "backlog", Load: "noise", MaxSize: 640 << 20, Bytes: 500 << 20, Rounds: 360, Unsynced: true}
+	for _, run := range []struct{ name, store, limit string }{{"ours", "ours", ""}, {"ours-limited", "ours", "20MiB"}, {"plain", "plain", ""}} {
+		b.Run(run.name, func(b *testing.B) {
+			fill, pace := m, m
+			fill.Store, pace.Store, pace.Limit = run.store, run.store, run.limit
+			once(b, 4<<30, fill, pace)
 		})
 	}
 }

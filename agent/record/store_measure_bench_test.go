@@ -35,6 +35,7 @@ type measure struct {
 	Bytes   float64 // to be written, where not rounds are counted
 	Down    bool    // the link is down
 	One     bool    // one processor
+	Limit   string  // GOMEMLIMIT
 	// Unsynced lets plain fill a store faster, where the filling is not what is measured.
 	Unsynced bool
 
@@ -93,6 +94,9 @@ func (m measure) run(b *testing.B, d loopdisk.Disk) figures {
 	cmd.Env = append(os.Environ(), measureEnv+"="+string(job))
 	if m.One {
 		cmd.Env = append(cmd.Env, "GOMAXPROCS=1")
+	}
+	if m.Limit != "" {
+		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+m.Limit)
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -382,9 +386,10 @@ func measureDrain(m measure) figures {
 // fillBytes puts rounds until the engine was given so many bytes.
 func (m measure) fillBytes(k keeper) {
 	all := m.rounds(500)
-	for i := 0; k.written() < m.Bytes; i++ {
-		for range 10 {
+	for i := 0; k.written() < m.Bytes; {
+		for range 200 { // to ask how much there is takes its time
 			m.check(k.put(all[i%len(all)]))
+			i++
 		}
 	}
 }
