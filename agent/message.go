@@ -112,17 +112,19 @@ func (c *composer) packed(payload []byte) []byte {
 
 // addSample puts a record into its batch, which batchOf finds or, when the one there is full, begins.
 func (c *composer) addSample(r buffer.Record, batchOf func(k batchKey, full bool) *batch) error {
-	s, err := record.DecodeSample(r.Payload)
+	info, err := record.Describe(r.Payload)
 	if err != nil {
 		return err
 	}
-	k := batchKey{s.Dev, r.Epoch, s.Clk}
-	fields := c.sampleFields(s.Readings)
+	if c.fields, err = record.Fields(c.fields[:0], r.Payload); err != nil {
+		return err
+	}
+	k := batchKey{info.Dev, r.Epoch, info.Clk}
 	b := batchOf(k, false)
-	ok, err := b.w.Add(r.Seq, s.TS, fields)
+	ok, err := b.w.Add(r.Seq, info.TS, c.fields)
 	if !ok && err == nil {
 		b = batchOf(k, true)
-		_, err = b.w.Add(r.Seq, s.TS, fields)
+		_, err = b.w.Add(r.Seq, info.TS, c.fields)
 	}
 	if err == nil {
 		b.ids = append(b.ids, r.ID)
@@ -138,27 +140,6 @@ func (c *composer) event(r buffer.Record, hist bool) (*message, error) {
 	head := contract.EventHead{Tenant: c.topics.Tenant(), Node: c.topics.Node(), Dev: e.Dev,
 		Ep: r.Epoch, Seq: r.Seq, Type: e.Type, TS: e.TS, Clk: e.Clk}
 	return &message{topic: c.topics.Event(e.Dev), payload: contract.AppendEvent(nil, head, e.Data), ids: []buffer.ID{r.ID}, hist: hist}, nil
-}
-
-// sampleFields translates readings into what the contract sends. The result is valid until the next call.
-func (c *composer) sampleFields(readings []drivers.Reading) []contract.Field {
-	c.fields = c.fields[:0]
-	for _, r := range readings {
-		f := contract.Field{Key: r.Point, Quality: qualities[r.Quality]}
-		switch r.Value.Type() {
-		case drivers.Float:
-			f.Kind, f.Num = contract.KindNumber, r.Value.Float()
-		case drivers.Bool:
-			f.Kind = contract.KindBool
-			if r.Value.Bool() {
-				f.Num = 1
-			}
-		case drivers.Text:
-			f.Kind, f.Text = contract.KindText, r.Value.Text()
-		}
-		c.fields = append(c.fields, f)
-	}
-	return c.fields
 }
 
 // qualities translates the drivers' qualities into the contract's codes.
