@@ -171,7 +171,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.flushBook()
 	close(fwd.stop)
 	forwarding.Wait()
-	err = store.Close()
+	if err = store.Close(); err == nil {
+		a.closeBook()
+	}
 	a.log.Info("stopped")
 	return err
 }

@@ -2,7 +2,6 @@ package agent_test
 
 import (
 	"encoding/json"
-	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -362,50 +361,6 @@ func TestBudget(t *testing.T) {
 		sent := n.statuses[len(n.statuses)-1].BytesMonth
 		if ratio := float64(most) / 720 / float64(sent); ratio < 1.1 || ratio > 1.8 {
 			t.Errorf("estimated %d bytes for an hour, sent %d", most/720, sent)
-		}
-	})
-}
-
-// Each quarter of an hour is told once, an hour without broker or not, and they add up to the counter.
-func TestQuarterHours(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNode(t)
-		n.start()
-		time.Sleep(70 * time.Minute)
-		id, err := n.broker.Raise(sim.Fault{Kind: sim.BrokerGone})
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Hour)
-		n.broker.Clear(id)
-		time.Sleep(52 * time.Minute) // three hours and two minutes
-		n.stop()
-		sum, starts := 0.0, map[int64]bool{}
-		for _, e := range n.events {
-			if e.Type != contract.EnergyInterval || e.Dev != "dev-1" {
-				continue
-			}
-			var i struct {
-				Start    int64
-				KWh      float64
-				Coverage float64
-				Method   string
-				Samples  int
-			}
-			if err := json.Unmarshal(e.Data, &i); err != nil {
-				t.Fatal(err)
-			}
-			if starts[i.Start] || i.Start%(15*60*1000) != 0 {
-				t.Errorf("quarter of %v told twice, or not aligned", time.UnixMilli(i.Start).UTC())
-			}
-			starts[i.Start] = true
-			sum += i.KWh
-			if i.Method != "counter" || math.Abs(i.KWh-9) > 0.02 || i.Coverage < 0.99 || i.Samples < 899 {
-				t.Errorf("quarter of %v: %s", time.UnixMilli(i.Start).UTC(), e.Data)
-			}
-		}
-		if len(starts) != 12 || math.Abs(sum-108) > 0.02 {
-			t.Errorf("%d quarters with %v kWh, want 12 with 108", len(starts), sum)
 		}
 	})
 }

@@ -87,7 +87,8 @@ func (f *forwarder) run(ctx context.Context) {
 }
 
 // backOff decides how long to wait before the next attempt, always with full jitter so that a fleet does not come back at
-// one moment.
+// one moment. Without a refusal or a twin that is never longer than reconnect_max, and neither is the random wait before the
+// history lane begins: who sets that to half a second has the backlog flowing a second after the broker is back.
 type backOff struct {
 	failures int // attempts in a row that brought no session
 	short    int // sessions that died as soon as they began, without a long one in between
@@ -118,7 +119,7 @@ func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Dur
 	if b.short >= twinSessions {
 		return twinWait + mathrand.N(4*twinWait)
 	}
-	return mathrand.N(cfg.ReconnectJitter + 1)
+	return mathrand.N(min(cfg.ReconnectJitter, cfg.ReconnectMax) + 1)
 }
 
 // These errors tell run how a session ended; errNotEchoed comes with errSessionEnded.

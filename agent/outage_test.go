@@ -1,7 +1,12 @@
 package agent_test
 
 import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +36,86 @@ func TestPackedBacklog(t *testing.T) {
 		}
 		if packed < 3500 || len(n.doubled) > 0 {
 			t.Errorf("%d samples came packed, twice came %v", packed, n.doubled)
+		}
+	})
+}
+
+// Who sets reconnect_max to half a second has the backlog flowing a second after the broker is back, however long it was gone.
+func TestBacklogFlowsSoon(t *testing.T) {
+	for _, away := range []time.Duration{7 * time.Second, 130 * time.Second, 50 * time.Minute} {
+		t.Run(away.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode(t)
+				n.configure(strings.Replace(n.text, "mqtt: {", "mqtt: {reconnect_max: 500ms, ", 1))
+				n.start()
+				time.Sleep(30 * time.Second)
+				gone := n.raise(sim.Fault{Kind: sim.BrokerGone})
+				time.Sleep(away)
+				n.broker.Clear(gone)
+				back := time.Now()
+				time.Sleep(2 * time.Minute)
+				n.stop()
+				first := back.Add(time.Hour)
+				for _, s := range n.samples("dev-1") {
+					if s.at.After(back) && strings.Contains(s.topic, "/hist/") && s.at.Before(first) {
+						first = s.at
+					}
+				}
+				if d := first.Sub(back); d > time.Second {
+					t.Errorf("the first of the backlog came %v after the broker", d)
+				}
+			})
+		})
+	}
+}
+
+// mute is a connection that takes nothing more once it is broken, and does not say so to who reads from it.
+type mute struct {
+	net.Conn
+	writes int
+	broken atomic.Bool
+}
+
+func (m *mute) Write(b []byte) (int, error) {
+	if m.writes++; m.writes > 40 {
+		m.broken.Store(true)
+	}
+	if m.broken.Load() {
+		return 0, errors.New("broken pipe")
+	}
+	return m.Conn.Write(b)
+}
+
+func (m *mute) Read(b []byte) (int, error) {
+	k, err := m.Conn.Read(b)
+	for m.broken.Load() && err == nil {
+		k, err = m.Conn.Read(b)
+	}
+	return k, err
+}
+
+// A socket that refuses every byte ends the session at once: nothing is offered to it again and again, nothing is lost.
+func TestWriteFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		dials := 0
+		n.dial = func(ctx context.Context, u *url.URL) (net.Conn, error) {
+			conn, err := n.broker.Dial(ctx, u)
+			if dials++; dials%2 == 1 && err == nil {
+				return &mute{Conn: conn}, nil
+			}
+			return conn, err
+		}
+		n.start()
+		time.Sleep(time.Minute)
+		began := time.Now()
+		n.stop()
+		if d := time.Since(began); d > 2*time.Second {
+			t.Errorf("the stop took %v", d)
+		}
+		n.whole("dev-1", 60)
+		if dials < 2 || dials > 20 {
+			t.Errorf("%d connections in a minute", dials)
 		}
 	})
 }

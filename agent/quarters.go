@@ -100,10 +100,18 @@ func (a *Agent) saveBook(s energy.States) error { return a.memory.dir.Save(keptE
 // saveBookBehind saves the accounts, unless the store cannot write: what was handed over is in memory only then, and the
 // accounts from before it give it again after a power cut.
 func (a *Agent) saveBookBehind(s energy.States) error {
-	if a.store.Stats().Fault != "" {
+	if _, err := a.store.Fault(); err != nil {
 		return nil
 	}
 	return a.saveBook(s)
+}
+
+// closeBook saves the accounts once the store is closed in order: what they have handed over is on the disk by then, and the
+// quarter that runs goes on after the next start.
+func (a *Agent) closeBook() {
+	if err := a.saveBook(a.book.States()); err != nil {
+		a.log.Error("save energy accounts", "err", err)
+	}
 }
 
 // append stores an event or interval that belongs to the given moment. Its data is marshalled.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +31,7 @@ type faults struct {
 	silent map[string]bool
 	fails  map[string]error  // by device: what comes with half of its readings, or without any when it says Later
 	serial map[string]string // by device, where it is not its id
+	energy map[string]int    // polls of a device over all runs: what it counts does not begin anew
 	knew   map[string]string // what was learnt of a device in an earlier run
 }
 
@@ -88,10 +91,11 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 		return drivers.Report{Err: err}
 	}
 	c.n++
+	c.energy[c.id]++
 	r := drivers.Report{At: time.Now(), Err: err, Readings: []drivers.Reading{
 		{Point: "cycles", Value: drivers.Number(float64(c.n))},
 		{Point: "ac_power", Value: drivers.Number(float64(c.n) / 10)},
-		{Point: "ac_energy", Value: drivers.Number(1000 + float64(c.n)/100)},
+		{Point: "ac_energy", Value: drivers.Number(1000 + float64(c.energy[c.id])/100)},
 		{Point: "temperature", Quality: drivers.Bad},
 	}}
 	serial := c.id
@@ -121,7 +125,8 @@ type node struct {
 	set    func()       // sets the clock, where it is one that is not set
 	built  time.Time    // the program
 	free   atomic.Int64 // bytes on the disk; below 0: it cannot even be asked
-	noPort error        // why no port can be opened
+	dial   func(context.Context, *url.URL) (net.Conn, error)
+	noPort error // why no port can be opened
 	cancel context.CancelFunc
 	ended  chan error
 
@@ -162,7 +167,7 @@ func newNode(t *testing.T) *node {
 
 func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
-	n := &node{t: t, faults: &faults{silent: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, knew: map[string]string{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
 	n.free.Store(10 << 30)
 	n.text = fmt.Sprintf(`version: 1
@@ -179,7 +184,7 @@ lines:
       - {id: dev-1, model: test-counter, unit: 1, every: 1s}
       - {id: dev-2, model: test-counter, unit: 2, every: 2s, about: {pod: IT001E12345678}}
 `, t.TempDir())
-	n.broker = broker
+	n.broker, n.dial = broker, broker.Dial
 	n.configure(n.text)
 	return n
 }
@@ -278,7 +283,7 @@ func (n *node) start() *agent.Agent {
 			here, _ := driverstest.Wire(0)
 			return here, nil
 		},
-		DialMQTT: n.broker.Dial,
+		DialMQTT: n.dial,
 		Wall:     func() (time.Time, contract.Clock) { return n.wall() },
 		DiskFree: n.diskFree,
 		Logger:   slog.New(slog.NewTextHandler(testLog{n.t}, nil)),

@@ -52,6 +52,7 @@ type session struct {
 	histEmpty bool      // nothing was there when last asked
 	histSent  bool      // since status told the backlog
 	stopping  bool
+	failed    error // a publication failed: nothing more is handed over, the session ends
 }
 
 // outcome is what became of a message.
@@ -74,7 +75,7 @@ func newSession(f *forwarder, conn *mqtt.Conn, sess string) *session {
 		messages:  newBucket(f.cfg.HistoryRate, max(1, f.cfg.HistoryRate), now),
 		bytes:     newBucket(float64(f.cfg.HistoryBytes), float64(f.cfg.HistoryBytes), now),
 		slow:      1,
-		histFrom:  now.Add(rand.N(f.cfg.HistoryJitter + 1)),
+		histFrom:  now.Add(rand.N(min(f.cfg.HistoryJitter, f.cfg.ReconnectMax) + 1)),
 	}
 }
 
@@ -102,7 +103,9 @@ func (s *session) forward(ctx context.Context) error {
 		again := s.handOver()
 		select {
 		case o := <-s.outcomes:
-			s.settle(o)
+			if s.settle(o); s.failed != nil {
+				return fmt.Errorf("%w: %w", errSessionEnded, s.failed)
+			}
 		case <-s.f.store.Wake():
 			s.histEmpty = false
 		case <-s.f.news:
@@ -172,7 +175,7 @@ func (s *session) heard(st contract.Status) {
 // handOver publishes as long as the window allows. The channel that it returns, if not nil, tells when the history lane
 // may go on.
 func (s *session) handOver() <-chan time.Time {
-	for s.inflight < s.f.cfg.Window {
+	for s.inflight < s.f.cfg.Window && s.failed == nil {
 		if m := s.nextLive(); m != nil {
 			s.publish(m)
 			continue
@@ -304,13 +307,18 @@ func (s *session) publish(m *message) {
 	})
 }
 
-// settle takes an outcome to the store: acknowledged records are forgotten, the others become deliverable again.
+// settle takes an outcome to the store: acknowledged records are forgotten, the others become deliverable again. A
+// publication that failed is the end of the session: paho may refuse the next ones for a while before it says that the
+// connection is lost, and to offer it the same records again and again would help nobody.
 func (s *session) settle(o outcome) {
 	s.inflight--
 	if o.hist {
 		s.histInflight--
 	}
 	if o.err != nil {
+		if s.failed == nil {
+			s.failed = o.err
+		}
 		s.f.store.Release(o.ids)
 		s.histEmpty = false
 		if o.retain { // the broker may not have it: tell it again on the next occasion
@@ -347,7 +355,7 @@ func (s *session) goodbye() {
 	s.stopping = true
 	s.statusDue = false
 	s.drain(flushTime, func() bool { s.handOver(); return s.inflight == 0 })
-	if m := s.statusMessage(contract.Offline); m != nil && s.inflight < s.f.cfg.Window {
+	if m := s.statusMessage(contract.Offline); m != nil && s.inflight < s.f.cfg.Window && s.failed == nil {
 		s.publish(m)
 		s.drain(goodbyeTime, func() bool { return s.inflight == 0 })
 	}
@@ -360,7 +368,9 @@ func (s *session) drain(atMost time.Duration, done func() bool) {
 	for !done() {
 		select {
 		case o := <-s.outcomes:
-			s.settle(o)
+			if s.settle(o); s.failed != nil {
+				return
+			}
 		case <-s.conn.Lost():
 			return
 		case <-over.C:

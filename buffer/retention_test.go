@@ -1,0 +1,274 @@
+package buffer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// wallClock is a trusted clock that can be set to anything.
+type wallClock struct {
+	at    atomic.Int64 // seconds since 1970
+	wrong atomic.Bool  // nobody trusts it
+}
+
+func (c *wallClock) now() (time.Time, bool) { return time.Unix(c.at.Load(), 0), !c.wrong.Load() }
+
+const (
+	hourSeconds = 3600
+	year        = 365 * 24 * hourSeconds
+	today       = 1_800_000_000
+)
+
+// pass lets run time pass.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// TestCardAge: personal data goes after a week of run time. A clock that jumps by years meanwhile changes nothing, neither
+// for it nor for anything else.
+func TestCardAge(t *testing.T) {
+	dir := memDir(t)
+	synctest.Test(t, func(t *testing.T) {
+		var clock wallClock
+		clock.at.Store(today)
+		s := open(t, dir, Options{History: 1 << 20, EnergyHistory: 1 << 20, Trusted: clock.now})
+		card := mustAppend(t, s, Card, 0)
+		for i, c := range []Class{Reading, Interval, Event} {
+			mustAppend(t, s, c, i)
+		}
+		for _, jump := range []int64{30 * year, -50 * year, 20 * year} {
+			clock.at.Add(jump)
+			pass(50 * time.Hour)
+			clock.wrong.Store(jump < 0)
+			if sum := s.Summary(); len(sum) != 1 || sum[0].N != 4 || len(s.Gaps()) > 0 {
+				t.Fatalf("after a jump by %d years: %+v, gaps %+v", jump/year, sum, s.Gaps())
+			}
+		}
+		pass(17 * time.Hour)
+		if len(s.Gaps()) > 0 {
+			t.Fatalf("given up after 167 hours: %+v", s.Gaps())
+		}
+		pass(2 * time.Hour)
+		gaps := s.Gaps()
+		if len(gaps) != 1 || gaps[0].Class != Card || gaps[0].Why != Retention || gaps[0].From != card.Seq || *gaps[0].To != card.Seq || gaps[0].Count != 1 {
+			t.Fatalf("after a week: %+v", gaps)
+		}
+		if got := allBacklog(t, s, Card); got != nil {
+			t.Errorf("cards %v after a week", got)
+		}
+		if sum := s.Summary(); len(sum) != 1 || sum[0].N != 3 {
+			t.Errorf("more than the card is gone: %+v", sum)
+		}
+	})
+}
+
+// TestCardAgeSwitchedOff: the time switched off counts as far as a trusted clock tells it on both sides, and never back.
+func TestCardAgeSwitchedOff(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		off     int64 // seconds on the clock between close and open
+		trusted bool
+		left    time.Duration // run time until the card goes
+	}{
+		{"no time", 0, true, 168 * time.Hour},
+		{"four days", 96 * hourSeconds, true, 72 * time.Hour},
+		{"a month", 30 * 24 * hourSeconds, true, time.Minute},
+		{"set back", -5 * year, true, 168 * time.Hour},
+		{"a month that nobody trusts", 30 * 24 * hourSeconds, false, 168 * time.Hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := memDir(t)
+			synctest.Test(t, func(t *testing.T) {
+				var clock wallClock
+				clock.at.Store(today)
+				s := open(t, dir, Options{Trusted: clock.now})
+				mustAppend(t, s, Card, 0)
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				clock.at.Add(c.off)
+				clock.wrong.Store(!c.trusted)
+				s = open(t, dir, Options{Trusted: clock.now})
+				if before := c.left - 2*time.Hour; before > 0 {
+					pass(before)
+					if len(s.Gaps()) > 0 {
+						t.Fatalf("given up too early: %+v", s.Gaps())
+					}
+					pass(2 * time.Hour)
+				}
+				pass(2 * time.Hour)
+				if g := s.Gaps(); len(g) != 1 || g[0].Why != Retention {
+					t.Fatalf("gaps %+v", g)
+				}
+			})
+		})
+	}
+}
+
+// TestCardErased: within the hour after it was acknowledged nothing of a card is in any file, and it is in no history.
+func TestCardErased(t *testing.T) {
+	dir := memDir(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{History: 1 << 20, EnergyHistory: 1 << 20})
+		secret := make([]byte, 64)
+		rand.NewChaCha8([32]byte{1}).Read(secret)
+		id, err := s.Append(Card, 1000, 2000, secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, s, Event, 1) // stays
+		if in := filesWith(t, dir, secret); len(in) == 0 {
+			t.Fatal("the card is in no file although it is sealed")
+		}
+		for r, err := range s.Records(Query{Classes: []Class{Card, Event, Interval, Reading}}) {
+			if err != nil || r.Class == Card || r.ID == id {
+				t.Fatalf("records yield %v %v", r, err)
+			}
+		}
+		if err := s.Settle([]ID{id}); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Hour + 2*lazy)
+		if in := filesWith(t, dir, secret); len(in) > 0 {
+			t.Errorf("the card is still in %v", in)
+		}
+		if len(s.Gaps()) > 0 {
+			t.Errorf("gaps %+v", s.Gaps())
+		}
+	})
+}
+
+// filesWith lists the files below dir that contain b.
+func filesWith(t *testing.T, dir string, b []byte) (out []string) {
+	t.Helper()
+	eachFile(t, dir, func(path string, content []byte) {
+		if bytes.Contains(content, b) {
+			out = append(out, filepath.Base(path))
+		}
+	})
+	return out
+}
+
+func eachFile(t *testing.T, dir string, f func(path string, content []byte)) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		f(path, content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNoHistoryNoWrites: without history, readings that are acknowledged in time do not touch the disk at all.
+func TestNoHistoryNoWrites(t *testing.T) {
+	dir := memDir(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		pass(3 * time.Hour) // what belongs to the opening
+		sum := func() string {
+			h := sha256.New()
+			eachFile(t, dir, func(path string, content []byte) { fmt.Fprintf(h, "%s %d %s", path, len(content), content) })
+			return fmt.Sprintf("%x", h.Sum(nil))
+		}
+		before, commits := sum(), s.Stats().Commits
+		for i := range 1000 {
+			mustAppend(t, s, Reading, i)
+			pass(3 * time.Second)
+			for _, r := range s.Fresh(10) {
+				if err := s.Settle([]ID{r.ID}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		pass(3 * time.Hour)
+		if st := s.Stats(); st.Commits != commits || st.Written != 0 || st.Settled != 1000 || sum() != before {
+			t.Errorf("%d transactions, %d bytes of blocks, files changed %v", st.Commits-commits, st.Written, sum() != before)
+		}
+		// The same without acknowledgements does write: the test above can fail.
+		mustAppend(t, s, Reading, 0)
+		pass(6 * time.Second)
+		if sum() == before {
+			t.Error("a reading that nobody acknowledged is in no file")
+		}
+	})
+}
+
+// TestIntervalsStay: however many readings come, the quarter hours of years stay.
+func TestIntervalsStay(t *testing.T) {
+	dir := memDir(t)
+	synctest.Test(t, func(t *testing.T) {
+		const maxSize = 16 << 20
+		s := open(t, dir, Options{MaxSize: maxSize, History: 1 << 20, EnergyHistory: 1 << 20})
+		var want []ID
+		for i := range 300 {
+			want = append(want, mustAppend(t, s, Interval, i))
+		}
+		if err := s.Settle(want[:200]); err != nil { // the others wait for the broker
+			t.Fatal(err)
+		}
+		pass(2 * time.Hour)
+		flood(t, s, Reading, 2*maxSize)
+		if g := s.Gaps(); len(g) != 1 || g[0].Class != Reading || g[0].Why != Evicted {
+			t.Fatalf("gaps %+v", g)
+		}
+		var got []ID
+		for r, err := range s.Records(Query{Classes: []Class{Interval}}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, r.ID)
+		}
+		slices.SortFunc(got, func(a, b ID) int { return int(a.Seq) - int(b.Seq) })
+		if !slices.Equal(got, want) {
+			t.Errorf("%d of %d intervals are left", len(got), len(want))
+		}
+	})
+}
+
+// TestEventsAlone: events evict the oldest events when nothing else comes, and the files stay within their bound.
+func TestEventsAlone(t *testing.T) {
+	dir := memDir(t)
+	synctest.Test(t, func(t *testing.T) {
+		const maxSize = 16 << 20
+		s := open(t, dir, Options{MaxSize: maxSize})
+		flood(t, s, Event, 2*maxSize)
+		if g := s.Gaps(); len(g) != 1 || g[0].Class != Event || g[0].Why != Evicted || g[0].From != 1 {
+			t.Fatalf("gaps %+v", g)
+		}
+	})
+}
+
+// flood appends records of 40 kB that do not compress, and watches the size of the files.
+func flood(t *testing.T, s *Store, c Class, total int) {
+	t.Helper()
+	rnd := rand.NewChaCha8([32]byte{byte(c)})
+	for n := 0; n < total; n += 40_000 {
+		payload := make([]byte, 40_000)
+		rnd.Read(payload)
+		if _, err := s.Append(c, 1, 2, payload); err != nil {
+			t.Fatal(err)
+		}
+		if n%(25*40_000) != 0 {
+			continue
+		}
+		pass(s.opt.Sync + time.Second)
+		if size := filesSize(s.dir); size > s.opt.MaxSize {
+			t.Fatalf("files take %d of %d", size, s.opt.MaxSize)
+		}
+	}
+}
