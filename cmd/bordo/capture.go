@@ -19,7 +19,7 @@ import (
 func captureVerb() verb {
 	return verb{
 		name:  "capture",
-		brief: "records what a device answers, for its makers of profiles",
+		brief: "records what a device answers, as a proof for its profile",
 		takes: "DEVICE",
 		most:  1,
 		text: `Polls a configured Modbus device once, through the running agent where there is one, and writes the frames with the

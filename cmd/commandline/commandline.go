@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"bordo/agent/config/nearest"
+	"bordo/cmd/terminal"
 )
 
 // Console is where a verb prints: its result on Out, everything else on Err.
@@ -162,11 +163,13 @@ func (p Program) help(args []string, c Console) error {
 }
 
 func (p Program) overview(w io.Writer) {
-	fmt.Fprintf(w, "%s\n\nusage: %s VERB [flags]\n\n", p.Brief, p.Name)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\nusage: %s VERB [flags]\n\n", p.Brief, p.Name)
 	for _, v := range p.Verbs {
-		fmt.Fprintf(w, "  %-9s %s\n", v.Name, v.Brief)
+		fmt.Fprintf(&b, "  %-9s %s\n", v.Name, v.Brief)
 	}
-	fmt.Fprintf(w, "  %-9s this page, or that of one verb: %s help %s\n", "help", p.Name, p.Hint)
+	fmt.Fprintf(&b, "  %-9s this page, or that of one verb: %s help %s\n", "help", p.Name, p.Hint)
+	show(w, b.String())
 }
 
 func (p Program) page(w io.Writer, v Verb) {
@@ -191,8 +194,17 @@ func (p Program) page(w io.Writer, v Verb) {
 	} else {
 		usage += " [flags]"
 	}
-	fmt.Fprintf(w, "%s\n\n%s\n", usage, v.Text)
+	text := fmt.Sprintf("%s\n\n%s\n", usage, v.Text)
 	if list.Len() > 0 {
-		fmt.Fprintf(w, "\n%s", list.String())
+		text += "\n" + list.String()
 	}
+	show(w, text)
+}
+
+// show prints a page of help, fitted to the screen where there is one.
+func show(w io.Writer, text string) {
+	if width, _, seen := terminal.Size(w); seen {
+		text = fit(text, width)
+	}
+	io.WriteString(w, text) //nolint:errcheck // who asked for help has gone
 }
