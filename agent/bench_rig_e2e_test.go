@@ -222,7 +222,7 @@ func (p *benchProcess) cpu(b *testing.B) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// memory reads a line of /proc/PID/status: VmRSS, or VmHWM since calm. In MB (1e6 bytes).
+// memory reads a line of /proc/PID/status: VmRSS, or VmHWM, the highest since the start. In MB (1e6 bytes).
 func (p *benchProcess) memory(b *testing.B, key string) float64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
@@ -235,14 +235,6 @@ func (p *benchProcess) memory(b *testing.B, key string) float64 {
 		b.Fatal(err)
 	}
 	return kb * 1024 / 1e6
-}
-
-// calm lets VmHWM begin anew.
-func (p *benchProcess) calm(b *testing.B) {
-	b.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.Process.Pid), []byte("5"), 0); err != nil {
-		b.Fatal(err)
-	}
 }
 
 // benchBroker is Debian's mosquitto with a store of its own, so that what is queued for a subscriber outlives it.
