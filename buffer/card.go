@@ -43,26 +43,20 @@ func (s *Store) hourDue(now time.Time) bool {
 }
 
 // hour gives up personal data that is too old, removes from the files what of it, and of what devices marked personal said,
-// was acknowledged, and looks after the ballast.
-func (s *Store) hour() error {
+// was acknowledged, and looks after the ballast. What it decides is written by the transaction that follows.
+func (s *Store) hour() {
 	s.ballast()
 	s.disk.Lock()
 	s.expireStored()
 	s.mu.Lock()
 	s.expireFresh()
-	erase := false
 	for g := range groups {
 		if s.erasable(g) {
 			s.roll(g) // tidy removes closed segments only
-			erase = true
 		}
 	}
 	s.mu.Unlock()
 	s.disk.Unlock()
-	if err := s.flushAll(); err != nil || !erase {
-		return err
-	}
-	return s.tidy()
 }
 
 // erasable reports whether the segment of g that is being written holds personal data and all of that is acknowledged.

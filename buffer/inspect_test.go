@@ -225,7 +225,8 @@ func TestPrivate(t *testing.T) {
 				if err := s.Settle([]ID{id}); err != nil {
 					t.Fatal(err)
 				}
-				if err := s.hour(); err != nil {
+				s.hour()
+				if err := s.writeDue(true); err != nil {
 					t.Fatal(err)
 				}
 				if want := 3; i < 2 && private() != want {

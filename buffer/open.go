@@ -112,7 +112,7 @@ func (s *Store) attach() Opened {
 	s.mu.Lock()
 	s.adopt(eng, k, m)
 	s.mu.Unlock()
-	if _, err := s.flushHeld(func(*entry) bool { return false }); err != nil {
+	if _, err := s.flushHeld(nil); err != nil {
 		return k.opened // stays on the list of untold epochs
 	}
 	if err := errors.Join(s.writeMark(false), s.writeCounter()); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -28,14 +29,17 @@ const (
 // errFull: the file system has less free space than the store leaves.
 var errFull = errors.New("disk is full")
 
-// haveRoom fails when a transaction could meet a full file system. One without blocks may go deeper: it tells gaps and
-// gives space back.
-func (s *Store) haveRoom(blocks bool) error {
-	keep := s.opt.Reserve
-	if !blocks {
-		keep /= 4
+// needs is the free space without which a transaction is not written, since it could meet a full file system. One that
+// holds nothing but events and cards may go deeper, so that readings do not squeeze them out, and one without blocks
+// deeper still: it tells gaps and gives space back.
+func (s *Store) needs(p *plan) int64 {
+	if len(p.blocks) == 0 {
+		return s.opt.Reserve / 4
 	}
-	return s.roomFor(keep)
+	if slices.ContainsFunc(p.blocks, func(b *planned) bool { return !b.class.public().atOnce() }) {
+		return s.opt.Reserve
+	}
+	return s.opt.Reserve / 2
 }
 
 // roomFor fails when less than keep bytes are free.

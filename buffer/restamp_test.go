@@ -116,37 +116,45 @@ func TestRestampDiskFull(t *testing.T) {
 
 // TestRestampWhileSealing: a record that is in the transaction of this moment is not corrected behind its back.
 func TestRestampWhileSealing(t *testing.T) {
-	s := open(t, t.TempDir(), Options{})
-	id := mustAppend(t, s, Reading, 1)
-	s.disk.Lock()
-	defer s.disk.Unlock()
-	s.mu.Lock()
-	p := s.plan(func(*entry) bool { return true })
-	s.mu.Unlock()
-	if got := restampAll(s); got != nil {
-		t.Fatalf("restamped %v", got)
-	}
-	s.mu.Lock()
-	s.undo(p)
-	s.mu.Unlock()
-	if got := restampAll(s); !slices.Equal(got, []ID{id}) {
-		t.Fatalf("restamped %v after the transaction was given up", got)
-	}
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		synctest.Wait() // what belongs to the opening is written
+		id := mustAppend(t, s, Reading, 1)
+		synctest.Wait()
+		s.disk.Lock()
+		defer s.disk.Unlock()
+		s.mu.Lock()
+		p := s.plan(func(*entry) bool { return true })
+		s.mu.Unlock()
+		if got := restampAll(s); got != nil {
+			t.Fatalf("restamped %v", got)
+		}
+		s.mu.Lock()
+		s.undo(p)
+		s.mu.Unlock()
+		if got := restampAll(s); !slices.Equal(got, []ID{id}) {
+			t.Fatalf("restamped %v after the transaction was given up", got)
+		}
+	})
 }
 
 // TestRestampRefuses a payload that cannot be stored.
 func TestRestampRefuses(t *testing.T) {
-	s := open(t, t.TempDir(), Options{})
-	mustAppend(t, s, Reading, 1)
-	defer func() {
-		if recover() == nil {
-			t.Error("no panic")
-		}
-		s.mu.Lock() // and the store goes on
-		s.mu.Unlock()
-	}()
-	s.Restamp(func(r Record) (Record, bool) {
-		r.Payload = nil
-		return r, true
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		synctest.Wait()
+		mustAppend(t, s, Reading, 1)
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+			mustAppend(t, s, Reading, 2) // the store goes on
+		}()
+		s.Restamp(func(r Record) (Record, bool) {
+			r.Payload = nil
+			return r, true
+		})
 	})
 }

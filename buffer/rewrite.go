@@ -105,7 +105,7 @@ func (s *Store) removeKeys(dead [][]byte) error {
 	if len(dead) == 0 {
 		return nil
 	}
-	if err := s.haveRoom(false); err != nil {
+	if err := s.roomFor(s.opt.Reserve / 4); err != nil {
 		return err
 	}
 	for len(dead) > 0 {

@@ -83,21 +83,13 @@ func (s *Store) diskDue(now time.Time) error {
 			return s.noDisk()
 		}
 	}
-	if s.hourDue(now) {
-		if err := s.hour(); err != nil {
-			return err
-		}
-	}
 	due := s.sealDue(now)
-	if due {
-		if err := s.flushAll(); err != nil {
-			return err
-		}
+	if s.hourDue(now) {
+		s.hour()
+		due = true
 	}
-	if due || s.isCrowded() {
-		if err := s.tidy(); err != nil {
-			return err
-		}
+	if err := s.writeDue(due); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	marking := s.marks.due && !now.Before(s.marks.last.Add(markEvery))
@@ -108,6 +100,48 @@ func (s *Store) diskDue(now time.Time) error {
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	return s.writeMark(false)
+}
+
+// writeDue seals what is in memory and gives space back. On a full disk acknowledgements, gaps and what gives space back
+// are written all the same, since they may go deeper.
+func (s *Store) writeDue(due bool) error {
+	var full error
+	if due {
+		err := s.flushAll()
+		if errors.Is(err, errFull) {
+			full = err
+			_, err = s.flush(nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if due || s.isCrowded() {
+		if err := s.tidy(); err != nil {
+			return err
+		}
+	}
+	if full != nil {
+		return full
+	}
+	return s.stillFull()
+}
+
+// stillFull ends the fault of a full disk when there is room again and nothing to write that would show it.
+func (s *Store) stillFull() error {
+	s.mu.Lock()
+	full := errors.Is(s.fault, errFull)
+	s.mu.Unlock()
+	if !full {
+		return nil
+	}
+	if err := s.roomFor(s.opt.Reserve); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recovered()
+	return nil
 }
 
 // attached reports whether there is a database.

@@ -59,8 +59,8 @@ func (s *Store) sealEntry(e *entry) error {
 	}
 }
 
-// flush writes one transaction with the entries that want accepts, as many as fit, and everything that waits. It reports
-// whether entries were left over.
+// flush writes one transaction with the entries that want accepts, as many as fit, and everything that waits; with nil it
+// writes no blocks. It reports whether entries were left over.
 func (s *Store) flush(want func(*entry) bool) (more bool, err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -78,7 +78,8 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 	if p == nil {
 		return false, nil
 	}
-	if err = s.haveRoom(len(p.blocks) > 0); err == nil {
+	need := s.needs(p)
+	if err = s.roomFor(need); err == nil {
 		err = s.encode(p)
 	}
 	if err == nil {
@@ -93,8 +94,10 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 		return false, err
 	}
 	s.apply(p)
-	s.recovered()
-	if at := s.kept.due(); !at.IsZero() && !time.Now().Before(at) {
+	if need >= s.opt.Reserve || !errors.Is(s.fault, errFull) {
+		s.recovered() // a transaction that may go deeper proves nothing about others
+	}
+	if at := s.kept.due(); want != nil && !at.IsZero() && !time.Now().Before(at) {
 		return true, nil
 	}
 	return p.more, nil
@@ -103,8 +106,10 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 // plan chooses what the next transaction writes, nil when there is nothing. Called with mu held.
 func (s *Store) plan(want func(*entry) bool) *plan {
 	p := &plan{waits: s.waiting}
-	s.choose(p, want)
-	if len(p.blocks) == 0 {
+	if want != nil {
+		s.choose(p, want)
+	}
+	if len(p.blocks) == 0 && want != nil {
 		if c, recs := s.kept.take(time.Now()); recs != nil {
 			p.blocks = []*planned{{header: header{class: c, flags: flagKept}, kept: recs}}
 		}

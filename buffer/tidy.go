@@ -210,7 +210,7 @@ func (s *Store) drop(list []share) error {
 		s.waiting.add()
 	}
 	s.mu.Unlock()
-	if _, err := s.flushHeld(func(*entry) bool { return false }); err != nil {
+	if _, err := s.flushHeld(nil); err != nil {
 		return err
 	}
 	if err := s.dropAcks(); err != nil {
