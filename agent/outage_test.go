@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -116,6 +117,57 @@ func TestWriteFails(t *testing.T) {
 		n.whole("dev-1", 60)
 		if dials < 2 || dials > 20 {
 			t.Errorf("%d connections in a minute", dials)
+		}
+	})
+}
+
+// Two days without link of 500 values every 10 s have an hour at the defaults: so two hours have two and a half minutes.
+// Live samples stay live meanwhile.
+func TestDrainAtTheDefaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const devices, outage, allowed = 20, 2 * time.Hour, 150 * time.Second
+		n := newNode(t)
+		var text strings.Builder
+		text.WriteString(n.text[:strings.Index(n.text, "      - {id: dev-1")])
+		for i := range devices {
+			fmt.Fprintf(&text, "      - {id: dev-%d, model: test-wide, unit: %d}\n", i+1, i+1)
+		}
+		n.configure(text.String())
+		n.start()
+		time.Sleep(time.Minute)
+		gone := n.raise(sim.Fault{Kind: sim.BrokerGone})
+		time.Sleep(outage)
+		n.broker.Clear(gone)
+		time.Sleep(10 * time.Minute)
+		n.stop()
+		for i := range devices {
+			n.whole(fmt.Sprintf("dev-%d", i+1), 6+720+60)
+		}
+		var first, last time.Time
+		late := time.Duration(0)
+		held := 0
+		for _, s := range n.arrived {
+			switch ts := time.UnixMilli(s.ts); {
+			case strings.Contains(s.topic, "/hist/"):
+				held++
+				if first.IsZero() || s.at.Before(first) {
+					first = s.at
+				}
+				if s.at.After(last) {
+					last = s.at
+				}
+			case strings.Contains(s.topic, "/tele/") && ts.After(time.UnixMilli(n.statuses[0].TS).Add(outage+2*time.Minute)):
+				late = max(late, s.at.Sub(ts))
+			}
+		}
+		if took := last.Sub(first); held < devices*700 || took > allowed {
+			t.Errorf("%d samples of the backlog took %v, want at most %v", held, took, allowed)
+		}
+		if late > 250*time.Millisecond {
+			t.Errorf("a live sample came after %v", late)
+		}
+		if len(n.doubled) > 0 {
+			t.Errorf("%d came twice", len(n.doubled))
 		}
 	})
 }

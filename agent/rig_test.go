@@ -58,7 +58,9 @@ func (f *faults) silence(dev string, on bool) {
 func (counting) Name() string { return "counting" }
 
 func (counting) Models() []drivers.Model {
-	return []drivers.Model{{Name: "test-counter", Title: "Counts its polls", Unit: drivers.Range{Min: 1, Max: 247},
+	wide := drivers.Model{Name: "test-wide", Title: "Has 25 values", Unit: drivers.Range{Min: 1, Max: 247},
+		Every: 10 * time.Second, MinEvery: time.Second, Streams: true, Points: []string{"cycles"}}
+	return []drivers.Model{wide, {Name: "test-counter", Title: "Counts its polls", Unit: drivers.Range{Min: 1, Max: 247},
 		Every: time.Second, MinEvery: 100 * time.Millisecond, Streams: true, Serial: true, Sleeps: true, Points: []string{"ac_power", "ac_energy", "cycles"}}}
 }
 
@@ -68,7 +70,7 @@ func (c counting) Link(_ drivers.Line, devices []drivers.Device) (drivers.Link, 
 		c.mu.Lock()
 		c.knew[d.ID] = string(d.Learnt)
 		c.mu.Unlock()
-		units = append(units, drivers.Unit{Device: d.ID, Every: d.Every, Poller: &counter{id: d.ID, faults: c.faults}})
+		units = append(units, drivers.Unit{Device: d.ID, Every: d.Every, Poller: &counter{id: d.ID, faults: c.faults, wide: d.Model == "test-wide"}})
 	}
 	return drivers.Polled(units...), nil
 }
@@ -77,6 +79,7 @@ type counter struct {
 	*faults
 	id     string
 	n      int
+	wide   bool   // has 25 values in all
 	serial string // as told
 }
 
@@ -98,6 +101,11 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 		{Point: "ac_energy", Value: drivers.Number(1000 + float64(c.energy[c.id])/100)},
 		{Point: "temperature", Quality: drivers.Bad},
 	}}
+	for i := 1; c.wide && i <= 7; i++ {
+		for j, what := range []string{"voltage", "current", "power"} {
+			r.Readings = append(r.Readings, drivers.Reading{Point: fmt.Sprintf("dc%d_%s", i, what), Value: drivers.Number(float64(3000+10*i+j+c.n%97) / 10)})
+		}
+	}
 	serial := c.id
 	if s, ok := c.faults.serial[c.id]; ok {
 		serial = s

@@ -238,10 +238,7 @@ func (s *session) nextHist() (*message, time.Duration) {
 func (s *session) takeBacklog() []*message {
 	for _, class := range []buffer.Class{buffer.Event, buffer.Interval, buffer.Reading} {
 		for {
-			recs, err := s.f.store.Backlog(class, backlogAtOnce)
-			if err != nil {
-				s.f.log.Error("read backlog", "err", err)
-			}
+			recs := s.lease(class)
 			if len(recs) == 0 {
 				break
 			}
@@ -251,6 +248,22 @@ func (s *session) takeBacklog() []*message {
 		}
 	}
 	return nil
+}
+
+// lease takes as many old records as are worth a message for each device: the store reads a few blocks at a time, and a
+// block of a few seconds holds only one sample or two of a device.
+func (s *session) lease(class buffer.Class) (out []buffer.Record) {
+	for len(out) < backlogAtOnce {
+		recs, err := s.f.store.Backlog(class, backlogAtOnce-len(out))
+		if err != nil {
+			s.f.log.Error("read backlog", "err", err)
+		}
+		if len(recs) == 0 {
+			break
+		}
+		out = append(out, recs...)
+	}
+	return out
 }
 
 // unknown returns the records that the platform has not said it has; the others are settled without being sent again.
