@@ -101,9 +101,12 @@ func FromCapture(path, model string) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	profile, err := modbus.Named(or(f.Model, model))
+	if model = or(f.Model, model); model == "" {
+		return nil, fmt.Errorf("replay %s: the file does not say of which model it is; --model does", path)
+	}
+	profile, err := modbus.Named(model)
 	if err != nil {
-		return nil, fmt.Errorf("replay %s: of which model it is: %w", path, err)
+		return nil, fmt.Errorf("replay %s: %w", path, err)
 	}
 	unit, _ := f.Registers()
 	s := &Scenario{Version: 1, Name: "capture", About: fmt.Sprintf("what a %s said: %s", profile.Title, path), Site: Place{Name: "Capture"},
