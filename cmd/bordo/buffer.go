@@ -7,8 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"bordo/agent/archive"
 	"bordo/agent/config"
@@ -129,7 +131,10 @@ func (o *bufferOptions) run(ctx context.Context, c console, set *flag.FlagSet, o
 	if err != nil {
 		return err
 	}
-	err = o.print(ctx, c, s, question, cfg)
+	signal.Ignore(syscall.SIGPIPE) // who reads may leave, such as head: the store is closed all the same
+	if err = o.print(ctx, c, s, question, cfg); errors.Is(err, syscall.EPIPE) {
+		err = nil
+	}
 	return errors.Join(err, s.close())
 }
 

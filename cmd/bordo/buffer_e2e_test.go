@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -152,5 +153,23 @@ func TestBufferRunningAndStopped(t *testing.T) {
 	}
 	if same < len(running)/2 || len(closed) < len(killed) { // what was not sealed yet went with the kill
 		t.Errorf("%d records running, %d after the kill, %d in the end, %d the same", len(running), len(killed), len(closed), same)
+	}
+}
+
+// Who reads the first line of an export and leaves is no error, and nothing is left behind.
+func TestBufferExportToHead(t *testing.T) {
+	config := simulated(t)
+	a := runAgent(t, config)
+	waitFor(t, config, func(d map[string]agent.DeviceStatus) bool { return d["meter-1"].Polls > 2 })
+	a.stop(syscall.SIGTERM)
+	temp := t.TempDir()
+	cmd := exec.Command("bash", "-c", `set -o pipefail; "$0" buffer export --class interval --month 2026-03 --csv --config "$1" | head -n 1`, filepath.Join(bin, "bordo"), config)
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "device,point,start_utc") || strings.Count(string(out), "\n") != 1 {
+		t.Errorf("%v, %.300s", err, out)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
