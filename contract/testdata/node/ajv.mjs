@@ -1,5 +1,6 @@
 // Validates goldens with Ajv, which shares nothing with the validator of the Go tests.   ajv.mjs SCHEMA-DIR GOLDEN-DIR
 import {readdirSync, readFileSync} from 'node:fs';
+import {gunzipSync} from 'node:zlib';
 import Ajv from 'ajv/dist/2020.js';
 
 const [schemas, goldens] = process.argv.slice(2);
@@ -13,6 +14,7 @@ for (const f of readdirSync(schemas)) {
 const out = {};
 for (const f of readdirSync(goldens)) {
   const check = ajv.getSchema(id[f.split(/[-.]/)[0]]);
-  out[f] = check(JSON.parse(readFileSync(`${goldens}/${f}`))) ? '' : ajv.errorsText(check.errors);
+  const bytes = readFileSync(`${goldens}/${f}`);
+  out[f] = check(JSON.parse(f.endsWith('.gz') ? gunzipSync(bytes) : bytes)) ? '' : ajv.errorsText(check.errors);
 }
 console.log(JSON.stringify(out));
