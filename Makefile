@@ -32,9 +32,10 @@ test: packages ## everything a change has to pass; installs the Debian packages 
 sim: ## the agent in worlds that try to break it: five seeds of six simulated hours, and those that once failed
 	GOGC=200 .ci/gotest -tags world ./sim -run '^TestWorld' -world.seeds=5 -world.hours=6
 
-soak: ## fresh seeds, a week without broker, 500 kills of the store, for hours: make soak SEEDS=1000 HOURS=6
+soak: packages ## fresh seeds, a week without broker, 500 kills of the store, a full one on arm, for hours: make soak SEEDS=1000 HOURS=6
 	.ci/soak $(SEEDS) $(HOURS)
 	BORDO_KILL_CYCLES=500 go test -count=1 -tags e2e,soak -timeout 8h ./buffer -rapid.checks=1000
+	GOARCH=arm GOARM=6 CGO_ENABLED=0 go test -count=1 -tags soak -timeout 2h -exec qemu-arm-static ./buffer -run 'TestLarge$$'
 
 e2e: packages build ## the built binaries against servers that are not ours
 	.ci/gotest -tags e2e $$(grep -rl --include='*_e2e_test.go' . . | xargs -r -n1 dirname | sort -u)
