@@ -129,7 +129,8 @@ func (r *Record) cost() int { return len(r.Payload) + recordCost }
 
 // Codec turns records into the body of a block and back. Seal is given records of one class and one epoch, Seq
 // ascending; Open must return the same identities, spans and payloads in the same order (the class is the store's own
-// business). The store calls neither from two goroutines at once.
+// business), from the block alone, whatever was sealed or opened before. The store calls neither from two goroutines at
+// once.
 type Codec interface {
 	Seal(recs []Record) ([]byte, error)
 	Open(block []byte) ([]Record, error)

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -57,6 +58,26 @@ func compare(t interface {
 func TestRoundTrip(t *testing.T) {
 	c := NewCodec()
 	rapid.Check(t, func(t *rapid.T) { roundTrip(t, c, drawRecords(t)) })
+}
+
+// TestBlocksStandAlone: what a codec has sealed before leaves nothing in a block, and one that never saw another block opens
+// it: there is no dictionary that could be lost.
+func TestBlocksStandAlone(t *testing.T) {
+	used := NewCodec()
+	for _, w := range workloads() {
+		for _, n := range []int{400, 21} {
+			recs := w.records(n, noon)
+			block := roundTrip(t, used, recs)
+			if first := roundTrip(t, NewCodec(), recs); !bytes.Equal(block, first) {
+				t.Errorf("%d records: a block of %d bytes, as the first of its codec %d bytes", n, len(block), len(first))
+			}
+			got, err := NewCodec().Open(block)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compare(t, got, recs)
+		}
+	}
 }
 
 // TestIntColumns: every column of whole numbers comes back, however wild.
