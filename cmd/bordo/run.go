@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -17,6 +18,10 @@ import (
 	"bordo/agent/config"
 	"bordo/agent/control"
 )
+
+// collectAt is by how many per cent the heap may grow before it is collected, unless GOGC says otherwise. At the runtime's 100
+// a box that drains a backlog holds 36 MB instead of 31, for the same rate (agent/BENCH.md).
+const collectAt = 40
 
 // errLeft is the error of an agent that was told twice to stop.
 var errLeft = errors.New("left at once, on the second signal")
@@ -32,6 +37,9 @@ stops cleanly on SIGINT, SIGTERM or SIGHUP; a second signal makes it leave at on
 			level := levelFlag{slog.LevelInfo}
 			set.Var(&level, "log-level", "the least `LEVEL` that is logged: debug, info, warn or error")
 			return func(ctx context.Context, c console, _ []string) error {
+				if _, own := os.LookupEnv("GOGC"); !own {
+					debug.SetGCPercent(collectAt)
+				}
 				log := newLogger(c.err, level.Level, isJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")))
 				return run(ctx, *path, log)
 			}
