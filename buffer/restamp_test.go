@@ -139,6 +139,35 @@ func TestRestampWhileSealing(t *testing.T) {
 	})
 }
 
+// TestSettleWhileSealing: what is acknowledged while its transaction runs gets into the history once, by its block, or, when
+// the transaction fails, by itself.
+func TestSettleWhileSealing(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		synctest.Wait() // what belongs to the opening is written
+		id := mustAppend(t, s, Interval, 1)
+		synctest.Wait()
+		s.disk.Lock()
+		defer s.disk.Unlock()
+		s.mu.Lock()
+		p := s.plan(func(*entry) bool { return true })
+		s.mu.Unlock()
+		if err := s.Settle([]ID{id}); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if n := len(s.kept.queue[Interval].recs); n != 0 {
+			t.Errorf("%d records on their way into the history besides the block", n)
+		}
+		s.undo(p)
+		if n := len(s.kept.queue[Interval].recs); n != 1 {
+			t.Errorf("%d records on their way into the history after the transaction failed", n)
+		}
+	})
+}
+
 // TestRestampRefuses a payload that cannot be stored.
 func TestRestampRefuses(t *testing.T) {
 	dir := t.TempDir()

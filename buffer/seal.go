@@ -403,6 +403,9 @@ func (s *Store) undo(p *plan) {
 		}
 		for _, e := range b.entries {
 			e.sealing, e.seen = false, e.seen || p.offered
+			if e.gone { // acknowledged while the transaction ran
+				s.remember(e)
+			}
 		}
 	}
 	for _, b := range p.acks {

@@ -92,15 +92,20 @@ func (s *Store) settleFresh(e *entry) {
 	s.fresh.remove(e)
 	if e.blk == nil {
 		s.counts.settled++
-		if s.keep(e.lane) > 0 {
-			if s.kept.add(e.lane, e.rec) {
-				signal(s.kick)
-			}
+		if !e.sealing { // else its block takes it into the history
+			s.remember(e)
 		}
 		return
 	}
 	e.blk.busy.clear(e.idx)
 	s.ack(e.blk, e.idx)
+}
+
+// remember puts an acknowledged entry that is in no block on its way into the history. Called with mu held.
+func (s *Store) remember(e *entry) {
+	if s.keep(e.lane) > 0 && s.kept.add(e.lane, e.rec) {
+		signal(s.kick)
+	}
 }
 
 // ack notes that one record of a block is acknowledged. Called with mu held.
