@@ -144,7 +144,7 @@ func TestRestampWhileSealing(t *testing.T) {
 func TestSettleWhileSealing(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, dir, Options{})
+		s := open(t, dir, Options{EnergyHistory: 1 << 20})
 		synctest.Wait() // what belongs to the opening is written
 		id := mustAppend(t, s, Interval, 1)
 		synctest.Wait()
