@@ -93,6 +93,7 @@ func TestBrokerCarriesMessages(t *testing.T) {
 		if token := reader.Subscribe("a/#", 1, nil); token.Wait() && token.Error() != nil {
 			t.Fatal(token.Error())
 		}
+		synctest.Wait() // the broker looks for what is retained after it has consented
 		for i := range 3 {
 			if token := writer.Publish(fmt.Sprintf("a/%d", i), 1, i == 2, fmt.Sprint(i)); token.Wait() && token.Error() != nil {
 				t.Fatal(token.Error())
