@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -228,8 +229,9 @@ func TestVerifyDamagedStore(t *testing.T) {
 		}
 	})
 	out, errs, code := say(t, "buffer", "verify", "--config", config, "--lang", "it")
-	if want := dir + ": integro: letti 1 file, 1 blocchi, 50 record, "; code != 0 || !strings.HasPrefix(out, want) || errs != "" {
-		t.Fatalf("exit code %d, %q %q, want %q", code, out, errs, want)
+	sound := regexp.MustCompile(`^` + regexp.QuoteMeta(dir) + `: integro: letti 1 file, [1-9]\d* blocchi, 50 record, `) // the sealer may take them in parts
+	if code != 0 || !sound.MatchString(out) || errs != "" {
+		t.Fatalf("exit code %d, %q %q, want %s", code, out, errs, sound)
 	}
 	tables, err := filepath.Glob(filepath.Join(dir, "db", "*.sst"))
 	if err != nil || len(tables) != 1 {
