@@ -63,16 +63,21 @@ func (r respondent) device(id string) (config.Line, config.Device, error) {
 	return config.Line{}, config.Device{}, fmt.Errorf("device %s: %w", id, agent.ErrUnknownName)
 }
 
-func (r respondent) read(ctx context.Context, question []byte, say func(any) error) error {
+// asked is the device that a question is about.
+func (r respondent) asked(question []byte) (config.Line, config.Device, error) {
 	q, err := understood[deviceQuestion](question)
 	if err != nil {
-		return err
+		return config.Line{}, config.Device{}, err
 	}
-	l, d, err := r.device(q.Device)
+	return r.device(q.Device)
+}
+
+func (r respondent) read(ctx context.Context, question []byte, say func(any) error) error {
+	l, d, err := r.asked(question)
 	if err != nil {
 		return err
 	}
-	rep, err := r.agent.Read(ctx, q.Device)
+	rep, err := r.agent.Read(ctx, d.ID)
 	if err != nil {
 		return err
 	}
@@ -90,11 +95,7 @@ func (r respondent) read(ctx context.Context, question []byte, say func(any) err
 }
 
 func (r respondent) capture(ctx context.Context, question []byte, say func(any) error) error {
-	q, err := understood[deviceQuestion](question)
-	if err != nil {
-		return err
-	}
-	l, d, err := r.device(q.Device)
+	l, d, err := r.asked(question)
 	if err != nil {
 		return err
 	}
