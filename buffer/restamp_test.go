@@ -114,19 +114,26 @@ func TestRestampDiskFull(t *testing.T) {
 	})
 }
 
+// underway gives a record whose transaction is planned and not committed yet; it returns with s.disk locked, as the sealer
+// works.
+func underway(t *testing.T, s *Store, c Class) (ID, *plan) {
+	t.Helper()
+	synctest.Wait() // what belongs to the opening is written
+	id := mustAppend(t, s, c, 1)
+	synctest.Wait()
+	s.disk.Lock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return id, s.plan(func(*entry) bool { return true })
+}
+
 // TestRestampWhileSealing: a record that is in the transaction of this moment is not corrected behind its back.
 func TestRestampWhileSealing(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, dir, Options{})
-		synctest.Wait() // what belongs to the opening is written
-		id := mustAppend(t, s, Reading, 1)
-		synctest.Wait()
-		s.disk.Lock()
+		id, p := underway(t, s, Reading)
 		defer s.disk.Unlock()
-		s.mu.Lock()
-		p := s.plan(func(*entry) bool { return true })
-		s.mu.Unlock()
 		if got := restampAll(s); got != nil {
 			t.Fatalf("restamped %v", got)
 		}
@@ -145,14 +152,8 @@ func TestSettleWhileSealing(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, dir, Options{EnergyHistory: 1 << 20})
-		synctest.Wait() // what belongs to the opening is written
-		id := mustAppend(t, s, Interval, 1)
-		synctest.Wait()
-		s.disk.Lock()
+		id, p := underway(t, s, Interval)
 		defer s.disk.Unlock()
-		s.mu.Lock()
-		p := s.plan(func(*entry) bool { return true })
-		s.mu.Unlock()
 		if err := s.Settle([]ID{id}); err != nil {
 			t.Fatal(err)
 		}
