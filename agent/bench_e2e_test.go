@@ -90,7 +90,7 @@ func BenchmarkSteady(b *testing.B) {
 		sub := newBenchSub(b, m.addr())
 		_, path := benchNode(b, benchPlant(b), m.port, "")
 		a := benchAgent(b, path)
-		const warm, window = 20 * time.Second, 20 * time.Second
+		const warm, window = 20 * time.Second, 20 * time.Second // a measurement lasts real time: there is nothing to wait for
 		time.Sleep(warm)
 		sub.begin(time.Time{})
 		var busy, rss []float64
@@ -132,7 +132,7 @@ func drain(b *testing.B, mqtt string) {
 	sub.until(b, 20*time.Second, "the first of the backlog", func() bool { return sub.lane(kind).messages > 0 })
 	busy, began := a.cpu(b), time.Now()
 	for sub.arrived(ep) < records && time.Since(began) < most {
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // fine enough for a minute
 	}
 	took := time.Since(began)
 	busy = a.cpu(b) - busy
@@ -195,7 +195,7 @@ func BenchmarkReturn(b *testing.B) {
 		sub.until(b, 20*time.Second, "live samples", func() bool { return sub.lane("tele").values > 5000 })
 		for _, away := range []time.Duration{10 * time.Second, 120 * time.Second, 130 * time.Second} {
 			m.stop(syscall.SIGTERM)
-			time.Sleep(away)
+			time.Sleep(away) // how long it is away is what the benchmark asks about
 			sub.begin(time.Now().Add(-2 * time.Second))
 			m.up(b)
 			back := time.Now()
