@@ -69,7 +69,7 @@ var owners = map[string][]string{
 	"golang.org/x/sys":                    {"drivers/line", "buffer", "agent", "sim", "cmd"},
 	"golang.org/x/term":                   {"cmd", "sim"},
 
-	"github.com/santhosh-tekuri/jsonschema/v6": {"cmd/bordoctl"},
+	"github.com/santhosh-tekuri/jsonschema/v6": {"contract/schema"},
 }
 
 func moduleOwners(t *tree) []string {

@@ -17,13 +17,14 @@ import (
 
 	"bordo/agent"
 	"bordo/contract"
+	"bordo/contract/schema"
 )
 
 // sentAt is the one thing in an export that depends on when it is made.
 var sentAt = regexp.MustCompile(`"sent":[0-9]+`)
 
 // exported returns the lines of an export by identity, each checked against the contract's schemas.
-func exported(t *testing.T, rules schemas, config string, more ...string) map[string]string {
+func exported(t *testing.T, rules schema.Set, config string, more ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	for line := range strings.Lines(must(t, append([]string{"buffer", "export", "--config", config}, more...)...)) {
@@ -38,8 +39,8 @@ func exported(t *testing.T, rules schemas, config string, more ...string) map[st
 			}
 			id, kind = e.ID, contract.KindEvent
 		}
-		if err := rules.check(kind, []byte(line)); err != nil {
-			t.Errorf("%v: %s", err, line)
+		if v := rules.Violation(kind, []byte(line)); v != "" {
+			t.Errorf("%s: %s", v, line)
 		}
 		if out[id] != "" {
 			t.Errorf("%s came twice", id)

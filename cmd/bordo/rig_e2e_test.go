@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"bordo/contract"
+	"bordo/contract/schema"
 )
 
 // bin is the directory with the programs under test, built once.
@@ -201,7 +202,7 @@ type arrival struct {
 // subscriber is a plain program that has subscribed to everything. It keeps what arrived by identity.
 type subscriber struct {
 	*process
-	schemas schemas
+	schemas schema.Set
 
 	read     int
 	arrived  map[string]arrival // {ep}-{seq}
@@ -211,6 +212,15 @@ type subscriber struct {
 	last     map[string][]byte // topic to payload
 	events   []contract.Event
 	first    time.Time // arrival of the first sample
+}
+
+func loadSchemas(t *testing.T) schema.Set {
+	t.Helper()
+	s, err := schema.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // subscribe starts mosquitto_sub with a session that lasts, connected as given or else plainly, and waits for the broker's consent.
@@ -250,8 +260,8 @@ func (s *subscriber) take(topic string, payload []byte) {
 		return
 	}
 	s.last[topic] = payload
-	if err := s.schemas.check(a.Kind, payload); err != nil {
-		s.invalid = append(s.invalid, fmt.Sprintf("%s: %v: %s", topic, err, payload))
+	if v := s.schemas.Violation(a.Kind, payload); v != "" {
+		s.invalid = append(s.invalid, fmt.Sprintf("%s: %s: %s", topic, v, payload))
 	}
 	switch a.Kind {
 	case contract.KindTele, contract.KindHist:

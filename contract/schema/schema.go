@@ -1,4 +1,6 @@
-package audit
+// Package schema holds messages against the JSON Schemas of the contract, which lie beside it. It is for those who read the
+// topics, and for tests: a box does not carry it.
+package schema
 
 import (
 	"bytes"
@@ -20,17 +22,18 @@ var schemaOf = map[string]string{
 	contract.KindStatus: "status", contract.KindMeta: "meta", contract.KindAck: "ack",
 }
 
-// schemas are the JSON Schemas of the contract by name.
-type schemas map[string]*jsonschema.Schema
+// Set is the JSON Schemas of the contract by name. It may be used from many goroutines.
+type Set map[string]*jsonschema.Schema
 
-func loadSchemas() (schemas, error) {
+// Load compiles them. It fails only when a schema itself is broken.
+func Load() (Set, error) {
 	names, err := fs.Glob(contract.Schemas, "schema/*.schema.json")
 	if err != nil {
 		return nil, fmt.Errorf("load schemas: %w", err)
 	}
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
-	out, ids := schemas{}, map[string]string{}
+	out, ids := Set{}, map[string]string{}
 	for _, name := range names {
 		b, err := contract.Schemas.ReadFile(name)
 		if err != nil {
@@ -56,8 +59,9 @@ func loadSchemas() (schemas, error) {
 	return out, nil
 }
 
-// violation says where a message breaks its schema, and how; empty where it does not, or has none.
-func (s schemas) violation(kind string, payload []byte) string {
+// Violation says where a message of a kind (as in its topic, packed where the kind is) breaks its schema, and how; empty where
+// it does not, or has none.
+func (s Set) Violation(kind string, payload []byte) string {
 	schema := s[schemaOf[kind]]
 	if schema == nil || kind == contract.KindMeta && len(payload) == 0 {
 		return ""

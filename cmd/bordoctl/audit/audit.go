@@ -14,6 +14,7 @@ import (
 	"bordo/cmd/bordoctl/roster"
 	"bordo/contract"
 	"bordo/contract/consumer"
+	"bordo/contract/schema"
 )
 
 // Message is one message of the subscription.
@@ -40,7 +41,7 @@ const printsMost = 8192
 // Audit is not safe for use by several goroutines.
 type Audit struct {
 	o        Options
-	schemas  schemas
+	schemas  schema.Set
 	consumer *consumer.Consumer
 	nodes    map[string]*node // by tenant/node
 	faults   faults
@@ -99,7 +100,7 @@ func New(o Options) (*Audit, error) {
 	if o.MaxSkew <= 0 {
 		o.MaxSkew = 10 * time.Second
 	}
-	s, err := loadSchemas()
+	s, err := schema.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +141,7 @@ func (a *Audit) Take(m Message, at time.Time) {
 	}
 	n.alive = n.alive || !m.Retained && fromNode(address.Kind)
 	a.flags(address, m)
-	violation := a.schemas.violation(address.Kind, m.Payload)
+	violation := a.schemas.Violation(address.Kind, m.Payload)
 	if violation != "" {
 		a.fault(address, Fault{Check: CheckSchema, Topic: m.Topic, Detail: violation})
 	}
