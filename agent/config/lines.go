@@ -11,12 +11,10 @@ import (
 	"time"
 
 	"bordo/agent/config/nearest"
+	"bordo/contract"
 	"bordo/drivers"
 	"bordo/drivers/line"
 )
-
-// nodeItself is the device id under which the box tells what happens to itself.
-const nodeItself = "node"
 
 // Bounds of every.
 const (
@@ -122,8 +120,8 @@ func (r *reader) devices(v value, l *Line, open bool, t taken) {
 		}
 		var d Device
 		if did := m.need("id", "a name for the device, such as inv-1"); read(did, &d.ID, id) {
-			if d.ID == nodeItself {
-				did.fault("must not be %q: the box itself has that id", nodeItself)
+			if d.ID == contract.NodeDevice {
+				did.fault("must not be %q: the box itself has that id", contract.NodeDevice)
 			}
 			t.once(t.devices, d.ID, did, "is the id of another device already")
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"bordo/contract"
 	"bordo/drivers"
 )
 
@@ -34,7 +35,7 @@ func (r *reader) defaults() *Config {
 		Timezone: rome,
 		Clock:    Clock{Trust: TrustKernel},
 		MQTT: MQTT{
-			Root:            "bordo",
+			Root:            contract.DefaultRoot,
 			Window:          20,
 			ReconnectMax:    30 * time.Second,
 			ReconnectJitter: 2 * time.Second,
@@ -137,8 +138,8 @@ func (r *reader) version(v value) {
 }
 
 func (r *reader) node(v value, c *Config) {
-	if read(v, &c.Node, id) && c.Node == nodeItself {
-		v.fault("must not be %q: topics use that word for the box itself", nodeItself)
+	if read(v, &c.Node, id) && c.Node == contract.NodeDevice {
+		v.fault("must not be %q: topics use that word for the box itself", contract.NodeDevice)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"bordo/contract"
 )
 
 // form is what YAML took a scalar for.
@@ -99,14 +101,20 @@ func read[T any](v value, target *T, parse func(scalar) (T, error)) bool {
 	return true
 }
 
-// idForm is the form of tenant, node, line and device: they stand in topics, so wildcards and separators are out.
-var idForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,47}$`)
-
+// id takes the name of a tenant, node, line or device. They stand in topics, so it is the contract that says what one is.
 func id(s scalar) (string, error) {
-	if s.form == truth || !idForm.MatchString(s.text) {
-		return "", fmt.Errorf("must be 1 to 48 of a-z, 0-9 and -, not beginning with - (got %s)", got(s))
+	if s.form == truth || contract.CheckID(s.text) != nil {
+		return "", fmt.Errorf("must be 1 to 48 of a-z, 0-9 and -, not beginning with - (%s)", gotLower(s, contract.CheckID))
 	}
 	return s.text, nil
+}
+
+// gotLower shows what stands in the file and, where only capitals are wrong with it, what to write instead.
+func gotLower(s scalar, check func(string) error) string {
+	if lower := strings.ToLower(s.text); s.form == words && lower != s.text && check(lower) == nil {
+		return fmt.Sprintf("got %s, write %s", got(s), lower)
+	}
+	return "got " + got(s)
 }
 
 // text takes what a person reads: any printable text, as it is written.
@@ -270,12 +278,11 @@ func bytesPerSecond(lo, hi int64) func(scalar) (int64, error) {
 	}
 }
 
-// rootForm is the first part of the topics: one or more levels, without wildcards.
-var rootForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,47}(/[A-Za-z0-9_.-]{1,48}){0,3}$`)
-
+// topicRoot takes the first part of every topic, by the contract's rule too: what it refuses no agent can start with.
 func topicRoot(s scalar) (string, error) {
-	if s.form == truth || !rootForm.MatchString(s.text) {
-		return "", fmt.Errorf("must be letters, digits, _ . and -, in at most four parts with / between them (got %s)", got(s))
+	if s.form == truth || contract.CheckRoot(s.text) != nil {
+		return "", fmt.Errorf("must be one to three levels with / between them, each 1 to 48 of a-z, 0-9 and -, not beginning with - (%s)",
+			gotLower(s, contract.CheckRoot))
 	}
 	return s.text, nil
 }
