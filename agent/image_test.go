@@ -1,13 +1,11 @@
 package agent_test
 
 import (
-	"archive/tar"
+	"archive/zip"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -53,15 +51,15 @@ func makeImage(t *testing.T, to string) {
 // record by record as it was written down then, and its counters, quarter hours and numbers go on.
 func TestImages(t *testing.T) {
 	here := filepath.Join("testdata", "state", imageVersion)
-	if _, err := os.Stat(here + ".tar.gz"); *update && errors.Is(err, os.ErrNotExist) {
-		synctest.Test(t, func(t *testing.T) { makeImage(t, here+".tar.gz") })
+	if _, err := os.Stat(here + ".zip"); *update && errors.Is(err, os.ErrNotExist) {
+		synctest.Test(t, func(t *testing.T) { makeImage(t, here+".zip") })
 	}
-	images, err := filepath.Glob("testdata/state/*.tar.gz")
-	if err != nil || !slices.Contains(images, here+".tar.gz") {
+	images, err := filepath.Glob("testdata/state/*.zip")
+	if err != nil || !slices.Contains(images, here+".zip") {
 		t.Fatalf("images %q, %v: none of version %s", images, err, imageVersion)
 	}
 	for _, image := range images {
-		told := strings.TrimSuffix(image, ".tar.gz") + ".txt"
+		told := strings.TrimSuffix(image, ".zip") + ".txt"
 		t.Run(filepath.Base(image), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := imaged(t)
@@ -131,12 +129,8 @@ func byIdentity(a, b string) int {
 func packDir(t *testing.T, dir, to string) {
 	t.Helper()
 	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := tar.NewWriter(z)
-	for _, err := range []error{w.AddFS(os.DirFS(dir)), w.Close(), z.Close(), os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, b.Bytes(), 0o644)} {
+	w := zip.NewWriter(&b)
+	for _, err := range []error{w.AddFS(os.DirFS(dir)), w.Close(), os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, b.Bytes(), 0o644)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,31 +139,11 @@ func packDir(t *testing.T, dir, to string) {
 
 func unpackDir(t *testing.T, from, dir string) {
 	t.Helper()
-	b, err := os.ReadFile(from)
+	r, err := zip.OpenReader(from)
 	if err != nil {
 		t.Fatal(err)
 	}
-	z, err := gzip.NewReader(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		to := filepath.Join(dir, filepath.FromSlash(h.Name))
-		if h.FileInfo().IsDir() {
-			err = os.MkdirAll(to, 0o755)
-		} else if err = os.MkdirAll(filepath.Dir(to), 0o755); err == nil {
-			var content []byte
-			if content, err = io.ReadAll(r); err == nil {
-				err = os.WriteFile(to, content, 0o644)
-			}
-		}
+	for _, err := range []error{os.CopyFS(dir, r), r.Close()} {
 		if err != nil {
 			t.Fatal(err)
 		}
