@@ -11,7 +11,7 @@ export PATH    := $(PATH):/usr/sbin
 SEEDS ?= 1000
 HOURS ?= 6
 
-.PHONY: help build demo test sim soak e2e small race lint fuzz bench cross generate check new-model packages clean
+.PHONY: help build demo test sim proofs soak e2e small race lint fuzz bench cross generate check new-model packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,13 @@ test: packages ## everything a change has to pass; installs the Debian packages 
 	go vet ./... && go vet -tags e2e,world,soak,bench ./...
 	.ci/gotest ./...
 	cd docs/publiccode && ../../.ci/gotest ./...
-	$(MAKE) sim e2e small
+	$(MAKE) sim proofs e2e small
 
 sim: ## the agent in worlds that try to break it: five seeds of six simulated hours, and those that once failed
-	GOGC=200 .ci/gotest -tags world ./sim -run '^TestWorld' -world.seeds=5 -world.hours=6
+	GOGC=400 .ci/gotest -tags world ./sim -run '^TestWorld$$' -parallel $$((2 * $$(nproc))) -world.seeds=5 -world.hours=6
+
+proofs: ## a defect for each checker of the worlds, a day of a bad network, one long outage, what a quiet card is written
+	GOGC=400 .ci/gotest -tags world ./sim -run '^TestWorld.' -parallel $$((2 * $$(nproc)))
 
 soak: packages ## fresh seeds, a week without broker, 500 kills of the store, a full one on arm, for hours: make soak SEEDS=1000 HOURS=6
 	.ci/soak $(SEEDS) $(HOURS)

@@ -42,7 +42,7 @@ const uplinkDrains = 30 * time.Minute // after a day of faults, at the default b
 // a broker that is killed: nothing is lost, an identity has one payload, nothing is invented, and in the end it all arrives.
 func TestWorldUplink(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := storeDir(t)
 	const day = 24 * time.Hour
 	synctest.Test(t, func(t *testing.T) {
 		u := newUplink(t, dir, uplinkSite(10*time.Second, 2), sim.BrokerOptions{Seed: *worldFrom, Faults: []sim.Fault{
@@ -81,7 +81,7 @@ func TestWorldUplink(t *testing.T) {
 // converges: a value, a topic or the number of an acknowledgement may have become another one on the way.
 func TestWorldUplinkPlain(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := storeDir(t)
 	synctest.Test(t, func(t *testing.T) {
 		u := newUplink(t, dir, uplinkSite(5*time.Second, 2), sim.BrokerOptions{Seed: *worldFrom})
 		p := u.proxy(sim.ProxyOptions{Dial: u.broker.Dial, Seed: *worldFrom, Faults: []sim.Fault{{Kind: sim.Corrupt, Chance: 0.02}}})
@@ -100,7 +100,7 @@ func TestWorldUplinkPlain(t *testing.T) {
 // fresh.
 func TestWorldUplinkFresh(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := storeDir(t)
 	synctest.Test(t, func(t *testing.T) {
 		u := newUplink(t, dir, uplinkSite(2*time.Second, 12), sim.BrokerOptions{Seed: *worldFrom})
 		p := u.proxy(sim.ProxyOptions{Dial: u.broker.Dial, Seed: *worldFrom, Delay: 30 * time.Millisecond, Rate: 512 << 10})
@@ -132,7 +132,7 @@ func TestWorldUplinkFresh(t *testing.T) {
 // TestWorldUplinkReconnects: two hundred connections later there is no goroutine more and no memory. It is not parallel:
 // it counts what the whole process has.
 func TestWorldUplinkReconnects(t *testing.T) {
-	dir := t.TempDir()
+	dir := storeDir(t)
 	synctest.Test(t, func(t *testing.T) {
 		u := newUplink(t, dir, nil, sim.BrokerOptions{Seed: *worldFrom})
 		p := u.proxy(sim.ProxyOptions{Dial: u.broker.Dial, Seed: *worldFrom})
@@ -209,6 +209,7 @@ type uplink struct {
 	cancel context.CancelFunc
 	run    sync.WaitGroup
 	links  []*sim.Proxy
+	stacks stacks
 
 	mu       sync.Mutex
 	suite    *check.Suite
@@ -247,7 +248,7 @@ func newUplink(t *testing.T, dir string, spec *sim.Scenario, o sim.BrokerOptions
 	}
 	site := check.World(u.site)
 	u.drains = check.NewDrains(uplinkDrains)
-	u.bounded = check.NewBounded(map[string]float64{"goroutines": 400})
+	u.bounded = check.NewBounded(map[string]float64{"goroutines": maxRoutines})
 	u.invented = check.NewNothingInvented(site, pollSpan)
 	u.suite = check.NewSuite("", check.NewAtLeastOnce(), check.NewIdentityOnce(), u.invented, u.drains, u.bounded)
 	u.ctx, u.cancel = context.WithCancel(context.Background())
@@ -320,8 +321,8 @@ func (u *uplink) start() {
 // live lets the faults work for so long, then heals everything, waits until the backlog is gone, and judges.
 func (u *uplink) live(faulty time.Duration) {
 	u.t.Helper()
-	for end := time.Now().Add(faulty); time.Now().Before(end); time.Sleep(10 * time.Second) {
-		u.bounded.Measure("goroutines", float64(runtime.NumGoroutine()))
+	for end := time.Now().Add(faulty); time.Now().Before(end); time.Sleep(min(5*time.Minute, time.Until(end))) {
+		u.bounded.Measure("goroutines", float64(u.stacks.count()))
 	}
 	u.broker.Clear(0)
 	for _, p := range u.links {

@@ -72,7 +72,7 @@ func TestWorldProvesItsCheckers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
+			dir := storeDir(t)
 			synctest.Test(t, func(t *testing.T) {
 				spec, o := provedWorld(), options{drained: 10 * time.Minute}
 				if c.spec != nil {

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +40,30 @@ const (
 	maxMemory   = 8 << 20          // of records that are in memory
 	maxRoutines = 150
 )
+
+// roomInMemory is what must be free for the stores of the worlds that run at once.
+const roomInMemory = 4 << 30
+
+// storeDir gives a directory for the stores of a world: in memory where there is room, so that nobody waits for a disk while
+// simulated time stands still. What a disk does to a store is the affair of the store's own tests.
+func storeDir(t *testing.T) string {
+	t.Helper()
+	const memory = "/dev/shm"
+	var free syscall.Statfs_t
+	if err := syscall.Statfs(memory, &free); err != nil || free.Bavail*uint64(free.Bsize) < roomInMemory {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(memory, "bordo-world-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
 
 // options are what makes a world another one than usual.
 type options struct {
@@ -81,7 +106,7 @@ type world struct {
 	full   time.Time // since when the disk is full
 	writes time.Time // since when the store can surely write
 	given  []given   // in this life, the last few
-	stacks []byte    // of goroutines
+	stacks stacks
 }
 
 // given is up to which number records were given out at a time.
@@ -197,7 +222,7 @@ func (w *world) look() {
 	} else if w.full.IsZero() {
 		w.full = now
 	}
-	if now.Second()%3 == 0 {
+	if now.Second()%5 == 0 {
 		st := w.agent.Status().Store
 		w.bounded.Measure("memory of queues", float64(st.Memory))
 		w.bounded.Measure("disk", float64(st.Bytes))
@@ -206,7 +231,9 @@ func (w *world) look() {
 		}
 	}
 	if now.Second() == 0 {
-		w.bounded.Measure("goroutines", float64(w.goroutines()))
+		if now.Minute()%5 == 0 { // what leaks is still there later, and every stack of every world is written out for it
+			w.bounded.Measure("goroutines", float64(w.stacks.count()))
+		}
 		if w.quiet != nil {
 			w.watched.Lock()
 			w.quiet.Wrote(now, w.card.look(w.t))
@@ -215,16 +242,20 @@ func (w *world) look() {
 	}
 }
 
-// goroutines counts those of this world alone: others may run at the same time.
-func (w *world) goroutines() (n int) {
-	w.stacks = w.stacks[:cap(w.stacks)]
-	size := runtime.Stack(w.stacks, true)
-	for size == len(w.stacks) {
-		w.stacks = make([]byte, 2*size+1<<16)
-		size = runtime.Stack(w.stacks, true)
+// stacks is room for the stacks of all goroutines.
+type stacks []byte
+
+// count counts the goroutines of the caller's world alone: others may run at the same time.
+func (s *stacks) count() (n int) {
+	*s = (*s)[:cap(*s)]
+	size := runtime.Stack(*s, true)
+	for size == len(*s) {
+		*s = make([]byte, 2*size+1<<16)
+		size = runtime.Stack(*s, true)
 	}
-	_, bubble, _ := strings.Cut(string(w.stacks[:bytes.IndexByte(w.stacks, ']')]), ", ") // goroutine 7 [running, synctest bubble 3]:
-	return bytes.Count(w.stacks[:size], []byte(", "+bubble+"]:\n"))
+	all := (*s)[:size]
+	_, bubble, _ := strings.Cut(string(all[:bytes.IndexByte(all, ']')]), ", ") // goroutine 7 [running, synctest bubble 3]:
+	return bytes.Count(all, []byte(", "+bubble+"]:\n"))
 }
 
 func (w *world) newDir() string {

@@ -31,7 +31,7 @@ func TestWorld(t *testing.T) {
 	for _, r := range runs(t) {
 		t.Run(fmt.Sprint(r.seed), func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
+			dir := storeDir(t)
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, dir, r.seed, sim.Chaos(r.seed), options{})
 				w.judge(w.live(r.hours))
@@ -43,7 +43,7 @@ func TestWorld(t *testing.T) {
 // TestWorldOutage lets the broker be away for long, while the lines suffer and the box dies once.
 func TestWorldOutage(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := storeDir(t)
 	synctest.Test(t, func(t *testing.T) {
 		spec := sim.Chaos(*worldFrom)
 		spec.Broker.Faults = []sim.Fault{{Kind: sim.BrokerGone, At: 20 * time.Minute, For: *worldOut}}
@@ -59,7 +59,7 @@ const quietCard = 8 << 20
 // TestWorldQuietCard lets nothing go wrong for three hours and counts what is written to the flash.
 func TestWorldQuietCard(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := storeDir(t)
 	synctest.Test(t, func(t *testing.T) {
 		spec := sim.Chaos(1)
 		for i := range spec.Lines {
