@@ -39,8 +39,9 @@ type ActiveFault struct {
 //	DELETE /faults/{place}[?id=N]    clear one, or all of a place
 //	POST   /heal                     clear everything everywhere
 //	POST   /sun?by=6h                let the sun move on (or back)
+//	POST   /clock?by=6h              let so much time go by at once for everything physical
 //
-// A place is the id of a line, "mains", "box" or "broker".
+// A place is the id of a line, "mains", "broker" or "link", the network before the broker.
 func (v *Server) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /state", func(w http.ResponseWriter, _ *http.Request) { reply(w, v.State(), nil) })
@@ -75,6 +76,13 @@ func (v *Server) Control() http.Handler {
 		by, err := time.ParseDuration(r.URL.Query().Get("by"))
 		if err == nil {
 			v.Site.MoveSun(by)
+		}
+		reply(w, v.State().Sun, err)
+	})
+	mux.HandleFunc("POST /clock", func(w http.ResponseWriter, r *http.Request) {
+		by, err := time.ParseDuration(r.URL.Query().Get("by"))
+		if err == nil {
+			err = v.Site.JumpClock(by)
 		}
 		reply(w, v.State().Sun, err)
 	})
@@ -129,12 +137,12 @@ func (v *Server) State() State {
 	s := v.Site
 	now := time.Now()
 	st := State{Scenario: s.scenario.Name, Lines: map[string]string{}, Devices: map[string]map[string]string{}}
-	places := map[string]*faults{"mains": s.nature.mains, "box": s.box.faults}
+	places := map[string]*faults{"mains": s.nature.mains}
 	for _, b := range s.buses {
 		places[b.id] = b.faults
 	}
 	if v.broker != nil {
-		places["broker"] = v.broker.faults
+		places["broker"], places["link"] = v.broker.faults, v.link.faults
 	}
 	for place, fs := range places {
 		for id, f := range fs.all() {
@@ -162,29 +170,51 @@ func (v *Server) State() State {
 	return st
 }
 
-// Raise lets something go wrong at a place: as Site.Raise, and "broker" too.
+// check says whether something can go wrong at a place of a site that is served. The box can not: it is the machine on
+// which the agent runs.
+func (v *Server) check(place string) error {
+	switch {
+	case place == "box":
+		return errors.New("the box of a served site is this machine, with its own clock and disk: end the agent with kill -9, start it again; place box is for tests")
+	case (place == "broker" || place == "link") && v.broker == nil:
+		return errors.New("this site has no broker: serve it with --broker")
+	}
+	return nil
+}
+
+// Raise lets something go wrong at a place: a line's id, "mains", "broker" or "link".
 func (v *Server) Raise(place string, f Fault) (int, error) {
-	if place == "broker" {
-		if v.broker == nil {
-			return 0, errors.New("raise: this site has no broker")
-		}
+	if err := v.check(place); err != nil {
+		return 0, fmt.Errorf("raise: %w", err)
+	}
+	switch place {
+	case "broker":
 		return v.broker.Raise(f)
+	case "link":
+		return v.link.Raise(f)
 	}
 	return v.Site.Raise(place, f)
 }
 
 // Clear ends a fault of a place, or all for 0, and tells how many that were.
 func (v *Server) Clear(place string, id int) (int, error) {
-	if place == "broker" && v.broker != nil {
+	if err := v.check(place); err != nil {
+		return 0, fmt.Errorf("clear: %w", err)
+	}
+	switch place {
+	case "broker":
 		return v.broker.faults.clear(id), nil
+	case "link":
+		return v.link.faults.clear(id), nil
 	}
 	return v.Site.Clear(place, id)
 }
 
-// Heal ends every fault of site and broker.
+// Heal ends every fault of site, broker and link.
 func (v *Server) Heal() {
 	v.Site.Heal()
 	if v.broker != nil {
 		v.broker.Clear(0)
+		v.link.Clear(0)
 	}
 }

@@ -57,6 +57,11 @@ func TestControl(t *testing.T) {
 		if s := state(); s.Devices["inv-1"]["state"] != "sleeping" || s.Devices["inv-1"]["ac_power"] != "0" {
 			t.Errorf("at night: %v", s.Devices["inv-1"])
 		}
+		before := state().Sun
+		ask(http.MethodPost, "/clock?by=6h", "", 200)
+		if s := state(); s.Sun.Sub(before) != 6*time.Hour || s.Devices["inv-1"]["state"] == "sleeping" {
+			t.Errorf("six hours after %v: %v, %v", before, s.Sun, s.Devices["inv-1"])
+		}
 		ask(http.MethodPost, "/heal", "", 200)
 		if s := state(); len(s.Faults) != 0 {
 			t.Errorf("after healing: %v", s.Faults)
@@ -70,6 +75,9 @@ func TestControl(t *testing.T) {
 			{http.MethodPost, "/faults/broker", `{"fault": "slow"}`, "no broker"},
 			{http.MethodDelete, "/faults/arm?id=x", "", "number of a fault"},
 			{http.MethodPost, "/sun?by=noon", "", "invalid duration"},
+			{http.MethodPost, "/clock?by=-1h", "", "must be more than 0"},
+			{http.MethodPost, "/faults/box", `{"fault": "kill"}`, "is this machine"},
+			{http.MethodPost, "/faults/link", `{"fault": "half-open"}`, "no broker"},
 		} {
 			if got := ask(c.method, c.path, c.body, 400); !strings.Contains(got, c.want) {
 				t.Errorf("%s %s: %s, want %q", c.method, c.path, got, c.want)

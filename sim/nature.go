@@ -7,8 +7,15 @@ import (
 	"bordo/sim/plant"
 )
 
-// step is the longest time by which the physics of a site is moved at once.
-const step = time.Second
+// The longest physical time by which a site is moved at once. A site that is fast, or that leaps, takes longer steps: a
+// hundred a second of the agent's time are enough.
+const (
+	step     = time.Second
+	finest   = 10 * time.Millisecond // of the agent's time
+	leapStep = 10 * time.Second
+	maxLeap  = 31 * 24 * time.Hour
+	fastest  = 3600 // times real
+)
 
 // nature is all that is physical at a site: it knows no line and no protocol. The caller holds the site's lock.
 type nature struct {
@@ -18,11 +25,12 @@ type nature struct {
 	load     plant.Load
 	location *time.Location
 
-	start    time.Time // of the simulation, on package time
-	sunStart time.Time // what the sun's clock showed then
-	pace     float64   // how fast the sun moves
-	speed    float64   // how fast everything moves
-	now      time.Time // how far the bodies have been moved, on package time
+	start    time.Time     // of the simulation, on package time
+	sunStart time.Time     // what the sun's clock showed then
+	pace     float64       // how fast the sun moves
+	speed    float64       // how fast everything moves
+	leapt    time.Duration // physical time that went by at once, besides
+	now      time.Time     // how far the bodies have been moved, on package time
 
 	mains     *faults // of the public network
 	producers []*inverterBody
@@ -76,7 +84,20 @@ func (n *nature) add(b body) {
 }
 
 // advance moves everything to a time, in steps.
-func (n *nature) advance(now time.Time) { n.advanceBy(now, step) }
+func (n *nature) advance(now time.Time) {
+	n.advanceBy(now, max(finest, time.Duration(float64(step)/max(1, n.speed))))
+}
+
+// leap lets time go by at once for everything physical.
+func (n *nature) leap(now time.Time, by time.Duration) {
+	n.advance(now)
+	for by > 0 {
+		dt := min(leapStep, by)
+		by -= dt
+		n.leapt += dt
+		n.move(dt)
+	}
+}
 
 // advanceBy moves everything to a time, in steps of a length.
 func (n *nature) advanceBy(now time.Time, step time.Duration) {
@@ -111,7 +132,7 @@ func (n *nature) move(dt time.Duration) {
 
 // elapsed is how much physical time has gone by since the start.
 func (n *nature) elapsed() time.Duration {
-	return time.Duration(float64(n.now.Sub(n.start)) * n.speed)
+	return time.Duration(float64(n.now.Sub(n.start))*n.speed) + n.leapt
 }
 
 // sunTime is what the sun's clock shows.

@@ -33,6 +33,7 @@ type Scenario struct {
 	Lines   []Line     `yaml:"lines"`
 	Mains   FaultTable `yaml:"mains"`
 	Broker  FaultTable `yaml:"broker"`
+	Link    FaultTable `yaml:"link"` // before the broker of a site that is served; in a test, of a Proxy
 	Box     FaultTable `yaml:"box"`
 }
 
@@ -214,7 +215,7 @@ func (s *Scenario) Check() error {
 	if s.Load.Base < 0 || s.Load.Peak < s.Load.Base {
 		bad("load", "must not be negative, and peak not below base (got %v, %v)", s.Load.Base, s.Load.Peak)
 	}
-	for place, table := range map[string]FaultTable{"mains": s.Mains, "broker": s.Broker, "box": s.Box} {
+	for place, table := range map[string]FaultTable{"mains": s.Mains, "broker": s.Broker, "link": s.Link, "box": s.Box} {
 		for i, f := range table.Faults {
 			if err := f.check(place); err != nil {
 				bad(fmt.Sprintf("%s.faults[%d]", place, i), "%w", err)

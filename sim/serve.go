@@ -18,8 +18,8 @@ import (
 type ServeOptions struct {
 	Dir     string // where the pseudo terminals are linked, one by each line's id
 	Seed    uint64
-	Speed   float64 // how fast everything physical goes by; 0 stands for 1
-	Broker  bool    // also an MQTT broker, on a free loopback port
+	Speed   float64 // how fast everything physical goes by, at most 3600; 0 stands for 1
+	Broker  bool    // also an MQTT broker behind a link, on a free loopback port
 	Control bool    // also the control API, on a free loopback port
 	Logger  *slog.Logger
 }
@@ -39,6 +39,7 @@ type Server struct {
 	Site      *Site
 
 	broker *Broker
+	link   *Proxy // in front of the broker; nil without one
 	dir    string
 	log    *slog.Logger
 	done   chan struct{}
@@ -111,7 +112,10 @@ func (v *Server) open(ctx context.Context, s *Scenario, o ServeOptions) error {
 	if v.broker, err = NewBroker(BrokerOptions{Seed: o.Seed, Faults: s.Broker.Faults, Logger: o.Logger}); err != nil {
 		return err
 	}
-	v.Broker, err = v.broker.Listen(ctx, 0)
+	if v.link, err = NewProxy(ProxyOptions{Dial: v.broker.Dial, Seed: o.Seed, Faults: s.Link.Faults, Logger: o.Logger}); err != nil {
+		return err
+	}
+	v.Broker, err = v.link.Listen(ctx, 0, nil)
 	return err
 }
 
@@ -222,6 +226,9 @@ func (v *Server) shut() error {
 	}
 	v.wg.Wait()
 	v.Site.open.finish() // closes the terminals too
+	if v.link != nil {
+		v.link.Close()
+	}
 	if v.broker != nil {
 		return v.broker.Close()
 	}

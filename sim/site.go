@@ -28,7 +28,7 @@ import (
 // Options are the settings of a site. The zero value works.
 type Options struct {
 	Seed   uint64
-	Speed  float64 // how fast everything physical goes by; 0 stands for 1
+	Speed  float64 // how fast everything physical goes by, at most 3600; 0 stands for 1
 	Logger *slog.Logger
 }
 
@@ -59,6 +59,9 @@ func New(s *Scenario, o Options) (*Site, error) {
 	}
 	if o.Speed == 0 {
 		o.Speed = 1
+	}
+	if o.Speed < 0 || o.Speed > fastest {
+		return nil, fmt.Errorf("make site: speed must be more than 0 and at most %d (got %v)", fastest, o.Speed)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -247,6 +250,19 @@ func (s *Site) MoveSun(by time.Duration) {
 	defer s.mu.Unlock()
 	s.nature.advance(time.Now())
 	s.nature.sunStart = s.nature.sunStart.Add(by)
+}
+
+// JumpClock lets so much time go by at once, at most 31 days, for everything physical: counters count, batteries empty, the
+// sun moves, a barrier that closes by itself has closed. The time tables of faults and the clock of the box stay where they are: a program
+// that reads the site finds it as after an absence.
+func (s *Site) JumpClock(by time.Duration) error {
+	if by <= 0 || by > maxLeap {
+		return fmt.Errorf("jump the clock: must be more than 0 and at most %s (got %s)", maxLeap, by)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nature.leap(time.Now(), by)
+	return nil
 }
 
 // Points lists what the devices of the site can tell, by device id; nothing for those that are replayed.

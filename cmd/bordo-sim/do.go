@@ -28,12 +28,14 @@ const controlFile = "control.url"
 const doUsage = `bordo-sim do (--dir DIR | --url URL) ACTION
     state                                      what there is, as JSON
     faults                                     what is armed, as a table
-    raise PLACE FAULT [KEY=VALUE ...]          PLACE: a line, mains, box, broker; keys: device chance at for every odds by code point
+    raise PLACE FAULT [KEY=VALUE ...]          PLACE: a line, mains, broker, link; keys: device chance at for every odds by code point
     clear PLACE [NUMBER]                       one fault, or all of a place
     heal                                       all faults of all places
     press DEVICE obstacle|photocell|loop|key [FOR]   at a barrier, 10s unless told
     cut mains [FOR]                            60s unless told
-    sun DURATION                               let the sun move on: 6h, -30m`
+    sun DURATION                               let the sun move on: 6h, -30m
+    clock DURATION                             jump the site's clock: so much goes by at once for all that is physical (counters, batteries,
+                                               sun); the agent is another process, its clock is the system's and stays`
 
 // runDo tells a site that is served to do something.
 func runDo(ctx context.Context, args []string, std stdio) error {
@@ -75,11 +77,11 @@ func act(ctx context.Context, r *remote, action string, args []string) error {
 		return r.faults(ctx)
 	case "heal":
 		return r.print(ctx, http.MethodPost, "/heal", nil)
-	case "sun":
+	case "sun", "clock":
 		if err := need(1, 1); err != nil {
 			return err
 		}
-		return r.print(ctx, http.MethodPost, "/sun?by="+url.QueryEscape(args[0]), nil)
+		return r.print(ctx, http.MethodPost, "/"+action+"?by="+url.QueryEscape(args[0]), nil)
 	case "raise":
 		if err := need(2, 16); err != nil {
 			return err

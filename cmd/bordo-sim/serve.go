@@ -31,8 +31,8 @@ func runServe(ctx context.Context, args []string, std stdio) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if *speed <= 0 {
-		return usageError{fmt.Errorf("--speed must be more than 0 (got %v)", *speed)}
+	if *speed <= 0 || *speed > 3600 {
+		return usageError{fmt.Errorf("--speed must be more than 0 and at most 3600, an hour in a second (got %v)", *speed)}
 	}
 	own := *dir == ""
 	if own {
@@ -89,7 +89,10 @@ func printEndpoints(std stdio, s *sim.Scenario, server *sim.Server, config strin
 	if server.Broker != "" {
 		fmt.Fprintf(std.out, "\nbroker  %s\n", server.Broker) //nolint:errcheck // a table for a person
 	}
-	fmt.Fprintf(std.out, "\ncontrol %s\n", server.API)                                                     //nolint:errcheck // a table for a person
+	fmt.Fprintf(std.out, "\ncontrol %s\n", server.API) //nolint:errcheck // a table for a person
+	if len(s.Box.Faults) > 0 {
+		fmt.Fprintln(std.out, "\nWhat the scenario wants of the box (its clock, its disk, its end) happens in tests only: the box of a served site is this machine.") //nolint:errcheck // a note for a person
+	}
 	fmt.Fprintf(std.out, "\nconfiguration for the agent: %s\n    bordo run --config %s\n", config, config) //nolint:errcheck // a table for a person
 }
 
