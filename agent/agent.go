@@ -372,7 +372,7 @@ func (a *Agent) Status() Status {
 	store, fwd := a.store, a.fwd
 	a.mu.Unlock()
 	if store == nil {
-		s.Store.Error = "not open yet"
+		s.Store.Error = StoreNotOpen
 		return s
 	}
 	s.Clock = a.stamp(time.Time{}).clk

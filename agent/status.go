@@ -42,6 +42,9 @@ type SentStatus struct {
 	Bytes int64  `json:"bytes"`           // with TLS, without TCP and IP
 }
 
+// StoreNotOpen is the Error of a store that the agent has not opened yet.
+const StoreNotOpen = "not open yet"
+
 // StoreStatus is the state of the buffer.
 type StoreStatus struct {
 	Epoch   string             `json:"epoch"`

@@ -95,14 +95,18 @@ func BenchmarkStoreDrain(b *testing.B) {
 	})
 }
 
-// BenchmarkStoreBacklog is about memory: with the runtime left alone, and with a soft limit at the pace of polls
-// as a small box would set it.
+// BenchmarkStoreBacklog is about memory: with the runtime left alone, and collecting as early as the agent does
+// (cmd/bordo).
 func BenchmarkStoreBacklog(b *testing.B) {
 	m := measure{Do: "backlog", Load: "noise", MaxSize: 640 << 20, Bytes: 500 << 20, Rounds: 360, Unsynced: true}
-	for _, run := range []struct{ name, store, limit string }{{"ours", "ours", ""}, {"ours-limited", "ours", "20MiB"}, {"plain", "plain", ""}} {
+	for _, run := range []struct {
+		name, store string
+		collect     int
+	}{{"ours", "ours", 0}, {"ours-as-shipped", "ours", 40}, {"plain", "plain", 0}} {
 		b.Run(run.name, func(b *testing.B) {
 			fill, pace := m, m
-			fill.Store, pace.Store, pace.Limit = run.store, run.store, run.limit
+			fill.Store, fill.Collect = run.store, run.collect
+			pace.Store, pace.Collect = run.store, run.collect
 			once(b, 4<<30, fill, pace)
 		})
 	}

@@ -35,7 +35,7 @@ type measure struct {
 	Bytes   float64 // to be written, where not rounds are counted
 	Down    bool    // the link is down
 	One     bool    // one processor
-	Limit   string  // GOMEMLIMIT
+	Collect int     // GOGC; 0: the runtime's own
 	// Unsynced lets plain fill a store faster, where the filling is not what is measured.
 	Unsynced bool
 
@@ -95,8 +95,8 @@ func (m measure) run(b *testing.B, d loopdisk.Disk) figures {
 	if m.One {
 		cmd.Env = append(cmd.Env, "GOMAXPROCS=1")
 	}
-	if m.Limit != "" {
-		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+m.Limit)
+	if m.Collect != 0 {
+		cmd.Env = append(cmd.Env, fmt.Sprint("GOGC=", m.Collect))
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -292,7 +292,7 @@ func TestBufferOfADirectoryAlone(t *testing.T) {
 	if out, _, code := say(t, "buffer", "stat", dir); code != 0 || !strings.Contains(out, "\ninterval  1 ") || strings.Contains(out, "keeps") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	if _, errs, code := say(t, "buffer", "stat"); code == 0 || !strings.Contains(errs, "name the configuration with --config FILE, or the store's directory") {
+	if _, errs, code := say(t, "buffer", "stat"); code == 0 || !strings.Contains(errs, "name it with --config FILE\nor give the store's directory") {
 		t.Errorf("neither: exit code %d, %s", code, errs)
 	}
 }

@@ -2,12 +2,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"bordo/agent/archive"
@@ -56,86 +57,100 @@ func printStat(ctx context.Context, c console, s *storeDesk, q bufferQuestion, o
 	case o.json:
 		return writeJSON(c, st)
 	}
-	var b strings.Builder
-	statHead(&b, st)
-	statTables(&b, st, zoneOf(cfg))
-	_, err = fmt.Fprint(c.out, b.String())
+	t := newTable(c.out, o.lang)
+	t.statHead(st)
+	t.statTables(st, zoneOf(cfg))
+	_, err = io.WriteString(c.out, t.String())
 	return err
 }
 
-func statHead(b *strings.Builder, st storeStat) {
-	who := "no agent runs"
+func (t *table) statHead(st storeStat) {
+	who := phrase{"nessun agente in funzione", "no agent runs"}
 	if st.Running {
-		who = "asked the running agent"
+		who = phrase{"chiesto all'agente in funzione", "asked the running agent"}
 	}
-	fmt.Fprintf(b, "store     %s, %s\n", st.Dir, who)
+	t.row(phrase{"archivio", "store"}, phrase{"%s, %v", "%s, %v"}, st.Dir, who)
+	size := phrase{"misura", "size"}
 	if st.Limits != nil {
-		fmt.Fprintf(b, "size      %s of at most %s\n", byteText(st.Bytes), byteText(st.Limits.MaxSize))
-		fmt.Fprintf(b, "keeps     %s of acknowledged readings, %s of quarter hours\n", byteText(st.Limits.History), byteText(st.Limits.EnergyHistory))
+		t.row(size, phrase{"%s, al massimo %s", "%s of at most %s"}, byteText(st.Bytes, t.lang), byteText(st.Limits.MaxSize, t.lang))
+		t.row(phrase{"conserva", "keeps"}, phrase{"%s di misure consegnate, %s di quarti d'ora", "%s of acknowledged readings, %s of quarter hours"},
+			byteText(st.Limits.History, t.lang), byteText(st.Limits.EnergyHistory, t.lang))
 	} else {
-		fmt.Fprintf(b, "size      %s\n", byteText(st.Bytes))
+		t.row(size, phrase{"%s", "%s"}, byteText(st.Bytes, t.lang))
 	}
 	if st.Day != nil {
-		fmt.Fprintf(b, "written   %s to the card in the last day, or since the agent started\n", byteText(*st.Day))
+		t.row(phrase{"scritto", "written"}, phrase{"%s sulla scheda nell'ultimo giorno, o dall'avvio dell'agente", "%s to the card in the last day, or since the agent started"},
+			byteText(*st.Day, t.lang))
 	}
 	if st.Fault != "" {
-		fmt.Fprintf(b, "fault     %s\n", st.Fault)
+		t.row(phrase{"guasto", "fault"}, phrase{"%s", "%s"}, st.Fault)
 	}
 	if st.Memory > 0 {
-		fmt.Fprintf(b, "memory    %s not acknowledged yet\n", count(st.Memory, "record"))
+		t.row(phrase{"memoria", "memory"}, phrase{"%s da consegnare", "%s not acknowledged yet"}, count(st.Memory, recordNoun, t.lang))
 	}
 }
 
-func statTables(b *strings.Builder, st storeStat, zone *time.Location) {
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+// grid adds a table below a free line. The headings have commas between them.
+func (t *table) grid(head phrase, rows [][]string) {
+	t.WriteString("\n" + terminal.Table{Head: strings.Split(head.in(t.lang), ","), Rows: rows}.Text(t.width))
+}
+
+func (t *table) statTables(st storeStat, zone *time.Location) {
+	var rows [][]string
 	damaged := 0
-	fmt.Fprintln(t, "\nCLASS\tON DISK\tSIZE\tWAITING\tFROM\tTO")
 	for _, k := range st.Classes {
 		damaged += k.Damaged
-		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%s\t%s\n", k.Class, k.Records, byteText(k.Bytes), k.Waiting, minuteText(k.From, zone), minuteText(k.To, zone))
+		rows = append(rows, texts(k.Class, k.Records, byteText(k.Bytes, t.lang), k.Waiting, minuteText(k.From, zone), minuteText(k.To, zone)))
 	}
+	t.grid(phrase{"classe,su disco,misura,in attesa,dal,al", "class,on disk,size,waiting,from,to"}, rows)
 	if len(st.Backlog) > 0 {
-		fmt.Fprintln(t, "\nWAITING IN\tFIRST\tLAST\tRECORDS")
+		rows = nil
 		for _, s := range st.Backlog {
-			fmt.Fprintf(t, "%s\t%d\t%d\t%d\n", s.Ep, s.First, s.Last, s.N)
+			rows = append(rows, texts(s.Ep, s.First, s.Last, s.N))
 		}
+		t.grid(phrase{"in attesa in,primo,ultimo,record", "waiting in,first,last,records"}, rows)
 	}
 	if len(st.Epochs) > 0 {
-		fmt.Fprintln(t, "\nEPOCH\tFIRST\tLAST\tON DISK")
+		rows = nil
 		for _, e := range st.Epochs[max(0, len(st.Epochs)-maxEpochs):] {
-			fmt.Fprintf(t, "%s\t%d\t%d\t%d\n", e.Epoch, e.First, e.Last, e.Records)
+			rows = append(rows, texts(e.Epoch, e.First, e.Last, e.Records))
 		}
+		t.grid(phrase{"epoca,primo,ultimo,su disco", "epoch,first,last,on disk"}, rows)
 		if more := len(st.Epochs) - maxEpochs; more > 0 {
-			fmt.Fprintf(t, "and %d older\n", more)
+			t.WriteString(phrase{"e %d più vecchie\n", "and %d older\n"}.in(t.lang, more))
 		}
 	}
 	if len(st.Gaps) > 0 {
-		fmt.Fprintln(t, "\nGAP IN\tCLASS\tFROM\tTO\tLOST\tWHY")
+		rows = nil
 		for _, g := range st.Gaps {
-			fmt.Fprintln(t, gapText(g))
+			rows = append(rows, gapCells(g, t.lang))
 		}
-	}
-	t.Flush() //nolint:errcheck // a strings.Builder takes everything
-	if len(st.Gaps) > 0 {
-		fmt.Fprint(b, "The centre is told of these with the next connection.\n")
+		t.grid(phrase{"lacuna in,classe,da,a,persi,perché", "gap in,class,from,to,lost,why"}, rows)
+		t.WriteString(terminal.Fold(phrase{"Vengono dichiarate al centro con il prossimo collegamento.", "The centre is told of these with the next connection."}.in(t.lang), t.width, 0) + "\n")
 	}
 	if damaged > 0 {
-		fmt.Fprintf(b, "\n%s cannot be read: bordo buffer verify\n", count(damaged, "block"))
+		t.WriteString("\n" + terminal.Fold(phrase{"%s non si possono leggere: bordo buffer verify", "%s cannot be read: bordo buffer verify"}.in(t.lang, count(damaged, blockNoun, t.lang)), t.width, 0) + "\n")
 	}
 }
 
-func gapText(g archive.GapStat) string {
-	epoch, to, n := g.Epoch, "unknown", "unknown"
-	if epoch == "" {
-		epoch = "unknown"
+// texts are the cells of a row.
+func texts(cells ...any) (row []string) {
+	for _, c := range cells {
+		row = append(row, fmt.Sprint(c))
 	}
+	return row
+}
+
+func gapCells(g archive.GapStat, l *langValue) []string {
+	unknown := phrase{"ignoto", "unknown"}.in(l)
+	epoch, to, n := cmp.Or(g.Epoch, unknown), unknown, unknown
 	if g.To != nil {
 		to = strconv.FormatUint(*g.To, 10)
 	}
 	if g.Count > 0 {
 		n = strconv.FormatUint(g.Count, 10)
 	}
-	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s", epoch, g.Class, g.From, to, n, g.Why)
+	return texts(epoch, g.Class, g.From, to, n, g.Why)
 }
 
 // minuteText is a time of the site.
@@ -162,24 +177,25 @@ func printList(ctx context.Context, c console, s *storeDesk, q bufferQuestion, o
 	if o.json {
 		err = writeJSON(c, map[string]any{"records": append([]archive.Entry{}, list...), "more": t.More, "damaged": t.Damaged})
 	} else if len(list) > 0 {
-		var b strings.Builder
-		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-		fmt.Fprintf(w, "CLASS\tRECORD\tTIME (%s)\tDEVICE\tWHAT\n", zone)
+		head := phrase{"record,tempo (%s),classe,dispositivo,che cosa", "record,time (%s),class,device,what"}.in(o.lang, zone)
+		t := terminal.Table{Head: strings.Split(head, ",")}
 		for _, e := range list {
-			fmt.Fprintf(w, "%s\t%s-%d\t%s\t%s\t%s\n", e.Class, e.Epoch, e.Seq, momentText(e, zone), e.Dev, whatText(e))
+			t.Rows = append(t.Rows, []string{fmt.Sprintf("%s-%d", e.Epoch, e.Seq), momentText(e, zone), e.Class, e.Dev, whatText(e, o.lang)})
 		}
-		w.Flush() //nolint:errcheck // a strings.Builder takes everything
-		err = terminal.Write(c.out, b.String())
+		width, _, _ := terminal.Size(c.out)
+		_, err = io.WriteString(c.out, t.Text(width))
 	}
 	switch {
 	case err != nil:
 		return err
 	case len(list) == 0 && !o.json:
-		fmt.Fprintln(c.err, "no such records")
+		fmt.Fprintln(c.err, phrase{"nessun record così", "no such records"}.in(o.lang))
 	case t.More:
-		fmt.Fprintf(c.err, "there are more than these %d: --limit, --newest, --device and --from choose\n", len(list))
+		more := phrase{"ce ne sono più di questi %d: scegliere con --limit, --newest, --device e --from", "there are more than these %d: --limit, --newest, --device and --from choose"}
+		width, _, _ := terminal.Size(c.err)
+		fmt.Fprintln(c.err, terminal.Fold(more.in(o.lang, len(list)), width, 0))
 	}
-	return damagedBlocks(t)
+	return damagedBlocks(t, o.lang)
 }
 
 func momentText(e archive.Entry, zone *time.Location) string {
@@ -193,23 +209,25 @@ func momentText(e archive.Entry, zone *time.Location) string {
 	return text
 }
 
-func whatText(e archive.Entry) string {
+func whatText(e archive.Entry, l *langValue) string {
 	if e.Type == "" {
-		return count(e.N, "value")
+		return count(e.N, valueNoun, l)
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(e.Type, "bordo."), ".v1")
 }
 
 // damagedBlocks tells that what was shown is not all.
-func damagedBlocks(t archive.Tally) error {
+func damagedBlocks(t archive.Tally, l *langValue) error {
 	if t.Damaged == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s could not be read and are left out: %s\nsee bordo buffer verify", count(t.Damaged, "block"), t.Fault)
+	return phrase{
+		"%s: non si possono leggere e mancano qui: %s\nvedere bordo buffer verify", "%s could not be read and are left out: %s\nsee bordo buffer verify",
+	}.fault(count(t.Damaged, blockNoun, l), t.Fault)
 }
 
 // printRecords streams the messages, one a line.
-func printRecords(ctx context.Context, c console, s *storeDesk, q bufferQuestion) error {
+func printRecords(ctx context.Context, c console, s *storeDesk, q bufferQuestion, l *langValue) error {
 	w := bufio.NewWriterSize(c.out, 64<<10)
 	var t archive.Tally
 	err := s.ask(ctx, q, func(p bufferPart) error {
@@ -227,8 +245,8 @@ func printRecords(ctx context.Context, c console, s *storeDesk, q bufferQuestion
 	if err := errors.Join(err, w.Flush()); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.err, "%s\n", count(t.Records, "record"))
-	return damagedBlocks(t)
+	fmt.Fprintln(c.err, count(t.Records, recordNoun, l))
+	return damagedBlocks(t, l)
 }
 
 func printVerify(ctx context.Context, c console, s *storeDesk, q bufferQuestion, o *bufferOptions) error {
@@ -261,37 +279,38 @@ func printVerify(ctx context.Context, c console, s *storeDesk, q bufferQuestion,
 		}
 	case good:
 		_, err := fmt.Fprintln(c.out, phrase{"%s: integro: letti %d file, %d blocchi, %d record, %s", "%s: whole: read %d files, %d blocks, %d records, %s"}.in(
-			o.lang, s.dir, r.Tables, r.Blocks, r.Records, byteText(r.Bytes)))
+			o.lang, s.dir, r.Tables, r.Blocks, r.Records, byteText(r.Bytes, o.lang)))
 		return err
 	default:
 		for _, f := range r.Faults {
 			fmt.Fprintln(c.out, "-", f)
 		}
 		if r.More > 0 {
-			fmt.Fprintf(c.out, "- and %d more\n", r.More)
+			fmt.Fprintln(c.out, phrase{"- e altri %d", "- and %d more"}.in(o.lang, r.More))
 		}
-		fmt.Fprintf(c.out, "\n%s\n\n", cure(s.running).in(o.lang))
+		width, _, _ := terminal.Size(c.out)
+		fmt.Fprintf(c.out, "\n%s\n\n", terminal.Fold(cure(s.running).in(o.lang), cmp.Or(width, 120), 0))
 	}
 	if good {
 		return nil
 	}
-	return errors.New(phrase{"l'archivio in %s è danneggiato", "the store in %s is damaged"}.in(o.lang, s.dir))
+	return phrase{"l'archivio in %s è danneggiato", "the store in %s is damaged"}.fault(s.dir)
 }
 
 // cure tells what to do with a damaged store.
 func cure(running bool) phrase {
 	if running {
 		return phrase{
-			`L'agente continua a lavorare. Ciò che non si può leggere viene dichiarato al centro come mancante. Riavviarlo
-(systemctl restart bordo): mette da parte i file danneggiati e riparte. Se succede di nuovo, sostituire la scheda.`,
-			`The agent goes on working. What cannot be read is told to the centre as missing. Restart it (systemctl restart
-bordo): it puts damaged files aside and goes on. If this comes again, replace the card.`}
+			"L'agente continua a lavorare. Ciò che non si può leggere viene dichiarato al centro come mancante. Riavviarlo " +
+				"(systemctl restart bordo): mette da parte i file danneggiati e riparte. Se succede di nuovo, sostituire la scheda.",
+			"The agent goes on working. What cannot be read is told to the centre as missing. Restart it (systemctl restart " +
+				"bordo): it puts damaged files aside and goes on. If this comes again, replace the card."}
 	}
 	return phrase{
-		`Avviare l'agente (systemctl start bordo): mette da parte i file danneggiati (damaged-…, accanto all'archivio) e
-dichiara al centro ciò che manca. Per conservare tutto com'è, copiare prima la cartella. Se succede di nuovo,
-sostituire la scheda.`,
-		`Start the agent (systemctl start bordo): it puts damaged files aside (damaged-…, in the same directory) and tells
-the centre what is missing. To keep everything as it is, copy the directory first. If this comes again, replace the
-card.`}
+		"Avviare l'agente (systemctl start bordo): mette da parte i file danneggiati (damaged-…, accanto all'archivio) e " +
+			"dichiara al centro ciò che manca. Per conservare tutto com'è, copiare prima la cartella. Se succede di nuovo, " +
+			"sostituire la scheda.",
+		"Start the agent (systemctl start bordo): it puts damaged files aside (damaged-…, in the same directory) and tells " +
+			"the centre what is missing. To keep everything as it is, copy the directory first. If this comes again, replace the " +
+			"card."}
 }

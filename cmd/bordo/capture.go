@@ -16,22 +16,29 @@ import (
 	"bordo/drivers/modbus/golden"
 )
 
-func captureVerb() verb {
+func captureVerb(l *langValue) verb {
 	return verb{
 		name:  "capture",
-		brief: "records what a device answers, as a proof for its profile",
-		takes: "DEVICE",
+		brief: phrase{"registra ciò che risponde un dispositivo, come prova del suo profilo", "records what a device answers, as a proof for its profile"}.in(l),
+		takes: phrase{"DISPOSITIVO", "DEVICE"}.in(l),
 		most:  1,
-		text: `Polls a configured Modbus device once, through the running agent where there is one, and writes the frames with the
+		text: phrase{
+			`Legge una volta un dispositivo Modbus configurato, attraverso l'agente se è in funzione, e scrive i telegrammi con i
+valori che ne risultano. Le matricole sono mascherate, anche nei telegrammi. Legge soltanto. Il file prova il profilo
+del dispositivo (drivers/modbus/testdata/MODELLO/) quando qualcuno ha confrontato i valori con il display; il
+simulatore lo può ripetere.`,
+			`Polls a configured Modbus device once, through the running agent where there is one, and writes the frames with the
 readings that they give. Serial numbers are masked, in the frames too. It only reads. The file proves the device's
 profile (drivers/modbus/testdata/MODEL/) once somebody has compared the readings with the device's display; the
-simulator can replay it.`,
+simulator can replay it.`}.in(l),
 		flags: func(set *flag.FlagSet) action {
-			path := configFlag(set)
-			to := set.String("o", "", "the `FILE` that is written; it must not be there yet (default: standard output)")
+			path := configFlag(set, l)
+			langFlag(set, l)
+			to := set.String("o", "", phrase{"il `FILE` da scrivere; non deve esistere ancora (altrimenti: standard output)",
+				"the `FILE` that is written; it must not be there yet (default: standard output)"}.in(l))
 			return func(ctx context.Context, c console, operands []string) error {
 				if len(operands) == 0 {
-					return misused("capture", "capture: which device?")
+					return misused("capture", phrase{"capture: quale dispositivo?", "capture: which device?"})
 				}
 				ctx, stop := stoppable(ctx)
 				defer stop()
@@ -39,14 +46,14 @@ simulator can replay it.`,
 				if err != nil {
 					return err
 				}
-				return capture(ctx, c, d, operands[0], *to)
+				return capture(ctx, c, d, operands[0], *to, l)
 			}
 		},
 	}
 }
 
-func capture(ctx context.Context, c console, d *desk, id, to string) error {
-	l, dev, err := d.device(id)
+func capture(ctx context.Context, c console, d *desk, id, to string, l *langValue) error {
+	has, dev, err := d.device(id)
 	if err != nil {
 		return err
 	}
@@ -54,7 +61,7 @@ func capture(ctx context.Context, c console, d *desk, id, to string) error {
 	if d.running != nil {
 		err = d.ask(ctx, "capture", deviceQuestion{id}, func(part json.RawMessage) error { return json.Unmarshal(part, &text) })
 	} else {
-		text, err = d.captureDirect(ctx, l, dev)
+		text, err = d.captureDirect(ctx, has, dev)
 	}
 	if err != nil {
 		return err
@@ -66,14 +73,15 @@ func capture(ctx context.Context, c console, d *desk, id, to string) error {
 	if err := writeNew(to, text); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.err, "%s: written; look whether the readings are those of the device's display\n", to)
+	_, err = fmt.Fprintln(c.err, phrase{"%s: scritto; controllare che i valori siano quelli del display del dispositivo",
+		"%s: written; look whether the readings are those of the device's display"}.in(l, to))
 	return err
 }
 
 func (d *desk) captureDirect(ctx context.Context, l config.Line, dev config.Device) (string, error) {
 	port, err := d.open(ctx, l.Endpoint)
 	if err != nil {
-		return "", err
+		return "", permitted(err, portOwner())
 	}
 	defer port.Close() //nolint:errcheck // nothing was written
 	return captureOn(ctx, l, dev, port, time.Now())
@@ -83,7 +91,7 @@ func (d *desk) captureDirect(ctx context.Context, l config.Line, dev config.Devi
 func captureOn(ctx context.Context, l config.Line, dev config.Device, port drivers.Port, now time.Time) (string, error) {
 	driver, ok := l.Driver.(*modbus.Driver)
 	if !ok {
-		return "", fmt.Errorf("capture %s: it speaks %s, and only what speaks modbus can be captured", dev.ID, l.Driver.Name())
+		return "", phrase{"capture %s: parla %s, e si registra solo ciò che parla modbus", "capture %s: it speaks %s, and only what speaks modbus can be captured"}.fault(dev.ID, l.Driver.Name())
 	}
 	dev.Taps = slices.Clone(dev.Taps)
 	for i := range dev.Taps { // a channel is captured as the device gives it, in mA or V

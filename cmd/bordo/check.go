@@ -1,33 +1,39 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"bordo/agent"
 	"bordo/agent/config"
+	"bordo/cmd/terminal"
 )
 
-func checkVerb() verb {
+func checkVerb(l *langValue) verb {
 	return verb{
 		name:  "check",
-		brief: "tells every fault of the configuration at once; touches nothing",
-		text: `Reads the configuration and every file that it names, and tells all faults with their place. Nothing is opened,
-made or changed. Exit code 2 when there is a fault; a warning is none.`,
+		brief: phrase{"dice tutti gli errori della configurazione; non tocca nulla", "tells every fault of the configuration at once; touches nothing"}.in(l),
+		text: phrase{
+			`Legge la configurazione e ogni file che essa nomina, e dice tutti gli errori con il loro posto (file:riga:colonna).
+Nulla viene aperto, creato o cambiato. Codice di uscita 2 quando c'è un errore; un avviso non lo è.`,
+			`Reads the configuration and every file that it names, and tells all faults with their place. Nothing is opened,
+made or changed. Exit code 2 when there is a fault; a warning is none.`}.in(l),
 		flags: func(set *flag.FlagSet) action {
-			path := configFlag(set)
-			all := set.Bool("print", false, "print the configuration with every default in its place")
-			budget := set.Bool("budget", false, "print what the node will send in a month")
-			return func(_ context.Context, c console, _ []string) error { return check(c, *path, *all, *budget) }
+			path := configFlag(set, l)
+			langFlag(set, l)
+			all := set.Bool("print", false, phrase{"stampare la configurazione con tutti i valori predefiniti", "print the configuration with every default in its place"}.in(l))
+			budget := set.Bool("budget", false, phrase{"stampare quanto trasmetterà il nodo in un mese", "print what the node will send in a month"}.in(l))
+			return func(_ context.Context, c console, _ []string) error { return check(c, *path, *all, *budget, l) }
 		},
 	}
 }
 
-func check(c console, path string, all, budget bool) error {
+func check(c console, path string, all, budget bool, l *langValue) error {
 	cfg, err := load(path)
 	if err != nil {
 		return err
@@ -37,24 +43,24 @@ func check(c console, path string, all, budget bool) error {
 	}
 	// The drivers have the last word on their devices. Making an agent opens and touches nothing.
 	if _, err := agent.New(cfg, system(cfg, quiet())); err != nil {
-		return mistake{Err: fmt.Errorf("%s: %w", path, err)}
+		return mistake{Err: phrase{"%s: %v", "%s: %v"}.fault(path, err)}
 	}
 	for _, w := range cfg.Warnings {
-		fmt.Fprintln(c.err, "warning:", w)
+		fmt.Fprintln(c.err, phrase{"avviso:", "warning:"}.in(l), w)
 	}
 	if all {
 		fmt.Fprint(c.out, cfg.Text())
 		return nil
 	}
 	if budget {
-		return printBudget(c, cfg)
+		return printBudget(c, cfg, l)
 	}
-	fmt.Fprintf(c.out, "%s: correct: %s, %s\n", path, count(len(cfg.Lines), "line"), count(devices(cfg), "device"))
-	return nil
+	_, err = fmt.Fprintln(c.out, phrase{"%s: corretto: %s, %s", "%s: correct: %s, %s"}.in(l, path, count(len(cfg.Lines), lineNoun, l), count(devices(cfg), deviceNoun, l)))
+	return err
 }
 
 // printBudget shows an estimate for whoever pays for the link.
-func printBudget(c console, cfg *config.Config) error {
+func printBudget(c console, cfg *config.Config, l *langValue) error {
 	b, err := agent.Estimate(cfg)
 	if err != nil {
 		return err
@@ -67,30 +73,34 @@ func printBudget(c console, cfg *config.Config) error {
 			always = always || !d.Report.OnChange
 		}
 	}
-	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "DEVICE\tEVERY\tPOINTS\tMB A MONTH")
+	t := newTable(c.out, l)
+	rows := terminal.Table{Head: strings.Split(phrase{"dispositivo,ogni,punti,MB al mese", "device,every,points,MB a month"}.in(l), ",")}
 	for _, d := range b.Devices {
-		fmt.Fprintf(w, "%s\t%s\t%6d\t%s\n", d.ID, strings.Replace(every[d.ID].String(), "m0s", "m", 1), d.Points, megabytes(d.Least, d.Most))
+		rows.Rows = append(rows.Rows, []string{d.ID, strings.Replace(every[d.ID].String(), "m0s", "m", 1), fmt.Sprintf("%6d", d.Points), megabytes(d.Least, d.Most, l)})
 	}
 	least, most := b.Total()
-	fmt.Fprintf(w, "status, quarter hours\t\t\t%s\n", megabytes(b.Rest, b.Rest))
-	fmt.Fprintf(w, "all\t\t\t%s\n", megabytes(least, most))
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprint(c.out, "\nAn estimate: 30 days on a healthy link, both ways, with what IP adds.\nA MB is a million bytes.")
+	rows.Rows = append(rows.Rows,
+		[]string{phrase{"stato, quarti d'ora", "status, quarter hours"}.in(l), "", "", megabytes(b.Rest, b.Rest, l)},
+		[]string{phrase{"tutto", "all"}.in(l), "", "", megabytes(least, most, l)})
+	t.WriteString(rows.Text(t.width) + "\n")
+	note := phrase{
+		"Una stima: 30 giorni con la linea sana, nei due sensi, con ciò che aggiunge IP. Un MB è un milione di byte.",
+		"An estimate: 30 days on a healthy link, both ways, with what IP adds. A MB is a million bytes.",
+	}.in(l)
 	if always {
-		fmt.Fprint(c.out, " Less goes with a longer every, or with\nreport: {on: change} on a device.")
+		note += phrase{" Si trasmette meno con un every più lungo, o con report: {on: change} su un dispositivo.",
+			" Less goes with a longer every, or with report: {on: change} on a device."}.in(l)
 	}
-	_, err = fmt.Fprintln(c.out)
+	t.WriteString(terminal.Fold(note, cmp.Or(t.width, 80), 0) + "\n")
+	_, err = io.WriteString(c.out, t.String())
 	return err
 }
 
-func megabytes(least, most int64) string {
+func megabytes(least, most int64, l *langValue) string {
 	if least == most {
 		return fmt.Sprintf("%10.1f", float64(most)/1e6)
 	}
-	return fmt.Sprintf("%10.1f, or %.1f if nothing changes", float64(most)/1e6, float64(least)/1e6)
+	return phrase{"%10.1f, o %.1f se nulla cambia", "%10.1f, or %.1f if nothing changes"}.in(l, float64(most)/1e6, float64(least)/1e6)
 }
 
 func devices(cfg *config.Config) int {
@@ -99,11 +109,4 @@ func devices(cfg *config.Config) int {
 		n += len(l.Devices)
 	}
 	return n
-}
-
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
 
+	"bordo/cmd/terminal"
 	"bordo/drivers/modbus"
 )
 
@@ -139,10 +141,11 @@ func (n *number) likely() (whole, float string) {
 }
 
 // writeRegisters prints what fits side by side on a narrow screen; --json has all.
-func writeRegisters(c console, rows []row, data []byte) error {
-	var b strings.Builder
-	b.WriteString("                             high register first     low register first\n")
-	fmt.Fprintf(&b, "%5s  %-4s %6s %6s  %-2s  %11s %10s  %11s %10s\n", "ADDR", "HEX", "U16", "I16", "TX", "32 BIT", "FLOAT", "32 BIT", "FLOAT")
+func writeRegisters(c console, rows []row, data []byte, l *langValue) error {
+	t := newTable(c.out, l)
+	wide := fmt.Sprintf("%29s%-23s %s\n", "", phrase{"registro alto per primo", "high register first"}.in(l), phrase{"registro basso per primo", "low register first"}.in(l)) +
+		fmt.Sprintf("%5s  %-4s %6s %6s  %-2s  %11s %10s  %11s %10s\n", phrase{"IND", "ADDR"}.in(l), "HEX", "U16", "I16", "TX", "32 BIT", "FLOAT", "32 BIT", "FLOAT")
+	narrow := phrase{"IND    HEX  sotto: a 32 bit, prima il registro alto | prima quello basso\n", "ADDR   HEX  below: 32 bits, high register first | low register first\n"}.in(l)
 	for _, r := range rows {
 		signed := ""
 		if r.I16 < 0 {
@@ -150,15 +153,26 @@ func writeRegisters(c console, rows []row, data []byte) error {
 		}
 		whole, float := r.Two.likely()
 		lowWhole, lowFloat := r.TwoLow.likely()
-		line := fmt.Sprintf("%5d  %s %6d %6s  %-2s  %11s %10s  %11s %10s", r.Address, r.Hex, r.U16, signed, r.Text, whole, float, lowWhole, lowFloat)
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		wide += strings.TrimRight(fmt.Sprintf("%5d  %s %6d %6s  %-2s  %11s %10s  %11s %10s", r.Address, r.Hex, r.U16, signed, r.Text, whole, float, lowWhole, lowFloat), " ") + "\n"
+		narrow += strings.TrimRight(fmt.Sprintf("%5d  %s %d %s %s", r.Address, r.Hex, r.U16, signed, r.Text), " ") + "\n"
+		if r.Two != nil {
+			narrow += fmt.Sprintf("       %s %s | %s %s\n", whole, float, lowWhole, lowFloat)
+		}
+	}
+	if t.width == 0 || t.width >= registersWidth {
+		t.WriteString(wide)
+	} else {
+		t.WriteString(terminal.FoldLines(narrow, t.width, 7))
 	}
 	if text := shown(data); len(strings.Trim(text, ".")) >= 4 {
-		fmt.Fprintf(&b, "\ntext  %q\n", text)
+		fmt.Fprintf(t, "\n%s\n", terminal.Fold(fmt.Sprintf("%s  %q", phrase{"testo", "text"}.in(l), text), t.width, 0))
 	}
-	_, err := fmt.Fprint(c.out, b.String())
+	_, err := io.WriteString(c.out, t.String())
 	return err
 }
+
+// registersWidth is how wide the table of registers is.
+const registersWidth = 78
 
 // bitsInRow is how many bits stand in a line.
 const bitsInRow = 16

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"bordo/agent"
 	"bordo/agent/config"
 	"bordo/agent/control"
-	"bordo/cmd/commandline"
 	"bordo/drivers"
 	"bordo/drivers/all"
 	"bordo/drivers/line"
@@ -46,18 +44,19 @@ func newDesk(ctx context.Context, c console, path string, needed bool) (*desk, e
 	case errors.Is(err, fs.ErrNotExist):
 		return d, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%w\nask as root, or as a member of the group that owns the file", err)
+		return nil, err
 	default:
-		return nil, fmt.Errorf("%w\nthe configuration must be correct, because it says whether an agent has the line", err)
+		return nil, phrase{
+			"%v\nla configurazione deve essere corretta, perché dice se un agente ha la linea",
+			"%v\nthe configuration must be correct, because it says whether an agent has the line",
+		}.fault(err)
 	}
 	answer, err := control.Status(ctx, cfg.Control.Socket)
 	switch {
 	case errors.Is(err, control.ErrNotRunning):
 		return d, nil
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%w\nask as root, or as a member of the group that owns the socket", err)
 	case err != nil:
-		return nil, err
+		return nil, permitted(err, socketOwner())
 	}
 	d.running = new(agent.Status)
 	if err := json.Unmarshal(answer, d.running); err != nil {
@@ -113,7 +112,7 @@ func (d *desk) device(id string) (config.Line, config.Device, error) {
 			ids = append(ids, dev.ID)
 		}
 	}
-	return config.Line{}, config.Device{}, mistake{Err: fmt.Errorf("no device %q in %s%s", id, d.cfg.File, oneOf(id, ids))}
+	return config.Line{}, config.Device{}, mistake{Err: phrase{"nessun dispositivo %q in %s%v", "no device %q in %s%v"}.fault(id, d.cfg.File, oneOf(id, ids))}
 }
 
 // profiles are the Modbus models that are known here.
@@ -140,11 +139,4 @@ func stoppable(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
-}
-
-// langFlag is the language in which people are spoken to.
-func langFlag(set *flag.FlagSet) *langValue {
-	l := commandline.EnvLanguage(os.Getenv)
-	set.Var(&l, "lang", "the `LANGUAGE` of the words: it or en")
-	return &l
 }

@@ -29,24 +29,25 @@ func main() {
 	os.Exit(execute(context.Background(), os.Args[1:], console{os.Stdout, os.Stderr}))
 }
 
-// verbs lists what the program can do, in the order in which help shows it.
-func verbs() []verb {
+// verbs lists what the program can do, in the order in which help shows it, in the language of l.
+func verbs(l *langValue) []verb {
 	return []verb{
-		runVerb(), checkVerb(), statusVerb(), scanVerb(), readVerb(), captureVerb(), confirmVerb(), bufferVerb(),
-		notesVerb(), modelsVerb(), versionVerb(),
+		runVerb(l), checkVerb(l), statusVerb(l), scanVerb(l), readVerb(l), captureVerb(l), confirmVerb(l), bufferVerb(l),
+		notesVerb(l), modelsVerb(l), versionVerb(l),
 	}
 }
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, c console) int {
-	err := program().Run(ctx, args, commandline.Console{Out: c.out, Err: c.err})
+	l := commandline.ArgsLanguage(args, os.Getenv)
+	err := program(&l).Run(ctx, args, commandline.Console{Out: c.out, Err: c.err})
 	if err == nil {
 		return 0
 	}
 	if faults, ok := errors.AsType[config.Faults](err); ok {
 		fmt.Fprintln(c.err, faults) // each names the file: nothing to add
 	} else {
-		fmt.Fprintln(c.err, "bordo:", err)
+		fmt.Fprintln(c.err, "bordo:", sentence(err, &l))
 	}
 	if _, ok := errors.AsType[commandline.Mistake](err); ok {
 		return 2

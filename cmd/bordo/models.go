@@ -7,11 +7,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"bordo/agent/config"
 	"bordo/cmd/terminal"
@@ -19,39 +19,51 @@ import (
 	"bordo/drivers/all"
 )
 
-func modelsVerb() verb {
+func modelsVerb(l *langValue) verb {
 	return verb{
 		name:  "models",
-		brief: "the models of device that this program knows",
-		text: `Lists every model with its kind, the serial settings that it is delivered with, and how far it was verified:
+		brief: phrase{"i modelli di dispositivo che questo programma conosce", "the models of device that this program knows"}.in(l),
+		text: phrase{
+			`Elenca ogni modello con il suo tipo, i parametri seriali di fabbrica e quanto è stato verificato:
+
+  unverified  fatto solo con i documenti, o di profiles_dir: confrontare i primi valori con il display
+  paper       fatto con i documenti, e i suoi test decodificano telegrammi non nostri
+  capture, bench, field   confrontato con ciò che uno vero ha risposto, sul banco, in un sito`,
+			`Lists every model with its kind, the serial settings that it is delivered with, and how far it was verified:
 
   unverified  made from documents alone, or one of profiles_dir: compare the first readings with the display
   paper       made from documents, and its tests decode frames that are not ours
-  capture, bench, field   checked against what a real one answered, on the bench, at a site`,
+  capture, bench, field   checked against what a real one answered, on the bench, at a site`}.in(l),
 		flags: func(set *flag.FlagSet) action {
-			path := configFlag(set)
-			asJSON := set.Bool("json", false, "print everything, as JSON")
-			return func(_ context.Context, c console, _ []string) error { return models(c, *path, *asJSON) }
+			path, asJSON := configFlag(set, l), jsonFlag(set, l)
+			langFlag(set, l)
+			return func(_ context.Context, c console, _ []string) error { return models(c, *path, *asJSON, l) }
 		},
 	}
 }
 
 // siteDrivers are the built-in drivers, with the models of the site where there is a configuration. Where there is one with
 // faults they are told, and the built-in drivers must do.
-func siteDrivers(c console, path string) ([]drivers.Driver, *config.Config) {
+func siteDrivers(c console, path string, l *langValue) ([]drivers.Driver, *config.Config) {
 	cfg, err := load(path)
 	switch {
 	case err == nil:
 		return cfg.Drivers, cfg
 	case !errors.Is(err, fs.ErrNotExist):
-		fmt.Fprintf(c.err, "bordo: the configuration has faults, so it is left out of this: bordo check --config %s\n", path)
+		leftOut(c, path, l)
 	}
 	return all.List(), nil
 }
 
-func models(c console, path string, asJSON bool) error {
+// leftOut says that a configuration with faults is not used.
+func leftOut(c console, path string, l *langValue) {
+	fmt.Fprintln(c.err, phrase{"bordo: la configurazione contiene errori, quindi qui non viene usata: bordo check --config %s",
+		"bordo: the configuration has faults, so it is left out of this: bordo check --config %s"}.in(l, path))
+}
+
+func models(c console, path string, asJSON bool, l *langValue) error {
 	var list []drivers.Model
-	known, _ := siteDrivers(c, path)
+	known, _ := siteDrivers(c, path, l)
 	for _, d := range known {
 		list = append(list, d.Models()...)
 	}
@@ -59,14 +71,13 @@ func models(c console, path string, asJSON bool) error {
 	if asJSON {
 		return writeModelsJSON(c, list)
 	}
-	var b strings.Builder
-	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "MODEL\tKIND\tBUS\tVERIFIED\tWHAT IT IS")
+	t := terminal.Table{Head: strings.Split(phrase{"modello,tipo,bus,verificato,che cos'è", "model,kind,bus,verified,what it is"}.in(l), ",")}
 	for _, m := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Kind, busText(m.Bus), m.Proof(), m.Title)
+		t.Rows = append(t.Rows, []string{m.Name, m.Kind, busText(m.Bus), m.Proof(), m.Title})
 	}
-	t.Flush() //nolint:errcheck // a strings.Builder takes everything
-	return terminal.Write(c.out, b.String())
+	width, _, _ := terminal.Size(c.out)
+	_, err := io.WriteString(c.out, t.Text(width))
+	return err
 }
 
 func writeModelsJSON(c console, list []drivers.Model) error {

@@ -4,41 +4,60 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
 	"bordo/agent/config/nearest"
+	"bordo/cmd/terminal"
 	firmwarenotes "bordo/firmware-notes"
 )
 
-func notesVerb() verb {
+func notesVerb(l *langValue) verb {
 	return verb{
 		name:  "notes",
-		brief: "what is known of a model: wiring, settings, oddities",
-		text: `Prints the note of a model, which needs no network: how it is wired and set up (in Italian first, for the installer),
+		brief: phrase{"ciò che si sa di un modello: collegamento, impostazioni, stranezze", "what is known of a model: wiring, settings, oddities"}.in(l),
+		text: phrase{
+			`Stampa la nota di un modello, senza bisogno della rete: come si collega e si imposta; con --all anche che cosa risponde
+e dove si scosta dai suoi documenti (in inglese). Basta una parte del nome: bordo notes sdm630. Senza modello elenca
+le note.`,
+			`Prints the note of a model, which needs no network: how it is wired and set up (in Italian first, for the installer),
 what it answers, where it deviates from its own documents. A part of the name will do: bordo notes sdm630. Without a
-model the notes are listed.`,
-		takes: "[MODEL]",
+model the notes are listed.`}.in(l),
+		takes: phrase{"[MODELLO]", "[MODEL]"}.in(l),
 		most:  1,
-		flags: func(*flag.FlagSet) action {
+		flags: func(set *flag.FlagSet) action {
+			langFlag(set, l)
+			whole := set.Bool("all", false, phrase{"in italiano: anche la parte in inglese", "in Italian: the English part as well"}.in(l))
 			return func(_ context.Context, c console, operands []string) error {
 				if len(operands) == 0 {
 					_, err := fmt.Fprintln(c.out, strings.Join(firmwarenotes.Models(), "\n"))
 					return err
 				}
-				return notes(c, operands[0])
+				return notes(c, operands[0], *whole, l)
 			}
 		},
 	}
 }
 
-func notes(c console, name string) error {
+func notes(c console, name string, whole bool, l *langValue) error {
 	model, err := noteOf(strings.ToLower(name), firmwarenotes.Models())
 	if err != nil {
 		return err
 	}
 	text, _ := firmwarenotes.Note(model) // noteOf gives only models that have one
-	_, err = fmt.Fprint(c.out, text)
+	width, _, seen := terminal.Size(c.out)
+	if !seen {
+		width = plainWidth
+	}
+	more := false
+	if *l == "it" && !whole {
+		text, more = chapter(text)
+	}
+	if text = page(text, width); more {
+		text += "\n" + terminal.Fold("Il resto, in inglese: bordo notes "+model+" --all", width, 0) + "\n"
+	}
+	_, err = io.WriteString(c.out, text)
 	return err
 }
 
@@ -57,10 +76,10 @@ func noteOf(name string, models []string) (string, error) {
 	case len(having) == 1 && len(name) > 1:
 		return having[0], nil
 	case len(having) > 1:
-		return "", misused("notes", "%q is in the names of several models: %s", name, strings.Join(having, ", "))
+		return "", misused("notes", phrase{"%q è nel nome di più modelli: %s", "%q is in the names of several models: %s"}, name, strings.Join(having, ", "))
 	}
 	if near := nearest.Names(name, models, 3); len(near) > 0 {
-		return "", misused("notes", "no note of %q (did you mean %s?)", name, strings.Join(near, ", "))
+		return "", misused("notes", phrase{"nessuna nota di %q (forse %s?)", "no note of %q (did you mean %s?)"}, name, strings.Join(near, ", "))
 	}
-	return "", misused("notes", "no note of %q: bordo notes lists them", name)
+	return "", misused("notes", phrase{"nessuna nota di %q: bordo notes le elenca", "no note of %q: bordo notes lists them"}, name)
 }

@@ -41,7 +41,7 @@ func printQuarters(ctx context.Context, c console, s *storeDesk, q bufferQuestio
 	}
 	t, err := quarters(ctx, s, q, func(dev string, i energy.Interval) error {
 		if counters[counterKey{dev, i.Point}] = true; len(counters) > maxCounters {
-			return fmt.Errorf("there are more than %d counters: choose with --device", maxCounters)
+			return phrase{"ci sono più di %d contatori: scegliere con --device", "there are more than %d counters: choose with --device"}.fault(maxCounters)
 		}
 		return nil
 	})
@@ -67,7 +67,7 @@ func printQuarters(ctx context.Context, c console, s *storeDesk, q bufferQuestio
 	if err := w.Error(); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	return damagedBlocks(t)
+	return damagedBlocks(t, o.lang)
 }
 
 // configuredCounters are the counters of which the configuration says that they are accounted, also when nothing is known of

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"io/fs"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,24 +19,32 @@ import (
 	"bordo/drivers"
 )
 
-func readVerb() verb {
+func readVerb(l *langValue) verb {
 	return verb{
 		name:  "read",
-		brief: "reads a device once, or registers as they are",
-		takes: "[DEVICE]",
+		brief: phrase{"legge una volta un dispositivo, o registri così come sono", "reads a device once, or registers as they are"}.in(l),
+		takes: phrase{"[DISPOSITIVO]", "[DEVICE]"}.in(l),
 		most:  1,
-		text: `Reads a configured device once, through the running agent where there is one, and prints what it says. With --raw it
+		text: phrase{
+			`Legge una volta un dispositivo configurato, attraverso l'agente se è in funzione, e stampa ciò che dice. Con --raw
+legge registri di qualunque dispositivo: l'URL di una porta, un numero, una fra --holding, --input, --coil e
+--discrete con il primo indirizzo come sta nel telegramma (decimale o 0x), e quanti. Legge soltanto.
+
+  bordo read meter-1
+  bordo read --raw tcp://192.168.1.40 --unit 1 --holding 40000 --count 10
+  bordo read --raw "serial:///dev/ttyUSB0?baud=9600&parity=even" --unit 3 --input 0x34 --count 2`,
+			`Reads a configured device once, through the running agent where there is one, and prints what it says. With --raw it
 reads registers of any device: a port URL, a unit id, one of --holding, --input, --coil and --discrete with the first
 address as it stands in the frame (decimal or 0x), and how many. It only reads.
 
   bordo read meter-1
   bordo read --raw tcp://192.168.1.40 --unit 1 --holding 40000 --count 10
-  bordo read --raw "serial:///dev/ttyUSB0?baud=9600&parity=even" --unit 3 --input 0x34 --count 2`,
+  bordo read --raw "serial:///dev/ttyUSB0?baud=9600&parity=even" --unit 3 --input 0x34 --count 2`}.in(l),
 		flags: func(set *flag.FlagSet) action {
-			path, lang := configFlag(set), langFlag(set)
-			asJSON := set.Bool("json", false, "print everything, as JSON")
+			path, asJSON := configFlag(set, l), jsonFlag(set, l)
+			langFlag(set, l)
 			var q rawQuestion
-			q.flags(set)
+			q.flags(set, l)
 			return func(ctx context.Context, c console, operands []string) error {
 				ctx, stop := stoppable(ctx)
 				defer stop()
@@ -46,9 +56,9 @@ address as it stands in the frame (decimal or 0x), and how many. It only reads.
 					return err
 				}
 				if q.url != "" {
-					return readRaw(ctx, c, desk, q, *asJSON)
+					return readRaw(ctx, c, desk, q, *asJSON, l)
 				}
-				return read(ctx, c, desk, operands[0], lang, *asJSON)
+				return read(ctx, c, desk, operands[0], l, *asJSON)
 			}
 		},
 	}
@@ -62,6 +72,7 @@ type reading struct {
 	Port   string                `json:"port"`
 	At     time.Time             `json:"at"`
 	Error  string                `json:"error,omitempty"`
+	Later  bool                  `json:"later,omitempty"` // the device says that it cannot answer now
 	Info   *agent.DeviceIdentity `json:"info,omitempty"`
 	Values []agent.PointStatus   `json:"values"`
 }
@@ -70,6 +81,7 @@ func newReading(l config.Line, d config.Device, r drivers.Report) reading {
 	out := reading{Device: d.ID, Model: d.Model, Line: l.ID, Port: l.Endpoint.String(), At: r.At,
 		Info: agent.IdentityOf(r.Description), Values: agent.PointsOf(r.Readings)}
 	if r.Err != nil {
+		out.Later = drivers.KindOf(r.Err) == drivers.Later
 		out.Error = strings.ReplaceAll(r.Err.Error(), "\n", "; ")
 	}
 	return out
@@ -83,10 +95,10 @@ func read(ctx context.Context, c console, d *desk, device string, lang *langValu
 	if asJSON {
 		err = writeJSON(c, r)
 	} else {
-		err = writeReading(c, r, lang)
+		err = writeReading(c, r, d.cfg.Timezone, lang)
 	}
 	if err == nil && r.Error != "" {
-		return errors.New(r.Error)
+		return r.fault()
 	}
 	return err
 }
@@ -115,7 +127,7 @@ func (d *desk) pollOnce(ctx context.Context, l config.Line, dev config.Device) (
 	for range 2 { // a port that went before the device could answer says nothing about the device
 		var port drivers.Port
 		if port, err = d.open(ctx, l.Endpoint); err != nil {
-			return rep, err
+			return rep, unopened(err)
 		}
 		polling, enough := context.WithCancel(ctx)
 		polled := false
@@ -137,8 +149,34 @@ func (d *desk) pollOnce(ctx context.Context, l config.Line, dev config.Device) (
 	return rep, err
 }
 
+// unopened says of a port that cannot be opened where to look.
+func unopened(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return permitted(err, portOwner())
+	}
+	return advised(contract.LineDown, err)
+}
+
+// advised is an error behind the sentence for people about such a fault, which the centre reads as well.
+func advised(code string, err error) error {
+	c, _ := contract.ConditionOf(code) // the code is one of contract's
+	return phrase{c.Text.It + "\n%v", c.Text.En + "\n%v"}.fault(err)
+}
+
+// fault is why a device did not give everything.
+func (r reading) fault() error {
+	code := contract.DeviceSilent
+	switch {
+	case len(r.Values) > 0:
+		code = contract.DevicePartial
+	case r.Later:
+		code = contract.DeviceBusy
+	}
+	return advised(code, errors.New(r.Error))
+}
+
 // writeReading prints a reading for a person.
-func writeReading(c console, r reading, lang *langValue) error {
+func writeReading(c console, r reading, zone *time.Location, lang *langValue) error {
 	head := []string{r.Device, r.Model}
 	if i := r.Info; i != nil {
 		if name := strings.TrimSpace(i.Maker + " " + i.Model); name != "" {
@@ -151,13 +189,17 @@ func writeReading(c console, r reading, lang *langValue) error {
 			head = append(head, "firmware "+i.Firmware)
 		}
 	}
-	fmt.Fprintf(c.out, "%s\n%s, %s\n\n", strings.Join(head, ", "), r.Port, r.At.Local().Format("15:04:05"))
+	t := newTable(c.out, lang)
+	for _, line := range []string{strings.Join(head, ", "), r.Port + ", " + r.At.In(zone).Format("15:04:05")} {
+		t.WriteString(terminal.Fold(line, t.width, 0) + "\n")
+	}
+	fmt.Fprintln(c.out, t.String())
 	if len(r.Values) == 0 {
 		_, err := fmt.Fprintln(c.out, phrase{"nessun valore", "no values"}.in(lang))
 		return err
 	}
 	var rows [][4]string
-	var wide [2]int
+	var wide [4]int
 	for _, v := range r.Values {
 		p, _ := drivers.PointOf(v.Point)
 		row := [4]string{v.Point, valueText(v, lang), p.Unit, p.En}
@@ -169,13 +211,28 @@ func writeReading(c console, r reading, lang *langValue) error {
 		}
 		row[3] += doubt(v, lang)
 		rows = append(rows, row)
-		wide[0], wide[1] = max(wide[0], len(row[0])), max(wide[1], utf8.RuneCountInString(row[1]))
+		for i, cell := range row {
+			wide[i] = max(wide[i], utf8.RuneCountInString(cell))
+		}
 	}
+	width, _, seen := terminal.Size(c.out)
+	_, err := io.WriteString(c.out, valueRows(rows, wide, width, seen))
+	return err
+}
+
+// valueRows sets values below each other. Where there is no room for all, the name in words stays and the key goes.
+func valueRows(rows [][4]string, wide [4]int, width int, seen bool) string {
 	var b strings.Builder
+	narrow := seen && wide[0]+wide[1]+wide[3]+10 > width
+	name := min(wide[3], max(0, width-wide[1]-2-wide[2]-1))
 	for _, row := range rows {
-		fmt.Fprintf(&b, "%-*s  %*s %-6s %s\n", wide[0], row[0], wide[1], row[1], row[2], row[3])
+		line := fmt.Sprintf("%-*s  %*s %-6s %s", wide[0], row[0], wide[1], row[1], row[2], row[3])
+		if narrow {
+			line = fmt.Sprintf("%-*s  %*s %s", name, terminal.Cut(row[3], name), wide[1], row[1], row[2])
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	return terminal.Write(c.out, b.String())
+	return b.String()
 }
 
 func valueText(v agent.PointStatus, lang *langValue) string {
@@ -193,7 +250,7 @@ func valueText(v agent.PointStatus, lang *langValue) string {
 		}
 		return phrase{"no", "no"}.in(lang)
 	}
-	text := pointText(agent.PointStatus{Point: "x", Value: v.Value, Quality: contract.QualityGood})
+	text := pointText(agent.PointStatus{Point: "x", Value: v.Value, Quality: contract.QualityGood}, lang)
 	return strings.TrimPrefix(text, "x ")
 }
 

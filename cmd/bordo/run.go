@@ -26,16 +26,19 @@ const collectAt = 40
 // errLeft is the error of an agent that was told twice to stop.
 var errLeft = errors.New("left at once, on the second signal")
 
-func runVerb() verb {
+func runVerb(l *langValue) verb {
 	return verb{
 		name:  "run",
-		brief: "polls, stores and forwards until it is told to stop",
-		text: `Runs the agent in the foreground and logs to stderr. It runs whatever is missing (broker, port, device, clock) and
-stops cleanly on SIGINT, SIGTERM or SIGHUP; a second signal makes it leave at once.`,
+		brief: phrase{"legge, conserva e consegna finché non viene fermato", "polls, stores and forwards until it is told to stop"}.in(l),
+		text: phrase{
+			`Avvia l'agente in primo piano, con il registro su stderr. Funziona qualunque cosa manchi (broker, porta, dispositivo,
+ora) e si ferma in ordine con SIGINT, SIGTERM o SIGHUP; al secondo segnale esce subito.`,
+			`Runs the agent in the foreground and logs to stderr. It runs whatever is missing (broker, port, device, clock) and
+stops cleanly on SIGINT, SIGTERM or SIGHUP; a second signal makes it leave at once.`}.in(l),
 		flags: func(set *flag.FlagSet) action {
-			path := configFlag(set)
+			path := configFlag(set, l)
 			level := levelFlag{slog.LevelInfo}
-			set.Var(&level, "log-level", "the least `LEVEL` that is logged: debug, info, warn or error")
+			set.Var(&level, "log-level", phrase{"il minimo `LIVELLO` del registro: debug, info, warn o error", "the least `LEVEL` that is logged: debug, info, warn or error"}.in(l))
 			return func(ctx context.Context, c console, _ []string) error {
 				if _, own := os.LookupEnv("GOGC"); !own {
 					debug.SetGCPercent(collectAt)

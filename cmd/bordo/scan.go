@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -17,23 +16,33 @@ import (
 	"bordo/drivers/modbus/scan"
 )
 
-func scanVerb() verb {
+func scanVerb(l *langValue) verb {
 	return verb{
 		name:  "scan",
-		brief: "looks for devices and proposes their lines of the configuration",
-		takes: "tcp HOST[:PORT]|NETWORK | serial PATH",
+		brief: phrase{"cerca dispositivi e propone le loro righe di configurazione", "looks for devices and proposes their lines of the configuration"}.in(l),
+		takes: phrase{"tcp HOST[:PORTA]|RETE | serial PERCORSO", "tcp HOST[:PORT]|NETWORK | serial PATH"}.in(l),
 		most:  2,
-		text: `Looks for Modbus devices: at an address, in a network of at most 256 addresses, or on a serial port, whose speed and
+		text: phrase{
+			`Cerca dispositivi Modbus: a un indirizzo, in una rete di al massimo 256 indirizzi, o su una porta seriale, di cui trova
+velocità e parità. Ciò che ha l'agente in funzione viene chiesto attraverso di lui, fra una lettura e l'altra. Legge
+soltanto, e Ctrl-C lo ferma. Ciò che trova sta sullo standard output come righe di configurazione; tutto il resto va
+sullo standard error.
+
+  bordo scan tcp 192.168.1.40
+  bordo scan tcp 192.168.1.0/24
+  bordo scan serial /dev/ttyUSB0`,
+			`Looks for Modbus devices: at an address, in a network of at most 256 addresses, or on a serial port, whose speed and
 parity it finds out. What the running agent has is asked through it, between its polls. It only reads, and Ctrl-C
 stops it. What it found stands on standard output as lines of the configuration; all else goes to standard error.
 
   bordo scan tcp 192.168.1.40
   bordo scan tcp 192.168.1.0/24
-  bordo scan serial /dev/ttyUSB0`,
+  bordo scan serial /dev/ttyUSB0`}.in(l),
 		flags: func(set *flag.FlagSet) action {
-			path, lang := configFlag(set), langFlag(set)
-			units := set.String("units", "", "ask only these unit `IDS`, such as 1-10,126")
-			asJSON := set.Bool("json", false, "print everything as it happens, a JSON object a line")
+			path := configFlag(set, l)
+			langFlag(set, l)
+			units := set.String("units", "", phrase{"chiedere solo a questi `NUMERI`, come 1-10,126", "ask only these unit `IDS`, such as 1-10,126"}.in(l))
+			asJSON := set.Bool("json", false, phrase{"stampare tutto mentre accade, un oggetto JSON per riga", "print everything as it happens, a JSON object a line"}.in(l))
 			return func(ctx context.Context, c console, operands []string) error {
 				j, err := newJob(operands, *units)
 				if err != nil {
@@ -45,7 +54,7 @@ stops it. What it found stands on standard output as lines of the configuration;
 				if err != nil {
 					return err
 				}
-				return runScan(ctx, c, d, j, lang, *asJSON)
+				return runScan(ctx, c, d, j, l, *asJSON)
 			}
 		},
 	}
@@ -60,48 +69,48 @@ type job struct {
 
 func newJob(operands []string, units string) (j job, err error) {
 	if len(operands) > 0 && operands[0] != "tcp" && operands[0] != "serial" {
-		return j, misused("scan", "scan: where? tcp HOST, or serial PATH (got %q)%s", operands[0], meantPort(operands[0]))
+		return j, misused("scan", phrase{"scan: dove? tcp HOST, o serial PERCORSO (c'è %q)%v", "scan: where? tcp HOST, or serial PATH (got %q)%v"}, operands[0], meantPort(operands[0]))
 	}
 	if len(operands) < 2 {
-		return j, misused("scan", "scan: where? tcp HOST[:PORT], tcp NETWORK, or serial PATH%s", foundPorts())
+		return j, misused("scan", phrase{"scan: dove? tcp HOST[:PORTA], tcp RETE, o serial PERCORSO%v", "scan: where? tcp HOST[:PORT], tcp NETWORK, or serial PATH%v"}, foundPorts())
 	}
 	if units != "" {
 		if j.units, err = scan.ParseUnits(units); err != nil {
-			return j, misused("scan", "scan: --units: %v", err)
+			return j, misused("scan", phrase{"scan: --units: %v", "scan: --units: %v"}, err)
 		}
 	}
 	if operands[0] == "tcp" {
 		t, err := scan.ParseTarget(operands[1])
 		if err != nil {
-			return j, misused("scan", "scan tcp: %v", err)
+			return j, misused("scan", phrase{"scan tcp: %v", "scan tcp: %v"}, err)
 		}
 		j.target = &t
 		return j, nil
 	}
 	e, err := line.Parse("serial://" + strings.TrimPrefix(operands[1], "serial://"))
 	if err != nil {
-		return j, misused("scan", "scan serial: must be the full path of a port, such as /dev/ttyUSB0 (got %q)%s", operands[1], foundPorts())
+		return j, misused("scan", phrase{"scan serial: deve essere il percorso intero di una porta, come /dev/ttyUSB0 (c'è %q)%v", "scan serial: must be the full path of a port, such as /dev/ttyUSB0 (got %q)%v"}, operands[1], foundPorts())
 	}
 	j.path = e.Path
 	if slices.ContainsFunc(j.units, func(u int) bool { return u < 1 || u > 247 }) {
-		return j, misused("scan", "scan serial: --units: must be 1 to 247 on a serial line")
+		return j, misused("scan", phrase{"scan serial: --units: su una linea seriale deve essere da 1 a 247", "scan serial: --units: must be 1 to 247 on a serial line"})
 	}
 	return j, nil
 }
 
 // meantPort helps who left out the kind of line.
-func meantPort(text string) string {
+func meantPort(text string) phrase {
 	if strings.HasPrefix(text, "/dev/") {
-		return ": did you mean scan serial " + text + "?"
+		return phrase{": forse scan serial " + text + "?", ": did you mean scan serial " + text + "?"}
 	}
 	if t, err := scan.ParseTarget(text); err == nil && strings.ContainsAny(text, ".:") && len(t.Hosts) > 0 {
-		return ": did you mean scan tcp " + text + "?"
+		return phrase{": forse scan tcp " + text + "?", ": did you mean scan tcp " + text + "?"}
 	}
-	return ""
+	return phrase{}
 }
 
 // foundPorts lists the serial ports of this machine, those with a lasting name first.
-func foundPorts() string {
+func foundPorts() phrase {
 	var ports []string
 	for _, pattern := range []string{"/dev/bordo/*", "/dev/ttyUSB*", "/dev/ttyACM*", "/dev/ttyAMA*", "/dev/ttySC*"} {
 		found, err := filepath.Glob(pattern)
@@ -110,9 +119,10 @@ func foundPorts() string {
 		}
 	}
 	if len(ports) == 0 {
-		return " (no serial port is there: is the adapter plugged in?)"
+		return phrase{" (non c'è nessuna porta seriale: l'adattatore è inserito?)", " (no serial port is there: is the adapter plugged in?)"}
 	}
-	return " (serial ports: " + strings.Join(ports, ", ") + ")"
+	list := strings.Join(ports, ", ")
+	return phrase{" (porte seriali: " + list + ")", " (serial ports: " + list + ")"}
 }
 
 // runScan scans and prints. What was found before Ctrl-C is printed all the same.
@@ -126,13 +136,13 @@ func runScan(ctx context.Context, c console, d *desk, j job, lang *langValue, as
 	w.sum()
 	switch {
 	case ctx.Err() != nil:
-		return errors.New(phrase{"interrotto: ciò che manca non è stato cercato", "stopped: the rest was not looked for"}.in(lang))
+		return phrase{"interrotto: ciò che manca non è stato cercato", "stopped: the rest was not looked for"}.fault()
 	case err != nil && !w.told(err):
 		return err
 	case len(w.found) == 0 && len(w.through) > 0 && len(w.troubles) == 0:
 		w.say(phrase{"nessun altro dispositivo", "no other device"}.in(lang))
 	case len(w.found) == 0:
-		return errors.New(phrase{"nessun dispositivo trovato", "no device found"}.in(lang))
+		return phrase{"nessun dispositivo trovato", "no device found"}.fault()
 	}
 	return nil
 }

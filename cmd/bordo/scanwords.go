@@ -77,7 +77,7 @@ func (w *watcher) take(e scan.Event) {
 		w.troubles = append(w.troubles, e.Trouble)
 		w.say(troubleText(e.Trouble, w.lang))
 		if e.Trouble.Cause == scan.NoPort {
-			w.say(" " + foundPorts())
+			w.say(" " + foundPorts().in(w.lang))
 		}
 	}
 	if w.asJSON {

@@ -7,24 +7,25 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"bordo/agent"
-	"bordo/agent/config"
 	"bordo/agent/control"
 )
 
-func statusVerb() verb {
+func statusVerb(l *langValue) verb {
 	return verb{
 		name:  "status",
-		brief: "how the running agent, its broker, store, lines and devices are",
-		text: `Asks the running agent at the control socket of its configuration. Exit code 1 when it does not run or may not be
-asked. Conditions are told in the language of --lang.`,
+		brief: phrase{"come stanno l'agente, il broker, l'archivio, le linee e i dispositivi", "how the running agent, its broker, store, lines and devices are"}.in(l),
+		text: phrase{
+			`Chiede all'agente in funzione, al socket di controllo della sua configurazione. Codice di uscita 1 quando non è in
+funzione o non gli si può chiedere.`,
+			`Asks the running agent at the control socket of its configuration. Exit code 1 when it does not run or may not be
+asked.`}.in(l),
 		flags: func(set *flag.FlagSet) action {
-			path, lang := configFlag(set), langFlag(set)
-			asJSON := set.Bool("json", false, "print everything, as the agent says it")
-			return func(ctx context.Context, c console, _ []string) error { return status(ctx, c, *path, lang, *asJSON) }
+			path, asJSON := configFlag(set, l), jsonFlag(set, l)
+			langFlag(set, l)
+			return func(ctx context.Context, c console, _ []string) error { return status(ctx, c, *path, l, *asJSON) }
 		},
 	}
 }
@@ -38,10 +39,8 @@ func status(ctx context.Context, c console, path string, lang *langValue, asJSON
 	switch {
 	case errors.Is(err, control.ErrNotRunning):
 		return notRunning(cfg)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w\nask as root, or as a member of the group that owns the socket", err)
 	case err != nil:
-		return err
+		return permitted(err, socketOwner())
 	}
 	if asJSON {
 		var text bytes.Buffer
@@ -56,10 +55,4 @@ func status(ctx context.Context, c console, path string, lang *langValue, asJSON
 		return fmt.Errorf("read status: %w", err)
 	}
 	return writeStatus(c.out, s, time.Now(), lang)
-}
-
-// notRunning tells who needs the agent of a configuration what to do.
-func notRunning(cfg *config.Config) error {
-	return fmt.Errorf("%w: nobody answers at %s\nstart it with: systemctl start bordo, or: bordo run --config %s\nwhy it ended: journalctl -u bordo -n 50",
-		control.ErrNotRunning, cfg.Control.Socket, cfg.File)
 }

@@ -6,9 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
 	"bordo/agent"
 	"bordo/cmd/terminal"
@@ -18,108 +16,100 @@ import (
 // maxValues is how many values of a device the table shows; --json has all.
 const maxValues = 4
 
-// writeStatus shows a person how the agent is. now is the time of day of whoever looks.
-func writeStatus(w io.Writer, s agent.Status, now time.Time, lang *langValue) error {
-	var b strings.Builder
-	head(&b, s, now)
-	for _, h := range s.Health {
-		if !toldBelow(h, s.Lines) {
-			fmt.Fprintf(&b, "%-8s  %s\n", h.Severity, healthText(h, now, lang))
-		}
-	}
-	for _, l := range s.Lines {
-		lineText(&b, l, now)
-	}
-	width, _, seen := terminal.Size(w)
-	for row := range strings.Lines(b.String()) {
-		// The table pads its last column where a device has nothing to say.
-		row = strings.TrimRight(row, " \n")
-		if seen {
-			row = fold(row, width)
-		}
-		if _, err := io.WriteString(w, row+"\n"); err != nil {
-			return err
-		}
-	}
-	return nil
+// table writes what is read line by line: a word in front, and what there is to say about it.
+type table struct {
+	strings.Builder
+	lang  *langValue
+	width int // of the screen, 0 where nobody looks
 }
 
-// hanging is how far a line that goes on is set in: below the text behind its first word.
+func newTable(w io.Writer, l *langValue) *table {
+	t := &table{lang: l}
+	t.width, _, _ = terminal.Size(w)
+	return t
+}
+
+// hanging is how far the text stands behind the word in front of it, and where a line that is too wide goes on.
 const hanging = 10
 
-// fold breaks a line of a table that is too wide for a terminal between words.
-func fold(row string, width int) string {
-	var b strings.Builder
-	for width > 2*hanging && utf8.RuneCountInString(row) > width {
-		r := []rune(row)
-		at := width
-		for at > hanging && r[at] != ' ' {
-			at--
-		}
-		if at <= hanging { // one word, such as a long URL
-			at = width
-		}
-		b.WriteString(strings.TrimRight(string(r[:at]), " ") + "\n")
-		row = strings.Repeat(" ", hanging) + strings.TrimLeft(string(r[at:]), " ")
-	}
-	return b.String() + row
+// row adds a line. One without a word belongs to the line before it.
+func (t *table) row(word phrase, text phrase, args ...any) {
+	line := fmt.Sprintf("%-8s  %s", word.in(t.lang), text.in(t.lang, args...))
+	t.WriteString(terminal.Fold(strings.TrimRight(line, " "), t.width, hanging) + "\n")
 }
 
-// toldBelow tells whether a condition says no more than the lines and devices below it.
-func toldBelow(h contract.Health, lines []agent.LineStatus) bool {
-	for _, l := range lines {
-		for _, d := range l.Devices {
-			if d.ID == h.Dev && h.Detail != "" && (h.Detail == d.Error || !l.Open && h.Detail == l.Error) {
-				return true
-			}
-		}
-	}
-	return false
+// writeStatus shows a person how the agent is. now is the time of day of whoever looks.
+func writeStatus(w io.Writer, s agent.Status, now time.Time, lang *langValue) error {
+	t := newTable(w, lang)
+	t.status(s, now)
+	_, err := io.WriteString(w, t.String())
+	return err
 }
 
-func head(b *strings.Builder, s agent.Status, now time.Time) {
-	simulated := ""
+func (t *table) status(s agent.Status, now time.Time) {
+	t.head(s, now)
+	told := map[string]bool{}
+	for _, h := range s.Health {
+		t.health(h, now)
+		told[h.Detail] = true
+	}
+	for _, l := range s.Lines {
+		t.line(l, now, told)
+	}
+}
+
+func (t *table) head(s agent.Status, now time.Time) {
+	simulated := phrase{}
 	if s.Simulation {
-		simulated = ", simulation"
+		simulated = phrase{", simulazione", ", simulation"}
 	}
-	fmt.Fprintf(b, "%-8s  %s, bordo %s, up %s, %s%s\n", "node", s.Node, s.Version, terminal.Age(now, s.Since), clockText(s.Clock), simulated)
+	t.row(phrase{"nodo", "node"}, phrase{"%s, bordo %s, in funzione da %s, %v%v", "%s, bordo %s, up %s, %v%v"},
+		s.Node, s.Version, ageText(now, s.Since, t.lang), clockText(s.Clock), simulated)
+	broker := phrase{"broker", "broker"}
 	switch r := s.Broker; {
 	case r.URL == "":
-		fmt.Fprintf(b, "%-8s  not asked yet\n", "broker")
+		t.row(broker, phrase{"non ancora chiamato", "not asked yet"})
 	case r.Connected:
-		fmt.Fprintf(b, "%-8s  %s, connected for %s\n", "broker", r.URL, terminal.Age(now, r.Since))
+		t.row(broker, phrase{"%s, collegato da %s", "%s, connected for %s"}, r.URL, ageText(now, r.Since, t.lang))
 	default:
-		fmt.Fprintf(b, "%-8s  %s, not connected for %s, %s%s\n", "broker", r.URL, terminal.Age(now, r.Since), count(r.Attempts, "attempt"), reason(r.Error))
+		t.row(broker, phrase{"%s, non collegato da %s, %s%s", "%s, not connected for %s, %s%s"},
+			r.URL, ageText(now, r.Since, t.lang), count(r.Attempts, attemptNoun, t.lang), reason(r.Error))
 	}
 	if s.Sent.Month != "" {
-		fmt.Fprintf(b, "%-8s  %s in %s\n", "sent", decimalText(s.Sent.Bytes), s.Sent.Month)
+		t.row(phrase{"inviato", "sent"}, phrase{"%s nel mese %s", "%s in %s"}, decimalText(s.Sent.Bytes), s.Sent.Month)
 	}
-	storeText(b, s, now)
+	t.store(s, now)
 	if s.Lost > 0 {
-		fmt.Fprintf(b, "%-8s  %s since the node was installed, each told to the centre as a gap\n", "lost", count(int(min(s.Lost, math.MaxInt32)), "record"))
+		t.row(phrase{"perso", "lost"}, phrase{"%s dall'installazione del nodo, ogni perdita dichiarata al centro", "%s since the node was installed, each told to the centre as a gap"},
+			count(int(min(s.Lost, math.MaxInt32)), recordNoun, t.lang))
 	}
 }
 
-// storeText is the state of the store, and what it costs the card.
-func storeText(b *strings.Builder, s agent.Status, now time.Time) {
+// store is the state of the store, and what it costs the card.
+func (t *table) store(s agent.Status, now time.Time) {
+	store := phrase{"archivio", "store"}
 	if s.Store.Error != "" {
-		fmt.Fprintf(b, "%-8s  %s\n", "store", s.Store.Error)
+		text := phrase{s.Store.Error, s.Store.Error}
+		if s.Store.Error == agent.StoreNotOpen {
+			text.it = "non ancora aperto"
+		}
+		t.row(store, text)
 		return
 	}
 	n := uint64(0)
 	for _, k := range s.Store.Backlog {
 		n += k.N
 	}
-	fmt.Fprintf(b, "%-8s  %s of %s, %s not acknowledged, epoch %s\n", "store", byteText(s.Store.Bytes), byteText(s.Store.Max),
-		count(int(min(n, math.MaxInt32)), "record"), s.Store.Epoch)
+	t.row(store, phrase{"%s di %s, %s da consegnare, epoca %s", "%s of %s, %s not acknowledged, epoch %s"},
+		byteText(s.Store.Bytes, t.lang), byteText(s.Store.Max, t.lang), count(int(min(n, math.MaxInt32)), recordNoun, t.lang), s.Store.Epoch)
 	if s.Store.Fault != "" {
-		fmt.Fprintf(b, "%-8s  cannot write: %s\n", "", s.Store.Fault)
+		t.row(phrase{}, phrase{"non può scrivere: %s", "cannot write: %s"}, s.Store.Fault)
 	}
-	since := "in the last day"
+	since := phrase{"nell'ultimo giorno", "in the last day"}
 	if now.Sub(s.Since) < 24*time.Hour {
-		since = "since the start"
+		since = phrase{"dall'avvio", "since the start"}
 	}
-	fmt.Fprintf(b, "%-8s  %s to the card %s\n", "written", byteText(s.Store.WrittenDay), since)
+	t.row(phrase{"scritto", "written"}, phrase{"%s sulla scheda %v", "%s to the card %v"}, byteText(s.Store.WrittenDay, t.lang), since)
 }
 
 // decimalText is an amount of data as those count it who sell it.
@@ -141,78 +131,92 @@ func reason(err string) string {
 	return ": " + err
 }
 
-func clockText(c contract.Clock) string {
+func clockText(c contract.Clock) phrase {
 	switch c {
 	case contract.ClockSync:
-		return "clock set"
+		return phrase{"ora esatta", "clock set"}
 	case contract.ClockEst:
-		return "clock estimated"
+		return phrase{"ora stimata", "clock estimated"}
 	}
-	return "clock not set"
+	return phrase{"orologio non regolato", "clock not set"}
 }
 
-func healthText(h contract.Health, now time.Time, lang *langValue) string {
-	text := phrase{h.Text.It, h.Text.En}.in(lang)
+// health is a condition: what is wrong, where to look first, and what the machine said.
+func (t *table) health(h contract.Health, now time.Time) {
+	word := phrase{string(h.Severity), string(h.Severity)}
+	switch h.Severity {
+	case contract.Fault:
+		word.it = "guasto"
+	case contract.Warning:
+		word.it = "avviso"
+	}
+	text := phrase{h.Text.It, h.Text.En}.in(t.lang)
 	if text == "" {
 		text = h.Code
 	}
 	if h.Dev != "" {
 		text = h.Dev + ": " + text
 	}
-	return fmt.Sprintf("%s, for %s%s", text, terminal.Age(now, time.UnixMilli(h.Since)), reason(h.Detail))
+	t.row(word, phrase{"%s, da %s%s", "%s, for %s%s"}, text, ageText(now, time.UnixMilli(h.Since), t.lang), reason(h.Detail))
 }
 
-func lineText(b *strings.Builder, l agent.LineStatus, now time.Time) {
-	state := "open"
+// line is a line with its devices. What was told already is not said again.
+func (t *table) line(l agent.LineStatus, now time.Time, told map[string]bool) {
+	state := phrase{"aperta", "open"}.in(t.lang)
 	if !l.Open {
-		state = "closed" + reason(l.Error)
+		state = phrase{"chiusa", "closed"}.in(t.lang)
+		if !told[l.Error] {
+			state += reason(l.Error)
+		}
 	}
 	if e := l.Errors; e != nil && e.Framing+e.Parity+e.Overrun > 0 {
-		state += fmt.Sprintf(", damaged characters: %d framing, %d parity, %d overrun (baud, parity or wiring)", e.Framing, e.Parity, e.Overrun)
+		state += phrase{", caratteri danneggiati: %d di trama, %d di parità, %d persi (velocità, parità o cavo)",
+			", damaged characters: %d framing, %d parity, %d overrun (baud, parity or wiring)"}.in(t.lang, e.Framing, e.Parity, e.Overrun)
 	}
-	fmt.Fprintf(b, "\n%-8s  %s, %s, %s\n", "line", l.ID, l.Port, state)
-	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+	t.WriteString("\n")
+	t.row(phrase{"linea", "line"}, phrase{"%s, %s, %s", "%s, %s, %s"}, l.ID, l.Port, state)
+	devices := terminal.Table{Inset: 2}
 	for _, d := range l.Devices {
-		last := "never answered"
+		last := phrase{"non ha mai risposto", "never answered"}.in(t.lang)
 		if !d.Last.IsZero() {
-			last = "answered " + terminal.Age(now, d.Last) + " ago"
+			last = phrase{"ha risposto %s fa", "answered %s ago"}.in(t.lang, ageText(now, d.Last, t.lang))
 		}
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", d.ID, d.Model, last, strings.Join(deviceText(d), ", "))
+		devices.Rows = append(devices.Rows, []string{d.ID, d.Model, last, strings.Join(deviceText(d, t.lang, told), ", ")})
 	}
-	t.Flush() //nolint:errcheck // a strings.Builder takes everything
+	t.WriteString(devices.Text(t.width))
 }
 
-// deviceText is the fault of a device, if it has one, and its first values.
-func deviceText(d agent.DeviceStatus) []string {
+// deviceText is the fault of a device, if it has one that was not told yet, and its first values.
+func deviceText(d agent.DeviceStatus, l *langValue, told map[string]bool) []string {
 	var text []string
 	switch {
 	case d.Asleep:
-		text = append(text, "asleep")
-	case d.Error != "":
+		text = append(text, phrase{"dorme", "asleep"}.in(l))
+	case d.Error != "" && !told[d.Error]:
 		text = append(text, strings.ReplaceAll(d.Error, "\n", "; "))
 	}
 	if len(d.Quarantined) > 0 {
-		text = append(text, "refuses "+strings.Join(d.Quarantined, " "))
+		text = append(text, phrase{"rifiuta ", "refuses "}.in(l)+strings.Join(d.Quarantined, " "))
 	}
 	for _, v := range d.Values {
 		if len(text) >= maxValues {
 			break
 		}
 		if v.Value != nil && v.Value != "" {
-			text = append(text, pointText(v))
+			text = append(text, pointText(v, l))
 		}
 	}
 	return text
 }
 
-func pointText(p agent.PointStatus) string {
+func pointText(p agent.PointStatus, l *langValue) string {
 	var v string
 	switch x := p.Value.(type) {
 	case float64:
 		// Adding 0 turns what was rounded to -0 into 0.
 		v = strconv.FormatFloat(math.Round(x*1000)/1000+0, 'f', -1, 64)
 	case bool:
-		v = map[bool]string{true: "yes", false: "no"}[x]
+		v = map[bool]phrase{true: {"sì", "yes"}, false: {"no", "no"}}[x].in(l)
 	default:
 		v = fmt.Sprint(x)
 	}
@@ -225,7 +229,7 @@ func pointText(p agent.PointStatus) string {
 	return p.Point + " " + v
 }
 
-func byteText(n int64) string {
+func byteText(n int64, l *langValue) string {
 	for _, u := range []struct {
 		size int64
 		name string
@@ -234,5 +238,5 @@ func byteText(n int64) string {
 			return strconv.FormatFloat(math.Round(10*float64(n)/float64(u.size))/10, 'f', -1, 64) + " " + u.name
 		}
 	}
-	return count(int(n), "byte")
+	return count(int(n), byteNoun, l)
 }

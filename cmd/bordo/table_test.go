@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -57,25 +58,40 @@ func TestStatusTable(t *testing.T) {
 			Devices: []agent.DeviceStatus{{ID: "inv-1", Model: "sunspec"}}}},
 	}
 	starting := agent.Status{Node: "quintano", Version: "v1.0.0", Since: now.Add(time.Second), Clock: contract.ClockFree,
-		Store: agent.StoreStatus{Error: "not open yet"}}
+		Store: agent.StoreStatus{Error: agent.StoreNotOpen}}
 	for name, s := range map[string]agent.Status{"running": running, "stranded": stranded, "starting": starting} {
 		t.Run(name, func(t *testing.T) {
-			var b strings.Builder
-			if err := writeStatus(&b, s, now, english()); err != nil {
-				t.Fatal(err)
-			}
-			file := "testdata/status-" + name + ".txt"
-			if *update {
-				if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			for _, l := range []*langValue{english(), italian()} {
+				var b strings.Builder
+				if err := writeStatus(&b, s, now, l); err != nil {
 					t.Fatal(err)
 				}
-				return
+				asExpected(t, "status-"+name+"-"+l.String()+".txt", b.String())
 			}
-			want, err := os.ReadFile(file)
-			if err != nil || b.String() != string(want) {
-				t.Errorf("%v, got\n%swant\n%s", err, b.String(), want)
-			}
+			phone := &table{lang: italian(), width: 40}
+			phone.status(s, now)
+			asExpected(t, "status-"+name+"-phone.txt", phone.String())
 		})
+	}
+}
+
+// asExpected holds a text against the file in testdata, in which no line of a phone is wider than its screen.
+func asExpected(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil || got != string(want) {
+		t.Errorf("%s: %v, got\n%swant\n%s", name, err, got, want)
+	}
+	for l := range strings.Lines(got) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(l, "\n")); strings.HasSuffix(name, "-phone.txt") && n > 40 {
+			t.Errorf("%s: %d characters in %q", name, n, l)
+		}
 	}
 }
 
@@ -102,27 +118,7 @@ func TestStatusInItalian(t *testing.T) {
 	if err := writeStatus(&b, agent.Status{Health: []contract.Health{h}}, now, italian()); err != nil {
 		t.Fatal(err)
 	}
-	if want := "warning   inv-1: Risponde un dispositivo con un altro numero di serie: "; !strings.Contains(b.String(), want) {
+	if want := "avviso    inv-1: Risponde un dispositivo con un altro numero di serie: "; !strings.Contains(b.String(), want) {
 		t.Errorf("no %q in\n%s", want, b.String())
-	}
-}
-
-// What is wider than a terminal is broken between words, loses nothing, and never goes on forever.
-func TestFold(t *testing.T) {
-	row := "line      rs485-a, serial:///dev/bordo/usb-1-2?baud=9600&parity=none&bits=8&stop=1, open, città è lunga"
-	for width := range 200 {
-		got := fold(row, width)
-		if strings.Join(strings.Fields(got), "") != strings.Join(strings.Fields(row), "") {
-			t.Errorf("%d columns: %q", width, got)
-		}
-		for l := range strings.Lines(got) {
-			if n := utf8.RuneCountInString(strings.TrimSuffix(l, "\n")); width > 2*hanging && n > width {
-				t.Errorf("%d columns: %d characters in %q", width, n, l)
-			}
-		}
-	}
-	want := "broker    mqtt://127.0.0.1:1883, not\n          connected for 24s"
-	if got := fold("broker    mqtt://127.0.0.1:1883, not connected for 24s", 40); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }

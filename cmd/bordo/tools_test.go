@@ -152,7 +152,7 @@ func TestReadRaw(t *testing.T) {
 		if err := q.check(nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := readRaw(t.Context(), c, b.desk, q, false); err != nil {
+		if err := readRaw(t.Context(), c, b.desk, q, false, english()); err != nil {
 			t.Error(err)
 		}
 		want := `                             high register first     low register first
@@ -175,7 +175,7 @@ func TestCaptureByItself(t *testing.T) {
 		b := newBench(t)
 		file := filepath.Join(t.TempDir(), "meter.txtar")
 		c, out, said := printed()
-		if err := capture(t.Context(), c, b.desk, "meter-1", file); err != nil {
+		if err := capture(t.Context(), c, b.desk, "meter-1", file, english()); err != nil {
 			t.Fatal(err)
 		}
 		if out.String() != "" || !strings.HasPrefix(said.String(), file+": written") {
@@ -192,11 +192,11 @@ func TestCaptureByItself(t *testing.T) {
 		if strings.Contains(string(text), "22041234") || strings.Contains(string(text), "01 50 54 92") {
 			t.Errorf("the serial number is in\n%s", text)
 		}
-		if err := capture(t.Context(), c, b.desk, "meter-1", file); !errors.Is(err, os.ErrExist) {
+		if err := capture(t.Context(), c, b.desk, "meter-1", file, english()); !errors.Is(err, os.ErrExist) {
 			t.Errorf("a file that was there: %v", err)
 		}
 		c, out, _ = printed()
-		if err := capture(t.Context(), c, b.desk, "inv-1", ""); err != nil || !strings.Contains(out.String(), "\nserial XX000000\n") {
+		if err := capture(t.Context(), c, b.desk, "inv-1", "", english()); err != nil || !strings.Contains(out.String(), "\nserial XX000000\n") {
 			t.Errorf("%v, printed\n%s", err, out)
 		}
 	})
@@ -229,7 +229,7 @@ func TestRawQuestions(t *testing.T) {
 	} {
 		var q rawQuestion
 		set := flag.NewFlagSet("read", flag.ContinueOnError)
-		q.flags(set)
+		q.flags(set, english())
 		var operands []string
 		for rest := strings.Fields(line); len(rest) > 0; {
 			if err := set.Parse(rest); err != nil {
@@ -259,7 +259,7 @@ func TestModelsAndNotes(t *testing.T) {
 	}
 	whole, _ := firmwarenotes.Note("came-gard-ptx")
 	for _, name := range []string{"came-gard-ptx", "ptx", "CAME"} {
-		if stdout, stderr, code := command(t, "notes", name); code != 0 || stdout != whole {
+		if stdout, stderr, code := command(t, "notes", name); code != 0 || stdout != page(whole, plainWidth) {
 			t.Errorf("notes %s: exit code %d, %s", name, code, stderr)
 		}
 	}

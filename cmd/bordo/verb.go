@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"io/fs"
 
 	"bordo/agent/config"
 	"bordo/cmd/commandline"
@@ -23,10 +25,12 @@ type verb struct {
 }
 
 // program is the command line with all verbs.
-func program() commandline.Program {
-	p := commandline.Program{Name: "bordo", Hint: "run",
-		Brief: "Bordo, the agent of the site: polls devices, keeps what they say, hands it to a broker."}
-	for _, v := range verbs() {
+func program(l *langValue) commandline.Program {
+	p := commandline.Program{Name: "bordo", Hint: "run", Language: *l, Brief: phrase{
+		"Bordo, l'agente del sito: legge i dispositivi, conserva ciò che dicono, lo consegna a un broker.",
+		"Bordo, the agent of the site: polls devices, keeps what they say, hands it to a broker.",
+	}.in(l)}
+	for _, v := range verbs(l) {
 		p.Verbs = append(p.Verbs, commandline.Verb{Name: v.name, Brief: v.brief, Text: v.text, Takes: v.takes, Most: v.most,
 			Flags: func(set *flag.FlagSet) commandline.Action {
 				act := v.flags(set)
@@ -39,19 +43,30 @@ func program() commandline.Program {
 }
 
 // misused is the mistake of a command line, with where to read on.
-func misused(page, format string, args ...any) error {
-	return commandline.Program{Name: "bordo"}.Misused(page, format, args...)
+func misused(page string, p phrase, args ...any) error {
+	it, en := commandline.Program{Name: "bordo", Language: "it"}, commandline.Program{Name: "bordo"}
+	return mistake{Err: phrase{p.it + ": " + it.See(page), p.en + ": " + en.See(page)}.fault(args...)}
 }
 
 // configFlag is the one flag that most verbs share.
-func configFlag(set *flag.FlagSet) *string {
-	return set.String("config", defaultConfig, "the configuration `FILE` of the node")
+func configFlag(set *flag.FlagSet, l *langValue) *string {
+	return set.String("config", defaultConfig, phrase{"il `FILE` di configurazione del nodo", "the configuration `FILE` of the node"}.in(l))
+}
+
+// jsonFlag is the flag of the verbs that can speak to another program.
+func jsonFlag(set *flag.FlagSet, l *langValue) *bool {
+	return set.Bool("json", false, phrase{"stampare tutto, come JSON", "print everything, as JSON"}.in(l))
 }
 
 // load reads the configuration with the drivers that are built in.
 func load(path string) (*config.Config, error) {
 	cfg, err := config.Load(path, all.List())
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, mistake{Err: phrase{"non c'è la configurazione %s (%v)\nindicarla con --config FILE", "%[2]v\nname it with --config FILE"}.fault(path, err)}
+	case errors.Is(err, fs.ErrPermission):
+		return nil, mistake{Err: permitted(err, fileOwner())}
+	case err != nil:
 		return nil, mistake{Err: err}
 	}
 	return cfg, nil

@@ -26,7 +26,7 @@ func TestCommandLines(t *testing.T) {
 		{"help", 0, "usage: bordo VERB [flags]", ""},
 		{"-h", 0, "usage: bordo VERB [flags]", ""},
 		{"--help", 0, "usage: bordo VERB [flags]", ""},
-		{"help check", 0, "usage: bordo check [--budget] [--config FILE] [--print]\n", ""},
+		{"help check", 0, "usage: bordo check [--budget] [--config FILE] [--lang LANGUAGE] [--print]\n", ""},
 		{"help run", 0, "--log-level LEVEL  the least LEVEL that is logged: debug, info, warn or error (default info)\n", ""},
 		{"status --help", 0, "usage: bordo status [--config FILE] [--json] [--lang LANGUAGE]\n", ""},
 		{"status -h", 0, "usage: bordo status [--config FILE] [--json] [--lang LANGUAGE]\n", ""},
@@ -39,7 +39,7 @@ func TestCommandLines(t *testing.T) {
 		{"run -confg=x", 2, "", "bordo: run: unknown flag --confg (did you mean --config?): see bordo help run\n"},
 		{"status --config x --jason", 2, "", "bordo: status: unknown flag --jason (did you mean --json?): see bordo help status\n"},
 		{"status --json --verbose", 2, "", "bordo: status: unknown flag --verbose: see bordo help status\n"},
-		{"check --config", 2, "", "bordo: check: flag needs an argument: -config: see bordo help check\n"},
+		{"check --config", 2, "", "bordo: check: --config needs a value: see bordo help check\n"},
 		{"check --print=perhaps", 2, "", "bordo: check: invalid boolean value \"perhaps\" for -print"},
 		{"check bordo.yaml", 2, "", "bordo: check takes no \"bordo.yaml\": see bordo help check\n"},
 		{"version --config x", 2, "", "bordo: version: unknown flag --config: see bordo help version\n"},
@@ -65,7 +65,7 @@ func TestCommandLines(t *testing.T) {
 // The sentences that the overview and a page are made of have no room for a verb without words.
 func TestEveryVerbHasAPage(t *testing.T) {
 	overview, _, _ := command(t, "help")
-	for _, v := range verbs() {
+	for _, v := range verbs(english()) {
 		if !strings.Contains(overview, v.name) || v.brief == "" {
 			t.Errorf("%s is not in the overview", v.name)
 		}

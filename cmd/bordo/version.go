@@ -11,11 +11,12 @@ import (
 	"bordo/cmd/commandline"
 )
 
-func versionVerb() verb {
+func versionVerb(l *langValue) verb {
 	return verb{
 		name:  "version",
-		brief: "what this program was built from",
-		text:  "Prints the version, the compiler, the system it was built for and, where it is known, the commit.",
+		brief: phrase{"da che cosa è fatto questo programma", "what this program was built from"}.in(l),
+		text: phrase{"Stampa la versione, il compilatore, il sistema per cui è fatto e, se è noto, il commit.",
+			"Prints the version, the compiler, the system it was built for and, where it is known, the commit."}.in(l),
 		flags: func(*flag.FlagSet) action {
 			return func(_ context.Context, c console, _ []string) error {
 				fmt.Fprint(c.out, commandline.VersionText("bordo", version, buildInfo()))

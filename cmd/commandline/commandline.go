@@ -55,18 +55,25 @@ type Program struct {
 	Brief string // a sentence or two, for the head of the list
 	Verbs []Verb // in the order in which the list shows them
 	Hint  string // of the line on help: a verb with a page worth reading
+
+	Language Language // of what it says by itself; "" is English
 }
 
 // Misused is the mistake of a command line, with the verb whose page to read; "" for the list of verbs.
 func (p Program) Misused(verb, format string, args ...any) error {
-	return Mistake{fmt.Errorf("%s: see %s", fmt.Sprintf(format, args...), strings.TrimSpace(p.Name+" help "+verb))}
+	return Mistake{errors.New(fmt.Sprintf(format, args...) + ": " + p.See(verb))}
+}
+
+// See says where to read on about a verb; "" for the list of verbs.
+func (p Program) See(verb string) string {
+	return p.Language.Of("vedere ", "see ") + strings.TrimSpace(p.Name+" help "+verb)
 }
 
 // Run finds the verb, sets its flags and runs it.
 func (p Program) Run(ctx context.Context, args []string, c Console) error {
 	if len(args) == 0 {
 		p.overview(c.Err)
-		return p.Misused("", "a verb is missing")
+		return p.Misused("", "%s", p.Language.Of("manca il comando", "a verb is missing"))
 	}
 	name, rest := args[0], args[1:]
 	switch name {
@@ -90,14 +97,14 @@ func (p Program) Run(ctx context.Context, args []string, c Console) error {
 			p.page(c.Out, v)
 			return nil
 		case err != nil:
-			return p.Misused(v.Name, "%s: %s", v.Name, err)
+			return p.Misused(v.Name, "%s: %s%s", v.Name, p.Language.Of("non si capisce: ", ""), err)
 		}
 		if rest = set.Args(); len(rest) > 0 {
 			operands, rest = append(operands, rest[0]), rest[1:]
 		}
 	}
 	if len(operands) > v.Most {
-		return p.Misused(v.Name, "%s takes no %q", v.Name, operands[v.Most])
+		return p.Misused(v.Name, p.Language.Of("%s non prende %q", "%s takes no %q"), v.Name, operands[v.Most])
 	}
 	return act(ctx, c, operands)
 }
@@ -110,7 +117,7 @@ func (p Program) find(name string) (Verb, error) {
 		}
 		names = append(names, v.Name)
 	}
-	return Verb{}, p.Misused("", "unknown verb %q%s", name, meant(nearest.Names(name, names, 1)))
+	return Verb{}, p.Misused("", p.Language.Of("comando sconosciuto %q%s", "unknown verb %q%s"), name, p.meant(nearest.Names(name, names, 1)))
 }
 
 // known looks for flags that the verb does not have, before package flag says so in words that suggest nothing.
@@ -132,20 +139,22 @@ func (p Program) known(set *flag.FlagSet, args []string) error {
 			for i := range near {
 				near[i] = "--" + near[i]
 			}
-			return p.Misused(set.Name(), "%s: unknown flag --%s%s", set.Name(), name, meant(near))
+			return p.Misused(set.Name(), p.Language.Of("%s: opzione sconosciuta --%s%s", "%s: unknown flag --%s%s"), set.Name(), name, p.meant(near))
 		}
 		if b, ok := f.Value.(interface{ IsBoolFlag() bool }); !valued && (!ok || !b.IsBoolFlag()) {
-			i++ // its value
+			if i++; i == len(args) { // its value
+				return p.Misused(set.Name(), p.Language.Of("%s: manca il valore di --%s", "%s: --%s needs a value"), set.Name(), name)
+			}
 		}
 	}
 	return nil
 }
 
-func meant(near []string) string {
+func (p Program) meant(near []string) string {
 	if len(near) == 0 {
 		return ""
 	}
-	return " (did you mean " + near[0] + "?)"
+	return p.Language.Of(" (forse ", " (did you mean ") + near[0] + "?)"
 }
 
 // help prints the overview, or the page of one verb.
@@ -164,11 +173,11 @@ func (p Program) help(args []string, c Console) error {
 
 func (p Program) overview(w io.Writer) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nusage: %s VERB [flags]\n\n", p.Brief, p.Name)
+	fmt.Fprintf(&b, "%s\n\n%s\n\n", p.Brief, p.Language.Of("uso: "+p.Name+" COMANDO [opzioni]", "usage: "+p.Name+" VERB [flags]"))
 	for _, v := range p.Verbs {
 		fmt.Fprintf(&b, "  %-9s %s\n", v.Name, v.Brief)
 	}
-	fmt.Fprintf(&b, "  %-9s this page, or that of one verb: %s help %s\n", "help", p.Name, p.Hint)
+	fmt.Fprintf(&b, "  %-9s %s: %s help %s\n", "help", p.Language.Of("questa pagina, o quella di un comando", "this page, or that of one verb"), p.Name, p.Hint)
 	show(w, b.String())
 }
 
@@ -184,15 +193,15 @@ func (p Program) page(w io.Writer, v Verb) {
 		fmt.Fprintf(&line, " [%s]", name)
 		fmt.Fprintf(&list, "  %-18s %s", name, what)
 		if f.DefValue != "" && f.DefValue != "false" {
-			fmt.Fprintf(&list, " (default %s)", f.DefValue)
+			fmt.Fprintf(&list, " (%s %s)", p.Language.Of("altrimenti", "default"), f.DefValue)
 		}
 		list.WriteByte('\n')
 	})
-	usage := "usage: " + strings.TrimSpace(p.Name+" "+v.Name+" "+v.Takes)
+	usage := p.Language.Of("uso: ", "usage: ") + strings.TrimSpace(p.Name+" "+v.Name+" "+v.Takes)
 	if flags := line.String(); len(usage)+len(flags) < 80 {
 		usage += flags
 	} else {
-		usage += " [flags]"
+		usage += p.Language.Of(" [opzioni]", " [flags]")
 	}
 	text := fmt.Sprintf("%s\n\n%s\n", usage, v.Text)
 	if list.Len() > 0 {

@@ -3,7 +3,8 @@ package commandline
 import (
 	"regexp"
 	"strings"
-	"unicode/utf8"
+
+	"bordo/cmd/terminal"
 )
 
 // entry is a line of a list: what stands in front, and where its text begins.
@@ -16,7 +17,7 @@ func fit(page string, width int) string {
 	paragraph := ""
 	flush := func() {
 		if paragraph != "" {
-			out.WriteString(wrap(paragraph, width, 0))
+			out.WriteString(terminal.Fold(paragraph, width, 0) + "\n")
 		}
 		paragraph = ""
 	}
@@ -31,26 +32,8 @@ func fit(page string, width int) string {
 		if head := entry.FindString(line); head != "" && len(head) < width/2 {
 			hanging = len(head)
 		}
-		out.WriteString(wrap(line, width, hanging))
+		out.WriteString(terminal.Fold(line, width, hanging) + "\n")
 	}
 	flush()
 	return out.String()
-}
-
-// wrap breaks one line; what follows is set in by hanging blanks.
-func wrap(line string, width, hanging int) string {
-	var out strings.Builder
-	for width > 2*hanging && utf8.RuneCountInString(line) > width {
-		r := []rune(line)
-		at := width
-		for at > hanging && r[at] != ' ' {
-			at--
-		}
-		if strings.TrimSpace(string(r[:at])) == "" || at <= hanging {
-			at = width // one long word
-		}
-		out.WriteString(strings.TrimRight(string(r[:at]), " ") + "\n")
-		line = strings.Repeat(" ", hanging) + strings.TrimLeft(string(r[at:]), " ")
-	}
-	return out.String() + line + "\n"
 }

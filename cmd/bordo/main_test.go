@@ -1,0 +1,14 @@
+package main
+
+import (
+	"os"
+	"testing"
+)
+
+// TestMain makes English the language of the tests that do not ask for another one, wherever they run.
+func TestMain(m *testing.M) {
+	if err := os.Setenv("LC_ALL", "C"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
