@@ -17,12 +17,12 @@ func socketOwner() ownedBy {
 }
 
 func fileOwner() ownedBy {
-	return phrase{"chiedere come root, o come membro del gruppo a cui appartengono i file", "ask as root, or as a member of the group that owns the files"}
+	return phrase{"ripetere come root, o come membro del gruppo a cui appartengono i file", "repeat it as root, or as a member of the group that owns the files"}
 }
 
 func portOwner() ownedBy {
-	return phrase{"leggere come root, o come membro del gruppo a cui appartiene la porta (dialout): usermod -aG dialout UTENTE",
-		"read as root, or as a member of the group that owns the port (dialout): usermod -aG dialout USER"}
+	return phrase{"ripetere come root, o come membro del gruppo a cui appartiene la porta: usermod -aG dialout UTENTE",
+		"repeat it as root, or as a member of the group that owns the port: usermod -aG dialout USER"}
 }
 
 // permitted adds to an error that says that something may not be used who may.

@@ -13,6 +13,7 @@ import (
 
 	"bordo/agent/config"
 	"bordo/cmd/commandline"
+	"bordo/cmd/terminal"
 )
 
 // version is written by the linker: -X main.version=v1.2.3
@@ -44,11 +45,15 @@ func execute(ctx context.Context, args []string, c console) int {
 	if err == nil {
 		return 0
 	}
+	text := "bordo: " + sentence(err, &l)
 	if faults, ok := errors.AsType[config.Faults](err); ok {
-		fmt.Fprintln(c.err, faults) // each names the file: nothing to add
-	} else {
-		fmt.Fprintln(c.err, "bordo:", sentence(err, &l))
+		text = faults.Error() // each names the file
+		if l == "it" {        // what is wrong stands there in English, as the keys do
+			text += fmt.Sprintf("\n%d da correggere, ciascuno alla sua riga:colonna; poi ripetere: bordo check", len(faults))
+		}
 	}
+	width, _, _ := terminal.Size(c.err)
+	io.WriteString(c.err, terminal.FoldLines(text, width, 2)) //nolint:errcheck // there is nobody else to tell
 	if _, ok := errors.AsType[commandline.Mistake](err); ok {
 		return 2
 	}

@@ -27,6 +27,10 @@ var bin string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
+		if err := os.Setenv("LC_ALL", "C"); err != nil { // English, unless a test asks for another language
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		dir, err := os.MkdirTemp("", "bordo-e2e-")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -56,8 +56,11 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 		return err
 	}
 	claim, err := control.TakeDir(cfg.StateDir)
+	if errors.Is(err, control.ErrTaken) {
+		return phrase{"un altro bordo è già in funzione con questa configurazione (%v)", "%v"}.fault(err)
+	}
 	if err != nil {
-		return err
+		return permitted(err, fileOwner())
 	}
 	defer claim.Release() //nolint:errcheck // it ends with the process at the latest
 	for _, w := range cfg.Warnings {

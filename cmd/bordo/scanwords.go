@@ -3,12 +3,15 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 
 	"bordo/agent"
+	"bordo/cmd/terminal"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus/scan"
 )
@@ -35,7 +38,7 @@ func newWatcher(c console, d *desk, lang *langValue, asJSON bool) *watcher {
 func (w *watcher) say(text string) {
 	w.bar.clear()
 	if !w.asJSON {
-		fmt.Fprintln(w.c.err, text)
+		io.WriteString(w.c.err, terminal.FoldLines(text+"\n", w.bar.width, 3)) //nolint:errcheck // who does not read any more has stopped it
 	}
 }
 
@@ -77,7 +80,11 @@ func (w *watcher) take(e scan.Event) {
 		w.troubles = append(w.troubles, e.Trouble)
 		w.say(troubleText(e.Trouble, w.lang))
 		if e.Trouble.Cause == scan.NoPort {
-			w.say(" " + foundPorts().in(w.lang))
+			hint := foundPorts()
+			if strings.Contains(e.Trouble.Detail, fs.ErrPermission.Error()) {
+				hint = phrase{" (" + portOwner().it + ")", " (" + portOwner().en + ")"}
+			}
+			w.say(" " + hint.in(w.lang))
 		}
 	}
 	if w.asJSON {
