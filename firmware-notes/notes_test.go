@@ -264,7 +264,7 @@ func TestCommands(t *testing.T) {
 			}
 		}
 		if none := strings.HasPrefix(text, "Nothing is written") || strings.HasPrefix(text, "Nothing can be written"); none != (len(commands) == 0) {
-			t.Errorf("the profile has %d commands, and the page begins with %.40q", len(commands), text)
+			t.Errorf("the profile has %d commands, and Commands and safety begins with %.40q: it must begin with \"Nothing is written\" when there are none, and only then", len(commands), text)
 		}
 	})
 }
@@ -289,7 +289,7 @@ func TestQuirks(t *testing.T) {
 			checkShown(t, p.front.Model, id, labels["Shown"], shown)
 		}
 		if !slices.Equal(ids, p.front.Quirks) {
-			t.Errorf("below Quirks stand %q, the front matter lists %q", ids, p.front.Quirks)
+			t.Errorf("below Quirks stand %q, the front matter lists %q (a model without oddities: quirks: [] and \"None known.\")", ids, p.front.Quirks)
 		}
 	})
 }

@@ -129,13 +129,28 @@ func (c *compiler) address(path, text string) Address {
 	return a
 }
 
+// like names points of the catalogue that begin like one that is not in it.
+func like(key string) string {
+	const few = 4
+	var near []string
+	for _, p := range drivers.Points() {
+		if strings.HasPrefix(p.Key, key) || strings.HasPrefix(key, p.Key) {
+			near = append(near, p.Key)
+		}
+	}
+	if len(near) == 0 {
+		return ""
+	}
+	return ", such as " + strings.Join(near[:min(few, len(near))], ", ")
+}
+
 // point checks one reading.
 func (c *compiler) point(path string, r *rawPoint) Point {
 	p := Point{Field: c.field(path, &r.Field), Pace: Pace(r.Pace)}
 	key := strings.ReplaceAll(r.Point, "{n}", "1")
 	var ok bool
 	if p.Is, ok = drivers.PointOf(key); !ok {
-		c.fault(path+".point", "must be a point of the catalogue (got %q)", r.Point)
+		c.fault(path+".point", "must be a point of the catalogue, drivers/points.go%s (got %q)", like(key), r.Point)
 	}
 	p.Key, p.Fallback = r.Point, r.Fallback
 	c.oneOf(path+".pace", r.Pace, "", "fast", "slow", "once")

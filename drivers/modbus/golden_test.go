@@ -177,8 +177,16 @@ func unframe(text string, stream bool) (unit byte, pdu []byte, err error) {
 	case len(b) < 4:
 		return 0, nil, fmt.Errorf("too short")
 	}
+	if sum := checksum(b[:len(b)-2]); !bytes.Equal(sum, b[len(b)-2:]) {
+		return 0, nil, fmt.Errorf("the checksum is wrong: the last two bytes must be % X, or % X must be added where there is none", sum, checksum(b))
+	}
+	return b[0], b[1 : len(b)-2], nil
+}
+
+// checksum is that of a frame on a serial line.
+func checksum(b []byte) []byte {
 	crc := uint16(0xFFFF)
-	for _, c := range b[:len(b)-2] {
+	for _, c := range b {
 		crc ^= uint16(c)
 		for range 8 {
 			if crc&1 == 1 {
@@ -188,10 +196,7 @@ func unframe(text string, stream bool) (unit byte, pdu []byte, err error) {
 			}
 		}
 	}
-	if crc != binary.LittleEndian.Uint16(b[len(b)-2:]) {
-		return 0, nil, fmt.Errorf("the checksum is wrong")
-	}
-	return b[0], b[1 : len(b)-2], nil
+	return []byte{byte(crc), byte(crc >> 8)}
 }
 
 // Answer makes the golden a device.
