@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -88,9 +89,13 @@ func (m MQTT) authorities() (*x509.CertPool, error) {
 	if err != nil {
 		return nil, err
 	}
+	certs, err := certificates(m.CAFile, b)
+	if err != nil {
+		return nil, err
+	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("read %s: no certificate in PEM form is in it", m.CAFile)
+	for _, c := range certs {
+		pool.AddCert(c)
 	}
 	return pool, nil
 }
@@ -98,6 +103,9 @@ func (m MQTT) authorities() (*x509.CertPool, error) {
 func (m MQTT) certificate() (tls.Certificate, error) {
 	cert, err := readFile(m.CertFile)
 	if err != nil {
+		return tls.Certificate{}, err
+	}
+	if _, err := certificates(m.CertFile, cert); err != nil {
 		return tls.Certificate{}, err
 	}
 	key, err := readFile(m.KeyFile)
@@ -109,6 +117,33 @@ func (m MQTT) certificate() (tls.Certificate, error) {
 		return tls.Certificate{}, fmt.Errorf("read %s with %s: %w", m.CertFile, m.KeyFile, err)
 	}
 	return pair, nil
+}
+
+// certificates reads all certificates of a file, and refuses one that was half written: the standard library passes over
+// what it cannot read, and a bundle without its last authority would show only when the broker's certificate is renewed.
+func certificates(path string, text []byte) (certs []*x509.Certificate, err error) {
+	for rest := text; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue // a key, or what some tool left beside it
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: its certificate number %d: %w", path, len(certs)+1, err)
+		}
+		certs = append(certs, c)
+	}
+	begun := bytes.Count(text, []byte("-----BEGIN CERTIFICATE-----"))
+	switch {
+	case begun > len(certs):
+		return nil, fmt.Errorf("read %s: %d certificates begin in it and only %d are whole: was it written to the end?", path, begun, len(certs))
+	case len(certs) == 0:
+		return nil, fmt.Errorf("read %s: no certificate in PEM form is in it", path)
+	}
+	return certs, nil
 }
 
 // Files reads every file that the configuration names, as it will be read at use, and tells which cannot be used and why.

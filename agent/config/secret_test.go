@@ -153,3 +153,30 @@ func TestTLS(t *testing.T) {
 		t.Errorf("got %v", faults)
 	}
 }
+
+// A file of certificates that was not written to its end is refused, whatever of it could be used: the authority that is
+// missing is the one that will be needed.
+func TestHalfABundle(t *testing.T) {
+	old, _ := selfSigned(t)
+	cert, key := selfSigned(t)
+	u := &url.URL{Scheme: "mqtts", Host: "broker.example:8883"}
+	whole := MQTT{CAFile: put(t, "ca.pem", old+"\n# the new one\n"+cert), CertFile: put(t, "cert.pem", cert+old), KeyFile: put(t, "key.pem", key)}
+	if _, err := whole.TLS(u); err != nil {
+		t.Fatal(err)
+	}
+	for cut := 1; cut < len(cert); cut += 7 {
+		for _, m := range []MQTT{
+			{CAFile: put(t, "half.pem", old+cert[:len(cert)-cut])},
+			{CAFile: whole.CAFile, CertFile: put(t, "chain.pem", cert+old[:len(old)-cut]), KeyFile: whole.KeyFile},
+		} {
+			begun := cut < len(cert)-len("-----BEGIN CERTIFICATE-----")
+			if _, err := m.TLS(u); begun && cut > 1 && (err == nil || !strings.Contains(err.Error(), "2 certificates begin in it and only 1 are whole")) {
+				t.Fatalf("%d bytes short: %v", cut, err)
+			}
+		}
+	}
+	garbled := strings.Replace(cert, "\nMII", "\nMIJ", 1)
+	if _, err := (MQTT{CAFile: put(t, "garbled.pem", old+garbled)}).TLS(u); err == nil || !strings.Contains(err.Error(), "its certificate number 2") {
+		t.Errorf("a garbled certificate: %v", err)
+	}
+}
