@@ -26,3 +26,14 @@ func (b *bucket) wait(now time.Time, slow float64) time.Duration {
 }
 
 func (b *bucket) take(n float64) { b.tokens -= n }
+
+// What a message takes from the bucket that counts messages: a whole token from wholeMessage on, below that the share that
+// its size is, but at least leastCost. Events and quarter hours come one to a message of some 450 bytes, and stand before
+// all old readings: with a token each they would hold these up for 5 s for every quarter hour of an outage at a site of 100
+// counters. At the default rate that makes 80 of them a second, 36 KB/s.
+const (
+	wholeMessage = 4 << 10
+	leastCost    = 1.0 / 4
+)
+
+func costOf(size int) float64 { return min(1, max(leastCost, float64(size)/wholeMessage)) }

@@ -229,7 +229,7 @@ func (s *session) nextHist() (*message, time.Duration) {
 		return nil, d
 	}
 	m := shift(&s.hist)
-	s.messages.take(1)
+	s.messages.take(costOf(len(m.payload)))
 	s.bytes.take(float64(len(m.payload)))
 	s.histSent = true
 	return m, 0
