@@ -159,6 +159,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	polling.Go(func() { a.tellGapsNowAndThen(ctx) })
 	polling.Go(func() { a.watchStore(ctx) })
+	polling.Go(func() { a.watchCredentials(ctx) })
 	polling.Go(func() { a.keepCounts(ctx) })
 	polling.Go(func() { a.keepBook(ctx) })
 	polling.Go(func() { a.keepClock(ctx) })

@@ -105,6 +105,13 @@ func conditionCases() map[string]conditionCase {
 					n.broker.Clear(f)
 				}
 			}, after: 8 * time.Minute},
+		contract.CredentialsUnusable: {
+			before: func(n *node) {
+				n.cfg.MQTT.Username, n.cfg.MQTT.PasswordFile = "quintano", filepath.Join(n.cfg.StateDir, "password")
+				n.password("secret\n")
+			},
+			begin: func(n *node, _ *agent.Agent) { n.password("") }, within: 30 * time.Second,
+			end: func(n *node, _ *agent.Agent) { n.password("renewed\n") }, after: 15 * time.Second},
 		contract.ClockUnset: {
 			before: func(n *node) { n.set = n.unsetClock() }, within: 2 * time.Minute,
 			end: func(n *node, _ *agent.Agent) { n.set() }, after: time.Minute},
@@ -117,6 +124,13 @@ func conditionCases() map[string]conditionCase {
 					n.t.Error(err)
 				}
 			}, after: time.Second},
+	}
+}
+
+// password writes the file with the password.
+func (n *node) password(text string) {
+	if err := os.WriteFile(n.cfg.MQTT.PasswordFile, []byte(text), 0o600); err != nil {
+		n.t.Error(err)
 	}
 }
 

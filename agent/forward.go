@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/url"
@@ -156,6 +157,9 @@ func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
 		Will:     mqtt.Message{Topic: f.topics.Status(), Payload: contract.Will(f.node, sess), Retain: true},
 	})
 	if err != nil {
+		if over := ended(f.cfg, f.tlsTime()); over != nil && tlsConfig != nil {
+			return fmt.Errorf("%w (%w)", err, over)
+		}
 		return err
 	}
 	f.connected(u)

@@ -10,17 +10,18 @@ type Condition struct {
 
 // Codes of conditions.
 const (
-	LineDown        = "line_down"        // of each device of the line
-	DeviceSilent    = "device_silent"    // no answer to several polls in a row
-	DevicePartial   = "device_partial"   // answers, but not everything
-	DeviceBusy      = "device_busy"      // answers that it cannot answer now
-	DeviceExchanged = "device_exchanged" // another serial number answers
-	NotRouted       = "not_routed"       // the broker accepts what it does not pass on
-	TwinSuspected   = "twin_suspected"   // somebody else seems to connect under this node's id
-	ClockUnset      = "clock_unset"
-	StoreFull       = "store_full"     // the disk has no room
-	StoreReadOnly   = "store_readonly" // the disk refuses to be written for another reason
-	StoreDamaged    = "store_damaged"  // a damaged store was set aside, and is still there
+	LineDown            = "line_down"            // of each device of the line
+	DeviceSilent        = "device_silent"        // no answer to several polls in a row
+	DevicePartial       = "device_partial"       // answers, but not everything
+	DeviceBusy          = "device_busy"          // answers that it cannot answer now
+	DeviceExchanged     = "device_exchanged"     // another serial number answers
+	NotRouted           = "not_routed"           // the broker accepts what it does not pass on
+	TwinSuspected       = "twin_suspected"       // somebody else seems to connect under this node's id
+	CredentialsUnusable = "credentials_unusable" // a file that the next connection needs
+	ClockUnset          = "clock_unset"
+	StoreFull           = "store_full"     // the disk has no room
+	StoreReadOnly       = "store_readonly" // the disk refuses to be written for another reason
+	StoreDamaged        = "store_damaged"  // a damaged store was set aside, and is still there
 )
 
 // conditions is the table of conditions, in the order of events.md.
@@ -46,6 +47,9 @@ var conditions = []Condition{
 	{TwinSuspected, Fault, Label{
 		"Un altro apparecchio si collega con l'identità di questo nodo: cercare una scheda SD copiata",
 		"Another box connects under the identity of this node: look for a copied SD card"}},
+	{CredentialsUnusable, Fault, Label{
+		"Una password, un certificato o una chiave non si possono usare: il prossimo collegamento al broker non riuscirà, correggere il file",
+		"A password, certificate or key cannot be used: the next connection to the broker will not succeed, mend the file"}},
 	{ClockUnset, Warning, Label{
 		"L'orologio non è regolato: gli orari dei valori possono essere sbagliati",
 		"The clock is not set: the times of the values may be wrong"}},

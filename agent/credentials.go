@@ -1,0 +1,60 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"bordo/agent/config"
+	"bordo/contract"
+)
+
+// credentialsEvery is how often the files that the next connection needs are looked at. A connection that is there does not
+// need them: without this a mistake in a renewed certificate would show only when the link breaks, perhaps months later.
+const credentialsEvery = 15 * time.Second
+
+// watchCredentials tells as a condition that a password, certificate or key cannot be used, and wakes the status when the
+// certificate on the disk is another. Two looks in a row must fail: between writing a certificate and writing its key the two
+// do not fit each other.
+func (a *Agent) watchCredentials(ctx context.Context) {
+	failed := 0
+	until := validUntil(a.cfg.MQTT.CertFile)
+	for more := true; more; more = pause(ctx, credentialsEvery) {
+		err := usable(a.cfg.MQTT, a.tlsTime())
+		if failed++; err == nil {
+			failed = 0
+		}
+		if failed != 1 {
+			a.conditions.set(contract.CredentialsUnusable, "", err != nil, text(err))
+		}
+		if now := validUntil(a.cfg.MQTT.CertFile); now != until {
+			until = now
+			a.fwd.tellNews()
+		}
+	}
+}
+
+// usable tries every file that a connection to any of the brokers would read, as it is judged at the given time.
+func usable(m config.MQTT, now time.Time) error {
+	if _, err := m.Password(); err != nil {
+		return err
+	}
+	for _, u := range m.URLs {
+		if u.Scheme == "mqtts" { // the same files for each of them
+			if _, err := m.TLS(u); err != nil {
+				return err
+			}
+			return ended(m, now)
+		}
+	}
+	return nil
+}
+
+// ended says that the client certificate is over. A broker that refuses it says so in its own words, or in none.
+func ended(m config.MQTT, now time.Time) error {
+	until := validUntil(m.CertFile)
+	if until == 0 || now.UnixMilli() < until {
+		return nil
+	}
+	return fmt.Errorf("the certificate in cert_file ended on %s", time.UnixMilli(until).UTC().Format("2006-01-02 15:04 UTC"))
+}
