@@ -35,6 +35,9 @@ type bus struct {
 	opening int            // which opening of the line this is
 	trace   func(Exchange) // sees every exchange; nil: nobody wants to
 	buf     [2 * maxADU]byte
+	given   []given // of the poll before, to be used again
+	came    int     // of a connection: so many bytes lie in buf,
+	taken   int     // of which the first so many were a frame
 }
 
 // newBus reads the line's speed. Above 19200 baud the specification fixes t3.5 at 1.75 ms (Modbus over Serial Line V1.02,
@@ -68,6 +71,7 @@ func (b *bus) attach(port drivers.Port) {
 	}
 	now := time.Now()
 	b.port, b.opened, b.used, b.heard, b.echo, b.broken = port, now, now, false, false, nil
+	b.came, b.taken = 0, 0
 	b.opening++
 }
 

@@ -99,7 +99,7 @@ func (d *device) begin(ctx context.Context, port drivers.Port) *poll {
 		d.opening, d.onceOK, d.checked = d.bus.opening, false, false
 	}
 	t := d.bus.newTurn(ctx, &d.profile.Manners)
-	return &poll{device: d, client: newClient(d.packager, t), now: time.Now()}
+	return &poll{device: d, client: newClient(d.packager, t), now: time.Now(), readings: d.bus.given[:0]}
 }
 
 // Poll implements drivers.Poller.

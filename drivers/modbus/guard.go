@@ -73,7 +73,10 @@ func (g *guard) check(readings []drivers.Reading, at time.Time) ([]drivers.Readi
 		if g.ratedW > 0 && r.Point == "ac_power" && math.Abs(r.Value.Float()) > 2*g.ratedW {
 			r.Quality = drivers.Uncertain
 		}
-		if p, _ := drivers.PointOf(r.Point); g.rules.Counters && p.Kind == drivers.Counter && p.Unit == "kW.h" {
+		if !g.rules.Counters {
+			continue
+		}
+		if p, _ := drivers.PointOf(r.Point); p.Kind == drivers.Counter && p.Unit == "kW.h" {
 			events = append(events, g.count(r, at)...)
 		}
 	}

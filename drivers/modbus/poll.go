@@ -199,9 +199,6 @@ func (p *poll) take(b block, a Answer) bool {
 
 // give adds a reading. Of a point and its fallback only one counts: the point itself where it has a value.
 func (p *poll) give(it *item, rd drivers.Reading) {
-	if p.readings == nil {
-		p.readings = make([]given, 0, len(p.items))
-	}
 	i := -1
 	if it.twice {
 		i = slices.IndexFunc(p.readings, func(g given) bool { return g.Point == rd.Point })
@@ -227,6 +224,7 @@ func (p *poll) ordered() []drivers.Reading {
 	for i, g := range p.readings {
 		out[i] = g.Reading
 	}
+	p.bus.given = p.readings
 	return out
 }
 

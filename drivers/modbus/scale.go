@@ -100,6 +100,9 @@ func (s Scale) applyDecimal(x float64, bits, sf int) float64 {
 	if bits == 64 && s.exp+sf == 0 {
 		return x * float64(num) / float64(den)
 	}
+	if v, ok := s.shortDecimal(x, bits, sf); ok {
+		return v * float64(num) / float64(den)
+	}
 	var buf [32]byte
 	text := strconv.AppendFloat(buf[:0], x, 'e', -1, bits)
 	mantissa, exponent, ok := strings.Cut(string(text), "e")
@@ -112,6 +115,22 @@ func (s Scale) applyDecimal(x float64, bits, sf int) float64 {
 		return math.Inf(1) // too large for a float64, which a number cannot be: no value
 	}
 	return v * float64(num) / float64(den)
+}
+
+// shortDecimal is the shortest decimal of x times the power of ten, where it is at hand.
+func (s Scale) shortDecimal(x float64, bits, sf int) (v float64, ok bool) {
+	if bits != 32 {
+		return 0, false
+	}
+	m, places, ok := shortDecimal(float32(x))
+	e := s.exp + sf - places
+	switch {
+	case !ok || e <= -len(exactTen) || e >= len(exactTen):
+		return 0, false
+	case e < 0:
+		return m / exactTen[-e], true
+	}
+	return m * exactTen[e], true
 }
 
 // decimals is how many digits after the point the factor can produce from a whole number, -1 if that is not bounded.

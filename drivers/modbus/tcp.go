@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"bordo/drivers"
@@ -35,13 +36,13 @@ func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 	}()
 	b.tx++
 	binary.BigEndian.PutUint16(adu, b.tx)
-	due := time.Now().Add(t.manners.TCPReplyMax)
-	if err := t.write(adu, t.manners.TCPReplyMax); err != nil {
+	if err := t.write(adu, t.manners.TCPReplyMax); err != nil { // the deadline holds for the answer as well
 		return nil, err
 	}
-	written = true
+	written, t.heard = true, nil
+	runtime.Gosched() // lines that are due together all ask first: then the answers are there, and nobody sleeps for each
 	for range maxForeign {
-		frame, err := t.readTCP(due)
+		frame, err := t.readTCP()
 		if err != nil {
 			return nil, err
 		}
@@ -71,17 +72,31 @@ func (t *turn) intact(err error) bool {
 	return t.keep && len(t.heard) == 0 && (t.ctx.Err() != nil || drivers.KindOf(err) == drivers.Timeout)
 }
 
-// readTCP reads one frame. It lies in the bus's buffer until the next one.
-func (t *turn) readTCP(due time.Time) ([]byte, error) {
-	buf, n, need := t.bus.buf[:], 0, mbapSize+1
-	t.heard = nil
-	for n < need {
-		if err := t.until(due); err != nil {
+// readTCP reads one frame. It lies in the bus's buffer until the next one is read. The device's bytes are taken as they come,
+// so that an answer costs one call; what came behind the frame is the beginning of the next.
+func (t *turn) readTCP() ([]byte, error) {
+	b := t.bus
+	buf, n := b.buf[:], copy(b.buf[:], b.buf[b.taken:b.came])
+	b.taken, b.came, t.heard = 0, n, buf[:n]
+	for {
+		need := mbapSize + 1
+		if n >= need {
+			length := int(binary.BigEndian.Uint16(buf[4:]))
+			if buf[2] != 0 || buf[3] != 0 || length < 3 || length > maxADU-mbapSize {
+				return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("not a Modbus TCP frame: % X", buf[:need])}
+			}
+			need = mbapSize + length
+		}
+		if n >= need {
+			b.taken, t.heard = need, buf[:need]
+			return buf[:need], nil
+		}
+		if err := t.ctx.Err(); err != nil {
 			return nil, err
 		}
-		m, err := t.bus.port.Read(buf[n:need])
+		m, err := b.port.Read(buf[n:])
 		n += m
-		t.heard = buf[:n]
+		b.came, t.heard = n, buf[:n]
 		switch {
 		case err == nil:
 		case t.ctx.Err() != nil:
@@ -91,15 +106,7 @@ func (t *turn) readTCP(due time.Time) ([]byte, error) {
 		default:
 			return nil, t.fail(err)
 		}
-		if n == mbapSize+1 && need == n {
-			length := int(binary.BigEndian.Uint16(buf[4:]))
-			if buf[2] != 0 || buf[3] != 0 || length < 3 || length > maxADU-mbapSize {
-				return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("not a Modbus TCP frame: % X", buf[:n])}
-			}
-			need = mbapSize + length
-		}
 	}
-	return buf[:n], nil
 }
 
 func (t *turn) silent(n int) error {
