@@ -210,7 +210,7 @@ func (a *Agent) accept(r drivers.Report) {
 		if asleep {
 			code = ""
 		}
-		for _, c := range []string{contract.DeviceSilent, contract.DevicePartial, contract.DeviceBusy} {
+		for _, c := range [...]string{contract.DeviceSilent, contract.DevicePartial, contract.DeviceBusy} {
 			a.conditions.set(c, r.Device, c == code, text(r.Err))
 		}
 	}
@@ -240,8 +240,10 @@ func (a *Agent) accept(r drivers.Report) {
 // storeSample stores a poll as a sample.
 func (a *Agent) storeSample(r *drivers.Report, at moment) {
 	ts, mono := a.board.place(r.Device, at)
-	row := record.AppendSample(make([]byte, 0, 64+32*len(r.Readings)), &record.Sample{
+	dev := a.board.devs[r.Device]
+	row := record.AppendSample(dev.row[:0], &record.Sample{
 		Dev: r.Device, TS: ts, Mono: mono, Boot: a.boot, Clk: at.clk, Readings: r.Readings})
+	dev.row = row // the store copies it
 	if _, err := a.keeper(r.Device)(buffer.Reading, ts, ts, row); err != nil {
 		a.log.Error("store sample", "device", r.Device, "err", err)
 	}

@@ -26,13 +26,13 @@ type conditionKey struct{ code, dev string }
 // condition lasts without being told again. It returns whether the condition began or ended.
 func (c *conditions) set(code, dev string, on bool, detail string) bool {
 	key := conditionKey{code, dev}
+	if !c.changes(key, on, detail) {
+		return false
+	}
 	now := c.wall()
 	c.mu.Lock()
 	h := c.open[key]
 	if (h != nil) == on {
-		if on {
-			h.Detail = detail
-		}
 		c.mu.Unlock()
 		return false
 	}
@@ -55,6 +55,17 @@ func (c *conditions) set(code, dev string, on bool, detail string) bool {
 	c.mu.Unlock()
 	c.tell(typ, told, now)
 	return true
+}
+
+// changes tells whether a condition is about to begin or to end; of one that lasts it notes the detail.
+func (c *conditions) changes(key conditionKey, on bool, detail string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.open[key]
+	if h != nil && on {
+		h.Detail = detail
+	}
+	return (h != nil) != on
 }
 
 // list returns what is open, oldest first.

@@ -18,6 +18,10 @@ const (
 	backlogAtOnce = 2048
 )
 
+// gatherTime is how long what became deliverable waits for more of its kind. Devices are polled in step, and their answers
+// come in within milliseconds: taken together they cost the processor half of what they cost one by one.
+const gatherTime = 10 * time.Millisecond
+
 // echoWait is how long the broker may take to send the node's own status back to it. Brokers acknowledge what their access
 // rules then drop: the echo is the only sign that messages are routed.
 const echoWait = 10 * time.Second
@@ -42,6 +46,10 @@ type session struct {
 
 	echo   chan contract.Status // what stands on the node's own status topic
 	echoed bool                 // this session's status came back
+
+	gather  *time.Timer // running while what became deliverable waits for more
+	waits   bool        // it is running
+	freshIn bool        // the live lane may have something
 
 	seen      map[string]uint64 // revisions of the shelf that the broker has, or is being told
 	statusDue bool
@@ -70,6 +78,9 @@ func newSession(f *forwarder, conn *mqtt.Conn, sess string) *session {
 		outcomes:  make(chan outcome, f.cfg.Window),
 		platform:  newPlatform(f.cfg.Ack),
 		echo:      make(chan contract.Status, 8),
+		gather:    time.NewTimer(0),
+		waits:     true, // the timer has to run out
+		freshIn:   true,
 		seen:      make(map[string]uint64),
 		statusDue: true,
 		messages:  newBucket(f.cfg.HistoryRate, max(1, f.cfg.HistoryRate), now),
@@ -91,6 +102,7 @@ func (s *session) run(ctx context.Context) error {
 }
 
 func (s *session) forward(ctx context.Context) error {
+	defer s.gather.Stop()
 	s.listen(ctx)
 	refresh := time.NewTicker(statusEvery)
 	defer refresh.Stop()
@@ -103,11 +115,16 @@ func (s *session) forward(ctx context.Context) error {
 		again := s.handOver()
 		select {
 		case o := <-s.outcomes:
-			if s.settle(o); s.failed != nil {
+			if s.settleAll(o); s.failed != nil {
 				return fmt.Errorf("%w: %w", errSessionEnded, s.failed)
 			}
 		case <-s.f.store.Wake():
-			s.histEmpty = false
+			if !s.waits {
+				s.waits = true
+				s.gather.Reset(gatherTime)
+			}
+		case <-s.gather.C:
+			s.waits, s.freshIn, s.histEmpty = false, true, false
 		case <-s.f.news:
 			s.statusDue = true
 		case <-refresh.C:
@@ -199,8 +216,9 @@ func (s *session) nextLive() *message {
 			s.live = append([]*message{m}, append(s.f.shelf.since(s.seen), s.live...)...)
 		}
 	}
-	if len(s.live) == 0 {
-		s.live = s.compose(s.f.store.Fresh(freshAtOnce), false)
+	if len(s.live) == 0 && (s.freshIn || s.stopping) {
+		recs := s.f.store.Fresh(freshAtOnce)
+		s.live, s.freshIn = s.compose(recs, false), len(recs) == freshAtOnce
 	}
 	return shift(&s.live)
 }
@@ -318,6 +336,17 @@ func (s *session) publish(m *message) {
 	s.conn.Publish(mqtt.Message{Topic: m.topic, Payload: m.payload, Retain: m.retain}, func(err error) {
 		s.outcomes <- outcome{m, err, time.Since(began)} // holds a whole window: never blocks
 	})
+}
+
+// settleAll settles an outcome and those that have come meanwhile.
+func (s *session) settleAll(o outcome) {
+	for s.settle(o); ; s.settle(o) {
+		select {
+		case o = <-s.outcomes:
+		default:
+			return
+		}
+	}
 }
 
 // settle takes an outcome to the store: acknowledged records are forgotten, the others become deliverable again. A

@@ -120,6 +120,7 @@ type lineState struct {
 type deviceState struct {
 	cfg             config.Device
 	reporter        reporter // of the line's goroutine
+	row             []byte   // likewise: the last sample, its memory is used again
 	line            *lineState
 	polls, failures uint64
 	lastTS          int64  // of the last sample, ms: the next is later

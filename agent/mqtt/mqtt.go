@@ -6,7 +6,6 @@
 package mqtt
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -144,7 +143,7 @@ func (c *Conn) clientOptions(ctx context.Context, o Options, dialErr chan<- erro
 	return p
 }
 
-// open dials and, for mqtts, shakes hands. Paho reads a byte at a time, so the stream is buffered for it.
+// open dials and, for mqtts, shakes hands.
 func open(ctx context.Context, o Options) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -163,7 +162,7 @@ func open(ctx context.Context, o Options) (net.Conn, error) {
 		}
 		conn = t
 	}
-	return &buffered{Conn: conn, r: bufio.NewReaderSize(conn, 4096)}, nil
+	return newStream(conn), nil
 }
 
 type counted struct {
@@ -176,13 +175,6 @@ func (c counted) Write(p []byte) (int, error) {
 	c.sent(n)
 	return n, err
 }
-
-type buffered struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-func (b *buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
 
 func connectError(u *url.URL, err error, dialErr <-chan error) error {
 	select {

@@ -1,0 +1,131 @@
+package mqtt
+
+import (
+	"bufio"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// Every write to the broker and every packet read alone is a system call and often a waking of the process: with fifty
+// devices that is what most of an agent's processor time goes into. So publications that come right after one another are
+// written together, and acknowledgements read together.
+const (
+	gatherTime = 2 * time.Millisecond // that a publication waits for others
+	gatherSize = 16 << 10             // bytes that wait; what is larger is not copied
+)
+
+// stream is the connection as paho uses it: one Write for each packet, and many small Reads.
+//
+// A publication waits for others for at most gatherTime, or until gatherSize bytes wait. Any other packet (CONNECT,
+// SUBSCRIBE, PUBACK, PINGREQ, DISCONNECT) is written at once, behind what waits: the order of the packets is kept. So a
+// Write that returned nil says of a publication only that it is on its way, as it does of a socket. A write that fails or
+// takes longer than writeTimeout closes the connection; its error is that of the Read under way and of every Write that
+// follows. Close drops what waits: who wants it to be sent sends a DISCONNECT first.
+//
+// Reads are buffered, and the connection below is left alone for gatherTime after each.
+type stream struct {
+	net.Conn
+	in     *bufio.Reader
+	readAt time.Time // when the last read of the connection ended; paho has one reader
+
+	busy    chan struct{} // full while somebody writes: another writer waits for at most writeTimeout
+	waiting []byte        // of who writes, as is timer
+	timer   *time.Timer   // writes what waits; running while something does
+	broken  atomic.Pointer[error]
+}
+
+func newStream(conn net.Conn) *stream {
+	s := &stream{Conn: conn, busy: make(chan struct{}, 1), waiting: make([]byte, 0, gatherSize)}
+	s.in = bufio.NewReaderSize(paced{s}, 4096)
+	s.timer = time.AfterFunc(time.Hour, s.overdue)
+	s.timer.Stop()
+	return s
+}
+
+// Read implements net.Conn.
+func (s *stream) Read(p []byte) (int, error) { return s.in.Read(p) }
+
+// paced is the reading side of the connection below.
+type paced struct{ s *stream }
+
+func (r paced) Read(p []byte) (int, error) {
+	if wait := gatherTime - time.Since(r.s.readAt); wait > 0 {
+		time.Sleep(wait)
+	}
+	n, err := r.s.Conn.Read(p)
+	r.s.readAt = time.Now()
+	if err != nil && r.s.err() != nil {
+		err = r.s.err() // paho takes the error of a connection that was closed here for its own doing, and says nothing
+	}
+	return n, err
+}
+
+// Write implements net.Conn for one whole packet.
+func (s *stream) Write(packet []byte) (int, error) {
+	s.busy <- struct{}{}
+	defer func() { <-s.busy }()
+	if len(s.waiting)+len(packet) > gatherSize {
+		s.flush()
+	}
+	switch {
+	case len(packet) > gatherSize:
+		s.send(packet)
+	default:
+		if len(s.waiting) == 0 {
+			s.timer.Reset(gatherTime)
+		}
+		s.waiting = append(s.waiting, packet...)
+		if packet[0]>>4 != packets.Publish {
+			s.flush()
+		}
+	}
+	if err := s.err(); err != nil {
+		return 0, err
+	}
+	return len(packet), nil
+}
+
+// overdue is called by the timer.
+func (s *stream) overdue() {
+	s.busy <- struct{}{}
+	defer func() { <-s.busy }()
+	s.flush()
+}
+
+// flush writes what waits. Called by who writes.
+func (s *stream) flush() {
+	s.timer.Stop()
+	if len(s.waiting) > 0 {
+		s.send(s.waiting)
+		s.waiting = s.waiting[:0]
+	}
+}
+
+// send writes to the connection below, unless it is broken. Called by who writes.
+func (s *stream) send(p []byte) {
+	if s.err() != nil {
+		return
+	}
+	err := s.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err == nil {
+		_, err = s.Conn.Write(p)
+	}
+	if err != nil {
+		s.broken.Store(&err)
+		s.Conn.Close() //nolint:errcheck // the write's error is the one that tells
+	}
+}
+
+// err is why a write failed.
+func (s *stream) err() error {
+	if p := s.broken.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn. Each write sets its own: what paho sets for a packet would pass before it is written.
+func (s *stream) SetWriteDeadline(time.Time) error { return nil }
