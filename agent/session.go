@@ -22,6 +22,9 @@ const (
 // come in within milliseconds: taken together they cost the processor half of what they cost one by one.
 const gatherTime = 10 * time.Millisecond
 
+// calmTime is how long a status that nothing hurries waits for a moment when no message is under way.
+const calmTime = 2 * time.Second
+
 // echoWait is how long the broker may take to send the node's own status back to it. Brokers acknowledge what their access
 // rules then drop: the echo is the only sign that messages are routed.
 const echoWait = 10 * time.Second
@@ -53,6 +56,8 @@ type session struct {
 
 	seen      map[string]uint64 // revisions of the shelf that the broker has, or is being told
 	statusDue bool
+	calm      *time.Timer // running while a status waits until nothing is under way; then it is told all the same
+	calmDue   bool        // it is running
 	messages  bucket
 	bytes     bucket
 	slow      float64   // factor on the history lane's rates
@@ -78,6 +83,7 @@ func newSession(f *forwarder, conn *mqtt.Conn, sess string) *session {
 		outcomes:  make(chan outcome, f.cfg.Window),
 		platform:  newPlatform(f.cfg.Ack),
 		echo:      make(chan contract.Status, 8),
+		calm:      time.NewTimer(calmTime),
 		gather:    time.NewTimer(0),
 		waits:     true, // the timer has to run out
 		freshIn:   true,
@@ -103,6 +109,7 @@ func (s *session) run(ctx context.Context) error {
 
 func (s *session) forward(ctx context.Context) error {
 	defer s.gather.Stop()
+	defer s.calm.Stop()
 	s.listen(ctx)
 	refresh := time.NewTicker(statusEvery)
 	defer refresh.Stop()
@@ -127,8 +134,10 @@ func (s *session) forward(ctx context.Context) error {
 			s.waits, s.freshIn, s.histEmpty = false, true, false
 		case <-s.f.news:
 			s.statusDue = true
+		case <-s.calm.C:
+			s.statusDue, s.calmDue = s.statusDue || s.calmDue, false
 		case <-refresh.C:
-			s.statusDue = true
+			s.statusSoon()
 			if !s.echoed {
 				s.listen(ctx)
 			}
@@ -217,10 +226,26 @@ func (s *session) nextLive() *message {
 		}
 	}
 	if len(s.live) == 0 && (s.freshIn || s.stopping) {
+		s.f.now() // notices a clock that was set, which corrects what nobody has seen yet
 		recs := s.f.store.Fresh(freshAtOnce)
 		s.live, s.freshIn = s.compose(recs, false), len(recs) == freshAtOnce
 	}
+	if s.calmDue && s.inflight == 0 && len(s.live) == 0 && !s.waits && !s.stopping {
+		s.calmDue = false
+		if m := s.statusMessage(contract.Online); m != nil {
+			return m
+		}
+	}
 	return shift(&s.live)
+}
+
+// statusSoon tells the status as soon as nothing is under way, because what is waits in the backlog that the status tells:
+// without that, one that is told in step with the polls would never tell an empty one.
+func (s *session) statusSoon() {
+	if !s.calmDue {
+		s.calmDue = true
+		s.calm.Reset(calmTime)
+	}
 }
 
 // nextHist returns the next message of the history lane, or how long to wait for it; nil and 0 when there is none.
@@ -238,7 +263,8 @@ func (s *session) nextHist() (*message, time.Duration) {
 	}
 	if len(s.hist) == 0 {
 		if s.histSent && s.histInflight == 0 { // drained: tell it
-			s.histSent, s.statusDue = false, true
+			s.histSent = false
+			s.statusSoon()
 			return s.nextLive(), 0
 		}
 		return nil, 0
@@ -395,7 +421,7 @@ func (s *session) forget(ids []buffer.ID) {
 // time stay in the store.
 func (s *session) goodbye() {
 	s.stopping = true
-	s.statusDue = false
+	s.statusDue, s.calmDue = false, false
 	s.drain(flushTime, func() bool { s.handOver(); return s.inflight == 0 })
 	if m := s.statusMessage(contract.Offline); m != nil && s.inflight < s.f.cfg.Window && s.failed == nil {
 		s.publish(m)

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"bufio"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,11 @@ const (
 type stream struct {
 	net.Conn
 	in     *bufio.Reader
-	readAt time.Time // when the last read of the connection ended; paho has one reader
+	readAt time.Time   // when the last read of the connection ended; paho has one reader
+	pause  *time.Timer // of the reader
+
+	closing sync.Once
+	closed  chan struct{}
 
 	busy    chan struct{} // full while somebody writes: another writer waits for at most writeTimeout
 	waiting []byte        // of who writes, as is timer
@@ -38,7 +43,7 @@ type stream struct {
 }
 
 func newStream(conn net.Conn) *stream {
-	s := &stream{Conn: conn, busy: make(chan struct{}, 1), waiting: make([]byte, 0, gatherSize)}
+	s := &stream{Conn: conn, pause: time.NewTimer(0), closed: make(chan struct{}), busy: make(chan struct{}, 1), waiting: make([]byte, 0, gatherSize)}
 	s.in = bufio.NewReaderSize(paced{s}, 4096)
 	s.timer = time.AfterFunc(time.Hour, s.overdue)
 	s.timer.Stop()
@@ -53,7 +58,11 @@ type paced struct{ s *stream }
 
 func (r paced) Read(p []byte) (int, error) {
 	if wait := gatherTime - time.Since(r.s.readAt); wait > 0 {
-		time.Sleep(wait)
+		r.s.pause.Reset(wait)
+		select {
+		case <-r.s.pause.C:
+		case <-r.s.closed:
+		}
 	}
 	n, err := r.s.Conn.Read(p)
 	r.s.readAt = time.Now()
@@ -115,7 +124,7 @@ func (s *stream) send(p []byte) {
 	}
 	if err != nil {
 		s.broken.Store(&err)
-		s.Conn.Close() //nolint:errcheck // the write's error is the one that tells
+		s.Close() //nolint:errcheck // the write's error is the one that tells
 	}
 }
 
@@ -129,3 +138,9 @@ func (s *stream) err() error {
 
 // SetWriteDeadline implements net.Conn. Each write sets its own: what paho sets for a packet would pass before it is written.
 func (s *stream) SetWriteDeadline(time.Time) error { return nil }
+
+// Close implements net.Conn. A write under way ends by it.
+func (s *stream) Close() error {
+	s.closing.Do(func() { close(s.closed) })
+	return s.Conn.Close()
+}
