@@ -71,6 +71,10 @@ func relink(target, path string) error {
 	return os.Rename(fresh, path)
 }
 
+// nowhereTerminal is where the link of a line leads that is gone: an agent that is started or asked meanwhile still sees by
+// its configuration that the line is simulated.
+const nowhereTerminal = "/dev/pts/gone"
+
 // Close hangs up: clients read an end of file, as when an adapter is pulled out. The link goes too.
 func (t *terminal) Close() error {
 	if target, err := os.Readlink(t.path); err == nil && target == t.line.Name() {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -49,6 +50,7 @@ type Server struct {
 	listeners []net.Listener
 	web       *http.Server
 	terminals map[*bus]*terminal
+	gone      map[*bus]string // the links of serial lines without a terminal
 	closing   bool
 	wg        sync.WaitGroup
 }
@@ -63,7 +65,7 @@ func Serve(ctx context.Context, s *Scenario, o ServeOptions) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Server{Site: site, dir: o.Dir, log: o.Logger, done: make(chan struct{}), terminals: map[*bus]*terminal{}}
+	v := &Server{Site: site, dir: o.Dir, log: o.Logger, done: make(chan struct{}), terminals: map[*bus]*terminal{}, gone: map[*bus]string{}}
 	if err := v.open(ctx, s, o); err != nil {
 		return nil, errors.Join(err, v.shut())
 	}
@@ -188,6 +190,13 @@ func (v *Server) plug(b *bus, path string, in bool) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		delete(v.terminals, b) // closed by the site
+		if v.closing {
+			return
+		}
+		if err := relink(nowhereTerminal, path); err != nil {
+			v.log.Error("link of a line that is gone", "line", b.id, "err", err)
+		}
+		v.gone[b] = path
 		return
 	}
 	if err := v.plugIn(b, path); err != nil {
@@ -210,6 +219,7 @@ func (v *Server) plugIn(b *bus, path string) error {
 		return errors.Join(err, t.Close())
 	}
 	v.terminals[b] = t
+	delete(v.gone, b)
 	return nil
 }
 
@@ -219,6 +229,9 @@ func (v *Server) shut() error {
 	v.closing = true
 	for _, l := range v.listeners {
 		l.Close() //nolint:errcheck // nothing to save
+	}
+	for _, path := range v.gone {
+		os.Remove(path) //nolint:errcheck // a link that leads nowhere does no harm
 	}
 	v.mu.Unlock()
 	if v.web != nil {

@@ -177,11 +177,15 @@ func TestALineThatIsGoneComesBack(t *testing.T) {
 	if n, err := client.Read(make([]byte, 1)); err == nil {
 		t.Errorf("read %d bytes from a line that is gone", n)
 	}
-	wait(t, "the link goes", func() bool { _, err := os.Lstat(path); return err != nil })
+	wait(t, "the terminal goes", func() bool { _, err := os.Stat(path); return err != nil })
+	wait(t, "the line is still seen to be simulated", func() bool {
+		e, err := line.Parse("serial://" + path)
+		return err == nil && e.Simulated()
+	})
 	if n, err := v.Site.Clear("rs485-a", id); n != 1 || err != nil {
 		t.Errorf("cleared %d, %v", n, err)
 	}
-	wait(t, "the link comes back", func() bool { _, err := os.Lstat(path); return err == nil })
+	wait(t, "the terminal comes back", func() bool { _, err := os.Stat(path); return err == nil })
 	if got := mbpoll(t, v, "rs485-a", "-t", "3:float", "-B", "-r", "70", "-c", "1")[70]; got < 49 || got > 51 {
 		t.Errorf("frequency %v after the line came back", got)
 	}
@@ -195,4 +199,13 @@ func wait(t *testing.T, what string, is func() bool) {
 			t.Fatal(fmt.Errorf("did not happen: %s", what))
 		}
 	}
+}
+
+// A site that ends while a cable is pulled leaves nothing behind either: serve looks.
+func TestALineIsGoneAtTheEnd(t *testing.T) {
+	v := serve(t, mustLoad(t, "demo"))
+	if _, err := v.Site.Raise("rs485-a", Fault{Kind: Gone}); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the terminal goes", func() bool { _, err := os.Stat(filepath.Join(v.dir, "rs485-a")); return err != nil })
 }

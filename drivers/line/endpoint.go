@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -189,12 +190,15 @@ func (e Endpoint) String() string {
 	return fmt.Sprintf("%s://%s", e.Scheme, e.Host)
 }
 
-// Simulated tells whether the endpoint can only be a simulator: a loopback address or a pseudo terminal.
+// Simulated tells whether the endpoint can only be a simulator: a loopback address or a pseudo terminal. A link to a pseudo
+// terminal that is not there at the moment leads to none else.
 func (e Endpoint) Simulated() bool {
 	if e.Scheme == Serial {
 		path := e.Path
 		if real, err := filepath.EvalSymlinks(path); err == nil {
 			path = real
+		} else if target, err := os.Readlink(path); err == nil {
+			path = filepath.Clean(target)
 		}
 		return strings.HasPrefix(path, "/dev/pts/")
 	}

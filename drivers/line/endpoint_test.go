@@ -1,6 +1,8 @@
 package line_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -90,6 +92,19 @@ func TestEndpointSimulated(t *testing.T) {
 		e, err := line.Parse(text)
 		if err != nil || e.Simulated() != want {
 			t.Errorf("%s: simulated %v (%v), want %v", text, e.Simulated(), err, want)
+		}
+	}
+
+	dir := t.TempDir()
+	for target, want := range map[string]bool{"/dev/pts/none": true, "/dev/none": false, "/dev/pts/../none": false} {
+		link := filepath.Join(dir, "line")
+		os.Remove(link) //nolint:errcheck // of the case before
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+		e, err := line.Parse("serial://" + link)
+		if err != nil || e.Simulated() != want {
+			t.Errorf("a link to %s, which is not there: simulated %v (%v), want %v", target, e.Simulated(), err, want)
 		}
 	}
 }
