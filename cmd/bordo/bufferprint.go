@@ -70,7 +70,7 @@ func (t *table) statHead(st storeStat) {
 		who = phrase{"chiesto all'agente in funzione", "asked the running agent"}
 	}
 	t.row(phrase{"archivio", "store"}, phrase{"%s, %v", "%s, %v"}, st.Dir, who)
-	size := phrase{"misura", "size"}
+	size := phrase{"spazio", "size"}
 	if st.Limits != nil {
 		t.row(size, phrase{"%s, al massimo %s", "%s of at most %s"}, byteText(st.Bytes, t.lang), byteText(st.Limits.MaxSize, t.lang))
 		t.row(phrase{"conserva", "keeps"}, phrase{"%s di misure consegnate, %s di quarti d'ora", "%s of acknowledged readings, %s of quarter hours"},
@@ -102,7 +102,7 @@ func (t *table) statTables(st storeStat, zone *time.Location) {
 		damaged += k.Damaged
 		rows = append(rows, texts(k.Class, k.Records, byteText(k.Bytes, t.lang), k.Waiting, minuteText(k.From, zone), minuteText(k.To, zone)))
 	}
-	t.grid(phrase{"classe,su disco,misura,in attesa,dal,al", "class,on disk,size,waiting,from,to"}, rows)
+	t.grid(phrase{"classe,su disco,spazio,in attesa,dal,al", "class,on disk,size,waiting,from,to"}, rows)
 	if len(st.Backlog) > 0 {
 		rows = nil
 		for _, s := range st.Backlog {
@@ -129,7 +129,7 @@ func (t *table) statTables(st storeStat, zone *time.Location) {
 		t.WriteString(terminal.Fold(phrase{"Vengono dichiarate al centro con il prossimo collegamento.", "The centre is told of these with the next connection."}.in(t.lang), t.width, 0) + "\n")
 	}
 	if damaged > 0 {
-		t.WriteString("\n" + terminal.Fold(phrase{"%s non si possono leggere: bordo buffer verify", "%s cannot be read: bordo buffer verify"}.in(t.lang, count(damaged, blockNoun, t.lang)), t.width, 0) + "\n")
+		t.WriteString("\n" + terminal.Fold(phrase{"non si legge: %s; vedere bordo buffer verify", "%s cannot be read: bordo buffer verify"}.in(t.lang, count(damaged, blockNoun, t.lang)), t.width, 0) + "\n")
 	}
 }
 
@@ -150,7 +150,15 @@ func gapCells(g archive.GapStat, l *langValue) []string {
 	if g.Count > 0 {
 		n = strconv.FormatUint(g.Count, 10)
 	}
-	return texts(epoch, g.Class, g.From, to, n, g.Why)
+	return texts(epoch, g.Class, g.From, to, n, whyText(g.Why).in(l))
+}
+
+// whyText is the reason of a gap.
+func whyText(why string) phrase {
+	return phrase{cmp.Or(map[buffer.Why]string{
+		buffer.Evicted: "archivio pieno", buffer.Unclean: "corrente o programma interrotti", buffer.Damaged: "file danneggiati",
+		buffer.DiskFull: "disco pieno", buffer.Retention: "troppo vecchi",
+	}[buffer.Why(why)], why), why}
 }
 
 // minuteText is a time of the site.
@@ -222,7 +230,7 @@ func damagedBlocks(t archive.Tally, l *langValue) error {
 		return nil
 	}
 	return phrase{
-		"%s: non si possono leggere e mancano qui: %s\nvedere bordo buffer verify", "%s could not be read and are left out: %s\nsee bordo buffer verify",
+		"non si legge, e manca qui: %s: %s\nvedere bordo buffer verify", "%s could not be read and are left out: %s\nsee bordo buffer verify",
 	}.fault(count(t.Damaged, blockNoun, l), t.Fault)
 }
 

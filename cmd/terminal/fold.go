@@ -48,7 +48,7 @@ const (
 
 // Text lays the table out for a screen of the given width, 0 for one without an end: in columns, the last of which is folded
 // if need be; and where that is not enough row by row, the first cell in a line of its own and the others below it, numbers
-// with their headings.
+// with their headings. The heading of the first column stands above both.
 func (t Table) Text(width int) string {
 	var wide []int
 	for _, row := range append([][]string{t.Head}, t.Rows...) {
@@ -91,6 +91,9 @@ func (t Table) Text(width int) string {
 // stacked is the table row by row.
 func (t Table) stacked(width int) string {
 	var out strings.Builder
+	if len(t.Head) > 0 {
+		out.WriteString(Fold(strings.Repeat(" ", t.Inset)+strings.ToUpper(t.Head[0]), width, t.Inset) + "\n")
+	}
 	for _, row := range t.Rows {
 		var rest []string
 		for j, cell := range row {

@@ -48,7 +48,8 @@ eastron-sdm630  meter  9600 8N1      Eastron SDM630 Modbus, three phases,
 sunspec         -                    anything
 città           io
 `,
-		40: `eastron-sdm630
+		40: `MODEL
+eastron-sdm630
   meter, bus 9600 8N1, Eastron SDM630
   Modbus, three phases, 100 A
 sunspec
