@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -71,6 +72,39 @@ func TestOldCard(t *testing.T) {
 	r.must("status", online("s3", "dddddddd", 1, ""))
 	r.later(time.Minute)
 	r.want("defects", r.defects, "missing cremasco/quintano aaaabbbb 1-1", "missing cremasco/quintano bbbbbbbb 52-59")
+}
+
+// TestSpareBox: what a box held back when it died is not missed while another one stands in its place, however often that one
+// starts, and over a restart of the program; it is missed when the card is in a box again and says that it has delivered.
+func TestSpareBox(t *testing.T) {
+	r := newRig(t, Options{Grace: time.Minute})
+	r.must("status", online("s1", "0005aaaa", 1, ""))
+	r.must("tele/inv-1", batch("0005aaaa", false, 1, 2))
+	r.must("status", online("s1", "0005aaaa", 7, `{"ep":"0005aaaa","first":4,"last":6,"n":3}`))
+	r.must("status", online("s2", "0001bbbb", 2, `{"ep":"0001bbbb","first":1,"last":1,"n":1}`))
+	r.must("event/node", event("0001bbbb", 1, contract.StoreOpened, `{"clean":false}`))
+	saved, err := json.Marshal(r.c.State())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var state []NodeState
+	if err := json.Unmarshal(saved, &state); err != nil {
+		t.Fatal(err)
+	}
+	opt := r.c.opt
+	opt.State = state
+	if r.c, err = New(opt); err != nil {
+		t.Fatal(err)
+	}
+	r.must("event/node", event("0006bbbb", 1, contract.StoreOpened, `{"clean":true,"prev_ep":"0001bbbb","prev_last_sealed":1}`))
+	r.must("status", online("s3", "0006bbbb", 2, ""))
+	r.later(time.Hour)
+	r.want("the spare box", r.defects, "missing cremasco/quintano 0005aaaa 3-3") // that was delivered, as the box said itself
+	r.must("status", online("s4", "0007aaaa", 2, `{"ep":"0005aaaa","first":4,"last":6,"n":3}`))
+	r.must("hist/inv-1", batch("0005aaaa", true, 4, 6))
+	r.must("status", online("s4", "0007aaaa", 2, ""))
+	r.later(time.Hour)
+	r.want("the old card", r.defects, "missing cremasco/quintano 0005aaaa 3-3", "missing cremasco/quintano 0005aaaa 5-5", "missing cremasco/quintano 0007aaaa 1-1")
 }
 
 // TestAnchor: after half a minute of live samples what is missed is noticed although no status has come yet.

@@ -41,6 +41,7 @@ type epoch struct {
 	base     uint64 // the first seq that must arrive; 0: not known
 	due      uint64 // the last one that the node counts as delivered
 	last     uint64 // the last one that is known to exist
+	away     bool   // of another store than the present one: a box that was replaced, or its card
 	suspects []suspect
 }
 
@@ -123,6 +124,11 @@ func (c *Consumer) opened(n *node, e contract.Event) error {
 	if err := json.Unmarshal(e.Data, &o); err != nil {
 		return fmt.Errorf("decode opening: %w", err)
 	}
+	if o.PrevEp == "" && e.Ep == n.current { // a store that knows of none before: what others hold back is not its to deliver
+		for name, other := range n.epochs {
+			other.away = other.away || name != e.Ep
+		}
+	}
 	prev := n.epochs[o.PrevEp]
 	if prev == nil && n.placed && o.PrevEp > n.current {
 		if err := contract.CheckEpoch(o.PrevEp); err != nil {
@@ -195,6 +201,7 @@ func (c *Consumer) place(n *node, s contract.Status, retained bool) error {
 			strange = append(strange, name)
 		}
 		e := c.epoch(n, name)
+		e.away = false
 		e.due = max(e.due, first[name]-1)
 	}
 	if n.placed {
@@ -211,7 +218,7 @@ func (c *Consumer) place(n *node, s contract.Status, retained bool) error {
 		e.last = max(e.last, s.Next-1)
 	}
 	for name, e := range n.epochs {
-		if _, held := first[name]; !held && name < s.Ep { // a newer one than the status knows has only begun
+		if _, held := first[name]; !held && !e.away && name < s.Ep { // a newer one than the status knows has only begun
 			e.due = max(e.due, e.last, e.seen.top())
 		}
 	}

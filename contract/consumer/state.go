@@ -29,6 +29,7 @@ type EpochState struct {
 	Base uint64  `json:"base,omitempty"`
 	Due  uint64  `json:"due,omitempty"`
 	Last uint64  `json:"last,omitempty"`
+	Away bool    `json:"away,omitempty"`
 }
 
 // State returns the state of all nodes, in order. Save it together with what was delivered.
@@ -40,7 +41,7 @@ func (c *Consumer) State() []NodeState {
 		n := c.nodes[key]
 		s := NodeState{Tenant: n.tenant, Node: n.name, Placed: n.placed, Current: n.current, Sess: n.sess, Blind: n.blind, Forgot: n.forgot}
 		for name, e := range n.epochs {
-			s.Epochs = append(s.Epochs, EpochState{name, slices.Clone(e.seen), slices.Clone(e.gaps), e.base, e.due, e.last})
+			s.Epochs = append(s.Epochs, EpochState{name, slices.Clone(e.seen), slices.Clone(e.gaps), e.base, e.due, e.last, e.away})
 		}
 		slices.SortFunc(s.Epochs, func(a, b EpochState) int { return strings.Compare(a.Ep, b.Ep) })
 		out = append(out, s)
@@ -58,7 +59,7 @@ func (c *Consumer) restore(s NodeState) (*node, error) {
 		if err := contract.CheckEpoch(x.Ep); err != nil {
 			return nil, fmt.Errorf("restore state of %s/%s: %w", s.Tenant, s.Node, err)
 		}
-		e := &epoch{base: x.Base, due: x.Due, last: x.Last}
+		e := &epoch{base: x.Base, due: x.Due, last: x.Last, away: x.Away}
 		for _, set := range []struct {
 			to   *ranges
 			from []Range
