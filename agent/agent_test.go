@@ -58,6 +58,26 @@ func TestHealthyHour(t *testing.T) {
 	})
 }
 
+// The first status of a session counts the opening of the store, which is under way; that it has arrived is told at once and once.
+func TestNothingHeldBackIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.start()
+		time.Sleep(30 * time.Second)
+		n.stop()
+		before := len(n.statuses)
+		n.start() // everything is known of the devices by now: nothing else makes it speak
+		time.Sleep(30 * time.Second)
+		n.mu.Lock()
+		told := n.statuses[before:]
+		n.mu.Unlock()
+		if len(told) < 2 || len(told) > 4 || len(told[0].Backlog) != 1 || len(told[len(told)-1].Backlog) != 0 {
+			t.Errorf("%d statuses after a restart: %+v", len(told), told)
+		}
+		n.stop()
+	})
+}
+
 func TestBrokerGoneForAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)

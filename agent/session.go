@@ -64,6 +64,7 @@ type session struct {
 	histFrom  time.Time // no history before
 	histEmpty bool      // nothing was there when last asked
 	histSent  bool      // since status told the backlog
+	toldSome  bool      // status told a backlog the last time
 	stopping  bool
 	failed    error // a publication failed: nothing more is handed over, the session ends
 }
@@ -262,7 +263,7 @@ func (s *session) nextHist() (*message, time.Duration) {
 		s.histEmpty = len(s.hist) == 0
 	}
 	if len(s.hist) == 0 {
-		if s.histSent && s.histInflight == 0 { // drained: tell it
+		if s.histInflight == 0 && (s.histSent || s.toldSome && s.inflight == 0 && len(s.f.store.Summary()) == 0) { // drained: tell it
 			s.histSent = false
 			s.statusSoon()
 			return s.nextLive(), 0
@@ -345,6 +346,7 @@ func (s *session) compose(recs []buffer.Record, hist bool) []*message {
 func (s *session) statusMessage(state contract.State) *message {
 	st := s.f.status(s.sess)
 	st.State = state
+	s.toldSome = len(st.Backlog) > 0
 	payload, err := st.Encode()
 	if err != nil {
 		s.f.log.Error("encode status", "err", err)
