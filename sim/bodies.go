@@ -57,6 +57,8 @@ type inverterBody struct {
 	silentAtNight bool
 	limitPct      float64 // what a master has written: 100 is no limit
 	has           trouble
+	alarm         string // the word of the model for an internal fault; empty if it has none
+	alarmed       bool   // it was told
 }
 
 func newInverterBody(i Inverter, has trouble) *inverterBody {
@@ -88,6 +90,13 @@ func (b *inverterBody) reset() { b.EnergyKWh, b.TodayKWh = 0, 0 }
 
 func (b *inverterBody) points(put func(string, drivers.Value)) {
 	put("state", drivers.Words(b.State))
+	if fault := b.State == plant.Fault; b.alarm != "" && (fault || b.alarmed) {
+		text := ""
+		if b.alarmed = fault; fault {
+			text = b.alarm
+		}
+		put("alarm", drivers.Words(text))
+	}
 	number := func(point string, v float64) { put(point, drivers.Number(v)) }
 	number("ac_power", b.PowerW)
 	number("apparent_power", b.PowerW)

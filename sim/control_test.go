@@ -57,6 +57,20 @@ func TestControl(t *testing.T) {
 		if s := state(); s.Devices["inv-1"]["state"] != "sleeping" || s.Devices["inv-1"]["ac_power"] != "0" {
 			t.Errorf("at night: %v", s.Devices["inv-1"])
 		}
+		ask(http.MethodPost, "/sun?by=-14h", "", 200)
+		ask(http.MethodPost, "/faults/roof", `{"fault": "broken"}`, 200)
+		time.Sleep(time.Second)
+		if s := state(); s.Devices["inv-1"]["state"] != "fault" || s.Devices["inv-1"]["alarm"] == "" {
+			t.Errorf("broken: %v", s.Devices["inv-1"])
+		}
+		ask(http.MethodDelete, "/faults/roof", "", 200)
+		time.Sleep(time.Second)
+		if s := state(); s.Devices["inv-1"]["alarm"] != "" {
+			t.Errorf("mended: %v", s.Devices["inv-1"])
+		}
+		ask(http.MethodPost, "/sun?by=14h", "", 200)
+		time.Sleep(10 * time.Minute)
+
 		before := state().Sun
 		ask(http.MethodPost, "/clock?by=6h", "", 200)
 		if s := state(); s.Sun.Sub(before) != 6*time.Hour || s.Devices["inv-1"]["state"] == "sleeping" {

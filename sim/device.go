@@ -61,12 +61,28 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
 	}
 	d.fields = fieldsOf(profile, d.image)
+	if b, ok := d.body.(*inverterBody); ok {
+		b.alarm = brokenWord(d.fields["alarm"].Flags)
+	}
 	return d, nil
 }
 
 // serialOf makes a serial number of eight digits: some models keep it as a number.
 func serialOf(id string) string {
 	return fmt.Sprintf("%08d", 10000000+plant.NewDice(0, id).Word(0)%90000000)
+}
+
+// brokenWord is what a model calls an internal fault: the first of its alarms that says so, else its first.
+func brokenWord(flags []modbus.Flag) string {
+	for _, f := range flags {
+		if strings.Contains(f.Text, "hardware") || strings.Contains(f.Text, "internal") {
+			return f.Text
+		}
+	}
+	if len(flags) > 0 {
+		return flags[0].Text
+	}
+	return ""
 }
 
 func inverterStrings(spec Device) int {
