@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -73,9 +74,9 @@ func capture(ctx context.Context, c console, d *desk, id, to string, l *langValu
 	if err := writeNew(to, text); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(c.err, phrase{"%s: scritto; controllare che i valori siano quelli del display del dispositivo",
+	c.tell(phrase{"%s: scritto; controllare che i valori siano quelli del display del dispositivo",
 		"%s: written; look whether the readings are those of the device's display"}.in(l, to))
-	return err
+	return nil
 }
 
 func (d *desk) captureDirect(ctx context.Context, l config.Line, dev config.Device) (string, error) {
@@ -121,6 +122,9 @@ func captureOn(ctx context.Context, l config.Line, dev config.Device, port drive
 // writeNew makes a file and leaves one that is there alone.
 func writeNew(path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return phrase{"%s c'è già: scegliere un altro nome (%v)", "%s is there already: choose another name (%v)"}.fault(path, err)
+	}
 	if err != nil {
 		return fmt.Errorf("write capture: %w", err)
 	}

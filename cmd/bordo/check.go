@@ -46,7 +46,7 @@ func check(c console, path string, all, budget bool, l *langValue) error {
 		return mistake{Err: phrase{"%s: %v", "%s: %v"}.fault(path, err)}
 	}
 	for _, w := range cfg.Warnings {
-		fmt.Fprintln(c.err, phrase{"avviso:", "warning:"}.in(l), w)
+		c.tell(phrase{"avviso: ", "warning: "}.in(l) + w.Error())
 	}
 	if all {
 		fmt.Fprint(c.out, cfg.Text())

@@ -26,6 +26,12 @@ var source = ""
 // console is where a verb prints: its result on out, everything else on err.
 type console struct{ out, err io.Writer }
 
+// tell prints a sentence beside the result, fitted to the screen.
+func (c console) tell(text string) {
+	width, _, _ := terminal.Size(c.err)
+	io.WriteString(c.err, terminal.FoldLines(text+"\n", width, 2)) //nolint:errcheck // there is nobody else to tell
+}
+
 func main() {
 	os.Exit(execute(context.Background(), os.Args[1:], console{os.Stdout, os.Stderr}))
 }
@@ -52,8 +58,7 @@ func execute(ctx context.Context, args []string, c console) int {
 			text += fmt.Sprintf("\n%d da correggere, ciascuno alla sua riga:colonna; poi ripetere: bordo check", len(faults))
 		}
 	}
-	width, _, _ := terminal.Size(c.err)
-	io.WriteString(c.err, terminal.FoldLines(text, width, 2)) //nolint:errcheck // there is nobody else to tell
+	c.tell(text)
 	if _, ok := errors.AsType[commandline.Mistake](err); ok {
 		return 2
 	}

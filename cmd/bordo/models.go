@@ -57,7 +57,7 @@ func siteDrivers(c console, path string, l *langValue) ([]drivers.Driver, *confi
 
 // leftOut says that a configuration with faults is not used.
 func leftOut(c console, path string, l *langValue) {
-	fmt.Fprintln(c.err, phrase{"bordo: la configurazione contiene errori, quindi qui non viene usata: bordo check --config %s",
+	c.tell(phrase{"bordo: la configurazione contiene errori, quindi qui non viene usata: bordo check --config %s",
 		"bordo: the configuration has faults, so it is left out of this: bordo check --config %s"}.in(l, path))
 }
 
