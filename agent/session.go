@@ -19,7 +19,7 @@ const (
 )
 
 // gatherTime is how long what became deliverable waits for more of its kind. Devices are polled in step, and their answers
-// come in within milliseconds: taken together they cost the processor half of what they cost one by one.
+// come in within milliseconds: taken together they cost the processor less than one by one (BENCH.md).
 const gatherTime = 10 * time.Millisecond
 
 // calmTime is how long a status that nothing hurries waits for a moment when no message is under way.

@@ -3,18 +3,16 @@ package mqtt
 import (
 	"bufio"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// Every write to the broker and every packet read alone is a system call and often a waking of the process: with fifty
-// devices that is what most of an agent's processor time goes into. So publications that come right after one another are
-// written together, and acknowledgements read together.
+// A write to the broker for each publication is a system call each, and wakes the broker each time, which then answers one by
+// one: publications that come right after one another are written together.
 const (
-	gatherTime = 2 * time.Millisecond // that a publication waits for others
+	gatherTime = 3 * time.Millisecond // that a publication waits for others
 	gatherSize = 16 << 10             // bytes that wait; what is larger is not copied
 )
 
@@ -26,15 +24,10 @@ const (
 // takes longer than writeTimeout closes the connection; its error is that of the Read under way and of every Write that
 // follows. Close drops what waits: who wants it to be sent sends a DISCONNECT first.
 //
-// Reads are buffered, and the connection below is left alone for gatherTime after each.
+// Reads are buffered.
 type stream struct {
 	net.Conn
-	in     *bufio.Reader
-	readAt time.Time   // when the last read of the connection ended; paho has one reader
-	pause  *time.Timer // of the reader
-
-	closing sync.Once
-	closed  chan struct{}
+	in *bufio.Reader
 
 	busy    chan struct{} // full while somebody writes: another writer waits for at most writeTimeout
 	waiting []byte        // of who writes, as is timer
@@ -43,8 +36,8 @@ type stream struct {
 }
 
 func newStream(conn net.Conn) *stream {
-	s := &stream{Conn: conn, pause: time.NewTimer(0), closed: make(chan struct{}), busy: make(chan struct{}, 1), waiting: make([]byte, 0, gatherSize)}
-	s.in = bufio.NewReaderSize(paced{s}, 4096)
+	s := &stream{Conn: conn, busy: make(chan struct{}, 1), waiting: make([]byte, 0, gatherSize)}
+	s.in = bufio.NewReaderSize(below{s}, 4096)
 	s.timer = time.AfterFunc(time.Hour, s.overdue)
 	s.timer.Stop()
 	return s
@@ -53,21 +46,13 @@ func newStream(conn net.Conn) *stream {
 // Read implements net.Conn.
 func (s *stream) Read(p []byte) (int, error) { return s.in.Read(p) }
 
-// paced is the reading side of the connection below.
-type paced struct{ s *stream }
+// below is the reading side of the connection below.
+type below struct{ s *stream }
 
-func (r paced) Read(p []byte) (int, error) {
-	if wait := gatherTime - time.Since(r.s.readAt); wait > 0 {
-		r.s.pause.Reset(wait)
-		select {
-		case <-r.s.pause.C:
-		case <-r.s.closed:
-		}
-	}
-	n, err := r.s.Conn.Read(p)
-	r.s.readAt = time.Now()
-	if err != nil && r.s.err() != nil {
-		err = r.s.err() // paho takes the error of a connection that was closed here for its own doing, and says nothing
+func (b below) Read(p []byte) (int, error) {
+	n, err := b.s.Conn.Read(p)
+	if err != nil && b.s.err() != nil {
+		err = b.s.err() // paho takes the error of a connection that was closed here for its own doing, and says nothing
 	}
 	return n, err
 }
@@ -124,7 +109,7 @@ func (s *stream) send(p []byte) {
 	}
 	if err != nil {
 		s.broken.Store(&err)
-		s.Close() //nolint:errcheck // the write's error is the one that tells
+		s.Conn.Close() //nolint:errcheck // the write's error is the one that tells
 	}
 }
 
@@ -138,9 +123,3 @@ func (s *stream) err() error {
 
 // SetWriteDeadline implements net.Conn. Each write sets its own: what paho sets for a packet would pass before it is written.
 func (s *stream) SetWriteDeadline(time.Time) error { return nil }
-
-// Close implements net.Conn. A write under way ends by it.
-func (s *stream) Close() error {
-	s.closing.Do(func() { close(s.closed) })
-	return s.Conn.Close()
-}

@@ -3,7 +3,6 @@ package mqtt
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"slices"
@@ -15,23 +14,20 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// wire is a connection that keeps what is written to it, with the time of each write, and of which the reading side is fed by
-// the test. A stalled one takes nothing: a write ends with the deadline or with Close.
+// wire is a connection that keeps what is written to it, with the time of each write, and says nothing. A stalled one takes nothing: a write ends with the deadline or with Close.
 type wire struct {
 	stalled bool
-	in      chan []byte
 
 	mu       sync.Mutex
 	writes   [][]byte
 	at       []time.Time
-	reads    []time.Time
 	deadline time.Time
 	closed   chan struct{}
 	once     sync.Once
 	net.Conn // the rest is not used
 }
 
-func newWire() *wire { return &wire{in: make(chan []byte, 64), closed: make(chan struct{})} }
+func newWire() *wire { return &wire{closed: make(chan struct{})} }
 
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
@@ -52,24 +48,9 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (w *wire) Read(p []byte) (int, error) {
-	w.mu.Lock()
-	w.reads = append(w.reads, time.Now())
-	w.mu.Unlock()
-	select {
-	case b := <-w.in:
-		n := copy(p, b)
-		for { // a socket gives everything that has come
-			select {
-			case b := <-w.in:
-				n += copy(p[n:], b)
-			default:
-				return n, nil
-			}
-		}
-	case <-w.closed:
-		return 0, net.ErrClosed
-	}
+func (w *wire) Read([]byte) (int, error) {
+	<-w.closed
+	return 0, net.ErrClosed
 }
 
 // out is what was written so far, and when.
@@ -221,41 +202,5 @@ func TestCloseDoesNotWaitForAStalledPeer(t *testing.T) {
 		if err := s.Close(); err != nil || time.Since(start) != 0 {
 			t.Errorf("close took %v: %v", time.Since(start), err)
 		}
-	})
-}
-
-func TestAcknowledgementsAreReadTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWire()
-		s := newStream(w)
-		ack := packet(t, packets.NewControlPacket(packets.Puback))
-		go func() {
-			for range 8 { // two in a millisecond
-				w.in <- ack
-				time.Sleep(gatherTime / 4)
-			}
-			time.Sleep(time.Second)
-			w.in <- ack // alone, and not held up
-		}()
-		start := time.Now()
-		got := make([]byte, len(ack))
-		for range 8 {
-			if _, err := io.ReadFull(s, got); err != nil || !bytes.Equal(got, ack) {
-				t.Fatalf("read %v, %v", got, err)
-			}
-		}
-		w.mu.Lock()
-		n := len(w.reads)
-		w.mu.Unlock()
-		if n != 3 {
-			t.Errorf("%d reads for what came within two of their distances", n)
-		}
-		if d := time.Since(start); d > 2*gatherTime {
-			t.Errorf("the last of them after %v", d)
-		}
-		if _, err := io.ReadFull(s, got); err != nil || time.Since(start) != time.Second+2*gatherTime {
-			t.Errorf("the one alone after %v, %v", time.Since(start), err)
-		}
-		s.Close() //nolint:errcheck // nothing is left
 	})
 }

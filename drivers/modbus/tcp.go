@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"time"
 
 	"bordo/drivers"
@@ -40,7 +39,6 @@ func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 		return nil, err
 	}
 	written, t.heard = true, nil
-	runtime.Gosched() // lines that are due together all ask first: then the answers are there, and nobody sleeps for each
 	for range maxForeign {
 		frame, err := t.readTCP()
 		if err != nil {
