@@ -164,12 +164,13 @@ func TestHalfABundle(t *testing.T) {
 	if _, err := whole.TLS(u); err != nil {
 		t.Fatal(err)
 	}
-	for cut := 1; cut < len(cert); cut += 7 {
+	shorter := min(len(cert), len(old)) // a certificate may be a byte longer than another
+	for cut := 1; cut < shorter; cut += 7 {
 		for _, m := range []MQTT{
 			{CAFile: put(t, "half.pem", old+cert[:len(cert)-cut])},
 			{CAFile: whole.CAFile, CertFile: put(t, "chain.pem", cert+old[:len(old)-cut]), KeyFile: whole.KeyFile},
 		} {
-			begun := cut < len(cert)-len("-----BEGIN CERTIFICATE-----")
+			begun := cut < shorter-len("-----BEGIN CERTIFICATE-----")
 			if _, err := m.TLS(u); begun && cut > 1 && (err == nil || !strings.Contains(err.Error(), "2 certificates begin in it and only 1 are whole")) {
 				t.Fatalf("%d bytes short: %v", cut, err)
 			}
