@@ -36,6 +36,8 @@ type Agent struct {
 	shelf      shelf
 	memory     memory
 	book       *energy.Book
+	handed     []buffer.ID // what it handed over last; written while it flushes
+	confirmed  atomic.Bool // an exchange that the disk does not know of
 	clock      *clock.Keeper
 	conditions conditions
 	began      time.Time     // with its monotonic part

@@ -1,10 +1,8 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 
-	"bordo/agent/energy"
 	"bordo/contract"
 )
 
@@ -30,14 +28,8 @@ func (a *Agent) Confirm(device string) (Exchange, error) {
 	a.book.Confirm(device, answers)
 	e.After = answers
 	a.log.Info("exchange confirmed", "device", device, "before", known, "serial", answers)
-	err := a.book.Keep(func(s energy.States) error {
-		if fault := a.store.Stats().Fault; fault != "" {
-			return errors.New(fault) // see saveBookBehind
-		}
-		return a.saveBook(s)
-	})
-	if err != nil {
-		a.log.Error("save energy accounts", "err", err)
+	a.confirmed.Store(true)
+	if err := a.keepConfirmed(); err != nil {
 		e.Unkept = err.Error()
 	}
 	a.conditions.set(contract.DeviceExchanged, device, false, "")

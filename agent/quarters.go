@@ -79,15 +79,27 @@ func (a *Agent) keepBook(ctx context.Context) {
 }
 
 // flushBook stores what is certain. The accounts from before are saved first, so that a power cut in between gives the same
-// records again.
+// records again. They are on the disk until what was handed over is safe, and as long nothing more is: from the accounts of
+// two steps ago the second would come again as something else.
 func (a *Agent) flushBook() {
+	if !a.handedSafe() {
+		return
+	}
+	if err := a.keepConfirmed(); err != nil {
+		a.log.Error("save energy accounts", "err", err)
+	}
 	mono := a.stamp(time.Time{}).mono
-	err := a.book.Flush(a.saveBookBehind, func(device string, t energy.Taken) {
+	err := a.book.Flush(func(s energy.States) error {
+		a.handed = nil
+		return a.saveBook(s)
+	}, func(device string, t energy.Taken) {
 		for _, s := range t.Segments {
-			a.append(buffer.Event, device, contract.EnergySegment, moment{wall: time.UnixMilli(s.At), clk: s.Clk, mono: mono}, s)
+			at := moment{wall: time.UnixMilli(s.At), clk: s.Clk, mono: mono}
+			a.handed = append(a.handed, a.append(buffer.Event, device, contract.EnergySegment, at, s))
 		}
 		for _, i := range t.Intervals {
-			a.append(buffer.Interval, device, contract.EnergyInterval, moment{wall: time.UnixMilli(i.Start + quarter), clk: i.Clk, mono: mono}, i)
+			at := moment{wall: time.UnixMilli(i.Start + quarter), clk: i.Clk, mono: mono}
+			a.handed = append(a.handed, a.append(buffer.Interval, device, contract.EnergyInterval, at, i))
 		}
 	})
 	if err != nil {
@@ -95,15 +107,27 @@ func (a *Agent) flushBook() {
 	}
 }
 
+// handedSafe tells whether a power cut takes nothing of what the accounts have handed over. It cannot be said while the store
+// does not write and the broker does not acknowledge.
+func (a *Agent) handedSafe() bool { return a.store.Safe(a.handed) }
+
 func (a *Agent) saveBook(s energy.States) error { return a.memory.dir.Save(keptEnergy, s) }
 
-// saveBookBehind saves the accounts, unless the store cannot write: what was handed over is in memory only then, and the
-// accounts from before it give it again after a power cut.
-func (a *Agent) saveBookBehind(s energy.States) error {
-	if _, err := a.store.Fault(); err != nil {
+// keepConfirmed saves the accounts because of an exchange that was confirmed, as soon as what they have handed over is safe.
+// The error tells that this may not be soon.
+func (a *Agent) keepConfirmed() error {
+	if !a.confirmed.Load() {
 		return nil
 	}
-	return a.saveBook(s)
+	return a.book.Keep(func(s energy.States) error {
+		if !a.handedSafe() {
+			_, fault := a.store.Fault()
+			return fault
+		}
+		err := a.saveBook(s)
+		a.confirmed.Store(err != nil)
+		return err
+	})
 }
 
 // closeBook saves the accounts once the store is closed in order: what they have handed over is on the disk by then, and the
@@ -114,12 +138,12 @@ func (a *Agent) closeBook() {
 	}
 }
 
-// append stores an event or interval that belongs to the given moment. Its data is marshalled.
-func (a *Agent) append(class buffer.Class, device, typ string, at moment, data any) {
+// append stores an event or interval that belongs to the given moment, and returns its identity. Its data is marshalled.
+func (a *Agent) append(class buffer.Class, device, typ string, at moment, data any) buffer.ID {
 	body, err := json.Marshal(data)
 	if err != nil {
 		a.log.Error("encode event", "device", device, "type", typ, "err", err)
-		return
+		return buffer.ID{}
 	}
 	ts := at.wall.UnixMilli()
 	row := record.AppendEvent(nil, &record.Event{Dev: device, Type: typ, TS: ts, Mono: at.mono, Boot: a.boot, Clk: at.clk, Data: body})
@@ -127,7 +151,9 @@ func (a *Agent) append(class buffer.Class, device, typ string, at moment, data a
 	if class == buffer.Interval {
 		from -= quarter
 	}
-	if _, err := a.keeper(device)(class, from, ts, row); err != nil {
+	id, err := a.keeper(device)(class, from, ts, row)
+	if err != nil {
 		a.log.Error("store event", "device", device, "type", typ, "err", err)
 	}
+	return id
 }

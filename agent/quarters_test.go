@@ -2,7 +2,10 @@ package agent_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
+	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,4 +101,72 @@ func TestQuarterOverARestart(t *testing.T) {
 			t.Errorf("%d quarters", len(quarters))
 		}
 	})
+}
+
+// A quarter that was told while the disk was full comes again the same after a power cut, whether it was delivered at once or
+// waited in memory beside the next one for a broker that was away too.
+func TestQuarterToldWhileTheDiskIsFull(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		gone, back time.Duration // the broker, after the disk is full
+		cut        time.Duration
+	}{
+		{"delivered", 0, 0, 18 * time.Minute},
+		{"one of two", 3 * time.Minute, 33 * time.Minute, 35 * time.Minute},
+		{"two and a third", 3 * time.Minute, 33 * time.Minute, 44 * time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode(t)
+				n.start()
+				time.Sleep(5 * time.Minute)
+				n.free.Store(0)
+				if c.back > 0 {
+					time.Sleep(c.gone)
+					away := n.raise(sim.Fault{Kind: sim.BrokerGone})
+					time.Sleep(c.back - c.gone)
+					n.broker.Clear(away)
+				}
+				time.Sleep(c.cut - c.back)
+				synctest.Wait() // nobody is writing
+				cut := t.TempDir()
+				if err := os.CopyFS(cut, os.DirFS(n.cfg.StateDir)); err != nil {
+					t.Fatal(err)
+				}
+				away := n.raise(sim.Fault{Kind: sim.BrokerGone}) // what it did after the cut nobody has seen
+				n.free.Store(10 << 30)
+				n.stop()
+				n.broker.Clear(away)
+				n.configure(strings.ReplaceAll(n.text, n.cfg.StateDir, cut))
+				n.start()
+				time.Sleep(30 * time.Minute)
+				n.stop()
+				told := map[string]string{}
+				again := 0
+				for _, e := range n.events {
+					if e.Type != contract.EnergyInterval {
+						continue
+					}
+					var i struct {
+						Start int64
+						Rev   int
+					}
+					if err := json.Unmarshal(e.Data, &i); err != nil {
+						t.Fatal(err)
+					}
+					key := fmt.Sprintf("%s %s rev %d", e.Dev, time.UnixMilli(i.Start).UTC(), i.Rev)
+					if before := told[key]; before != "" {
+						again++
+						if before != string(e.Data) {
+							t.Errorf("%s:\n%s\nand\n%s", key, before, e.Data)
+						}
+					}
+					told[key] = string(e.Data)
+				}
+				if again == 0 {
+					t.Errorf("nothing came again, told were %v", told)
+				}
+			})
+		})
+	}
 }

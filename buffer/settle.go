@@ -1,6 +1,9 @@
 package buffer
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Settle forgets records that were acknowledged; order does not matter, nor does an identity that is unknown or settled
 // already. What was sealed is given up with the next transaction: until then a crash makes it deliverable once more.
@@ -27,6 +30,17 @@ func (s *Store) Settle(ids []ID) error {
 		}
 	}
 	return nil
+}
+
+// Safe tells whether no power cut can take any of these records of the present epoch: each is on disk, acknowledged, or told
+// as lost. Other identities count as safe.
+func (s *Store) Safe(ids []ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(ids, func(id ID) bool {
+		e := s.fresh.bySeq[id.Seq]
+		return e != nil && id.Epoch == s.epoch && e.blk == nil && !e.gone
+	})
 }
 
 // SettleRange is Settle for all records of an epoch from first to last, handed out or not: what a platform that

@@ -1,0 +1,29 @@
+package buffer
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestSafe: a record is safe once it is sealed or acknowledged, and not before.
+func TestSafe(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		acked, waits := mustAppend(t, s, Reading, 1), mustAppend(t, s, Interval, 2)
+		if both := []ID{acked, waits}; s.Safe(both) {
+			t.Error("safe in memory alone")
+		}
+		if err := s.Settle([]ID{acked}); err != nil {
+			t.Fatal(err)
+		}
+		if !s.Safe([]ID{acked}) || s.Safe([]ID{acked, waits}) {
+			t.Error("after one was acknowledged")
+		}
+		pass(time.Minute)
+		if !s.Safe([]ID{acked, waits, mustAppend(t, s, Event, 3), {Epoch: "another", Seq: 9}}) || !s.Safe(nil) {
+			t.Error("after they were sealed")
+		}
+	})
+}
