@@ -22,6 +22,8 @@ type fleetSession struct {
 	lost     chan error
 	outcomes chan fleetOutcome
 	inflight int
+	late     int            // messages of history among them
+	told     bool           // the last status told of a backlog
 	first    []fleetMessage // what a session begins with
 }
 
@@ -113,7 +115,8 @@ func (s *fleetSession) status(state contract.State) fleetMessage {
 	n := s.node
 	st := contract.Status{Node: n.topics.Node(), State: state, Sess: s.sess, Boot: n.ep, Ep: n.ep, Next: n.seq + 1, Clk: contract.ClockSync,
 		Ver: "fleet", TS: time.Now().UnixMilli(), Sim: true}
-	if k := len(n.history); k > 0 {
+	k := len(n.history)
+	if s.told = k > 0; s.told {
 		st.Backlog = []contract.Backlog{{Ep: n.ep, First: n.history[0].seq, Last: n.history[k-1].seq, N: uint64(k)}}
 	}
 	payload, err := st.Encode()
@@ -182,6 +185,9 @@ func (s *fleetSession) batch(samples []fleetSample, hist bool) fleetMessage {
 // publish hands a message to the broker; its outcome comes on outcomes, which has room for all that are under way.
 func (s *fleetSession) publish(m fleetMessage) {
 	s.inflight++
+	if m.hist {
+		s.late++
+	}
 	s.node.fleet.messages.Add(1)
 	began := time.Now()
 	token := s.client.Publish(m.topic, 1, m.retain, m.payload)
@@ -195,9 +201,15 @@ func (s *fleetSession) publish(m fleetMessage) {
 func (s *fleetSession) settle(o fleetOutcome) {
 	n := s.node
 	s.inflight--
+	if o.hist {
+		s.late--
+	}
 	if o.err == nil {
 		n.fleet.acknowledged(o.fleetMessage, o.took)
 		n.fleet.waiting.Add(-int64(len(o.samples)))
+		if s.told && s.late == 0 && len(n.history) == 0 { // not only when the next status is due
+			s.first = append(s.first, s.status(contract.Online))
+		}
 		return
 	}
 	n.history = append(n.history, o.samples...)
@@ -227,6 +239,7 @@ func (s *fleetSession) end() {
 // goodbye tells that the node goes, and waits a moment for what is under way.
 func (s *fleetSession) goodbye() {
 	s.first = append(s.first, s.status(contract.Offline))
+	s.told = false // this was the last word
 	over := time.After(fleetGoodbye)
 	for s.sendFresh(); s.inflight > 0; s.sendFresh() {
 		select {

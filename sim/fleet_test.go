@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"bordo/contract"
 	"bordo/sim"
 	"bordo/sim/check"
 )
@@ -50,6 +51,59 @@ func TestFleetDeliversThroughStorms(t *testing.T) {
 		}
 		if r.AckMax < 5*time.Second || uint64(taken) < r.Acked {
 			t.Errorf("the slowest acknowledgement took %s, the broker took %d messages: %s", r.AckMax, taken, r)
+		}
+		if err := broker.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A node tells that nothing waits any more as soon as it is so: its retained status is what a central system goes by.
+func TestFleetTellsThatNothingWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broker, err := sim.NewBroker(sim.BrokerOptions{Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		type word struct {
+			at time.Time
+			contract.Status
+		}
+		said := map[string][]word{}
+		broker.Watch(func(p sim.Publication) {
+			if strings.HasSuffix(p.Topic, "/status") {
+				s, err := contract.DecodeStatus(p.Payload)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				said[s.Node] = append(said[s.Node], word{p.At, s})
+			}
+		})
+		fleet, err := sim.NewFleet(sim.FleetOptions{URL: "mqtt://10.0.0.9:1883", Nodes: 3, Backlog: 20 * time.Minute, Seed: 1, Dial: broker.Dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		if err := fleet.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if len(said) != 3 {
+			t.Errorf("%d nodes told of themselves", len(said))
+		}
+		for node, words := range said {
+			if len(words) != 3 || len(words[0].Backlog) != 1 || words[0].Backlog[0].N != 2*120 {
+				t.Errorf("%s: %+v, want a backlog of 240 first, and three words in all", node, words)
+				continue
+			}
+			if w := words[1]; w.State != contract.Online || len(w.Backlog) != 0 || w.at.Sub(began) > 2*time.Minute {
+				t.Errorf("%s: after %s %+v, want no backlog", node, w.at.Sub(began), w.Status)
+			}
+			if w := words[2]; w.State != contract.Offline || len(w.Backlog) != 0 {
+				t.Errorf("%s: in the end %+v", node, w.Status)
+			}
 		}
 		if err := broker.Close(); err != nil {
 			t.Error(err)

@@ -18,6 +18,7 @@ import (
 	"bordo/contract"
 	"bordo/drivers"
 	"bordo/drivers/line"
+	"bordo/drivers/modbus"
 )
 
 // Scenario is a simulated site: where it is, what stands there, how it is wired and what goes wrong. It is a value: a
@@ -276,6 +277,9 @@ func (s *Scenario) checkLines(bad func(place, format string, args ...any)) {
 }
 
 func (d Device) check(at string, bad func(place, format string, args ...any)) {
+	if p, err := modbus.Named(d.Model); err == nil && d.Every > 0 && d.Every < p.MinEvery { // an unknown model is told by New
+		bad(at+".every", "must be at least %s for model %s (got %s)", p.MinEvery, d.Model, d.Every)
+	}
 	if d.Every < 0 {
 		bad(at+".every", "must not be negative (got %s)", d.Every)
 	}

@@ -51,6 +51,8 @@ func TestScenarioFaultsAreToldWithTheirPlace(t *testing.T) {
 		{"sun", "version: 1\nname: x\nsun: {from: now}\n", "sun.from: must be like"},
 		{"port", "version: 1\nname: x\nlines: [{id: a, port: 'http://x'}]\n", "lines[0].port: unknown kind"},
 		{"device", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', devices: [{id: d, model: m, meter: {}, barrier: {}}]}]\n", "lines[0].devices[0]: must be one of"},
+		{"every", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', devices: [{id: d, model: eastron-sdm630, unit: 1, every: 999ms}]}]\n",
+			"lines[0].devices[0].every: must be at least 1s for model eastron-sdm630 (got 999ms)"},
 		{"fault", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', faults: [{fault: dropp}]}]\n", "lines[0].faults[0]: fault must be one of"},
 		{"whose", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', faults: [{fault: drop, device: d}]}]\n", `no device "d"`},
 		{"twice", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h'}, {id: a, port: 'tcp://h'}]\n", "is there twice"},

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"net"
@@ -17,8 +18,10 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"bordo/drivers/line"
+	"bordo/drivers/modbus"
 )
 
 // serve serves the demo until the test ends, and makes sure that nothing is left of it.
@@ -46,6 +49,71 @@ func serve(t *testing.T, s *Scenario) *Server {
 		goleak.VerifyNone(t, before)
 	})
 	return v
+}
+
+// A line that is opened again at once is a line on which the device has just answered: whoever asks next leaves it the pause
+// that it wants, and finds nothing of those before on the line.
+func TestLineOpenedAgainLosesNothing(t *testing.T) {
+	v := serve(t, mustLoad(t, "demo"))
+	var e line.Endpoint
+	for _, p := range v.Endpoints {
+		if p.Line == "rs485-a" {
+			var err error
+			if e, err = line.Parse(p.URL); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	meter, err := modbus.Named("eastron-sdm630")
+	if err != nil {
+		t.Fatal(err)
+	}
+	volts := modbus.Span{Table: modbus.Input, First: 0, Count: 2}
+	ask := []byte{3, 4, 0, 0, 0, 2}
+	for i := range 20 {
+		if i%5 == 4 { // somebody leaves without waiting for the answer
+			abandon(t, e, binary.LittleEndian.AppendUint16(ask, crc16(ask)))
+		}
+		port, err := line.Open(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := modbus.NewSession(e.Line("rs485-a"), port, meter.Manners)
+		if i%5 == 4 {
+			if heard, err := s.Listen(t.Context(), 100*time.Millisecond); len(heard) > 0 || err != nil {
+				t.Errorf("opening %d: heard % x (%v) of an answer to somebody else", i+1, heard, err)
+			}
+		}
+		a, err := s.Read(t.Context(), 3, volts)
+		if err != nil || len(a.Data) != 4 {
+			t.Errorf("opening %d: % x, %v", i+1, a.Data, err)
+		}
+		if err := port.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// abandon asks and closes the port at once; it returns when the answer lies in the terminal.
+func abandon(t *testing.T, e line.Endpoint, request []byte) {
+	t.Helper()
+	watch, err := unix.Open(e.Path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(watch) //nolint:errcheck // nothing to save
+	// The pause that the device wants, then the request; its answer has nine bytes.
+	fds := []unix.PollFd{{Fd: int32(watch), Events: unix.POLLIN}}
+	for try := 0; ; try++ {
+		if _, err := unix.Write(watch, request); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := unix.Poll(fds, 500); n == 1 {
+			return
+		} else if try == 10 {
+			t.Fatalf("no answer to abandon (%v)", err)
+		}
+	}
 }
 
 // mbpoll reads with libmodbus, which is not ours, and returns what it prints: value by register.

@@ -147,7 +147,7 @@ func (r respondent) raw(ctx context.Context, question []byte, say func(any) erro
 	}
 	var a modbus.Answer
 	err = r.agent.Borrow(ctx, l.ID, func(ctx context.Context, port drivers.Port) (err error) {
-		a, err = modbus.NewSession(l.Endpoint.Line(l.ID), port, modbus.Manners{ReplyMax: rawWait, TCPReplyMax: rawWait}).Read(ctx, q.Unit, q.Span)
+		a, err = modbus.NewSession(l.Endpoint.Line(l.ID), port, rawManners(profilesOf(r.cfg.Drivers))).Read(ctx, q.Unit, q.Span)
 		return err
 	})
 	if err != nil {

@@ -31,6 +31,11 @@ const (
 // rawWait is how long a device is given: nothing is known of it, so as long as the slowest that is known.
 const rawWait = 3 * time.Second
 
+// rawManners are patient with a device of which nothing is known.
+func rawManners(profiles []*modbus.Profile) modbus.Manners {
+	return modbus.Manners{ReplyMax: rawWait, TCPReplyMax: rawWait, Gap: modbus.LongestGap(profiles)}
+}
+
 func (q *rawQuestion) flags(set *flag.FlagSet, l *langValue) {
 	set.StringVar(&q.url, "raw", "", phrase{"leggere registri a questo `URL` di porta: tcp://, serial:// o rtu+tcp://", "read registers at this port `URL` instead: tcp://, serial:// or rtu+tcp://"}.in(l))
 	set.IntVar(&q.unit, "unit", 1, phrase{"con --raw: il `NUMERO` Modbus, da 0 a 255", "with --raw: the unit `ID`, 0 to 255"}.in(l))
@@ -113,6 +118,6 @@ func (d *desk) registers(ctx context.Context, q rawQuestion) (modbus.Answer, err
 		return a, unopened(err)
 	}
 	defer port.Close() //nolint:errcheck // nothing was written
-	s := modbus.NewSession(q.endpoint.Line("raw"), port, modbus.Manners{ReplyMax: rawWait, TCPReplyMax: rawWait})
+	s := modbus.NewSession(q.endpoint.Line("raw"), port, rawManners(d.profiles()))
 	return s.Read(ctx, q.unit, q.span)
 }

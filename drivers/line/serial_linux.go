@@ -88,6 +88,10 @@ func (p *serialPort) setUp(e Endpoint) error {
 		return err
 	}
 	p.data = data
+	// A pseudo terminal keeps what nobody has read; here it would be taken for the voice of another master.
+	if err := unix.IoctlSetInt(p.control, unix.TCFLSH, unix.TCIFLUSH); err != nil {
+		return fmt.Errorf("drop what came before: %w", err)
+	}
 	if err := unix.IoctlSetInt(p.control, unix.TIOCEXCL, 0); err != nil {
 		return fmt.Errorf("take it for ourselves: %w", err)
 	}

@@ -175,6 +175,12 @@ func (t *turn) pause(at time.Time) error {
 	}
 }
 
+// welcome is when a device may be asked for the first time on a port. Somebody may have had an answer of it right before the
+// port was opened, so the pause that it wants after an answer counts from there.
+func (t *turn) welcome() time.Time {
+	return t.bus.opened.Add(max(t.manners.ConnectWait, t.manners.Gap))
+}
+
 // write sends a frame.
 func (t *turn) write(adu []byte, within time.Duration) error {
 	if err := t.until(time.Now().Add(within)); err != nil {

@@ -17,6 +17,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"bordo/drivers"
 )
@@ -60,6 +61,16 @@ func Named(model string) (*Profile, error) {
 		return nil, fmt.Errorf("load profile %q: %w", model, err)
 	}
 	return p, nil
+}
+
+// LongestGap is the pause after an answer with which every one of some profiles' models is content: for whoever asks a device
+// without knowing its model.
+func LongestGap(profiles []*Profile) time.Duration {
+	var longest time.Duration
+	for _, p := range profiles {
+		longest = max(longest, p.Manners.Gap)
+	}
+	return longest
 }
 
 func loadEmbedded(file string, other func(string) (*Profile, error)) (*Profile, error) {

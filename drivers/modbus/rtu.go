@@ -113,7 +113,7 @@ func unheard(n int, damaged bool, foreign error, within time.Duration) error {
 // and there was silence for t3.5.
 func (t *turn) settle() error {
 	b := t.bus
-	b.quiet = later(b.quiet, b.opened.Add(t.manners.ConnectWait))
+	b.quiet = later(b.quiet, t.welcome())
 	limit := later(time.Now(), b.quiet).Add(patience)
 	for {
 		if err := t.until(b.quiet); err != nil {

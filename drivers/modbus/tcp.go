@@ -24,7 +24,7 @@ func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 	if limit := t.manners.IdleClose; limit > 0 && time.Since(b.used) >= limit-idleMargin {
 		return nil, t.fail(fmt.Errorf("the device closes a connection that was idle for %v", limit))
 	}
-	if err := t.pause(later(b.quiet, b.opened.Add(t.manners.ConnectWait))); err != nil {
+	if err := t.pause(later(b.quiet, t.welcome())); err != nil {
 		return nil, err
 	}
 	written := false

@@ -19,6 +19,10 @@ const (
 	mostWait   = 3 * time.Second
 )
 
+// briefGap is the pause that devices are given after an answer. Nearly all are content with it; one that is not seems to answer
+// only some questions, and is asked anew with the longest pause that a profile knows.
+const briefGap = 200 * time.Millisecond
+
 // maxLost is how often in a row a connection may be lost before its host is left alone.
 const maxLost = 3
 
@@ -133,8 +137,7 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	if err != nil || !there {
 		return err
 	}
-	q := inquiry{line: b.line, unit: unit, stream: b.stream, asked: map[modbus.Span]reply{}, wait: min(max(5*took, leastWait), mostWait)}
-	f, err := q.identify(ctx, b.Profiles)
+	f, err := b.identify(ctx, unit, min(max(5*took, leastWait), mostWait))
 	if err != nil {
 		return err
 	}
@@ -150,6 +153,17 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	b.inputToo = b.inputToo && !b.stream // that is for what is reached only with difficulty
 	b.tell(Event{Found: &f})
 	return nil
+}
+
+// identify finds out what a unit is, with more patience when it was not recognised and left questions unanswered.
+func (b *bus) identify(ctx context.Context, unit int, wait time.Duration) (f Found, err error) {
+	for _, gap := range []time.Duration{briefGap, modbus.LongestGap(b.Profiles)} {
+		q := inquiry{line: b.line, unit: unit, stream: b.stream, asked: map[modbus.Span]reply{}, wait: wait, gap: gap}
+		if f, err = q.identify(ctx, b.Profiles); err != nil || f.Model != "" || q.silent == 0 {
+			break
+		}
+	}
+	return f, err
 }
 
 // probe asks for two registers, and tells whether a device answered or refused, and how long that took.
@@ -193,7 +207,7 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 // once asks one question and notes what was heard instead of its answer.
 func (b *bus) once(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (took time.Duration, err error) {
 	err = b.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
-		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: wait, TCPReplyMax: wait, ConnectWait: b.connectWait()}, true
+		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: wait, TCPReplyMax: wait, Gap: briefGap, ConnectWait: b.connectWait()}, true
 		asked := false
 		s.Trace = func(x modbus.Exchange) {
 			if asked = x.Answer != nil || drivers.KindOf(x.Err) != drivers.Protocol || x.Heard != nil; !b.stream {

@@ -42,6 +42,7 @@ type inquiry struct {
 	unit   int
 	stream bool
 	wait   time.Duration // for an answer
+	gap    time.Duration // after one
 	asked  map[modbus.Span]reply
 	silent int
 	lost   error // the port was lost, or the scan was stopped
@@ -60,7 +61,7 @@ func (q *inquiry) ask(ctx context.Context, f func(context.Context, *modbus.Sessi
 		return errSilent
 	}
 	err := q.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
-		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: q.wait, TCPReplyMax: q.wait}, true
+		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: q.wait, TCPReplyMax: q.wait, Gap: q.gap}, true
 		return f(ctx, s)
 	})
 	switch {

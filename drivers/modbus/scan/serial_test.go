@@ -57,6 +57,39 @@ func TestSerialTellsWhatItIsNotSureOf(t *testing.T) {
 	})
 }
 
+// Devices that hear nothing for a while after each of their answers are recognised all the same, also the slowest.
+func TestSerialLeavesDevicesTheirPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting = "baud=9600&parity=none"
+		s.units[1] = pausing(t, device(t, "growatt-tlx", serial("AB12345678"), grid()), "growatt-tlx")
+		s.units[3] = pausing(t, device(t, "eastron-sdm630", serial("22041234"), grid()), "eastron-sdm630")
+		sc := s.scanner()
+		sc.Units = []int{3, 1}
+		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"baud=9600&parity=none 3 eastron-sdm630? 22041234", "baud=9600&parity=none 1 growatt-tlx AB12345678"})
+	})
+}
+
+// pausing is a device that insists on the pause of its model. Its answers begin 20 ms after the question.
+func pausing(t *testing.T, d peer.Answerer, model string) peer.Answerer {
+	t.Helper()
+	p, err := modbus.Named(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deaf time.Time
+	return peer.AnswererFunc(func(pdu []byte) []byte {
+		if time.Now().Before(deaf) {
+			return nil
+		}
+		deaf = time.Now().Add(20*time.Millisecond + p.Manners.Gap)
+		return d.Answer(pdu)
+	})
+}
+
 func TestSerialSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
