@@ -137,7 +137,7 @@ func (c *QuarterHours) one(k intervalKey, e energyInterval) {
 		return
 	case *e.KWh < 0:
 		c.found.add("%s: %v kWh is negative", k, *e.KWh)
-	case c.most[k.dev] > 0 && e.Clk != contract.ClockFree && *e.KWh > 1.1*c.most[k.dev]*quarter.Hours()+0.2:
+	case c.most[k.dev] > 0 && e.Clk != contract.ClockFree && *e.KWh > (1.1*c.most[k.dev]*quarter.Hours()+0.2)*c.caughtUp(k):
 		c.found.add("%s: %v kWh is more than %v kW can make", k, *e.KWh, c.most[k.dev])
 	case e.From != nil && e.To != nil && e.Method == "counter" && math.Abs(*e.To-*e.From-*e.KWh) > 1e-3:
 		c.found.add("%s: %v kWh, but the counter went from %v to %v", k, *e.KWh, *e.From, *e.To)
@@ -147,6 +147,23 @@ func (c *QuarterHours) one(k intervalKey, e energyInterval) {
 	}
 	c.edge("beginning", k, k.start, e.From)
 	c.edge("end", k, k.start+quarter.Milliseconds(), e.To)
+}
+
+// stoodMost is how many quarters a counter may have stood still before one in which it catches up.
+const stoodMost = 8
+
+// caughtUp is the number of quarters whose energy one may hold: its own, and those before it through whose end the counter
+// stood still, because a device showed the same value for a while and then all at once what it had counted.
+func (c *QuarterHours) caughtUp(k intervalKey) float64 {
+	quarters := 1
+	for quarters <= stoodMost {
+		spans := c.seen.around(counterKey{k.node, k.dev, k.point}, k.start-int64(quarters-1)*quarter.Milliseconds())
+		if !slices.ContainsFunc(spans, func(s span) bool { return s.lo == s.hi }) {
+			break
+		}
+		quarters++
+	}
+	return float64(quarters)
 }
 
 // edge holds the counter at an edge against the readings that were published just before and just after it: whatever the
