@@ -67,7 +67,14 @@ func text(f string, a []any) string { return strings.TrimSpace(fmt.Sprintf(f, a.
 type engine struct {
 	db  *badger.DB
 	dir string
+	// spent: a write failed and left Badger without a memtable, since it could not make its next log file, or with one
+	// that it holds for flushed. Reads panic then, and the next write may end the process. Nobody can ask it for what it
+	// has, so nothing is written to it any more; it can be closed.
+	spent bool
 }
+
+// errSpent: the database failed before and has to be opened again.
+var errSpent = errors.New("database failed in an earlier write")
 
 // openEngine opens the database. A panic in this goroutine becomes an error; one in Badger's own goroutines ends the
 // process, which is why files are examined before and a marker lies beside.
@@ -89,6 +96,9 @@ type pair struct{ key, value []byte }
 
 // commit writes everything in one synced transaction, or nothing of it.
 func (e *engine) commit(sets []pair, dels [][]byte) error {
+	if e.spent {
+		return fmt.Errorf("commit: %w", errSpent)
+	}
 	txn := e.db.NewTransaction(true)
 	defer txn.Discard()
 	for _, p := range sets {
@@ -102,9 +112,19 @@ func (e *engine) commit(sets []pair, dels [][]byte) error {
 		}
 	}
 	if err := txn.Commit(); err != nil {
+		e.spent = e.headless() // any other failure is of this one transaction
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
+}
+
+// headless reports whether Badger has no memtable, on which every read panics.
+func (e *engine) headless() (yes bool) {
+	defer func() { yes = recover() != nil }()
+	txn := e.db.NewTransaction(false)
+	defer txn.Discard()
+	_, _ = txn.Get(metaKey(metaFlush)) //nolint:errcheck // an error is an answer
+	return false
 }
 
 // get returns a copy of the value of key, nil when there is none. Damaged tables can make Badger panic: that is an error
@@ -179,6 +199,7 @@ func (e *engine) seek(start, prefix []byte) (key []byte, err error) {
 func (e *engine) drop(prefixes ...[]byte) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
+			e.spent = true
 			err = fmt.Errorf("drop segment: panic: %.200s", fmt.Sprint(r))
 		}
 	}()
@@ -187,6 +208,7 @@ func (e *engine) drop(prefixes ...[]byte) (err error) {
 		return err
 	}
 	if err := e.db.DropPrefix(append(prefixes, flush)...); err != nil {
+		e.spent = true
 		return fmt.Errorf("drop segment: %w", err)
 	}
 	return nil

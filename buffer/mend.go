@@ -92,6 +92,9 @@ func openDatabase(dir string, log *slog.Logger) (*engine, finding) {
 		}
 		log.Error("database cannot be opened", "step", step, "err", err)
 		if refusesWrites(err) {
+			if err := removeFile(dir, openingName); err != nil {
+				log.Warn("marker of the opening cannot be removed", "err", err)
+			}
 			break
 		}
 		f.note("step %d: %v", step, err)
@@ -99,9 +102,15 @@ func openDatabase(dir string, log *slog.Logger) (*engine, finding) {
 	return nil, f
 }
 
-// refusesWrites reports whether err says that nothing can be written, which sacrificing files does not cure.
+// refusesWrites reports whether err says that nothing can be written, or that something is used up: sacrificing files
+// does not cure that.
 func refusesWrites(err error) bool {
-	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, fs.ErrPermission)
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, fs.ErrPermission) || usedUp(err)
+}
+
+// usedUp reports whether err says that there are no more descriptors or no more memory: it says nothing about the file.
+func usedUp(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
 
 // removeFile removes dir/name, which may be gone already.
@@ -169,6 +178,9 @@ func mendTables(dir, path string, ids []uint64, verify bool, f *finding) error {
 	if missing && len(ids) == 0 && errors.Is(err, fs.ErrNotExist) {
 		return nil // a new database
 	}
+	if usedUp(err) {
+		return err
+	}
 	rewrite := missing
 	if missing {
 		f.note("manifest: %v", err)
@@ -178,6 +190,8 @@ func mendTables(dir, path string, ids []uint64, verify bool, f *finding) error {
 	for _, id := range ids {
 		level, named := listed[id]
 		switch {
+		case usedUp(bad[id]):
+			return bad[id]
 		case bad[id] == nil && named:
 			levels[id] = level
 		case bad[id] == nil && (missing || !whole || isLost(listed, ids)):

@@ -86,15 +86,25 @@ func (s *Store) begin() error {
 }
 
 // attach opens the database, takes stock of it and writes the first transaction of the epoch. Without a usable database
-// the store works from memory, and the run loop tries again.
+// the store works from memory, and the run loop tries again. A database that failed meanwhile is only opened again.
 func (s *Store) attach() Opened {
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	none := Opened{Epoch: s.epoch, Damage: "no usable database"}
-	if err := s.openable(); err != nil {
+	err := s.leave()
+	if err == nil {
+		err = s.openable()
+	}
+	if err == nil && s.stocked {
+		err = s.resume()
+	}
+	if err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.failed(err)
+		return none
+	}
+	if s.stocked {
 		return none
 	}
 	untold := slices.DeleteFunc(readOpenings(s.dir).untold, func(ep string) bool { return ep == s.epoch })
@@ -129,7 +139,7 @@ func (s *Store) writeCounter() error {
 
 // adopt takes over what was found in the database. Called with disk and mu held.
 func (s *Store) adopt(eng *engine, k *stock, m *mark) {
-	s.eng = eng
+	s.eng, s.stocked = eng, true
 	s.txn = k.txn
 	if m != nil {
 		s.marks.serial = m.serial

@@ -96,14 +96,7 @@ func TestRestampDiskFull(t *testing.T) {
 			t.Fatalf("restamped %v", got)
 		}
 		free.Store(1 << 30)
-		if err := s.eng.db.Close(); err != nil {
-			t.Fatal(err)
-		}
-		var oerr error
-		s.eng.db, oerr = badger.Open(badgerOptions(s.eng.dir, s.log).WithReadOnly(true)) // refuses each transaction
-		if oerr != nil {
-			t.Fatal(oerr)
-		}
+		refuseTransactions(t, s)
 		second, err := s.Append(Event, 1, 2, []byte("event"))
 		if !errors.Is(err, ErrNotSealed) {
 			t.Fatal(err)
@@ -112,6 +105,20 @@ func TestRestampDiskFull(t *testing.T) {
 			t.Fatalf("restamped %v of %v, which a transaction carried", got, []ID{event, second})
 		}
 	})
+}
+
+// refuseTransactions opens the database of s for reading only.
+func refuseTransactions(t *testing.T, s *Store) {
+	t.Helper()
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if err := s.eng.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if s.eng.db, err = badger.Open(badgerOptions(s.eng.dir, s.log).WithReadOnly(true)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // underway gives a record whose transaction is planned and not committed yet; it returns with s.disk locked, as the sealer

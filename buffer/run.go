@@ -220,6 +220,9 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	close(s.quit)
 	<-s.done
+	if left, err := s.awaitLeave(); left && err == nil {
+		s.attach()
+	}
 	s.mu.Lock()
 	s.kept.force()
 	s.mu.Unlock()
@@ -230,6 +233,7 @@ func (s *Store) Close() error {
 	for i := 0; err == nil && s.anyWaiting() && i < 1000; i++ {
 		err = s.flushAll()
 	}
+	_, lerr := s.awaitLeave()
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	if s.eng != nil {
@@ -241,7 +245,7 @@ func (s *Store) Close() error {
 		}
 	}
 	s.plain.close()
-	if err = errors.Join(err, s.lock.Close()); err != nil {
+	if err = errors.Join(err, lerr, s.unlock()); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil

@@ -86,6 +86,7 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 		p.offered = true
 		err = s.eng.commit(p.sets, p.dels)
 	}
+	defer s.replaceSpent() // after mu is given back
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

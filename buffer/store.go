@@ -26,6 +26,8 @@ type Store struct {
 
 	disk    sync.Mutex
 	eng     *engine // nil: no usable database; everything stays in memory
+	leaving leaving // the database that was, until it is closed
+	stocked bool    // what is on disk is known: a later opening goes by memory
 	marks   markWriter
 	looking bool     // made by Inspect
 	scratch string   // of Inspect

@@ -37,6 +37,7 @@ func (s *Store) tidy() error {
 func (s *Store) tidyStep() (more bool, err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
+	defer s.replaceSpent()
 	if s.eng == nil {
 		return false, s.noDisk()
 	}
@@ -383,6 +384,7 @@ func (s *Store) dropAcks() error {
 func (s *Store) sweep() error {
 	s.disk.Lock()
 	defer s.disk.Unlock()
+	defer s.replaceSpent()
 	if s.eng == nil {
 		return nil
 	}

@@ -1,0 +1,116 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// leaveMax is how long Close waits for a database that failed.
+const leaveMax = 10 * time.Second
+
+// leaving is a database that is not used any more and not closed yet. Until it is, no other may be opened in its place.
+type leaving struct {
+	eng    *engine
+	closed chan struct{} // nil: the closing has not begun
+	err    error         // of the closing, once it has ended
+}
+
+// errLeaving: the disk does not take what the database still has to write.
+var errLeaving = errors.New("database cannot be closed yet")
+
+// replaceSpent gives up the database when a write has spoilt it: the store works from memory until the run loop has opened
+// it again. Called with disk held, by everybody who wrote, before disk is given back.
+func (s *Store) replaceSpent() {
+	if s.eng == nil || !s.eng.spent {
+		return
+	}
+	s.log.Error("database failed and has to be opened again")
+	s.leaving, s.eng = leaving{eng: s.eng}, nil
+	if err := s.leave(); err != nil && !errors.Is(err, errLeaving) {
+		s.log.Warn("database cannot be closed", "err", err)
+	}
+}
+
+// leave closes the database that is not used any more, and fails until that is done: Badger tries again for ever to write
+// what it has not flushed, and whoever waits for disk must not wait for that. Where there is too little room for the
+// flush, which would end the process, it is left for later. Called with disk held.
+func (s *Store) leave() error {
+	l := &s.leaving
+	if l.eng == nil {
+		return nil
+	}
+	if l.closed == nil {
+		if err := s.force(min(closeNeeds, s.opt.Reserve)); err != nil {
+			return fmt.Errorf("%w: %w", errLeaving, err)
+		}
+		closed := make(chan struct{})
+		l.closed = closed
+		go func() {
+			l.err = l.eng.close()
+			close(closed)
+		}()
+	}
+	select {
+	case <-l.closed:
+		if l.err != nil {
+			s.log.Warn("database did not close in order", "err", l.err)
+		}
+		*l = leaving{}
+		return nil
+	default:
+		return errLeaving
+	}
+}
+
+// awaitLeave is leave for those who do not hold disk and have time. It reports whether there was anything to leave.
+func (s *Store) awaitLeave() (left bool, err error) {
+	s.disk.Lock()
+	left, err = s.leaving.eng != nil, s.leave()
+	closed := s.leaving.closed
+	s.disk.Unlock()
+	if err == nil || closed == nil {
+		return left, err
+	}
+	timer := time.NewTimer(leaveMax)
+	defer timer.Stop()
+	select {
+	case <-closed:
+	case <-timer.C:
+	}
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	return left, s.leave()
+}
+
+// unlock lets others open the directory, as soon as Badger does not write there any more. Called with disk held.
+func (s *Store) unlock() error {
+	closed := s.leaving.closed
+	if closed == nil {
+		return s.lock.Close()
+	}
+	go func() {
+		<-closed
+		if err := s.lock.Close(); err != nil {
+			s.log.Warn("store cannot be unlocked", "err", err)
+		}
+	}()
+	return nil
+}
+
+// resume opens the database again. What the store knows in memory is newer than anything that is missing then, so all of
+// it is written again, which shows as well whether writing works. Called with disk held.
+func (s *Store) resume() error {
+	eng, found := openDatabase(s.dir, s.log)
+	if eng == nil {
+		return errNoDatabase
+	}
+	s.eng = eng
+	defer s.replaceSpent()
+	s.log.Warn("database opened again", "damage", found.String(), "aside", found.aside)
+	if err := s.renew(); err != nil {
+		return err
+	}
+	_, err := s.flushHeld(nil)
+	return err
+}

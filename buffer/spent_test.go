@@ -1,0 +1,238 @@
+package buffer
+
+import (
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fill appends readings and seals them until that fails, and returns all that were taken in.
+func fill(t *testing.T, s *Store, payload func() []byte) (ids []ID, err error) {
+	t.Helper()
+	for range 200 {
+		id, err := s.Append(Reading, 1, 2, payload())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+		if err := s.flushAll(); err != nil {
+			return ids, err
+		}
+	}
+	return ids, nil
+}
+
+// noise gives payloads that do not compress.
+func noise() func() []byte {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	return func() []byte {
+		p := make([]byte, 30_000)
+		for i := range p {
+			p[i] = byte(rnd.Uint32())
+		}
+		return p
+	}
+}
+
+// takeAway moves the database of the store in dir to where nothing can be made in it by its name, until back is called.
+func takeAway(t *testing.T, dir string) (back func()) {
+	t.Helper()
+	db := filepath.Join(dir, dbName)
+	if err := os.Rename(db, db+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Rename(db+"-away", db) }) //nolint:errcheck // without it a failed test would never end
+	return func() {
+		t.Helper()
+		if err := os.Rename(db+"-away", db); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// missing settles all that the history gives and returns how many of ids were not in it.
+func missing(t *testing.T, s *Store, ids []ID) int {
+	t.Helper()
+	left := map[ID]bool{}
+	for _, id := range ids {
+		left[id] = true
+	}
+	for _, c := range []Class{Event, Reading} {
+		for {
+			recs, err := s.Backlog(c, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(recs) == 0 {
+				break
+			}
+			for _, r := range recs {
+				delete(left, r.ID)
+				if err := s.Settle([]ID{r.ID}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return len(left)
+}
+
+func rewriteNow(s *Store) error {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	defer s.replaceSpent()
+	return s.rewrite()
+}
+
+// TestSpent: a database that cannot make its next file neither ends the process nor loses anything, and is used again
+// when it can.
+func TestSpent(t *testing.T) {
+	for name, before := range map[string]func(*Store) error{
+		"write":   func(*Store) error { return nil },
+		"rewrite": rewriteNow,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				payload := noise()
+				s := open(t, dir, Options{Memory: 8 << 20})
+				sealed, err := s.Append(Event, 1, 2, payload())
+				if err != nil {
+					t.Fatal(err)
+				}
+				back := takeAway(t, dir)
+				if err := before(s); (err != nil) != (name == "rewrite") {
+					t.Fatalf("before: %v", err)
+				}
+				ids, err := fill(t, s, payload)
+				if err == nil {
+					t.Fatal("the log needed no second file")
+				}
+				for range 10 {
+					if err := s.flushAll(); err == nil {
+						t.Fatal("written in a directory that is not there")
+					}
+					time.Sleep(10 * time.Second)
+				}
+				if s.Stats().Fault == "" {
+					t.Error("nothing tells that nothing can be written")
+				}
+				if got, _ := s.Backlog(Reading, 1000); len(got) > len(ids) { //nolint:errcheck // it may fail, but not lose
+					t.Errorf("%d records of %d", len(got), len(ids))
+				}
+				back()
+				time.Sleep(5 * time.Minute)
+				if st := s.Stats(); st.Fault != "" || st.Lost != 0 || st.Gaps != 0 {
+					t.Fatalf("with the directory again: %+v", st)
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+
+				s = open(t, dir, Options{})
+				if o := s.Opened(); !o.Clean || o.Damage != "" || len(s.Gaps()) != 0 {
+					t.Errorf("opened: %+v, gaps %v", o, s.Gaps())
+				}
+				if n := missing(t, s, append(ids, sealed)); n > 0 {
+					t.Errorf("%d of %d records are missing", n, len(ids)+1)
+				}
+			})
+		})
+	}
+}
+
+// TestSpentClose: a store is closed in order when its database can be opened again. When it cannot, Close ends all the
+// same, nobody else gets the directory before Badger has let go of it, and what was sealed is there afterwards.
+func TestSpentClose(t *testing.T) {
+	for name, inTime := range map[string]bool{"in time": true, "late": false} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				s := open(t, dir, Options{Memory: 8 << 20})
+				back := takeAway(t, dir)
+				ids, err := fill(t, s, noise())
+				if err == nil {
+					t.Fatal("the log needed no second file")
+				}
+				if inTime {
+					back()
+				}
+				began := time.Now()
+				if err := s.Close(); (err == nil) != inTime {
+					t.Fatalf("close: %v", err)
+				}
+				if took := time.Since(began); took > 3*leaveMax {
+					t.Errorf("close took %v", took)
+				}
+				if !inTime {
+					if other, err := Open(dir, Options{}); !errors.Is(err, ErrInUse) {
+						t.Fatalf("opened beside a database that is being closed: %v %v", other, err)
+					}
+					back()
+					time.Sleep(time.Minute)
+					synctest.Wait()
+					ids = ids[:len(ids)-1] // the one that could not be sealed
+				}
+				s = open(t, dir, Options{})
+				if o := s.Opened(); o.Clean != inTime || o.Damage != "" {
+					t.Errorf("opened: %+v", o)
+				}
+				if n := missing(t, s, ids); n > 0 {
+					t.Errorf("%d of %d records are missing", n, len(ids))
+				}
+			})
+		})
+	}
+}
+
+// TestUsedUp: without descriptors nothing can be read, which is no reason to put a table aside.
+func TestUsedUp(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		mustAppend(t, s, Event, 1)
+		if err := rewriteNow(s); err != nil {
+			t.Fatal(err)
+		}
+	})
+	db := filepath.Join(dir, dbName)
+	listed, _, err := readManifest(db)
+	if err != nil || len(listed) == 0 {
+		t.Fatalf("tables %v: %v", listed, err)
+	}
+	ids := slices.Collect(maps.Keys(listed))
+
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 0
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	var f finding
+	bad := examine(db, ids, listed, true)
+	err = mendTables(dir, db, ids, true, &f)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if !refusesWrites(err) || len(f.damage) > 0 || f.aside != "" {
+		t.Errorf("mended %+v: %v", f, err)
+	}
+	for _, id := range ids {
+		if !usedUp(bad[id]) {
+			t.Errorf("table %d: %v", id, bad[id])
+		}
+		if _, err := probe(db, id, true); err != nil {
+			t.Errorf("table %d afterwards: %v", id, err)
+		}
+	}
+}
