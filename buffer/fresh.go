@@ -30,7 +30,8 @@ type fresh struct {
 	unsealed int64 // the part of it that is not sealed
 }
 
-// add takes an entry in and reports whether it was the first.
+// add takes an entry in and reports whether it is the first that waits to be sealed: others may be there that are sealed and
+// not acknowledged.
 func (f *fresh) add(e *entry) bool {
 	f.bySeq[e.rec.Seq] = e
 	if e.rec.Class.atOnce() {
@@ -40,8 +41,9 @@ func (f *fresh) add(e *entry) bool {
 	}
 	f.n++
 	f.bytes += int64(len(e.rec.Payload))
+	first := f.unsealed == 0
 	f.unsealed += int64(len(e.rec.Payload))
-	return f.n == 1
+	return first
 }
 
 // remove takes an entry out of the live lane.

@@ -27,3 +27,22 @@ func TestSafe(t *testing.T) {
 		}
 	})
 }
+
+// TestSealedInTime: a record is sealed after Sync also when others are there that were sealed before it and are not
+// acknowledged.
+func TestSealedInTime(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{Sync: 5 * time.Second})
+		synctest.Wait()
+		for i := range 20 {
+			id := mustAppend(t, s, Reading, i)
+			s.Fresh(1) // is under way
+			time.Sleep(5*time.Second + 10*time.Millisecond)
+			synctest.Wait()
+			if !s.Safe([]ID{id}) {
+				t.Errorf("record %d is in memory alone after %v", i, 5*time.Second)
+			}
+		}
+	})
+}
