@@ -33,7 +33,7 @@ const (
 	bootTakes   = 20 * time.Second // from a power cut to the start of the agent
 	drainWithin = 90 * time.Minute
 	settles     = 2 * time.Minute  // before anybody asks whether all is well
-	pollSpan    = 6 * time.Second  // a poll with its repetitions
+	pollSpan    = 7 * time.Second  // a poll with its repetitions, some of its registers asked for one by one
 	keptAfter   = 10 * time.Second // twice the time after which the store must have sealed a record
 	diskBack    = 2 * time.Minute  // from a disk with room again to a store that writes again
 	maxSize     = 64 << 20         // of the store
