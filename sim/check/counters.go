@@ -102,12 +102,17 @@ const trim = 2000
 // span is what a counter was between, as far as its readings tell.
 type span struct{ lo, hi float64 }
 
+// believedKW is the power beyond which a node does not believe a counter's rise as long as nobody says what the plant can
+// make: see the package agent/energy.
+const believedKW = 1100
+
 // covered is how far from a moment a reading may be that covers it, ms: see the package agent/energy.
 const covered = 60_000
 
 // around gives the least and the highest value of a counter just before and just after a moment, in each pass of the clock
 // that knows both sides: a clock that is put back lives through a moment twice, and what is told of it may be of either. Where
-// a pass begins or ends at the moment, the other side is what the pass before or after it knows.
+// a pass begins or ends at the moment, the other side is what the pass before or after it knows. Where the counter leapt just
+// before the moment, there is a second span, from before the leap.
 func (c *counters) around(k counterKey, at int64) (out []span) {
 	list := c.read[k]
 	for begin := 0; begin < len(list); {
@@ -123,8 +128,30 @@ func (c *counters) around(k counterKey, at int64) (out []span) {
 				s.lo, s.hi = math.Min(s.lo, r.value), math.Max(s.hi, r.value)
 			}
 			out = append(out, s)
+			if r, ok := beforeLeap(list[begin:after], at); ok {
+				out = append(out, span{r.value, s.hi})
+			}
 		}
 		begin = end
 	}
 	return out
+}
+
+// beforeLeap finds the reading that a counter goes on from at a moment although later ones were published before it: after a
+// leap that no power explains, none of these is believed until the time since the leap explains it, and what the counter rose
+// is spread over all of that time. ok is false when the last reading before the moment is believed. list is what was read
+// before the moment.
+func beforeLeap(list []counterReading, at int64) (believed counterReading, ok bool) {
+	for i, r := range list[sort.Search(len(list), func(i int) bool { return list[i].ts > at-covered }):] {
+		if ok = i > 0 && !inReach(believed, r); !ok {
+			believed = r
+		}
+	}
+	return believed, ok
+}
+
+// inReach tells whether the power that is believed explains what a counter rose from one reading to another.
+func inReach(from, to counterReading) bool {
+	const hour = 3_600_000 // ms
+	return to.value-from.value <= believedKW*float64(to.ts-from.ts)/hour+counterSlack
 }

@@ -167,7 +167,8 @@ func (c *QuarterHours) caughtUp(k intervalKey) float64 {
 }
 
 // edge holds the counter at an edge against the readings that were published just before and just after it: whatever the
-// device did in between, its counter was between them.
+// device did in between, its counter was between them, or, while readings after a leap are not believed, between the one
+// before the leap and them.
 func (c *QuarterHours) edge(which string, k intervalKey, at int64, value *float64) {
 	if value == nil {
 		return
