@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"github.com/creack/pty"
@@ -18,6 +19,8 @@ type terminal struct {
 	*os.File          // the device's side
 	line     *os.File // the client's side, held open: else the kernel hangs up when the first client leaves
 	path     string
+	closing  sync.Once
+	closed   error // what closing it gave
 }
 
 // openTerminal makes a pseudo terminal in raw mode and links it at path.
@@ -76,7 +79,15 @@ func relink(target, path string) error {
 const nowhereTerminal = "/dev/pts/gone"
 
 // Close hangs up: clients read an end of file, as when an adapter is pulled out. The link goes too.
+//
+// Only the first call does anything: as soon as the terminal is closed the kernel may give its name to another, whose link a
+// second call would take for its own.
 func (t *terminal) Close() error {
+	t.closing.Do(func() { t.closed = t.close() })
+	return t.closed
+}
+
+func (t *terminal) close() error {
 	if target, err := os.Readlink(t.path); err == nil && target == t.line.Name() {
 		os.Remove(t.path) //nolint:errcheck // a link that leads nowhere does no harm
 	}

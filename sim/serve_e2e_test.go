@@ -259,6 +259,35 @@ func TestALineThatIsGoneComesBack(t *testing.T) {
 	}
 }
 
+// A terminal that is closed twice leaves the link of the one that has got its name meanwhile.
+func TestATerminalIsClosedOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "line")
+	before, err := openTerminal(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := before.line.Name()
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 64 { // others may take its number first
+		next, err := openTerminal(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer next.Close() //nolint:errcheck // nothing to save
+		if next.line.Name() != name {
+			continue
+		}
+		before.Close() //nolint:errcheck // told before
+		if _, err := os.Lstat(path); err != nil {
+			t.Error("the link is gone: ", err)
+		}
+		return
+	}
+	t.Fatalf("nobody was given %s again", name)
+}
+
 // wait waits, in real time, for what another goroutine of this process is about to do.
 func wait(t *testing.T, what string, is func() bool) {
 	t.Helper()
