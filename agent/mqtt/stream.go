@@ -3,6 +3,7 @@ package mqtt
 import (
 	"bufio"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,13 +17,19 @@ const (
 	gatherSize = 16 << 10             // bytes that wait; what is larger is not copied
 )
 
+// farewellTime is how long Close waits for the broker to close after a DISCONNECT. A broker that still has something to say
+// to a connection that is gone, an acknowledgement for instance, takes that for a loss and publishes the will over the status
+// offline; with TCP what was sent last may not even reach it.
+const farewellTime = 200 * time.Millisecond
+
 // stream is the connection as paho uses it: one Write for each packet, and many small Reads.
 //
 // A publication waits for others for at most gatherTime, or until gatherSize bytes wait. Any other packet (CONNECT,
 // SUBSCRIBE, PUBACK, PINGREQ, DISCONNECT) is written at once, behind what waits: the order of the packets is kept. So a
 // Write that returned nil says of a publication only that it is on its way, as it does of a socket. A write that fails or
 // takes longer than writeTimeout closes the connection; its error is that of the Read under way and of every Write that
-// follows. Close drops what waits: who wants it to be sent sends a DISCONNECT first.
+// follows. Close drops what waits: who wants it to be sent sends a DISCONNECT first, and Close then waits for the broker to
+// close, for at most farewellTime.
 //
 // Reads are buffered.
 type stream struct {
@@ -32,11 +39,15 @@ type stream struct {
 	busy    chan struct{} // full while somebody writes: another writer waits for at most writeTimeout
 	waiting []byte        // of who writes, as is timer
 	timer   *time.Timer   // writes what waits; running while something does
+	parted  atomic.Bool   // a DISCONNECT was written
 	broken  atomic.Pointer[error]
+
+	ended chan struct{} // closed when a Read has failed
+	end   sync.Once
 }
 
 func newStream(conn net.Conn) *stream {
-	s := &stream{Conn: conn, busy: make(chan struct{}, 1), waiting: make([]byte, 0, gatherSize)}
+	s := &stream{Conn: conn, busy: make(chan struct{}, 1), waiting: make([]byte, 0, gatherSize), ended: make(chan struct{})}
 	s.in = bufio.NewReaderSize(below{s}, 4096)
 	s.timer = time.AfterFunc(time.Hour, s.overdue)
 	s.timer.Stop()
@@ -51,10 +62,27 @@ type below struct{ s *stream }
 
 func (b below) Read(p []byte) (int, error) {
 	n, err := b.s.Conn.Read(p)
-	if err != nil && b.s.err() != nil {
+	if err == nil {
+		return n, nil
+	}
+	b.s.end.Do(func() { close(b.s.ended) })
+	if b.s.err() != nil {
 		err = b.s.err() // paho takes the error of a connection that was closed here for its own doing, and says nothing
 	}
 	return n, err
+}
+
+// Close implements net.Conn.
+func (s *stream) Close() error {
+	if s.parted.Load() && s.err() == nil {
+		late := time.NewTimer(farewellTime)
+		defer late.Stop()
+		select {
+		case <-s.ended:
+		case <-late.C:
+		}
+	}
+	return s.Conn.Close()
 }
 
 // Write implements net.Conn for one whole packet.
@@ -78,6 +106,9 @@ func (s *stream) Write(packet []byte) (int, error) {
 	}
 	if err := s.err(); err != nil {
 		return 0, err
+	}
+	if packet[0]>>4 == packets.Disconnect {
+		s.parted.Store(true)
 	}
 	return len(packet), nil
 }

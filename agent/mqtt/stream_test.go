@@ -3,6 +3,7 @@ package mqtt
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -203,4 +204,43 @@ func TestCloseDoesNotWaitForAStalledPeer(t *testing.T) {
 			t.Errorf("close took %v: %v", time.Since(start), err)
 		}
 	})
+}
+
+// A broker that has an acknowledgement to write when the DISCONNECT arrives must find the connection open, or it publishes
+// the will. One that never closes is waited for no longer than farewellTime.
+func TestCloseWaitsForTheBrokerAfterDisconnect(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		closes  time.Duration // the broker, after the DISCONNECT; 0 for never
+		waiting time.Duration
+	}{
+		{"the broker closes", farewellTime / 4, farewellTime / 4},
+		{"the broker never closes", 0, farewellTime},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			here, broker := net.Pipe()
+			s := newStream(here)
+			go io.Copy(io.Discard, s) //nolint:errcheck // paho's reader: it ends with the connection
+			said := make(chan error, 1)
+			go func() {
+				if _, err := packets.ReadPacket(broker); err != nil {
+					said <- err
+					return
+				}
+				time.Sleep(c.closes)
+				said <- packets.NewControlPacket(packets.Puback).Write(broker)
+				if c.closes > 0 {
+					broker.Close() //nolint:errcheck // nothing to save
+				}
+			}()
+			write(t, s, packet(t, packets.NewControlPacket(packets.Disconnect)))
+			start := time.Now()
+			if err := s.Close(); err != nil || time.Since(start) != c.waiting {
+				t.Errorf("%s: close took %v: %v", c.name, time.Since(start), err)
+			}
+			if err := <-said; err != nil {
+				t.Errorf("%s: the broker's last word: %v", c.name, err)
+			}
+		})
+	}
 }
