@@ -52,7 +52,8 @@ type Broker struct {
 	wg     sync.WaitGroup
 
 	mu        sync.Mutex
-	conns     map[*brokerConn]bool // open
+	conns     map[*brokerConn]bool   // open
+	seats     map[string]*brokerConn // by client id: who was let in under it
 	listeners []net.Listener
 	watchers  map[int]func(Publication)
 	watched   int           // how many watchers there ever were
@@ -78,7 +79,7 @@ func NewBroker(o BrokerOptions) (*Broker, error) {
 			Logger:                 slog.New(slog.DiscardHandler), // it logs each lost connection as a warning
 			SysTopicResendInterval: int64((365 * 24 * time.Hour).Seconds()),
 		}),
-		log: o.Logger, start: time.Now(), conns: map[*brokerConn]bool{}, watchers: map[int]func(Publication){},
+		log: o.Logger, start: time.Now(), conns: map[*brokerConn]bool{}, seats: map[string]*brokerConn{}, watchers: map[int]func(Publication){},
 		wake: make(chan struct{}),
 	}
 	b.done, b.stop = context.WithCancel(context.Background())
@@ -177,11 +178,39 @@ func (b *Broker) serve(c net.Conn) bool {
 			b.log.Debug("broker connection ended", "err", err)
 		}
 		bc.finish()
-		b.mu.Lock()
-		delete(b.conns, bc)
-		b.mu.Unlock()
+		b.leave(bc)
 	})
 	return true
+}
+
+// sit lets a client in under its id: whoever was let in before is thrown out and has ended when sit returns. The server
+// library throws that client out as well, but does not wait: its end may take the new one, with what it has subscribed, off
+// the lists, and then two live under one id for ever.
+func (b *Broker) sit(cl *mqtt.Client) {
+	bc := cl.Net.Conn.(*brokerConn)
+	for {
+		b.mu.Lock()
+		held := b.seats[cl.ID]
+		if held == nil {
+			b.seats[cl.ID], bc.client = bc, cl
+			b.mu.Unlock()
+			return
+		}
+		b.mu.Unlock()
+		held.client.Stop(packets.ErrSessionTakenOver)
+		<-held.left
+	}
+}
+
+// leave takes a connection that has ended off the lists.
+func (b *Broker) leave(bc *brokerConn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.conns, bc)
+	if bc.client != nil {
+		delete(b.seats, bc.client.ID)
+	}
+	close(bc.left)
 }
 
 // Watch lets f see every publication that is taken from now on, in the broker's order, before it is acknowledged. f must
@@ -361,7 +390,7 @@ func (*brokerHook) ID() string { return "sim" }
 
 func (*brokerHook) Provides(b byte) bool {
 	switch b {
-	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnPublish, mqtt.OnWillSent:
+	case mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnACLCheck, mqtt.OnPublish, mqtt.OnWillSent:
 		return true
 	}
 	return false
@@ -372,6 +401,9 @@ func (h *brokerHook) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool {
 	_, _, refused := h.broker.faults.on(Refused, "", time.Now())
 	return !refused
 }
+
+// OnSessionEstablish is called for a client that may come in, before it does.
+func (h *brokerHook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) { h.broker.sit(cl) }
 
 // OnACLCheck allows everything.
 func (*brokerHook) OnACLCheck(*mqtt.Client, string, bool) bool { return true }

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
 )
 
 // maxPending bounds the packets of one connection that wait for their time. Past it the connection is broken, as a
@@ -17,7 +19,9 @@ const maxPending = 4096
 type brokerConn struct {
 	net.Conn
 	broker *Broker
-	rest   []byte // of a packet that is not complete; written by the server one packet at a time
+	rest   []byte        // of a packet that is not complete; written by the server one packet at a time
+	client *mqtt.Client  // once it was let in; written under the broker's lock
+	left   chan struct{} // closed when nothing of the connection is left
 
 	mu      sync.Mutex
 	pending pendingHeap
@@ -31,7 +35,8 @@ type brokerConn struct {
 }
 
 func newBrokerConn(c net.Conn, b *Broker) *brokerConn {
-	return &brokerConn{Conn: c, broker: b, wake: make(chan struct{}, 1), done: make(chan struct{}), gone: make(chan struct{})}
+	return &brokerConn{Conn: c, broker: b, wake: make(chan struct{}, 1), done: make(chan struct{}), gone: make(chan struct{}),
+		left: make(chan struct{})}
 }
 
 // Read implements net.Conn for the server. While the link is stalled what has come waits; if the client gives the

@@ -205,6 +205,40 @@ func TestBrokerRefusesDeniesAndIsStolenFrom(t *testing.T) {
 	})
 }
 
+// Of clients that come at once under one id, one stays, and has what it subscribes to.
+func TestBrokerLetsOneLiveUnderAnID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newTestBroker(t)
+		for range 50 {
+			clients := make([]*client, 4)
+			var wg sync.WaitGroup
+			for i := range clients {
+				wg.Go(func() {
+					clients[i], _ = connect(t, b, "box") // or it is thrown out before its CONNACK
+					clients[i].Subscribe("down", 1, nil)
+				})
+			}
+			wg.Wait()
+			time.Sleep(time.Second)
+			if err := b.Publish("down", []byte("x"), 1, false); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			open, heard := 0, 0
+			for _, c := range clients {
+				if c.IsConnectionOpen() {
+					open++
+				}
+				heard += len(c.heard())
+				c.Disconnect(250)
+			}
+			if open != 1 || heard != 1 {
+				t.Fatalf("%d are connected and %d have heard, want 1 and 1", open, heard)
+			}
+		}
+	})
+}
+
 func TestBrokerOptionsAreChecked(t *testing.T) {
 	if _, err := NewBroker(BrokerOptions{Faults: []Fault{{Kind: Drop}}}); err == nil {
 		t.Error("a fault of a line was taken for one of the broker")
