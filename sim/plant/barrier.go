@@ -135,9 +135,11 @@ func (b *Barrier) step(dt time.Duration) {
 		b.speed = 0
 		return
 	}
+	was := b.State
 	b.guard()
 	b.drive(dt)
 	switch {
+	case b.State != was: // what the guard began is seen, however short the way is that is left
 	case b.State == Opening && b.Position >= b.target:
 		b.arrive()
 	case b.State == Closing && b.Position <= 0:

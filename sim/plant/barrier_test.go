@@ -139,4 +139,23 @@ func TestBarrierTravel(t *testing.T) {
 	}
 }
 
+// An arm that is told to close shortly before it is up runs on for a moment; turned back then, it is opening before it is open.
+func TestBarrierTurnedBackAtTheStop(t *testing.T) {
+	b := NewBarrier(4*time.Second, 0)
+	b.Obey(OrderOpen)
+	run(b, 4050*time.Millisecond)
+	b.Obey(OrderClose)
+	run(b, 2*barrierGrain)
+	if b.State != Closing || b.Position < 99 {
+		t.Fatalf("told to close: %s at %v %%", b.State, b.Position)
+	}
+	b.PhotocellBroken = true
+	for _, want := range []string{Opening, Open} {
+		run(b, barrierGrain)
+		if b.State != want {
+			t.Errorf("%s with the photocell broken, want %s", b.State, want)
+		}
+	}
+}
+
 func run(b *Barrier, d time.Duration) { b.Step(d, 20) }
