@@ -390,7 +390,8 @@ func (*brokerHook) ID() string { return "sim" }
 
 func (*brokerHook) Provides(b byte) bool {
 	switch b {
-	case mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnACLCheck, mqtt.OnPublish, mqtt.OnWillSent:
+	case mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnACLCheck, mqtt.OnPublish, mqtt.OnWillSent,
+		mqtt.OnSubscribe, mqtt.OnPacketEncode:
 		return true
 	}
 	return false
@@ -420,6 +421,24 @@ func (h *brokerHook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Pack
 	h.broker.taken(Publication{At: now, Client: cl.ID, Topic: pk.TopicName, Payload: pk.Payload,
 		QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain})
 	return pk, nil
+}
+
+// OnSubscribe hides the number of a SUBSCRIBE from the server library, which would refuse the one that it has itself under
+// way to this client, such as a retained message that is not acknowledged yet. The two count each for itself (MQTT 3.1.1,
+// 2.3.1), so a client that subscribes one filter after the other would miss some of them.
+func (*brokerHook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	if bc, ok := cl.Net.Conn.(*brokerConn); ok {
+		bc.subscribing, pk.PacketID = pk.PacketID, 0
+	}
+	return pk
+}
+
+// OnPacketEncode gives the answer to a SUBSCRIBE its number back: the library writes it before it reads on.
+func (*brokerHook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	if bc, ok := cl.Net.Conn.(*brokerConn); ok && pk.FixedHeader.Type == packets.Suback {
+		pk.PacketID = bc.subscribing
+	}
+	return pk
 }
 
 // OnWillSent tells of a will.

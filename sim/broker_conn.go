@@ -23,6 +23,8 @@ type brokerConn struct {
 	client *mqtt.Client  // once it was let in; written under the broker's lock
 	left   chan struct{} // closed when nothing of the connection is left
 
+	subscribing uint16 // the number of the SUBSCRIBE that is dealt with; only the goroutine that reads touches it
+
 	mu      sync.Mutex
 	pending pendingHeap
 	order   uint64

@@ -205,6 +205,42 @@ func TestBrokerRefusesDeniesAndIsStolenFrom(t *testing.T) {
 	})
 }
 
+// What the broker has under way to a client has numbers of its own: they are no reason to refuse a subscription.
+func TestBrokerGrantsEverySubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newTestBroker(t)
+		for i := range 3 {
+			if err := b.Publish(fmt.Sprintf("kept/%d", i), []byte("x"), 1, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := paho.NewClientOptions().AddBroker("tcp://10.0.0.9:1883").SetClientID("reader").SetProtocolVersion(4).SetAutoAckDisabled(true).
+			SetCustomOpenConnectionFn(func(u *url.URL, _ paho.ClientOptions) (net.Conn, error) { return b.Dial(context.Background(), u) })
+		c := paho.NewClient(o)
+		if token := c.Connect(); token.Wait() && token.Error() != nil {
+			t.Fatal(token.Error())
+		}
+		heard := make(chan string, 10)
+		for _, filter := range []string{"kept/+", "a", "b", "c"} {
+			token := c.Subscribe(filter, 1, func(_ paho.Client, m paho.Message) { heard <- m.Topic() }).(*paho.SubscribeToken)
+			if token.Wait(); token.Error() != nil || token.Result()[filter] != 1 {
+				t.Errorf("%s: %v, code %d", filter, token.Error(), token.Result()[filter])
+			}
+			synctest.Wait() // what is retained has come, and stays unacknowledged
+		}
+		for _, topic := range []string{"a", "b", "c"} {
+			if err := b.Publish(topic, []byte("x"), 1, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if n := len(heard); n != 6 {
+			t.Errorf("heard %d messages, want 6", n)
+		}
+		c.Disconnect(250)
+	})
+}
+
 // Of clients that come at once under one id, one stays, and has what it subscribes to.
 func TestBrokerLetsOneLiveUnderAnID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
