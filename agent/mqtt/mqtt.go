@@ -235,7 +235,7 @@ func (c *Conn) Subscribe(ctx context.Context, filter string, handle func(Message
 	if err := token.Error(); err != nil {
 		return fmt.Errorf("subscribe %s: %w", filter, err)
 	}
-	if t, ok := token.(*paho.SubscribeToken); ok && t.Result()[filter] == 0x80 {
+	if t, ok := token.(*paho.SubscribeToken); ok && t.Result()[filter] > 2 { // 0x80; some brokers say it in MQTT 5's codes
 		return fmt.Errorf("subscribe %s: %w", filter, ErrRefused)
 	}
 	return nil

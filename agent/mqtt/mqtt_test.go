@@ -189,9 +189,11 @@ func TestSubscribe(t *testing.T) {
 	if err := c.Subscribe(t.Context(), "a/b", func(Message) {}); err != nil {
 		t.Errorf("granted subscription: %v", err)
 	}
-	b.refuse = 0x80
-	if err := c.Subscribe(t.Context(), "a/c", func(Message) {}); !errors.Is(err, ErrRefused) {
-		t.Errorf("denied subscription: %v", err)
+	for _, code := range []byte{0x80, 0x91} {
+		b.refuse = code
+		if err := c.Subscribe(t.Context(), "a/c", func(Message) {}); !errors.Is(err, ErrRefused) {
+			t.Errorf("subscription answered with %#x: %v", code, err)
+		}
 	}
 }
 
