@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"bordo/agent/config/nearest"
 	"bordo/contract"
 	"bordo/drivers"
 	"bordo/drivers/line"
+	"bordo/drivers/nearest"
 )
 
 // Bounds of every.

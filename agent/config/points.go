@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"bordo/agent/config/nearest"
 	"bordo/drivers"
+	"bordo/drivers/nearest"
 )
 
 // MaxTaps is how many points one device can have from the configuration.

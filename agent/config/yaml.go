@@ -14,7 +14,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
-	"bordo/agent/config/nearest"
+	"bordo/drivers/nearest"
 
 	"bordo/drivers"
 )

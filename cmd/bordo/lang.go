@@ -6,11 +6,11 @@ import (
 	"strings"
 	"time"
 
-	"bordo/agent/config/nearest"
 	"bordo/agent/control"
 	"bordo/buffer"
 	"bordo/cmd/commandline"
 	"bordo/cmd/terminal"
+	"bordo/drivers/nearest"
 )
 
 // langValue is a language as a flag: it or en. There is one in a run of the program, made by execute: every sentence for a

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"bordo/agent/config/nearest"
 	"bordo/cmd/terminal"
+	"bordo/drivers/nearest"
 	firmwarenotes "bordo/firmware-notes"
 )
 

@@ -13,8 +13,8 @@ import (
 	"io"
 	"strings"
 
-	"bordo/agent/config/nearest"
 	"bordo/cmd/terminal"
+	"bordo/drivers/nearest"
 )
 
 // Console is where a verb prints: its result on Out, everything else on Err.
