@@ -40,7 +40,8 @@ func coding(f *modbus.Field) string {
 	case f.Type == modbus.Date:
 		parts[0] += " (" + f.Format + ")"
 	}
-	if f.Length > 1 && f.Words == modbus.LowFirst {
+	text := f.Type == modbus.String || f.Type == modbus.Date || f.Type == modbus.Dotted // its registers stand as they are read
+	if f.Length > 1 && f.Words == modbus.LowFirst && !text {
 		parts = append(parts, "low word first")
 	}
 	if f.Bytes == modbus.LowFirst {
