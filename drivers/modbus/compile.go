@@ -45,6 +45,7 @@ func (c *compiler) profile(r *rawProfile) *Profile {
 	}
 	c.unique("points", p.Points)
 	c.fits("points", p.Points, p, false)
+	c.crossing("points", p.Points)
 	for i := range r.Channels {
 		p.Channels = append(p.Channels, c.channel(fmt.Sprintf("channels[%d]", i), &r.Channels[i]))
 	}
@@ -205,6 +206,19 @@ func (c *compiler) fits(path string, points []Point, p *Profile, apart bool) {
 		for _, h := range p.Holes {
 			if s.Meets(h) {
 				c.fault(fmt.Sprintf("%s[%d].at", path, i), "must not lie in a hole (%v)", h)
+			}
+		}
+	}
+}
+
+// crossing checks that no value begins or ends in the middle of another one: one of the two addresses is wrong. A value may lie
+// within another, as a bit in its register or the low word of a number.
+func (c *compiler) crossing(path string, points []Point) {
+	for i := range points {
+		for j := range i {
+			a, b := points[i].place(), points[j].place()
+			if a.Table != 0 && a.Meets(b) && !a.holds(b) && !b.holds(a) {
+				c.fault(fmt.Sprintf("%s[%d].at", path, i), "must not cut through %s (%v, and this is %v)", points[j].Key, b, a)
 			}
 		}
 	}

@@ -129,21 +129,6 @@ func (c *compiler) address(path, text string) Address {
 	return a
 }
 
-// like names points of the catalogue that begin like one that is not in it.
-func like(key string) string {
-	const few = 4
-	var near []string
-	for _, p := range drivers.Points() {
-		if strings.HasPrefix(p.Key, key) || strings.HasPrefix(key, p.Key) {
-			near = append(near, p.Key)
-		}
-	}
-	if len(near) == 0 {
-		return ""
-	}
-	return ", such as " + strings.Join(near[:min(few, len(near))], ", ")
-}
-
 // point checks one reading.
 func (c *compiler) point(path string, r *rawPoint) Point {
 	p := Point{Field: c.field(path, &r.Field), Pace: Pace(r.Pace)}

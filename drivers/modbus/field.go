@@ -91,12 +91,15 @@ type Field struct {
 
 // Span is what must come in one answer so that the field can be decoded.
 func (f *Field) Span() Span {
-	s := Span{f.At.Table, f.At.Number, f.Length}
+	s := f.place()
 	if f.SF != nil {
 		s = s.join(Span{f.SF.Table, f.SF.Number, 1})
 	}
 	return s
 }
+
+// place is where the value itself lies.
+func (f *Field) place() Span { return Span{f.At.Table, f.At.Number, f.Length} }
 
 // Answer is a run of registers, or of bits, as a device gave them.
 type Answer struct {

@@ -281,7 +281,7 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	if last.Err != nil {
 		t.Errorf("after 20 min the poll still says %v", last.Err)
 	}
-	g.compare(t, slices.Collect(maps.Values(first)))
+	g.compare(t, first)
 	for k, want := range g.identity {
 		if about == nil || want != map[string]string{"maker": about.Maker, "model": about.Model, "serial": about.Serial, "firmware": about.Firmware}[k] {
 			t.Errorf("%s: got %+v, want %s", k, about, want)
@@ -332,23 +332,60 @@ func command(t *testing.T, asked string) (action string, args map[string]any) {
 	return action, args
 }
 
-func (g *golden) compare(t *testing.T, readings []drivers.Reading) {
+func (g *golden) compare(t *testing.T, readings map[string]drivers.Reading) {
 	t.Helper()
-	seen := map[string]bool{}
-	for _, r := range readings {
-		want, ok := g.readings[r.Point]
-		switch seen[r.Point] = true; {
+	expected := slices.Collect(maps.Keys(g.readings))
+	slices.Sort(expected)
+	for _, k := range expected {
+		r, ok := readings[k]
+		switch want := g.readings[k]; {
 		case !ok:
-			t.Errorf("%s = %v was not to be expected", r.Point, r.Value)
+			t.Errorf("%s is missing, want %s", k, want)
 		case want == "-" && r.Quality != drivers.Bad, want != "-" && r.Quality != drivers.Good, !agrees(r.Value, want):
-			t.Errorf("%s = %v (quality %d), want %s", r.Point, r.Value, r.Quality, want)
+			t.Errorf("%s = %s, want %s%s", k, shown(r), want, suspicion(r.Value, want))
 		}
 	}
-	for k := range g.readings {
-		if !seen[k] {
-			t.Errorf("%s is missing", k)
+	unexpected := slices.Collect(maps.Keys(readings))
+	slices.Sort(unexpected)
+	for _, k := range unexpected {
+		if _, ok := g.readings[k]; !ok {
+			t.Errorf("%s = %s was not to be expected", k, shown(readings[k]))
 		}
 	}
+}
+
+// shown is a reading as a person wants to see it: a float that was put together wrongly can have forty digits.
+func shown(r drivers.Reading) string {
+	switch {
+	case r.Quality == drivers.Bad:
+		return "no value"
+	case r.Value.Type() != drivers.Float:
+		return r.Value.String()
+	}
+	text := strconv.FormatFloat(r.Value.Float(), 'g', 10, 64)
+	if r.Quality != drivers.Good {
+		text += fmt.Sprintf(" (quality %d)", r.Quality)
+	}
+	return text
+}
+
+// suspicion says what is probably wrong with a value that is not the wanted one.
+func suspicion(v drivers.Value, want string) string {
+	x, err := strconv.ParseFloat(want, 64)
+	if err != nil || x == 0 || v.Type() != drivers.Float || v.Float() == 0 {
+		return ""
+	}
+	switch ratio := v.Float() / x; {
+	case math.Abs(ratio) > 1e8 || math.Abs(ratio) < 1e-8:
+		return ": are the words in the right order?"
+	case ratio < 0:
+		return ": is it signed?"
+	default:
+		if power := math.Log10(ratio); math.Abs(power-math.Round(power)) < 1e-4 {
+			return fmt.Sprintf(": look at scale, it is %g times that", math.Pow10(int(math.Round(power))))
+		}
+	}
+	return ""
 }
 
 // agrees compares a value with what the source prints: a number to the digits that are there.

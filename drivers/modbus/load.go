@@ -74,10 +74,11 @@ func load(name string, data []byte, other func(model string) (*Profile, error)) 
 		return nil, Faults{{File: name, Line: 1, Column: 1, Text: "must hold one profile"}}
 	}
 	var raw rawProfile
-	if err := yaml.NodeToValue(file.Docs[0].Body, &raw, yaml.Strict()); err != nil {
-		return nil, Faults{syntaxFault(name, err)}
+	unknown := unknownKeys(name, file.Docs[0].Body, reflect.TypeFor[rawProfile](), "")
+	if err := yaml.NodeToValue(file.Docs[0].Body, &raw); err != nil {
+		return nil, append(unknown, syntaxFault(name, err))
 	}
-	c := compiler{name: name, file: file, other: other}
+	c := compiler{name: name, file: file, other: other, faults: unknown}
 	p := c.profile(&raw)
 	if len(c.faults) > 0 {
 		slices.SortStableFunc(c.faults, func(a, b Fault) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) })

@@ -1,0 +1,106 @@
+package modbus
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"bordo/drivers"
+	"bordo/drivers/nearest"
+)
+
+// unknownKeys tells every key below a node that the type which the node is read into does not have, with the one that was
+// probably meant, or else with all that are known there.
+func unknownKeys(file string, node ast.Node, typ reflect.Type, path string) (faults Faults) {
+	for typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	switch n := node.(type) {
+	case *ast.SequenceNode:
+		for i, v := range n.Values {
+			if typ.Kind() == reflect.Slice {
+				faults = append(faults, unknownKeys(file, v, typ.Elem(), fmt.Sprintf("%s[%d]", path, i))...)
+			}
+		}
+	case *ast.MappingValueNode:
+		return keysOf(file, []*ast.MappingValueNode{n}, typ, path)
+	case *ast.MappingNode:
+		return keysOf(file, n.Values, typ, path)
+	}
+	return faults
+}
+
+func keysOf(file string, values []*ast.MappingValueNode, typ reflect.Type, path string) (faults Faults) {
+	if typ.Kind() != reflect.Struct {
+		return nil // the keys are the writer's own
+	}
+	var names []string
+	types := map[string]reflect.Type{}
+	fields(typ, func(key string, t reflect.Type) {
+		names = append(names, key)
+		types[key] = t
+	})
+	for _, v := range values {
+		key := v.Key.GetToken().Value
+		at := strings.TrimPrefix(path+"."+key, ".")
+		if t, ok := types[key]; ok {
+			faults = append(faults, unknownKeys(file, v.Value, t, at)...)
+			continue
+		}
+		f := Fault{File: file, Path: at, Text: "unknown key (known here: " + strings.Join(names, ", ") + ")"}
+		if near := nearest.Names(key, names, 1); len(near) > 0 {
+			f.Text = "unknown key (did you mean " + near[0] + "?)"
+		}
+		f.Line, f.Column = v.Key.GetToken().Position.Line, v.Key.GetToken().Position.Column
+		faults = append(faults, f)
+	}
+	return faults
+}
+
+// fields visits the keys of a type of this package and what they hold, those of a field that is written inline as well.
+func fields(typ reflect.Type, visit func(key string, t reflect.Type)) {
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		key, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if option == "inline" {
+			fields(f.Type, visit)
+		} else {
+			visit(key, f.Type)
+		}
+	}
+}
+
+// like names points of the catalogue that somebody may have meant who wrote another key: one or two that are a slip away, and
+// those that share words with it.
+func like(key string) string {
+	const few = 4
+	words := strings.Split(key, "_")
+	all := make([]string, 0, len(drivers.Points()))
+	for _, p := range drivers.Points() {
+		all = append(all, p.Key)
+	}
+	shared := func(point string) float64 { // share of the words of both that both have
+		own, n := strings.Split(point, "_"), 0
+		for _, w := range own {
+			if slices.Contains(words, w) {
+				n++
+			}
+		}
+		return 2 * float64(n) / float64(len(own)+len(words))
+	}
+	near := nearest.Names(key, all, 2)
+	slices.SortStableFunc(all, func(a, b string) int { return cmp.Compare(shared(b), shared(a)) })
+	for _, point := range all {
+		if len(near) < few && shared(point) > 0 && !slices.Contains(near, point) {
+			near = append(near, point)
+		}
+	}
+	if len(near) == 0 {
+		return ""
+	}
+	return ", such as " + strings.Join(near, ", ")
+}
