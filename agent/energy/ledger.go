@@ -271,10 +271,12 @@ func (l *ledger) close(out *Taken) {
 	out.Intervals = append(out.Intervals, iv)
 }
 
-// forgo does not tell a quarter that would replace a better one. Its energy is in no interval, and a segment says so.
+// forgo does not tell a quarter that would replace a better one. Its energy is in no interval, and a segment says so: also
+// where a segment began within the quarter, so that no one value of the counter stands for its beginning.
 func (l *ledger) forgo(o *open, out *Taken) {
 	l.next(l.T)
-	out.Segments = append(out.Segments, Segment{Segment: l.Seg, Cause: CauseClock, Last: kwhOf(o.From), First: kwh(l.C), At: l.T, Clk: o.Clk})
+	before := l.C - o.E
+	out.Segments = append(out.Segments, Segment{Segment: l.Seg, Cause: CauseClock, Last: kwhOf(&before), First: kwh(l.C), At: l.T, Clk: o.Clk})
 }
 
 func (l *ledger) toldWhole(start int64) bool {

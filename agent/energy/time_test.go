@@ -94,6 +94,21 @@ func TestLessIsNotTold(t *testing.T) {
 	r.expect("10 13:00 0.1 20.6>20.7 0.0666 2 counter sync 0", "clock 20.7>20.7", "clock 20.7>21.2")
 }
 
+// Of a quarter that is not told, the segment after it tells all, also when another one began within it.
+func TestLessIsNotToldAcrossASegment(t *testing.T) {
+	r := sixKW(t)
+	r.run(30, time.Minute, 12, 0.1)
+	r.expect(`10 12:15 1.5 11.5>13 1 15 counter sync 0
+		10 12:30 1.5 13>14.5 1 15 counter sync 0`)
+	r.put("2026-03-10 12:16:00")
+	r.run(5, time.Minute, 15, 0.1)
+	r.reboot(energy.Options{Every: time.Minute, Hold: time.Minute}, "b2", 0)
+	r.clk = contract.ClockFree
+	r.run(30, time.Minute, 16, 0.1) // 12:51
+	// In 12:15 0.5 kWh were counted before and 0.8 after what is between the two boots.
+	r.expect("10 12:45 0.5 14.5>15 0.3333 6 counter sync 0", "clock 15>15", "clock 15.5>16.1", "clock 15.6>16.9", "clock 16.9>18.4")
+}
+
 // Years forth and back, with a clock that says it is set.
 func TestClockYears(t *testing.T) {
 	r := sixKW(t)
