@@ -120,10 +120,21 @@ func (c *counter) step(mwh int64) int64 {
 	return max(c.Step, int64(math.Ceil(float64(math.Nextafter32(v, math.MaxFloat32)-v)*perKWh)))
 }
 
+// resolution is the step as two readings show it, which may be finer than what was let in before.
+func (c *counter) resolution(from, to reading) int64 {
+	with := counter{Step: c.Step, Double: c.Double || from.Double || to.Double}
+	for _, in := range [...]reading{from, to} {
+		if in.Step > 0 {
+			with.Step = min(with.Step, in.Step)
+		}
+	}
+	return with.step(to.C)
+}
+
 // reach tells how much energy lies between two readings, and what is wrong with that if anything is. level is how far the
 // first is ahead of the rated power: over any time, the counter may rise by that power times the time and one step.
 func (c *counter) reach(from, to reading, level float64, r rules) (rise int64, next float64, fault string) {
-	step := c.step(to.C)
+	step := c.resolution(from, to)
 	if rise = to.C - from.C; rise < 0 {
 		if -rise > step || to.C == 0 { // zero is what is shown when nothing is known
 			return 0, 0, RejectedFall

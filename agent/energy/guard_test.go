@@ -172,7 +172,26 @@ func TestRatedPower(t *testing.T) {
 	// rated_kw of about does the same as the option.
 	r = newRig(t, "12:00:00", energy.Options{Every: s10, About: map[string]any{"rated_kw": 3.0}})
 	r.run(30, s10, 1000, 0.020)
-	r.expectRejected("ac_energy jump 3 1000.02>1000.1")
+	r.expectRejected("ac_energy jump 3 ->1000.08")
+}
+
+// How finely a counter counts is seen from the very readings that are compared: after zeros, which show nothing of it, a
+// whole kWh more than the rated power allows is not in reach.
+func TestRatedPowerAfterZeros(t *testing.T) {
+	for last, want := range map[float64]string{6.2760: "0>5.31657", 6.4279: ""} {
+		r := newRig(t, "12:00:00", energy.Options{Every: s10, RatedKW: 20})
+		r.run(3, s10, 0, 0)
+		r.count(1027*time.Second, last) // 22 kW make 6.2761 kWh
+		r.count(s10, last)
+		r.count(s10, last)
+		got := ""
+		for _, iv := range r.intervals {
+			got += num(iv.From) + ">" + num(iv.To)
+		}
+		if got != want {
+			t.Errorf("up to %v: intervals %q, want %q", last, got, want)
+		}
+	}
 }
 
 // A counter of a float32 moves by more than its last digit says.
