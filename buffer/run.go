@@ -220,7 +220,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	close(s.quit)
 	<-s.done
-	if left, err := s.awaitLeave(); left && err == nil {
+	if err := s.awaitLeave(); err == nil && s.detached() {
 		s.attach()
 	}
 	s.mu.Lock()
@@ -233,7 +233,7 @@ func (s *Store) Close() error {
 	for i := 0; err == nil && s.anyWaiting() && i < 1000; i++ {
 		err = s.flushAll()
 	}
-	_, lerr := s.awaitLeave()
+	lerr := s.awaitLeave()
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	if s.eng != nil {

@@ -63,14 +63,14 @@ func (s *Store) leave() error {
 	}
 }
 
-// awaitLeave is leave for those who do not hold disk and have time. It reports whether there was anything to leave.
-func (s *Store) awaitLeave() (left bool, err error) {
+// awaitLeave is leave for those who do not hold disk and have time.
+func (s *Store) awaitLeave() error {
 	s.disk.Lock()
-	left, err = s.leaving.eng != nil, s.leave()
+	err := s.leave()
 	closed := s.leaving.closed
 	s.disk.Unlock()
 	if err == nil || closed == nil {
-		return left, err
+		return err
 	}
 	timer := time.NewTimer(leaveMax)
 	defer timer.Stop()
@@ -80,7 +80,14 @@ func (s *Store) awaitLeave() (left bool, err error) {
 	}
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	return left, s.leave()
+	return s.leave()
+}
+
+// detached reports whether the store had a database and has none: it failed, and was not opened again yet.
+func (s *Store) detached() bool {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	return s.eng == nil && s.stocked
 }
 
 // unlock lets others open the directory, as soon as Badger does not write there any more. Called with disk held.

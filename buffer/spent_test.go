@@ -151,9 +151,16 @@ func TestSpent(t *testing.T) {
 // TestSpentClose: a store is closed in order when its database can be opened again. When it cannot, Close ends all the
 // same, nobody else gets the directory before Badger has let go of it, and what was sealed is there afterwards.
 func TestSpentClose(t *testing.T) {
-	for name, inTime := range map[string]bool{"in time": true, "late": false} {
+	for name, c := range map[string]struct {
+		inTime bool
+		before time.Duration // how long the directory is there again when the store is closed
+	}{
+		"in time":                {inTime: true},
+		"when Badger has let go": {inTime: true, before: 2 * time.Second}, // and before the next attempt to open it
+		"late":                   {},
+	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir, inTime := t.TempDir(), c.inTime
 			synctest.Test(t, func(t *testing.T) {
 				s := open(t, dir, Options{Memory: 8 << 20})
 				back := takeAway(t, dir)
@@ -163,6 +170,7 @@ func TestSpentClose(t *testing.T) {
 				}
 				if inTime {
 					back()
+					time.Sleep(c.before)
 				}
 				began := time.Now()
 				if err := s.Close(); (err == nil) != inTime {
