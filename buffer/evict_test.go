@@ -27,14 +27,7 @@ func TestEvictCounts(t *testing.T) {
 
 	s = open(t, dir, o)
 	acked := 0
-	for {
-		recs, err := s.Backlog(Reading, 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(recs) == 0 {
-			break
-		}
+	for recs := range handedOut(t, s, Reading, 10) {
 		if err := s.Settle([]ID{recs[0].ID, recs[len(recs)-1].ID}); err != nil {
 			t.Fatal(err)
 		}

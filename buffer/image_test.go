@@ -110,14 +110,7 @@ func describe(t *testing.T, s *Store) string {
 		record("stored", r)
 	}
 	for c := Event; c <= Card; c++ {
-		for {
-			recs, err := s.Backlog(c, 100)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(recs) == 0 {
-				break
-			}
+		for recs := range handedOut(t, s, c, 100) {
 			for _, r := range recs {
 				record("deliver", r)
 			}

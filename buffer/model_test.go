@@ -294,11 +294,7 @@ func (m *model) drain() {
 			}
 			idle = 0
 			m.take("drain", got)
-			var ids []ID
-			for _, r := range got {
-				ids = append(ids, r.ID)
-			}
-			m.settle(ids)
+			m.settle(idsOf(got))
 		}
 		time.Sleep(20 * time.Second)
 		synctest.Wait()

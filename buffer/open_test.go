@@ -3,6 +3,7 @@ package buffer
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,21 +33,38 @@ func mustAppend(t *testing.T, s *Store, c Class, n int) ID {
 	return id
 }
 
+// handedOut leases everything of a class, limit records at a time.
+func handedOut(t *testing.T, s *Store, c Class, limit int) iter.Seq[[]Record] {
+	t.Helper()
+	return func(yield func([]Record) bool) {
+		t.Helper()
+		for {
+			recs, err := s.Backlog(c, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(recs) == 0 || !yield(recs) {
+				return
+			}
+		}
+	}
+}
+
+// idsOf are the identities of records.
+func idsOf(recs []Record) (ids []ID) {
+	for _, r := range recs {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
 // allBacklog leases everything of a class.
 func allBacklog(t *testing.T, s *Store, c Class) (ids []ID) {
 	t.Helper()
-	for {
-		recs, err := s.Backlog(c, 1000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(recs) == 0 {
-			return ids
-		}
-		for _, r := range recs {
-			ids = append(ids, r.ID)
-		}
+	for recs := range handedOut(t, s, c, 1000) {
+		ids = append(ids, idsOf(recs)...)
 	}
+	return ids
 }
 
 func TestUncleanStop(t *testing.T) {

@@ -193,20 +193,9 @@ func TestDiskFull(t *testing.T) {
 	}
 	s = open(t, dir, Options{Reserve: 2 << 20, Sync: 20 * time.Millisecond})
 	n := 0
-	for {
-		recs, err := s.Backlog(Reading, 500)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(recs) == 0 {
-			break
-		}
-		var ids []ID
-		for _, r := range recs {
-			ids = append(ids, r.ID)
-		}
-		n += len(ids)
-		if err := s.Settle(ids); err != nil {
+	for recs := range handedOut(t, s, Reading, 500) {
+		n += len(recs)
+		if err := s.Settle(idsOf(recs)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -41,14 +41,10 @@ func TestFullDisk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ids := []ID{}
-			for _, r := range recs {
-				ids = append(ids, r.ID)
-			}
-			if err := s.Settle(ids); err != nil {
+			if err := s.Settle(idsOf(recs)); err != nil {
 				t.Fatal(err)
 			}
-			n += len(ids)
+			n += len(recs)
 			mustAppend(t, s, Reading, n) // there is always something that cannot be sealed
 			pass(2 * time.Second)
 		}

@@ -65,19 +65,13 @@ func missing(t *testing.T, s *Store, ids []ID) int {
 		left[id] = true
 	}
 	for _, c := range []Class{Event, Reading} {
-		for {
-			recs, err := s.Backlog(c, 100)
-			if err != nil {
+		for recs := range handedOut(t, s, c, 100) {
+			ids := idsOf(recs)
+			for _, id := range ids {
+				delete(left, id)
+			}
+			if err := s.Settle(ids); err != nil {
 				t.Fatal(err)
-			}
-			if len(recs) == 0 {
-				break
-			}
-			for _, r := range recs {
-				delete(left, r.ID)
-				if err := s.Settle([]ID{r.ID}); err != nil {
-					t.Fatal(err)
-				}
 			}
 		}
 	}

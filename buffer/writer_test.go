@@ -177,26 +177,16 @@ func verifySaid(t *testing.T, dir string, w *said, need map[ID]string, settle bo
 		t.Errorf("epoch %s is used again", s.epoch)
 	}
 	got := map[ID]bool{}
-	var ids []ID
 	for c := Event; c <= Card; c++ {
-		for {
-			recs, err := s.Backlog(c, 500)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(recs) == 0 {
-				break
-			}
-			n := len(ids)
+		for recs := range handedOut(t, s, c, 500) {
 			for _, r := range recs {
 				if want, ok := w.all[r.ID]; ok && want != sum(r.Payload) {
 					t.Errorf("%s carries another payload", r.ID)
 				}
 				got[r.ID] = true
-				ids = append(ids, r.ID)
 			}
 			if settle {
-				if err := s.Settle(ids[n:]); err != nil {
+				if err := s.Settle(idsOf(recs)); err != nil {
 					t.Fatal(err)
 				}
 			}
