@@ -103,7 +103,7 @@ const trim = 2000
 type span struct{ lo, hi float64 }
 
 // believedKW is the power beyond which a node does not believe a counter's rise as long as nobody says what the plant can
-// make: see the package agent/energy.
+// make: that of the package agent/energy, which counters_test.go holds it to.
 const believedKW = 1100
 
 // covered is how far from a moment a reading may be that covers it, ms: see the package agent/energy.
