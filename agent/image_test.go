@@ -25,14 +25,14 @@ const imageVersion = "0.1.0"
 
 var update = flag.Bool("update", false, "make the directory in testdata of the present layout, if it is missing")
 
-// imaged is a node whose link fails after ten minutes, in the directory of an image.
+// imaged is a node with the configuration of the images: two devices that are polled so rarely that an hour stays small.
 func imaged(t *testing.T) *node {
 	n := newNode(t)
 	n.configure(strings.NewReplacer("every: 1s", "every: 30s", "every: 2s", "every: 1m").Replace(n.text))
 	return n
 }
 
-// makeImage lets an agent work for an hour, most of it without broker, kills it, and packs what it left.
+// makeImage lets an agent work for an hour, most of it without broker, stops it, and packs what it left.
 func makeImage(t *testing.T, to string) {
 	n := imaged(t)
 	n.start()
