@@ -10,19 +10,6 @@ import (
 // meant is the shortest decimal that gives the float back, shifted by a power of ten, as strconv finds it.
 func meant(t testing.TB, x float32, shift int) float64 {
 	t.Helper()
-	m, places, ok := shortDecimal(x)
-	if !ok {
-		return s32(t, x, shift)
-	}
-	if v := m / math.Pow10(places); float32(v) != x {
-		t.Fatalf("%v (%#08x): the decimal %v / 10^%d is another float", x, math.Float32bits(x), m, places)
-	}
-	return s32(t, x, shift)
-}
-
-// s32 asks strconv alone.
-func s32(t testing.TB, x float32, shift int) float64 {
-	t.Helper()
 	v, err := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'f', -1, 32)+"e"+strconv.Itoa(shift), 64)
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +20,9 @@ func s32(t testing.TB, x float32, shift int) float64 {
 // sameDecimal holds a float's decimal against strconv's, at several powers of ten.
 func sameDecimal(t testing.TB, x float32) {
 	t.Helper()
+	if m, places, ok := shortDecimal(x); ok && float32(m/math.Pow10(places)) != x {
+		t.Fatalf("%v (%#08x): the decimal %v / 10^%d is another float", x, math.Float32bits(x), m, places)
+	}
 	for _, shift := range []int{0, -3, 1, -10} {
 		s := Scale{}.shifted(shift)
 		want := meant(t, x, shift)
