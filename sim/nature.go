@@ -7,12 +7,11 @@ import (
 	"bordo/sim/plant"
 )
 
-// The longest physical time by which a site is moved at once. A site that is fast, or that leaps, takes longer steps: a
-// hundred a second of the agent's time are enough.
+// How a site is moved.
 const (
-	step     = time.Second
-	finest   = 10 * time.Millisecond // of the agent's time
-	leapStep = 10 * time.Second
+	step     = time.Second           // the longest physical time that goes by at once, where finest allows it
+	finest   = 10 * time.Millisecond // of the agent's time: a site that is fast takes longer steps, not more than a hundred a second
+	leapStep = 10 * time.Second      // the physical time that goes by at once in a leap
 	maxLeap  = 31 * 24 * time.Hour
 	fastest  = 3600 // times real
 )
