@@ -71,6 +71,8 @@ type engine struct {
 	// that it holds for flushed. Reads panic then, and the next write may end the process. Nobody can ask it for what it
 	// has, so nothing is written to it any more; it can be closed.
 	spent bool
+	// refused: the disk did not give something that was read since this was last cleared.
+	refused error
 }
 
 // errSpent: the database failed before and has to be opened again.
@@ -79,16 +81,24 @@ var errSpent = errors.New("database failed in an earlier write")
 // openEngine opens the database. A panic in this goroutine becomes an error; one in Badger's own goroutines ends the
 // process, which is why files are examined before and a marker lies beside.
 func openEngine(dir string, log *slog.Logger) (e *engine, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("open database: panic: %.200s", fmt.Sprint(r))
-		}
-	}()
-	db, err := badger.Open(badgerOptions(dir, log))
+	err = guarded("open database", func() error {
+		db, err := badger.Open(badgerOptions(dir, log))
+		e = &engine{db: db, dir: dir}
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, err
 	}
-	return &engine{db: db, dir: dir}, nil
+	return e, nil
+}
+
+// read is guarded for what the disk may refuse to give.
+func (e *engine) read(what string, f func() error) error {
+	err := guarded(what, f)
+	if refuses(err) {
+		e.refused = err
+	}
+	return err
 }
 
 // pair is one key to be set.
@@ -119,33 +129,28 @@ func (e *engine) commit(sets []pair, dels [][]byte) error {
 }
 
 // headless reports whether Badger has no memtable, on which every read panics.
-func (e *engine) headless() (yes bool) {
-	defer func() { yes = recover() != nil }()
-	txn := e.db.NewTransaction(false)
-	defer txn.Discard()
-	_, _ = txn.Get(metaKey(metaFlush)) //nolint:errcheck // an error is an answer
-	return false
+func (e *engine) headless() bool {
+	_, err := e.get(metaKey(metaFlush))
+	return errors.Is(err, errPanic)
 }
 
 // get returns a copy of the value of key, nil when there is none. Damaged tables can make Badger panic: that is an error
 // of this one key.
 func (e *engine) get(key []byte) (v []byte, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			v, err = nil, fmt.Errorf("read: panic: %.200s", fmt.Sprint(r))
+	err = e.read("read", func() error {
+		txn := e.db.NewTransaction(false)
+		defer txn.Discard()
+		item, err := txn.Get(key)
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
 		}
-	}()
-	txn := e.db.NewTransaction(false)
-	defer txn.Discard()
-	item, err := txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, nil
-	}
-	if err == nil {
-		v, err = item.ValueCopy(nil)
-	}
+		if err == nil {
+			v, err = item.ValueCopy(nil)
+		}
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read: %w", err)
+		return nil, err
 	}
 	return v, nil
 }
@@ -156,33 +161,27 @@ func (e *engine) scan(prefix []byte, f func(key, value []byte) bool) error {
 }
 
 // scanFrom is scan beginning at the first key that is not before start.
-func (e *engine) scanFrom(start, prefix []byte, f func(key, value []byte) bool) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("scan: panic: %.200s", fmt.Sprint(r))
+func (e *engine) scanFrom(start, prefix []byte, f func(key, value []byte) bool) error {
+	return e.read("scan", func() error {
+		txn := e.db.NewTransaction(false)
+		defer txn.Discard()
+		opt := badger.DefaultIteratorOptions
+		opt.PrefetchValues = false
+		opt.Prefix = prefix
+		it := txn.NewIterator(opt)
+		defer it.Close()
+		for it.Seek(start); it.Valid(); it.Next() {
+			more := true
+			err := it.Item().Value(func(v []byte) error {
+				more = f(it.Item().Key(), v)
+				return nil
+			})
+			if err != nil || !more {
+				return err
+			}
 		}
-	}()
-	txn := e.db.NewTransaction(false)
-	defer txn.Discard()
-	opt := badger.DefaultIteratorOptions
-	opt.PrefetchValues = false
-	opt.Prefix = prefix
-	it := txn.NewIterator(opt)
-	defer it.Close()
-	for it.Seek(start); it.Valid(); it.Next() {
-		more := true
-		err := it.Item().Value(func(v []byte) error {
-			more = f(it.Item().Key(), v)
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("scan: %w", err)
-		}
-		if !more {
-			break
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // seek returns the first key with the prefix that is not before start, nil when there is none.
@@ -196,28 +195,21 @@ func (e *engine) seek(start, prefix []byte) (key []byte, err error) {
 
 // drop removes everything under the prefixes by removing whole files where it can, and brings level 0 to the bottom.
 // Without prefixes it only does the latter: there is no other public way to make Badger flush its memtable.
-func (e *engine) drop(prefixes ...[]byte) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			e.spent = true
-			err = fmt.Errorf("drop segment: panic: %.200s", fmt.Sprint(r))
-		}
-	}()
+func (e *engine) drop(prefixes ...[]byte) error {
 	flush := metaKey(metaFlush)
 	if err := e.commit([]pair{{flush, flush}}, nil); err != nil {
 		return err
 	}
-	if err := e.db.DropPrefix(append(prefixes, flush)...); err != nil {
-		e.spent = true
-		return fmt.Errorf("drop segment: %w", err)
-	}
-	return nil
+	err := guarded("drop segment", func() error { return e.db.DropPrefix(append(prefixes, flush)...) })
+	e.spent = e.spent || err != nil
+	return err
 }
 
-// damaged verifies every table that drop is about to read, and returns the ids of those that are spoilt: Badger reads
-// them in goroutines of its own, where damage ends the process. from and to are the first and the last key that the
-// memtable can hold.
-func (e *engine) damaged(from, to []byte, prefixes [][]byte) (ids []uint64) {
+// damaged verifies every table that drop is about to read, and returns what is wrong with those that are spoilt, by id:
+// Badger reads them in goroutines of its own, where damage ends the process. from and to are the first and the last key
+// that the memtable can hold.
+func (e *engine) damaged(from, to []byte, prefixes [][]byte) map[uint64]error {
+	bad := map[uint64]error{}
 	tables := e.db.Tables()
 	for _, t := range tables {
 		if t.Level == 0 {
@@ -235,10 +227,10 @@ func (e *engine) damaged(from, to []byte, prefixes [][]byte) (ids []uint64) {
 			continue
 		}
 		if _, err := probe(e.dir, t.ID, true); err != nil {
-			ids = append(ids, t.ID)
+			bad[t.ID] = err
 		}
 	}
-	return ids
+	return bad
 }
 
 // bare is a key of a table without Badger's version.
@@ -263,17 +255,7 @@ func (e *engine) level0() int {
 	return e.db.Levels()[0].NumTables
 }
 
-func (e *engine) close() (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("close database: panic: %.200s", fmt.Sprint(r))
-		}
-	}()
-	if err := e.db.Close(); err != nil {
-		return fmt.Errorf("close database: %w", err)
-	}
-	return nil
-}
+func (e *engine) close() error { return guarded("close database", e.db.Close) }
 
 // diskFree asks the kernel for the bytes that an ordinary process can still write below dir.
 func diskFree(dir string) (uint64, error) {

@@ -68,11 +68,8 @@ func openMended(dir string) (*engine, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
-	e, found := openDatabase(dir, quiet())
-	if e == nil {
-		return nil, fmt.Errorf("open: %s", found.String())
-	}
-	return e, nil
+	e, _, err := openDatabase(dir, quiet(), usedUp)
+	return e, err
 }
 
 // prefixes is what the store does: one database, segments are prefixes of keys, and their tables are removed whole.

@@ -7,19 +7,24 @@ import (
 
 // lose notes that block no of class c cannot be read any more: a gap. When its header is known the gap is exact;
 // otherwise all that is unreadable up to the next good block goes at once, as a gap between its neighbours. Called with
-// disk held, without mu.
-func (s *Store) lose(c Class, no uint64, b *block, why error) {
+// disk held, without mu. It fails, and gives nothing up, when the disk refuses what has to be known for that.
+func (s *Store) lose(c Class, no uint64, b *block, why error) error {
 	s.log.Error("block of the store is lost", "class", c.String(), "block", no, "err", why)
 	if b != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.giveUp(b, Damaged)
-		return
+		return nil
 	}
+	s.eng.refused = nil
 	next := s.nextGood(c, no)
+	if err := s.eng.refused; err != nil && s.mayPass(err) {
+		return err
+	}
 	if s.loseRun(c, no, next) {
 		s.recountSpans(c)
 	}
+	return nil
 }
 
 // loseRun gives up everything from block no to the next good one and reports whether that was anything. Called with disk

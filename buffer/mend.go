@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -24,9 +25,10 @@ import (
 
 // finding is what happened while the database was opened.
 type finding struct {
-	aside   string   // where damaged files were put
-	damage  []string // in words
-	recount bool     // what is there must be counted again
+	mayPass func(error) bool // tells of an error that nothing is to be given up for it
+	aside   string           // where damaged files were put
+	damage  []string         // in words
+	recount bool             // what is there must be counted again
 }
 
 func (f *finding) note(format string, a ...any) {
@@ -58,9 +60,10 @@ const (
 	asideMax = 2
 )
 
-// openDatabase opens dir/db, sacrificing as little as possible. It returns nil when the disk cannot be written at all.
-func openDatabase(dir string, log *slog.Logger) (*engine, finding) {
-	var f finding
+// openDatabase opens dir/db, sacrificing as little as possible. It fails when the disk cannot be written at all, and on an
+// error that may pass.
+func openDatabase(dir string, log *slog.Logger, mayPass func(error) bool) (*engine, finding, error) {
+	f := finding{mayPass: mayPass}
 	path := filepath.Join(dir, dbName)
 	first := stepPlain
 	if b, err := os.ReadFile(filepath.Join(dir, openingName)); err == nil {
@@ -73,14 +76,14 @@ func openDatabase(dir string, log *slog.Logger) (*engine, finding) {
 	} else if _, err := os.Stat(filepath.Join(dir, compactingName)); err == nil {
 		first = stepVerify
 	}
+	var err error
 	for step := first; step < steps; step++ {
-		if err := writeFile(dir, openingName, fmt.Appendf(nil, "%d\n", step)); err != nil {
+		if err = writeFile(dir, openingName, fmt.Appendf(nil, "%d\n", step)); err != nil {
 			log.Error("directory of the store cannot be written", "err", err)
-			return nil, f
+			return nil, f, fmt.Errorf("%w: %w", errNoDatabase, err)
 		}
-		err := prepare(dir, path, step, &f)
 		var e *engine
-		if err == nil {
+		if err = prepare(dir, path, step, &f); err == nil {
 			e, err = openEngine(path, log)
 		}
 		if err == nil {
@@ -88,10 +91,10 @@ func openDatabase(dir string, log *slog.Logger) (*engine, finding) {
 			if err != nil {
 				log.Warn("markers of the opening cannot be removed", "err", err)
 			}
-			return e, f
+			return e, f, nil
 		}
 		log.Error("database cannot be opened", "step", step, "err", err)
-		if refusesWrites(err) {
+		if refusesWrites(err) || mayPass(err) {
 			if err := removeFile(dir, openingName); err != nil {
 				log.Warn("marker of the opening cannot be removed", "err", err)
 			}
@@ -99,18 +102,12 @@ func openDatabase(dir string, log *slog.Logger) (*engine, finding) {
 		}
 		f.note("step %d: %v", step, err)
 	}
-	return nil, f
+	return nil, f, fmt.Errorf("%w: %w", errNoDatabase, err)
 }
 
-// refusesWrites reports whether err says that nothing can be written, or that something is used up: sacrificing files
-// does not cure that.
+// refusesWrites reports whether err says that nothing can be written: sacrificing files does not cure that.
 func refusesWrites(err error) bool {
-	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, fs.ErrPermission) || usedUp(err)
-}
-
-// usedUp reports whether err says that there are no more descriptors or no more memory: it says nothing about the file.
-func usedUp(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, fs.ErrPermission)
 }
 
 // removeFile removes dir/name, which may be gone already.
@@ -178,7 +175,7 @@ func mendTables(dir, path string, ids []uint64, verify bool, f *finding) error {
 	if missing && len(ids) == 0 && errors.Is(err, fs.ErrNotExist) {
 		return nil // a new database
 	}
-	if usedUp(err) {
+	if missing && f.mayPass(err) {
 		return err
 	}
 	rewrite := missing
@@ -190,8 +187,8 @@ func mendTables(dir, path string, ids []uint64, verify bool, f *finding) error {
 	for _, id := range ids {
 		level, named := listed[id]
 		switch {
-		case usedUp(bad[id]):
-			return bad[id]
+		case bad[id] != nil && f.mayPass(bad[id]):
+			return fmt.Errorf("table %d: %w", id, bad[id])
 		case bad[id] == nil && named:
 			levels[id] = level
 		case bad[id] == nil && (missing || !whole || isLost(listed, ids)):
@@ -270,67 +267,70 @@ const versionMax = 1 << 56
 // probe opens a table as Badger would, in this goroutine, and returns its first key. verify reads every block of it,
 // otherwise only the index and the last block.
 func probe(path string, id uint64, verify bool) (first string, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("probe: panic: %.80s", strings.TrimSpace(fmt.Sprint(r)))
+	err = guarded("probe", func() error {
+		name := table.NewFilename(id, path)
+		fi, err := os.Stat(name)
+		if err != nil {
+			return err
 		}
-	}()
-	name := table.NewFilename(id, path)
-	fi, err := os.Stat(name)
-	if err != nil {
-		return "", fmt.Errorf("probe: %w", err)
-	}
-	if fi.Size() < 16 {
-		return "", fmt.Errorf("probe: %d bytes", fi.Size())
-	}
-	mf, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
-	if err != nil {
-		return "", fmt.Errorf("probe: %w", err)
-	}
-	defer mf.Close(-1) //nolint:errcheck // nothing was written
-	// The table verifies itself below: asked to do it on opening it would close the file on failure, and again here.
-	opt := table.Options{ReadOnly: true, ChkMode: options.NoVerification, Compression: options.None, BlockSize: tablePiece}
-	t, err := table.OpenTable(mf, opt)
-	if err == nil && verify {
-		err = t.VerifyChecksum()
-	}
-	if err != nil {
-		return "", fmt.Errorf("probe: %w", err)
-	}
-	if len(t.Smallest()) < 8 || len(t.Biggest()) < 8 || t.MaxVersion() > versionMax {
-		return "", errors.New("probe: keys make no sense")
-	}
-	return string(t.Smallest()), nil
+		if fi.Size() < 16 {
+			return fmt.Errorf("%d bytes", fi.Size())
+		}
+		mf, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer mf.Close(-1) //nolint:errcheck // nothing was written
+		// The table verifies itself below: asked to do it on opening it would close the file on failure, and again here.
+		opt := table.Options{ReadOnly: true, ChkMode: options.NoVerification, Compression: options.None, BlockSize: tablePiece}
+		t, err := table.OpenTable(mf, opt)
+		if err == nil && verify {
+			err = t.VerifyChecksum()
+		}
+		if err != nil {
+			return err
+		}
+		if len(t.Smallest()) < 8 || len(t.Biggest()) < 8 || t.MaxVersion() > versionMax {
+			return errors.New("keys make no sense")
+		}
+		first = string(t.Smallest())
+		return nil
+	})
+	return first, err
 }
 
 // readManifest returns the level of each table that the manifest names, and whether it could be read to its end.
 func readManifest(path string) (levels map[uint64]uint8, whole bool, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("read manifest: panic: %.80s", fmt.Sprint(r))
+	err = guarded("read manifest", func() error {
+		fp, err := os.Open(filepath.Join(path, badger.ManifestFilename))
+		if err != nil {
+			return err
 		}
-	}()
-	fp, err := os.Open(filepath.Join(path, badger.ManifestFilename))
-	if err != nil {
-		return nil, false, fmt.Errorf("read manifest: %w", err)
-	}
-	defer fp.Close()
-	fi, err := fp.Stat()
-	if err != nil {
-		return nil, false, fmt.Errorf("read manifest: %w", err)
-	}
-	m, end, err := badger.ReplayManifestFile(fp, 0, badgerOptions(path, slog.New(slog.DiscardHandler)))
-	if err != nil {
-		return nil, false, fmt.Errorf("read manifest: %w", err)
-	}
-	levels = map[uint64]uint8{}
-	for id, t := range m.Tables {
-		if t.KeyID != 0 || t.Compression != options.None {
-			return nil, false, errors.New("read manifest: names a table that we do not write")
+		defer fp.Close()
+		size, err := io.Copy(io.Discard, fp) // Badger takes whatever it cannot read for damage
+		if err == nil {
+			_, err = fp.Seek(0, io.SeekStart)
 		}
-		levels[id] = t.Level
+		if err != nil {
+			return err
+		}
+		m, end, err := badger.ReplayManifestFile(fp, 0, badgerOptions(path, slog.New(slog.DiscardHandler)))
+		if err != nil {
+			return err
+		}
+		levels, whole = map[uint64]uint8{}, end == size
+		for id, t := range m.Tables {
+			if t.KeyID != 0 || t.Compression != options.None {
+				return errors.New("names a table that we do not write")
+			}
+			levels[id] = t.Level
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false, err
 	}
-	return levels, end == fi.Size(), nil
+	return levels, whole, nil
 }
 
 // writeManifest replaces the manifest: magic and version, then one change set that creates every table.

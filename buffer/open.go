@@ -109,17 +109,13 @@ func (s *Store) attach() Opened {
 	}
 	untold := slices.DeleteFunc(readOpenings(s.dir).untold, func(ep string) bool { return ep == s.epoch })
 	m, badMarks := readMarks(s.dir)
-	eng, found := openDatabase(s.dir, s.log)
-	if eng == nil {
-		s.mu.Lock()
+	eng, k, err := s.takeStock(m, badMarks, untold)
+	s.mu.Lock()
+	if err != nil {
 		defer s.mu.Unlock()
-		s.failed(errNoDatabase)
+		s.failed(err)
 		return none
 	}
-	k := recall(eng, s.log)
-	k.compare(eng, m, badMarks, untold, found)
-	k.opened.Epoch = s.epoch
-	s.mu.Lock()
 	s.adopt(eng, k, m)
 	s.mu.Unlock()
 	if _, err := s.flushHeld(nil); err != nil {
@@ -129,6 +125,21 @@ func (s *Store) attach() Opened {
 		s.log.Warn("store cannot write beside its database", "err", err)
 	}
 	return k.opened
+}
+
+// takeStock opens the database and finds out what is in it. Called with disk held.
+func (s *Store) takeStock(m *mark, badMarks int, untold []string) (*engine, *stock, error) {
+	eng, found, err := openDatabase(s.dir, s.log, s.mayPass)
+	if err != nil {
+		return nil, nil, err
+	}
+	k := recall(eng, s.log)
+	k.compare(eng, m, badMarks, untold, found)
+	k.opened.Epoch = s.epoch
+	if err := eng.refused; err != nil && s.mayPass(err) { // what is missing now is not lost
+		return nil, nil, errors.Join(fmt.Errorf("take stock: %w", err), eng.close())
+	}
+	return eng, k, nil
 }
 
 // writeCounter forgets the epochs of which gaps are told now, and keeps this one, as a third place that knows of it

@@ -3,8 +3,10 @@ package buffer
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // rewrite brings level 0 to the bottom without what lies under the prefixes. Called with disk held.
@@ -16,8 +18,14 @@ func (s *Store) rewrite(prefixes ...[]byte) error {
 	from := segPrefix(Reading, s.groups[bulk].last().no)[:5]
 	to := after(segPrefix(Event, s.groups[long].last().no)[:5])
 	s.mu.Unlock()
-	if bad := s.eng.damaged(from, to, prefixes); len(bad) > 0 {
-		s.log.Error("tables are damaged, going on without them", "tables", bad)
+	bad := s.eng.damaged(from, to, prefixes)
+	for id, err := range bad {
+		if s.mayPass(err) {
+			return fmt.Errorf("rewrite tables: table %d: %w", id, err)
+		}
+	}
+	if len(bad) > 0 {
+		s.log.Error("tables are damaged, going on without them", "tables", slices.Sorted(maps.Keys(bad)))
 		if err := s.remend(); err != nil {
 			return err
 		}
@@ -30,9 +38,7 @@ func (s *Store) rewrite(prefixes ...[]byte) error {
 	return errors.Join(s.eng.drop(prefixes...), os.Remove(marker))
 }
 
-// remend opens the database again without the tables that are damaged. What the store knows in memory is newer than
-// anything that such a table can have taken with it, so all of it is written again; blocks that are gone are found when
-// they are asked for. Called with disk held.
+// remend opens the database again without the tables that are damaged. Called with disk held.
 func (s *Store) remend() error {
 	marker := filepath.Join(s.dir, compactingName)
 	if err := os.WriteFile(marker, nil, 0o640); err != nil { // every table is verified
@@ -42,15 +48,22 @@ func (s *Store) remend() error {
 	if err != nil {
 		s.log.Warn("damaged database did not close in order", "err", err)
 	}
-	eng, found := openDatabase(s.dir, s.log)
-	s.eng = eng
-	if eng == nil {
+	if err = s.reopen(); s.eng == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.failed(errNoDatabase)
-		return errNoDatabase
+		s.failed(err)
 	}
-	s.log.Warn("database mended", "damage", found.String(), "aside", found.aside)
+	return err
+}
+
+// reopen opens the database again. What the store knows in memory is newer than anything that is missing then, so all of
+// it is made to be written again; blocks that are gone are found when they are asked for. Called with disk held.
+func (s *Store) reopen() (err error) {
+	var found finding
+	if s.eng, found, err = openDatabase(s.dir, s.log, s.mayPass); err != nil {
+		return err
+	}
+	s.log.Warn("database opened again", "damage", found.String(), "aside", found.aside)
 	return s.renew()
 }
 

@@ -30,6 +30,7 @@ func (s *Store) replaceSpent() {
 	if err := s.leave(); err != nil && !errors.Is(err, errLeaving) {
 		s.log.Warn("database cannot be closed", "err", err)
 	}
+	signal(s.kick) // who wrote may not be the run loop, and nothing else may be due
 }
 
 // leave closes the database that is not used any more, and fails until that is done: Badger tries again for ever to write
@@ -105,17 +106,10 @@ func (s *Store) unlock() error {
 	return nil
 }
 
-// resume opens the database again. What the store knows in memory is newer than anything that is missing then, so all of
-// it is written again, which shows as well whether writing works. Called with disk held.
+// resume goes on with the database, and writes at once, which shows whether that works. Called with disk held.
 func (s *Store) resume() error {
-	eng, found := openDatabase(s.dir, s.log)
-	if eng == nil {
-		return errNoDatabase
-	}
-	s.eng = eng
 	defer s.replaceSpent()
-	s.log.Warn("database opened again", "damage", found.String(), "aside", found.aside)
-	if err := s.renew(); err != nil {
+	if err := s.reopen(); err != nil {
 		return err
 	}
 	_, err := s.flushHeld(nil)

@@ -102,12 +102,18 @@ func TestSpent(t *testing.T) {
 					t.Fatal(err)
 				}
 				back := takeAway(t, dir)
+				s.disk.Lock()
+				eng := s.eng
+				s.disk.Unlock()
 				if err := before(s); (err != nil) != (name == "rewrite") {
 					t.Fatalf("before: %v", err)
 				}
 				ids, err := fill(t, s, payload)
 				if err == nil {
 					t.Fatal("the log needed no second file")
+				}
+				if err := eng.commit(nil, nil); !errors.Is(err, errSpent) {
+					t.Errorf("a database that failed takes more: %v", err)
 				}
 				for range 10 {
 					if err := s.flushAll(); err == nil {
@@ -140,6 +146,87 @@ func TestSpent(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSpentIdle: a store that fails while nothing waits to be written says that it works again as soon as it does.
+func TestSpentIdle(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		id := mustAppend(t, s, Event, 1)
+		pass(time.Minute)
+		back := takeAway(t, dir)
+		if err := rewriteNow(s); err == nil {
+			t.Fatal("rewritten in a directory that is not there")
+		}
+		if s.attached() {
+			t.Error("what failed while it dropped is used on")
+		}
+		pass(time.Minute)
+		if s.Stats().Fault == "" {
+			t.Error("nothing tells that nothing can be written")
+		}
+		back()
+		pass(time.Minute)
+		if fault := s.Stats().Fault; fault != "" {
+			t.Error(fault)
+		}
+		if err := rewriteNow(s); err != nil {
+			t.Error(err)
+		}
+		if got := allBacklog(t, s, Event); !slices.Equal(got, []ID{id}) {
+			t.Errorf("%v are there", got)
+		}
+	})
+}
+
+// TestSpentWithoutItsLog: where the log of a database that failed is gone as well, what the store knows of gaps is written
+// anew, and each record is there or told as lost.
+func TestSpentWithoutItsLog(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{Memory: 8 << 20})
+		s.mu.Lock()
+		s.gaps.extend(Card, ID{s.epoch, 1000}, 1007, 8, Retention)
+		s.waiting.add()
+		s.mu.Unlock()
+		if _, err := s.flush(nil); err != nil {
+			t.Fatal(err)
+		}
+		back := takeAway(t, dir)
+		ids, err := fill(t, s, noise())
+		if err == nil {
+			t.Fatal("the log needed no second file")
+		}
+		logs, err := filepath.Glob(filepath.Join(dir, dbName+"-away", "*.mem"))
+		if err != nil || len(logs) == 0 {
+			t.Fatalf("logs %v, %v", logs, err)
+		}
+		for _, log := range logs {
+			if err := os.Remove(log); err != nil {
+				t.Fatal(err)
+			}
+		}
+		back()
+		pass(5 * time.Minute)
+		if fault := s.Stats().Fault; fault != "" {
+			t.Fatal(fault)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, dir, Options{})
+		there := allBacklog(t, s, Reading)
+		gaps := s.Gaps()
+		if !slices.ContainsFunc(gaps, func(g Gap) bool { return g.Why == Retention && g.Count == 8 }) {
+			t.Errorf("the gap is gone: %+v", gaps)
+		}
+		for _, id := range ids {
+			if r := (Record{ID: id, Class: Reading}); !slices.Contains(there, id) && !slices.ContainsFunc(gaps, func(g Gap) bool { return g.holds(r) }) {
+				t.Errorf("%s is neither there nor told: %+v", id, gaps)
+			}
+		}
+	})
 }
 
 // TestSpentClose: a store is closed in order when its database can be opened again. When it cannot, Close ends all the
@@ -220,13 +307,13 @@ func TestUsedUp(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
-	var f finding
+	f := finding{mayPass: usedUp}
 	bad := examine(db, ids, listed, true)
 	err = mendTables(dir, db, ids, true, &f)
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	if !refusesWrites(err) || len(f.damage) > 0 || f.aside != "" {
+	if !usedUp(err) || len(f.damage) > 0 || f.aside != "" {
 		t.Errorf("mended %+v: %v", f, err)
 	}
 	for _, id := range ids {

@@ -28,6 +28,7 @@ type Store struct {
 	eng     *engine // nil: no usable database; everything stays in memory
 	leaving leaving // the database that was, until it is closed
 	stocked bool    // what is on disk is known: a later opening goes by memory
+	unread  unread
 	marks   markWriter
 	looking bool     // made by Inspect
 	scratch string   // of Inspect

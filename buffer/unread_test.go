@@ -1,0 +1,249 @@
+package buffer
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+)
+
+// refusing is a file that opens, and fails with EIO when it is read.
+const refusing = "/proc/self/mem"
+
+// exchange puts a link to another file in the place of one; back undoes that.
+func exchange(t *testing.T, path, other string) (back func()) {
+	t.Helper()
+	kept := filepath.Join(t.TempDir(), "kept")
+	for _, err := range []error{os.Rename(path, kept), os.Symlink(other, path)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		t.Helper()
+		for _, err := range []error{os.Remove(path), os.Rename(kept, path)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// only is the one file of the database of the store in dir that the pattern matches.
+func only(t *testing.T, dir, pattern string) string {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(dir, dbName, pattern))
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%s: %v, %v", pattern, list, err)
+	}
+	return list[0]
+}
+
+// setAside fails the test unless so many directories with damaged files lie beside the database.
+func setAside(t *testing.T, dir string, want int) {
+	t.Helper()
+	if list, err := asides(dir); err != nil || len(list) != want {
+		t.Errorf("set aside: %v, %v", list, err)
+	}
+}
+
+// TestUnreadable: a store of which the disk does not give a file works from memory and gives nothing up, and is used again
+// when the disk gives it. What is refused for longer than unreadMax is damaged, and costs itself alone.
+func TestUnreadable(t *testing.T) {
+	for _, c := range []struct {
+		name, file string
+		lost       bool // what the file held can be missing
+	}{
+		{"log", "*.mem", true},
+		{"manifest", badger.ManifestFilename, false},
+		{"registry", badger.KeyRegistryFileName, false},
+	} {
+		for _, forGood := range []bool{false, true} {
+			t.Run(c.name+map[bool]string{false: " for a while", true: " for good"}[forGood], func(t *testing.T) {
+				work := t.TempDir()
+				synctest.Test(t, func(t *testing.T) {
+					s := open(t, filepath.Join(work, "before"), Options{})
+					table := mustAppend(t, s, Event, 1)
+					if err := rewriteNow(s); err != nil {
+						t.Fatal(err)
+					}
+					log := mustAppend(t, s, Event, 2)
+					dir := crashOf(t, s)
+					back := exchange(t, only(t, dir, c.file), refusing)
+
+					s = open(t, dir, Options{})
+					if fault := s.Stats().Fault; !strings.Contains(fault, "input/output error") {
+						t.Errorf("the fault says %q", fault)
+					}
+					pass(unreadMax - time.Minute)
+					if s.attached() {
+						t.Fatal("opened without what the disk does not give")
+					}
+					setAside(t, dir, 0)
+					if forGood {
+						pass(2 * time.Minute)
+					} else {
+						back()
+						pass(time.Minute)
+					}
+					if fault := s.Stats().Fault; fault != "" {
+						t.Fatalf("afterwards: %s", fault)
+					}
+					want := []ID{table, log}
+					if c.lost && forGood {
+						want = want[:1]
+						setAside(t, dir, 1)
+						if r := (Record{ID: log, Class: Event}); !slices.ContainsFunc(s.Gaps(), func(g Gap) bool { return g.holds(r) }) {
+							t.Errorf("gaps %+v", s.Gaps())
+						}
+					} else {
+						setAside(t, dir, 0)
+						if slices.ContainsFunc(s.Gaps(), func(g Gap) bool { return g.Why == Damaged }) {
+							t.Errorf("gaps %+v", s.Gaps())
+						}
+					}
+					if got := allBacklog(t, s, Event); !slices.Equal(got, want) {
+						t.Errorf("%v are there of %v", got, want)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestUnreadableBlock: a page of a table that the disk does not give costs neither the process nor the block, if it comes
+// back in time. Else the block is told as lost, and those in other tables are delivered.
+func TestUnreadableBlock(t *testing.T) {
+	for name, forGood := range map[string]bool{"for a while": false, "for good": true} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				s := open(t, dir, Options{})
+				inTable := mustAppend(t, s, Event, 1)
+				if err := rewriteNow(s); err != nil {
+					t.Fatal(err)
+				}
+				inLog := mustAppend(t, s, Event, 2)
+				pass(time.Minute) // both are of the history lane now
+				path := only(t, dir, "*.sst")
+				content, err := os.ReadFile(path)
+				if err == nil {
+					err = os.Truncate(path, 0) // who reads the mapped file now is sent the signal of a page that cannot be read
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.disk.Lock()
+				err = s.lose(Event, 0, nil, errMissing) // what lies behind that one nobody knows at present
+				s.disk.Unlock()
+				if !refuses(err) {
+					t.Errorf("a block that is missing: %v", err)
+				}
+				for ended := time.Now().Add(unreadMax - time.Second); time.Now().Before(ended); time.Sleep(20 * time.Second) {
+					if got, err := s.Backlog(Event, 10); len(got) > 0 || !refuses(err) {
+						t.Fatalf("the disk gives nothing, and Backlog %v, %v", got, err)
+					}
+				}
+				if st := s.Stats(); st.Lost != 0 || st.Gaps != 0 {
+					t.Fatalf("%d lost, %d gaps", st.Lost, st.Gaps)
+				}
+				want := []ID{inLog}
+				if !forGood {
+					want = []ID{inTable, inLog}
+					f, err := os.OpenFile(path, os.O_WRONLY, 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := f.WriteAt(content, 0); err != nil {
+						t.Fatal(err)
+					}
+					if err := f.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if got := allBacklog(t, s, Event); !slices.Equal(got, want) {
+					t.Errorf("%v are there of %v", got, want)
+				}
+				gaps := s.Gaps()
+				if told := len(gaps) == 1 && gaps[0].Why == Damaged && gaps[0].From <= inTable.Seq && inTable.Seq <= *gaps[0].To; told != forGood {
+					t.Errorf("gaps %+v", gaps)
+				}
+			})
+		})
+	}
+}
+
+// TestPatienceBeginsAnew: that a disk has refused something long ago is no reason to be short with it today.
+func TestPatienceBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Store{log: slog.New(slog.DiscardHandler)}
+		for _, wait := range []time.Duration{0, unreadMax / 2, unreadMax - unreadMax/2 - 1, unreadMax + 1, unreadMax - 1} {
+			if time.Sleep(wait); !s.mayPass(syscall.EIO) {
+				t.Errorf("no patience %v later", wait)
+			}
+		}
+		if time.Sleep(1); s.mayPass(syscall.EIO) {
+			t.Error("patience without an end")
+		}
+		if !s.mayPass(syscall.EMFILE) || s.mayPass(os.ErrNotExist) || s.mayPass(nil) {
+			t.Error("something used up passes always, damage and nothing never")
+		}
+	})
+}
+
+// unmappable is a file that cannot be mapped, since it is longer than all memory that there could be.
+func unmappable(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(memDir(t), "long")
+	for _, err := range []error{os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<62)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// TestTableThatCannotBeMapped: where memory is used up a table is neither put aside nor rewritten, and the ladder is not
+// climbed.
+func TestTableThatCannotBeMapped(t *testing.T) {
+	dir := t.TempDir()
+	var id ID
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		id = mustAppend(t, s, Event, 1)
+		if err := rewriteNow(s); err != nil {
+			t.Fatal(err)
+		}
+		back := exchange(t, only(t, dir, "*.sst"), unmappable(t))
+		if err := rewriteNow(s); !usedUp(err) || !s.attached() {
+			t.Errorf("rewritten: %v", err)
+		}
+		setAside(t, dir, 0)
+		back()
+		if err := rewriteNow(s); err != nil {
+			t.Error(err)
+		}
+	})
+	back := exchange(t, only(t, dir, "*.sst"), unmappable(t))
+	e, found, err := openDatabase(dir, slog.New(slog.DiscardHandler), usedUp)
+	if e != nil || !usedUp(err) || len(found.damage) > 0 || found.aside != "" {
+		t.Errorf("opened: %+v, %v", found, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, openingName)); err == nil {
+		t.Error("the next opening would give something up")
+	}
+	back()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		if got := allBacklog(t, s, Event); !slices.Equal(got, []ID{id}) || s.Opened().Damage != "" {
+			t.Errorf("%v, %+v", got, s.Opened())
+		}
+	})
+}
