@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,10 +69,13 @@ type Conn struct {
 	out    chan outgoing
 	lost   chan struct{}
 
+	handing uint64 // the publication that is being handed to paho; of the writer
+
 	mu      sync.Mutex
 	cause   error              // why lost is closed
 	next    uint64             // of pending
 	pending map[uint64]*flight // publications whose outcome is not known
+	acks    map[string]uint64  // which of them an acknowledgement is for, by paho's key
 }
 
 type outgoing struct {
@@ -91,6 +95,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		out:     make(chan outgoing, maxQueued),
 		lost:    make(chan struct{}),
 		pending: make(map[uint64]*flight),
+		acks:    make(map[string]uint64),
 	}
 	dialErr := make(chan error, 1)
 	c.client = paho.NewClient(c.clientOptions(ctx, o, dialErr))
@@ -124,7 +129,7 @@ func (c *Conn) clientOptions(ctx context.Context, o Options, dialErr chan<- erro
 	p.SetPingTimeout(pingTimeout)
 	p.SetWriteTimeout(writeTimeout)
 	p.SetConnectTimeout(connectTimeout)
-	p.SetStore(noStore{})
+	p.SetStore(ackStore{c})
 	p.SetDefaultPublishHandler(func(paho.Client, paho.Message) {})
 	p.SetConnectionLostHandler(func(_ paho.Client, err error) { c.fail(err) })
 	if o.Will.Topic != "" {
@@ -298,14 +303,10 @@ func (c *Conn) write() {
 	for {
 		select {
 		case m := <-c.out:
-			token := c.client.Publish(m.Topic, 1, m.Retain, m.Payload)
-			go func() {
-				select {
-				case <-token.Done():
-					c.finish(m.key, token.Error())
-				case <-c.lost:
-				}
-			}()
+			c.handing = m.key
+			if err := c.client.Publish(m.Topic, 1, m.Retain, m.Payload).Error(); err != nil {
+				c.finish(m.key, err)
+			}
 		case <-c.lost:
 			return
 		}
@@ -340,15 +341,45 @@ func (c *Conn) oldest() time.Duration {
 	return age
 }
 
-// noStore is paho's store of messages in flight, kept empty: the records live in the buffer.
-type noStore struct{}
+// ackStore is what paho takes for its store of messages in flight. It keeps none of them (the records live in the buffer),
+// only which publication each acknowledgement will be for: paho puts a publication in before it sends it, and takes it out
+// when its PUBACK has come. So no goroutine has to wait for each token.
+type ackStore struct{ c *Conn }
 
-var _ paho.Store = noStore{}
+var _ paho.Store = ackStore{}
 
-func (noStore) Open()                             {}
-func (noStore) Put(string, packets.ControlPacket) {}
-func (noStore) Get(string) packets.ControlPacket  { return nil }
-func (noStore) All() []string                     { return nil }
-func (noStore) Del(string)                        {}
-func (noStore) Close()                            {}
-func (noStore) Reset()                            {}
+// Put implements paho.Store. Paho also puts in what it has received, and subscriptions.
+func (s ackStore) Put(key string, p packets.ControlPacket) {
+	if _, ok := p.(*packets.PublishPacket); !ok || !strings.HasPrefix(key, "o.") { // "i." is what has come
+		return
+	}
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.c.acks[key] = s.c.handing
+}
+
+// Del implements paho.Store.
+func (s ackStore) Del(key string) {
+	s.c.mu.Lock()
+	pub, ok := s.c.acks[key]
+	delete(s.c.acks, key)
+	s.c.mu.Unlock()
+	if ok {
+		s.c.finish(pub, nil)
+	}
+}
+
+// Open implements paho.Store.
+func (ackStore) Open() {}
+
+// Get implements paho.Store.
+func (ackStore) Get(string) packets.ControlPacket { return nil }
+
+// All implements paho.Store.
+func (ackStore) All() []string { return nil }
+
+// Close implements paho.Store.
+func (ackStore) Close() {}
+
+// Reset implements paho.Store.
+func (ackStore) Reset() {}
