@@ -126,12 +126,14 @@ func (s *session) forward(ctx context.Context) error {
 			if s.settleAll(o); s.failed != nil {
 				return fmt.Errorf("%w: %w", errSessionEnded, s.failed)
 			}
-		case <-s.f.store.Wake():
-			if !s.waits {
-				s.waits = true
-				s.gather.Reset(gatherTime)
-			}
+		case <-s.wake():
+			s.waits = true
+			s.gather.Reset(gatherTime)
 		case <-s.gather.C:
+			select {
+			case <-s.f.store.Wake(): // of what is taken now
+			default:
+			}
 			s.waits, s.freshIn, s.histEmpty = false, true, false
 		case <-s.f.news:
 			s.statusDue = true
@@ -167,6 +169,14 @@ func (s *session) forward(ctx context.Context) error {
 			return errStopped
 		}
 	}
+}
+
+// wake tells that the store has something new; nil while what it has is gathered anyway.
+func (s *session) wake() <-chan struct{} {
+	if s.waits {
+		return nil
+	}
+	return s.f.store.Wake()
 }
 
 // listen subscribes to the node's own status. A refusal is told and lived with.
