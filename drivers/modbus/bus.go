@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"bordo/drivers"
@@ -87,22 +88,27 @@ type turn struct {
 	asked   int       // requests so far
 	keep    bool      // a connection is kept after silence: the next answers are told apart by their ids
 	heard   []byte    // what came instead of an answer, or of the whole of one; lies in the bus's buffer
-	end     func()
+
+	cut     func() bool    // stops the end of ctx from cutting the turn short; false when it has begun to
+	cutting sync.WaitGroup // until that is done
 }
 
 // newTurn begins a turn; end must be called. When ctx ends, whatever the turn is doing ends at once.
 func (b *bus) newTurn(ctx context.Context, m *Manners) *turn {
-	done := make(chan struct{})
+	t := &turn{ctx: ctx, bus: b, manners: m}
 	port := b.port
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
+	t.cutting.Add(1)
+	t.cut = context.AfterFunc(ctx, func() {
+		defer t.cutting.Done()
 		_ = port.SetDeadline(time.Unix(1, 0)) // a port that refuses is gone, which the turn sees by itself
 	})
-	return &turn{ctx: ctx, bus: b, manners: m, end: func() {
-		if !stop() {
-			<-done // the port's next deadline must not be overwritten by this one
-		}
-	}}
+	return t
+}
+
+func (t *turn) end() {
+	if !t.cut() {
+		t.cutting.Wait() // the port's next deadline must not be overwritten by this one
+	}
 }
 
 // Exchange is a request and what came of it. Both are whole frames: with unit id and checksum, or with the head of
