@@ -1,0 +1,60 @@
+package agent_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/contract"
+	"bordo/sim"
+)
+
+// What is polled at one moment waits a moment for its like, and leaves in order. Nothing waits longer than the session and the
+// wire gather, each time that the window is full.
+func TestLiveIsGatheredAndPrompt(t *testing.T) {
+	const session, wire, window = 10 * time.Millisecond, 3 * time.Millisecond, 20
+	for _, devices := range []int{1, 50} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNode(t)
+			text := n.text[:strings.Index(n.text, "lines:")] + "lines:\n"
+			for i := range devices {
+				text += fmt.Sprintf("  - {id: l%[1]d, port: \"tcp://127.0.0.1:%[1]d\", devices: [{id: dev-%[1]d, model: test-counter, unit: 1, every: 1s}]}\n", i+1)
+			}
+			n.configure(text)
+			var last uint64
+			n.broker.Watch(func(p sim.Publication) {
+				a, err := contract.ParseTopic("bordo", p.Topic)
+				if err != nil || a.Kind != contract.KindTele {
+					return
+				}
+				b, err := contract.DecodeBatch(p.Payload)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, s := range b.Samples {
+					if s.Seq < last {
+						t.Errorf("%d devices: %d arrives behind %d", devices, s.Seq, last)
+					}
+					last = s.Seq
+				}
+			})
+			n.start()
+			time.Sleep(29500 * time.Millisecond) // a stop waits for nothing more
+			n.stop()
+			messages := 2 * devices // the beginning of an account is an event, and goes before the sample
+			most := session + time.Duration((messages+window-1)/window)*wire
+			for i := range devices {
+				dev := fmt.Sprintf("dev-%d", i+1)
+				n.whole(dev, 30)
+				for count, s := range n.samples(dev) {
+					if late := s.at.Sub(time.UnixMilli(s.ts)); count > 1 && (late > most || late < session) {
+						t.Errorf("%d devices: count %d of %s arrived after %v, want %v to %v", devices, count, dev, late, session, most)
+					}
+				}
+			}
+		})
+	}
+}
