@@ -43,7 +43,8 @@ type session struct {
 	live, hist   []*message // composed, their records leased, not yet handed over
 	outcomes     chan outcome
 	inflight     int
-	histInflight int // at most half of the window: live samples always find a place
+	full         bool // the window was, and is not half empty yet
+	histInflight int  // at most half of the window: live samples always find a place
 
 	platform *platform
 
@@ -209,9 +210,22 @@ func (s *session) heard(st contract.Status) {
 	}
 }
 
-// handOver publishes as long as the window allows. The channel that it returns, if not nil, tells when the history lane
-// may go on.
+// handOver publishes what is due, together, as long as the window allows. A window that was full opens again when half of it
+// is acknowledged: one message for each acknowledgement would be a write, and a waking of the broker, each. The channel that
+// it returns, if not nil, tells when the history lane may go on.
 func (s *session) handOver() <-chan time.Time {
+	if s.full && s.inflight > s.f.cfg.Window/2 && s.histInflight == 0 {
+		return nil
+	}
+	s.conn.Cork()
+	again := s.fill()
+	s.conn.Uncork()
+	s.full = s.inflight >= s.f.cfg.Window
+	return again
+}
+
+// fill publishes what is due until the window is full.
+func (s *session) fill() <-chan time.Time {
 	for s.inflight < s.f.cfg.Window && s.failed == nil {
 		if m := s.nextLive(); m != nil {
 			s.publish(m)

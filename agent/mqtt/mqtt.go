@@ -66,6 +66,7 @@ var ErrClosed = errors.New("connection closed")
 // connection, the writer at the latest after writeTimeout (paho cannot be called back from a stalled socket).
 type Conn struct {
 	client paho.Client
+	stream *stream
 	out    chan outgoing
 	lost   chan struct{}
 
@@ -142,8 +143,10 @@ func (c *Conn) clientOptions(ctx context.Context, o Options, dialErr chan<- erro
 			case dialErr <- err:
 			default:
 			}
+			return nil, err
 		}
-		return conn, err
+		c.stream = newStream(conn)
+		return c.stream, nil
 	})
 	return p
 }
@@ -167,7 +170,7 @@ func open(ctx context.Context, o Options) (net.Conn, error) {
 		}
 		conn = t
 	}
-	return newStream(conn), nil
+	return conn, nil
 }
 
 type counted struct {
@@ -199,7 +202,8 @@ func connectError(u *url.URL, err error, dialErr <-chan error) error {
 }
 
 // Publish sends m with QoS 1. It does not block for longer than it takes to hand the message over; done is called exactly
-// once, from another goroutine: nil when the broker acknowledged, an error when that will not be known any more.
+// once, from another goroutine, and must not block: nil when the broker acknowledged, an error when that will not be known
+// any more.
 func (c *Conn) Publish(m Message, done func(error)) {
 	c.mu.Lock()
 	if c.cause != nil {
@@ -212,11 +216,18 @@ func (c *Conn) Publish(m Message, done func(error)) {
 	key := c.next
 	c.pending[key] = &flight{since: time.Now(), done: done}
 	c.mu.Unlock()
+	c.stream.handed.Add(1)
 	select {
 	case c.out <- outgoing{key: key, Message: m}:
 	case <-c.lost: // fail has told it, or is about to
 	}
 }
+
+// Cork tells that publications follow, Uncork that these were all for now: they go out together. Called by one goroutine.
+func (c *Conn) Cork() { c.stream.cork() }
+
+// Uncork ends what Cork began.
+func (c *Conn) Uncork() { c.stream.uncork() }
 
 // Subscribe asks for a topic filter with QoS 1 and waits for the broker's consent. A broker that does not answer within
 // ackTimeout is left, as one that swallows publications. handle is called in order, from one goroutine, and must not block.

@@ -24,8 +24,9 @@ const farewellTime = 200 * time.Millisecond
 
 // stream is the connection as paho uses it: one Write for each packet, and many small Reads.
 //
-// A publication waits for others for at most gatherTime, or until gatherSize bytes wait. Any other packet (CONNECT,
-// SUBSCRIBE, PUBACK, PINGREQ, DISCONNECT) is written at once, behind what waits: the order of the packets is kept. So a
+// A publication waits for those that were handed over with it and have not come yet, for at most gatherTime, or until
+// gatherSize bytes wait; while the stream is corked, for what will be handed over. Any other packet (CONNECT, SUBSCRIBE, PUBACK,
+// PINGREQ, DISCONNECT) is written at once, behind what waits: the order of the packets is kept. So a
 // Write that returned nil says of a publication only that it is on its way, as it does of a socket. A write that fails or
 // takes longer than writeTimeout closes the connection; its error is that of the Read under way and of every Write that
 // follows. Close drops what waits: who wants it to be sent sends a DISCONNECT first, and Close then waits for the broker to
@@ -35,6 +36,11 @@ const farewellTime = 200 * time.Millisecond
 type stream struct {
 	net.Conn
 	in *bufio.Reader
+
+	handed atomic.Int64 // publications on their way to Write, or past it
+	came   atomic.Int64 // those that are past it
+	corked atomic.Bool  // more are about to be handed over
+	before int64        // handed when it was corked; of who corks
 
 	busy    chan struct{} // full while somebody writes: another writer waits for at most writeTimeout
 	waiting []byte        // of who writes, as is timer
@@ -89,18 +95,17 @@ func (s *stream) Close() error {
 func (s *stream) Write(packet []byte) (int, error) {
 	s.busy <- struct{}{}
 	defer func() { <-s.busy }()
+	urgent := packet[0]>>4 != packets.Publish || s.last()
 	if len(s.waiting)+len(packet) > gatherSize {
 		s.flush()
 	}
-	switch {
-	case len(packet) > gatherSize:
+	if len(packet) > gatherSize {
 		s.send(packet)
-	default:
-		if len(s.waiting) == 0 {
+	} else {
+		if len(s.waiting) == 0 && !urgent {
 			s.timer.Reset(gatherTime)
 		}
-		s.waiting = append(s.waiting, packet...)
-		if packet[0]>>4 != packets.Publish {
+		if s.waiting = append(s.waiting, packet...); urgent {
 			s.flush()
 		}
 	}
@@ -111,6 +116,25 @@ func (s *stream) Write(packet []byte) (int, error) {
 		s.parted.Store(true)
 	}
 	return len(packet), nil
+}
+
+// last notes that a publication has come, and tells whether it is the last for now.
+func (s *stream) last() bool {
+	came := s.came.Add(1)
+	return !s.corked.Load() && came == s.handed.Load()
+}
+
+// cork tells that publications are about to be handed over, uncork that they were. Neither blocks. Called by one goroutine.
+func (s *stream) cork() {
+	s.before = s.handed.Load()
+	s.corked.Store(true)
+}
+
+func (s *stream) uncork() {
+	s.corked.Store(false)
+	if n := s.handed.Load(); n != s.before && n == s.came.Load() {
+		s.timer.Reset(0) // the last came while the stream was corked. Writing may block, so the timer does it
+	}
 }
 
 // overdue is called by the timer.

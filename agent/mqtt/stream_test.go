@@ -120,6 +120,51 @@ func TestPublicationsAreWrittenTogether(t *testing.T) {
 	})
 }
 
+// What is handed over together goes out together with the last of it, and none of it waits.
+func TestCorkedPublicationsAreWrittenTogether(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		behind int // publications that reach the stream only after it was uncorked
+	}{{"all come before", 0}, {"the last comes after", 1}, {"all come after", 10}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWire()
+			s := newStream(w)
+			start := time.Now()
+			s.cork()
+			s.handed.Add(10)
+			for range 10 - c.behind {
+				write(t, s, publication(t, 100))
+			}
+			s.uncork()
+			for range c.behind {
+				write(t, s, publication(t, 100))
+			}
+			synctest.Wait()
+			writes, at := w.out()
+			if want := 10 * len(publication(t, 100)); len(writes) != 1 || len(writes[0]) != want || !at[0].Equal(start) {
+				t.Errorf("%s: %d writes, %v, want one of %d bytes at once", c.name, len(writes), at, want)
+			}
+		})
+	}
+}
+
+// A publication that was handed over and never comes does not hold the others up.
+func TestMissingPublicationIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		s := newStream(w)
+		start := time.Now()
+		s.cork()
+		s.handed.Add(2)
+		s.uncork()
+		write(t, s, publication(t, 100))
+		time.Sleep(2 * gatherTime)
+		if writes, at := w.out(); len(writes) != 1 || at[0].Sub(start) != gatherTime {
+			t.Errorf("%d writes, %v", len(writes), at)
+		}
+	})
+}
+
 func TestOtherPacketsAreWrittenAtOnce(t *testing.T) {
 	for _, kind := range []byte{packets.Connect, packets.Subscribe, packets.Puback, packets.Pingreq, packets.Disconnect} {
 		synctest.Test(t, func(t *testing.T) {
@@ -150,9 +195,11 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 			pub := publication(t, size)
 			write(t, s, pub)
 			want = append(want, pub...)
+			s.busy <- struct{}{}
 			if len(s.waiting) > gatherSize || cap(s.waiting) > gatherSize {
 				t.Errorf("%d bytes wait in %d", len(s.waiting), cap(s.waiting))
 			}
+			<-s.busy
 		}
 		time.Sleep(2 * gatherTime)
 		writes, _ := w.out()
