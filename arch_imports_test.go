@@ -2,6 +2,7 @@ package bordo_test
 
 import (
 	"fmt"
+	"go/ast"
 	"iter"
 	"maps"
 	"slices"
@@ -195,4 +196,25 @@ func requirements(t *tree) map[string]string {
 		}
 	}
 	return have
+}
+
+// driversTested wants every driver that is built in to go through the suite for drivers.
+func driversTested(t *tree) []string {
+	var complaints []string
+	for _, s := range t.packages["drivers/all"].product() {
+		for _, name := range s.imports {
+			dir, ours := local(name)
+			if !ours || dir == "drivers" {
+				continue
+			}
+			ran := false
+			for _, f := range t.packages[dir].files {
+				calls(f, func(_ *ast.CallExpr, name string) { ran = ran || f.test && name == "driverstest.Run" })
+			}
+			if !ran {
+				complaints = append(complaints, fmt.Sprintf("%s: is in drivers/all and no test of it calls driverstest.Run", dir))
+			}
+		}
+	}
+	return complaints
 }

@@ -24,6 +24,7 @@ var rules = []rule{
 	{"imports", importDirection},
 	{"modules", moduleOwners},
 	{"linked", notLinked},
+	{"suite", driversTested},
 	{"versions", requiredVersions},
 	{"comments", packageComments},
 	{"names", packageNames},

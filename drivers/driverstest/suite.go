@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +38,9 @@ type Suite struct {
 // Run runs all checks.
 func Run(t *testing.T, s Suite) {
 	t.Helper()
+	if lacks := s.lacks(); len(lacks) > 0 {
+		t.Fatalf("the suite lacks:\n%s", strings.Join(lacks, "\n"))
+	}
 	for _, c := range []struct {
 		name  string
 		check func(*testing.T, *Suite)
@@ -54,6 +58,25 @@ func Run(t *testing.T, s Suite) {
 	} {
 		t.Run(c.name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { c.check(t, &s) }) })
 	}
+}
+
+// lacks tells what must be given before anything can be checked.
+func (s *Suite) lacks() (lacks []string) {
+	for _, field := range []struct {
+		missing bool
+		what    string
+	}{
+		{s.Driver == nil, "Driver: what is checked"},
+		{len(s.Devices) == 0, "Devices: at least one, of a model of the driver, with Every"},
+		{s.Serve == nil, "Serve: the devices' side of the wire"},
+		{s.Truth == nil, "Truth: what the devices show"},
+		{s.Writes == nil && s.Command.Action != "", "Writes: which frames carry the Command out"},
+	} {
+		if field.missing {
+			lacks = append(lacks, field.what)
+		}
+	}
+	return lacks
 }
 
 // tap is the driver's end of a wire that notes what goes out.
@@ -75,6 +98,7 @@ type bench struct {
 	reports []drivers.Report
 	sent    [][]byte
 	in      chan drivers.Request
+	held    int                           // readings that Truth knew
 	between func(here, there *End) func() // puts something between driver and devices; returns what ends it
 }
 
@@ -138,7 +162,7 @@ func polls(t *testing.T, s *Suite) {
 			}
 			n++
 			if r.Err != nil {
-				t.Errorf("%s: %v", d.ID, r.Err)
+				t.Fatalf("%s is well, and its poll ended with: %v", d.ID, r.Err)
 			}
 			if r.At.IsZero() || r.At.After(time.Now()) {
 				t.Errorf("%s: report at %v", d.ID, r.At)
@@ -150,8 +174,11 @@ func polls(t *testing.T, s *Suite) {
 			b.wantTrue(r)
 		}
 		if n < 2 || !described {
-			t.Errorf("%s: %d reports, described %v", d.ID, n, described)
+			t.Errorf("%s: %d reports (want at least 2), one with a Description: %v (want true)", d.ID, n, described)
 		}
+	}
+	if b.held == 0 {
+		t.Error("no reading could be held against Truth: it knows nothing of what was read")
 	}
 }
 
@@ -187,8 +214,10 @@ func (b *bench) wantTrue(r drivers.Report) int {
 			b.t.Errorf("%s: %s is a %v, the catalogue says %v", r.Device, rd.Point, rd.Value.Type(), p.Type)
 		}
 		seen[rd.Point] = true
-		if want, ok := b.s.Truth(r.Device, rd.Point); ok && rd.Quality == drivers.Good && rd.Value != want {
-			b.t.Errorf("%s: %s is %v, the device shows %v", r.Device, rd.Point, rd.Value, want)
+		if want, ok := b.s.Truth(r.Device, rd.Point); ok && rd.Quality == drivers.Good {
+			if b.held++; rd.Value != want {
+				b.t.Errorf("%s: %s is %v, the device shows %v", r.Device, rd.Point, rd.Value, want)
+			}
 		}
 	}
 	return len(r.Readings)
@@ -233,7 +262,7 @@ func endsWithPort(t *testing.T, s *Suite) {
 		return err
 	})
 	if hung < 2 {
-		t.Errorf("the wire was hung up %d times in a minute; Run must notice", hung)
+		t.Errorf("the wire broke %d times in a minute: Run must notice, and return an error for which drivers.Lost holds", hung)
 	}
 	for _, r := range b.reports {
 		b.wantTrue(r)
@@ -247,7 +276,8 @@ func survivesSilence(t *testing.T, s *Suite) {
 	})
 	for _, r := range b.reports {
 		if len(r.Readings) > 0 || drivers.KindOf(r.Err) != drivers.Timeout {
-			t.Fatalf("%s answered silence with %v, %v", r.Device, r.Readings, r.Err)
+			t.Fatalf("of %s, which is silent, came the readings %v and the error %q (want none, and a drivers.Error of kind %s)",
+				r.Device, r.Readings, r.Err, drivers.Timeout)
 		}
 	}
 	if s.Writes != nil && len(b.reports) == 0 {
@@ -335,7 +365,7 @@ func (b *bench) ask(c drivers.Command) (res drivers.Result, written int) {
 func rejectsUnknown(t *testing.T, s *Suite) {
 	c := drivers.Command{ID: "1", Device: s.Devices[0].ID, Action: "kettle.boil"}
 	if res, n := newBench(t, s).ask(c); res.State != drivers.Rejected || res.Code == "" || n != 0 {
-		t.Errorf("an unknown command gave %+v and %d writes", res, n)
+		t.Errorf("an unknown command gave %+v and %d writes (want state %s, a code, and none)", res, n, drivers.Rejected)
 	}
 	if s.Command.Action == "" {
 		return
