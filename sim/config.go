@@ -28,7 +28,9 @@ func (s *Scenario) Config(c AgentConfig) []byte {
 	line("tenant: demo")
 	line("node: %s", s.Name)
 	line("timezone: %s", timezone)
-	line("site: {name: %s, lat: %s, lon: %s}", quoted(s.Site.Name), decimal(s.Site.Lat), decimal(s.Site.Lon))
+	if s.Site.Name != "" {
+		line("site: {name: %s, lat: %s, lon: %s}", quoted(s.Site.Name), decimal(s.Site.Lat), decimal(s.Site.Lon))
+	}
 	line("clock: {trust: system}")
 	line("simulation: %v", !c.Memory)
 	line("control: {socket: %s}", quoted(filepath.Join(c.Dir, "bordo.sock")))

@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/peer"
+	"bordo/drivers/nearest"
 	"bordo/sim/plant"
 )
 
@@ -33,6 +36,9 @@ var _ peer.Answerer = (*device)(nil)
 // newDevice makes a device of a model that a profile describes. The caller holds the site's lock.
 func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 	profile, err := modbus.Named(spec.Model)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("device %s: no Modbus model is called %q%s", spec.ID, spec.Model, meant(spec.Model))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
 	}
@@ -65,6 +71,19 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 		b.alarm = brokenWord(d.fields["alarm"].Flags)
 	}
 	return d, nil
+}
+
+// meant names the models that somebody may have meant who wrote another name.
+func meant(model string) string {
+	var names []string
+	for _, m := range modbus.New().Models() {
+		names = append(names, m.Name)
+	}
+	near := nearest.Names(model, names, 3)
+	if len(near) == 0 {
+		return ": bordo models lists them"
+	}
+	return " (did you mean " + strings.Join(near, ", ") + "?)"
 }
 
 // serialOf makes a serial number of eight digits: some models keep it as a number.
