@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,4 +225,46 @@ func beginsAndEnds(t *testing.T, kind contract.Condition, c conditionCase) {
 	if s := n.told(kind.Code, dev); s != cmp.Or(c.told, "+-") {
 		t.Errorf("told %q", s)
 	}
+}
+
+// Between writing a certificate and writing its key the two do not fit: one look at them that fails is no condition.
+func TestCredentialsBetweenTwoFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.cfg.MQTT.Username, n.cfg.MQTT.PasswordFile = "quintano", filepath.Join(n.cfg.StateDir, "password")
+		n.password("secret\n")
+		a := n.start()
+		time.Sleep(37 * time.Second) // a look every 15 s
+		n.password("")
+		time.Sleep(15 * time.Second)
+		n.password("renewed\n")
+		time.Sleep(time.Minute)
+		if h := a.Status().Health; len(h) != 0 {
+			t.Errorf("%+v", h)
+		}
+		n.stop()
+		if told := n.told(contract.CredentialsUnusable, "node"); told != "" {
+			t.Errorf("told %s", told)
+		}
+	})
+}
+
+// What the machine says of a condition that lasts is told as it is now, without an event of its own.
+func TestDetailOfACondition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		a := n.start()
+		time.Sleep(10 * time.Second)
+		n.faults.fail("dev-1", &drivers.Error{Op: "count", Kind: drivers.Exception, Err: errors.New("first")})
+		time.Sleep(time.Minute)
+		n.faults.fail("dev-1", &drivers.Error{Op: "count", Kind: drivers.Exception, Err: errors.New("second")})
+		time.Sleep(5 * time.Minute)
+		if h := a.Status().Health; len(h) != 1 || !strings.Contains(h[0].Detail, "second") {
+			t.Errorf("%+v", h)
+		}
+		n.stop()
+		if told := n.told(contract.DevicePartial, "dev-1"); told != "+" {
+			t.Errorf("told %s", told)
+		}
+	})
 }

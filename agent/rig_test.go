@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"bordo/agent"
@@ -326,6 +328,23 @@ func (n *node) stop() time.Duration {
 		n.t.Errorf("run: %v", err)
 	}
 	return time.Since(began)
+}
+
+// cutPower ends the agent as a power cut does: nobody sees what it does from now on, and it is to go on with what is on the
+// card at this moment.
+func (n *node) cutPower() {
+	n.t.Helper()
+	synctest.Wait() // nobody is writing
+	card := n.t.TempDir()
+	if err := os.CopyFS(card, os.DirFS(n.cfg.StateDir)); err != nil {
+		n.t.Fatal(err)
+	}
+	n.raise(sim.Fault{Kind: sim.BrokerGone})
+	n.free.Store(10 << 30)
+	n.stop()
+	n.broker.Clear(0)
+	n.text = strings.ReplaceAll(n.text, n.cfg.StateDir, card)
+	n.configure(n.text)
 }
 
 // samples returns what has arrived of a device, by its count.
