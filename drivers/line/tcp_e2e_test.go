@@ -5,12 +5,15 @@ package line_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"bordo/drivers"
 	"bordo/drivers/line"
@@ -42,8 +45,8 @@ func dialed(t *testing.T, scheme string) (drivers.Port, *net.TCPConn) {
 
 func TestSocketDeadline(t *testing.T) {
 	p, c := dialed(t, "tcp")
-	p.SetDeadline(time.Now().Add(20 * time.Millisecond))
 	timed(t, "a read", 20*time.Millisecond, func() {
+		p.SetDeadline(time.Now().Add(20 * time.Millisecond))
 		if _, err := p.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || drivers.Lost(err) {
 			t.Errorf("read: %v", err)
 		}
@@ -51,17 +54,15 @@ func TestSocketDeadline(t *testing.T) {
 	if _, err := c.Write([]byte("late")); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(20 * time.Millisecond) // through the loopback
 	b := make([]byte, 10)
-	if n, err := p.Read(b); string(b[:n]) != "late" || err != nil {
+	if n, err := arrived(p, b); string(b[:n]) != "late" || err != nil {
 		t.Errorf("with a deadline that passed: %q, %v", b[:n], err)
 	}
 	if n, err := p.Read(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("then %q, %v", b[:n], err)
 	}
 	c.Close()
-	time.Sleep(20 * time.Millisecond)
-	if _, err := p.Read(b); !drivers.Lost(err) {
+	if _, err := arrived(p, b); !drivers.Lost(err) {
 		t.Errorf("with a deadline that passed and the peer gone: %v", err)
 	}
 }
@@ -69,7 +70,7 @@ func TestSocketDeadline(t *testing.T) {
 func TestSocketIsCancelledByTheDeadline(t *testing.T) {
 	p, _ := dialed(t, "rtu+tcp")
 	timed(t, "a cancelled read", 45*time.Millisecond, func() {
-		time.AfterFunc(50*time.Millisecond, func() { p.SetDeadline(time.Unix(1, 0)) })
+		later(t, func() { p.SetDeadline(time.Unix(1, 0)) })
 		if _, err := p.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("read: %v", err)
 		}
@@ -102,13 +103,26 @@ func TestSocketTellsWhenThePeerIsGone(t *testing.T) {
 	}
 }
 
-func TestOpenExplains(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// silentPort is an address where nothing listens, until the test ends: nobody else is given it.
+func silentPort(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	free := l.Addr().String()
-	l.Close()
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", at.(*unix.SockaddrInet4).Port)
+}
+
+func TestOpenExplains(t *testing.T) {
+	free := silentPort(t)
 	e, err := line.Parse("tcp://" + free)
 	if err != nil {
 		t.Fatal(err)
