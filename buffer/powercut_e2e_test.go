@@ -3,11 +3,14 @@
 package buffer
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,8 +83,9 @@ func TestPowerCut(t *testing.T) {
 		if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
+		awaitStop(t, cmd.Process.Pid)
 		cut := filepath.Join(t.TempDir(), "cut")
-		copyFile(t, image, cut)
+		copyStill(t, image, cut)
 		if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
@@ -117,6 +121,48 @@ func TestPowerCut(t *testing.T) {
 		}
 	}
 	t.Logf("%d images opened, %d sealed records required in all, none lost", n, total)
+}
+
+// awaitStop waits until every thread of a process that was told to stop has done so.
+func awaitStop(t *testing.T, pid int) {
+	t.Helper()
+	running := func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || len(threads) == 0 {
+			t.Fatalf("no threads of %d: %v", pid, err)
+		}
+		return slices.ContainsFunc(threads, func(thread string) bool {
+			b, err := os.ReadFile(thread)
+			return err == nil && !bytes.Contains(b, []byte(") T ")) // one that is gone runs no more
+		})
+	}
+	for end := time.Now().Add(time.Minute); running(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the writer does not stand still")
+		}
+	}
+}
+
+// copyStill copies a file of one moment: the file system in it has threads of its own, which nobody stops.
+func copyStill(t *testing.T, from, to string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; {
+		before, err := os.Stat(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copyFile(t, from, to)
+		after, err := os.Stat(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after.ModTime().Equal(before.ModTime()) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s is never still", from)
+		}
+	}
 }
 
 func copyFile(t *testing.T, from, to string) {
