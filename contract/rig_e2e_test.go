@@ -4,20 +4,24 @@ package contract
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // patience is how long anything of the outside world may take.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // process is a program of somebody else that runs while a test does. Its output is read line by line.
 type process struct {
@@ -103,14 +107,7 @@ type broker struct {
 
 func newBroker(t *testing.T) broker {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil || l.Close() != nil {
-		t.Fatal(err)
-	}
+	port := freePort(t)
 	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
 	text := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\nlog_dest stdout\nlog_type subscribe\n", port)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
@@ -133,6 +130,25 @@ func newBroker(t *testing.T) broker {
 			t.Fatalf("mosquitto does not listen: %v", err)
 		}
 	}
+}
+
+// freePort holds a port until the test ends: nobody is given it, and whoever asks for it by its number may listen there.
+func freePort(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) }) //nolint:errcheck // it never was connected
+	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})); err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(at.(*unix.SockaddrInet4).Port)
 }
 
 // subscribed waits until a client listens on a topic.
