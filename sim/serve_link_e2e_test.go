@@ -5,6 +5,7 @@ package sim
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -12,17 +13,17 @@ import (
 	"time"
 )
 
-// soon is how long an answer may take that is to come, and how long nothing comes where none is to.
-const soon = 500 * time.Millisecond
+// silence is how long nothing comes where no answer is to come.
+const silence = 500 * time.Millisecond
 
-// answer waits for an answer of so many bytes; nil when none comes.
-func answer(t *testing.T, c net.Conn, size int) []byte {
+// hear reads an answer of so many bytes, what has come of it when time is over.
+func hear(t *testing.T, c net.Conn, size int, within time.Duration) []byte {
 	t.Helper()
-	if err := c.SetReadDeadline(time.Now().Add(soon)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(within)); err != nil {
 		t.Fatal(err)
 	}
 	b := make([]byte, size)
-	n, err := c.Read(b)
+	n, err := io.ReadFull(c, b)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal(err)
 	}
@@ -69,34 +70,41 @@ func TestServedLinkFails(t *testing.T) {
 			t.Fatalf("cleared %d faults: %v", n, err)
 		}
 	}
-	want := func(what string, got, want []byte) {
+	want := func(what string, c net.Conn, want []byte) {
 		t.Helper()
-		if !bytes.Equal(got, want) {
+		if got := hear(t, c, len(want), patience); !bytes.Equal(got, want) {
 			t.Errorf("%s: heard % x, want % x", what, got, want)
+		}
+	}
+	nothing := func(what string, c net.Conn) {
+		t.Helper()
+		if got := hear(t, c, 1, silence); len(got) > 0 {
+			t.Errorf("%s: heard % x", what, got)
 		}
 	}
 
 	raise(LinkCut)
 	c := dial("cut")
-	want("connect through a link that is cut", answer(t, c, 4), nil)
+	nothing("connect through a link that is cut", c)
 	heal()
-	want("connect when it is mended", answer(t, c, 4), connack)
+	want("connect when it is mended", c, connack)
 
 	raise(PubackEaten)
 	tell(t, c, publish)
-	want("publish while acknowledgements are eaten", answer(t, c, 4), nil)
+	wait(t, "an acknowledgement is eaten", func() bool { return v.link.Struck()[PubackEaten] == 1 })
+	nothing("publish while acknowledgements are eaten", c)
 	heal()
 	tell(t, c, publish)
-	want("publish again", answer(t, c, 4), puback)
+	want("publish again", c, puback)
 
 	raise(HalfOpen)
 	tell(t, c, ping)
-	want("ping on a connection that is half open", answer(t, c, 2), nil)
+	nothing("ping on a connection that is half open", c)
 	other := dial("other")
-	want("connect anew", answer(t, other, 4), connack)
+	want("connect anew", other, connack)
 	heal()
 	tell(t, c, ping)
-	want("ping on it later", answer(t, c, 2), nil)
+	nothing("ping on it later", c)
 	tell(t, other, ping)
-	want("ping on the new one", answer(t, other, 2), pong)
+	want("ping on the new one", other, pong)
 }

@@ -4,6 +4,7 @@ package sim_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"bordo/agent"
 	"bordo/agent/config"
 	"bordo/drivers"
@@ -29,12 +32,7 @@ import (
 func deaf(t *testing.T) *url.URL {
 	t.Helper()
 	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().(*net.TCPAddr)
-	l.Close() //nolint:errcheck // only its number was wanted
+	addr := freePort(t)
 	for name, text := range map[string]string{
 		"acl":  "topic write bordo/#\n",
 		"conf": fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nacl_file %s/acl\nuser root\n", addr.Port, dir),
@@ -64,6 +62,25 @@ func deaf(t *testing.T) *url.URL {
 		return err == nil
 	})
 	return &url.URL{Scheme: "mqtt", Host: addr.String()}
+}
+
+// freePort holds a port until the test ends: nobody is given it, and whoever asks for it by its number may listen there.
+func freePort(t *testing.T) *net.TCPAddr {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) }) //nolint:errcheck // it never was connected
+	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})); err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: at.(*unix.SockaddrInet4).Port}
 }
 
 // eventually waits for something that takes real time.
