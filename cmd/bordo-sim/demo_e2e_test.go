@@ -66,10 +66,13 @@ func startDemo(t *testing.T, bin string) (cmd *exec.Cmd, lines <-chan string, tm
 	return cmd, ch, tmp
 }
 
+// patience is how long a busy machine may take for anything.
+const patience = time.Minute
+
 // await reads lines until each of the texts was in one of them.
-func await(t *testing.T, lines <-chan string, limit time.Duration, texts ...string) {
+func await(t *testing.T, lines <-chan string, texts ...string) {
 	t.Helper()
-	end := time.After(limit)
+	end := time.After(patience)
 	for len(texts) > 0 {
 		select {
 		case l, ok := <-lines:
@@ -83,7 +86,7 @@ func await(t *testing.T, lines <-chan string, limit time.Duration, texts ...stri
 				}
 			}
 		case <-end:
-			t.Fatalf("not shown within %s: %q", limit, texts)
+			t.Fatalf("not shown within %s: %q", patience, texts)
 		}
 	}
 }
@@ -92,7 +95,7 @@ func TestDemoShowsValuesAndLeavesNothing(t *testing.T) {
 	bin := build(t)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		cmd, lines, tmp := startDemo(t, bin)
-		await(t, lines, 10*time.Second, "mosquitto_sub -h 127.0.0.1 -p ", " inv-1 state=producing", " barrier-1 state=", " meter-1 ac_power=", "kW.h", "node demo is online")
+		await(t, lines, "mosquitto_sub -h 127.0.0.1 -p ", " inv-1 state=producing", " barrier-1 state=", " meter-1 ac_power=", "kW.h", "node demo is online")
 		if got := running(t, tmp); len(got) != 1 {
 			t.Errorf("agents running: %q, want one", got)
 		}
@@ -105,7 +108,7 @@ func TestDemoShowsValuesAndLeavesNothing(t *testing.T) {
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("after %s: %v", sig, err)
 		}
-		if d := time.Since(start); d > 2*time.Second {
+		if d := time.Since(start); d > patience {
 			t.Errorf("after %s: took %s to end", sig, d)
 		}
 		if got := running(t, tmp); len(got) != 0 {
@@ -120,12 +123,12 @@ func TestDemoShowsValuesAndLeavesNothing(t *testing.T) {
 // Even when the demo is killed without a word, the kernel takes the agent with it.
 func TestDemoKilledTakesTheAgentAlong(t *testing.T) {
 	cmd, lines, tmp := startDemo(t, build(t))
-	await(t, lines, 10*time.Second, "node demo is online")
+	await(t, lines, "node demo is online")
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Wait() //nolint:errcheck // it was killed
-	for end := time.Now().Add(2 * time.Second); len(running(t, tmp)) > 0; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); len(running(t, tmp)) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("still running: %q", running(t, tmp))
 		}
