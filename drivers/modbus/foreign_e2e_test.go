@@ -100,7 +100,7 @@ func twentyAt100(t *testing.T) *modbus.Profile {
 	return profile(t, text)
 }
 
-// until runs the line until done says so, at most for twenty seconds.
+// until runs the line until done says so, at most for two minutes.
 func until(t *testing.T, url string, done func([]drivers.Report) bool, devices ...drivers.Device) []drivers.Report {
 	t.Helper()
 	p := twentyAt100(t)
@@ -109,7 +109,7 @@ func until(t *testing.T, url string, done func([]drivers.Report) bool, devices .
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var reports []drivers.Report
 	open(ctx, t, url, link, func(r drivers.Report) {

@@ -138,7 +138,7 @@ func TestSerialLineComesBack(t *testing.T) {
 	url := "serial://" + b.name + "?baud=115200&parity=even"
 	link := linkOf(t, url, drivers.Device{ID: "meter", Model: "eastron-sdm630", Unit: 1, Every: 200 * time.Millisecond},
 		drivers.Device{ID: "gate", Model: "came-gard-ptx", Unit: 2, Every: 200 * time.Millisecond})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	meters, gates := make(chan drivers.Report, 1000), make(chan drivers.Report, 1000)
 	done := make(chan struct{})
@@ -189,7 +189,7 @@ func TestSocketsComeBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			accepted := make(chan struct{})
 			go func() {
 				defer close(accepted)
