@@ -34,7 +34,7 @@ type change struct {
 // untilChange waits until a watch has told what is asked for.
 func untilChange(t *testing.T, p *process, what string, is func(change) bool) {
 	t.Helper()
-	over := time.After(30 * time.Second)
+	over := time.After(patience)
 	for seen := 0; ; {
 		p.mu.Lock()
 		lines, more := p.stdout[seen:], p.more
@@ -221,10 +221,10 @@ func TestVerifyFinds(t *testing.T) {
 	old := strings.Replace(sampleOf(t, "ponte", "inv-2", 9, 1, time.Now()), "0001abcd", "0000abcd", 1)
 	b.publish("ponte/tele/inv-2", old, "-r") // retained, and of no description
 
-	verify := start(t, filepath.Join(bin, "bordoctl"), "verify", "--for", "10s", "--wait", "1m", "--json", "--url", fmt.Sprintf("mqtt://127.0.0.1:%d", m.port))
+	verify := start(t, filepath.Join(bin, "bordoctl"), "verify", "--for", "10s", "--wait", "3m", "--json", "--url", fmt.Sprintf("mqtt://127.0.0.1:%d", m.port))
+	m.says(t, " 1 bordo/v1/") // has granted what verify asked for
 	heard := start(t, filepath.Join(bin, "bordoctl"), "watch", "--json", "--url", fmt.Sprintf("mqtt://127.0.0.1:%d", m.port))
 	untilChange(t, heard, "its connection", func(c change) bool { return c.What == "link" })
-	time.Sleep(time.Second) // until verify, which was started before, has subscribed too
 	b.status()
 	again := b.sample()
 	b.seq++ // this one never comes
@@ -244,7 +244,7 @@ func TestVerifyFinds(t *testing.T) {
 	b.status()
 	select {
 	case <-verify.done:
-	case <-time.After(2 * time.Minute):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("verify does not end")
 	}
 	if code := verify.ProcessState.ExitCode(); code != 1 {

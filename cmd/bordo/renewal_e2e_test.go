@@ -105,7 +105,7 @@ func (r *renewal) restart() {
 
 func (r *renewal) until(what string, ok func(s contract.Status) bool) contract.Status {
 	r.t.Helper()
-	r.sub.until(r.t, 45*time.Second, what, func() bool { return ok(r.sub.status(r.t, "quintano")) })
+	r.sub.until(r.t, what, func() bool { return ok(r.sub.status(r.t, "quintano")) })
 	return r.sub.status(r.t, "quintano")
 }
 
@@ -113,13 +113,13 @@ func (r *renewal) until(what string, ok func(s contract.Status) bool) contract.S
 func (r *renewal) flows(what string) {
 	r.t.Helper()
 	before := len(r.sub.samples("inv-1"))
-	r.sub.until(r.t, 20*time.Second, "samples "+what, func() bool { return len(r.sub.samples("inv-1")) >= before+2 })
+	r.sub.until(r.t, "samples "+what, func() bool { return len(r.sub.samples("inv-1")) >= before+2 })
 }
 
 // says waits until the box itself says why it is not connected.
 func (r *renewal) says(want string) {
 	r.t.Helper()
-	for over := time.Now().Add(20 * time.Second); ; time.Sleep(250 * time.Millisecond) { // a real broker's answer takes real time
+	for over := time.Now().Add(patience); ; time.Sleep(250 * time.Millisecond) { // a real broker's answer takes real time
 		out, _, code := bordo(r.t, "status", "--config", r.config, "--json")
 		if code == 0 && strings.Contains(decode[agent.Status](r.t, out).Broker.Error, want) {
 			return
@@ -200,7 +200,7 @@ func TestRenewal(t *testing.T) {
 	r.expire()
 
 	box.stop(syscall.SIGTERM)
-	r.sub.until(t, 5*time.Second, "the goodbye", func() bool { return r.sub.status(t, "quintano").State == contract.Offline })
+	r.sub.until(t, "the goodbye", func() bool { return r.sub.status(t, "quintano").State == contract.Offline })
 	st := r.sub.status(t, "quintano")
 	for seq := uint64(1); seq < st.Next; seq++ {
 		if _, ok := r.sub.arrived[fmt.Sprintf("%s-%d", st.Ep, seq)]; !ok && len(st.Backlog) == 0 {

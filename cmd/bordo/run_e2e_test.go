@@ -44,7 +44,7 @@ func nobody(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", freePort(t
 // says waits for a line on stderr with the text in it.
 func (p *process) says(t *testing.T, text string) string {
 	t.Helper()
-	over := time.After(20 * time.Second)
+	over := time.After(patience)
 	for {
 		p.mu.Lock()
 		lines, more := p.stderr, p.more
@@ -74,7 +74,7 @@ func TestRunsWithoutAnything(t *testing.T) {
 	defer manager.Close() //nolint:errcheck // the test is over
 	told := func() string {
 		t.Helper()
-		manager.SetReadDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // Read tells
+		manager.SetReadDeadline(time.Now().Add(patience)) //nolint:errcheck // Read tells
 		b := make([]byte, 100)
 		n, err := manager.Read(b)
 		if err != nil {
@@ -97,7 +97,7 @@ func TestRunsWithoutAnything(t *testing.T) {
 		}
 		began := time.Now()
 		a.stop(sig)
-		if d := time.Since(began); d > 2*time.Second || a.ProcessState.ExitCode() != 0 {
+		if d := time.Since(began); d > promptly || a.ProcessState.ExitCode() != 0 {
 			t.Errorf("%v: ended after %v with %v", sig, d, a.ProcessState)
 		}
 		if got := told(); got != "STOPPING=1" {
@@ -224,14 +224,14 @@ func TestSecondSignalLeavesAtOnce(t *testing.T) {
 	a.says(t, "msg=running")
 	select {
 	case <-published: // and never acknowledged: stopping waits for it
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nothing was published")
 	}
 	a.Process.Signal(syscall.SIGTERM) //nolint:errcheck // the log tells
 	a.says(t, "msg=stopping")
 	began := time.Now()
 	a.stop(syscall.SIGTERM)
-	if d := time.Since(began); d > 500*time.Millisecond || a.ProcessState.ExitCode() != 1 {
+	if d := time.Since(began); d > promptly || a.ProcessState.ExitCode() != 1 {
 		t.Errorf("ended after %v with %v", d, a.ProcessState)
 	}
 	a.mu.Lock()

@@ -144,7 +144,7 @@ func TestTLS(t *testing.T) {
 	sub := subscribe(t, m, tls("platform")...)
 	plain, dir := site(t, m, "")
 	own := runAgent(t, secureSite(t, a, m, plain, filepath.Join(dir, "own.yaml"), "quintano"))
-	sub.until(t, 20*time.Second, "samples over TLS", func() bool { return len(sub.samples("inv-1")) >= 2 })
+	sub.until(t, "samples over TLS", func() bool { return len(sub.samples("inv-1")) >= 2 })
 	if st := sub.status(t, "quintano"); st.TLSUntil < time.Now().UnixMilli() {
 		t.Errorf("tls_until %d is over", st.TLSUntil)
 	}
@@ -156,7 +156,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("another box read this one's topics: %s", heard)
 	}
 	own.stop(syscall.SIGTERM)
-	sub.until(t, 5*time.Second, "the goodbye", func() bool { return sub.status(t, "quintano").State == contract.Offline })
+	sub.until(t, "the goodbye", func() bool { return sub.status(t, "quintano").State == contract.Offline })
 	if _, heard := sub.last["bordo/v1/cremasco/quintano/cmd"]; heard {
 		t.Error("another box wrote to this one's commands")
 	}
@@ -166,7 +166,7 @@ func TestTLS(t *testing.T) {
 	config := secureSite(t, a, m, plain, filepath.Join(dir, "wrong.yaml"), "ponte")
 	wrong := runAgent(t, config)
 	t.Cleanup(func() { wrong.stop(syscall.SIGKILL) })
-	over := time.Now().Add(25 * time.Second)
+	over := time.Now().Add(patience)
 	for {
 		out, _, code := bordo(t, "status", "--config", config, "--json")
 		if code == 0 {

@@ -144,7 +144,7 @@ func TestToolsThroughTheRunningAgent(t *testing.T) {
 			t.Fatal(err)
 		}
 		polls := d.Polls - before[id].Polls
-		if least := uint64(took/every) * 3 / 4; d.Failures != before[id].Failures || polls < least {
+		if least := uint64(took/every) / 4; d.Failures != before[id].Failures || polls < least {
 			t.Errorf("%s: %d polls in %v (want %d), %d failures: %s", id, polls, took, least, d.Failures, d.Error)
 		}
 	}
@@ -164,7 +164,7 @@ func TestToolsThroughTheRunningAgent(t *testing.T) {
 // waitFor asks the agent until its devices are as wanted.
 func waitFor(t *testing.T, config string, ok func(map[string]agent.DeviceStatus) bool) {
 	t.Helper()
-	for over := time.Now().Add(20 * time.Second); time.Now().Before(over); time.Sleep(200 * time.Millisecond) {
+	for over := time.Now().Add(patience); time.Now().Before(over); time.Sleep(200 * time.Millisecond) {
 		stdout, _, code := bordo(t, "status", "--config", config, "--json")
 		if code == 0 {
 			devices := map[string]agent.DeviceStatus{}
@@ -191,7 +191,7 @@ func TestScanIsStopped(t *testing.T) {
 	s.line(t, `{"progress":{"done":2,`)
 	began := time.Now()
 	s.stop(syscall.SIGINT)
-	if took := time.Since(began); took > time.Second || s.ProcessState.ExitCode() != 1 {
+	if took := time.Since(began); took > promptly || s.ProcessState.ExitCode() != 1 {
 		t.Errorf("ended after %v with exit code %d", took, s.ProcessState.ExitCode())
 	}
 	polls := statusOf(t, config)["meter-1"].Polls
