@@ -191,7 +191,7 @@ func tapped(p *Profile, tap drivers.Tap) (*item, error) {
 		return nil, fmt.Errorf("point %q is not in the catalogue", tap.Point)
 	}
 	ch := p.Channels[i]
-	it := &item{Point: Point{Key: tap.Point, Is: is, Field: ch.Field, Pace: Fast}}
+	it := &item{Point: &Point{Key: tap.Point, Is: is, Field: ch.Field, Pace: Fast}}
 	switch {
 	case ch.Type == Bool && is.Type == drivers.Bool:
 		it.Invert = ch.Invert != tap.Invert

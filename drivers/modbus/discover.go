@@ -34,7 +34,7 @@ func (p *poll) discover() error {
 		d.chain, d.walked = c, walked{}
 	}
 	for i := range d.profile.Points {
-		items = append(items, &item{Point: d.profile.Points[i]})
+		items = append(items, &item{Point: &d.profile.Points[i]})
 	}
 	items = append(append(items, d.taps...), selfItems(d.profile.Identity)...)
 	if f := d.profile.Guards.Rated; f != nil {
@@ -83,11 +83,11 @@ func selfItems(id Identity) []*item {
 }
 
 func selfItem(key string, f Field) *item {
-	return &item{role: isSelf, Point: Point{Key: key, Is: drivers.Point{Key: key, Type: drivers.Text}, Field: f, Pace: Once}}
+	return &item{role: isSelf, Point: &Point{Key: key, Is: drivers.Point{Key: key, Type: drivers.Text}, Field: f, Pace: Once}}
 }
 
 func ratingItem(f Field) *item {
-	return &item{role: isRating, Point: Point{Key: selfRating, Is: drivers.Point{Key: selfRating, Type: drivers.Float}, Field: f, Pace: Once}}
+	return &item{role: isRating, Point: &Point{Key: selfRating, Is: drivers.Point{Key: selfRating, Type: drivers.Float}, Field: f, Pace: Once}}
 }
 
 // describe gives what the device says of itself when that became known or changed.

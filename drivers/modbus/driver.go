@@ -17,6 +17,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"bordo/drivers"
@@ -94,19 +95,40 @@ func loadEmbedded(file string, other func(string) (*Profile, error)) (*Profile, 
 //go:embed profiles/models.json
 var index []byte
 
-// Driver is Modbus with a list of models. It keeps no state: any number of lines come from one. A profile is read when a
-// line needs it.
+// Driver is Modbus with a list of models. Any number of lines come from one. An embedded profile is read when a line first
+// needs it, and then shared: nothing changes a profile.
 type Driver struct {
 	models   []drivers.Model
 	profiles map[string]*Profile // those that are not embedded, or stand in place of one that is
-	embedded bool                // the others are
+	embedded *shelf              // the others; nil: there are none
+}
+
+// shelf keeps the embedded profiles that were read. They take a long while to read on a small box.
+type shelf struct {
+	mu   sync.Mutex
+	read map[string]*Profile
+}
+
+// profile panics when the embedded profile has a fault: it was tested before, so that is ours.
+func (s *shelf) profile(model string) *Profile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.read[model]
+	if !ok {
+		var err error
+		if p, err = Named(model); err != nil {
+			panic(fmt.Sprintf("modbus: embedded profile: %v", err))
+		}
+		s.read[model] = p
+	}
+	return p
 }
 
 var _ drivers.Driver = (*Driver)(nil)
 
 // New makes the driver with the embedded profiles, followed by others. A profile replaces an earlier one of its name.
 func New(others ...*Profile) *Driver {
-	d := &Driver{embedded: true, profiles: map[string]*Profile{}}
+	d := &Driver{embedded: &shelf{read: map[string]*Profile{}}, profiles: map[string]*Profile{}}
 	if err := json.Unmarshal(index, &d.models); err != nil {
 		panic(fmt.Sprintf("modbus: embedded index: %v", err))
 	}
@@ -174,32 +196,23 @@ func statesOf(p *Profile) (out []string) {
 	return out
 }
 
-// Profile returns the profile of a model. An embedded one is read by each call.
+// Profile returns the profile of a model, which must not be changed.
 func (d *Driver) Profile(model string) (*Profile, bool) {
 	if p, ok := d.profiles[model]; ok {
 		return p, true
 	}
-	if !d.embedded || !slices.ContainsFunc(d.models, func(m drivers.Model) bool { return m.Name == model }) {
+	if d.embedded == nil || !slices.ContainsFunc(d.models, func(m drivers.Model) bool { return m.Name == model }) {
 		return nil, false
 	}
-	p, err := Named(model)
-	if err != nil {
-		panic(fmt.Sprintf("modbus: embedded profile: %v", err)) // it was tested before: a fault in it is ours
-	}
-	return p, true
+	return d.embedded.profile(model), true
 }
 
 // Link implements drivers.Driver. All devices share the line's bus, which keeps them from talking into each other.
 func (d *Driver) Link(l drivers.Line, devices []drivers.Device) (drivers.Link, error) {
 	b := newBus(l)
 	units := make([]drivers.Unit, len(devices))
-	read := map[string]*Profile{} // a line often has many devices of one model
 	for i, dev := range devices {
-		p, ok := read[dev.Model]
-		if !ok {
-			p, ok = d.Profile(dev.Model)
-			read[dev.Model] = p
-		}
+		p, ok := d.Profile(dev.Model)
 		if !ok {
 			return nil, fmt.Errorf("device %s: modbus has no model %q", dev.ID, dev.Model)
 		}

@@ -20,14 +20,14 @@ const (
 
 // item is one thing that a device is asked for.
 type item struct {
-	Point
-	role  role
-	order int          // of its reading in a report
-	head  *header      // of the SunSpec model that it lies in
-	twice bool         // it has a fallback, or is one
-	apart bool         // its scale factor is too far away for one answer and comes in another of the same poll
-	tap   *drivers.Tap // of an analogue channel
-	unit  string       // of an analogue channel
+	*Point // as the profile has it, unless the device or the configuration made it another; never changed
+	role   role
+	order  int          // of its reading in a report
+	head   *header      // of the SunSpec model that it lies in
+	twice  bool         // it has a fallback, or is one
+	apart  bool         // its scale factor is too far away for one answer and comes in another of the same poll
+	tap    *drivers.Tap // of an analogue channel
+	unit   string       // of an analogue channel
 }
 
 // Span is what must come in one answer.
@@ -55,9 +55,11 @@ func (it *item) withFactor(factors map[Address]uint16) *item {
 	if sf < -maxFactor || sf > maxFactor {
 		return it // it decodes to "no value", because the factor is not in its answer
 	}
+	pt := *it.Point
+	pt.SF = nil
+	pt.Scale = pt.Scale.shifted(sf)
 	out := *it
-	out.SF = nil
-	out.Scale = out.Scale.shifted(sf)
+	out.Point = &pt
 	return &out
 }
 

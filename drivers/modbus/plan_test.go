@@ -18,7 +18,7 @@ func spanItem(text string) *item {
 	if err != nil {
 		panic(err)
 	}
-	return &item{Point: Point{Key: text, Field: Field{At: Address{s.Table, s.First}, Type: U16, Length: s.Count}}}
+	return &item{Point: &Point{Key: text, Field: Field{At: Address{s.Table, s.First}, Type: U16, Length: s.Count}}}
 }
 
 func spansOf(texts ...string) []Span {

@@ -243,7 +243,7 @@ func placed(pt Point, h *header, limit int) []*item {
 		moveField(&w.Field, h.at)
 		pt.When = &w
 	}
-	it := headed(&item{Point: pt}, h, limit)
+	it := headed(&item{Point: &pt}, h, limit)
 	switch {
 	case it.Span().Count <= limit:
 		return []*item{it}
@@ -251,7 +251,7 @@ func placed(pt Point, h *header, limit int) []*item {
 		return nil // this device cannot be asked for it
 	}
 	it.apart = true
-	factor := &item{role: isFactor, Point: Point{
+	factor := &item{role: isFactor, Point: &Point{
 		Key: "#" + pt.SF.String(), Field: Field{At: *pt.SF, Type: I16, Length: 1}, Pace: pt.Pace,
 	}}
 	return []*item{headed(factor, h, limit), it}
