@@ -56,15 +56,22 @@ const (
 	EpochPattern = `^[0-9a-z]{8}$`
 )
 
+// What the patterns say, with the lengths apart: a counted repetition takes a regular expression 20 kB for as long as the
+// program runs.
+const (
+	maxID  = 48
+	maxKey = 64
+)
+
 var (
-	idForm    = regexp.MustCompile(IDPattern)
-	keyForm   = regexp.MustCompile(KeyPattern)
+	idForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+	keyForm   = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 	epochForm = regexp.MustCompile(EpochPattern)
 )
 
 // CheckID says what is wrong with a tenant, node or device id; nil when nothing is.
 func CheckID(id string) error {
-	if !idForm.MatchString(id) {
+	if len(id) > maxID || !idForm.MatchString(id) {
 		return fmt.Errorf("id %q must be 1 to 48 of a-z, 0-9 and -, not beginning with -", id)
 	}
 	return nil
@@ -80,7 +87,7 @@ func CheckDevice(id string) error {
 
 // CheckKey says what is wrong with the key of a point; nil when nothing is.
 func CheckKey(key string) error {
-	if !keyForm.MatchString(key) {
+	if len(key) > maxKey || !keyForm.MatchString(key) {
 		return fmt.Errorf("point key %q must be 1 to 64 of a-z, 0-9 and _, beginning with a letter", key)
 	}
 	return nil

@@ -236,9 +236,6 @@ func (r *reader) unit(v, model value, s drivers.Model, d *Device, units map[stri
 	units[key] = at
 }
 
-// aboutForm is the form of a key under about: that of a point.
-var aboutForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
-
 func (r *reader) about(v value) map[string]any {
 	m, ok := v.keys()
 	if !ok {
@@ -251,7 +248,7 @@ func (r *reader) about(v value) map[string]any {
 	out := map[string]any{}
 	for _, key := range m.order {
 		e := m.get(key)
-		if !aboutForm.MatchString(key) {
+		if contract.CheckKey(key) != nil {
 			r.fault(e.key, e.path, "a key must be 1 to 64 of a-z, 0-9 and _, beginning with a letter")
 			continue
 		}

@@ -73,14 +73,19 @@ func New(path string, o Options) *Dir {
 	return d
 }
 
-var nameForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
+// nameForm is the form of a name, which has at most maxName characters.
+var nameForm = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+const maxName = 40
+
+func named(name string) bool { return len(name) <= maxName && nameForm.MatchString(name) }
 
 // Load reads what was last saved under name into v, a pointer. When nothing can be found v becomes the zero value and the
 // error is nil: a first start and a lost file look alike. A damaged file is renamed to name.N.damaged, logged, and counts as
 // missing; the generation before it is then given with ErrOlder. Any other error tells that the directory cannot be read.
 func (d *Dir) Load(name string, v any) error {
 	target := reflect.ValueOf(v)
-	if !nameForm.MatchString(name) || target.Kind() != reflect.Pointer || target.IsNil() {
+	if !named(name) || target.Kind() != reflect.Pointer || target.IsNil() {
 		return fmt.Errorf("load state %q: no such name or no pointer", name)
 	}
 	d.turn.Lock()
@@ -152,7 +157,7 @@ func (d *Dir) setAside(file string, why error) {
 // Save stores v as JSON under name, so that it survives a power cut when Save returns nil. A content equal to the last one
 // touches no file. The generation before stays beside it. Content above the limit is refused.
 func (d *Dir) Save(name string, v any) error {
-	if !nameForm.MatchString(name) {
+	if !named(name) {
 		return fmt.Errorf("save state %q: no such name", name)
 	}
 	content, err := json.Marshal(v)
