@@ -19,8 +19,8 @@ func TestCommandLines(t *testing.T) {
 	}{
 		"":                              {2, "", "a verb is missing: see bordoctl help"},
 		"help":                          {0, "usage: bordoctl VERB [flags]", ""},
-		"help watch":                    {0, "--json             print each change as JSON", ""},
-		"help verify":                   {0, "how long, as a DURATION such as 90s or 1h (default 5m0s)", ""},
+		"help watch":                    {0, "--json                print each change as JSON", ""},
+		"help verify":                   {0, "how long, as a DURATION such as 90s or 1h (default 5m)", ""},
 		"help inventory":                {0, "--password-file FILE", ""},
 		"--version":                     {0, "bordoctl unknown\ngo", ""},
 		"watch":                         {2, "", "bordoctl: watch: which broker? --url mqtts://HOST: see bordoctl help watch\n"},

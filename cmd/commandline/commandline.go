@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"bordo/cmd/terminal"
@@ -89,6 +90,10 @@ func (p Program) Run(ctx context.Context, args []string, c Console) error {
 	set, act := v.flagSet()
 	var operands []string
 	for first := true; first || len(rest) > 0; first = false { // flags may stand before, between and behind operands
+		if len(rest) > 0 && negative(rest[0]) {
+			operands, rest = append(operands, rest[0]), rest[1:]
+			continue
+		}
 		if err := p.known(set, rest); err != nil {
 			return err
 		}
@@ -107,6 +112,11 @@ func (p Program) Run(ctx context.Context, args []string, c Console) error {
 		return p.Misused(v.Name, p.Language.Of("%s non prende %q", "%s takes no %q"), v.Name, operands[v.Most])
 	}
 	return act(ctx, c, operands)
+}
+
+// negative tells whether a word is a number below zero, such as -30m, and no flag.
+func negative(word string) bool {
+	return len(word) > 1 && word[0] == '-' && word[1] >= '0' && word[1] <= '9'
 }
 
 func (p Program) find(name string) (Verb, error) {
@@ -174,26 +184,31 @@ func (p Program) help(args []string, c Console) error {
 func (p Program) overview(w io.Writer) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n%s\n\n", p.Brief, p.Language.Of("uso: "+p.Name+" COMANDO [opzioni]", "usage: "+p.Name+" VERB [flags]"))
+	wide := 8
 	for _, v := range p.Verbs {
-		fmt.Fprintf(&b, "  %-9s %s\n", v.Name, v.Brief)
+		wide = max(wide, len(v.Name))
 	}
-	fmt.Fprintf(&b, "  %-9s %s: %s help %s\n", "help", p.Language.Of("questa pagina, o quella di un comando", "this page, or that of one verb"), p.Name, p.Hint)
+	for _, v := range p.Verbs {
+		fmt.Fprintf(&b, "  %-*s  %s\n", wide, v.Name, v.Brief)
+	}
+	fmt.Fprintf(&b, "  %-*s  %s: %s help %s\n", wide, "help", p.Language.Of("questa pagina, o quella di un comando", "this page, or that of one verb"), p.Name, p.Hint)
 	show(w, b.String())
 }
 
 func (p Program) page(w io.Writer, v Verb) {
 	set, _ := v.flagSet()
 	var line, list strings.Builder
+	wide := 17
 	set.VisitAll(func(f *flag.Flag) {
-		value, what := flag.UnquoteUsage(f)
-		name := "--" + f.Name
-		if value != "" {
-			name += " " + value
-		}
+		name, _ := shown(f)
+		wide = max(wide, len(name))
+	})
+	set.VisitAll(func(f *flag.Flag) {
+		name, what := shown(f)
 		fmt.Fprintf(&line, " [%s]", name)
-		fmt.Fprintf(&list, "  %-18s %s", name, what)
-		if f.DefValue != "" && f.DefValue != "false" {
-			fmt.Fprintf(&list, " (%s %s)", p.Language.Of("altrimenti", "default"), f.DefValue)
+		fmt.Fprintf(&list, "  %-*s  %s", wide, name, what)
+		if !slices.Contains([]string{"", "false", "0", "0s"}, f.DefValue) {
+			fmt.Fprintf(&list, " (%s %s)", p.Language.Of("altrimenti", "default"), plain(f.DefValue))
 		}
 		list.WriteByte('\n')
 	})
@@ -208,6 +223,26 @@ func (p Program) page(w io.Writer, v Verb) {
 		text += "\n" + list.String()
 	}
 	show(w, text)
+}
+
+// shown is a flag as a page shows it, and what it is for.
+func shown(f *flag.Flag) (name, what string) {
+	value, what := flag.UnquoteUsage(f)
+	if name = "--" + f.Name; len(f.Name) == 1 {
+		name = "-" + f.Name
+	}
+	return strings.TrimSpace(name + " " + value), what
+}
+
+// plain is a default as a person would write it: 5m for the 5m0s of a duration.
+func plain(value string) string {
+	if strings.HasSuffix(value, "m0s") {
+		value = strings.TrimSuffix(value, "0s")
+	}
+	if strings.HasSuffix(value, "h0m") {
+		value = strings.TrimSuffix(value, "0m")
+	}
+	return value
 }
 
 // show prints a page of help, fitted to the screen where there is one.

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+	"time"
 )
 
 // sample is a program that says back what it was told.
@@ -16,6 +17,7 @@ func sample() Program {
 		{Name: "say", Brief: "says it", Text: "Says what it is told.", Takes: "WORD", Most: 1, Flags: func(set *flag.FlagSet) Action {
 			loud := set.Bool("loud", false, "say it loud")
 			times := set.Int("times", 1, "say it `N` times")
+			set.Duration("p", time.Hour, "pause for so `LONG`")
 			return func(_ context.Context, c Console, operands []string) error {
 				if len(operands) == 0 {
 					return errors.New("nothing to say")
@@ -38,8 +40,9 @@ func TestRun(t *testing.T) {
 		{"say hello", "hello false 1\n", ""},
 		{"say --loud hello --times=3", "hello true 3\n", ""},
 		{"say -times 2 hello -loud", "hello true 2\n", ""},
+		{"say -30m -loud", "-30m true 1\n", ""},
 		{"--version", "1\n", ""},
-		{"help say", "usage: sample say WORD [--loud] [--times N]\n\nSays what it is told.\n\n  --loud             say it loud\n  --times N          say it N times (default 1)\n", ""},
+		{"help say", "usage: sample say WORD [--loud] [-p LONG] [--times N]\n\nSays what it is told.\n\n  --loud             say it loud\n  -p LONG            pause for so LONG (default 1h)\n  --times N          say it N times (default 1)\n", ""},
 		{"help", "Says it back.\n\nusage: sample VERB [flags]\n\n  say       says it\n  version   tells it\n  help      this page, or that of one verb: sample help say\n", ""},
 		{"", "", "a verb is missing: see sample help"},
 		{"versio", "", `unknown verb "versio" (did you mean version?): see sample help`},

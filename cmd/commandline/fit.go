@@ -3,6 +3,7 @@ package commandline
 import (
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"bordo/cmd/terminal"
 )
@@ -11,7 +12,7 @@ import (
 var entry = regexp.MustCompile(`^ +\S.*?\S {2,}`)
 
 // fit breaks a page of help between words for a screen of the given width. Lines without a blank in front are paragraphs and
-// are filled anew; the text of a list goes on below where it began.
+// are filled anew; the text of a list goes on below where it began, or on the lines below where that is too far to the right.
 func fit(page string, width int) string {
 	var out strings.Builder
 	paragraph := ""
@@ -29,8 +30,13 @@ func fit(page string, width int) string {
 		}
 		flush()
 		hanging := 4
-		if head := entry.FindString(line); head != "" && len(head) < width/2 {
+		switch head := entry.FindString(line); {
+		case head == "" || utf8.RuneCountInString(line) <= width:
+		case len(head) < width/2:
 			hanging = len(head)
+		default: // what stands in front fills the line: its text begins on the next
+			out.WriteString(strings.TrimRight(head, " ") + "\n")
+			line = strings.Repeat(" ", hanging) + line[len(head):]
 		}
 		out.WriteString(terminal.Fold(line, width, hanging) + "\n")
 	}

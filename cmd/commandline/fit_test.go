@@ -13,6 +13,7 @@ in the next line. Città.
 
   first    what the first thing does, and a little more of it
   second   short
+  --password-file FILE  a file with nothing but the password
 
   tool do --with a-very-long-example-that-cannot-be-broken-anywhere-at-all
 `
@@ -28,6 +29,8 @@ line. Città.
   first    what the first thing does,
            and a little more of it
   second   short
+  --password-file FILE
+    a file with nothing but the password
 
   tool do --with
     a-very-long-example-that-cannot-be-b
