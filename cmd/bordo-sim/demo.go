@@ -13,22 +13,30 @@ import (
 	"syscall"
 	"time"
 
+	"bordo/cmd/commandline"
 	"bordo/sim"
 )
 
 // stopWithin is how long the agent has to stop by itself before it is killed: the demo promises to be gone within 2 s.
 const stopWithin = 1500 * time.Millisecond
 
-// runDemo shows the real agent on the scenario demo: simulator and broker in this process, the agent as a child, and a
-// view that is fed by nothing but what arrives on the broker.
-func runDemo(ctx context.Context, args []string, std stdio) (err error) {
-	fs := flag.NewFlagSet("demo", flag.ContinueOnError)
-	agent := fs.String("bordo", "", "")
-	seed := fs.Uint64("seed", 1, "")
-	if _, err := parse(fs, args, 0); err != nil {
-		return err
+func demoVerb() commandline.Verb {
+	return commandline.Verb{
+		Name: "demo", Brief: "the real agent on a simulated site, live, until Ctrl-C",
+		Text: `Starts a site with an inverter, a meter and a barrier, a broker, and the real agent, and shows what arrives at the broker: a
+table at a terminal, otherwise a line for each sample. Nothing is left behind.`,
+		Flags: func(set *flag.FlagSet) commandline.Action {
+			agent := set.String("bordo", "", "the `FILE` of the agent (otherwise the one beside this program, or in PATH)")
+			seed := set.Uint64("seed", 1, "another life: what is drawn is drawn from `N`")
+			return func(ctx context.Context, c commandline.Console, _ []string) error { return demo(ctx, c, *agent, *seed) }
+		},
 	}
-	binary, err := findAgent(*agent)
+}
+
+// demo shows the real agent on the scenario demo: simulator and broker in this process, the agent as a child, and a view that
+// is fed by nothing but what arrives on the broker.
+func demo(ctx context.Context, c commandline.Console, agent string, seed uint64) (err error) {
+	binary, err := findAgent(agent)
 	if err != nil {
 		return err
 	}
@@ -43,7 +51,7 @@ func runDemo(ctx context.Context, args []string, std stdio) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
 	ctx, cancel := context.WithCancel(ctx)
-	server, err := sim.Serve(ctx, scenario, sim.ServeOptions{Dir: dir, Seed: *seed, Broker: true})
+	server, err := sim.Serve(ctx, scenario, sim.ServeOptions{Dir: dir, Seed: seed, Broker: true})
 	if err != nil {
 		cancel()
 		return err
@@ -54,7 +62,7 @@ func runDemo(ctx context.Context, args []string, std stdio) (err error) {
 	if err := os.WriteFile(config, scenario.Config(server.AgentConfig(dir)), 0o600); err != nil {
 		return fmt.Errorf("write the agent's configuration: %w", err)
 	}
-	v, err := newView(ctx, server.Broker, std.out)
+	v, err := newView(ctx, server.Broker, c.Out)
 	if err != nil {
 		return err
 	}
@@ -87,7 +95,7 @@ var errAgentEnded = errors.New("the agent ended by itself")
 func findAgent(given string) (string, error) {
 	if given != "" {
 		if _, err := os.Stat(given); err != nil {
-			return "", usageError{fmt.Errorf("--bordo: %w", err)}
+			return "", wrong("--bordo: %w", err)
 		}
 		return filepath.Abs(given)
 	}
@@ -99,7 +107,7 @@ func findAgent(given string) (string, error) {
 	}
 	path, err := exec.LookPath("bordo")
 	if err != nil {
-		return "", usageError{errors.New("no agent found: build bordo beside bordo-sim, or name it with --bordo")}
+		return "", wrong("no agent found: build bordo beside bordo-sim, or name it with --bordo")
 	}
 	return path, nil
 }

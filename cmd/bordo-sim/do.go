@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -18,55 +17,66 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"bordo/cmd/commandline"
 	"bordo/sim"
 )
 
 // controlFile is where serve leaves the address of the control API, below --dir.
 const controlFile = "control.url"
 
-// doUsage lists what bordo-sim do can do.
-const doUsage = `bordo-sim do (--dir DIR | --url URL) ACTION
-    state                                      what there is, as JSON
-    faults                                     what is armed, as a table
-    raise PLACE FAULT [KEY=VALUE ...]          PLACE: a line, mains, broker, link; keys: device chance at for every odds by code point
-    clear PLACE [NUMBER]                       one fault, or all of a place
-    heal                                       all faults of all places
-    press DEVICE obstacle|photocell|loop|key [FOR]   at a barrier, 10s unless told
-    cut mains [FOR]                            60s unless told
-    sun DURATION                               let the sun move on: 6h, -30m
-    clock DURATION                             jump the site's clock: so much goes by at once for all that is physical (counters, batteries,
-                                               sun); the agent is another process, its clock is the system's and stays`
+func doVerb() commandline.Verb {
+	return commandline.Verb{
+		Name: "do", Brief: "tells a site that is served what to suffer", Takes: "ACTION ...", Most: 18,
+		Text: `Tells a site of bordo-sim serve, by the --dir that it was given or the address of its control API:
 
-// runDo tells a site that is served to do something.
-func runDo(ctx context.Context, args []string, std stdio) error {
-	fs := flag.NewFlagSet("do", flag.ContinueOnError)
-	dir := fs.String("dir", "", "")
-	base := fs.String("url", "", "")
-	fs.SetOutput(io.Discard)
-	if err := fs.Parse(args); err != nil {
-		return usageError{fmt.Errorf("%w\n%s", err, doUsage)}
+  state                          what there is, as JSON
+  faults                         what is armed, as a table
+  raise PLACE FAULT [KEY=VALUE]  PLACE: a line, mains, broker, link; keys: device chance at for every odds by code point
+  clear PLACE [NUMBER]           one fault, or all of a place
+  heal                           all faults of all places
+  press DEVICE WHAT [FOR]        at a barrier, for 10s unless told: obstacle, photocell, loop or key
+  cut mains [FOR]                60s unless told
+  sun DURATION                   let the sun move on: 6h, -30m
+  clock DURATION                 so much goes by at once for all that is physical: counters, batteries, sun; the agent is
+                                 another process, its clock is the system's and stays
+
+The faults of each place are listed in sim/README.md.`,
+		Flags: func(set *flag.FlagSet) commandline.Action {
+			dir := set.String("dir", "", "the `DIR` of the site")
+			base := set.String("url", "", "the `URL` of its control API")
+			return func(ctx context.Context, c commandline.Console, operands []string) error {
+				return do(ctx, c, *dir, *base, operands)
+			}
+		},
 	}
-	if *base == "" {
-		if *dir == "" {
-			return usageError{fmt.Errorf("which site?\n%s", doUsage)}
+}
+
+// do tells a site that is served to do something.
+func do(ctx context.Context, c commandline.Console, dir, base string, operands []string) error {
+	if base == "" {
+		if dir == "" {
+			return misdone("which site? --dir DIR or --url URL")
 		}
-		text, err := os.ReadFile(filepath.Join(*dir, controlFile))
+		text, err := os.ReadFile(filepath.Join(dir, controlFile))
 		if err != nil {
 			return fmt.Errorf("no site is served there: %w", err)
 		}
-		*base = strings.TrimSpace(string(text))
+		base = strings.TrimSpace(string(text))
 	}
-	if fs.NArg() == 0 {
-		return usageError{fmt.Errorf("do what?\n%s", doUsage)}
+	if len(operands) == 0 {
+		return misdone("do what?")
 	}
-	return act(ctx, &remote{*base, std}, fs.Arg(0), fs.Args()[1:])
+	return act(ctx, &remote{base, c.Out}, operands[0], operands[1:])
 }
+
+// misdone is a mistake in what is to be done.
+func misdone(format string, args ...any) error { return program().Misused("do", format, args...) }
 
 // act carries out one action.
 func act(ctx context.Context, r *remote, action string, args []string) error {
 	need := func(least, most int) error {
 		if len(args) < least || len(args) > most {
-			return usageError{fmt.Errorf("%s with %d arguments\n%s", action, len(args), doUsage)}
+			return misdone("%s with %d arguments", action, len(args))
 		}
 		return nil
 	}
@@ -110,11 +120,11 @@ func act(ctx context.Context, r *remote, action string, args []string) error {
 			return err
 		}
 		if args[0] != "mains" {
-			return usageError{fmt.Errorf("only the mains can be cut (got %q)", args[0])}
+			return wrong("only the mains can be cut (got %q)", args[0])
 		}
 		return r.print(ctx, http.MethodPost, "/faults/mains", map[string]any{"fault": "mains-cut", "for": append(args[1:], "60s")[0]})
 	}
-	return usageError{fmt.Errorf("unknown action %q\n%s", action, doUsage)}
+	return misdone("unknown action %q", action)
 }
 
 // faultOf makes a fault of KEY=VALUE words.
@@ -123,7 +133,7 @@ func faultOf(kind string, words []string) (map[string]any, error) {
 	for _, w := range words {
 		key, value, ok := strings.Cut(w, "=")
 		if !ok {
-			return nil, usageError{fmt.Errorf("%q is not KEY=VALUE", w)}
+			return nil, wrong("%q is not KEY=VALUE", w)
 		}
 		switch key {
 		case "device", "point", "at", "for", "every", "by":
@@ -131,11 +141,11 @@ func faultOf(kind string, words []string) (map[string]any, error) {
 		case "chance", "odds", "code":
 			f, err := strconv.ParseFloat(value, 64)
 			if err != nil {
-				return nil, usageError{fmt.Errorf("%s must be a number (got %q)", key, value)}
+				return nil, wrong("%s must be a number (got %q)", key, value)
 			}
 			fault[key] = f
 		default:
-			return nil, usageError{fmt.Errorf("unknown key %q: want device, chance, at, for, every, odds, by, code or point", key)}
+			return nil, wrong("unknown key %q: want device, chance, at, for, every, odds, by, code or point", key)
 		}
 	}
 	return fault, nil
@@ -144,7 +154,7 @@ func faultOf(kind string, words []string) (map[string]any, error) {
 // remote is the control API of a site.
 type remote struct {
 	base string
-	std  stdio
+	out  io.Writer
 }
 
 // call asks and returns the answer; what the site refuses is an error.
@@ -161,7 +171,7 @@ func (r *remote) call(ctx context.Context, method, path string, body any) ([]byt
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, r.base+path, reader)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, mistake(err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -177,7 +187,7 @@ func (r *remote) call(ctx context.Context, method, path string, body any) ([]byt
 		if json.Unmarshal(text, &said) != nil || said.Error == "" {
 			said.Error = resp.Status
 		}
-		return nil, usageError{errors.New(said.Error)}
+		return nil, wrong("%s", said.Error)
 	}
 	return text, nil
 }
@@ -187,7 +197,7 @@ func (r *remote) print(ctx context.Context, method, path string, body any) error
 	if err != nil {
 		return err
 	}
-	_, err = r.std.out.Write(text)
+	_, err = r.out.Write(text)
 	return err
 }
 
@@ -205,7 +215,7 @@ func (r *remote) faults(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(r.std.out, 0, 8, 2, ' ', 0)
+	w := tabwriter.NewWriter(r.out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "PLACE\tNUMBER\tFAULT\tDEVICE\tON") //nolint:errcheck // told by Flush
 	for _, f := range s.Faults {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%v\n", f.Place, f.ID, f.Kind, f.Device, f.On) //nolint:errcheck // told by Flush
@@ -216,7 +226,7 @@ func (r *remote) faults(ctx context.Context) error {
 // press does something to a barrier for a while.
 func (r *remote) press(ctx context.Context, device, what, during string) error {
 	if !slices.Contains([]string{"obstacle", "photocell", "loop", "key"}, what) {
-		return usageError{fmt.Errorf("press obstacle, photocell, loop or key (got %q)", what)}
+		return wrong("press obstacle, photocell, loop or key (got %q)", what)
 	}
 	s, err := r.state(ctx)
 	if err != nil {
@@ -224,7 +234,7 @@ func (r *remote) press(ctx context.Context, device, what, during string) error {
 	}
 	line, ok := s.Lines[device]
 	if !ok {
-		return usageError{fmt.Errorf("no device %q", device)}
+		return wrong("no device %q", device)
 	}
 	return r.print(ctx, http.MethodPost, "/faults/"+url.PathEscape(line), map[string]any{"fault": what, "device": device, "for": during})
 }

@@ -8,64 +8,82 @@ import (
 	"strings"
 	"time"
 
+	"bordo/cmd/commandline"
 	"bordo/sim"
 )
 
-// runFleet loads a broker, and whatever listens behind it, with many nodes, and prints what that did to them.
-func runFleet(ctx context.Context, args []string, std stdio) error {
-	fs := flag.NewFlagSet("fleet", flag.ContinueOnError)
-	o := sim.FleetOptions{Logger: logger(std, false)}
-	fs.StringVar(&o.URL, "url", "", "")
-	fs.IntVar(&o.Nodes, "nodes", 300, "")
-	fs.StringVar(&o.Root, "root", "", "")
-	fs.StringVar(&o.Tenant, "tenant", "", "")
-	fs.StringVar(&o.Prefix, "prefix", "", "")
-	fs.StringVar(&o.Username, "username", "", "")
-	fs.DurationVar(&o.Every, "every", 0, "")
-	fs.DurationVar(&o.RampUp, "ramp-up", 0, "")
-	fs.DurationVar(&o.Backlog, "backlog", 0, "")
-	fs.Float64Var(&o.HistoryRate, "history-rate", 0, "")
-	fs.DurationVar(&o.StormEvery, "storm-every", 0, "")
-	fs.DurationVar(&o.StormFor, "storm-for", 0, "")
-	fs.Uint64Var(&o.Seed, "seed", 1, "")
-	passwordFile := fs.String("password-file", "", "")
-	during := fs.Duration("for", 0, "")
-	every := fs.Duration("report", 5*time.Second, "")
-	verbose := fs.Bool("verbose", false, "")
-	if _, err := parse(fs, args, 0); err != nil {
-		return err
+func fleetVerb() commandline.Verb {
+	return commandline.Verb{
+		Name: "fleet", Brief: "many nodes at once, to load a broker and what listens behind it",
+		Text: `Is many nodes, with a real MQTT connection each, and tells every few seconds what the broker did to them. They begin with
+a backlog and lose their link in storms, where that is wanted, and send what they could not deliver when they are back.
+
+  bordo-sim fleet --url mqtt://127.0.0.1:1883 --nodes 300 --backlog 2h --storm-every 10m`,
+		Flags: func(set *flag.FlagSet) commandline.Action {
+			var o sim.FleetOptions
+			var w loading
+			set.StringVar(&o.URL, "url", "", "the broker's `URL`: mqtt://HOST:PORT or mqtts://HOST:PORT")
+			set.IntVar(&o.Nodes, "nodes", 300, "be `N` nodes")
+			set.StringVar(&o.Root, "root", "", "the first `LEVEL` of the topics (otherwise bordo)")
+			set.StringVar(&o.Tenant, "tenant", "", "the tenant's `ID` (otherwise fleet)")
+			set.StringVar(&o.Prefix, "prefix", "", "the nodes are called `P`-0001 and so on (otherwise fleet)")
+			set.StringVar(&o.Username, "username", "", "the user `NAME` at the broker")
+			set.StringVar(&w.passwordFile, "password-file", "", "a `FILE` with nothing but the password")
+			set.DurationVar(&o.Every, "every", 0, "each device is read once in so `LONG` (otherwise 10s)")
+			set.DurationVar(&o.RampUp, "ramp-up", 0, "the nodes come one after the other within so `LONG` (otherwise 5s)")
+			set.DurationVar(&o.Backlog, "backlog", 0, "begin with what was not delivered for so `LONG` (otherwise nothing)")
+			set.Float64Var(&o.HistoryRate, "history-rate", 0, "send at most `N` messages of it a second and node (otherwise 20)")
+			set.DurationVar(&o.StormEvery, "storm-every", 0, "all links break once in so `LONG` (otherwise never)")
+			set.DurationVar(&o.StormFor, "storm-for", 0, "and come back after so `LONG` (otherwise 30s)")
+			set.Uint64Var(&o.Seed, "seed", 1, "another life: what is drawn is drawn from `N`")
+			set.DurationVar(&w.during, "for", 0, "end after so `LONG` (otherwise at Ctrl-C)")
+			set.DurationVar(&w.every, "report", 5*time.Second, "tell once in so `LONG`")
+			set.BoolVar(&w.verbose, "verbose", false, "log what is usual, too")
+			return func(ctx context.Context, c commandline.Console, _ []string) error { return beFleet(ctx, c, o, w) }
+		},
 	}
-	o.Logger = logger(std, *verbose)
-	if *every <= 0 {
-		return usageError{fmt.Errorf("--report must be more than 0 (got %s)", *every)}
+}
+
+// loading is what is wanted besides the fleet's own options.
+type loading struct {
+	passwordFile  string
+	during, every time.Duration
+	verbose       bool
+}
+
+// beFleet loads a broker, and whatever listens behind it, with many nodes, and prints what that did to them.
+func beFleet(ctx context.Context, c commandline.Console, o sim.FleetOptions, w loading) error {
+	o.Logger = logger(c.Err, w.verbose)
+	if w.every <= 0 {
+		return wrong("--report must be more than 0 (got %s)", w.every)
 	}
-	if *passwordFile != "" {
-		text, err := os.ReadFile(*passwordFile)
+	if w.passwordFile != "" {
+		text, err := os.ReadFile(w.passwordFile)
 		if err != nil {
-			return usageError{fmt.Errorf("--password-file: %w", err)}
+			return wrong("--password-file: %w", err)
 		}
 		o.Password = strings.TrimRight(string(text), "\r\n")
 	}
 	fleet, err := sim.NewFleet(o)
 	if err != nil {
-		return usageError{err}
+		return mistake(err)
 	}
-	if *during > 0 {
+	if w.during > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, *during)
+		ctx, cancel = context.WithTimeout(ctx, w.during)
 		defer cancel()
 	}
-	fmt.Fprintln(std.out, "ack: median / 99th of a hundred / slowest PUBACK since the line before; connect: slowest way back to CONNACK") //nolint:errcheck // a heading
+	fmt.Fprintln(c.Out, "ack: median / 99th of a hundred / slowest PUBACK since the line before; connect: slowest way back to CONNACK") //nolint:errcheck // a heading
 	ended := make(chan error, 1)
 	go func() { ended <- fleet.Run(ctx) }()
-	tick := time.NewTicker(*every)
+	tick := time.NewTicker(w.every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			fmt.Fprintln(std.out, fleet.Report()) //nolint:errcheck // nobody reads it any more
+			fmt.Fprintln(c.Out, fleet.Report()) //nolint:errcheck // nobody reads it any more
 		case err := <-ended:
-			fmt.Fprintln(std.out, fleet.Report()) //nolint:errcheck // as above
+			fmt.Fprintln(c.Out, fleet.Report()) //nolint:errcheck // as above
 			return err
 		}
 	}

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"bordo/cmd/commandline"
 	"bordo/cmd/terminal"
 	"bordo/contract"
 )
@@ -15,28 +13,9 @@ import (
 // call runs a command line and returns what it printed.
 func call(t *testing.T, args ...string) (code int, out, errs string) {
 	t.Helper()
-	dir := t.TempDir()
-	open := func(name string) *os.File {
-		f, err := os.Create(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f
-	}
-	std := stdio{open("out"), open("err")}
-	code = start(args, std)
-	text := func(f *os.File) string {
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Close() //nolint:errcheck // read to the end
-		return string(b)
-	}
-	return code, text(std.out), text(std.err)
+	var o, e strings.Builder
+	code = execute(t.Context(), args, commandline.Console{Out: &o, Err: &e})
+	return code, o.String(), e.String()
 }
 
 func TestExitCodes(t *testing.T) {
@@ -45,15 +24,18 @@ func TestExitCodes(t *testing.T) {
 		code int
 		want string // in what is printed
 	}{
-		{nil, 2, "what is to be done?"},
-		{[]string{"help"}, 0, "bordo-sim serve (SCENARIO"},
-		{[]string{"dance"}, 2, `unknown command "dance"`},
+		{nil, 2, "a verb is missing"},
+		{[]string{"help"}, 0, "  serve      a simulated site"},
+		{[]string{"version"}, 0, "bordo-sim unknown"},
+		{[]string{"dance"}, 2, `unknown verb "dance"`},
+		{[]string{"sevre"}, 2, `did you mean serve?`},
+		{[]string{"serve", "--help"}, 0, "usage: bordo-sim serve [SCENARIO] [flags]"},
 		{[]string{"scenarios"}, 0, "demo"},
-		{[]string{"scenarios", "x"}, 2, "takes 0 arguments"},
+		{[]string{"scenarios", "x"}, 2, `scenarios takes no "x"`},
 		{[]string{"serve"}, 2, "takes a scenario, or --from"},
 		{[]string{"serve", "demo", "--from", "x"}, 2, "takes a scenario, or --from"},
 		{[]string{"serve", "--from", "/nowhere.txtar"}, 2, "read capture"},
-		{[]string{"serve", "a", "b"}, 2, "takes 1 arguments"},
+		{[]string{"serve", "a", "b"}, 2, `serve takes no "b"`},
 		{[]string{"serve", "nowhere"}, 2, "not one of those built in"},
 		{[]string{"serve", "demo", "--speed", "0"}, 2, "--speed must be more than 0"},
 		{[]string{"serve", "demo", "--sped", "2"}, 2, "sped"},
@@ -63,6 +45,8 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"do"}, 2, "which site?"},
 		{[]string{"do", "--dir", "/nowhere", "heal"}, 1, "no site is served there"},
 		{[]string{"do", "--url", "http://127.0.0.1:1", "dance"}, 2, "unknown action"},
+		{[]string{"do", "--url", "http://127.0.0.1:1", "sun", "-30m"}, 1, "ask the site"},
+		{[]string{"replay"}, 2, "replay takes the files"},
 		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "chance=often"}, 2, "chance must be a number"},
 		{[]string{"demo", "--bordo", "/nowhere/bordo"}, 2, "no such file"},
 	} {

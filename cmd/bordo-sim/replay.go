@@ -9,31 +9,46 @@ import (
 	"sync"
 	"text/tabwriter"
 
+	"bordo/cmd/commandline"
 	"bordo/drivers/modbus/golden"
 	"bordo/drivers/modbus/peer"
 )
 
-// runReplay serves recorded conversations on loopback ports until ctx ends: what "bordo capture" wrote on a site answers
-// again, register by register.
-func runReplay(ctx context.Context, args []string, std stdio) error {
-	fs := flag.NewFlagSet("replay", flag.ContinueOnError)
-	if err := fs.Parse(args); err != nil || fs.NArg() == 0 {
-		return usageError{fmt.Errorf("replay takes the files that bordo capture wrote: see bordo-sim help")}
+// maxReplays bounds the devices of one replay: each has a port of its own.
+const maxReplays = 256
+
+func replayVerb() commandline.Verb {
+	return commandline.Verb{
+		Name: "replay", Brief: "what bordo capture recorded, until Ctrl-C", Takes: "FILE...", Most: maxReplays,
+		Text: `Serves recorded conversations, each on a loopback port of its own: what bordo capture wrote on a site answers again, register
+by register. For one device on a line as it was recorded: bordo-sim serve --from FILE.`,
+		Flags: func(*flag.FlagSet) commandline.Action {
+			return func(ctx context.Context, c commandline.Console, files []string) error {
+				if len(files) == 0 {
+					return program().Misused("replay", "replay takes the files that bordo capture wrote")
+				}
+				return replay(ctx, c, files)
+			}
+		},
 	}
+}
+
+// replay serves until ctx ends.
+func replay(ctx context.Context, c commandline.Console, files []string) error {
 	var players []*player
 	defer func() {
 		for _, p := range players {
 			p.listener.Close() //nolint:errcheck // it is over
 		}
 	}()
-	for _, file := range fs.Args() {
+	for _, file := range files {
 		p, err := newPlayer(ctx, file)
 		if err != nil {
 			return err
 		}
 		players = append(players, p)
 	}
-	w := tabwriter.NewWriter(std.out, 0, 8, 2, ' ', 0)
+	w := tabwriter.NewWriter(c.Out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "PORT\tUNIT\tMODEL\tFILE") //nolint:errcheck // told by Flush
 	for _, p := range players {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", p.url(), p.unit, p.file.Model, p.name) //nolint:errcheck // told by Flush
@@ -65,11 +80,11 @@ type player struct {
 func newPlayer(ctx context.Context, name string) (*player, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("read capture: %w", err)}
+		return nil, wrong("read capture: %w", err)
 	}
 	f, err := golden.Parse(name, text)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, mistake(err)
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

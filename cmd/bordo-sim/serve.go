@@ -2,64 +2,87 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
 
+	"bordo/cmd/commandline"
 	"bordo/sim"
 )
 
-// runServe serves a scenario until ctx ends: a table of endpoints on standard output, and a configuration for the agent.
-func runServe(ctx context.Context, args []string, std stdio) error {
-	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
-	dir := fs.String("dir", "", "")
-	seed := fs.Uint64("seed", 1, "")
-	speed := fs.Float64("speed", 1, "")
-	broker := fs.Bool("broker", false, "")
-	config := fs.String("config", "", "")
-	from := fs.String("from", "", "")
-	model := fs.String("model", "", "")
-	verbose := fs.Bool("verbose", false, "")
-	rest, err := parse(fs, args, 0, 1)
+func serveVerb() commandline.Verb {
+	return commandline.Verb{
+		Name: "serve", Brief: "a simulated site, or a device as it was captured, until Ctrl-C", Takes: "[SCENARIO]", Most: 1,
+		Text: `Serves a site: those of bordo-sim scenarios by name, or the file of a scenario (sim/README.md). Serial lines are pseudo
+terminals under DIR, TCP lines and the broker are free loopback ports. A configuration for the agent is written beside
+them. With --from it serves the one device that a file of bordo capture, or a golden case, has recorded.
+
+  bordo-sim serve demo --broker --dir /tmp/site
+  bordo run --config /tmp/site/bordo.yaml
+  bordo-sim do --dir /tmp/site press barrier-1 obstacle 10s`,
+		Flags: func(set *flag.FlagSet) commandline.Action {
+			var o serving
+			set.StringVar(&o.dir, "dir", "", "the `DIR` for lines, configuration and store; it stays (otherwise a temporary one)")
+			set.Uint64Var(&o.seed, "seed", 1, "another life: what is drawn is drawn from `N`")
+			set.Float64Var(&o.speed, "speed", 1, "everything physical goes by `X` times as fast, at most 3600")
+			set.BoolVar(&o.broker, "broker", false, "serve an MQTT broker as well")
+			set.StringVar(&o.config, "config", "", "the `FILE` for the agent's configuration (otherwise DIR/bordo.yaml)")
+			set.StringVar(&o.from, "from", "", "serve what this `FILE` recorded")
+			set.StringVar(&o.model, "model", "", "with --from: the `MODEL` of the device, where the file does not say it")
+			set.BoolVar(&o.verbose, "verbose", false, "log what is usual, too")
+			return func(ctx context.Context, c commandline.Console, operands []string) error {
+				return serve(ctx, c, o, operands)
+			}
+		},
+	}
+}
+
+// serving is what is wanted of a served site.
+type serving struct {
+	dir, config, from, model string
+	seed                     uint64
+	speed                    float64
+	broker, verbose          bool
+}
+
+// serve serves a scenario until ctx ends: a table of endpoints on standard output, and a configuration for the agent.
+func serve(ctx context.Context, c commandline.Console, o serving, operands []string) error {
+	scenario, err := load(operands, o.from, o.model)
 	if err != nil {
 		return err
 	}
-	scenario, err := load(rest, *from, *model)
-	if err != nil {
-		return usageError{err}
+	if o.speed <= 0 || o.speed > 3600 {
+		return wrong("--speed must be more than 0 and at most 3600, an hour in a second (got %v)", o.speed)
 	}
-	if *speed <= 0 || *speed > 3600 {
-		return usageError{fmt.Errorf("--speed must be more than 0 and at most 3600, an hour in a second (got %v)", *speed)}
-	}
-	own := *dir == ""
+	own := o.dir == ""
 	if own {
-		if *dir, err = os.MkdirTemp("", "bordo-sim-"); err != nil {
+		if o.dir, err = os.MkdirTemp("", "bordo-sim-"); err != nil {
 			return fmt.Errorf("make a directory for the lines: %w", err)
 		}
-		defer os.RemoveAll(*dir) //nolint:errcheck // a temporary directory
+		defer os.RemoveAll(o.dir) //nolint:errcheck // a temporary directory
 	}
-	if *dir, err = filepath.Abs(*dir); err != nil {
+	if o.dir, err = filepath.Abs(o.dir); err != nil {
 		return fmt.Errorf("directory for the lines: %w", err)
 	}
-	if *config == "" {
-		*config = filepath.Join(*dir, "bordo.yaml")
+	if o.config == "" {
+		o.config = filepath.Join(o.dir, "bordo.yaml")
 	}
-	server, err := sim.Serve(ctx, scenario, sim.ServeOptions{Dir: *dir, Seed: *seed, Speed: *speed, Broker: *broker, Control: true, Logger: logger(std, *verbose)})
+	server, err := sim.Serve(ctx, scenario, sim.ServeOptions{Dir: o.dir, Seed: o.seed, Speed: o.speed, Broker: o.broker, Control: true, Logger: logger(c.Err, o.verbose)})
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(*config, scenario.Config(server.AgentConfig(*dir)), 0o600); err != nil {
+	if err := os.WriteFile(o.config, scenario.Config(server.AgentConfig(o.dir)), 0o600); err != nil {
 		return fmt.Errorf("write the agent's configuration: %w", err)
 	}
-	control := filepath.Join(*dir, controlFile)
+	control := filepath.Join(o.dir, controlFile)
 	if err := os.WriteFile(control, []byte(server.API+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write the address of the control API: %w", err)
 	}
 	defer os.Remove(control) //nolint:errcheck // it leads nowhere any more
-	printEndpoints(std, scenario, server, *config)
+	printEndpoints(c.Out, scenario, server, o.config)
 	return server.Wait()
 }
 
@@ -67,16 +90,26 @@ func runServe(ctx context.Context, args []string, std stdio) error {
 func load(names []string, from, model string) (*sim.Scenario, error) {
 	switch {
 	case from != "" && len(names) == 0:
-		return sim.FromCapture(from, model)
+		s, err := sim.FromCapture(from, model)
+		return s, mistake(err)
 	case from == "" && len(names) == 1:
-		return sim.LoadScenario(names[0])
+		s, err := sim.LoadScenario(names[0])
+		return s, mistake(err)
 	}
-	return nil, errors.New("serve takes a scenario, or --from CAPTURE: see bordo-sim help")
+	return nil, program().Misused("serve", "serve takes a scenario, or --from FILE")
 }
 
-func printEndpoints(std stdio, s *sim.Scenario, server *sim.Server, config string) {
-	fmt.Fprintf(std.out, "%s: %s\n\n", s.Name, s.About) //nolint:errcheck // a table for a person
-	w := tabwriter.NewWriter(std.out, 0, 8, 2, ' ', 0)
+// mistake is an error as one of the command line; nil stays nil.
+func mistake(err error) error {
+	if err != nil {
+		return commandline.Mistake{Err: err}
+	}
+	return nil
+}
+
+func printEndpoints(out io.Writer, s *sim.Scenario, server *sim.Server, config string) {
+	fmt.Fprintf(out, "%s: %s\n\n", s.Name, s.About) //nolint:errcheck // a table for a person
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "LINE\tPORT\tDEVICE\tMODEL\tUNIT") //nolint:errcheck // a table for a person
 	for _, e := range server.Endpoints {
 		line, port := e.Line, e.URL
@@ -87,27 +120,30 @@ func printEndpoints(std stdio, s *sim.Scenario, server *sim.Server, config strin
 	}
 	w.Flush() //nolint:errcheck // a table for a person
 	if server.Broker != "" {
-		fmt.Fprintf(std.out, "\nbroker  %s\n", server.Broker) //nolint:errcheck // a table for a person
+		fmt.Fprintf(out, "\nbroker  %s\n    bordoctl watch --url %s\n", server.Broker, server.Broker) //nolint:errcheck // a table for a person
 	}
-	fmt.Fprintf(std.out, "\ncontrol %s\n", server.API) //nolint:errcheck // a table for a person
+	fmt.Fprintf(out, "\ncontrol %s\n    bordo-sim do --url %s faults\n", server.API, server.API) //nolint:errcheck // a table for a person
 	if len(s.Box.Faults) > 0 {
-		fmt.Fprintln(std.out, "\nWhat the scenario wants of the box (its clock, its disk, its end) happens in tests only: the box of a served site is this machine.") //nolint:errcheck // a note for a person
+		fmt.Fprintln(out, "\nWhat the scenario wants of the box (its clock, its disk, its end) happens in tests only: the box of a served site is this machine.") //nolint:errcheck // a note for a person
 	}
-	fmt.Fprintf(std.out, "\nconfiguration for the agent: %s\n    bordo run --config %s\n", config, config) //nolint:errcheck // a table for a person
+	fmt.Fprintf(out, "\nconfiguration for the agent: %s\n    bordo run --config %s\n", config, config) //nolint:errcheck // a table for a person
 }
 
-// runScenarios lists what is built in.
-func runScenarios(_ context.Context, args []string, std stdio) error {
-	if _, err := parse(flag.NewFlagSet("scenarios", flag.ContinueOnError), args, 0); err != nil {
-		return err
+func scenariosVerb() commandline.Verb {
+	return commandline.Verb{
+		Name: "scenarios", Brief: "the scenarios that are built in", Text: "Lists the scenarios that are built in, for bordo-sim serve.",
+		Flags: func(*flag.FlagSet) commandline.Action {
+			return func(_ context.Context, c commandline.Console, _ []string) error {
+				w := tabwriter.NewWriter(c.Out, 0, 8, 2, ' ', 0)
+				for _, name := range sim.Scenarios() {
+					s, err := sim.LoadScenario(name)
+					if err != nil {
+						return err
+					}
+					fmt.Fprintf(w, "%s\t%s\n", name, s.About) //nolint:errcheck // told by Flush
+				}
+				return w.Flush()
+			}
+		},
 	}
-	w := tabwriter.NewWriter(std.out, 0, 8, 2, ' ', 0)
-	for _, name := range sim.Scenarios() {
-		s, err := sim.LoadScenario(name)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(w, "%s\t%s\n", name, s.About) //nolint:errcheck // told by Flush
-	}
-	return w.Flush()
 }

@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +20,7 @@ import (
 
 // view shows what arrives on a broker: a table that is drawn again and again on a terminal, or a line for each sample.
 type view struct {
-	out      *os.File
+	out      io.Writer
 	broker   string
 	client   paho.Client
 	messages chan paho.Message
@@ -47,7 +47,7 @@ type field struct{ value, quality string }
 const viewQueue = 1024
 
 // newView connects to a broker and listens to everything that the agent says there.
-func newView(ctx context.Context, broker string, out *os.File) (*view, error) {
+func newView(ctx context.Context, broker string, out io.Writer) (*view, error) {
 	v := &view{out: out, broker: broker, messages: make(chan paho.Message, viewQueue), started: time.Now(),
 		state: "not seen yet", devices: map[string]*deviceView{}}
 	o := paho.NewClientOptions().AddBroker("tcp://" + strings.TrimPrefix(broker, "mqtt://")).
@@ -110,7 +110,7 @@ func (v *view) runScreen(ctx context.Context) {
 		if width < 20 || height < 5 {
 			width, height = 80, 24
 		}
-		if _, err := v.out.WriteString(terminal.Frame(v.table(time.Now(), height-1), width)); err != nil {
+		if _, err := io.WriteString(v.out, terminal.Frame(v.table(time.Now(), height-1), width)); err != nil {
 			return
 		}
 		for waiting := true; waiting; {
