@@ -60,6 +60,14 @@ func Cut(text string, width int) string {
 	return string([]rune(text)[:width-1]) + "…"
 }
 
+// Count is a number of things in English: 1 node, 2 nodes.
+func Count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
+}
+
 // Write prints lines and cuts them where a terminal would fold them. Blanks at their ends are left out.
 func Write(w io.Writer, text string) error {
 	width, _, seen := Size(w)

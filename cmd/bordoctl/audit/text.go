@@ -20,8 +20,9 @@ func (r Report) Text() string {
 		devices, samples, late, events = devices+n.Devices, samples+n.Samples, late+n.Late, events+n.Events
 		resent, gaps, open = resent+n.Resent, gaps+n.Gaps, open+n.Open
 	}
-	fmt.Fprintf(&b, "Heard for %s: %d nodes, %d devices, %d messages, %d samples (%d late), %d events.\n",
-		time.Duration(r.To-r.From)*time.Millisecond/time.Second*time.Second, len(r.Nodes), devices, r.Messages, samples, late, events)
+	fmt.Fprintf(&b, "Heard for %s: %s, %s, %s, %s (%d late), %s.\n",
+		time.Duration(r.To-r.From)*time.Millisecond/time.Second*time.Second, terminal.Count(len(r.Nodes), "node"), terminal.Count(devices, "device"),
+		terminal.Count(r.Messages, "message"), terminal.Count(samples, "sample"), late, terminal.Count(events, "event"))
 	fmt.Fprintf(&b, "Harmless: %d records came again, alike; %d gaps were told; %d numbers are held back or open.\n", resent, gaps, open)
 	if text := r.clockText(); text != "" {
 		fmt.Fprintln(&b, text)
@@ -57,7 +58,7 @@ func (r Report) verdict() string {
 			nodes[f.Tenant+"/"+f.Node] = true
 		}
 	}
-	return fmt.Sprintf("%d faults, of %d nodes.", len(r.Faults)+r.Rest, len(nodes))
+	return fmt.Sprintf("%s, of %s.", terminal.Count(len(r.Faults)+r.Rest, "fault"), terminal.Count(len(nodes), "node"))
 }
 
 // clockText tells the clock that is furthest off.

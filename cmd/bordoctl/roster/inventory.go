@@ -112,7 +112,7 @@ func Inventory(nodes []*Node, now time.Time) string {
 		}
 		t.Flush() //nolint:errcheck // a strings.Builder takes everything
 	}
-	fmt.Fprintf(&b, "\n%d nodes, %d devices\n", len(nodes), devices)
+	fmt.Fprintf(&b, "\n%s, %s\n", terminal.Count(len(nodes), "node"), terminal.Count(devices, "device"))
 	return b.String()
 }
 

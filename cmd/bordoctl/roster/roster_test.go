@@ -177,7 +177,7 @@ func TestTable(t *testing.T) {
 			}
 		}
 		text := strings.Join(lines, "\n")
-		for _, want := range []string{"41 nodes: 40 online, 1 lost; 1 devices", "fault   quintano meter-1, 9s: The device does not answer (read input 0x0000+2: timeout)"} {
+		for _, want := range []string{"41 nodes: 40 online, 1 lost; 1 device, ", "fault   quintano meter-1, 9s: The device does not answer (read input 0x0000+2: timeout)"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%v: no %q in\n%s", size, want, text)
 			}
@@ -204,16 +204,24 @@ func TestTableOfOneNode(t *testing.T) {
 	r.now = time.UnixMilli(1790000000000).Add(-9 * 24 * time.Hour)
 	text := strings.Join(r.r.Table(Picture{Width: 80, Height: 23, Node: "quintano"}, r.now), "\n")
 	for _, want := range []string{
-		"cremasco/quintano is online for at least ", "Ecopiazzola di Quintano, simulated", "102 records held back in 2 epochs, as told", "400 lost in its life",
+		"cremasco/quintano is online for at least ", "Ecopiazzola di Quintano,\n  simulated", "102 records held back in 2 epochs, as told", "400 lost in its life",
 		"the certificate of quintano ends in 9 days, on 2026-09-21", "fault   meter-1, ", "Fronius Symo 10…", "state producing, ac_power 1234.5 W",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	for height := range 15 {
-		if n := len(r.r.Table(Picture{Width: 80, Height: height + 1, Node: "quintano"}, r.now)); n > height+1 {
-			t.Errorf("%d lines on %d", n, height+1)
+	for width := 40; width < 140; width += 20 {
+		for height := range 30 {
+			lines := r.r.Table(Picture{Width: width, Height: height + 1, Node: "quintano"}, r.now)
+			if len(lines) > height+1 {
+				t.Errorf("%d lines on %d", len(lines), height+1)
+			}
+			for _, line := range lines {
+				if n := utf8.RuneCountInString(line); strings.HasPrefix(line, "  ") && n > width {
+					t.Errorf("%d columns on %d: %q", n, width, line)
+				}
+			}
 		}
 	}
 	if text := strings.Join(r.r.Table(Picture{Width: 80, Height: 23, Node: "nobody"}, r.now), "\n"); !strings.Contains(text, "Nothing has been heard of nobody") {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"bordo/cmd/terminal"
 	"bordo/contract"
@@ -24,7 +25,9 @@ func (r *Roster) single(nodes []*Node, p Picture, now time.Time) []string {
 	}
 	for _, n := range nodes {
 		lines = append(lines, "")
-		lines = append(lines, n.sentences(now)...)
+		for _, sentence := range n.sentences(now) {
+			lines = append(lines, strings.Split(terminal.Fold(sentence, p.Width, 2), "\n")...)
+		}
 		lines = append(lines, conditionLines([]*Node{n}, p.Lang, now, false)...)
 		lines = append(lines, "", deviceHead())
 		devices := n.List()
@@ -34,6 +37,8 @@ func (r *Roster) single(nodes []*Node, p Picture, now time.Time) []string {
 				break
 			}
 			lines = append(lines, d.row(now))
+			left := len(devices) - i // this one and those that need a line yet
+			lines = append(lines, d.values(p.Width, (p.Height-len(lines)-left+1)/left)...)
 		}
 	}
 	return lines[:min(len(lines), max(1, p.Height))]
@@ -110,10 +115,10 @@ func Certificate(s contract.Status, now time.Time) (text string, soon bool) {
 }
 
 func deviceHead() string {
-	return fmt.Sprintf("%-12s %-16s %5s %6s %6s %6s %6s %4s  %s", "DEVICE", "MODEL", "LAST", "LAG50", "LAG99", "RATE/S", "EVERY", "BAD", "VALUES")
+	return fmt.Sprintf("%-12s %-16s %5s %6s %6s %6s %6s %4s", "DEVICE", "MODEL", "LAST", "LAG50", "LAG99", "RATE/S", "EVERY", "BAD")
 }
 
-// row is a device in one line.
+// row is a device in one line, without its values.
 func (d *Device) row(now time.Time) string {
 	model, every := "-", "-"
 	if d.Meta != nil {
@@ -123,12 +128,29 @@ func (d *Device) row(now time.Time) string {
 		}
 	}
 	p50, p99, ok := d.Lag.Quantiles()
-	return strings.TrimRight(fmt.Sprintf("%-12s %-16s %5s %6s %6s %6s %6s %4d  %s", terminal.Cut(d.Name, 12), terminal.Cut(terminal.Clean(model), 16), ago(now, d.Last),
-		lagText(p50, ok), lagText(p99, ok), rateText(d.Rate.PerSecond(now)), every, len(d.Q), terminal.Clean(d.values())), " ")
+	return strings.TrimRight(fmt.Sprintf("%-12s %-16s %5s %6s %6s %6s %6s %4d", terminal.Cut(d.Name, 12), terminal.Cut(terminal.Clean(model), 16), ago(now, d.Last),
+		lagText(p50, ok), lagText(p99, ok), rateText(d.Rate.PerSecond(now)), every, len(d.Q)), " ")
 }
 
-// values are those of the last live sample, in the order of the description.
-func (d *Device) values() string {
+// values are those of the last live sample, in the order of the description, in at most so many lines.
+func (d *Device) values(width, most int) []string {
+	text := terminal.Clean(d.told())
+	if text == "" || most < 1 {
+		return nil
+	}
+	lines := strings.Split(terminal.Fold("  "+text, width, 2), "\n")
+	if len(lines) > most {
+		last := strings.TrimRight(lines[most-1], ", ")
+		if at := strings.LastIndex(last, ", "); at > 0 && utf8.RuneCountInString(last)+len(", …") > width {
+			last = last[:at]
+		}
+		lines = append(lines[:most-1], last+", …")
+	}
+	return lines
+}
+
+// told are the values of the last live sample as a text.
+func (d *Device) told() string {
 	var keys []string
 	units := map[string]string{}
 	if d.Meta != nil {
@@ -146,7 +168,7 @@ func (d *Device) values() string {
 	}
 	var out []string
 	for _, key := range keys {
-		text := fmt.Sprint(d.V[key])
+		text := or(fmt.Sprint(d.V[key]), "none") // no alarm
 		if f, ok := d.V[key].(float64); ok {
 			text = strconv.FormatFloat(f, 'f', -1, 64)
 		}

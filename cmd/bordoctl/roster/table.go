@@ -108,13 +108,13 @@ func fleetLine(nodes []*Node, now time.Time) string {
 		devices += len(n.Devices)
 		rate += n.Rate.PerSecond(now)
 	}
-	text := fmt.Sprintf("%d nodes: %d online", len(nodes), count[contract.Online])
+	text := fmt.Sprintf("%s: %d online", terminal.Count(len(nodes), "node"), count[contract.Online])
 	for _, s := range []contract.State{contract.Lost, Silent, contract.Offline} {
 		if count[s] > 0 {
 			text += fmt.Sprintf(", %d %s", count[s], s)
 		}
 	}
-	return fmt.Sprintf("%s; %d devices, %s samples/s", text, devices, rateText(rate))
+	return fmt.Sprintf("%s; %s, %s samples/s", text, terminal.Count(devices, "device"), rateText(rate))
 }
 
 // fixed are the columns that every width has, with their widths; the name takes what is left.
