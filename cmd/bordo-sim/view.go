@@ -110,7 +110,7 @@ func (v *view) runScreen(ctx context.Context) {
 		if width < 20 || height < 5 {
 			width, height = 80, 24
 		}
-		if _, err := io.WriteString(v.out, terminal.Frame(v.table(time.Now(), height-1), width)); err != nil {
+		if _, err := io.WriteString(v.out, terminal.Frame(v.table(time.Now(), width, height-1), width)); err != nil {
 			return
 		}
 		for waiting := true; waiting; {
