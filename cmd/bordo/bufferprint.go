@@ -286,8 +286,12 @@ func printVerify(ctx context.Context, c console, s *storeDesk, q bufferQuestion,
 			return err
 		}
 	case good:
-		_, err := fmt.Fprintln(c.out, phrase{"%s: integro: letti %d file, %d blocchi, %d record, %s", "%s: whole: read %d files, %d blocks, %d records, %s"}.in(
-			o.lang, s.dir, r.Tables, r.Blocks, r.Records, byteText(r.Bytes, o.lang)))
+		files := "" // a running agent reads what it has, in memory too
+		if r.Tables > 0 {
+			files = count(r.Tables, fileNoun, o.lang) + ", "
+		}
+		_, err := fmt.Fprintln(c.out, phrase{"%s: integro: letti %s%s, %s, %s", "%s: whole: read %s%s, %s, %s"}.in(
+			o.lang, s.dir, files, count(r.Blocks, blockNoun, o.lang), count(r.Records, recordNoun, o.lang), byteText(r.Bytes, o.lang)))
 		return err
 	default:
 		for _, f := range r.Faults {

@@ -113,6 +113,7 @@ const (
 	blockNoun
 	byteNoun
 	attemptNoun
+	fileNoun
 )
 
 // count is a number of things.
@@ -125,6 +126,7 @@ func count(k, what int, l *langValue) string {
 		blockNoun:   {phrase{"blocco", "block"}, phrase{"blocchi", "blocks"}},
 		byteNoun:    {phrase{"byte", "byte"}, phrase{"byte", "bytes"}},
 		attemptNoun: {phrase{"tentativo", "attempt"}, phrase{"tentativi", "attempts"}},
+		fileNoun:    {phrase{"file", "file"}, phrase{"file", "files"}},
 	}[what].count(k, l)
 }
 
