@@ -19,8 +19,8 @@ var exactTen = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e
 // other float.
 //
 // Of the decimals with so many places only the one nearest to x can be it: the floats that x is told from lie at the same
-// distance on both sides. A power of two, where they do not, is found only as a whole number. The product below is exact: a
-// float has 24 binary digits, and 5^6 has 14. Where two decimals are equally near, the even one is meant.
+// distance on both sides. Those of a power of two do not, so each of them is in the tests. The product below is exact: a float
+// has 24 binary digits, and 5^6 has 14. Where two decimals are equally near, the even one is meant.
 func shortDecimal(x float32) (m float64, places int, ok bool) {
 	f := float64(x)
 	if !(f > -wholeMax && f < wholeMax) {
@@ -28,9 +28,6 @@ func shortDecimal(x float32) (m float64, places int, ok bool) {
 	}
 	if m = math.Trunc(f); m == f {
 		return m, 0, true
-	}
-	if math.Float32bits(x)<<9 == 0 {
-		return 0, 0, false
 	}
 	for places = 1; places <= maxPlaces; places++ {
 		if m = math.RoundToEven(f * exactTen[places]); float32(m/exactTen[places]) == x {
