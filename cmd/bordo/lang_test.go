@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"bordo/agent"
 	"bordo/agent/archive"
 	"bordo/agent/control"
 	"bordo/contract"
@@ -98,6 +100,10 @@ func TestErrorsInBothLanguages(t *testing.T) {
 	if got := sentence(err, english()); got != en || err.Error() != en {
 		t.Errorf("got %q and %q", got, err)
 	}
+	both := fmt.Errorf("connect: %w (%w)", control.ErrNotRunning, cause)
+	if got := sentence(both, italian()); got != both.Error() {
+		t.Errorf("got %q", got)
+	}
 	if !errors.Is(err, fs.ErrPermission) || !errors.Is(err, control.ErrNotRunning) || !errors.As(err, new(mistake)) {
 		t.Error("the causes are lost")
 	}
@@ -165,9 +171,16 @@ func TestValueRows(t *testing.T) {
 	if got, want := valueRows(rows, wide, 0, false), "ac_power     37450 W      Potenza AC\ndc1_voltage  599.8 V      Tensione stringa 1 (incerto)\n"; got != want {
 		t.Errorf("got\n%s", got)
 	}
-	r := reading{Error: "read input 0: no answer", Later: false}
-	if got := sentence(r.fault(), italian()); !strings.HasPrefix(got, "Il dispositivo non risponde: ") || !strings.HasSuffix(got, "\nread input 0: no answer") {
-		t.Errorf("got %q", got)
+	for code, r := range map[string]reading{
+		contract.DeviceSilent:  {},
+		contract.DeviceBusy:    {Later: true},
+		contract.DevicePartial: {Later: true, Values: []agent.PointStatus{{Point: "ac_power"}}},
+	} {
+		r.Error = "read input 0: no answer"
+		c, _ := contract.ConditionOf(code)
+		if got := sentence(r.fault(), italian()); got != c.Text.It+"\nread input 0: no answer" {
+			t.Errorf("%s: got %q", code, got)
+		}
 	}
 	lost := unopened(&drivers.Error{Op: "open tcp://h", Kind: drivers.Closed, Lost: true, Err: errors.New("no route")})
 	if got := sentence(lost, italian()); !strings.HasPrefix(got, "La porta verso il dispositivo non si apre: ") {
