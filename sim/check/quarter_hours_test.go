@@ -39,19 +39,62 @@ func TestACounterLeapsBeforeAQuarterEnds(t *testing.T) {
 			}
 			s.event(end, dev, contract.EnergyInterval, map[string]any{"start": begin.UnixMilli(), "point": "ac_energy", "kwh": c.to - 90,
 				"from": 90, "to": c.to, "segment": 1, "coverage": 1.0, "samples": 90, "method": "counter", "clk": "sync", "rev": 0})
-			checker := check.NewQuarterHours(map[string]float64{dev: 1000})
-			for _, p := range s.sent {
-				m, err := check.Read("", p)
-				if err != nil {
-					t.Fatal(err)
-				}
-				checker.See(m)
-			}
-			if found := checker.Judge(); len(found) > 0 != c.wrong {
+			if found := s.judge(1000); len(found) > 0 != c.wrong {
 				t.Errorf("found %q, want something: %v", found, c.wrong)
 			}
 		})
 	}
+}
+
+// A counter that stood still for a while and then shows at once what it had counted may give a quarter the energy of several.
+func TestACounterCatchesUp(t *testing.T) {
+	const rated, every = 10.0, 30 * time.Second // kW
+	for _, c := range []struct {
+		name  string
+		stood int     // quarters before this one in which the counter did not move
+		kwh   float64 // of this one
+		wrong bool
+	}{
+		{"its own energy", 0, 2.4, false},
+		{"more than its own", 0, 5, true},
+		{"that of the one before as well", 1, 5, false},
+		{"more than that of both", 1, 8, true},
+		{"that of the two before as well", 2, 8, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &story{t: t}
+			start := begin.Add(time.Duration(c.stood+1) * 15 * time.Minute)
+			value := 90.0
+			for at := begin; at.Before(start.Add(16 * time.Minute)); at = at.Add(every) {
+				switch {
+				case at.Before(begin.Add(15 * time.Minute)):
+					value += 0.05
+				case at.Equal(start.Add(5 * time.Minute)):
+					value += c.kwh
+				}
+				s.counter(at, value)
+			}
+			s.event(start.Add(15*time.Minute), dev, contract.EnergyInterval, map[string]any{"start": start.UnixMilli(), "point": "ac_energy", "kwh": c.kwh,
+				"from": value - c.kwh, "to": value, "segment": 1, "coverage": 1.0, "samples": 30, "method": "counter", "clk": "sync", "rev": 0})
+			if found := s.judge(rated); len(found) > 0 != c.wrong {
+				t.Errorf("found %q, want something: %v", found, c.wrong)
+			}
+		})
+	}
+}
+
+// judge holds what was published against the claims about quarter hours.
+func (s *story) judge(ratedKW float64) []string {
+	s.t.Helper()
+	checker := check.NewQuarterHours(map[string]float64{dev: ratedKW})
+	for _, p := range s.sent {
+		m, err := check.Read("", p)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		checker.See(m)
+	}
+	return checker.Judge()
 }
 
 // counter publishes what the counter showed at a time.
