@@ -267,8 +267,8 @@ const versionMax = 1 << 56
 // probe opens a table as Badger would, in this goroutine, and returns its first key. verify reads every block of it,
 // otherwise only the index and the last block.
 func probe(path string, id uint64, verify bool) (first string, err error) {
+	name := table.NewFilename(id, path)
 	err = guarded("probe", func() error {
-		name := table.NewFilename(id, path)
 		fi, err := os.Stat(name)
 		if err != nil {
 			return err
@@ -296,7 +296,23 @@ func probe(path string, id uint64, verify bool) (first string, err error) {
 		first = string(t.Smallest())
 		return nil
 	})
+	if errors.Is(err, errPanic) { // Badger hides a page that cannot be read behind a panic of its own
+		if rerr := readThrough(name); refuses(rerr) {
+			return "", fmt.Errorf("probe: %w", rerr)
+		}
+	}
 	return first, err
+}
+
+// readThrough reads a table, to see whether the disk gives it.
+func readThrough(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(io.Discard, io.LimitReader(f, 8*tableSize)) // none is longer, but for damage
+	return err
 }
 
 // readManifest returns the level of each table that the manifest names, and whether it could be read to its end.
