@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,15 +49,18 @@ func writeStatus(w io.Writer, s agent.Status, now time.Time, lang *langValue) er
 
 func (t *table) status(s agent.Status, now time.Time) {
 	t.head(s, now)
-	told := map[string]bool{}
+	told := map[fault]bool{}
 	for _, h := range s.Health {
 		t.health(h, now)
-		told[h.Detail] = true
+		told[fault{h.Dev, h.Detail}] = true
 	}
 	for _, l := range s.Lines {
 		t.line(l, now, told)
 	}
 }
+
+// fault is what the machine says that is wrong with a device.
+type fault struct{ device, text string }
 
 func (t *table) head(s agent.Status, now time.Time) {
 	simulated := phrase{}
@@ -160,12 +164,12 @@ func (t *table) health(h contract.Health, now time.Time) {
 	t.row(word, phrase{"%s, da %s%s", "%s, for %s%s"}, text, ageText(now, time.UnixMilli(h.Since), t.lang), reason(h.Detail))
 }
 
-// line is a line with its devices. What was told already is not said again.
-func (t *table) line(l agent.LineStatus, now time.Time, told map[string]bool) {
+// line is a line with its devices. What was told of them already is not said again.
+func (t *table) line(l agent.LineStatus, now time.Time, told map[fault]bool) {
 	state := phrase{"aperta", "open"}.in(t.lang)
 	if !l.Open {
 		state = phrase{"chiusa", "closed"}.in(t.lang)
-		if !told[l.Error] {
+		if !slices.ContainsFunc(l.Devices, func(d agent.DeviceStatus) bool { return told[fault{d.ID, l.Error}] }) {
 			state += reason(l.Error)
 		}
 	}
@@ -187,12 +191,12 @@ func (t *table) line(l agent.LineStatus, now time.Time, told map[string]bool) {
 }
 
 // deviceText is the fault of a device, if it has one that was not told yet, and its first values.
-func deviceText(d agent.DeviceStatus, l *langValue, told map[string]bool) []string {
+func deviceText(d agent.DeviceStatus, l *langValue, told map[fault]bool) []string {
 	var text []string
 	switch {
 	case d.Asleep:
 		text = append(text, phrase{"dorme", "asleep"}.in(l))
-	case d.Error != "" && !told[d.Error]:
+	case d.Error != "" && !told[fault{d.ID, d.Error}]:
 		text = append(text, strings.ReplaceAll(d.Error, "\n", "; "))
 	}
 	if len(d.Quarantined) > 0 {

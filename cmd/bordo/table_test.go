@@ -95,6 +95,25 @@ func asExpected(t *testing.T, name, got string) {
 	}
 }
 
+// That a fault of one device was told is no reason to leave out the same one of another.
+func TestStatusTableTellsOfEachDevice(t *testing.T) {
+	const silent = "read input 0x0000+2: timeout"
+	s := agent.Status{
+		Health: []contract.Health{{Code: contract.DeviceSilent, Dev: "meter-1", Severity: contract.Fault, Detail: silent}},
+		Lines: []agent.LineStatus{
+			{ID: "a", Open: true, Devices: []agent.DeviceStatus{{ID: "meter-1", Error: silent}, {ID: "meter-2", Error: silent}}},
+			{ID: "b", Error: silent, Devices: []agent.DeviceStatus{{ID: "meter-3"}}},
+		},
+	}
+	var b strings.Builder
+	if err := writeStatus(&b, s, time.Now(), english()); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), silent); n != 3 {
+		t.Errorf("told %d times, want once as a condition, once of meter-2 and once of line b:\n%s", n, b.String())
+	}
+}
+
 func TestStatusTableTellsThatNobodyReads(t *testing.T) {
 	if err := writeStatus(broken{}, agent.Status{}, time.Now(), english()); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("got %v", err)
