@@ -27,8 +27,9 @@ type composer struct {
 	topics contract.Topics
 	pack   bool             // the history lane uses histz
 	fields []contract.Field // re-used
-	last   int              // bytes of the last message of samples
 	zip    *gzip.Writer     // re-used; nil until it is needed
+
+	lastLive, lastHist int // bytes of the last message of samples in each lane, before it is packed
 }
 
 // batch is a message of samples that is being written. All of them have its device, epoch and quality of the clock.
@@ -76,8 +77,10 @@ func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*
 			continue
 		}
 		m := &message{topic: c.topics.Tele(b.dev), payload: b.w.Bytes(), ids: b.ids, hist: hist}
-		c.last = len(m.payload)
-		if hist {
+		if !hist {
+			c.lastLive = len(m.payload)
+		} else {
+			c.lastHist = len(m.payload)
 			m.topic = c.topics.Hist(b.dev)
 			if packed := c.packed(m.payload); packed != nil {
 				m.topic, m.payload = c.topics.Histz(b.dev), packed
@@ -88,12 +91,12 @@ func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*
 	return out, broken, err
 }
 
-// size is how much memory a message is begun with: a live one is often as large as the one before.
+// size is how much memory a message is begun with: it is often as large as the one before in its lane.
 func (c *composer) size(hist bool) int {
 	if hist {
-		return 0
+		return min(c.lastHist+c.lastHist/16+64, contract.MaxPayload)
 	}
-	return min(c.last+c.last/16+64, liveSize)
+	return min(c.lastLive+c.lastLive/16+64, liveSize)
 }
 
 // liveSize bounds the memory that a live message is begun with.
