@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -94,4 +95,43 @@ func TestNewModel(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// Nothing that a file of a new model begins with, and that only tells its author what to write, stands in one of ours.
+func TestNothingIsLeftOfTheTemplate(t *testing.T) {
+	told := map[string]bool{}
+	for _, file := range []string{"template/profile.yaml", "template/basic.txtar"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if regexp.MustCompile(`VENDOR|FAMILY|DOCUMENT|its documents do not say`).MatchString(line) {
+				told[strings.TrimSpace(line)] = true
+			}
+		}
+	}
+	if len(told) < 6 {
+		t.Fatalf("the templates have %d such lines: the test would hold for nothing", len(told))
+	}
+	profiles, err := filepath.Glob("profiles/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	goldens, err := filepath.Glob("testdata/*-*/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(profiles, goldens...) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for line := range strings.Lines(string(text)) {
+			if n++; told[strings.TrimSpace(line)] {
+				t.Errorf("%s:%d: %q stands there as in the template: write what is known", file, n, strings.TrimSpace(line))
+			}
+		}
+	}
 }
