@@ -54,6 +54,8 @@ type forwarder struct {
 	news        chan struct{}                     // cap 1: status or shelf changed
 	stop        chan struct{}                     // closed: say goodbye and return
 
+	unread map[buffer.Class]string // why a class of the backlog cannot be read, as it was logged; of who runs the connection
+
 	mu    sync.Mutex
 	state BrokerStatus // as `bordo status` shows it
 }
@@ -84,6 +86,23 @@ func (f *forwarder) run(ctx context.Context) {
 			f.notRouted(true, "the broker ends each session before it passes anything on: may this user write "+f.topics.Status()+"?")
 		}
 		f.disconnected(u, err, wait)
+	}
+}
+
+// readBacklog logs that the backlog cannot be read, and that it can again, when that changes: a disk that does not give
+// something is asked at every turn.
+func (f *forwarder) readBacklog(class buffer.Class, err error) {
+	was, bad := f.unread[class]
+	switch {
+	case err != nil && err.Error() != was:
+		f.log.Error("read backlog", "class", class, "err", err)
+		if f.unread == nil {
+			f.unread = map[buffer.Class]string{}
+		}
+		f.unread[class] = err.Error()
+	case err == nil && bad:
+		f.log.Info("backlog can be read again", "class", class)
+		delete(f.unread, class)
 	}
 }
 

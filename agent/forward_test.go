@@ -1,12 +1,16 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"bordo/agent/config"
 	"bordo/agent/mqtt"
+	"bordo/buffer"
 )
 
 // TestBackOff: each kind of end has its wait, drawn from the whole range up to its bound.
@@ -47,5 +51,33 @@ func TestBackOff(t *testing.T) {
 				t.Errorf("waits from %v to %v, want %v to %v", low, high, c.least, c.most)
 			}
 		})
+	}
+}
+
+// TestUnreadBacklogIsLoggedOnce: the log of a box that reads a bad sector at every turn must not fill the card.
+func TestUnreadBacklogIsLoggedOnce(t *testing.T) {
+	var out strings.Builder
+	f := &forwarder{log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))}
+	sector, table := errors.New("bad sector"), errors.New("bad table")
+	for _, step := range []struct {
+		class buffer.Class
+		err   error
+	}{{buffer.Event, nil}, {buffer.Reading, sector}, {buffer.Event, nil}, {buffer.Reading, sector}, {buffer.Interval, sector},
+		{buffer.Reading, table}, {buffer.Reading, table}, {buffer.Reading, nil}, {buffer.Reading, nil}, {buffer.Reading, table}} {
+		f.readBacklog(step.class, step.err)
+	}
+	want := `msg="read backlog" class=reading err="bad sector"
+msg="read backlog" class=interval err="bad sector"
+msg="read backlog" class=reading err="bad table"
+msg="backlog can be read again" class=reading
+msg="read backlog" class=reading err="bad table"
+`
+	if out.String() != want {
+		t.Errorf("logged\n%swant\n%s", out.String(), want)
 	}
 }

@@ -324,9 +324,7 @@ func (s *session) takeBacklog() []*message {
 func (s *session) lease(class buffer.Class) (out []buffer.Record) {
 	for len(out) < backlogAtOnce {
 		recs, err := s.f.store.Backlog(class, backlogAtOnce-len(out))
-		if err != nil {
-			s.f.log.Error("read backlog", "err", err)
-		}
+		s.f.readBacklog(class, err)
 		if len(recs) == 0 {
 			break
 		}
