@@ -56,3 +56,20 @@ func TestLiveIsGatheredAndPrompt(t *testing.T) {
 		})
 	}
 }
+
+// A status that nothing hurries waits until nothing is under way; on a link where something always is, it is told all the same.
+func TestStatusIsToldOnABusyLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.raise(sim.Fault{Kind: sim.Slow}) // each acknowledgement takes 2 s, and there is a sample each second
+		n.start()
+		time.Sleep(61 * time.Minute)
+		n.mu.Lock()
+		told := len(n.statuses)
+		n.mu.Unlock()
+		n.stop()
+		if told < 7 {
+			t.Errorf("%d statuses in an hour", told)
+		}
+	})
+}
