@@ -40,7 +40,7 @@ func main() {
 func verbs(l *langValue) []verb {
 	return []verb{
 		runVerb(l), checkVerb(l), statusVerb(l), scanVerb(l), readVerb(l), captureVerb(l), confirmVerb(l), bufferVerb(l),
-		notesVerb(l), modelsVerb(l), versionVerb(l),
+		notesVerb(l), modelsVerb(l), pointsVerb(l), versionVerb(l),
 	}
 }
 

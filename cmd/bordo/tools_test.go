@@ -246,6 +246,24 @@ func TestRawQuestions(t *testing.T) {
 	}
 }
 
+func TestPoints(t *testing.T) {
+	stdout, _, code := command(t, "points", "--lang", "it", "PORTA")
+	if want := "PUNTO      UNITÀ  TIPO   CHE COS'È\ndoor_open  -      sì/no  Porta aperta\n"; code != 0 || stdout != want {
+		t.Errorf("exit code %d, printed\n%swant\n%s", code, stdout, want)
+	}
+	if stdout, _, code := command(t, "points"); code != 0 || strings.Count(stdout, "\n") != 1+len(drivers.Points())+3 || !strings.Contains(stdout, "\ndc1_power ") {
+		t.Errorf("exit code %d, printed\n%s", code, stdout)
+	}
+	if _, stderr, code := command(t, "points", "cancello"); code != 1 || !strings.Contains(stderr, "no point has \"cancello\" in it") {
+		t.Errorf("exit code %d, printed\n%s", code, stderr)
+	}
+	var list []map[string]any
+	stdout, _, code = command(t, "points", "--json", "import_energy")
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) == 0 || list[0]["unit"] != "kW.h" || list[0]["kind"] != "counter" {
+		t.Errorf("exit code %d, %v, printed\n%s", code, err, stdout)
+	}
+}
+
 func TestModelsAndNotes(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none.yaml")
 	stdout, _, code := command(t, "models", "--config", none)

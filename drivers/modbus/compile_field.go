@@ -135,7 +135,7 @@ func (c *compiler) point(path string, r *rawPoint) Point {
 	key := strings.ReplaceAll(r.Point, "{n}", "1")
 	var ok bool
 	if p.Is, ok = drivers.PointOf(key); !ok {
-		c.fault(path+".point", "must be a point of the catalogue, drivers/points.go%s (got %q)", like(key), r.Point)
+		c.fault(path+".point", "must be a point of the catalogue (bordo points)%s (got %q)", like(key), r.Point)
 	}
 	p.Key, p.Fallback = r.Point, r.Fallback
 	c.oneOf(path+".pace", r.Pace, "", "fast", "slow", "once")

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"io"
+	"strings"
+
+	"bordo/cmd/terminal"
+	"bordo/drivers"
+)
+
+func pointsVerb(l *langValue) verb {
+	return verb{
+		name:  "points",
+		brief: phrase{"i nomi che una grandezza può avere: per i morsetti e per i profili", "the names that a value can have: for terminals and for profiles"}.in(l),
+		text: phrase{
+			`Elenca il catalogo dei punti: il nome che si scrive sotto points nella configurazione o in un profilo, l'unità e che cosa
+è. Con un TESTO solo quelli che lo contengono: bordo points porta. I conteggi crescono soltanto. Gli ingressi in corrente
+continua si numerano da 1 a 32.`,
+			`Lists the catalogue of points: the name to write under points in the configuration or in a profile, the unit and what it
+is. With a TEXT only those that have it in them: bordo points door. Counters only rise. DC inputs are numbered from 1 to
+32.`}.in(l),
+		takes: phrase{"[TESTO]", "[TEXT]"}.in(l),
+		most:  1,
+		flags: func(set *flag.FlagSet) action {
+			asJSON := jsonFlag(set, l)
+			langFlag(set, l)
+			return func(_ context.Context, c console, operands []string) error {
+				return points(c, strings.Join(operands, ""), *asJSON, l)
+			}
+		},
+	}
+}
+
+// points prints the points of the catalogue whose name or label, in either language, has text in it.
+func points(c console, text string, asJSON bool, l *langValue) error {
+	var found []drivers.Point
+	for _, p := range catalogued() {
+		if strings.Contains(strings.ToLower(p.Key+"\n"+p.It+"\n"+p.En), strings.ToLower(text)) {
+			found = append(found, p)
+		}
+	}
+	if len(found) == 0 {
+		return phrase{"nessun punto contiene %q; tutti: bordo points", "no point has %q in it; all of them: bordo points"}.fault(text)
+	}
+	if asJSON {
+		return writePointsJSON(c, found)
+	}
+	t := terminal.Table{Head: strings.Split(phrase{"punto,unità,tipo,che cos'è", "point,unit,kind,what it is"}.in(l), ",")}
+	for _, p := range found {
+		t.Rows = append(t.Rows, []string{p.Key, unitText(p), kindText(p, l), phrase{p.It, p.En}.in(l)})
+	}
+	width, _, _ := terminal.Size(c.out)
+	_, err := io.WriteString(c.out, t.Text(width))
+	return err
+}
+
+// catalogued are all points, with the DC input number 1 for those that are numbered.
+func catalogued() []drivers.Point {
+	list := append([]drivers.Point(nil), drivers.Points()...)
+	for _, key := range []string{"dc1_voltage", "dc1_current", "dc1_power"} {
+		if p, ok := drivers.PointOf(key); ok {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func unitText(p drivers.Point) string {
+	if p.Unit == "" || p.Unit == "1" {
+		return "-"
+	}
+	return p.Unit
+}
+
+// kindText says how a point behaves, and of a state whether it is one of two.
+func kindText(p drivers.Point, l *langValue) string {
+	switch {
+	case p.Type == drivers.Bool:
+		return phrase{"sì/no", "yes/no"}.in(l)
+	case p.Kind == drivers.Counter:
+		return phrase{"conteggio", "counter"}.in(l)
+	case p.Kind == drivers.Gauge:
+		return phrase{"misura", "gauge"}.in(l)
+	case p.Kind == drivers.StateKind:
+		return phrase{"stato", "state"}.in(l)
+	}
+	return phrase{"testo", "text"}.in(l)
+}
+
+func writePointsJSON(c console, list []drivers.Point) error {
+	type point struct {
+		Point string            `json:"point"`
+		Type  string            `json:"type"`
+		Unit  string            `json:"unit,omitempty"` // UCUM
+		Kind  string            `json:"kind"`
+		Label map[string]string `json:"label"`
+		Words []string          `json:"words,omitempty"` // that a state can be
+	}
+	var out []point
+	for _, p := range list {
+		out = append(out, point{p.Key, p.Type.String(), p.Unit, string(p.Kind), map[string]string{"it": p.It, "en": p.En}, p.Enum})
+	}
+	return writeJSON(c, out)
+}
