@@ -73,3 +73,14 @@ func TestStatusIsToldOnABusyLink(t *testing.T) {
 		}
 	})
 }
+
+// What still waits for its like when the agent is stopped leaves before it.
+func TestStopDoesNotWaitToGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.start()
+		time.Sleep(30*time.Second + 5*time.Millisecond) // the 31st poll was 5 ms ago
+		n.stop()
+		n.whole("dev-1", 31)
+	})
+}
