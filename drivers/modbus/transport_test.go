@@ -53,10 +53,11 @@ func (r *rig) serve(answer func(n int, req []byte)) {
 	if r.bus.line.Stream {
 		size = 12
 	}
+	there := r.there // a test may put another in its place
 	go func() {
 		for n := 1; ; n++ {
 			req := make([]byte, size)
-			if _, err := io.ReadFull(r.there, req); err != nil {
+			if _, err := io.ReadFull(there, req); err != nil {
 				return
 			}
 			answer(n, req)
