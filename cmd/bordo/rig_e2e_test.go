@@ -193,7 +193,22 @@ func (m *mosquitto) up(t *testing.T) {
 	t.Fatal("mosquitto does not listen")
 }
 
-func (m *mosquitto) down() { m.stop(syscall.SIGTERM) }
+// down ends the broker. It loses a signal that comes when it listens already and its main loop has not begun, so it is told
+// again.
+func (m *mosquitto) down() {
+	for {
+		select {
+		case <-m.done:
+			return
+		default:
+		}
+		m.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended in between
+		select {
+		case <-m.done:
+		case <-time.After(time.Second):
+		}
+	}
+}
 
 // freePort holds a port until the test ends: nobody is given it, and whoever asks for it by its number may listen there.
 func freePort(t *testing.T) int {
