@@ -225,3 +225,9 @@ type Extensible interface {
 	// unverified, and Do refuses every command. The error tells all faults, one a line, each with its file and place.
 	WithModels(dir string) (Driver, error)
 }
+
+// Warned is a driver that may have something to say about the models that a site brought: allowed now, and a fault with the
+// next release.
+type Warned interface {
+	Warnings() []string // one sentence each, with file and place
+}

@@ -62,7 +62,9 @@ func coding(f *modbus.Field) string {
 // remarks are a point's "no value" patterns, its range, its condition and its pace.
 func remarks(q *modbus.Point) string {
 	var parts []string
-	if len(q.NA) > 0 {
+	if text := q.Missing(); text != "" {
+		parts = append(parts, "none: "+text)
+	} else if len(q.NA) > 0 {
 		var na []string
 		for _, x := range q.NA {
 			na = append(na, pattern(x))

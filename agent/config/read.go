@@ -117,6 +117,11 @@ func (r *reader) profiles(v value, c *Config) {
 			continue
 		}
 		extended[i] = with
+		if w, ok := with.(drivers.Warned); ok {
+			for _, text := range w.Warnings() {
+				v.warn("%s", text)
+			}
+		}
 	}
 	before := r.models
 	r.drivers, r.models = extended, index(extended)

@@ -120,6 +120,24 @@ func TestCheckOfASoundFile(t *testing.T) {
 	untouched(t, dir)
 }
 
+// A model of the site's own that does not say which alarm words are not filled is still taken, with a warning.
+func TestCheckOfAnOlderModel(t *testing.T) {
+	dir, path := write(t, sound+"profiles_dir: DIR/models\n")
+	model := filepath.Join(dir, "models", "acme-ups.yaml")
+	if err := os.Mkdir(filepath.Dir(model), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const text = "schema: 1\nmodel: acme-ups\ntitle: T\nkind: ups\nverified: paper\nbus: baud=9600\npoints:\n" +
+		"  - {point: alarm, at: holding:0, type: bits, length: 1, flags: {0: hot}}\n"
+	if err := os.WriteFile(model, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, code := command(t, "check", "--config", path)
+	if want := "profiles_dir: " + model + ":8:5: points[0].na: must say what means that there is no value"; code != 0 || stdout == "" || !strings.Contains(stderr, want) {
+		t.Errorf("exit code %d, printed %q and %q, want %q", code, stdout, stderr, want)
+	}
+}
+
 // untouched tells whether there is more in dir than the configuration.
 func untouched(t *testing.T, dir string) {
 	t.Helper()

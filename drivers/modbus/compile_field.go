@@ -56,11 +56,7 @@ func (c *compiler) field(path string, r *rawField) Field {
 	} else if f.Type == Bool && !f.At.Table.Bits() && f.At.Table != 0 {
 		c.fault(path, "must say which bit of the register")
 	}
-	f.NA = c.na[f.Type]
-	if r.NA != nil {
-		f.NA = *r.NA
-		c.patterns(path+".na", f.NA, min(max(f.Length, 1), 4))
-	}
+	c.missing(path, r, &f)
 	c.words(path, r, &f)
 	return f
 }

@@ -79,7 +79,7 @@ func loadEmbedded(file string, other func(string) (*Profile, error)) (*Profile, 
 	if err != nil {
 		return nil, err
 	}
-	p, err := load("profiles/"+file, data, other)
+	p, err := load("profiles/"+file, data, other, false)
 	if err != nil {
 		return nil, err
 	}

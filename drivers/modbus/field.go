@@ -72,21 +72,23 @@ type Flag struct {
 
 // Field is where a value lies and how it is coded.
 type Field struct {
-	At     Address
-	Type   Type
-	Length int      // registers
-	Words  Order    // of the registers of one value
-	Bytes  Order    // inside each register
-	SF     *Address // register with a power of ten (i16, -10 to 10) that applies to the value; in the same answer
-	Scale  Scale
-	Offset Scale             // added after scaling, when HasOffset
-	HasOff bool              //
-	Bit    int               // of a Bool in a register
-	Invert bool              // of a Bool
-	NA     []uint64          // raw patterns that mean "no value"
-	Enum   map[uint64]string // words for numbers
-	Flags  []Flag            // words for bits
-	Format string            // for a text: how a number is printed (%d, 0x%04X, E%03d); for a Date: days2000, ymdhms
+	At      Address
+	Type    Type
+	Length  int      // registers
+	Words   Order    // of the registers of one value
+	Bytes   Order    // inside each register
+	SF      *Address // register with a power of ten (i16, -10 to 10) that applies to the value; in the same answer
+	Scale   Scale
+	Offset  Scale             // added after scaling, when HasOffset
+	HasOff  bool              //
+	Bit     int               // of a Bool in a register
+	Invert  bool              // of a Bool
+	NA      []uint64          // raw patterns that mean "no value"
+	NAWords bool              // of Bits: a register of all ones is not available
+	NATop   bool              // of Bits, with NAWords: the highest bit makes the whole unavailable
+	Enum    map[uint64]string // words for numbers
+	Flags   []Flag            // words for bits
+	Format  string            // for a text: how a number is printed (%d, 0x%04X, E%03d); for a Date: days2000, ymdhms
 }
 
 // Span is what must come in one answer so that the field can be decoded.
@@ -171,7 +173,8 @@ func (f *Field) decode(a Answer, as drivers.Type) (drivers.Value, bool) {
 		return drivers.Words(dottedOf(raw)), true
 	}
 	bits := f.pattern(raw)
-	if slices.Contains(f.NA, bits) {
+	bits, available := f.available(bits)
+	if !available || slices.Contains(f.NA, bits) {
 		return none, false
 	}
 	switch as {
@@ -295,7 +298,7 @@ func (f *Field) textOf(bits uint64) (string, bool) {
 	if word, ok := f.Enum[bits]; ok {
 		return word, true
 	}
-	if f.Type == Bits {
+	if f.Type == Bits && (len(f.Flags) > 0 || f.Format == "") {
 		var words []string
 		for _, flag := range f.Flags {
 			if bits>>flag.Bit&1 == 1 {

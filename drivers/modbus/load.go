@@ -49,7 +49,7 @@ const maxProfile = 1 << 20
 // Load reads a profile. Keys are strict: what is misspelt, twice or of the wrong type is a fault, as is what the device
 // could not have. The error is a Faults. name is the file's name as it stands in the faults.
 func Load(name string, data []byte) (*Profile, error) {
-	return load(name, data, loadOther)
+	return load(name, data, loadOther, false)
 }
 
 // loadOther reads an embedded profile that another one takes its SunSpec models from.
@@ -58,11 +58,12 @@ func loadOther(model string) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return load("profiles/"+model+".yaml", data, nil)
+	return load("profiles/"+model+".yaml", data, nil, false)
 }
 
 // load is Load with a way to look up the profile that this one takes its SunSpec models from; nil: it must have its own.
-func load(name string, data []byte, other func(model string) (*Profile, error)) (*Profile, error) {
+// lenient takes what was correct before this release, with a warning.
+func load(name string, data []byte, other func(model string) (*Profile, error), lenient bool) (*Profile, error) {
 	if len(data) > maxProfile {
 		return nil, Faults{{File: name, Line: 1, Column: 1, Text: fmt.Sprintf("must be at most %d bytes (got %d)", maxProfile, len(data))}}
 	}
@@ -78,12 +79,13 @@ func load(name string, data []byte, other func(model string) (*Profile, error)) 
 	if err := yaml.NodeToValue(file.Docs[0].Body, &raw); err != nil {
 		return nil, append(unknown, syntaxFault(name, err))
 	}
-	c := compiler{name: name, file: file, other: other, faults: unknown}
+	c := compiler{name: name, file: file, other: other, faults: unknown, lenient: lenient}
 	p := c.profile(&raw)
 	if len(c.faults) > 0 {
 		slices.SortStableFunc(c.faults, func(a, b Fault) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) })
 		return nil, c.faults
 	}
+	p.Warnings = c.warnings
 	return p, nil
 }
 
@@ -134,6 +136,8 @@ type compiler struct {
 	na       map[Type][]uint64
 	writing  bool // a field is written: a coil may take a number, such as the length of a pulse
 	relative bool // addresses count from the id register of a SunSpec model
+	lenient  bool // what older profiles may lack is a warning
+	warnings Faults
 }
 
 // fault notes something wrong at a path such as points[3].type. Where a key is missing, the place is that of what

@@ -67,7 +67,7 @@ func FuzzLoad(f *testing.F) {
 		if len(data) > 4000 {
 			return
 		}
-		p, err := load("fuzz.yaml", data, nil)
+		p, err := load("fuzz.yaml", data, nil, false)
 		if err == nil && (p.Model == "" || p.Every <= 0 || len(p.Points)+len(p.Channels) == 0 && p.SunSpec == nil) {
 			t.Errorf("accepted %+v", p)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +16,10 @@ import (
 // maxLocal bounds how many profiles a directory may bring.
 const maxLocal = 256
 
-var _ drivers.Extensible = (*Driver)(nil)
+var (
+	_ drivers.Extensible = (*Driver)(nil)
+	_ drivers.Warned     = (*Driver)(nil)
+)
 
 // WithModels implements drivers.Extensible. A profile is a file <model>.yaml in dir; what lies below or is named otherwise is
 // left alone. One of the name of an embedded profile takes its place. The error is a Faults where files have faults.
@@ -25,6 +29,17 @@ func (d *Driver) WithModels(dir string) (drivers.Driver, error) {
 		return nil, err
 	}
 	return d.with(others), nil
+}
+
+// Warnings implements drivers.Warned: what the site's own profiles lack that the next release will demand.
+func (d *Driver) Warnings() []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(d.profiles)) {
+		for _, w := range d.profiles[name].Warnings {
+			out = append(out, w.Error())
+		}
+	}
+	return out
 }
 
 // LoadDir reads the profiles that a site brings itself, through the same strict loader as the embedded ones. They are never
@@ -73,7 +88,7 @@ func loadLocal(file string) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := Load(file, data)
+	p, err := load(file, data, loadOther, true)
 	if err != nil {
 		return nil, err
 	}

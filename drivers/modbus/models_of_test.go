@@ -85,7 +85,7 @@ func TestModelsOfFaults(t *testing.T) {
 
 // A profile that others take from has models of its own, so that no chain of profiles can run in a circle.
 func TestModelsOfIsNotFollowed(t *testing.T) {
-	_, err := load("maker.yaml", []byte(makersProfile), nil)
+	_, err := load("maker.yaml", []byte(makersProfile), nil, false)
 	if want := "must be left out of a profile that others take their models from"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("fault %v, want %q", err, want)
 	}

@@ -45,6 +45,7 @@ type Profile struct {
 	Quirks      []Quirk
 	SunSpec     *SunSpec // the model finds its registers by itself
 	SleepsNight bool     // a device without sun that does not answer is asleep, not broken
+	Warnings    Faults   // of a site's own profile: what will be a fault with the next release
 }
 
 // UnitIDs says which unit ids a model uses.

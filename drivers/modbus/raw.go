@@ -66,20 +66,21 @@ type rawOrder struct {
 }
 
 type rawField struct {
-	At     string            `yaml:"at"`
-	Type   string            `yaml:"type"`
-	Length int               `yaml:"length"`
-	Words  string            `yaml:"words"`
-	Bytes  string            `yaml:"bytes"`
-	SF     string            `yaml:"sf"`
-	Scale  string            `yaml:"scale"`
-	Offset string            `yaml:"offset"`
-	Bit    *int              `yaml:"bit"`
-	Invert bool              `yaml:"invert"`
-	NA     *[]uint64         `yaml:"na"`
-	Enum   map[uint64]string `yaml:"enum"`
-	Flags  map[int]string    `yaml:"flags"`
-	Format string            `yaml:"format"`
+	At       string            `yaml:"at"`
+	Type     string            `yaml:"type"`
+	Length   int               `yaml:"length"`
+	Words    string            `yaml:"words"`
+	Bytes    string            `yaml:"bytes"`
+	SF       string            `yaml:"sf"`
+	Scale    string            `yaml:"scale"`
+	Offset   string            `yaml:"offset"`
+	Bit      *int              `yaml:"bit"`
+	Invert   bool              `yaml:"invert"`
+	NA       *rawNA            `yaml:"na"`
+	NAReason string            `yaml:"na_reason"`
+	Enum     map[uint64]string `yaml:"enum"`
+	Flags    map[int]string    `yaml:"flags"`
+	Format   string            `yaml:"format"`
 }
 
 type rawPoint struct {

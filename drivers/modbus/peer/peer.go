@@ -162,7 +162,7 @@ func usualFactor(unit string) uint16 {
 	return uint16(exp)
 }
 
-// blank fills a field with its "not available".
+// blank fills a field with its "not available"; of flags none is set.
 func (d *Device) blank(f *modbus.Field) {
 	var bits uint64
 	switch {
