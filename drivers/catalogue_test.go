@@ -28,6 +28,9 @@ func TestCatalogue(t *testing.T) {
 		if number := p.Type == drivers.Float; number != (p.Kind == drivers.Gauge || p.Kind == drivers.Counter) || number == (p.Unit == "") {
 			t.Errorf("%s: type %v, kind %s, unit %q", p.Key, p.Type, p.Kind, p.Unit)
 		}
+		if low, high, ok := p.Possible(); ok != (p.Type == drivers.Float) || ok && (low >= high || !p.IsPossible(high) || p.IsPossible(math.Nextafter(high, math.Inf(1)))) {
+			t.Errorf("%s is possible from %v to %v, %v", p.Key, low, high, ok)
+		}
 		if !slices.Contains(units, p.Unit) {
 			t.Errorf("%s: unknown unit %q", p.Key, p.Unit)
 		}

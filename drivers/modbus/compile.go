@@ -34,6 +34,7 @@ func (c *compiler) profile(r *rawProfile) *Profile {
 	c.head(r, p)
 	c.manners(r, p)
 	c.na = c.sentinels(r.NA)
+	c.ranges = c.unitRanges(r.Ranges)
 	p.Readable = c.spans("readable", r.Readable)
 	p.Holes = c.spans("holes", r.Holes)
 	for i := range r.Identify {
@@ -148,6 +149,23 @@ func (c *compiler) sentinels(raw map[string][]uint64) map[Type][]uint64 {
 		na[t] = patterns
 	}
 	return na
+}
+
+// unitRanges checks what is possible for every point of a unit.
+func (c *compiler) unitRanges(raw map[string][]float64) map[string][2]float64 {
+	out := map[string][2]float64{}
+	for unit, r := range raw {
+		_, _, known := drivers.Point{Type: drivers.Float, Unit: unit}.Possible()
+		switch {
+		case !known:
+			c.fault("ranges."+unit, "must be a unit of the catalogue, such as V, A or W (got %q)", unit)
+		case len(r) != 2 || r[0] > r[1]:
+			c.fault("ranges."+unit, "must be two numbers, the lowest and the highest possible value")
+		default:
+			out[unit] = [2]float64{r[0], r[1]}
+		}
+	}
+	return out
 }
 
 func (c *compiler) patterns(path string, patterns []uint64, registers int) {

@@ -138,6 +138,9 @@ func (c *compiler) point(path string, r *rawPoint) Point {
 	if p.Pace == "" {
 		p.Pace = Fast
 	}
+	if u, ok := c.ranges[p.Is.Unit]; ok && p.Is.Type == drivers.Float {
+		p.Range = &u
+	}
 	if len(r.Range) == 2 && r.Range[0] <= r.Range[1] {
 		p.Range = &[2]float64{r.Range[0], r.Range[1]}
 	} else if len(r.Range) != 0 {

@@ -40,6 +40,13 @@ const (
 // maxFactor bounds a scale factor (SunSpec: -10 to 10); 0x8000 and anything else make the value unusable.
 const maxFactor = 10
 
+// The smallest normal floats. A smaller one that is not 0 is no measurement: it is what a whole number, or a number in another
+// word order, looks like when it is read as a float.
+const (
+	smallest32 = 0x1p-126
+	smallest64 = 0x1p-1022
+)
+
 // registers is how many registers a type takes; 0: as many as the field says.
 func (t Type) registers() (int, bool) {
 	switch t {
@@ -138,7 +145,7 @@ func (a Answer) bit(number uint16) (set, ok bool) {
 }
 
 // Decode gives the value of the field in an answer, as the catalogue's type. It is a pure function: any bytes give a value
-// or an absent one with Bad. Absent are: a "no value" pattern, a float that is not a number, an invalid scale factor or
+// or an absent one with Bad. Absent are: a "no value" pattern, a float that is not a number or is denormal, an invalid scale factor or
 // digit, a number that has no word in Enum, and an answer that does not hold the field.
 func (f *Field) Decode(a Answer, as drivers.Type) (drivers.Value, drivers.Quality) {
 	v, ok := f.decode(a, as)
@@ -225,9 +232,15 @@ func (f *Field) number(a Answer, bits uint64) (drivers.Value, bool) {
 	var x float64
 	switch f.Type {
 	case F32:
+		if raw := math.Float32frombits(uint32(bits)); raw != 0 && math.Abs(float64(raw)) < smallest32 {
+			return none, false
+		}
 		x = f.Scale.applyDecimal(float64(math.Float32frombits(uint32(bits))), 32, sf)
 		return f.shift(x, -1)
 	case F64:
+		if raw := math.Float64frombits(bits); raw != 0 && math.Abs(raw) < smallest64 {
+			return none, false
+		}
 		x = f.Scale.applyDecimal(math.Float64frombits(bits), 64, sf)
 		return f.shift(x, -1)
 	case BCD16, BCD32:

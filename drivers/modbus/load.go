@@ -134,9 +134,10 @@ type compiler struct {
 	kind     Kind
 	order    rawOrder
 	na       map[Type][]uint64
-	writing  bool // a field is written: a coil may take a number, such as the length of a pulse
-	relative bool // addresses count from the id register of a SunSpec model
-	lenient  bool // what older profiles may lack is a warning
+	ranges   map[string][2]float64 // by unit, of points that have none of their own
+	writing  bool                  // a field is written: a coil may take a number, such as the length of a pulse
+	relative bool                  // addresses count from the id register of a SunSpec model
+	lenient  bool                  // what older profiles may lack is a warning
 	warnings Faults
 }
 

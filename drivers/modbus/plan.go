@@ -198,12 +198,15 @@ func (it *item) decode(a Answer) drivers.Reading {
 	if it.unit != "" && rd.Quality == drivers.Good {
 		rd.Value, rd.Quality = measured(rd.Value.Float(), it.unit, it.tap)
 	}
-	if it.Range != nil && rd.Value.Type() == drivers.Float {
-		if x := rd.Value.Float(); x < it.Range[0] || x > it.Range[1] {
-			rd.Value, rd.Quality = drivers.Value{}, drivers.Bad
-		}
+	if rd.Value.Type() == drivers.Float && !it.possible(rd.Value.Float()) {
+		rd.Value, rd.Quality = drivers.Value{}, drivers.Bad
 	}
 	return rd
+}
+
+// possible tells whether a number can be a value of the point, by the catalogue and by the model.
+func (p *Point) possible(x float64) bool {
+	return p.Is.IsPossible(x) && (p.Range == nil || x >= p.Range[0] && x <= p.Range[1])
 }
 
 // holds tells whether the condition is met in an answer.
