@@ -162,11 +162,11 @@ func usualFactor(unit string) uint16 {
 	return uint16(exp)
 }
 
-// blank fills a field with its "not available"; of flags none is set.
+// blank fills a field with its "not available"; flags and bits of a register are not set.
 func (d *Device) blank(f *modbus.Field) {
 	var bits uint64
 	switch {
-	case len(f.NA) > 0:
+	case len(f.NA) > 0 && f.Type != modbus.Bool:
 		bits = f.NA[0]
 	case f.Type == modbus.F32:
 		bits = 0x7FC00000
