@@ -28,7 +28,8 @@ func (a *Agent) openBook() *energy.Book {
 	devices := make(map[string]energy.Options)
 	for _, l := range a.cfg.Lines {
 		for _, d := range l.Devices {
-			devices[d.ID] = energy.Options{Every: d.Every, About: d.About, Points: energy.Points(d.Spec.Points)}
+			devices[d.ID] = energy.Options{Every: d.Every, RatedKW: d.RatedW / 1000, About: d.About,
+				Points: energy.Points(d.Spec.Points), Meter: d.Spec.Kind != "inverter"}
 		}
 	}
 	return energy.NewBook(devices)
@@ -50,8 +51,9 @@ func (a *Agent) rememberBook() {
 // account books a poll's counters. What a device says of itself decides whether it is still the one that was accounted; if
 // not, its readings become uncertain until somebody confirms the exchange.
 func (a *Agent) account(r *drivers.Report, at moment) {
-	if r.Description != nil && r.Description.Serial != "" {
+	if r.Description != nil {
 		a.book.Serial(r.Device, r.Description.Serial)
+		a.book.Rated(r.Device, r.Description.RatedW/1000)
 	}
 	known, answers, replaced := a.book.Replaced(r.Device)
 	if a.conditions.set(contract.DeviceExchanged, r.Device, replaced, known+" was known, "+answers+" answers") && replaced {
@@ -64,10 +66,25 @@ func (a *Agent) account(r *drivers.Report, at moment) {
 			}
 		}
 	}
+	a.doubtZeros(r)
 	poll := energy.Poll{Wall: at.wall, Mono: time.Duration(at.mono) * time.Millisecond, Boot: a.boot, Clk: at.clk, Readings: r.Readings}
 	for _, rej := range a.book.Observe(r.Device, poll) {
 		a.log.Warn("counter not believed", "device", r.Device, "point", rej.Point, "cause", rej.Cause, "value", rej.Value)
 		a.append(buffer.Event, r.Device, contract.EnergyRejected, at, rej)
+	}
+}
+
+// doubtZeros makes a counter of 0 uncertain that was above it when it was believed last, also before a restart: the driver
+// forgets, and a device that wakes up shows 0 until it has read its memory. One that really begins anew counts on from 0.
+func (a *Agent) doubtZeros(r *drivers.Report) {
+	for i := range r.Readings {
+		x := &r.Readings[i]
+		if x.Quality != drivers.Good || x.Value.Type() != drivers.Float || x.Value.Float() != 0 || !energy.Counts(x.Point) {
+			continue
+		}
+		if last, ok := a.book.Believed(r.Device, x.Point); ok && last > 0 {
+			x.Quality = drivers.Uncertain
+		}
 	}
 }
 

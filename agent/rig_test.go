@@ -31,10 +31,33 @@ type counting struct{ *faults }
 type faults struct {
 	mu     sync.Mutex
 	silent map[string]bool
-	fails  map[string]error  // by device: what comes with half of its readings, or without any when it says Later
-	serial map[string]string // by device, where it is not its id
-	energy map[string]int    // polls of a device over all runs: what it counts does not begin anew
-	knew   map[string]string // what was learnt of a device in an earlier run
+	fails  map[string]error   // by device: what comes with half of its readings, or without any when it says Later
+	serial map[string]string  // by device, where it is not its id
+	energy map[string]int     // polls of a device over all runs: what it counts does not begin anew
+	knew   map[string]string  // what was learnt of a device in an earlier run
+	rated  map[string]float64 // by device: the power in W that it says it has
+	zero   map[string]bool    // by device: its counter shows nothing
+}
+
+// rate lets a device say its rated power from the next start on.
+func (f *faults) rate(dev string, watts float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rated[dev] = watts
+}
+
+// leap puts a counter forward by some kWh.
+func (f *faults) leap(dev string, kwh int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.energy[dev] += 100 * kwh
+}
+
+// show0 lets a counter show 0.
+func (f *faults) show0(dev string, on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.zero[dev] = on
 }
 
 // fail makes a device fail in part or, with an error that says Later, altogether; nil ends that.
@@ -103,6 +126,9 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 		{Point: "ac_energy", Value: drivers.Number(1000 + float64(c.energy[c.id])/100)},
 		{Point: "temperature", Quality: drivers.Bad},
 	}}
+	if c.zero[c.id] {
+		r.Readings[2].Value = drivers.Number(0)
+	}
 	for i := 1; c.wide && i <= 7; i++ {
 		for j, what := range []string{"voltage", "current", "power"} {
 			r.Readings = append(r.Readings, drivers.Reading{Point: fmt.Sprintf("dc%d_%s", i, what), Value: drivers.Number(float64(3000+10*i+j+c.n%97) / 10)})
@@ -114,7 +140,7 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	}
 	if serial != c.serial {
 		c.serial = serial
-		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: serial, Points: []string{"ac_power", "ac_energy", "cycles", "temperature"}, Quarantined: []string{"humidity"}}
+		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: serial, Points: []string{"ac_power", "ac_energy", "cycles", "temperature"}, Quarantined: []string{"humidity"}, RatedW: c.rated[c.id]}
 		r.Learnt = []byte("no humidity on " + c.id)
 	}
 	return r
@@ -177,7 +203,7 @@ func newNode(t *testing.T) *node {
 
 func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
-	n := &node{t: t, faults: &faults{silent: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
 	n.free.Store(10 << 30)
 	n.text = fmt.Sprintf(`version: 1

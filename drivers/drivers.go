@@ -57,6 +57,7 @@ type Description struct {
 	Maker, Model, Serial, Firmware string
 	Points                         []string // every point that this device can deliver, in the catalogue's order
 	Quarantined                    []string // points of the model that this device refuses to give; asked for rarely
+	RatedW                         float64  `json:",omitempty"` // its rated power; 0: it does not tell
 }
 
 // Report is one poll of one device, or what a device told unasked. It is the unit that is buffered and sent.
@@ -144,8 +145,9 @@ type Device struct {
 	Unit  int           // unit id; 0 where the protocol has none
 	Every time.Duration // from poll to poll, aligned to the clock
 
-	Taps   []Tap  // what hangs on the channels of an I/O module
-	Learnt []byte // of the last Report that had it; what cannot be used is dropped
+	RatedW float64 // as the operator says, instead of what the device tells; 0: nothing is said
+	Taps   []Tap   // what hangs on the channels of an I/O module
+	Learnt []byte  // of the last Report that had it; what cannot be used is dropped
 }
 
 // Tap says which quantity hangs on a channel of an I/O module.

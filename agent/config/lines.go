@@ -139,7 +139,9 @@ func (r *reader) devices(v value, l *Line, open bool, t taken) {
 			read(every, &d.Every, duration(minEvery, maxEvery))
 		}
 		r.report(m.get("report"), &d)
-		d.About = r.about(m.get("about"))
+		about := m.get("about")
+		d.About = r.about(about)
+		d.RatedW = ratedOf(about, d.About)
 		read(m.get("personal"), &d.Personal, boolean)
 		m.end()
 		l.Devices = append(l.Devices, d)
@@ -258,6 +260,23 @@ func (r *reader) about(v value) map[string]any {
 		}
 	}
 	return out
+}
+
+// mostRatedKW is more than any plant has that one device stands for.
+const mostRatedKW = 100_000
+
+// ratedOf is the rated power that about gives, in W; 0 when it gives none. One that cannot be is told and left aside.
+func ratedOf(v value, about map[string]any) float64 {
+	given, ok := about["rated_kw"]
+	if !ok {
+		return 0
+	}
+	kw, ok := given.(float64)
+	if !ok || kw <= 0 || kw > mostRatedKW {
+		v.warn("rated_kw must be the rated power in kW, a number above 0 and up to %d such as 6 or 99.9: it is left aside (got %v)", mostRatedKW, given)
+		return 0
+	}
+	return kw * 1000
 }
 
 // plainNumber is a number that survives as one: neither a code with leading zeros nor more digits than a float64 holds.

@@ -55,6 +55,25 @@ func (b *Book) Observe(device string, p Poll) []Rejection {
 	return nil
 }
 
+// Rated is Account.Rated.
+func (b *Book) Rated(device string, kw float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a := b.accounts[device]; a != nil {
+		a.Rated(kw)
+	}
+}
+
+// Believed is Account.Believed.
+func (b *Book) Believed(device, point string) (kwh float64, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a := b.accounts[device]; a != nil {
+		return a.Believed(point)
+	}
+	return 0, false
+}
+
 // Serial is Account.Serial.
 func (b *Book) Serial(device, serial string) (uncertain bool) {
 	b.mu.Lock()

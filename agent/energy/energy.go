@@ -58,10 +58,14 @@ const (
 // Options say what is known of a device. The zero value works, for a device that is polled once a minute.
 type Options struct {
 	Every   time.Duration  // from poll to poll; 0: a minute
-	RatedKW float64        // more power than this, and a tenth, is not believed; 0: rated_kw of About, or DefaultRatedKW
+	RatedKW float64        // more power than this, and a tenth, is not believed; 0: rated_kw of About, what the device tells, or DefaultRatedKW
 	About   map[string]any // what the operator says of the device; pod, role and rated_kw are used
 	Points  []string       // counters that the device is known to have, see Points; others are found when they are read
 	Hold    time.Duration  // 0: DefaultHold
+
+	// Meter tells that every counter of the device is bounded by the rating that it tells itself. Of an inverter only
+	// ac_energy is: what it counts of the grid includes the loads of the house.
+	Meter bool
 }
 
 // rules are the limits that follow from the options, in the package's units.
@@ -71,12 +75,24 @@ type rules struct {
 	gap, outage, hold, silent int64 // ms
 }
 
-func (o Options) rules() rules {
+// Bounds of a rating that a device tells: a plant is not smaller or larger, so that a register in another unit, or one that
+// was never filled, bounds nothing.
+const (
+	leastRatedKW = 0.1
+	mostRatedKW  = 100_000
+)
+
+// rules gives the limits of a counter that the rating which the device tells (0: none) applies to. What the operator says
+// comes first: the device may be set wrong.
+func (o Options) rules(told float64) rules {
 	kw := o.RatedKW
 	if kw <= 0 {
 		kw, _ = o.About["rated_kw"].(float64)
 	}
-	if !(kw > 0 && kw <= maxKWh) {
+	if !(kw > 0 && kw <= mostRatedKW) {
+		kw = told
+	}
+	if !(kw > 0) {
 		kw = DefaultRatedKW
 	}
 	hold := o.Hold
@@ -100,6 +116,9 @@ func Counts(point string) bool {
 	return ok && p.Kind == drivers.Counter && p.Unit == "kW.h" && !strings.HasSuffix(p.Key, "_today")
 }
 
+// ownCounter is the counter of what a device makes or passes on itself.
+const ownCounter = "ac_energy"
+
 // Points tells from the points that a device can deliver which counters to account: those that it has, or ac_energy, which
 // is then integrated from its power, if it has none.
 func Points(has []string) []string {
@@ -110,7 +129,7 @@ func Points(has []string) []string {
 		}
 	}
 	if out == nil && slices.Contains(has, powerPoint) {
-		out = []string{"ac_energy"}
+		out = []string{ownCounter}
 	}
 	return out
 }
@@ -118,19 +137,49 @@ func Points(has []string) []string {
 // Account is the account of one device. It is not safe for use by several goroutines at once; Book is.
 type Account struct {
 	o Options
-	r rules
+	r rules // of all counters
+	m rules // of what the device makes or passes on itself: the rating that it tells holds
 	s state
 }
 
 // New opens an account with nothing in it.
 func New(o Options) *Account {
-	a := &Account{o: o, r: o.rules()}
+	a := &Account{o: o}
 	a.reset()
 	return a
 }
 
+// bound makes the rules from the options and from what the device has told.
+func (a *Account) bound() {
+	a.r, a.m = a.o.rules(0), a.o.rules(a.s.RatedKW)
+	if a.o.Meter {
+		a.r = a.m
+	}
+}
+
+// rules are those of one counter.
+func (a *Account) rules(point string) rules {
+	if point == ownCounter {
+		return a.m
+	}
+	return a.r
+}
+
+// Rated says which rated power the device tells of itself, in kW; it is part of the state. One that cannot be is ignored, and
+// 0, when the device tells none, leaves what is known of it unless another device answers.
+func (a *Account) Rated(kw float64) {
+	switch {
+	case kw >= leastRatedKW && kw <= mostRatedKW:
+		a.s.RatedKW = kw
+	case a.s.Suspect != "":
+		a.s.RatedKW = 0
+	}
+	a.bound()
+}
+
 func (a *Account) reset() {
 	a.s = state{Version: stateVersion}
+	a.bound()
 	for _, p := range a.o.Points {
 		if Counts(p) {
 			a.counter(p)
@@ -152,7 +201,7 @@ func (a *Account) Observe(p Poll) []Rejection {
 		rest = nil
 		for _, c := range a.s.Counters {
 			if c.Lost {
-				c.integrate(*flow, a.r)
+				c.integrate(*flow, a.rules(c.Point))
 			} else {
 				rest = append(rest, c)
 			}
@@ -161,14 +210,14 @@ func (a *Account) Observe(p Poll) []Rejection {
 	var out []Rejection
 	for _, r := range p.Readings {
 		if v, ok := number(r); ok && Counts(r.Point) {
-			if rej := a.counter(r.Point).take(at, v, a.r); rej != nil {
+			if rej := a.counter(r.Point).take(at, v, a.rules(r.Point)); rej != nil {
 				out = append(out, *rej)
 			}
 		}
 	}
 	if flow != nil {
 		for _, c := range rest {
-			c.integrate(*flow, a.r)
+			c.integrate(*flow, a.rules(c.Point))
 		}
 	}
 	return out
@@ -188,6 +237,17 @@ func (a *Account) counter(point string) *counter {
 		a.s.Counters = slices.Insert(a.s.Counters, at, &counter{Point: point, Why: CauseRestart, Step: perKWh})
 	}
 	return a.s.Counters[at]
+}
+
+// Believed is the last value of a counter that was let in, in kWh; ok is false when there is none, or when it is that of
+// another device.
+func (a *Account) Believed(point string) (value float64, ok bool) {
+	for _, c := range a.s.Counters {
+		if c.Point == point {
+			return kwh(c.Last.C), c.Known && c.Why != CauseReplaced
+		}
+	}
+	return 0, false
 }
 
 // Ready tells whether there is something to take: a quarter that has ended, or a segment that has begun.
@@ -212,7 +272,7 @@ func (a *Account) Take() Taken {
 		n := c.due(a.s.Last, a.r)
 		first, begun := len(out.Intervals), len(out.Segments)
 		for _, v := range c.Track[:n] {
-			c.Ledger.apply(v, a.r, c.step(v.C), &out)
+			c.Ledger.apply(v, a.rules(c.Point), c.step(v.C), &out)
 		}
 		c.Track = slices.Delete(c.Track, 0, n)
 		for i := range out.Intervals[first:] {

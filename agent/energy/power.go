@@ -58,7 +58,7 @@ func (a *Account) power(at moment, readings []drivers.Reading) *flow {
 		return nil
 	}
 	watts, ok := number(readings[i])
-	if !ok || math.Abs(watts) > a.r.watts {
+	if !ok || math.Abs(watts) > a.m.watts {
 		return nil
 	}
 	was := a.s.Power

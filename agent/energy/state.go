@@ -21,6 +21,7 @@ type state struct {
 	Suspect  string     `json:"suspect,omitempty"` // answers in its place, not confirmed
 	Last     moment     `json:"last,omitzero"`     // poll
 	Power    power      `json:"power,omitzero"`
+	RatedKW  float64    `json:"rated_kw,omitempty"` // that the device tells
 	Counters []*counter `json:"counters,omitempty"` // as the catalogue lists them
 }
 
@@ -50,6 +51,7 @@ func (a *Account) Restore(b json.RawMessage, older bool) error {
 		c.Ledger.Doubt = c.Ledger.Doubt || older
 	}
 	a.s = s
+	a.bound()
 	for _, p := range a.o.Points {
 		if Counts(p) {
 			a.counter(p)
@@ -67,6 +69,9 @@ const (
 func (s *state) check() error {
 	if s.Version != stateVersion {
 		return fmt.Errorf("version %d", s.Version)
+	}
+	if s.RatedKW != 0 && !(s.RatedKW >= leastRatedKW && s.RatedKW <= mostRatedKW) {
+		return fmt.Errorf("rated power %v kW", s.RatedKW)
 	}
 	if err := errors.Join(s.Last.check(), s.Power.At.check()); err != nil {
 		return err

@@ -58,7 +58,10 @@ func newDevice(p *Profile, d drivers.Device, b *bus) (*device, error) {
 	dev := &device{
 		id: d.ID, profile: p, unit: unit, bus: b, packager: newPackager(b.line, unit),
 		self: map[string]string{}, mute: map[*item]int{},
-		guard: guard{rules: p.Guards, ratedW: p.Guards.RatedW},
+		guard: guard{rules: p.Guards, ratedW: p.Guards.RatedW, inverter: p.Kind == Inverter},
+	}
+	if d.RatedW > 0 {
+		dev.guard.ratedW, dev.guard.fixed = d.RatedW, true
 	}
 	dev.learnt = parseLearnt(d.Learnt)
 	dev.kept = string(dev.learnt.json())

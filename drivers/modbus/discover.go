@@ -103,6 +103,7 @@ func (d *device) describe() *drivers.Description {
 		Firmware: d.told(selfFirmware, id.Firmware),
 	}
 	now.Points, now.Quarantined = d.points()
+	now.RatedW = d.guard.ratedW
 	if d.said != nil && same(*d.said, now) {
 		return nil
 	}
@@ -142,6 +143,6 @@ func (d *device) points() (can, cannot []string) {
 }
 
 func same(a, b drivers.Description) bool {
-	return a.Maker == b.Maker && a.Model == b.Model && a.Serial == b.Serial && a.Firmware == b.Firmware &&
+	return a.Maker == b.Maker && a.Model == b.Model && a.Serial == b.Serial && a.Firmware == b.Firmware && a.RatedW == b.RatedW &&
 		slices.Equal(a.Points, b.Points) && slices.Equal(a.Quarantined, b.Quarantined)
 }

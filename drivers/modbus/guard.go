@@ -3,6 +3,7 @@ package modbus
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"bordo/drivers"
@@ -29,7 +30,9 @@ const (
 // guard holds the model's rules against values that cannot be, and what it must remember of the polls before.
 type guard struct {
 	rules    Guards
+	inverter bool    // the rating bounds what the device makes, and not what it counts of the grid
 	ratedW   float64 // 0: not known
+	fixed    bool    // the operator has said the rating
 	counters map[string]*counter
 	last     []drivers.Reading // of the poll before, for the frozen rule
 	same     int               // polls in a row with these readings
@@ -42,6 +45,21 @@ type counter struct {
 	at    time.Time // when it was
 	doubt float64   // the last value that was not
 	times int       // how often the course from doubt on was confirmed
+}
+
+// Bounds of a rating that a device tells: one of a register in another unit, or one that was never filled, bounds nothing.
+const (
+	leastRatedW = 100
+	mostRatedW  = 100e6
+)
+
+// rate takes the rating that the device tells, and tells whether it is news.
+func (g *guard) rate(watts float64) bool {
+	if g.fixed || watts == g.ratedW || !(watts >= leastRatedW && watts <= mostRatedW) {
+		return false
+	}
+	g.ratedW = watts
+	return true
 }
 
 // forget drops what was remembered: another device answers.
@@ -77,7 +95,7 @@ func (g *guard) check(readings []drivers.Reading, at time.Time) ([]drivers.Readi
 			continue
 		}
 		if p, _ := drivers.PointOf(r.Point); p.Kind == drivers.Counter && p.Unit == "kW.h" {
-			events = append(events, g.count(r, at)...)
+			events = append(events, g.count(r, p, at)...)
 		}
 	}
 	return readings, events
@@ -130,8 +148,10 @@ func flows(readings []drivers.Reading) bool {
 }
 
 // count follows a counter. A value below the last, or further above it than the rating allows, is uncertain until the
-// counter has gone on from there for a while; then it is a new beginning.
-func (g *guard) count(r *drivers.Reading, at time.Time) []drivers.Event {
+// counter has gone on from there for a while; then it is a new beginning. Zero is never one: it is what a device shows that
+// has not read its memory yet, so a counter that was above it has to count on from zero before it is believed. A counter of
+// the day begins anew at midnight, by the device's clock: that is no fall.
+func (g *guard) count(r *drivers.Reading, p drivers.Point, at time.Time) []drivers.Event {
 	now := r.Value.Float()
 	c := g.counters[r.Point]
 	if c == nil {
@@ -141,17 +161,24 @@ func (g *guard) count(r *drivers.Reading, at time.Time) []drivers.Event {
 		g.counters[r.Point] = &counter{good: now, at: at}
 		return nil
 	}
-	why := g.impossible(c.good, now, at.Sub(c.at))
-	if why == "" {
+	rating := g.ratedW
+	if g.inverter && !strings.HasPrefix(p.Key, "ac_energy") {
+		rating = 0
+	}
+	why := impossible(c.good, now, at.Sub(c.at), rating)
+	if why == "" || why == fell && now < quantum && strings.HasSuffix(p.Key, "_today") {
 		*c = counter{good: now, at: at}
 		return nil
 	}
 	r.Quality = drivers.Uncertain
-	if c.times == 0 || g.impossible(c.doubt, now, at.Sub(c.at)) != "" {
+	if c.times == 0 || impossible(c.doubt, now, at.Sub(c.at), rating) != "" {
 		c.doubt, c.times = now, 1
 		return []drivers.Event{{Type: eventDoubt, Data: map[string]any{"point": r.Point, "value": now, "last": c.good, "why": why}}}
 	}
 	c.doubt = now
+	if now == 0 {
+		return nil
+	}
 	if c.times++; c.times <= confirmations {
 		return nil
 	}
@@ -161,13 +188,20 @@ func (g *guard) count(r *drivers.Reading, at time.Time) []drivers.Event {
 	return []drivers.Event{{Type: eventReset, Data: map[string]any{"point": r.Point, "from": from, "to": now}}}
 }
 
-// impossible tells why a counter cannot have gone from one value to another in a time; "" if it can.
-func (g *guard) impossible(from, to float64, in time.Duration) string {
+// What is wrong with a counter.
+const (
+	fell   = "fell"
+	leaped = "leapt"
+)
+
+// impossible tells why a counter cannot have gone from one value to another in a time; "" if it can. ratedW is 0 when no
+// rating bounds it.
+func impossible(from, to float64, in time.Duration, ratedW float64) string {
 	if to < from {
-		return "fell"
+		return fell
 	}
-	if g.ratedW > 0 && to-from > g.ratedW/1000*in.Hours()*headroom+quantum {
-		return "leapt"
+	if ratedW > 0 && to-from > ratedW/1000*in.Hours()*headroom+quantum {
+		return leaped
 	}
 	return ""
 }

@@ -42,6 +42,11 @@ func TestGuardCounters(t *testing.T) {
 			"100; 5? bordo.counter.doubted.v1map[last:100 point:ac_energy value:5 why:fell]; 3? bordo.counter.doubted.v1map[last:100 point:ac_energy value:3 why:fell]; 101"},
 		{"a leap beyond the rating", []float64{100, 150, 100.2},
 			"100; 150? bordo.counter.doubted.v1map[last:100 point:ac_energy value:150 why:leapt]; 100.2"},
+		{"zeros are never a beginning", []float64{100, 0, 0, 0, 0, 0, 0, 100.2},
+			"100; 0? bordo.counter.doubted.v1map[last:100 point:ac_energy value:0 why:fell]; 0?; 0?; 0?; 0?; 0?; 100.2"},
+		{"one that was reset and counts on from zero", []float64{100, 0, 0, 0, 0, 0.1, 0.2, 0.3, 0.4},
+			"100; 0? bordo.counter.doubted.v1map[last:100 point:ac_energy value:0 why:fell]; 0?; 0?; 0?; 0.1?; 0.2?; 0.3 bordo.counter.reset.v1map[from:100 point:ac_energy to:0.3]; 0.4"},
+		{"one that was never above zero", []float64{0, 0, 0, 0.1}, "0; 0; 0; 0.1"},
 		{"one coarse step", []float64{100, 101, 101, 102}, "100; 101; 101; 102"},
 	} {
 		g := &guard{rules: Guards{Counters: true}, ratedW: 6000}
@@ -61,6 +66,42 @@ func TestGuardCounters(t *testing.T) {
 	}
 	if got := course(&guard{rules: Guards{Counters: true}}, "cycles", 100, 1); got != "100; 1" {
 		t.Errorf("a counter that is no energy: %s", got)
+	}
+}
+
+// A counter of the day begins anew each midnight; a leap of it is one like any other.
+func TestGuardDailyCounters(t *testing.T) {
+	g := &guard{rules: Guards{Counters: true}, ratedW: 6000, inverter: true}
+	want := "12.3; 0; 0; 0.1; 0.2; 12.3? bordo.counter.doubted.v1map[last:0.2 point:ac_energy_today value:12.3 why:leapt]; 0.3"
+	if got := course(g, "ac_energy_today", 12.3, 0, 0, 0.1, 0.2, 12.3, 0.3); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The rating of an inverter says nothing about what the house takes from the grid; that of a meter bounds all it counts.
+func TestGuardRatingOfWhat(t *testing.T) {
+	for _, c := range []struct {
+		inverter bool
+		point    string
+		doubted  bool
+	}{{true, "ac_energy", true}, {true, "ac_energy_today", true}, {true, "import_energy", false}, {true, "export_energy", false}, {false, "import_energy", true}} {
+		g := &guard{rules: Guards{Counters: true}, ratedW: 6000, inverter: c.inverter}
+		if got := strings.Contains(course(g, c.point, 100, 107), "doubted"); got != c.doubted {
+			t.Errorf("%s of an inverter %v: doubted %v", c.point, c.inverter, got)
+		}
+	}
+}
+
+// A rating that no plant has is a register in another unit, or one that was never filled.
+func TestGuardRatingOfADevice(t *testing.T) {
+	for watts, want := range map[float64]float64{6000: 6000, 0: 0, 6: 0, 1e9: 0, -5000: 0, 330000: 330000} {
+		g := &guard{}
+		if news := g.rate(watts); g.ratedW != want || news != (want > 0) || g.rate(watts) {
+			t.Errorf("told %v W, believed %v (%v)", watts, g.ratedW, news)
+		}
+	}
+	if g := (&guard{ratedW: 3000, fixed: true}); g.rate(6000) || g.ratedW != 3000 {
+		t.Error("the device knows better than the operator")
 	}
 }
 

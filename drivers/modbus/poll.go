@@ -189,8 +189,8 @@ func (p *poll) take(b block, a Answer) bool {
 			}
 			p.factors[it.At] = binary.BigEndian.Uint16(a.register(it.At.Number, 1))
 		case isRating:
-			if v, q := it.Decode(a, drivers.Float); q == drivers.Good {
-				p.guard.ratedW = v.Float()
+			if v, q := it.Decode(a, drivers.Float); q == drivers.Good && p.guard.rate(v.Float()) {
+				p.fresh = true
 			}
 		}
 	}

@@ -1,0 +1,105 @@
+package modbus_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/peer"
+)
+
+// Every model that has a rating tells it of the device, also when it becomes known late, and a counter that leaps beyond it is
+// doubted until it has gone on from there.
+func TestRatingOfEveryModel(t *testing.T) {
+	found := 0
+	for _, p := range modbus.Embedded() {
+		for _, nameplate := range nameplates(p) {
+			found++
+			t.Run(p.Model, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { ratingOf(t, p, nameplate) })
+			})
+		}
+	}
+	if found < 14 {
+		t.Errorf("only %d models have a rating", found)
+	}
+}
+
+// nameplate is where a model tells its rating, and the chain of a SunSpec device that has it.
+type nameplate struct {
+	field *modbus.Field
+	fixed float64
+	chain []uint16
+}
+
+func nameplates(p *modbus.Profile) (out []nameplate) {
+	if p.Guards.Rated != nil || p.Guards.RatedW > 0 {
+		out = append(out, nameplate{field: p.Guards.Rated, fixed: p.Guards.RatedW})
+	}
+	if p.SunSpec == nil {
+		return out
+	}
+	for i := range p.SunSpec.Models {
+		m := &p.SunSpec.Models[i]
+		if m.Rated == nil {
+			continue
+		}
+		f := *m.Rated
+		first, at := uint16(103), uint16(40000+2+68+52) // mark, common model and model 103
+		if m.IDs[0] == 702 {
+			first, at = 701, 40000+2+68+155
+		}
+		f.At.Number += at
+		sf := *f.SF
+		sf.Number += at
+		f.SF = &sf
+		out = append(out, nameplate{field: &f, chain: []uint16{first, m.IDs[0]}})
+	}
+	return out
+}
+
+func ratingOf(t *testing.T, p *modbus.Profile, n nameplate) {
+	d, err := peer.New(p, peer.Options{SunSpec: n.chain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, d)
+	counter, want := "ac_energy", 6000.0
+	if n.fixed > 0 {
+		counter, want = "import_energy", n.fixed
+	} else {
+		values, err := n.field.Encode(drivers.Number(want), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.SetRegisters(n.field.At, values...)
+	}
+	for _, k := range []string{"ac_power", "frequency"} {
+		set(t, d, k, drivers.Number(50))
+	}
+	set(t, d, counter, drivers.Number(1000))
+	s := tcpSite(t)
+	if !p.Stream {
+		s = serialSite(t)
+	}
+	s.add(p.Model, p.Unit.Default, p.Every, d)
+	go func() {
+		time.Sleep(2*p.Every + p.Every/2)
+		set(t, d, counter, drivers.Number(1007))
+	}()
+	s.run(5 * p.Every)
+	told, doubted := 0.0, false
+	for _, r := range s.reports {
+		if r.Description != nil {
+			told = r.Description.RatedW
+		}
+		for _, e := range r.Events {
+			doubted = doubted || e.Type == "bordo.counter.doubted.v1" && e.Data["why"] == "leapt"
+		}
+	}
+	if told != want || !doubted {
+		t.Errorf("tells %v W, want %v; a leap of 7 kWh is doubted: %v", told, want, doubted)
+	}
+}
