@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -75,12 +76,21 @@ func (v *Server) Control() http.Handler {
 	mux.HandleFunc("POST /sun", func(w http.ResponseWriter, r *http.Request) {
 		by, err := time.ParseDuration(r.URL.Query().Get("by"))
 		if err == nil {
+			err = v.Site.checkMoving()
+		}
+		if err == nil && by == 0 {
+			err = errors.New("by must not be 0")
+		}
+		if err == nil {
 			v.Site.MoveSun(by)
 		}
 		reply(w, v.State().Sun, err)
 	})
 	mux.HandleFunc("POST /clock", func(w http.ResponseWriter, r *http.Request) {
 		by, err := time.ParseDuration(r.URL.Query().Get("by"))
+		if err == nil {
+			err = v.Site.checkMoving()
+		}
 		if err == nil {
 			err = v.Site.JumpClock(by)
 		}
@@ -173,16 +183,25 @@ func (v *Server) State() State {
 // check says whether something can go wrong at a place of a site that is served. The box can not: it is the machine on
 // which the agent runs.
 func (v *Server) check(place string) error {
+	lines := v.Site.lineNames()
 	switch {
+	case slices.Contains(lines, place) || place == "mains":
+		return nil
 	case place == "box":
 		return errors.New("the box of a served site is this machine, with its own clock and disk: end the agent with kill -9, start it again; place box is for tests")
-	case (place == "broker" || place == "link") && v.broker == nil:
+	case place != "broker" && place != "link":
+		places, more := append(lines, "mains", "broker", "link"), ""
+		if v.broker == nil {
+			places, more = append(lines, "mains"), " (and broker or link, of a site that is served with --broker)"
+		}
+		return fmt.Errorf("no place %q: must be %s%s", place, oneOf(places), more)
+	case v.broker == nil:
 		return errors.New("this site has no broker: serve it with --broker")
 	}
 	return nil
 }
 
-// Raise lets something go wrong at a place: a line's id, "mains", "broker" or "link".
+// Raise lets something go wrong at a place: a line's id, "mains", "broker" or "link". It refuses what would have no effect.
 func (v *Server) Raise(place string, f Fault) (int, error) {
 	if err := v.check(place); err != nil {
 		return 0, fmt.Errorf("raise: %w", err)
@@ -196,18 +215,32 @@ func (v *Server) Raise(place string, f Fault) (int, error) {
 	return v.Site.Raise(place, f)
 }
 
-// Clear ends a fault of a place, or all for 0, and tells how many that were.
+// Clear ends a fault of a place, or all for 0, and tells how many that were. A number that no fault has is refused.
 func (v *Server) Clear(place string, id int) (int, error) {
 	if err := v.check(place); err != nil {
 		return 0, fmt.Errorf("clear: %w", err)
 	}
+	var fs *faults
 	switch place {
 	case "broker":
-		return v.broker.faults.clear(id), nil
+		fs = v.broker.faults
 	case "link":
-		return v.link.faults.clear(id), nil
+		fs = v.link.faults
+	default:
+		var err error
+		if fs, err = v.Site.faultsOf(place); err != nil {
+			return 0, fmt.Errorf("clear: %w", err)
+		}
 	}
-	return v.Site.Clear(place, id)
+	n := fs.clear(id)
+	if id != 0 && n == 0 {
+		var armed []string
+		for _, number := range slices.Sorted(maps.Keys(fs.all())) {
+			armed = append(armed, strconv.Itoa(number))
+		}
+		return 0, fmt.Errorf("clear: no fault %d at %s: must be %s", id, place, oneOf(armed))
+	}
+	return n, nil
 }
 
 // Heal ends every fault of site, broker and link.

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -92,6 +93,9 @@ func TestControl(t *testing.T) {
 			{http.MethodPost, "/clock?by=-1h", "", "must be more than 0"},
 			{http.MethodPost, "/faults/box", `{"fault": "kill"}`, "is this machine"},
 			{http.MethodPost, "/faults/link", `{"fault": "half-open"}`, "no broker"},
+			{http.MethodDelete, "/faults/nowhere", "", "no place"},
+			{http.MethodDelete, "/faults/arm?id=7", "", "no fault 7 at arm: must be none"},
+			{http.MethodPost, "/sun?by=0s", "", "must not be 0"},
 		} {
 			if got := ask(c.method, c.path, c.body, 400); !strings.Contains(got, c.want) {
 				t.Errorf("%s %s: %s, want %q", c.method, c.path, got, c.want)
@@ -136,5 +140,57 @@ func TestScenariosLive(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What could have no effect is refused, and the sentence lists what is possible.
+func TestControlRefusesWhatCannotBe(t *testing.T) {
+	scenario := mustLoad(t, "power-cuts")
+	scenario.Lines[1].Devices = append(scenario.Lines[1].Devices, Device{ID: "meter-2", Model: "eastron-sdm630", Unit: 2})
+	site, err := New(scenario, Options{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &Server{Site: site}
+	for _, c := range []struct {
+		place string
+		fault Fault
+		want  string // "": it is possible
+	}{
+		{"rs485-a", Fault{Kind: Silent, Device: "meter-9"}, `no device "meter-9": must be meter-1 or meter-2`},
+		{"rs485-a", Fault{Kind: Drop, Device: "inv-1"}, "inv-1 is on line roof: on line rs485-a it must be meter-1 or meter-2"},
+		{"roof", Fault{Kind: Obstacle, Device: "inv-1"}, "inv-1 is an inverter: obstacle cannot happen to it; what can: broken, busy, drop,"},
+		{"roof", Fault{Kind: Obstacle, Device: "inv-1"}, "obstacle is for barrier-1 (line arm)"},
+		{"roof", Fault{Kind: Loop}, "loop cannot happen to any device on line roof; loop is for barrier-1 (line arm)"},
+		{"rs485-a", Fault{Kind: Limit, Code: 50}, "limit is for inv-1 (line roof)"},
+		{"ups", Fault{Kind: Reset}, "reset cannot happen to any device on line ups"},
+		{"arm", Fault{Kind: Wire, Point: "di0"}, "wire is for io-1 (line cabinet)"},
+		{"cabinet", Fault{Kind: Wire, Point: "di9"}, `io-1 has no point "di9": must be di0 or di1`},
+		{"rs485-a", Fault{Kind: Stuck, Device: "meter-1", Point: "ac_pwoer"}, `meter-1 has no point "ac_pwoer": must be ac_current_l1, ac_current_l2,`},
+		{"cabinet", Fault{Kind: Stuck, Point: "di0"}, "no point of io-1 can be stuck alone"},
+		{"roof", Fault{Kind: Gone, Device: "inv-1"}, "gone has no device: beside at, for, every and odds it takes nothing"},
+		{"roof", Fault{Kind: Silent, Chance: 0.5}, "silent has no chance: beside at, for, every and odds it takes device"},
+		{"roof", Fault{Kind: Drop, By: time.Second}, "drop has no by"},
+		{"roof", Fault{Kind: Late, By: -time.Second}, "by must not be negative"},
+		{"roof", Fault{Kind: Late, Code: 3}, "late has no code"},
+		{"roof", Fault{Kind: Drop, Point: "ac_power"}, "drop has no point"},
+		{"roof", Fault{Kind: Limit, Code: 101}, "code of limit must be 0 to 100"},
+		{"roof", Fault{Kind: Drop, Chance: math.NaN()}, "chance must be 0 to 1"},
+		{"roof", Fault{Kind: Slow}, "slow happens to place broker"},
+		{"mains", Fault{Kind: Drop}, "drop happens on a line"},
+		{"mains", Fault{Kind: MainsCut, Device: "inv-1"}, "mains-cut has no device"},
+		{"nowhere", Fault{Kind: Drop}, `no place "nowhere": must be roof, rs485-a, arm, cabinet, ups or mains (and broker or link, of a site that is served with --broker)`},
+		{"rs485-a", Fault{Kind: Stuck, Point: "ac_power"}, ""},
+		{"cabinet", Fault{Kind: Wire, Point: "di1"}, ""},
+		{"roof", Fault{Kind: Drop, Device: "inv-1", Chance: 0.1}, ""},
+	} {
+		_, err := v.Raise(c.place, c.fault)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%+v at %s: %v, want %q", c.fault, c.place, err, c.want)
+		}
+	}
+	v.broker = &Broker{}
+	if _, err := v.Raise("nowhere", Fault{Kind: Drop}); err == nil || !strings.HasSuffix(err.Error(), "ups, mains, broker or link") {
+		t.Errorf("with a broker: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,13 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
 	}
-	d := &device{spec: spec, site: s, bus: b, truth: newTruth(), profile: profile,
+	if err := spec.fits(profile.Kind); err != nil {
+		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+	}
+	if err := spec.wired(profile.Channels); err != nil {
+		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+	}
+	d := &device{spec: spec, site: s, bus: b, truth: newTruth(s.truthMost), profile: profile,
 		manners: profile.Manners, replyMax: profile.Manners.ReplyMax}
 	if spec.From != "" {
 		f, err := readCapture(spec.From)
@@ -71,6 +78,35 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 		b.alarm = brokenWord(d.fields["alarm"].Flags)
 	}
 	return d, nil
+}
+
+// fits says that a device is described as something that its model is not.
+func (d Device) fits(kind modbus.Kind) error {
+	for said, is := range map[modbus.Kind]bool{modbus.Inverter: d.Inverter != nil, modbus.Meter: d.Meter != nil,
+		modbus.Barrier: d.Barrier != nil, modbus.UPS: d.UPS != nil, modbus.IO: d.IO != nil} {
+		switch {
+		case !is:
+		case said != kind:
+			return fmt.Errorf("model %s is %s: %s is not for it, %s is", d.Model, aKind(kind), said, kind)
+		case d.From != "" && said != modbus.IO: // the taps of a recording say what hangs on its channels
+			return fmt.Errorf("a recording says what it once said: %s does nothing there", said)
+		}
+	}
+	return nil
+}
+
+// wired says that something hangs on a channel that the model does not have.
+func (d Device) wired(channels []modbus.Channel) error {
+	var names []string
+	for _, c := range channels {
+		names = append(names, c.Name)
+	}
+	for i, c := range d.IO {
+		if !slices.Contains(names, c.At) {
+			return fmt.Errorf("io[%d].at: model %s has no channel %q: must be %s", i, d.Model, c.At, oneOf(names))
+		}
+	}
+	return nil
 }
 
 // meant names the models that somebody may have meant who wrote another name.

@@ -120,27 +120,6 @@ type Fault struct {
 	Point  string        `yaml:"point" json:"point,omitempty"` // of stuck: only this one; of wire: the channel
 }
 
-// check says what is wrong with a fault at a place.
-func (f Fault) check(place string) error {
-	switch kinds := FaultKinds(place); {
-	case !slices.Contains(kinds, f.Kind):
-		return fmt.Errorf("fault must be one of %v here (got %q)", kinds, f.Kind)
-	case f.Chance < 0 || f.Chance > 1:
-		return fmt.Errorf("chance must be 0 to 1 (got %v)", f.Chance)
-	case f.Odds < 0 || f.Odds > 1:
-		return fmt.Errorf("odds must be 0 to 1 (got %v)", f.Odds)
-	case f.At < 0 || f.For < 0 || f.Every < 0:
-		return fmt.Errorf("at, for and every must not be negative")
-	case f.Every > 0 && (f.For <= 0 || f.For > f.Every):
-		return fmt.Errorf("for must be more than 0 and at most every (got %s of %s)", f.For, f.Every)
-	case f.Odds > 0 && f.Every == 0:
-		return fmt.Errorf("odds needs every: the windows that are drawn")
-	case f.Code < 0 || f.Code > 255:
-		return fmt.Errorf("code must be 1 to 255 (got %d)", f.Code)
-	}
-	return nil
-}
-
 // armed is a fault that waits for its time.
 type armed struct {
 	Fault

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"slices"
@@ -198,7 +199,7 @@ func (s *Scenario) Check() error {
 	if err := contract.CheckID(s.Name); err != nil {
 		bad("name", "%w", err)
 	}
-	if s.Site.Lat < -90 || s.Site.Lat > 90 || s.Site.Lon < -180 || s.Site.Lon > 180 {
+	if !between(s.Site.Lat, -90, 90) || !between(s.Site.Lon, -180, 180) {
 		bad("site", "no such place: lat %v, lon %v", s.Site.Lat, s.Site.Lon)
 	}
 	if _, err := s.location(); err != nil {
@@ -207,13 +208,13 @@ func (s *Scenario) Check() error {
 	if _, err := time.Parse(sunFormat, s.Sun.From); s.Sun.From != "" && err != nil {
 		bad("sun.from", "must be like 2026-06-21T10:30 (got %q)", s.Sun.From)
 	}
-	if s.Sun.Pace < 0 || s.Sun.Pace > 3600 {
+	if !between(s.Sun.Pace, 0, 3600) {
 		bad("sun.pace", "must be 0 to 3600 (got %v)", s.Sun.Pace)
 	}
-	if s.Clouds < 0 || s.Clouds > 1 {
+	if !between(s.Clouds, 0, 1) {
 		bad("clouds", "must be 0 to 1 (got %v)", s.Clouds)
 	}
-	if s.Load.Base < 0 || s.Load.Peak < s.Load.Base {
+	if !between(s.Load.Base, 0, math.MaxFloat64) || !between(s.Load.Peak, s.Load.Base, math.MaxFloat64) {
 		bad("load", "must not be negative, and peak not below base (got %v, %v)", s.Load.Base, s.Load.Peak)
 	}
 	for place, table := range map[string]FaultTable{"mains": s.Mains, "broker": s.Broker, "link": s.Link, "box": s.Box} {
@@ -255,7 +256,7 @@ func (s *Scenario) checkLines(bad func(place, format string, args ...any)) {
 				bad(at+".id", "%q is there twice", d.ID)
 			}
 			devices[d.ID] = true
-			if d.Unit < 0 || d.Unit > 247 {
+			if d.Unit < 1 || d.Unit > 247 {
 				bad(at+".unit", "must be 1 to 247 (got %d)", d.Unit)
 			}
 			if units[d.Unit] {
@@ -286,8 +287,16 @@ func (d Device) check(at string, bad func(place, format string, args ...any)) {
 	kinds := 0
 	if d.Inverter != nil {
 		kinds++
-		if d.Inverter.Rated <= 0 {
+		if d.Inverter.Rated <= 0 || !between(d.Inverter.Rated, 0, math.MaxFloat64) {
 			bad(at+".inverter.rated", "must be more than 0 W (got %v)", d.Inverter.Rated)
+		}
+		if !between(d.Inverter.Energy, 0, math.MaxFloat64) {
+			bad(at+".inverter.energy", "must not be negative (got %v)", d.Inverter.Energy)
+		}
+		for _, n := range d.Inverter.Shaded {
+			if n < 1 || n > max(1, d.Inverter.Strings) {
+				bad(at+".inverter.shaded", "there is no string %d of %d", n, max(1, d.Inverter.Strings))
+			}
 		}
 		if n := d.Inverter.Night; n != "" && n != "sleep" && n != "silent" {
 			bad(at+".inverter.night", "must be sleep or silent (got %q)", n)
@@ -298,6 +307,9 @@ func (d Device) check(at string, bad func(place, format string, args ...any)) {
 	}
 	if d.Meter != nil {
 		kinds++
+		if !between(d.Meter.Import, 0, math.MaxFloat64) || !between(d.Meter.Export, 0, math.MaxFloat64) {
+			bad(at+".meter", "import and export must not be negative (got %v, %v)", d.Meter.Import, d.Meter.Export)
+		}
 		if m := d.Meter.Measures; m != "" && m != "exchange" && m != "production" && m != "load" {
 			bad(at+".meter.measures", "must be exchange, production or load (got %q)", m)
 		}
@@ -310,7 +322,7 @@ func (d Device) check(at string, bad func(place, format string, args ...any)) {
 	}
 	if d.UPS != nil {
 		kinds++
-		if d.UPS.Capacity < 0 || d.UPS.Load < 0 {
+		if !between(d.UPS.Capacity, 0, math.MaxFloat64) || !between(d.UPS.Load, 0, math.MaxFloat64) {
 			bad(at+".ups", "capacity and load must not be negative")
 		}
 	}
@@ -336,7 +348,7 @@ func (c Channel) check(at string, bad func(place, format string, args ...any)) {
 			bad(at+".every", "must say how often the door is opened")
 		}
 	case "level":
-		if c.Fills <= 0 || c.Value < 0 || c.Value > 100 {
+		if c.Fills <= 0 || !between(c.Value, 0, 100) {
 			bad(at, "fills must be more than 0, value 0 to 100 (got %s, %v)", c.Fills, c.Value)
 		}
 	default:

@@ -58,6 +58,12 @@ func TestScenarioFaultsAreToldWithTheirPlace(t *testing.T) {
 		{"twice", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h'}, {id: a, port: 'tcp://h'}]\n", "is there twice"},
 		{"both", "version: 3\nname: x\nclouds: 2\n", "clouds: must be 0 to 1"},
 		{"missing", "", "version: must be 1"},
+		{"no number", "version: 1\nname: x\nclouds: .nan\n", "clouds: must be 0 to 1"},
+		{"endless", "version: 1\nname: x\nload: {base: 1, peak: .inf}\n", "load: must not be"},
+		{"rated", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', devices: [{id: d, model: sunspec, unit: 1, inverter: {rated: .nan}}]}]\n",
+			"lines[0].devices[0].inverter.rated: must be more than 0 W"},
+		{"no unit", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', devices: [{id: d, model: sunspec}]}]\n", "lines[0].devices[0].unit: must be 1 to 247 (got 0)"},
+		{"mains", "version: 1\nname: x\nmains: {faults: [{fault: mains-cut, device: d}]}\n", "mains.faults[0]: mains-cut has no device"},
 	} {
 		_, err := ParseScenario(c.name, []byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -66,5 +72,42 @@ func TestScenarioFaultsAreToldWithTheirPlace(t *testing.T) {
 	}
 	if _, err := LoadScenario("nowhere"); err == nil || !strings.Contains(err.Error(), "demo") {
 		t.Errorf("an unknown name must tell those that there are: %v", err)
+	}
+}
+
+// What a scenario says of a device that its model is not, and a fault that no device there can have, would do nothing: New
+// tells all of it at once, each with its place.
+func TestSiteRefusesWhatCannotBe(t *testing.T) {
+	s, err := ParseScenario("x.yaml", []byte(`
+version: 1
+name: x
+lines:
+  - id: a
+    port: tcp://10.0.0.1
+    devices:
+      - {id: d1, model: eastron-sdm630, unit: 1, barrier: {}}
+  - id: b
+    port: tcp://10.0.0.2
+    devices:
+      - {id: d2, model: moxa-iologik-e1210, unit: 1, io: [{at: di99, point: door_open, is: mains}]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = New(s, Options{})
+	for _, want := range []string{"device d1: model eastron-sdm630 is a meter: barrier is not for it, meter is",
+		`device d2: io[0].at: model moxa-iologik-e1210 has no channel "di99": must be di0, `} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	s = mustLoad(t, "demo")
+	s.Lines[0].Faults = []Fault{{Kind: Drop}, {Kind: Obstacle}}
+	s.Lines[1].Faults = []Fault{{Kind: Stuck, Point: "ac_pwoer"}}
+	_, err = New(s, Options{})
+	for _, want := range []string{"lines[0].faults[1]: obstacle cannot happen to any device on line roof", `lines[1].faults[0]: meter-1 has no point "ac_pwoer"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
 }

@@ -61,7 +61,7 @@ func Serve(ctx context.Context, s *Scenario, o ServeOptions) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	site, err := New(s, Options{Seed: o.Seed, Speed: o.Speed, Logger: o.Logger})
+	site, err := New(s, Options{Seed: o.Seed, Speed: o.Speed, Logger: o.Logger, truthMost: servedTruth})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type Options struct {
 	Seed   uint64
 	Speed  float64 // how fast everything physical goes by, at most 3600; 0 stands for 1
 	Logger *slog.Logger
+
+	truthMost int // changes of a point that are remembered; 0 stands for maxTruth
 }
 
 // Site is a simulated site. Its methods may be called from any goroutine.
@@ -38,6 +41,8 @@ type Site struct {
 	seed     uint64
 	log      *slog.Logger
 	start    time.Time
+
+	truthMost int // changes of a point that are remembered
 
 	mu     sync.Mutex // guards nature and the images of all devices
 	nature *nature
@@ -60,27 +65,51 @@ func New(s *Scenario, o Options) (*Site, error) {
 	if o.Speed == 0 {
 		o.Speed = 1
 	}
-	if o.Speed < 0 || o.Speed > fastest {
+	if !between(o.Speed, 0, fastest) {
 		return nil, fmt.Errorf("make site: speed must be more than 0 and at most %d (got %v)", fastest, o.Speed)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	site := &Site{scenario: s, seed: o.Seed, log: o.Logger, start: time.Now(), devices: map[string]*device{},
-		byPort: map[string]*bus{}, wake: make(chan struct{}, 1)}
+	site := &Site{scenario: s, seed: o.Seed, log: o.Logger, start: time.Now(), truthMost: cmp.Or(o.truthMost, maxTruth),
+		devices: map[string]*device{}, byPort: map[string]*bus{}, wake: make(chan struct{}, 1)}
 	site.open.list = map[io.Closer]*bus{}
 	site.box = newBox(o.Seed, site.start, s.Box.Faults)
 	var err error
 	if site.nature, err = newNature(s, o.Seed, site.start, o.Speed); err != nil {
 		return nil, fmt.Errorf("make site: %w", err)
 	}
+	var wrong []error
 	for _, l := range s.Lines {
 		if err := site.addLine(l); err != nil {
-			return nil, fmt.Errorf("make site: line %s: %w", l.ID, err)
+			wrong = append(wrong, fmt.Errorf("make site: line %s: %w", l.ID, err))
 		}
+	}
+	if len(wrong) == 0 {
+		wrong = site.checkFaults()
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
 	}
 	site.nature.settle()
 	return site, nil
+}
+
+// checkFaults says which faults of the scenario would do nothing, each with its place.
+func (s *Site) checkFaults() (wrong []error) {
+	for i, b := range s.buses {
+		for j, f := range s.scenario.Lines[i].Faults {
+			if err := s.checkFault(b, f); err != nil {
+				wrong = append(wrong, fmt.Errorf("make site: lines[%d].faults[%d]: %w", i, j, err))
+			}
+		}
+	}
+	for i, f := range s.scenario.Mains.Faults {
+		if err := s.checkMains(f); err != nil {
+			wrong = append(wrong, fmt.Errorf("make site: mains.faults[%d]: %w", i, err))
+		}
+	}
+	return wrong
 }
 
 func (s *Site) addLine(l Line) error {
@@ -102,6 +131,7 @@ func (s *Site) addLine(l Line) error {
 			return err
 		}
 		s.devices[spec.ID], b.devices[byte(spec.Unit)] = d, d
+		b.order = append(b.order, d)
 	}
 	s.buses = append(s.buses, b)
 	s.byPort[e.Key()] = b
@@ -277,27 +307,35 @@ func (s *Site) Points() map[string][]string {
 }
 
 // faultsOf gives what can go wrong at a place: a line's id, "mains" or "box".
-func (s *Site) faultsOf(place string) (fs *faults, kind string, err error) {
+func (s *Site) faultsOf(place string) (*faults, error) {
 	switch place {
 	case "mains":
-		return s.nature.mains, place, nil
+		return s.nature.mains, nil
 	case "box":
-		return s.box.faults, place, nil
+		return s.box.faults, nil
 	}
 	for _, b := range s.buses {
 		if b.id == place {
-			return b.faults, "line", nil
+			return b.faults, nil
 		}
 	}
-	return nil, "", fmt.Errorf("no place %q: must be the id of a line, mains or box", place)
+	return nil, fmt.Errorf("no place %q: must be %s", place, oneOf(append(s.lineNames(), "mains", "box")))
+}
+
+// lineNames lists the ids of the lines.
+func (s *Site) lineNames() (ids []string) {
+	for _, b := range s.buses {
+		ids = append(ids, b.id)
+	}
+	return ids
 }
 
 // Raise lets something go wrong from now on at a place (a line's id, "mains" or "box") and returns the number by which
 // Clear ends it.
 func (s *Site) Raise(place string, f Fault) (int, error) {
-	fs, kind, err := s.faultsOf(place)
+	fs, err := s.faultsOf(place)
 	if err == nil {
-		err = f.check(kind)
+		err = s.possible(place, f)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("raise: %w", err)
@@ -305,9 +343,27 @@ func (s *Site) Raise(place string, f Fault) (int, error) {
 	return fs.raise(f, time.Now()), nil
 }
 
+// possible says why a fault cannot happen at a place, or would do nothing there.
+func (s *Site) possible(place string, f Fault) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch place {
+	case "mains":
+		return s.checkMains(f)
+	case "box":
+		return f.check(place)
+	}
+	for _, b := range s.buses {
+		if b.id == place {
+			return s.checkFault(b, f)
+		}
+	}
+	return nil
+}
+
 // Clear ends a fault of a place: the one with a number, or all for 0. It tells how many that were.
 func (s *Site) Clear(place string, id int) (int, error) {
-	fs, _, err := s.faultsOf(place)
+	fs, err := s.faultsOf(place)
 	if err != nil {
 		return 0, fmt.Errorf("clear: %w", err)
 	}

@@ -306,7 +306,11 @@ func states(a *agent, dev string) string {
 // What is done to a device shows in what the agent reads of it.
 func TestDevicesSufferWhatIsDoneToThem(t *testing.T) {
 	at := func(kind FaultKind, dev string, at, during time.Duration) Fault {
-		return Fault{Kind: kind, Device: dev, At: at, For: during, Code: 30}
+		f := Fault{Kind: kind, Device: dev, At: at, For: during}
+		if kind == Limit {
+			f.Code = 30
+		}
+		return f
 	}
 	for _, c := range []struct {
 		fault Fault

@@ -8,12 +8,17 @@ import (
 	"bordo/drivers"
 )
 
-// maxTruth bounds how many changes of one point are remembered; the oldest eighth goes when it is reached. At a poll each
-// two seconds that is a week.
-const maxTruth = 1 << 18
+// How many changes of one point are remembered; the oldest eighth is dropped at the limit. A register changes with each request,
+// and a bad line takes several requests for a poll: a week of polls each 10 s needs 300,000 there.
+const (
+	maxTruth    = 1 << 20 // in memory, where a checker asks for them
+	servedTruth = 1 << 16 // of a site that is served: a day at one request a second, and 3 MB
+)
 
 // truth remembers what the registers of a device held, and when: what an agent publishes can be held against it.
 type truth struct {
+	most int // changes of one point
+
 	mu     sync.Mutex
 	points map[string]*series
 }
@@ -26,7 +31,7 @@ type series struct {
 	cut   bool // the beginning was thrown away
 }
 
-func newTruth() *truth { return &truth{points: map[string]*series{}} }
+func newTruth(most int) *truth { return &truth{most: most, points: map[string]*series{}} }
 
 // note records that a point holds a value from now on.
 func (t *truth) note(point string, v drivers.Value, now time.Time) {
@@ -42,7 +47,7 @@ func (t *truth) note(point string, v drivers.Value, now time.Time) {
 		s.seen[n-1] = now.UnixNano()
 		return
 	}
-	if n == maxTruth {
+	if n == t.most {
 		s.at = append(s.at[:0], s.at[n/8:]...)
 		s.seen = append(s.seen[:0], s.seen[n/8:]...)
 		s.value = append(s.value[:0], s.value[n/8:]...)

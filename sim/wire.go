@@ -23,6 +23,7 @@ type bus struct {
 	faults   *faults
 	dice     plant.Dice
 	devices  map[byte]*device // by unit id
+	order    []*device        // as in the scenario
 	n        atomic.Uint64    // exchanges so far
 	onGone   func(gone bool)  // told when the cable is pulled and put back; may be nil
 }

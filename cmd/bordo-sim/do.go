@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -32,7 +33,7 @@ func doVerb() commandline.Verb {
   state                          what there is, as JSON
   faults                         what is armed, as a table
   raise PLACE FAULT [KEY=VALUE]  PLACE: a line, mains, broker, link; keys: device chance at for every odds by code point
-  clear PLACE [NUMBER]           one fault, or all of a place
+  clear PLACE [NUMBER]           one fault, or all of a place; "faults" shows the numbers
   heal                           all faults of all places
   press DEVICE WHAT [FOR]        at a barrier, for 10s unless told: obstacle, photocell, loop or key
   cut mains [FOR]                60s unless told
@@ -40,7 +41,7 @@ func doVerb() commandline.Verb {
   clock DURATION                 so much goes by at once for all that is physical: counters, batteries, sun; the agent is
                                  another process, its clock is the system's and stays
 
-The faults of each place are listed in sim/README.md.`,
+What could have no effect is refused, with what is possible there. sim/README.md lists the faults of each place.`,
 		Flags: func(set *flag.FlagSet) commandline.Action {
 			dir := set.String("dir", "", "the `DIR` of the site")
 			base := set.String("url", "", "the `URL` of its control API")
@@ -81,15 +82,23 @@ func act(ctx context.Context, r *remote, action string, args []string) error {
 		return nil
 	}
 	switch action {
-	case "state":
-		return r.print(ctx, http.MethodGet, "/state", nil)
-	case "faults":
-		return r.faults(ctx)
-	case "heal":
+	case "state", "faults", "heal":
+		if err := need(0, 0); err != nil {
+			return err
+		}
+		switch action {
+		case "state":
+			return r.print(ctx, http.MethodGet, "/state", nil)
+		case "faults":
+			return r.faults(ctx)
+		}
 		return r.print(ctx, http.MethodPost, "/heal", nil)
 	case "sun", "clock":
 		if err := need(1, 1); err != nil {
 			return err
+		}
+		if _, err := time.ParseDuration(args[0]); err != nil {
+			return wrong("%s takes a duration such as 6h or 30m (got %q)", action, args[0])
 		}
 		return r.print(ctx, http.MethodPost, "/"+action+"?by="+url.QueryEscape(args[0]), nil)
 	case "raise":
@@ -114,7 +123,11 @@ func act(ctx context.Context, r *remote, action string, args []string) error {
 		if err := need(2, 3); err != nil {
 			return err
 		}
-		return r.press(ctx, args[0], args[1], append(args[2:], "10s")[0])
+		during, err := longEnough("press", append(args[2:], "10s")[0])
+		if err != nil {
+			return err
+		}
+		return r.press(ctx, args[0], args[1], during)
 	case "cut":
 		if err := need(1, 2); err != nil {
 			return err
@@ -122,12 +135,25 @@ func act(ctx context.Context, r *remote, action string, args []string) error {
 		if args[0] != "mains" {
 			return wrong("only the mains can be cut (got %q)", args[0])
 		}
-		return r.print(ctx, http.MethodPost, "/faults/mains", map[string]any{"fault": "mains-cut", "for": append(args[1:], "60s")[0]})
+		during, err := longEnough("cut", append(args[1:], "60s")[0])
+		if err != nil {
+			return err
+		}
+		return r.print(ctx, http.MethodPost, "/faults/mains", map[string]any{"fault": "mains-cut", "for": during})
 	}
 	return misdone("unknown action %q", action)
 }
 
-// faultOf makes a fault of KEY=VALUE words.
+// longEnough checks a duration after which something ends: 0 would be for ever.
+func longEnough(action, text string) (string, error) {
+	if d, err := time.ParseDuration(text); err != nil || d <= 0 {
+		return "", wrong("%s: FOR must be a duration of more than 0, such as 30s (got %q)", action, text)
+	}
+	return text, nil
+}
+
+// faultOf makes a fault of KEY=VALUE words. A value of 0 would be taken for a key that was left out, so it is refused where
+// that means something else.
 func faultOf(kind string, words []string) (map[string]any, error) {
 	fault := map[string]any{"fault": kind}
 	for _, w := range words {
@@ -135,15 +161,36 @@ func faultOf(kind string, words []string) (map[string]any, error) {
 		if !ok {
 			return nil, wrong("%q is not KEY=VALUE", w)
 		}
+		if _, twice := fault[key]; twice {
+			return nil, wrong("%s is given twice", key)
+		}
 		switch key {
-		case "device", "point", "at", "for", "every", "by":
+		case "device", "point":
+			if value == "" {
+				return nil, wrong("%s= names nothing: leave it out for all", key)
+			}
 			fault[key] = value
-		case "chance", "odds", "code":
+		case "at", "for", "every", "by":
+			d, err := time.ParseDuration(value)
+			if err != nil || d < 0 && key != "by" || d == 0 && key != "at" {
+				return nil, wrong("%s must be a duration of more than 0, such as 30s (got %q)", key, value)
+			}
+			fault[key] = value
+		case "chance", "odds":
 			f, err := strconv.ParseFloat(value, 64)
 			if err != nil {
 				return nil, wrong("%s must be a number (got %q)", key, value)
 			}
+			if !(f > 0 && f <= 1) {
+				return nil, wrong("%s must be more than 0 and at most 1 (got %q)", key, value)
+			}
 			fault[key] = f
+		case "code":
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				return nil, wrong("code must be a whole number (got %q)", value)
+			}
+			fault[key] = n
 		default:
 			return nil, wrong("unknown key %q: want device, chance, at, for, every, odds, by, code or point", key)
 		}
@@ -234,7 +281,7 @@ func (r *remote) press(ctx context.Context, device, what, during string) error {
 	}
 	line, ok := s.Lines[device]
 	if !ok {
-		return wrong("no device %q", device)
+		return wrong("no device %q: must be %s", device, strings.Join(slices.Sorted(maps.Keys(s.Lines)), ", "))
 	}
 	return r.print(ctx, http.MethodPost, "/faults/"+url.PathEscape(line), map[string]any{"fault": what, "device": device, "for": during})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -49,30 +50,36 @@ type serving struct {
 }
 
 // serve serves a scenario until ctx ends: a table of endpoints on standard output, and a configuration for the agent.
-func serve(ctx context.Context, c commandline.Console, o serving, operands []string) error {
+func serve(ctx context.Context, c commandline.Console, o serving, operands []string) (err error) {
+	if !(o.speed > 0 && o.speed <= 3600) { // also what is not a number
+		return wrong("--speed must be more than 0 and at most 3600, an hour in a second (got %v)", o.speed)
+	}
+	if o.model != "" && o.from == "" {
+		return program().Misused("serve", "--model goes with --from")
+	}
 	scenario, err := load(operands, o.from, o.model)
 	if err != nil {
 		return err
 	}
-	if o.speed <= 0 || o.speed > 3600 {
-		return wrong("--speed must be more than 0 and at most 3600, an hour in a second (got %v)", o.speed)
-	}
 	own := o.dir == ""
-	if own {
-		if o.dir, err = os.MkdirTemp("", "bordo-sim-"); err != nil {
-			return fmt.Errorf("make a directory for the lines: %w", err)
-		}
-		defer os.RemoveAll(o.dir) //nolint:errcheck // a temporary directory
+	if o.dir, err = directory(o.dir); err != nil {
+		return err
 	}
-	if o.dir, err = filepath.Abs(o.dir); err != nil {
-		return fmt.Errorf("directory for the lines: %w", err)
+	if own {
+		defer os.RemoveAll(o.dir) //nolint:errcheck // a temporary directory
 	}
 	if o.config == "" {
 		o.config = filepath.Join(o.dir, "bordo.yaml")
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	server, err := sim.Serve(ctx, scenario, sim.ServeOptions{Dir: o.dir, Seed: o.seed, Speed: o.speed, Broker: o.broker, Control: true, Logger: logger(c.Err, o.verbose)})
 	if err != nil {
+		cancel()
 		return err
+	}
+	defer func() { cancel(); err = errors.Join(err, server.Wait()) }()
+	if err := os.MkdirAll(filepath.Dir(o.config), 0o755); err != nil {
+		return fmt.Errorf("write the agent's configuration: %w", err)
 	}
 	if err := os.WriteFile(o.config, scenario.Config(server.AgentConfig(o.dir)), 0o600); err != nil {
 		return fmt.Errorf("write the agent's configuration: %w", err)
@@ -83,7 +90,27 @@ func serve(ctx context.Context, c commandline.Console, o serving, operands []str
 	}
 	defer os.Remove(control) //nolint:errcheck // it leads nowhere any more
 	printEndpoints(c.Out, scenario, server, o.config)
-	return server.Wait()
+	<-ctx.Done()
+	return nil
+}
+
+// directory makes the directory of a site, with those above it, and returns its full path; a temporary one for "".
+func directory(dir string) (string, error) {
+	if dir == "" {
+		dir, err := os.MkdirTemp("", "bordo-sim-")
+		if err != nil {
+			return "", fmt.Errorf("make a directory for the lines: %w", err)
+		}
+		return dir, nil
+	}
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err != nil {
+		return "", fmt.Errorf("make the directory for the lines: %w", err)
+	}
+	return dir, nil
 }
 
 // load reads the scenario, or makes one of a capture.
@@ -94,6 +121,9 @@ func load(names []string, from, model string) (*sim.Scenario, error) {
 		return s, mistake(err)
 	case from == "" && len(names) == 1:
 		s, err := sim.LoadScenario(names[0])
+		if err == nil {
+			_, err = sim.New(s, sim.Options{}) // tells what only the models can tell, as a mistake of the scenario
+		}
 		return s, mistake(err)
 	}
 	return nil, program().Misused("serve", "serve takes a scenario, or --from FILE")
@@ -125,6 +155,9 @@ func printEndpoints(out io.Writer, s *sim.Scenario, server *sim.Server, config s
 	fmt.Fprintf(out, "\ncontrol %s\n    bordo-sim do --url %s faults\n", server.API, server.API) //nolint:errcheck // a table for a person
 	if len(s.Box.Faults) > 0 {
 		fmt.Fprintln(out, "\nWhat the scenario wants of the box (its clock, its disk, its end) happens in tests only: the box of a served site is this machine.") //nolint:errcheck // a note for a person
+	}
+	if server.Broker == "" && len(s.Broker.Faults)+len(s.Link.Faults) > 0 {
+		fmt.Fprintln(out, "\nThe scenario has faults of the broker or of the link before it: they need serve --broker.") //nolint:errcheck // a note for a person
 	}
 	fmt.Fprintf(out, "\nconfiguration for the agent: %s\n    bordo run --config %s\n", config, config) //nolint:errcheck // a table for a person
 }

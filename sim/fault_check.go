@@ -1,0 +1,274 @@
+package sim
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"bordo/drivers"
+	"bordo/drivers/modbus"
+)
+
+// takes lists the keys that a kind of fault uses beside its time table. Any other key would be accepted without effect, so it
+// is refused.
+func (k FaultKind) takes() []string {
+	keys := map[FaultKind][]string{
+		Late: {"by"}, Exception: {"code"}, Limit: {"code"}, Stuck: {"point"}, Wire: {"point"},
+		AckEaten: {"chance"}, AckLate: {"chance", "by"}, Slow: {"by"},
+		LinkLate: {"chance", "by"}, MidPacket: {"chance"}, PubackEaten: {"chance"}, Corrupt: {"chance"},
+		ClockJump: {"by"},
+	}[k]
+	switch where[k] {
+	case "exchange":
+		return append([]string{"device", "chance"}, keys...)
+	case "device":
+		return append([]string{"device"}, keys...)
+	}
+	return keys
+}
+
+// check says what is wrong with a fault at a place, whatever stands there.
+func (f Fault) check(place string) error {
+	switch kinds := FaultKinds(place); {
+	case !slices.Contains(kinds, f.Kind):
+		return fmt.Errorf("fault must be one of %v here (got %q)%s", kinds, f.Kind, f.Kind.belongs())
+	case !between(f.Chance, 0, 1):
+		return fmt.Errorf("chance must be 0 to 1 (got %v)", f.Chance)
+	case !between(f.Odds, 0, 1):
+		return fmt.Errorf("odds must be 0 to 1 (got %v)", f.Odds)
+	case f.At < 0 || f.For < 0 || f.Every < 0:
+		return fmt.Errorf("at, for and every must not be negative")
+	case f.Every > 0 && (f.For <= 0 || f.For > f.Every):
+		return fmt.Errorf("for must be more than 0 and at most every (got %s of %s)", f.For, f.Every)
+	case f.Odds > 0 && f.Every == 0:
+		return fmt.Errorf("odds needs every: the windows that are drawn")
+	case f.Code < 0 || f.Code > 255:
+		return fmt.Errorf("code must be 1 to 255 (got %d)", f.Code)
+	case f.Kind == Limit && f.Code > 100:
+		return fmt.Errorf("code of limit must be 0 to 100 per cent (got %d)", f.Code)
+	case f.Kind == ClockJump && f.By == 0:
+		return fmt.Errorf("clock-jump needs by: how far the clock jumps")
+	case f.Kind != ClockJump && f.By < 0:
+		return fmt.Errorf("by must not be negative (got %s)", f.By)
+	}
+	return f.checkKeys()
+}
+
+// checkKeys refuses keys that do nothing for this kind.
+func (f Fault) checkKeys() error {
+	takes := f.Kind.takes()
+	for _, k := range []struct {
+		name string
+		set  bool
+	}{{"device", f.Device != ""}, {"chance", f.Chance != 0}, {"by", f.By != 0}, {"code", f.Code != 0}, {"point", f.Point != ""}} {
+		if k.set && !slices.Contains(takes, k.name) {
+			return fmt.Errorf("%s has no %s: beside at, for, every and odds it takes %s", f.Kind, k.name,
+				cmp.Or(strings.Join(takes, ", "), "nothing"))
+		}
+	}
+	return nil
+}
+
+// belongs tells where a kind of fault is possible, for whoever raises it elsewhere.
+func (k FaultKind) belongs() string {
+	switch place := where[k]; place {
+	case "":
+		return ""
+	case "exchange", "device":
+		return fmt.Sprintf(": %s happens on a line", k)
+	default:
+		return fmt.Sprintf(": %s happens to place %s", k, place)
+	}
+}
+
+// between is false for what is not a number.
+func between(x, low, high float64) bool { return x >= low && x <= high }
+
+// suffers lists the faults that a device can have, those of single exchanges included.
+func (d *device) suffers() (kinds []FaultKind) {
+	for kind, place := range where {
+		if place == "exchange" || place == "device" && d.canHave(kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// canHave tells whether a fault of the place "device" has an effect on this one.
+func (d *device) canHave(kind FaultKind) bool {
+	if d.recorded != nil {
+		return kind == Silent // it says what it once said, and nothing moves in it
+	}
+	switch kind {
+	case Broken, Limit:
+		return d.kind() == modbus.Inverter
+	case Obstacle, Photocell, Loop, Key:
+		return d.kind() == modbus.Barrier
+	case Wire:
+		return d.kind() == modbus.IO
+	case Reset: // what has no counters has nothing to reset
+		return d.kind() != modbus.UPS && d.kind() != modbus.IO
+	}
+	return true
+}
+
+// kind is what the device is.
+func (d *device) kind() modbus.Kind { return d.profile.Kind }
+
+// moving lists the points that change by themselves and lie in the device's registers: those that can be stuck.
+func (d *device) moving() (keys []string) {
+	d.body.points(func(point string, _ drivers.Value) {
+		if _, ok := d.fields[point]; ok {
+			keys = append(keys, point)
+		}
+	})
+	return keys
+}
+
+// channels lists the channels of an I/O module that something is wired to.
+func (d *device) channels() (keys []string) {
+	for _, c := range d.spec.IO {
+		keys = append(keys, c.At)
+	}
+	return keys
+}
+
+// article names the device with its kind: "inv-1 is an inverter".
+func (d *device) article() string {
+	if d.recorded != nil {
+		return d.spec.ID + " is a recording"
+	}
+	return d.spec.ID + " is " + aKind(d.kind())
+}
+
+func aKind(k modbus.Kind) string {
+	switch k {
+	case modbus.Inverter, modbus.IO:
+		return map[modbus.Kind]string{modbus.Inverter: "an inverter", modbus.IO: "an I/O module"}[k]
+	case modbus.UPS:
+		return "a UPS"
+	}
+	return "a " + string(k)
+}
+
+// checkMains says why a cut of the mains would do nothing.
+func (s *Site) checkMains(f Fault) error {
+	if err := f.check("mains"); err != nil {
+		return err
+	}
+	for _, d := range s.devices {
+		wired := slices.ContainsFunc(d.spec.IO, func(c Channel) bool { return c.Is == "mains" })
+		if d.recorded == nil && (d.kind() != modbus.IO || wired) {
+			return nil
+		}
+	}
+	return fmt.Errorf("no device of this site notices the mains")
+}
+
+// checkMoving says that nothing at a site moves with sun and time.
+func (s *Site) checkMoving() error {
+	for _, d := range s.devices {
+		if d.recorded == nil {
+			return nil
+		}
+	}
+	return errors.New("the devices of this site are recordings: neither sun nor time changes them")
+}
+
+// checkFault says why a fault would do nothing on a line. The caller holds the site's lock, or nobody else has the site yet.
+func (s *Site) checkFault(b *bus, f Fault) error {
+	if err := f.check("line"); err != nil {
+		return err
+	}
+	place := where[f.Kind]
+	if place == "line" {
+		return nil
+	}
+	devices := slices.Clone(b.order)
+	if f.Device != "" {
+		d := s.devices[f.Device]
+		switch {
+		case d == nil:
+			return fmt.Errorf("no device %q: must be %s", f.Device, oneOf(names(devices)))
+		case d.bus != b:
+			return fmt.Errorf("%s is on line %s: on line %s it must be %s", f.Device, d.bus.id, b.id, oneOf(names(devices)))
+		case place == "device" && !d.canHave(f.Kind):
+			return fmt.Errorf("%s: %s cannot happen to it; what can: %s%s", d.article(), f.Kind, joinKinds(d.suffers()), s.whoCan(f.Kind))
+		}
+		devices = []*device{d}
+	}
+	if place == "device" {
+		devices = slices.DeleteFunc(devices, func(d *device) bool { return !d.canHave(f.Kind) })
+	}
+	if len(devices) == 0 {
+		return fmt.Errorf("%s cannot happen to any device on line %s%s", f.Kind, b.id, s.whoCan(f.Kind))
+	}
+	return checkPoint(devices, f)
+}
+
+// whoCan tells on which devices of the site a fault is possible.
+func (s *Site) whoCan(kind FaultKind) string {
+	var can []string
+	for _, b := range s.buses {
+		for _, d := range b.order {
+			if where[kind] != "device" || d.canHave(kind) {
+				can = append(can, fmt.Sprintf("%s (line %s)", d.spec.ID, b.id))
+			}
+		}
+	}
+	if len(can) == 0 {
+		return fmt.Sprintf("; no device of this site can have %s", kind)
+	}
+	return fmt.Sprintf("; %s is for %s", kind, oneOf(can))
+}
+
+// checkPoint says that none of the devices has the point of a fault, or the channel.
+func checkPoint(devices []*device, f Fault) error {
+	if f.Point == "" {
+		return nil
+	}
+	var all []string
+	for _, d := range devices {
+		points := d.moving()
+		if f.Kind == Wire {
+			points = d.channels()
+		}
+		if slices.Contains(points, f.Point) {
+			return nil
+		}
+		all = append(all, points...)
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("no point of %s can be stuck alone: leave point out", oneOf(names(devices)))
+	}
+	slices.Sort(all)
+	return fmt.Errorf("%s has no point %q: must be %s", oneOf(names(devices)), f.Point, oneOf(slices.Compact(all)))
+}
+
+// names lists the ids of devices.
+func names(devices []*device) (ids []string) {
+	for _, d := range devices {
+		ids = append(ids, d.spec.ID)
+	}
+	return ids
+}
+
+// oneOf lists words for a sentence: "a, b or c".
+func oneOf(words []string) string {
+	if len(words) < 2 {
+		return cmp.Or(strings.Join(words, ""), "none")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+func joinKinds(kinds []FaultKind) string {
+	words := make([]string, len(kinds))
+	for i, k := range kinds {
+		words[i] = string(k)
+	}
+	return strings.Join(words, ", ")
+}
