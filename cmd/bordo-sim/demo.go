@@ -20,11 +20,15 @@ import (
 // stopWithin is how long the agent has to stop by itself before it is killed: the demo promises to be gone within 2 s.
 const stopWithin = 1500 * time.Millisecond
 
+// shownWithin is how long the view has to write what it is writing.
+const shownWithin = 200 * time.Millisecond
+
 func demoVerb() commandline.Verb {
 	return commandline.Verb{
 		Name: "demo", Brief: "the real agent on a simulated site, live, until Ctrl-C",
 		Text: `Starts a site with an inverter, a meter and a barrier, a broker, and the real agent, and shows what arrives at the broker: a
-table at a terminal, otherwise a line for each sample. Nothing is left behind.`,
+table at a terminal, otherwise a line for each sample. It ends with Ctrl-C, a hang-up, or the reader of its output, and leaves
+nothing behind.`,
 		Flags: func(set *flag.FlagSet) commandline.Action {
 			agent := set.String("bordo", "", "the `FILE` of the agent (otherwise the one beside this program, or in PATH)")
 			seed := set.Uint64("seed", 1, "another life: what is drawn is drawn from `N`")
@@ -82,7 +86,19 @@ func show(ctx context.Context, v *view, child *agentProcess) error {
 		<-child.done
 		cancel(errAgentEnded)
 	}()
-	v.run(ctx)
+	shown := make(chan error, 1)
+	go func() { shown <- v.run(ctx) }()
+	select {
+	case err := <-shown:
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	case <-ctx.Done():
+		select {
+		case <-shown:
+		case <-time.After(shownWithin): // blocked by a reader that does not read, and nothing but the end of the process frees it
+		}
+	}
 	if errors.Is(context.Cause(ctx), errAgentEnded) {
 		return fmt.Errorf("%w: %w\n%s", errAgentEnded, child.err, child.lastWords())
 	}

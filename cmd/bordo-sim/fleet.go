@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -74,6 +75,8 @@ func beFleet(ctx context.Context, c commandline.Console, o sim.FleetOptions, w l
 		defer cancel()
 	}
 	fmt.Fprintln(c.Out, "ack: median / 99th of a hundred / slowest PUBACK since the line before; connect: slowest way back to CONNACK") //nolint:errcheck // a heading
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- fleet.Run(ctx) }()
 	tick := time.NewTicker(w.every)
@@ -81,9 +84,12 @@ func beFleet(ctx context.Context, c commandline.Console, o sim.FleetOptions, w l
 	for {
 		select {
 		case <-tick.C:
-			fmt.Fprintln(c.Out, fleet.Report()) //nolint:errcheck // nobody reads it any more
+			if _, err := fmt.Fprintln(c.Out, fleet.Report()); err != nil {
+				cancel()
+				return errors.Join(err, <-ended)
+			}
 		case err := <-ended:
-			fmt.Fprintln(c.Out, fleet.Report()) //nolint:errcheck // as above
+			fmt.Fprintln(c.Out, fleet.Report()) //nolint:errcheck // it is over, whoever reads that
 			return err
 		}
 	}

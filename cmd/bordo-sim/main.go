@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -22,10 +23,23 @@ import (
 var version = "unknown"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A reader of standard output that ends (| head) must not kill the program before it has cleaned up: nobody receives from
+	// this channel, but because of it a write fails with EPIPE instead of ending the process.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	code := execute(ctx, os.Args[1:], commandline.Console{Out: os.Stdout, Err: os.Stderr})
 	stop()
 	os.Exit(code)
+}
+
+// endings are the signals on which the program cleans up and ends; repeating them changes nothing. A hang-up is left out when
+// the program was started to survive one (nohup).
+func endings() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }
 
 // program is the command line with all verbs.
@@ -42,7 +56,7 @@ func program() commandline.Program {
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, c commandline.Console) int {
 	err := program().Run(ctx, args, c)
-	if err == nil {
+	if err == nil || readerEnded(err) {
 		return 0
 	}
 	fmt.Fprintln(c.Err, "bordo-sim:", err) //nolint:errcheck // nowhere else to say it
@@ -50,6 +64,12 @@ func execute(ctx context.Context, args []string, c commandline.Console) int {
 		return 2
 	}
 	return 1
+}
+
+// readerEnded tells whether an error only says that nobody reads standard output any more.
+func readerEnded(err error) bool {
+	at, ok := errors.AsType[*fs.PathError](err)
+	return ok && at.Path == os.Stdout.Name() && errors.Is(at.Err, syscall.EPIPE)
 }
 
 // wrong is the mistake of what the command line names: a scenario, a file, a number out of its range.

@@ -74,23 +74,25 @@ func (v *view) close() error {
 	return nil
 }
 
-// run shows until ctx ends.
-func (v *view) run(ctx context.Context) {
+// run shows until ctx ends, or until nothing can be shown any more: then it returns why.
+func (v *view) run(ctx context.Context) error {
 	if _, _, yes := terminal.Size(v.out); yes {
-		v.runScreen(ctx)
-		return
+		return v.runScreen(ctx)
 	}
-	v.runLines(ctx)
+	return v.runLines(ctx)
 }
 
 // runLines writes a line for each sample and event, each flushed at once.
-func (v *view) runLines(ctx context.Context) {
+func (v *view) runLines(ctx context.Context) error {
 	w := bufio.NewWriter(v.out)
 	fmt.Fprintf(w, "%s\n", v.hint()) //nolint:errcheck // told by Flush
-	for w.Flush() == nil {
+	for {
+		if err := w.Flush(); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case m := <-v.messages:
 			for _, line := range v.take(m) {
 				fmt.Fprintln(w, line) //nolint:errcheck // told by Flush
@@ -100,7 +102,7 @@ func (v *view) runLines(ctx context.Context) {
 }
 
 // runScreen draws the table four times a second, and leaves the cursor where it belongs.
-func (v *view) runScreen(ctx context.Context) {
+func (v *view) runScreen(ctx context.Context) error {
 	fmt.Fprint(v.out, terminal.Begin)     //nolint:errcheck // a terminal that is gone ends the demo by a signal
 	defer fmt.Fprint(v.out, terminal.End) //nolint:errcheck // as above
 	tick := time.NewTicker(250 * time.Millisecond)
@@ -111,12 +113,12 @@ func (v *view) runScreen(ctx context.Context) {
 			width, height = 80, 24
 		}
 		if _, err := io.WriteString(v.out, terminal.Frame(v.table(time.Now(), width, height-1), width)); err != nil {
-			return
+			return err
 		}
 		for waiting := true; waiting; {
 			select {
 			case <-ctx.Done():
-				return
+				return nil
 			case m := <-v.messages:
 				v.take(m)
 			case <-tick.C:
