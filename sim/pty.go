@@ -11,6 +11,8 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"bordo/drivers/line"
 )
 
 // terminal is a pseudo terminal: a serial line without hardware. What a client opens is Path, a symbolic link whose name
@@ -72,6 +74,51 @@ func relink(target, path string) error {
 		return err
 	}
 	return os.Rename(fresh, path)
+}
+
+// settings is the endpoint with the speed and the parity that the client has set. A pseudo terminal drops PARENB and the size
+// of a character, so parity shows in what it keeps: PARODD, or INPCK, which package line and libmodbus set with parity. Even
+// parity of a client that sets neither cannot be told from none. Of a terminal that is closed nothing is known: it is left as it is.
+func (t *terminal) settings(e line.Endpoint) line.Endpoint {
+	raw, err := t.line.SyscallConn()
+	if err != nil {
+		return e
+	}
+	raw.Control(func(fd uintptr) { //nolint:errcheck // fails when the terminal is closed
+		ts, err := unix.IoctlGetTermios(int(fd), unix.TCGETS2)
+		if err != nil {
+			return
+		}
+		e.Baud, e.Parity = int(ts.Ospeed), line.NoParity
+		switch {
+		case ts.Cflag&unix.PARODD != 0:
+			e.Parity = line.OddParity
+		case ts.Iflag&unix.INPCK != 0:
+			e.Parity = line.EvenParity
+		}
+	})
+	return e
+}
+
+// set gives the terminal the settings of a line, for a client that opens it without setting any.
+func (t *terminal) set(e line.Endpoint) error {
+	ts, err := unix.IoctlGetTermios(int(t.line.Fd()), unix.TCGETS2)
+	if err != nil {
+		return err
+	}
+	ts.Cflag = ts.Cflag&^(unix.CBAUD|unix.PARODD|unix.CSTOPB) | unix.BOTHER
+	ts.Ispeed, ts.Ospeed = uint32(e.Baud), uint32(e.Baud)
+	ts.Iflag &^= unix.INPCK
+	if e.Parity != line.NoParity {
+		ts.Iflag |= unix.INPCK
+	}
+	if e.Parity == line.OddParity {
+		ts.Cflag |= unix.PARODD
+	}
+	if e.Stop == 2 {
+		ts.Cflag |= unix.CSTOPB
+	}
+	return unix.IoctlSetTermios(int(t.line.Fd()), unix.TCSETS2, ts)
 }
 
 // nowhereTerminal is where the link of a line leads that is gone: an agent that is started or asked meanwhile still sees by

@@ -177,7 +177,7 @@ func (v *Server) accept(l net.Listener, b *bus) {
 			c.Close() //nolint:errcheck // as if nobody had listened
 			continue
 		}
-		if err := v.Site.attach(b, c.(*net.TCPConn), charTime(b.endpoint)); err != nil {
+		if err := v.Site.attach(b, c.(*net.TCPConn), charTime(b.endpoint), nil); err != nil {
 			v.log.Warn("connection refused", "line", b.id, "err", err)
 			c.Close() //nolint:errcheck // nothing to save
 		}
@@ -215,12 +215,32 @@ func (v *Server) plugIn(b *bus, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := v.Site.attach(b, t, charTime(b.endpoint)); err != nil {
+	if err = t.set(b.endpoint); err == nil {
+		err = v.Site.attach(b, t, charTime(b.endpoint), v.understands(b, t))
+	}
+	if err != nil {
 		return errors.Join(err, t.Close())
 	}
 	v.terminals[b] = t
 	delete(v.gone, b)
 	return nil
+}
+
+// understands tells whether a terminal is open with the settings of its line, and logs when that changes.
+func (v *Server) understands(b *bus, t *terminal) func() bool {
+	var mu sync.Mutex
+	was := b.endpoint // what the last master had set
+	return func() bool {
+		set := t.settings(b.endpoint)
+		mu.Lock()
+		defer mu.Unlock()
+		if set != was && !sameSettings(b.endpoint, set) {
+			v.log.Info("devices do not understand the master", "line", b.id, "baud", b.endpoint.Baud, "parity", b.endpoint.Parity,
+				"master_baud", set.Baud, "master_parity", set.Parity)
+		}
+		was = set
+		return sameSettings(b.endpoint, set)
+	}
 }
 
 // shut closes everything and waits for it.

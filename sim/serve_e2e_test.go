@@ -188,6 +188,60 @@ func check(t *testing.T, what string, got float64, held []float64, scale float64
 	t.Errorf("%s: libmodbus read %v, the registers held %v", what, got*scale, held)
 }
 
+// Only a master with the speed and the parity of the line gets an answer, as on a real one, whether it is libmodbus or ours;
+// the number of stop bits does not matter.
+func TestServedLinesHaveSettings(t *testing.T) {
+	scenario := mustLoad(t, "demo")
+	scenario.Lines[1].Port = "serial:///dev/sim/rs485-a?baud=19200&parity=even"
+	scenario.Lines[2].Port = "serial:///dev/sim/arm?baud=38400&parity=odd"
+	v := serve(t, scenario)
+	for _, c := range []struct {
+		line  string
+		unit  byte
+		right string
+		wrong []string
+	}{
+		{"rs485-a", 3, "baud=19200&parity=even&stop=2", []string{"baud=9600&parity=even", "baud=19200", "baud=19200&parity=odd"}},
+		{"arm", 1, "baud=38400&parity=odd", []string{"baud=57600&parity=odd", "baud=38400", "baud=38400&parity=even"}},
+	} {
+		for _, settings := range append(c.wrong, c.right) {
+			e, err := line.Parse("serial://" + filepath.Join(v.dir, c.line) + "?" + settings)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer := askOnce(t, e, c.unit)
+			if heard := len(answer) > 0; heard != (settings == c.right) {
+				t.Errorf("%s opened with %s: answer % X", c.line, settings, answer)
+			}
+			args := []string{"-1", "-0", "-q", "-m", "rtu", "-a", strconv.Itoa(int(c.unit)), "-t", "3", "-r", "0", "-c", "1", "-o", "0.4",
+				"-b", strconv.Itoa(e.Baud), "-P", string(e.Parity), e.Path}
+			out, _ := exec.Command("mbpoll", args...).CombinedOutput()
+			if silent := strings.Contains(string(out), "timed out"); silent == (settings == c.right) {
+				t.Errorf("mbpoll on %s with %s:\n%s", c.line, settings, out)
+			}
+		}
+	}
+}
+
+// askOnce asks a unit for an input register and returns what comes back within the time that a device takes.
+func askOnce(t *testing.T, e line.Endpoint, unit byte) []byte {
+	t.Helper()
+	p, err := line.Open(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()                    //nolint:errcheck // nothing to save
+	time.Sleep(200 * time.Millisecond) // the pause that a device wants after its last answer
+	request := []byte{unit, 4, 0, 0, 0, 1}
+	if _, err := p.Write(binary.LittleEndian.AppendUint16(request, crc16(request))); err != nil {
+		t.Fatal(err)
+	}
+	p.SetDeadline(time.Now().Add(time.Second)) //nolint:errcheck // an open port takes it
+	b := make([]byte, 256)
+	n, _ := p.Read(b)
+	return b[:n]
+}
+
 // The addresses and scales here are written down by hand from the makers' documents, not taken from the profiles.
 func TestLibmodbusReadsTheSite(t *testing.T) {
 	v := serve(t, mustLoad(t, "demo"))

@@ -155,10 +155,16 @@ func (s *Site) OpenPort(ctx context.Context, e line.Endpoint) (drivers.Port, err
 		return nil, refuse(syscall.ENODEV)
 	}
 	here, there := driverstest.Wire(charTime(e))
-	if err := s.attach(b, there, 0); err != nil {
+	if err := s.attach(b, there, 0, func() bool { return sameSettings(b.endpoint, e) }); err != nil {
 		return nil, refuse(err)
 	}
 	return here, nil
+}
+
+// sameSettings tells whether two ends of a serial line understand each other. A receiver looks at the first stop bit only, so
+// their number does not matter; what goes through TCP has no settings.
+func sameSettings(a, b line.Endpoint) bool {
+	return a.Scheme != line.Serial || a.Baud == b.Baud && a.Parity == b.Parity && a.Bits == b.Bits
 }
 
 // Dial connects in memory to a line of the scenario that stands behind TCP: for programs that bring their own Modbus
@@ -175,7 +181,7 @@ func (s *Site) Dial(ctx context.Context, network, address string) (net.Conn, err
 		return nil, refuse(syscall.ECONNREFUSED)
 	}
 	here, there := pipe(address)
-	if err := s.attach(b, there, charTime(b.endpoint)); err != nil {
+	if err := s.attach(b, there, charTime(b.endpoint), nil); err != nil {
 		return nil, refuse(err)
 	}
 	return here, nil
@@ -197,8 +203,8 @@ type connection interface {
 }
 
 // attach lets the devices of a bus answer on a connection until it ends. char is how long a character takes where the
-// connection does not take that time itself.
-func (s *Site) attach(b *bus, c connection, char time.Duration) error {
+// connection does not take that time itself. understood tells whether the master uses the settings of the line; nil: always.
+func (s *Site) attach(b *bus, c connection, char time.Duration, understood func() bool) error {
 	if err := s.open.add(c, b); err != nil {
 		return err
 	}
@@ -207,6 +213,7 @@ func (s *Site) attach(b *bus, c connection, char time.Duration) error {
 		units[unit] = d
 	}
 	w := newWire(c, b, char)
+	w.understood = understood
 	w.hushed = b.clients() > 0 && s.open.count(b) > b.clients()
 	go func() {
 		defer s.open.remove(c)

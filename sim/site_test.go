@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -375,4 +376,53 @@ func TestMainsCut(t *testing.T) {
 			t.Errorf("the meter was silent for %s at most, %d readings", longest, len(powers))
 		}
 	})
+}
+
+// A serial line in memory has settings too: whoever opens it with others hears nothing. What goes through TCP has none.
+func TestLinesHaveSettings(t *testing.T) {
+	for _, c := range []struct {
+		port, opened string
+		hears        bool
+	}{
+		{"serial:///dev/x?baud=19200&parity=even", "serial:///dev/x?baud=19200&parity=even", true},
+		{"serial:///dev/x?baud=19200&parity=even", "serial:///dev/x?baud=19200&parity=even&stop=2", true},
+		{"serial:///dev/x?baud=19200&parity=even", "serial:///dev/x?baud=9600&parity=even", false},
+		{"serial:///dev/x?baud=19200&parity=even", "serial:///dev/x?baud=19200", false},
+		{"serial:///dev/x?baud=19200&parity=even", "serial:///dev/x?baud=19200&parity=odd", false},
+		{"serial:///dev/x?baud=19200&parity=even", "serial:///dev/x?baud=19200&parity=even&bits=7", false},
+		{"rtu+tcp://10.0.0.1:4001?baud=19200", "rtu+tcp://10.0.0.1:4001?baud=9600", true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			scenario := mustLoad(t, "demo")
+			scenario.Lines[1].Port = c.port
+			s, err := New(scenario, Options{Seed: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() { s.Run(ctx) }) //nolint:errcheck // always nil
+			e, err := line.Parse(c.opened)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := s.OpenPort(ctx, e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			request := []byte{3, 4, 0, 0, 0, 1}
+			if _, err := p.Write(binary.LittleEndian.AppendUint16(request, crc16(request))); err != nil {
+				t.Fatal(err)
+			}
+			p.SetDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // an open port takes it
+			n, _ := p.Read(make([]byte, 256))
+			if hears := n > 0; hears != c.hears {
+				t.Errorf("%s opened as %s: %d bytes", c.port, c.opened, n)
+			}
+			p.Close() //nolint:errcheck // nothing to save
+			cancel()
+			running.Wait()
+		})
+	}
 }

@@ -47,6 +47,8 @@ type wire struct {
 	bus  *bus
 	char time.Duration // of a character, where the port does not take its time itself; else 0
 
+	understood func() bool // whether the master uses the settings of the line; nil: it always does
+
 	opened time.Time
 	hushed bool // another client holds the device: this one gets no answer
 
@@ -82,6 +84,9 @@ func (w *wire) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := w.port.Read(p)
+	for err == nil && !w.fits() {
+		n, err = w.port.Read(p) // noise to the devices
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.request) == 0 {
@@ -93,8 +98,15 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// fits tells whether the two ends of a serial line have the same settings. Otherwise neither understands the other: frames
+// fail their parity or checksum, and a device that hears none says nothing.
+func (w *wire) fits() bool { return w.understood == nil || w.understood() }
+
 // Write takes one reply, whole.
 func (w *wire) Write(reply []byte) (int, error) {
+	if !w.fits() {
+		return len(reply), nil
+	}
 	now := time.Now()
 	n := w.bus.n.Add(1)
 	w.mu.Lock()
@@ -162,7 +174,7 @@ func (w *wire) writeLater(frame []byte, delay time.Duration) {
 		_, mine := w.pending[timer]
 		delete(w.pending, timer)
 		w.mu.Unlock()
-		if mine {
+		if mine && w.fits() {
 			w.port.Write(frame) //nolint:errcheck // a port that is gone is seen by the reader
 		}
 	})

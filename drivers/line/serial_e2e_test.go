@@ -305,7 +305,10 @@ func TestSerialSettings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// A pseudo terminal has no wire: it keeps the speed and ignores size and parity of what it was told.
+			// A pseudo terminal has no wire: it keeps the speed and PARODD, and drops size and PARENB. INPCK stands for parity there.
+			if parity := ts.Iflag&unix.INPCK != 0; parity != (want&unix.PARENB != 0) || ts.Cflag&unix.PARODD != want&unix.PARODD {
+				t.Errorf("parity shows as INPCK %v, cflag %o; want cflag %o", parity, ts.Cflag, want)
+			}
 			if ts.Cflag&unix.CBAUD != want&unix.CBAUD {
 				t.Errorf("speed is %o, want %o", ts.Cflag&unix.CBAUD, want&unix.CBAUD)
 			}

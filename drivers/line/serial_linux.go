@@ -88,6 +88,9 @@ func (p *serialPort) setUp(e Endpoint) error {
 		return err
 	}
 	p.data = data
+	if err := p.showParity(e.Parity); err != nil {
+		return fmt.Errorf("set parity: %w", err)
+	}
 	// A pseudo terminal keeps what nobody has read; here it would be taken for the voice of another master.
 	if err := unix.IoctlSetInt(p.control, unix.TCFLSH, unix.TCIFLUSH); err != nil {
 		return fmt.Errorf("drop what came before: %w", err)
@@ -106,6 +109,17 @@ func (p *serialPort) setUp(e Endpoint) error {
 		}
 	}
 	return nil
+}
+
+// showParity marks a pseudo terminal that was opened with parity. The kernel drops PARENB there and keeps INPCK, so the other
+// end, a simulated device, can see the parity. A real line keeps PARENB and is left alone: INPCK would drop characters there.
+func (p *serialPort) showParity(parity Parity) error {
+	ts, err := unix.IoctlGetTermios(p.control, unix.TCGETS)
+	if err != nil || parity == NoParity || ts.Cflag&unix.PARENB != 0 {
+		return err
+	}
+	ts.Iflag |= unix.INPCK
+	return unix.IoctlSetTermios(p.control, unix.TCSETS, ts)
 }
 
 // Read implements drivers.Port. When the deadline has passed it still gives the bytes that are already there.
