@@ -162,6 +162,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	polling.Go(func() { a.tellGapsNowAndThen(ctx) })
 	polling.Go(func() { a.watchStore(ctx) })
 	polling.Go(func() { a.watchCredentials(ctx) })
+	polling.Go(func() { a.watchConfig(ctx) })
 	polling.Go(func() { a.keepCounts(ctx) })
 	polling.Go(func() { a.keepBook(ctx) })
 	polling.Go(func() { a.keepClock(ctx) })
@@ -370,7 +371,7 @@ func (a *Agent) backlog() []contract.Backlog {
 func (a *Agent) Status() Status {
 	_, clk := a.sys.Wall()
 	s := Status{
-		Node: a.cfg.Node, Version: a.sys.Version, Since: a.since, Clock: clk, Simulation: a.cfg.Simulation,
+		Node: a.cfg.Node, Version: a.sys.Version, Since: a.since, Clock: clk, Simulation: a.cfg.Simulation, Config: a.configStatus(),
 		Lines: a.board.status(), Health: a.conditions.list(),
 	}
 	a.mu.Lock()

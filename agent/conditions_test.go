@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bordo/agent"
+	"bordo/agent/config"
 	"bordo/contract"
 	"bordo/drivers"
 	"bordo/sim"
@@ -113,6 +114,10 @@ func conditionCases() map[string]conditionCase {
 			},
 			begin: func(n *node, _ *agent.Agent) { n.password("") }, within: 30 * time.Second,
 			end: func(n *node, _ *agent.Agent) { n.password("renewed\n") }, after: 15 * time.Second},
+		contract.ConfigChanged: {
+			before: func(n *node) { n.load() },
+			begin:  func(n *node, _ *agent.Agent) { n.save(n.text + "# another device is to follow\n") }, within: 30 * time.Second,
+			end: func(n *node, _ *agent.Agent) { n.save(n.text) }, after: 30 * time.Second},
 		contract.ClockUnset: {
 			before: func(n *node) { n.set = n.unsetClock() }, within: 2 * time.Minute,
 			end: func(n *node, _ *agent.Agent) { n.set() }, after: time.Minute},
@@ -133,6 +138,54 @@ func (n *node) password(text string) {
 	if err := os.WriteFile(n.cfg.MQTT.PasswordFile, []byte(text), 0o600); err != nil {
 		n.t.Error(err)
 	}
+}
+
+// file is where load has the configuration from.
+func (n *node) file() string { return filepath.Join(n.cfg.StateDir, "bordo.yaml") }
+
+// save writes the configuration file.
+func (n *node) save(text string) {
+	if err := os.WriteFile(n.file(), []byte(text), 0o600); err != nil {
+		n.t.Error(err)
+	}
+}
+
+// load reads the node's configuration from a file, as the program does.
+func (n *node) load() {
+	n.save(n.text)
+	cfg, err := config.Load(n.file(), []drivers.Driver{counting{n.faults}})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.cfg = cfg
+}
+
+// A file that is written in two steps is no change, and one that went away is: the agent would not start again.
+func TestConfigurationFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.load()
+		a := n.start()
+		time.Sleep(20 * time.Second) // a look every 15 s
+		n.save("version: 1\n")
+		if s := a.Status().Config; len(s.Changed) != 1 || s.Changed[0] != n.file() || s.Error != "" {
+			t.Errorf("asked at once: %+v", s)
+		}
+		time.Sleep(15 * time.Second)
+		n.save(n.text)
+		time.Sleep(time.Minute)
+		if h := a.Status().Health; len(h) != 0 {
+			t.Errorf("%+v", h)
+		}
+		if err := os.Remove(n.file()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if h := a.Status().Health; len(h) != 1 || h[0].Code != contract.ConfigChanged || !strings.Contains(h[0].Detail, "no such file") {
+			t.Errorf("%+v", h)
+		}
+		n.stop()
+	})
 }
 
 // portFails says why no port can be opened, nil: each can.

@@ -19,12 +19,21 @@ type Status struct {
 	Since      time.Time         `json:"since"`
 	Clock      contract.Clock    `json:"clock"`
 	Simulation bool              `json:"simulation,omitempty"`
+	Config     ConfigStatus      `json:"config,omitzero"`
 	Broker     BrokerStatus      `json:"broker"`
 	Store      StoreStatus       `json:"store"`
 	Sent       SentStatus        `json:"sent"`
 	Lost       uint64            `json:"lost"` // records under gaps whose size is known, since the node was installed
 	Lines      []LineStatus      `json:"lines"`
 	Health     []contract.Health `json:"health,omitempty"`
+}
+
+// ConfigStatus is the configuration that the agent started with.
+type ConfigStatus struct {
+	File    string   `json:"file,omitempty"`
+	Sum     string   `json:"sum"`               // SHA-256 of the file as it was read, in hex
+	Changed []string `json:"changed,omitempty"` // what has another content now: the file, or the directory of profiles
+	Error   string   `json:"error,omitempty"`   // why it can no longer be read
 }
 
 // BrokerStatus is the state of the connection to the broker.

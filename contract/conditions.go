@@ -18,6 +18,7 @@ const (
 	NotRouted           = "not_routed"           // the broker accepts what it does not pass on
 	TwinSuspected       = "twin_suspected"       // somebody else seems to connect under this node's id
 	CredentialsUnusable = "credentials_unusable" // a file that the next connection needs
+	ConfigChanged       = "config_changed"       // the configuration file is not the one that the agent started with
 	ClockUnset          = "clock_unset"
 	StoreFull           = "store_full"     // the disk has no room
 	StoreReadOnly       = "store_readonly" // the disk refuses to be written for another reason
@@ -50,6 +51,9 @@ var conditions = []Condition{
 	{CredentialsUnusable, Fault, Label{
 		"Una password, un certificato o una chiave non si possono usare: il prossimo collegamento al broker non riuscirà, correggere il file",
 		"A password, certificate or key cannot be used: the next connection to the broker will not succeed, mend the file"}},
+	{ConfigChanged, Warning, Label{
+		"Configurazione cambiata dopo l'avvio: systemctl restart bordo (fino ad allora vale quella vecchia)",
+		"Configuration changed since start: systemctl restart bordo (until then the old one applies)"}},
 	{ClockUnset, Warning, Label{
 		"L'orologio non è regolato: gli orari dei valori possono essere sbagliati",
 		"The clock is not set: the times of the values may be wrong"}},

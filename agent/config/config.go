@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -56,6 +57,7 @@ type Config struct {
 	Warnings Faults // what is allowed and yet probably not meant
 
 	places map[string]Place // of the keys that name files
+	source source
 }
 
 // Site is the place where the node stands.
@@ -144,7 +146,14 @@ func Load(path string, list []drivers.Driver) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(path, text, list)
+	c, err := Parse(path, text, list)
+	if err != nil {
+		return nil, err
+	}
+	if c.source.file, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return c, nil
 }
 
 // Parse checks a text as Load does. name stands in the faults. The error is a Faults.

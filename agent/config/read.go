@@ -102,6 +102,10 @@ func (r *reader) profiles(v value, c *Config) {
 	if !read(v, &c.ProfilesDir, path) {
 		return
 	}
+	// Before the profiles are read: a change in between is then noticed.
+	if sum, err := sumOfProfiles(c.ProfilesDir); err == nil {
+		c.source.profilesDir, c.source.profiles = c.ProfilesDir, sum
+	}
 	extended := slices.Clone(r.drivers)
 	for i, d := range extended {
 		x, ok := d.(drivers.Extensible)

@@ -28,35 +28,56 @@ made or changed. Exit code 2 when there is a fault; a warning is none.`}.in(l),
 			langFlag(set, l)
 			all := set.Bool("print", false, phrase{"stampare la configurazione con tutti i valori predefiniti", "print the configuration with every default in its place"}.in(l))
 			budget := set.Bool("budget", false, phrase{"stampare quanto trasmetterà il nodo in un mese", "print what the node will send in a month"}.in(l))
-			return func(_ context.Context, c console, _ []string) error { return check(c, *path, *all, *budget, l) }
+			return func(ctx context.Context, c console, _ []string) error { return check(ctx, c, *path, *all, *budget, l) }
 		},
 	}
 }
 
-func check(c console, path string, all, budget bool, l *langValue) error {
-	cfg, err := load(path)
+func check(ctx context.Context, c console, path string, all, budget bool, l *langValue) error {
+	cfg, err := checked(path, !budget) // the estimate is also made at a desk, without the box's files
+	r, asked := findAgent(ctx, path, cfg)
+	if asked != nil { // nobody answers, or not to this user: then there is nothing to say about it
+		r = nil
+	}
 	if err != nil {
+		if r != nil && sameFile(r.Config.File, path) {
+			c.tell(faultyNote().in(l))
+		}
 		return err
-	}
-	if faults := cfg.Files(); len(faults) > 0 && !budget { // the estimate is also made at a desk, without the box's files
-		return mistake{Err: faults}
-	}
-	// The drivers have the last word on their devices. Making an agent opens and touches nothing.
-	if _, err := agent.New(cfg, system(cfg, quiet())); err != nil {
-		return mistake{Err: phrase{"%s: %v", "%s: %v"}.fault(path, err)}
 	}
 	for _, w := range cfg.Warnings {
 		c.tell(phrase{"avviso: ", "warning: "}.in(l) + w.Error())
 	}
-	if all {
+	note, args, restart := r.restartNote(path)
+	switch {
+	case all:
 		fmt.Fprint(c.out, cfg.Text())
-		return nil
+	case budget:
+		err = printBudget(c, cfg, l)
+	default:
+		_, err = fmt.Fprintln(c.out, phrase{"%s: corretto: %s, %s", "%s: correct: %s, %s"}.in(l, path, count(len(cfg.Lines), lineNoun, l), count(devices(cfg), deviceNoun, l)))
 	}
-	if budget {
-		return printBudget(c, cfg, l)
+	if restart {
+		c.tell(phrase{"avviso: ", "warning: "}.in(l) + note.in(l, args...))
 	}
-	_, err = fmt.Fprintln(c.out, phrase{"%s: corretto: %s, %s", "%s: correct: %s, %s"}.in(l, path, count(len(cfg.Lines), lineNoun, l), count(devices(cfg), deviceNoun, l)))
 	return err
+}
+
+// checked reads a configuration and everything that it names. The configuration is also returned where only what it names has
+// faults.
+func checked(path string, files bool) (*config.Config, error) {
+	cfg, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	if faults := cfg.Files(); files && len(faults) > 0 {
+		return cfg, mistake{Err: faults}
+	}
+	// The drivers have the last word on their devices. Making an agent opens and touches nothing.
+	if _, err := agent.New(cfg, system(cfg, quiet())); err != nil {
+		return cfg, mistake{Err: phrase{"%s: %v", "%s: %v"}.fault(path, err)}
+	}
+	return cfg, nil
 }
 
 // printBudget shows an estimate for whoever pays for the link.

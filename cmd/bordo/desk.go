@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -29,6 +28,7 @@ type desk struct {
 	cfg     *config.Config // nil where there is none
 	drivers []drivers.Driver
 	running *agent.Status // nil when no agent runs
+	socket  string        // at which it answers
 	open    func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
 }
 
@@ -51,23 +51,20 @@ func newDesk(ctx context.Context, c console, path string, needed bool) (*desk, e
 			"%v\nthe configuration must be correct, because it says whether an agent has the line",
 		}.fault(err)
 	}
-	answer, err := control.Status(ctx, cfg.Control.Socket)
+	r, err := findAgent(ctx, path, cfg)
 	switch {
 	case errors.Is(err, control.ErrNotRunning):
 		return d, nil
 	case err != nil:
 		return nil, permitted(err, socketOwner())
 	}
-	d.running = new(agent.Status)
-	if err := json.Unmarshal(answer, d.running); err != nil {
-		return nil, fmt.Errorf("read status: %w", err)
-	}
+	d.running, d.socket = &r.Status, r.socket
 	return d, nil
 }
 
 // ask asks the running agent.
 func (d *desk) ask(ctx context.Context, what string, question any, heard func(json.RawMessage) error) error {
-	return control.Ask(ctx, d.cfg.Control.Socket, what, question, heard)
+	return control.Ask(ctx, d.socket, what, question, heard)
 }
 
 // notRunning is the error of a verb that only the running agent can do.

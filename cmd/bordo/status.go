@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"time"
 
-	"bordo/agent"
+	"bordo/agent/config"
 	"bordo/agent/control"
 )
 
@@ -31,28 +31,62 @@ asked.`}.in(l),
 }
 
 func status(ctx context.Context, c console, path string, lang *langValue, asJSON bool) error {
-	cfg, err := load(path)
-	if err != nil {
-		return err
+	cfg, faulty := load(path)
+	if _, ok := errors.AsType[config.Faults](faulty); faulty != nil && !ok {
+		return faulty
 	}
-	answer, err := control.Status(ctx, cfg.Control.Socket)
+	r, err := findAgent(ctx, path, cfg)
 	switch {
+	case err != nil && faulty != nil:
+		return faulty
 	case errors.Is(err, control.ErrNotRunning):
 		return notRunning(cfg)
 	case err != nil:
 		return permitted(err, socketOwner())
 	}
 	if asJSON {
-		var text bytes.Buffer
-		if err := json.Indent(&text, answer, "", "  "); err != nil {
-			return fmt.Errorf("read status: %w", err)
-		}
-		_, err := text.WriteTo(c.out)
+		err = writeStatusJSON(c, r, path)
+	} else {
+		err = writeStatus(c.out, r.Status, time.Now(), lang, r.statusNote(path, lang))
+	}
+	if err != nil || faulty == nil {
 		return err
 	}
-	var s agent.Status
-	if err := json.Unmarshal(answer, &s); err != nil {
+	c.tell(faultyNote().in(lang))
+	return faulty
+}
+
+// statusNote is the line of the status that says that the file is not the one in use.
+func (r *running) statusNote(path string, lang *langValue) string {
+	note, args, ok := r.restartNote(path)
+	if !ok {
+		return ""
+	}
+	return note.in(lang, args...)
+}
+
+// writeStatusJSON prints the agent's answer. Whether the file has changed is also looked at here: the agent may not be
+// permitted to read it any more.
+func writeStatusJSON(c console, r *running, path string) error {
+	answer := r.answer
+	if _, _, changed := r.restartNote(path); changed && len(r.Config.Changed) == 0 && sameFile(r.Config.File, path) {
+		var all map[string]json.RawMessage
+		if err := json.Unmarshal(answer, &all); err != nil {
+			return fmt.Errorf("read status: %w", err)
+		}
+		r.Config.Changed = []string{r.Config.File}
+		var err error
+		if all["config"], err = json.Marshal(r.Config); err != nil {
+			return fmt.Errorf("encode status: %w", err)
+		}
+		if answer, err = json.Marshal(all); err != nil {
+			return fmt.Errorf("encode status: %w", err)
+		}
+	}
+	var text bytes.Buffer
+	if err := json.Indent(&text, answer, "", "  "); err != nil {
 		return fmt.Errorf("read status: %w", err)
 	}
-	return writeStatus(c.out, s, time.Now(), lang)
+	_, err := text.WriteTo(c.out)
+	return err
 }

@@ -39,23 +39,31 @@ func (t *table) row(word phrase, text phrase, args ...any) {
 	t.WriteString(terminal.Fold(strings.TrimRight(line, " "), t.width, hanging) + "\n")
 }
 
-// writeStatus shows a person how the agent is. now is the time of day of whoever looks.
-func writeStatus(w io.Writer, s agent.Status, now time.Time, lang *langValue) error {
+// writeStatus shows a person how the agent is. now is the time of day of whoever looks; note is what to do about the
+// configuration, "" for nothing.
+func writeStatus(w io.Writer, s agent.Status, now time.Time, lang *langValue, note string) error {
 	t := newTable(w, lang)
-	t.status(s, now)
+	t.status(s, now, note)
 	_, err := io.WriteString(w, t.String())
 	return err
 }
 
-func (t *table) status(s agent.Status, now time.Time) {
+func (t *table) status(s agent.Status, now time.Time, note string) {
 	t.head(s, now)
 	told := map[fault]bool{}
 	for _, h := range s.Health {
+		if note != "" && h.Code == contract.ConfigChanged {
+			continue // said at the end, where it is seen
+		}
 		t.health(h, now)
 		told[fault{h.Dev, h.Detail}] = true
 	}
 	for _, l := range s.Lines {
 		t.line(l, now, told)
+	}
+	if note != "" {
+		t.WriteString("\n")
+		t.row(phrase{"avviso", "warning"}, phrase{note, note})
 	}
 }
 

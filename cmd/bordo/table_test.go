@@ -63,13 +63,13 @@ func TestStatusTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, l := range []*langValue{english(), italian()} {
 				var b strings.Builder
-				if err := writeStatus(&b, s, now, l); err != nil {
+				if err := writeStatus(&b, s, now, l, ""); err != nil {
 					t.Fatal(err)
 				}
 				asExpected(t, "status-"+name+"-"+l.String()+".txt", b.String())
 			}
 			phone := &table{lang: italian(), width: 40}
-			phone.status(s, now)
+			phone.status(s, now, "")
 			asExpected(t, "status-"+name+"-phone.txt", phone.String())
 		})
 	}
@@ -106,7 +106,7 @@ func TestStatusTableTellsOfEachDevice(t *testing.T) {
 		},
 	}
 	var b strings.Builder
-	if err := writeStatus(&b, s, time.Now(), english()); err != nil {
+	if err := writeStatus(&b, s, time.Now(), english(), ""); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(b.String(), silent); n != 3 {
@@ -115,7 +115,7 @@ func TestStatusTableTellsOfEachDevice(t *testing.T) {
 }
 
 func TestStatusTableTellsThatNobodyReads(t *testing.T) {
-	if err := writeStatus(broken{}, agent.Status{}, time.Now(), english()); !errors.Is(err, os.ErrClosed) {
+	if err := writeStatus(broken{}, agent.Status{}, time.Now(), english(), ""); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -134,7 +134,7 @@ func TestStatusInItalian(t *testing.T) {
 	}
 	h := contract.Health{Code: kind.Code, Dev: "inv-1", Severity: kind.Severity, Since: now.Add(-time.Minute).UnixMilli(), Text: kind.Text, Detail: "A was known, B answers"}
 	var b strings.Builder
-	if err := writeStatus(&b, agent.Status{Health: []contract.Health{h}}, now, italian()); err != nil {
+	if err := writeStatus(&b, agent.Status{Health: []contract.Health{h}}, now, italian(), ""); err != nil {
 		t.Fatal(err)
 	}
 	if want := "avviso    inv-1: Risponde un dispositivo con un altro numero di serie: "; !strings.Contains(b.String(), want) {
