@@ -54,7 +54,8 @@ type Config struct {
 
 	Drivers []drivers.Driver // that were given to Load or Parse, with the models of ProfilesDir
 
-	Warnings Faults // what is allowed and yet probably not meant
+	Warnings     Faults // what is allowed and yet probably not meant
+	Placeholders Faults // values of the sample that still stand for those of the site: such a node must not run
 
 	places map[string]Place // of the keys that name files
 	source source
@@ -170,10 +171,14 @@ func parse(name string, text []byte, list []drivers.Driver, wordBits int) (*Conf
 	}
 	c := r.config(root)
 	if len(r.faults) > 0 {
+		r.explain(text, root)
 		return nil, r.faults.sorted()
 	}
 	sum := sha256.Sum256(text)
 	c.File, c.Sum, c.places, c.Drivers = name, hex.EncodeToString(sum[:]), r.places, r.drivers
 	c.Warnings = r.warnings.sorted()
+	if !trial(c.MQTT.URLs) {
+		c.Placeholders = r.left.sorted()
+	}
 	return c, nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -119,10 +120,15 @@ func TestBadFiles(t *testing.T) {
 			if c != nil {
 				t.Error("a configuration came with the faults")
 			}
-			if _, ok := errors.AsType[Faults](err); !ok {
+			faults, ok := errors.AsType[Faults](err)
+			if !ok {
 				t.Fatalf("the error is a %T, not Faults", err)
 			}
-			golden(t, strings.TrimSuffix(file, ".yaml")+".txt", err.Error()+"\n")
+			name := strings.TrimSuffix(file, ".yaml")
+			golden(t, name+".txt", err.Error()+"\n")
+			if slices.ContainsFunc(faults, func(f Fault) bool { return f.It != "" }) {
+				golden(t, name+".it.txt", faults.Italian()+"\n")
+			}
 		})
 	}
 }
@@ -155,7 +161,7 @@ func same(t *testing.T, c *Config) {
 	// Where things stand and what the text adds up to may differ, all else may not.
 	a, b := *c, *again
 	for _, x := range []*Config{&a, &b} {
-		x.Sum, x.Warnings, x.places, x.Timezone, x.Drivers = "", nil, nil, nil, nil
+		x.Sum, x.Warnings, x.Placeholders, x.places, x.Timezone, x.Drivers, x.source = "", nil, nil, nil, nil, nil, source{}
 		for i := range x.Lines {
 			for j, d := range x.Lines[i].Devices {
 				if len(d.About) == 0 {
@@ -188,7 +194,7 @@ func TestFaultsAreBounded(t *testing.T) {
 	}
 	_, err := Parse("x.yaml", []byte(text), nil)
 	lines := strings.Split(err.Error(), "\n")
-	if len(lines) != MaxFaults+1 || lines[MaxFaults] != "x.yaml: and 204 more" {
+	if len(lines) != MaxFaults+1 || lines[MaxFaults] != "x.yaml: and 203 more" {
 		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
 	}
 	if !errors.As(err, new(Fault)) {
@@ -336,19 +342,91 @@ func TestProfilesOfTheSite(t *testing.T) {
 	}
 }
 
-// The file that is installed is correct, with the drivers that are built in.
+// example is the part of the sample that shows lines, with the signs that make it a comment.
+var example = regexp.MustCompile(`(?ms)^# lines:\n.*`)
+
+// The file that is installed has no device of its own, and says so; the lines that it shows are correct, too.
 func TestSampleOfThePackage(t *testing.T) {
 	c, err := Load("../../packaging/bordo.yaml", all.List())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Warnings) > 0 || len(c.Lines) < 3 {
+	if len(c.Lines) != 0 || len(c.Warnings) != 1 || c.Warnings[0].Path != "lines" {
 		t.Errorf("%d lines, warnings %v", len(c.Lines), c.Warnings)
+	}
+	text, err := os.ReadFile("../../packaging/bordo.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := example.ReplaceAllStringFunc(string(text), func(s string) string {
+		return regexp.MustCompile(`(?m)^# ?`).ReplaceAllString(s, "")
+	})
+	if c, err = Parse("bordo.yaml", []byte(shown), all.List()); err != nil {
+		t.Fatalf("the lines that it shows: %v", err)
+	}
+	if len(c.Warnings) > 0 || len(c.Lines) != 3 {
+		t.Errorf("%d lines shown, warnings %v", len(c.Lines), c.Warnings)
 	}
 	for _, l := range c.Lines {
 		for _, d := range l.Devices {
 			if d.Spec.Name != d.Model || d.Every < d.Spec.MinEvery {
 				t.Errorf("%s: model %q is %q, every %s", d.ID, d.Model, d.Spec.Name, d.Every)
+			}
+		}
+	}
+}
+
+// Every placeholder of the sample and of the documents is named with its place and with what to write, unless the brokers are
+// on this machine.
+func TestPlaceholders(t *testing.T) {
+	c, err := Load("../../packaging/bordo.yaml", all.List())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, f := range c.Placeholders {
+		paths = append(paths, f.Path)
+	}
+	if want := []string{"tenant", "node", "mqtt.url", "mqtt.username"}; !slices.Equal(paths, want) {
+		t.Errorf("of the sample: %q, want %q", paths, want)
+	}
+	const text = `version: 1
+tenant: TENANT
+node: NODE
+mqtt: {url: URL}
+lines:
+  - id: a
+    port: PORT
+    devices: [{id: inv-1, model: sunspec, unit: 1, about: {pod: POD}}]
+`
+	own := map[string]string{"TENANT": "adda", "NODE": "rivolta", "URL": "mqtts://mqtt.adda.test", "PORT": "tcp://192.168.1.40:502", "POD": "IT001E00000001"}
+	for key, values := range map[string][]string{
+		"TENANT": {"cremasco", "my-tenant"},
+		"NODE":   {"quintano", "my-node"},
+		"URL":    {"mqtts://broker.example:8883", "mqtt://HOST", "mqtts://mqtt.example.com:8883", `["mqtts://mqtt.adda.test", "mqtts://b.example."]`},
+		"PORT":   {"tcp://HOST:502", "serial:///dev/NAME?baud=9600"},
+		"POD":    {"IT001E12345678"},
+	} {
+		for _, v := range values {
+			with := func(url string) Faults {
+				filled := strings.ReplaceAll(text, key, v)
+				if url != "" {
+					filled = strings.ReplaceAll(filled, "URL", url)
+				}
+				for k, x := range own {
+					filled = strings.ReplaceAll(filled, k, x)
+				}
+				c, err := Parse("x", []byte(filled), all.List())
+				if err != nil {
+					t.Fatalf("%s: %v", v, err)
+				}
+				return c.Placeholders
+			}
+			if left := with(""); len(left) != 1 || !strings.Contains(left[0].Error(), " stands for your own: ") || !strings.Contains(left[0].Italian(), " è solo un esempio: scrivere ") {
+				t.Errorf("%s: %v", v, left)
+			}
+			if left := with("mqtt://127.0.0.1:1883"); key != "URL" && len(left) > 0 {
+				t.Errorf("%s on this machine alone: %v", v, left)
 			}
 		}
 	}

@@ -19,6 +19,7 @@ type Fault struct {
 	Place
 	Path string // lines[0].devices[2].unit; "" when the fault is the file's own
 	What string // a sentence without capital or full stop, with what is allowed
+	It   string // the same in Italian; "" where there is none, as with most values: the keys are English, too
 }
 
 // Error gives file:line:column: path: what.
@@ -29,21 +30,34 @@ func (f Fault) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s: %s", f.File, f.Line, f.Column, f.Path, f.What)
 }
 
+// Italian gives the fault as Error does, in Italian where it has a sentence.
+func (f Fault) Italian() string {
+	if f.It != "" {
+		f.What = f.It
+	}
+	return f.Error()
+}
+
 // Faults are all faults of a file, in the order of their places.
 type Faults []Fault
 
 // Error gives one fault per line.
-func (f Faults) Error() string {
+func (f Faults) Error() string { return f.text(Fault.Error, "and %d more") }
+
+// Italian gives the faults as Error does, in Italian where they have a sentence.
+func (f Faults) Italian() string { return f.text(Fault.Italian, "e altri %d") }
+
+func (f Faults) text(one func(Fault) string, more string) string {
 	shown, rest := f, 0
 	if len(f) > MaxFaults {
 		shown, rest = f[:MaxFaults], len(f)-MaxFaults
 	}
 	lines := make([]string, 0, len(shown)+1)
-	for _, one := range shown {
-		lines = append(lines, one.Error())
+	for _, x := range shown {
+		lines = append(lines, one(x))
 	}
 	if rest > 0 {
-		lines = append(lines, fmt.Sprintf("%s: and %d more", f[0].File, rest))
+		lines = append(lines, fmt.Sprintf("%s: "+more, f[0].File, rest))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/goccy/go-yaml/ast"
 
 	"bordo/contract"
 	"bordo/drivers"
@@ -55,9 +58,13 @@ type taken struct {
 
 func (r *reader) lines(v value, c *Config) {
 	t := taken{map[string]value{}, map[string]value{}, map[string]value{}}
+	if _, empty := v.node.(*ast.NullNode); empty { // everything below is commented out
+		v.node = nil
+	}
 	list := v.list(MaxLines)
-	if v.given() && len(list) == 0 && !r.faulty(v) {
-		v.warn("is empty: nothing will be read")
+	if len(list) == 0 && !r.faulty(v) {
+		r.warnIn(v, "nothing will be read: there is no line yet (bordo scan ... --add FILE finds devices and writes them here)",
+			"non verrà letto nulla: non c'è ancora una linea (bordo scan ... --add FILE trova i dispositivi e li scrive qui)")
 	}
 	for _, e := range list {
 		m, ok := e.keys()
@@ -71,6 +78,7 @@ func (r *reader) lines(v value, c *Config) {
 		port := m.need("port", "where the line is, such as tcp://HOST:502 or serial:///dev/NAME?baud=9600")
 		open := read(port, &l.Endpoint, endpoint)
 		if open {
+			r.note(port, "port", cmp.Or(l.Endpoint.Path, l.Endpoint.Host))
 			t.once(t.ports, l.Endpoint.Key(), port, "is the port of another line already")
 			if c.Simulation && !l.Endpoint.Simulated() {
 				port.fault("must be a pseudo terminal or a loopback host, because simulation is true (got %s)", l.Endpoint)
@@ -257,6 +265,9 @@ func (r *reader) about(v value) map[string]any {
 		var x any
 		if read(e, &x, free) {
 			out[key] = x
+			if key == "pod" {
+				r.note(e, "about.pod", fmt.Sprint(x))
+			}
 		}
 	}
 	return out

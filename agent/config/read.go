@@ -78,7 +78,9 @@ func (r *reader) config(root value) *Config {
 		return c
 	}
 	r.version(m.need("version", "write version: 1"))
-	read(m.need("tenant", "the id of the customer, as in the topics"), &c.Tenant, id)
+	tenant := m.need("tenant", "the id of the customer, as in the topics")
+	read(tenant, &c.Tenant, id)
+	r.note(tenant, "tenant", c.Tenant)
 	r.node(m.need("node", "the id of this box, as in the topics"), c)
 	read(m.get("timezone"), &c.Timezone, zone)
 	r.site(m.get("site"), &c.Site)
@@ -90,7 +92,7 @@ func (r *reader) config(root value) *Config {
 	state := m.get("state_dir")
 	read(state, &c.StateDir, path)
 	r.profiles(m.get("profiles_dir"), c)
-	r.lines(m.need("lines", "what is read, a list of ports with their devices"), c)
+	r.lines(m.get("lines"), c)
 	m.end()
 	c.derive()
 	r.paths(c, control, buffer, state)
@@ -150,6 +152,7 @@ func (r *reader) node(v value, c *Config) {
 	if read(v, &c.Node, id) && c.Node == contract.NodeDevice {
 		v.fault("must not be %q: topics use that word for the box itself", contract.NodeDevice)
 	}
+	r.note(v, "node", c.Node)
 }
 
 func (r *reader) site(v value, s *Site) {
@@ -157,7 +160,9 @@ func (r *reader) site(v value, s *Site) {
 	if !ok {
 		return
 	}
-	read(m.get("name"), &s.Name, text)
+	name := m.get("name")
+	read(name, &s.Name, text)
+	r.note(name, "site.name", s.Name)
 	lat, lon := m.get("lat"), m.get("lon")
 	hasLat := read(lat, &s.Lat, decimal(-90, 90, "degrees"))
 	hasLon := read(lon, &s.Lon, decimal(-180, 180, "degrees"))
@@ -204,6 +209,7 @@ func (r *reader) mqtt(v value, c *Config) {
 	r.brokers(m.need("url", "the broker, such as mqtts://HOST:8883"), q, c.Simulation)
 	user := m.get("username")
 	read(user, &q.Username, text)
+	r.note(user, "mqtt.username", q.Username)
 	password := r.fileName(m.get("password_file"), &q.PasswordFile)
 	ca := r.fileName(m.get("ca_file"), &q.CAFile)
 	cert := r.fileName(m.get("cert_file"), &q.CertFile)
@@ -242,6 +248,7 @@ func (r *reader) brokers(v value, q *MQTT, simulation bool) {
 		if simulation && !loopback(u.Hostname()) {
 			v.fault("must be a loopback host, such as 127.0.0.1, because simulation is true (got %s)", u.Host)
 		}
+		r.note(v, "mqtt.url", u.Host)
 		q.URLs = append(q.URLs, u)
 	}
 }

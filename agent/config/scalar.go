@@ -82,6 +82,9 @@ func got(s scalar) string {
 	return clip(s.text)
 }
 
+// commaNumber is a number, with its unit, as it is written in Italian.
+var commaNumber = regexp.MustCompile(`^[+-]?[0-9]+,[0-9]+[a-zA-Z/]*$`)
+
 // read puts the value of a key into target when it is given and right. It is false when target was left as it was.
 func read[T any](v value, target *T, parse func(scalar) (T, error)) bool {
 	if !v.given() || !v.filled() {
@@ -93,6 +96,11 @@ func read[T any](v value, target *T, parse func(scalar) (T, error)) bool {
 		return false
 	}
 	x, err := parse(s)
+	if err != nil && commaNumber.MatchString(s.text) {
+		en, it := pointWords("", strings.Replace(s.text, ",", ".", 1))
+		v.r.faultIn(v.at, v.path, fmt.Sprintf("%s: %s", err, en), it)
+		return false
+	}
 	if err != nil {
 		v.fault("%s", err)
 		return false

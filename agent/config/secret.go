@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -39,8 +40,11 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 // MarshalText hides the text from JSON and whatever else marshals.
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// Password reads the password from its file; one line end at the end is not part of it. It is empty when no file is
-// configured. The error names the file.
+// byteOrderMark is what editors of Windows put in front of a file that they save as UTF-8.
+const byteOrderMark = "\ufeff"
+
+// Password reads the password from its file; a byte order mark in front and one line end behind are not part of it, blanks are.
+// It is empty when no file is configured. The error names the file.
 func (m MQTT) Password() (Secret, error) {
 	if m.PasswordFile == "" {
 		return Secret{}, nil
@@ -49,8 +53,12 @@ func (m MQTT) Password() (Secret, error) {
 	if err != nil {
 		return Secret{}, err
 	}
+	utf16 := (bytes.HasPrefix(b, []byte{0xff, 0xfe}) || bytes.HasPrefix(b, []byte{0xfe, 0xff})) && bytes.IndexByte(b, 0) >= 0
+	b = bytes.TrimPrefix(b, []byte(byteOrderMark))
 	b = bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
 	switch {
+	case utf16:
+		return Secret{}, fmt.Errorf("read %s: the password is not UTF-8: the file is UTF-16 (\"Unicode\" in Windows), save it as UTF-8", m.PasswordFile)
 	case len(b) == 0:
 		return Secret{}, fmt.Errorf("read %s: the file is empty", m.PasswordFile)
 	case len(b) > 1024 || bytes.ContainsAny(b, "\n\x00"):
@@ -59,6 +67,32 @@ func (m MQTT) Password() (Secret, error) {
 		return Secret{}, fmt.Errorf("read %s: the password is not UTF-8", m.PasswordFile)
 	}
 	return Secret{string(b)}, nil
+}
+
+// SecretWarnings tells what is odd about a password and yet possible: blanks at its ends, which belong to it, and a byte order
+// mark, which does not. A file that cannot be read has none.
+func (c *Config) SecretWarnings() Faults {
+	const key = "mqtt.password_file"
+	if c.MQTT.PasswordFile == "" {
+		return nil
+	}
+	p, err := c.MQTT.Password()
+	raw, errRaw := readFile(c.MQTT.PasswordFile)
+	if err != nil || errRaw != nil {
+		return nil
+	}
+	var out Faults
+	warn := func(en, it string) {
+		out = append(out, Fault{File: c.File, Place: c.places[key], Path: key, What: c.MQTT.PasswordFile + ": " + en, It: c.MQTT.PasswordFile + ": " + it})
+	}
+	if bytes.HasPrefix(raw, []byte(byteOrderMark)) {
+		warn("begins with a byte order mark, as editors of Windows write it: it is left out", "comincia con un BOM, come lo scrivono gli editor di Windows: viene ignorato")
+	}
+	if text := p.Reveal(); strings.TrimSpace(text) != text {
+		warn("the password begins or ends with a blank, which is part of it: delete the blank if it is not meant",
+			"la password comincia o finisce con uno spazio, che ne fa parte: cancellarlo se non è voluto")
+	}
+	return out
 }
 
 // TLS makes the settings for a broker from the configured files; nil for mqtt://. The error names the file.
@@ -152,7 +186,7 @@ func (c *Config) Files() Faults {
 	var faults Faults
 	tell := func(path string, err error) {
 		if err != nil {
-			faults = append(faults, Fault{c.File, c.places[path], path, err.Error()})
+			faults = append(faults, Fault{File: c.File, Place: c.places[path], Path: path, What: err.Error()})
 		}
 	}
 	m := c.MQTT

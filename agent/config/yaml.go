@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -36,15 +37,26 @@ type reader struct {
 	partial  bool   // not all models are known, because those of the site have faults
 	faults   Faults
 	warnings Faults
+	left     Faults // placeholders that still stand
 	places   map[string]Place
 }
 
 func (r *reader) fault(at Place, path, format string, args ...any) {
-	r.faults = append(r.faults, Fault{r.file, at, path, fmt.Sprintf(format, args...)})
+	r.faults = append(r.faults, Fault{File: r.file, Place: at, Path: path, What: fmt.Sprintf(format, args...)})
+}
+
+// faultIn tells a fault in both languages.
+func (r *reader) faultIn(at Place, path, en, it string) {
+	r.faults = append(r.faults, Fault{File: r.file, Place: at, Path: path, What: en, It: it})
 }
 
 func (r *reader) warn(at Place, path, format string, args ...any) {
-	r.warnings = append(r.warnings, Fault{r.file, at, path, fmt.Sprintf(format, args...)})
+	r.warnings = append(r.warnings, Fault{File: r.file, Place: at, Path: path, What: fmt.Sprintf(format, args...)})
+}
+
+// warnIn warns in both languages.
+func (r *reader) warnIn(v value, en, it string) {
+	r.warnings = append(r.warnings, Fault{File: r.file, Place: v.at, Path: v.path, What: en, It: it})
 }
 
 // here tells a place to a person who reads about another one.
@@ -62,11 +74,7 @@ func (r *reader) open(text []byte) (value, bool) {
 	}
 	file, err := r.parse(text)
 	if err != nil {
-		at, what := Place{1, 1}, err.Error()
-		if e, ok := errors.AsType[yaml.Error](err); ok {
-			at, what = placeOf(e.GetToken()), e.GetMessage()
-		}
-		r.fault(at, "", "not YAML: %s", printable(what))
+		r.notYAML(text, err)
 	}
 	if len(r.faults) > 0 {
 		return value{}, false
@@ -79,7 +87,7 @@ func (r *reader) open(text []byte) (value, bool) {
 	}
 	switch {
 	case len(bodies) == 0:
-		r.fault(Place{1, 1}, "", "the file is empty")
+		r.faultIn(Place{1, 1}, "", "the file is empty", "il file è vuoto")
 		return value{}, false
 	case len(bodies) > 1:
 		r.fault(startOf(bodies[1]), "", "the file holds a second document: one file is one configuration")
@@ -88,8 +96,44 @@ func (r *reader) open(text []byte) (value, bool) {
 	return value{r: r, node: bodies[0], at: Place{1, 1}, key: Place{1, 1}}, true
 }
 
+// notYAML tells why a text cannot be parsed: what is probably wrong with its lines, or else what the parser says.
+func (r *reader) notYAML(text []byte, err error) {
+	slips := lint(string(text))
+	for _, s := range slips {
+		r.faultIn(s.at, "", s.en, s.it)
+	}
+	if len(slips) > 0 {
+		return
+	}
+	at, what := Place{1, 1}, err.Error()
+	if e, ok := errors.AsType[yaml.Error](err); ok {
+		at, what = placeOf(e.GetToken()), e.GetMessage()
+	}
+	en, it := plainWords(what)
+	r.faultIn(at, "", en, it)
+}
+
+// explain adds the slips of the keyboard to faults that came of them. What was said of the same line is left out: nobody meant
+// what stands there. Where the text is not even a list of keys, every slip counts.
+func (r *reader) explain(text []byte, root value) {
+	_, keys := root.node.(*ast.MappingNode)
+	_, key := root.node.(*ast.MappingValueNode)
+	slips := slices.DeleteFunc(lint(string(text)), func(s slip) bool { return !s.typo && (keys || key) })
+	for _, s := range slips {
+		r.faults = slices.DeleteFunc(r.faults, func(f Fault) bool { return f.Line == s.at.Line })
+	}
+	for _, s := range slips {
+		r.faultIn(s.at, "", s.en, s.it)
+	}
+}
+
 // readable looks for what the parser would refuse in words that help nobody, or not survive.
 func (r *reader) readable(text []byte) bool {
+	if bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}) {
+		r.faultIn(Place{1, 1}, "", `the file is in UTF-16 ("Unicode" in Windows): save the file as UTF-8`,
+			`il file è in UTF-16 ("Unicode" in Windows): salvarlo come UTF-8`)
+		return false
+	}
 	n := 0
 	for l := range bytes.Lines(text) {
 		n++
@@ -98,7 +142,8 @@ func (r *reader) readable(text []byte) bool {
 			for rest := l; ; column++ {
 				c, size := utf8.DecodeRune(rest)
 				if c == utf8.RuneError && size <= 1 {
-					r.fault(Place{n, column}, "", "the file is not UTF-8 (byte 0x%02X): save the file as UTF-8", rest[0])
+					r.faultIn(Place{n, column}, "", fmt.Sprintf("the file is not UTF-8 (byte 0x%02X): save the file as UTF-8", rest[0]),
+						fmt.Sprintf("il file non è in UTF-8 (byte 0x%02X): salvarlo come UTF-8", rest[0]))
 					return false
 				}
 				rest = rest[size:]
@@ -106,7 +151,7 @@ func (r *reader) readable(text []byte) bool {
 		}
 		bare := bytes.TrimLeft(l, " \t")
 		if tab := bytes.IndexByte(l[:len(l)-len(bare)], '\t'); tab >= 0 && len(bytes.TrimSpace(bare)) > 0 {
-			r.fault(Place{n, tab + 1}, "", "a tab in the indentation: indent with spaces")
+			r.faultIn(Place{n, tab + 1}, "", "a tab in the indentation: indent with spaces", "una tabulazione nel rientro: usare spazi")
 			return false
 		}
 	}
@@ -307,11 +352,31 @@ func (m *mapping) add(p *ast.MappingValueNode) {
 		return
 	}
 	if first, twice := m.entries[name]; twice {
-		m.r.fault(at, m.join(name), "is given twice (first at %s)", m.r.here(first.key))
+		m.twice(name, at, first)
 		return
 	}
 	m.entries[name] = m.child(m.join(name), at, p.Value)
 	m.order = append(m.order, name)
+}
+
+// twice tells of a key that is there a second time.
+func (m *mapping) twice(name string, at Place, first value) {
+	en, it := fmt.Sprintf("is given twice (first at %s)", m.r.here(first.key)), fmt.Sprintf("c'è due volte (la prima a %s)", m.r.here(first.key))
+	_, list := first.node.(*ast.SequenceNode)
+	switch {
+	case m.path == "" && (list || name == "lines"):
+		en += fmt.Sprintf(": keep one %s: and put the elements of both, which begin with -, one below the other under it", name)
+		it += fmt.Sprintf(": lasciare un solo %s: e mettere sotto, uno dopo l'altro, gli elementi di tutti e due (quelli che cominciano con -)", name)
+	case m.path == "" && !isScalar(first.node):
+		en += ": keep one of them, with the keys of both"
+		it += ": lasciarne uno solo, con le chiavi di tutti e due"
+	}
+	m.r.faultIn(at, m.join(name), en, it)
+}
+
+func isScalar(n ast.Node) bool {
+	_, ok := n.(ast.ScalarNode)
+	return ok
 }
 
 // join makes the path of a key. A key is the file's own text, so it is shortened and quoted where it is no plain word.
@@ -350,12 +415,42 @@ func (m *mapping) end() {
 			continue
 		}
 		v := m.entries[name]
-		if near := nearest.Names(name, m.known, 1); len(near) > 0 {
+		if en, it := m.decimalComma(name); en != "" {
+			before := m.entries[m.order[slices.Index(m.order, name)-1]]
+			m.r.faults = slices.DeleteFunc(m.r.faults, func(f Fault) bool { return f.Path == before.path }) // of half of the number
+			m.r.faultIn(v.key, v.path, en, it)
+		} else if near := nearest.Names(name, m.known, 1); len(near) > 0 {
 			m.r.fault(v.key, v.path, "unknown key (did you mean %s?)", near[0])
 		} else {
 			m.r.fault(v.key, v.path, "unknown key (known here: %s)", strings.Join(m.known, ", "))
 		}
 	}
+}
+
+// afterComma is what is behind the comma of a number that was written as in Italian.
+var afterComma = regexp.MustCompile(`^[0-9]+[a-zA-Z/]*$`)
+
+// decimalComma recognises a key that is the rest of a number with a comma: in braces the comma ends a value. It returns what
+// to write, in both languages.
+func (m *mapping) decimalComma(name string) (en, it string) {
+	i := slices.Index(m.order, name)
+	if i < 1 || !afterComma.MatchString(name) {
+		return "", ""
+	}
+	if _, null := m.entries[name].node.(*ast.NullNode); !null {
+		return "", ""
+	}
+	key := m.order[i-1]
+	s, ok := scalarIn(m.entries[key])
+	if !ok || s.form != number {
+		return "", ""
+	}
+	return pointWords(key+": ", s.text+"."+name)
+}
+
+// pointWords says how to write a number with decimals.
+func pointWords(key, n string) (en, it string) {
+	return fmt.Sprintf("decimals follow a point, not a comma: write %s%s", key, n), fmt.Sprintf("i decimali vanno dopo un punto, non una virgola: scrivere %s%s", key, n)
 }
 
 // scalarIn gives the single value that v holds; false when it is a list, a mapping or nothing.

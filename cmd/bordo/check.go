@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,7 @@ made or changed. Exit code 2 when there is a fault; a warning is none.`}.in(l),
 }
 
 func check(ctx context.Context, c console, path string, all, budget bool, l *langValue) error {
-	cfg, err := checked(path, !budget) // the estimate is also made at a desk, without the box's files
+	cfg, err := checked(path, !all && !budget, !budget) // the estimate is also made at a desk, without the box's files
 	r, asked := findAgent(ctx, path, cfg)
 	if asked != nil { // nobody answers, or not to this user: then there is nothing to say about it
 		r = nil
@@ -46,7 +47,10 @@ func check(ctx context.Context, c console, path string, all, budget bool, l *lan
 		return err
 	}
 	for _, w := range cfg.Warnings {
-		c.tell(phrase{"avviso: ", "warning: "}.in(l) + w.Error())
+		c.tell(phrase{"avviso: " + w.Italian(), "warning: " + w.Error()}.in(l))
+	}
+	for _, w := range cfg.SecretWarnings() {
+		c.tell(phrase{"avviso: " + w.Italian(), "warning: " + w.Error()}.in(l))
 	}
 	note, args, restart := r.restartNote(path)
 	switch {
@@ -63,14 +67,21 @@ func check(ctx context.Context, c console, path string, all, budget bool, l *lan
 	return err
 }
 
-// checked reads a configuration and everything that it names. The configuration is also returned where only what it names has
+// checked reads a configuration. own refuses placeholders, files what is wrong with the files that it names. The configuration is also returned where only what it names has
 // faults.
-func checked(path string, files bool) (*config.Config, error) {
+func checked(path string, own, files bool) (*config.Config, error) {
 	cfg, err := load(path)
 	if err != nil {
 		return nil, err
 	}
-	if faults := cfg.Files(); files && len(faults) > 0 {
+	var faults config.Faults
+	if own {
+		faults = slices.Clone(cfg.Placeholders)
+	}
+	if files {
+		faults = append(faults, cfg.Files()...)
+	}
+	if len(faults) > 0 {
 		return cfg, mistake{Err: faults}
 	}
 	// The drivers have the last word on their devices. Making an agent opens and touches nothing.

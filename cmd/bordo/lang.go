@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"bordo/agent/config"
 	"bordo/agent/control"
 	"bordo/buffer"
 	"bordo/cmd/commandline"
@@ -74,6 +75,10 @@ func sentence(err error, l *langValue) string {
 		return x.in(l, append([]any(nil), x.args...)...)
 	case mistake:
 		return sentence(x.Err, l)
+	case config.Faults:
+		return l.Of(x.Italian(), x.Error())
+	case config.Fault:
+		return l.Of(x.Italian(), x.Error())
 	case interface{ Unwrap() []error }: // as errors.Join makes them
 		var all, lines []string
 		for _, part := range x.Unwrap() {

@@ -54,7 +54,8 @@ func execute(ctx context.Context, args []string, c console) int {
 	text := "bordo: " + sentence(err, &l)
 	if faults, ok := errors.AsType[config.Faults](err); ok {
 		text = faults.Error() // each names the file
-		if l == "it" {        // what is wrong stands there in English, as the keys do
+		if l == "it" {        // some of what is wrong stands there in English, as the keys do
+			text = faults.Italian()
 			text += fmt.Sprintf("\n%d da correggere, ciascuno alla sua riga:colonna; poi ripetere: bordo check", len(faults))
 		}
 	}

@@ -55,6 +55,9 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if len(cfg.Placeholders) > 0 {
+		return mistake{Err: cfg.Placeholders}
+	}
 	claim, err := control.TakeDir(cfg.StateDir)
 	if errors.Is(err, control.ErrTaken) {
 		return phrase{"un altro bordo è già in funzione con questa configurazione (%v)", "%v"}.fault(err)
@@ -63,7 +66,7 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 		return permitted(err, fileOwner())
 	}
 	defer claim.Release() //nolint:errcheck // it ends with the process at the latest
-	for _, w := range cfg.Warnings {
+	for _, w := range append(cfg.Warnings, cfg.SecretWarnings()...) {
 		log.Warn("configuration", "warning", w.Error())
 	}
 	// A missing password must not cost readings: they are stored until the broker can be reached.

@@ -88,9 +88,9 @@ func write(t *testing.T, text string) (dir, path string) {
 }
 
 const sound = `version: 1
-tenant: cremasco
-node: quintano
-mqtt: {url: mqtts://broker.example}
+tenant: adda
+node: rivolta
+mqtt: {url: mqtts://broker.test}
 control: {socket: DIR/run/b.sock}
 buffer: {dir: DIR/store/buffer}
 lines:
@@ -112,7 +112,7 @@ func TestCheckOfASoundFile(t *testing.T) {
 		t.Errorf("got %q, want %q", stderr, want)
 	}
 	stdout, _, code = command(t, "check", "--config", path, "--print")
-	for _, want := range []string{"\nnode: \"quintano\"\n", "  url: [\"mqtts://broker.example:8883\"]\n", "  window: 20\n", "        every: 10s\n"} {
+	for _, want := range []string{"\nnode: \"rivolta\"\n", "  url: [\"mqtts://broker.test:8883\"]\n", "  window: 20\n", "        every: 10s\n"} {
 		if code != 0 || !strings.Contains(stdout, want) {
 			t.Errorf("exit code %d and no %q in\n%s", code, want, stdout)
 		}
@@ -165,10 +165,60 @@ PATH:13:69: lines[1].devices[1].id: is the id of another device already: lines[0
 	untouched(t, dir)
 }
 
+// Neither check nor run takes the sample as it is; both say which values are missing, in the language of the person.
+func TestPlaceholdersAreRefused(t *testing.T) {
+	sample, err := os.ReadFile("../../packaging/bordo.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, path := write(t, strings.ReplaceAll(string(sample), "/var/lib/bordo", "DIR"))
+	for _, verb := range []string{"check", "run"} {
+		_, stderr, code := command(t, verb, "--config", path)
+		if want := path + ":5:9: tenant: \"my-tenant\" stands for your own: write the tenant that the centre gave you\n"; code != 2 || !strings.HasPrefix(stderr, want) {
+			t.Errorf("%s: exit code %d, %q", verb, code, stderr)
+		}
+		if want := ": mqtt.url: \"broker.example:8883\" stands for your own: "; !strings.Contains(stderr, want) {
+			t.Errorf("%s: no %q in %q", verb, want, stderr)
+		}
+	}
+	_, stderr, code := command(t, "check", "--config", path, "--lang", "it")
+	if want := path + ":6:7: node: \"my-node\" è solo un esempio: scrivere il nome che il centro ha dato"; code != 2 || !strings.Contains(stderr, want) {
+		t.Errorf("exit code %d, no %q in %q", code, want, stderr)
+	}
+	untouched(t, dir)
+}
+
+// What is wrong with the YAML is said in the installer's language.
+func TestFaultsOfYAMLInItalian(t *testing.T) {
+	_, path := write(t, strings.Replace(sound, "tenant: ", "tenant:", 1))
+	_, stderr, code := command(t, "check", "--config", path, "--lang", "it")
+	want := path + ":2:1: manca uno spazio dopo i due punti: scrivere tenant: e poi il valore\n1 da correggere, "
+	if code != 2 || !strings.HasPrefix(stderr, want) {
+		t.Errorf("exit code %d, %q, want %q", code, stderr, want)
+	}
+}
+
+// A blank at the end of a password is part of it, and check warns of it, as of the mark that editors of Windows write.
+func TestCheckWarnsOfOddPasswords(t *testing.T) {
+	dir, path := write(t, strings.Replace(sound, "broker.test}", "broker.test, username: u, password_file: DIR/password}", 1))
+	if err := os.WriteFile(filepath.Join(dir, "password"), []byte("\ufeffsecret \r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for lang, want := range map[string][]string{
+		"en": {"begins with a byte order mark", "ends with a blank, which is part of it"},
+		"it": {"comincia con un BOM", "finisce con uno spazio, che ne fa parte"},
+	} {
+		_, stderr, code := command(t, "check", "--config", path, "--lang", lang)
+		if code != 0 || !strings.Contains(stderr, want[0]) || !strings.Contains(stderr, want[1]) || strings.Contains(stderr, "secret") {
+			t.Errorf("exit code %d, %q", code, stderr)
+		}
+	}
+}
+
 func TestCheckReadsTheSecrets(t *testing.T) {
-	dir, path := write(t, strings.Replace(sound, "broker.example}", "broker.example, username: u, password_file: DIR/none}", 1))
+	dir, path := write(t, strings.Replace(sound, "broker.test}", "broker.test, username: u, password_file: DIR/none}", 1))
 	_, stderr, code := command(t, "check", "--config", path)
-	if want := path + ":4:65: mqtt.password_file: read " + dir + "/none: no such file or directory\n"; code != 2 || stderr != want {
+	if want := path + ":4:62: mqtt.password_file: read " + dir + "/none: no such file or directory\n"; code != 2 || stderr != want {
 		t.Errorf("got %q with exit code %d, want %q", stderr, code, want)
 	}
 	untouched(t, dir)
