@@ -233,6 +233,7 @@ func (a *Agent) accept(r drivers.Report) {
 		}
 		a.append(buffer.Event, r.Device, e.Type, when, e.Data)
 	}
+	a.watchPhases(&r, at)
 	a.account(&r, at)
 	if len(r.Readings) == 0 || !a.board.devs[r.Device].reporter.due(r.Readings, r.At) {
 		return

@@ -8,7 +8,9 @@ import (
 
 	sunrise "github.com/nathan-osman/go-sunrise"
 
+	"bordo/agent/phases"
 	"bordo/contract"
+	"bordo/drivers"
 )
 
 // conditions is the list of what is wrong now. It tells each beginning and each end once.
@@ -80,6 +82,21 @@ func (c *conditions) list() []contract.Health {
 		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Dev, b.Dev))
 	})
 	return out
+}
+
+// watchPhases raises and clears the conditions of the three phases of a device.
+func (a *Agent) watchPhases(r *drivers.Report, at moment) {
+	if len(r.Readings) == 0 {
+		return
+	}
+	missing, reversed := a.board.devs[r.Device].phases.Observe(r.Readings, time.Duration(at.mono)*time.Millisecond)
+	for code, f := range map[string]*phases.Finding{contract.PhaseMissing: missing, contract.PhaseReversed: reversed} {
+		detail := ""
+		if f != nil {
+			detail = f.Detail
+		}
+		a.conditions.set(code, r.Device, f != nil, detail)
+	}
 }
 
 // dusk is how low the sun stands, in degrees above the horizon, when an inverter may have gone to sleep.

@@ -96,6 +96,20 @@ func conditionCases() map[string]conditionCase {
 					n.t.Error(err)
 				}
 			}, after: time.Second},
+		contract.PhaseMissing: {dev: "dev-1",
+			begin: func(n *node, _ *agent.Agent) {
+				n.faults.shows("dev-1", map[string]float64{"ac_voltage_l1": 231, "ac_voltage_l2": 230, "ac_voltage_l3": 0.3})
+			}, within: time.Minute,
+			end: func(n *node, _ *agent.Agent) {
+				n.faults.shows("dev-1", map[string]float64{"ac_voltage_l1": 231, "ac_voltage_l2": 230, "ac_voltage_l3": 229})
+			}, after: 10 * time.Second},
+		contract.PhaseReversed: {dev: "dev-1",
+			begin: func(n *node, _ *agent.Agent) {
+				n.faults.shows("dev-1", map[string]float64{"ac_power_l1": 5500, "ac_power_l2": -5450, "ac_power_l3": 5600})
+			}, within: 6 * time.Minute,
+			end: func(n *node, _ *agent.Agent) {
+				n.faults.shows("dev-1", map[string]float64{"ac_power_l1": 5500, "ac_power_l2": 5450, "ac_power_l3": 5600})
+			}, after: 10 * time.Second},
 		contract.NotRouted: {unreachable: true, told: "-", // the beginning is acknowledged and thrown away as well
 			before: func(n *node) { fault = n.raise(sim.Fault{Kind: sim.Denied}) },
 			end:    func(n *node, _ *agent.Agent) { n.broker.Clear(fault) }, after: 2 * statusEvery},

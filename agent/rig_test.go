@@ -31,12 +31,13 @@ type counting struct{ *faults }
 type faults struct {
 	mu     sync.Mutex
 	silent map[string]bool
-	fails  map[string]error   // by device: what comes with half of its readings, or without any when it says Later
-	serial map[string]string  // by device, where it is not its id
-	energy map[string]int     // polls of a device over all runs: what it counts does not begin anew
-	knew   map[string]string  // what was learnt of a device in an earlier run
-	rated  map[string]float64 // by device: the power in W that it says it has
-	zero   map[string]bool    // by device: its counter shows nothing
+	fails  map[string]error              // by device: what comes with half of its readings, or without any when it says Later
+	serial map[string]string             // by device, where it is not its id
+	energy map[string]int                // polls of a device over all runs: what it counts does not begin anew
+	knew   map[string]string             // what was learnt of a device in an earlier run
+	rated  map[string]float64            // by device: the power in W that it says it has
+	zero   map[string]bool               // by device: its counter shows nothing
+	more   map[string]map[string]float64 // by device: points that it shows as well
 }
 
 // rate lets a device say its rated power from the next start on.
@@ -51,6 +52,13 @@ func (f *faults) leap(dev string, kwh int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.energy[dev] += 100 * kwh
+}
+
+// shows lets a device show more points.
+func (f *faults) shows(dev string, points map[string]float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.more[dev] = points
 }
 
 // show0 lets a counter show 0.
@@ -129,6 +137,9 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	if c.zero[c.id] {
 		r.Readings[2].Value = drivers.Number(0)
 	}
+	for point, v := range c.more[c.id] {
+		r.Readings = append(r.Readings, drivers.Reading{Point: point, Value: drivers.Number(v)})
+	}
 	for i := 1; c.wide && i <= 7; i++ {
 		for j, what := range []string{"voltage", "current", "power"} {
 			r.Readings = append(r.Readings, drivers.Reading{Point: fmt.Sprintf("dc%d_%s", i, what), Value: drivers.Number(float64(3000+10*i+j+c.n%97) / 10)})
@@ -203,7 +214,7 @@ func newNode(t *testing.T) *node {
 
 func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
-	n := &node{t: t, faults: &faults{silent: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}, more: map[string]map[string]float64{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
 	n.free.Store(10 << 30)
 	n.text = fmt.Sprintf(`version: 1

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bordo/agent/config"
+	"bordo/agent/phases"
 	"bordo/contract"
 	"bordo/drivers"
 	"bordo/drivers/line"
@@ -128,8 +129,9 @@ type lineState struct {
 
 type deviceState struct {
 	cfg             config.Device
-	reporter        reporter // of the line's goroutine
-	row             []byte   // likewise: the last sample, its memory is used again
+	reporter        reporter      // of the line's goroutine
+	phases          phases.Device // likewise
+	row             []byte        // likewise: the last sample, its memory is used again
 	line            *lineState
 	polls, failures uint64
 	lastTS          int64  // of the last sample, ms: the next is later

@@ -15,6 +15,8 @@ const (
 	DevicePartial       = "device_partial"       // answers, but not everything
 	DeviceBusy          = "device_busy"          // answers that it cannot answer now
 	DeviceExchanged     = "device_exchanged"     // another serial number answers
+	PhaseMissing        = "phase_missing"        // one phase has no voltage
+	PhaseReversed       = "phase_reversed"       // the power of one phase has the wrong sign
 	NotRouted           = "not_routed"           // the broker accepts what it does not pass on
 	TwinSuspected       = "twin_suspected"       // somebody else seems to connect under this node's id
 	CredentialsUnusable = "credentials_unusable" // a file that the next connection needs
@@ -42,6 +44,12 @@ var conditions = []Condition{
 	{DeviceExchanged, Warning, Label{
 		"Risponde un dispositivo con un altro numero di serie: l'energia non viene conteggiata finché qualcuno conferma il cambio (bordo confirm)",
 		"A device with another serial number answers: no energy is booked until somebody confirms the exchange (bordo confirm)"}},
+	{PhaseMissing, Warning, Label{
+		"Manca la tensione di una fase: controllare fusibile, interruttore e morsetto di quella fase",
+		"The voltage of one phase is missing: check its fuse, breaker and terminal"}},
+	{PhaseReversed, Warning, Label{
+		"La potenza di una fase ha il segno opposto alle altre due: controllare il verso del TA di quella fase (S1/S2, freccia)",
+		"The power of one phase has the sign opposite to the other two: check the direction of its current transformer"}},
 	{NotRouted, Fault, Label{
 		"Il broker accetta i messaggi ma non li consegna: controllare i permessi di questo nodo",
 		"The broker accepts messages but does not deliver them: check the access rules of this node"}},

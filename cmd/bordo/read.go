@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"bordo/agent"
 	"bordo/agent/config"
+	"bordo/agent/phases"
 	"bordo/cmd/terminal"
 	"bordo/contract"
 	"bordo/drivers"
@@ -216,8 +218,30 @@ func writeReading(c console, r reading, zone *time.Location, lang *langValue) er
 		}
 	}
 	width, _, seen := terminal.Size(c.out)
-	_, err := io.WriteString(c.out, valueRows(rows, wide, width, seen))
+	_, err := io.WriteString(c.out, valueRows(rows, wide, width, seen)+phaseRows(r.Values, t.width, lang))
 	return err
+}
+
+// phaseRows is what is worth a look at the three phases, for a person who stands before the device.
+func phaseRows(values []agent.PointStatus, width int, lang *langValue) string {
+	var readings []drivers.Reading
+	for _, v := range values {
+		if x, ok := v.Value.(float64); ok && v.Quality == contract.QualityGood {
+			readings = append(readings, drivers.Reading{Point: v.Point, Value: drivers.Number(x)})
+		}
+	}
+	missing, reversed := phases.Look(readings)
+	var b strings.Builder
+	row := func(code string, f *phases.Finding, unless phrase) {
+		if f != nil {
+			kind, _ := contract.ConditionOf(code) // the code is one of contract's
+			text := phrase{"avviso: " + kind.Text.It, "warning: " + kind.Text.En}.in(lang) + unless.in(lang) + " (" + f.Detail + ")"
+			b.WriteString("\n" + terminal.Fold(text, cmp.Or(width, 80), 0) + "\n")
+		}
+	}
+	row(contract.PhaseMissing, missing, phrase{})
+	row(contract.PhaseReversed, reversed, phrase{"; è giusto se su quella fase c'è un generatore monofase", "; right if a single-phase generator is on that phase"})
+	return b.String()
 }
 
 // valueRows sets values below each other. Where there is no room for all, the name in words stays and the key goes.

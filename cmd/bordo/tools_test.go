@@ -11,8 +11,11 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"bordo/agent"
 	"bordo/agent/config"
+	"bordo/contract"
 	"bordo/drivers"
 	"bordo/drivers/all"
 	"bordo/drivers/driverstest"
@@ -399,5 +402,38 @@ func TestModelsAgreeWithTheReadme(t *testing.T) {
 	}
 	if words["unverified"] < 5 || words["paper"] < 5 {
 		t.Errorf("words: %v", words)
+	}
+}
+
+// A person who reads a meter sees at once which phase is worth a look.
+func TestReadWarnsOfPhases(t *testing.T) {
+	r := reading{Device: "meter-1", Model: "eastron-sdm630"}
+	for point, v := range map[string]float64{"ac_power_l1": 5000, "ac_power_l2": -4900, "ac_power_l3": 5100,
+		"ac_voltage_l1": 231, "ac_voltage_l2": 230, "ac_voltage_l3": 0.4} {
+		r.Values = append(r.Values, agent.PointStatus{Point: point, Value: v, Quality: contract.QualityGood})
+	}
+	for lang, want := range map[langValue][]string{
+		"en": {"warning: The voltage of one phase is missing: ", "(L3: L1 231.0 V, L2 230.0 V, L3 0.4 V)",
+			"warning: The power of one phase has the sign opposite ", "(L2: L1 5000 W, L2 -4900 W, L3 5100 W)", "single-phase generator"},
+		"it": {"avviso: Manca la tensione di una fase: ", "avviso: La potenza di una fase ha il segno opposto ", "generatore monofase"},
+	} {
+		var out, errs strings.Builder
+		if err := writeReading(console{&out, &errs}, r, time.UTC, &lang); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(strings.Fields(out.String()), " ")
+		for _, w := range want {
+			if !strings.Contains(got, w) {
+				t.Errorf("no %q in\n%s", w, out.String())
+			}
+		}
+	}
+	for i := range r.Values {
+		r.Values[i].Value = 230.0
+	}
+	var out, errs strings.Builder
+	lang := langValue("en")
+	if err := writeReading(console{&out, &errs}, r, time.UTC, &lang); err != nil || strings.Contains(out.String(), "warning") {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }
