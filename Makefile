@@ -32,7 +32,7 @@ test: packages ## everything a change has to pass; installs the Debian packages 
 sim: ## the agent in worlds that try to break it: five seeds of six simulated hours, and those that once failed
 	GOGC=400 .ci/gotest -tags world ./sim -run '^TestWorld$$' -parallel $$((2 * $$(nproc))) -world.seeds=5 -world.hours=6
 
-proofs: ## a defect for each checker of the worlds, a day of a bad network, one long outage, what a quiet card is written
+proofs: ## a defect for each checker of the worlds, a day of a bad network, a long outage, a full store, what a quiet card is written
 	GOGC=400 .ci/gotest -tags world ./sim -run '^TestWorld.' -parallel $$((2 * $$(nproc)))
 
 soak: packages ## fresh seeds, a week without broker, 500 kills of the store, a full one on arm, for hours: make soak SEEDS=1000 HOURS=6

@@ -36,7 +36,8 @@ const (
 	pollSpan    = 7 * time.Second  // a poll with its repetitions, some of its registers asked for one by one
 	keptAfter   = 10 * time.Second // twice the time after which the store must have sealed a record
 	diskBack    = 2 * time.Minute  // from a disk with room again to a store that writes again
-	maxSize     = 64 << 20         // of the store
+	maxSize     = 64 << 20         // of the store, unless a world says otherwise
+	fullBelow   = 32 << 20         // a store evicts at most so far below its size, and never below half of it
 	maxMemory   = 8 << 20          // of records that are in memory
 	maxRoutines = 150
 )
@@ -69,6 +70,7 @@ func storeDir(t *testing.T) string {
 type options struct {
 	defect  defect
 	card    int64 // bytes a day that may be written; 0: nobody looks
+	size    int64 // of the store; 0: maxSize
 	drained time.Duration
 }
 
@@ -97,6 +99,7 @@ type world struct {
 	neighbours *check.Neighbours
 	drains     *check.Drains
 	quiet      *check.QuietCard
+	room       *check.Room
 	watched    sync.Mutex // the checkers are told things by two goroutines
 
 	agent  *agent.Agent
@@ -135,11 +138,15 @@ func newWorld(t *testing.T, dir string, seed uint64, spec *sim.Scenario, o optio
 	if w.opt.drained == 0 {
 		w.opt.drained = drainWithin
 	}
+	if w.opt.size == 0 {
+		w.opt.size = maxSize
+	}
 	w.once, w.drains = check.NewAtLeastOnce(), check.NewDrains(w.opt.drained)
-	w.bounded = check.NewBounded(map[string]float64{"goroutines": maxRoutines, "disk": maxSize, "memory of queues": maxMemory})
+	w.room = check.NewRoom(max(w.opt.size/2, w.opt.size-fullBelow))
+	w.bounded = check.NewBounded(map[string]float64{"goroutines": maxRoutines, "disk": float64(w.opt.size), "memory of queues": maxMemory})
 	w.neighbours = check.NewNeighbours(site, time.Now(), map[string]time.Duration{"inv-1": every["inv-1"]})
 	checkers := []check.Checker{w.once, check.NewIdentityOnce(), check.NewNothingInvented(site, pollSpan),
-		check.NewQuarterHours(most), check.NewEventsFirst(), w.bounded, w.neighbours, w.drains}
+		check.NewQuarterHours(most), check.NewEventsFirst(), w.bounded, w.room, w.neighbours, w.drains}
 	if o.card > 0 {
 		w.quiet = check.NewQuietCard(o.card)
 		checkers = append(checkers, w.quiet)
@@ -226,6 +233,7 @@ func (w *world) look() {
 		st := w.agent.Status().Store
 		w.bounded.Measure("memory of queues", float64(st.Memory))
 		w.bounded.Measure("disk", float64(st.Bytes))
+		w.room.Measure(st.Bytes)
 		if w.full.IsZero() && now.After(w.writes) {
 			w.given = append(w.given[max(0, len(w.given)-8):], given{now, st.Next - 1})
 		}
@@ -267,7 +275,7 @@ func (w *world) newDir() string {
 func (w *world) start(dir string) {
 	w.t.Helper()
 	text := string(w.spec.Config(sim.AgentConfig{Dir: dir, Broker: "mqtt://10.0.0.9:1883", Memory: true}))
-	text = strings.Replace(text, "buffer: {", fmt.Sprintf("buffer: {max_size: %dMiB, ", maxSize>>20), 1)
+	text = strings.Replace(text, "buffer: {", fmt.Sprintf("buffer: {max_size: %dMiB, ", w.opt.size>>20), 1)
 	if w.seed%2 == 1 { // a box without a clock of its own believes what it is told in the end
 		text = strings.Replace(text, "trust: system", "trust: kernel", 1)
 	}

@@ -87,6 +87,17 @@ func (c *AtLeastOnce) See(m *Message) {
 }
 
 func (c *AtLeastOnce) gap(m *Message) {
+	ep, g, err := readGap(m)
+	if err != nil {
+		c.found.add("%s: %v", contract.StoreGap, err)
+		return
+	}
+	e := c.epoch(m.Node, ep)
+	e.gaps = append(e.gaps, g)
+}
+
+// readGap decodes the gap of a StoreGap event and returns it with its epoch. A gap without an end reaches MaxSeq.
+func readGap(m *Message) (ep string, g gap, err error) {
 	var d struct {
 		Ep    string  `json:"ep"`
 		Class string  `json:"class"`
@@ -95,15 +106,13 @@ func (c *AtLeastOnce) gap(m *Message) {
 		To    *uint64 `json:"to"`
 	}
 	if err := json.Unmarshal(m.Event.Data, &d); err != nil {
-		c.found.add("%s: %v", contract.StoreGap, err)
-		return
+		return "", gap{}, err
 	}
-	g := gap{from: d.From, to: contract.MaxSeq, class: d.Class, why: d.Why}
+	g = gap{from: d.From, to: contract.MaxSeq, class: d.Class, why: d.Why}
 	if d.To != nil {
 		g.to = *d.To
 	}
-	e := c.epoch(m.Node, d.Ep)
-	e.gaps = append(e.gaps, g)
+	return d.Ep, g, nil
 }
 
 // Judge implements Checker.

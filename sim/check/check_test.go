@@ -185,20 +185,55 @@ type rig struct {
 	suite      *check.Suite
 	once       *check.AtLeastOnce
 	bounded    *check.Bounded
+	room       *check.Room
 	neighbours *check.Neighbours
 	drains     *check.Drains
 }
 
 func newRig() *rig {
-	r := &rig{once: check.NewAtLeastOnce(), bounded: check.NewBounded(map[string]float64{"goroutines": 50}),
+	r := &rig{once: check.NewAtLeastOnce(), bounded: check.NewBounded(map[string]float64{"goroutines": 50}), room: check.NewRoom(fullStore),
 		neighbours: check.NewNeighbours(plant, begin, map[string]time.Duration{dev: every}), drains: check.NewDrains(10 * time.Minute)}
 	r.suite = check.NewSuite("", r.once, check.NewIdentityOnce(), check.NewNothingInvented(plant, 2*time.Second),
 		check.NewQuarterHours(map[string]float64{dev: 10}),
-		check.NewEventsFirst(), r.bounded, r.neighbours, r.drains, check.NewQuietCard(100<<20))
+		check.NewEventsFirst(), r.bounded, r.room, r.neighbours, r.drains, check.NewQuietCard(100<<20))
 	r.neighbours.Until(begin.Add(2 * time.Hour))
 	r.drains.Healed(begin.Add(2 * time.Hour))
 	r.bounded.Measure("goroutines", 42)
+	r.room.Measure(fullStore - 1)
 	return r
+}
+
+// fullStore is from how many bytes the store of the story may evict.
+const fullStore = 1 << 20
+
+// forget takes the samples between two times from what arrived, and returns the numbers of the first and the last.
+func (s *story) forget(from, to time.Duration) (first, last uint64) {
+	s.t.Helper()
+	var kept []sim.Publication
+	for i, p := range s.sent {
+		m := mustRead(s, i)
+		if m.Batch == nil {
+			kept = append(kept, p)
+			continue
+		}
+		sample := m.Batch.Samples[0]
+		if at := time.UnixMilli(sample.TS); at.Before(begin.Add(from)) || !at.Before(begin.Add(to)) {
+			kept = append(kept, p)
+			continue
+		}
+		if first == 0 {
+			first = sample.Seq
+		}
+		last = sample.Seq
+	}
+	s.sent = kept
+	return first, last
+}
+
+// gap tells a gap of readings at the end of the story.
+func (s *story) gap(from, to uint64, why string) {
+	s.event(begin.Add(2*time.Hour), "node", contract.StoreGap, map[string]any{"ep": epoch, "class": "reading",
+		"from": from, "to": to, "n": to - from + 1, "why": why})
 }
 
 // Each defect makes exactly the checker fail that is there for it; without one nobody complains.
@@ -216,7 +251,8 @@ func TestEachCheckerIsProved(t *testing.T) {
 			i := s.find(20, tele)
 			s.sent = slices.Delete(s.sent, i, i+1)
 		}},
-		{"a dropped record is under a gap", "", func(s *story, _ *rig) {
+		{"a dropped record is under a gap", "", func(s *story, r *rig) {
+			r.room.Measure(fullStore)
 			i := s.find(20, tele)
 			seq := mustRead(s, i).Batch.Samples[0].Seq
 			s.sent = slices.Delete(s.sent, i, i+1)
@@ -261,7 +297,8 @@ func TestEachCheckerIsProved(t *testing.T) {
 			p := s.sent[i]
 			s.sent = append(slices.Delete(s.sent, i, i+1), p)
 		}},
-		{"events are evicted", "events-before-readings", func(s *story, _ *rig) {
+		{"events are evicted", "events-before-readings", func(s *story, r *rig) {
+			r.room.Measure(fullStore)
 			s.event(begin.Add(2*time.Hour), "node", contract.StoreGap, map[string]any{"ep": epoch, "class": "event", "from": 1, "to": 2, "n": 2, "why": "evicted"})
 		}},
 		{"goroutines are left", "bounded", func(_ *story, r *rig) { r.bounded.Measure("goroutines", 51) }},
@@ -279,6 +316,29 @@ func TestEachCheckerIsProved(t *testing.T) {
 			s.sent = kept
 			s.event(begin.Add(2*time.Hour), "node", contract.StoreGap, map[string]any{"ep": epoch, "class": "any",
 				"from": never[0], "to": never[len(never)-1], "n": 0, "why": "unreadable"})
+		}},
+		{"a full store evicts readings", "", func(s *story, r *rig) {
+			r.room.Measure(fullStore)
+			from, to := s.forget(41*time.Minute, 56*time.Minute)
+			s.gap(from, (from+to)/2, "evicted")
+			s.gap((from+to)/2+1, to, "evicted")
+		}},
+		{"a store that has room evicts readings", "evicts-only-when-full", func(s *story, _ *rig) {
+			from, to := s.forget(41*time.Minute, 56*time.Minute)
+			s.gap(from, to, "evicted")
+		}},
+		{"readings are lost that no eviction covers", "neighbours-unharmed", func(s *story, r *rig) {
+			r.room.Measure(fullStore)
+			from, to := s.forget(41*time.Minute, 56*time.Minute)
+			s.gap(from, to-20, "evicted")
+			s.gap(to-19, to, "unreadable")
+		}},
+		{"readings are lost between two evictions", "neighbours-unharmed", func(s *story, r *rig) {
+			r.room.Measure(fullStore)
+			from, to := s.forget(41*time.Minute, 56*time.Minute)
+			s.gap(from, from+20, "evicted")
+			s.gap(from+21, to-21, "unreadable")
+			s.gap(to-20, to, "evicted")
 		}},
 		{"the backlog stays", "drains", func(s *story, _ *rig) { s.status(begin.Add(2*time.Hour+2*time.Second), "s2", 3) }},
 		{"the backlog is gone too late", "drains", func(s *story, r *rig) {
@@ -353,8 +413,8 @@ func changeInterval(s *story, n int, change func(d map[string]any)) {
 
 func TestCheckersNeedSomethingToJudge(t *testing.T) {
 	suite := check.NewSuite("", check.NewNothingInvented(plant, time.Second), check.NewBounded(map[string]float64{"disk": 1}),
-		check.NewDrains(time.Minute), check.NewQuietCard(1))
-	if got := suite.Judge(); len(got) != 4 {
-		t.Errorf("%d of 4 checkers complain that they saw nothing: %v", len(got), got)
+		check.NewDrains(time.Minute), check.NewQuietCard(1), check.NewRoom(1))
+	if got := suite.Judge(); len(got) != 5 {
+		t.Errorf("%d of 5 checkers complain that they saw nothing: %v", len(got), got)
 	}
 }

@@ -24,8 +24,9 @@ type Neighbours struct {
 
 // epochPace is what an epoch told of devices that are well.
 type epochPace struct {
-	polls map[string]map[uint64]int64 // the stamp of each sample, ms, by device and number
-	sets  []int64                     // ms by which the clock was set
+	polls   map[string]map[uint64]int64 // the stamp of each sample, ms, by device and number
+	sets    []int64                     // ms by which the clock was set
+	evicted evictions
 }
 
 // The pace that a healthy device must keep.
@@ -52,6 +53,18 @@ func (c *Neighbours) Until(end time.Time) { c.finish = end }
 // See implements Checker. The opening of the store is where an epoch begins for every device.
 func (c *Neighbours) See(m *Message) {
 	switch {
+	case m.Batch != nil:
+		for _, s := range m.Batch.Samples {
+			c.epoch(m.Node+" "+m.Batch.Ep).evicted.stamp(s.Seq, s.TS)
+		}
+	case m.Event != nil:
+		c.epoch(m.Node+" "+m.Event.Ep).evicted.stamp(m.Event.Seq, m.Event.Time.UnixMilli())
+	}
+	switch {
+	case m.Event != nil && m.Event.Type == contract.StoreGap:
+		if ep, g, err := readGap(m); err == nil { // what cannot be read is told by AtLeastOnce
+			c.epoch(m.Node + " " + ep).evicted.add(g)
+		}
 	case m.Batch != nil && c.every[m.Batch.Dev] > 0:
 		e := c.epoch(m.Node + " " + m.Batch.Ep)
 		for _, s := range m.Batch.Samples {
@@ -85,32 +98,44 @@ func (c *Neighbours) epoch(key string) *epochPace {
 	return c.epochs[key]
 }
 
-// Judge implements Checker.
+// Judge implements Checker. Readings that were evicted explain a hole: their pace is only checked up to the gap and after it.
 func (c *Neighbours) Judge() []string {
 	var found findings
 	for _, dev := range slices.Sorted(maps.Keys(c.every)) {
 		every, kept, holes := c.every[dev], 0, 0
+		var evicted time.Duration
 		for _, key := range slices.Sorted(maps.Keys(c.epochs)) {
 			e := c.epochs[key]
 			kept += len(e.polls[dev])
+			evicted += e.evicted.lasted()
 			moves := c.moves(e)
 			seqs := slices.Sorted(maps.Keys(e.polls[dev]))
 			for i := 1; i < len(seqs); i++ {
-				from, to := e.polls[dev][seqs[i-1]], e.polls[dev][seqs[i]]
-				if hole := shortest(to-from, moves); hole > longHole*every+holeSlack {
+				hole := e.hole(dev, seqs[i-1], seqs[i], moves)
+				if hole > longHole*every+holeSlack {
 					if holes++; holes <= 3 {
 						found.add("%s, polled each %s, has a hole of %s before %s (%s-%d)", dev, every, hole,
-							time.UnixMilli(to).UTC().Format(time.TimeOnly), key, seqs[i])
+							time.UnixMilli(e.polls[dev][seqs[i]]).UTC().Format(time.TimeOnly), key, seqs[i])
 					}
 				}
 			}
 		}
-		expected := float64(c.finish.Sub(c.begin)-c.down) / float64(every)
+		expected := float64(c.finish.Sub(c.begin)-c.down-evicted) / float64(every)
 		if float64(kept) < keptShare*expected-2 {
 			found.add("%s kept %d of about %.0f polls", dev, kept, expected)
 		}
 	}
 	return found.all()
+}
+
+// hole is the longest time between two consecutive polls of a device that no eviction explains.
+func (e *epochPace) hole(dev string, from, to uint64, moves []int64) (longest time.Duration) {
+	last := e.polls[dev][from]
+	for _, g := range e.evicted.between(from, to) {
+		longest = max(longest, shortest(max(0, e.evicted.at(g.from)-last), moves))
+		last = e.evicted.at(g.to)
+	}
+	return max(longest, shortest(e.polls[dev][to]-last, moves))
 }
 
 // moves lists by how many ms the node's clock may have been moved between two samples of an epoch.
