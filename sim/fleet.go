@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/url"
 	"slices"
@@ -95,8 +96,11 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 	if o.Nodes < 1 || o.Nodes > maxFleet {
 		return nil, fmt.Errorf("make fleet: nodes must be 1 to %d (got %d)", maxFleet, o.Nodes)
 	}
-	if o.Every < 0 || o.Backlog < 0 || o.StormEvery < 0 || o.StormFor < 0 || o.HistoryRate < 0 {
+	if o.Every < 0 || o.RampUp < 0 || o.Backlog < 0 || o.StormEvery < 0 || o.StormFor < 0 || !between(o.HistoryRate, 0, math.MaxFloat64) {
 		return nil, errors.New("make fleet: no time and no rate may be negative")
+	}
+	if o.StormFor > 0 && o.StormEvery == 0 {
+		return nil, errors.New("make fleet: how long a storm lasts needs how often one comes (storm-every)")
 	}
 	f := &Fleet{o: o, url: u, start: time.Now(), down: make(chan struct{})}
 	f.o.Tenant, f.o.Prefix = or(o.Tenant, "fleet"), or(o.Prefix, "fleet")

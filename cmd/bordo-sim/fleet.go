@@ -58,6 +58,9 @@ func beFleet(ctx context.Context, c commandline.Console, o sim.FleetOptions, w l
 	if w.every <= 0 {
 		return wrong("--report must be more than 0 (got %s)", w.every)
 	}
+	if w.during < 0 {
+		return wrong("--for must not be negative (got %s)", w.during)
+	}
 	if w.passwordFile != "" {
 		text, err := os.ReadFile(w.passwordFile)
 		if err != nil {
