@@ -33,13 +33,19 @@ type Refusal struct{ Text string }
 // Error gives the agent's words.
 func (r Refusal) Error() string { return r.Text }
 
-// serveStream answers one question. Its context ends when who asked hangs up, or with the server.
-func serveStream(w http.ResponseWriter, r *http.Request, stream Stream) {
+// serveStream answers one question, when free has room for it. Its context ends when who asked hangs up, or with the server.
+func serveStream(w http.ResponseWriter, r *http.Request, stream Stream, free chan struct{}) {
 	question, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
 	if err != nil {
-		http.Error(w, "the question is too long, or was cut off", http.StatusBadRequest)
+		refuse(w, "the question is too long, or was cut off", http.StatusBadRequest)
 		return
 	}
+	defer answering(r)()
+	if !takeTurn(r, free) {
+		refuse(w, fmt.Sprintf("%d questions are being answered", maxAsked), http.StatusServiceUnavailable)
+		return
+	}
+	defer func() { <-free }()
 	conn := http.NewResponseController(w)
 	// The server's own time-outs are for questions that are answered at once. Each part has its time instead, so that who
 	// listens to nothing is not waited for without end, and no longer than is polite once the server stops.
@@ -76,6 +82,13 @@ func serveStream(w http.ResponseWriter, r *http.Request, stream Stream) {
 	send(last) //nolint:errcheck // who asked has gone
 }
 
+// refuse answers with an error and ends the connection. It may be later by now than the server's own time-outs allow.
+func refuse(w http.ResponseWriter, text string, code int) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) //nolint:errcheck // a Unix socket has deadlines
+	w.Header().Set("Connection", "close")
+	http.Error(w, text, code)
+}
+
 // Ask asks the agent at the socket and hands each part of its answer to heard, whose error ends the question. The error is a
 // Refusal where the agent tells why it does not answer. It takes as long as the answer: ctx ends it.
 func Ask(ctx context.Context, path, what string, question any, heard func(part json.RawMessage) error) error {
@@ -98,6 +111,8 @@ func Ask(ctx context.Context, path, what string, question any, heard func(part j
 	case http.StatusOK:
 	case http.StatusNotFound:
 		return fmt.Errorf("ask the agent at %s: it does not know %q: it is of another version than this program, so restart it", path, what)
+	case http.StatusServiceUnavailable:
+		return fmt.Errorf("ask the agent at %s: it answers too many others at present: try again", path)
 	default:
 		return fmt.Errorf("ask the agent at %s: it answers %s", path, answer.Status)
 	}

@@ -31,8 +31,8 @@ var ErrNotRunning = errors.New("the agent does not run")
 
 // Limits of the exchange.
 const (
-	maxConns  = 16      // at once; more wait
 	maxAnswer = 8 << 20 // bytes of a status
+	maxHeader = 8 << 10 // bytes of a question's header
 	patience  = 5 * time.Second
 )
 
@@ -97,35 +97,7 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 		l.Close() //nolint:errcheck // the other error tells more
 		return nil, fmt.Errorf("open control socket: %w", err)
 	}
-	return &bounded{Listener: l, free: make(chan struct{}, maxConns)}, nil
-}
-
-// bounded accepts a connection only while fewer than its limit are open; the rest waits in the kernel's queue.
-type bounded struct {
-	net.Listener
-	free chan struct{}
-}
-
-// Accept blocks until there is room for a connection and one is there.
-func (b *bounded) Accept() (net.Conn, error) {
-	b.free <- struct{}{}
-	conn, err := b.Listener.Accept()
-	if err != nil {
-		<-b.free
-		return nil, err
-	}
-	return &boundedConn{Conn: conn, leave: sync.OnceFunc(func() { <-b.free })}, nil
-}
-
-type boundedConn struct {
-	net.Conn
-	leave func()
-}
-
-// Close may be called more than once.
-func (c *boundedConn) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
+	return newConns(l), nil
 }
 
 // Answers are what an agent can be asked. They are called from several goroutines.
@@ -141,7 +113,8 @@ type Stream func(ctx context.Context, question []byte, say func(part any) error)
 // Serve answers on l until ctx ends, and closes l.
 func Serve(ctx context.Context, l net.Listener, answers Answers, log *slog.Logger) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
+		defer answering(r)()
 		body, err := json.Marshal(answers.Status())
 		if err != nil {
 			log.Error("encode status", "err", err)
@@ -151,13 +124,16 @@ func Serve(ctx context.Context, l net.Listener, answers Answers, log *slog.Logge
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(append(body, '\n')) //nolint:errcheck // who asked has gone
 	})
+	free := make(chan struct{}, maxAsked)
 	for name, stream := range answers.Ask {
-		mux.HandleFunc("POST /v1/ask/"+name, func(w http.ResponseWriter, r *http.Request) { serveStream(w, r, stream) })
+		mux.HandleFunc("POST /v1/ask/"+name, func(w http.ResponseWriter, r *http.Request) { serveStream(w, r, stream, free) })
 	}
 	server := &http.Server{
-		Handler: mux, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, MaxHeaderBytes: 8 << 10,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Handler: refuseLarge(mux), ReadHeaderTimeout: patience, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience,
+		MaxHeaderBytes: maxHeader,
+		BaseContext:    func(net.Listener) context.Context { return ctx },
+		ConnContext:    connContext,
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	var waiting sync.WaitGroup
 	served := make(chan struct{})
@@ -165,6 +141,9 @@ func Serve(ctx context.Context, l net.Listener, answers Answers, log *slog.Logge
 		select {
 		case <-ctx.Done():
 		case <-served:
+		}
+		if c, ok := l.(*conns); ok {
+			c.end()
 		}
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
@@ -179,6 +158,17 @@ func Serve(ctx context.Context, l net.Listener, answers Answers, log *slog.Logge
 		return nil
 	}
 	return fmt.Errorf("serve control socket: %w", err)
+}
+
+// refuseLarge refuses what announces more than any question has, before anything of it is read.
+func refuseLarge(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > maxQuestion {
+			refuse(w, "the question is too long", http.StatusRequestEntityTooLarge)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // client speaks with the socket at path.
@@ -207,19 +197,37 @@ func Status(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask the agent: %w", err)
 	}
+	for {
+		body, again, err := status(req, path)
+		if err == nil || !again || ctx.Err() != nil {
+			return body, err
+		}
+		select {
+		case <-time.After(patience / 50): // somebody floods the socket
+		case <-ctx.Done():
+		}
+	}
+}
+
+// status asks once. again tells that the connection was cut before the answer came, as a server does that has too many.
+func status(req *http.Request, path string) (body []byte, again bool, err error) {
 	answer, err := client(path).Do(req)
 	if err != nil {
-		return nil, failed(path, err)
+		return nil, isCut(err), failed(path, err)
 	}
 	defer answer.Body.Close() //nolint:errcheck // nothing was written
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	body, err = io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("ask the agent at %s: %w", path, err)
+		return nil, isCut(err), fmt.Errorf("ask the agent at %s: %w", path, err)
 	}
 	if answer.StatusCode != http.StatusOK || !json.Valid(body) {
-		return nil, fmt.Errorf("ask the agent at %s: it answers %s", path, answer.Status)
+		return nil, false, fmt.Errorf("ask the agent at %s: it answers %s", path, answer.Status)
 	}
-	return body, nil
+	return body, false, nil
+}
+
+func isCut(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // cause drops what net/http and net wrap around the reason: the made-up address is no help to anybody.
