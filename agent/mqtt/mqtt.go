@@ -108,6 +108,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		return nil, ctx.Err()
 	}
 	if err := token.Error(); err != nil {
+		if c.stream != nil {
+			err = c.reason(err)
+		}
 		return nil, connectError(o.URL, err, dialErr)
 	}
 	go c.write()
@@ -249,7 +252,7 @@ func (c *Conn) Subscribe(ctx context.Context, filter string, handle func(Message
 		return ctx.Err()
 	}
 	if err := token.Error(); err != nil {
-		return fmt.Errorf("subscribe %s: %w", filter, err)
+		return fmt.Errorf("subscribe %s: %w", filter, c.reason(err))
 	}
 	if t, ok := token.(*paho.SubscribeToken); ok && t.Result()[filter] > 2 { // 0x80; some brokers say it in MQTT 5's codes
 		return fmt.Errorf("subscribe %s: %w", filter, ErrRefused)
@@ -283,6 +286,7 @@ func (c *Conn) fail(err error) {
 	if err == nil {
 		err = ErrClosed
 	}
+	err = c.reason(err)
 	c.mu.Lock()
 	if c.cause != nil {
 		c.mu.Unlock()
@@ -296,6 +300,15 @@ func (c *Conn) fail(err error) {
 	for _, f := range open {
 		f.done(err)
 	}
+}
+
+// reason is why the connection was broken off, where it was, and otherwise the error that is given: paho says of much that
+// follows only that it is not connected.
+func (c *Conn) reason(err error) error {
+	if broken := c.stream.err(); broken != nil {
+		return broken
+	}
+	return err
 }
 
 func (c *Conn) finish(key uint64, err error) {
@@ -316,7 +329,7 @@ func (c *Conn) write() {
 		case m := <-c.out:
 			c.handing = m.key
 			if err := c.client.Publish(m.Topic, 1, m.Retain, m.Payload).Error(); err != nil {
-				c.finish(m.key, err)
+				c.finish(m.key, c.reason(err))
 			}
 		case <-c.lost:
 			return

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"bufio"
+	"bytes"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -32,10 +33,12 @@ const farewellTime = 200 * time.Millisecond
 // follows. Close drops what waits: who wants it to be sent sends a DISCONNECT first, and Close then waits for the broker to
 // close, for at most farewellTime.
 //
-// Reads are buffered.
+// Reads are buffered and checked: the header of a packet that is too large, or that no client may receive, ends the connection
+// with a PacketError before paho sees it.
 type stream struct {
 	net.Conn
-	in *bufio.Reader
+	in    *bufio.Reader
+	check inbound
 
 	handed atomic.Int64 // publications on their way to Write, or past it
 	came   atomic.Int64 // those that are past it
@@ -61,7 +64,31 @@ func newStream(conn net.Conn) *stream {
 }
 
 // Read implements net.Conn.
-func (s *stream) Read(p []byte) (int, error) { return s.in.Read(p) }
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.in.Read(p)
+	ok, bad := s.check.check(p[:n])
+	if bad == nil {
+		return n, err
+	}
+	if bad.TooLarge {
+		body := p[min(ok+1, n):n] // behind the last byte of the header
+		if rest, err := s.in.Peek(min(s.in.Buffered(), maxTopic)); err == nil {
+			body = append(bytes.Clone(body), rest...)
+		}
+		bad.Topic = topicOf(body)
+	}
+	s.breakOff(bad)
+	return 0, bad
+}
+
+// maxTopic bounds what is looked at of a message that is refused; a stream buffers more.
+const maxTopic = 1 << 10
+
+// breakOff ends the connection because of an error.
+func (s *stream) breakOff(err error) {
+	s.broken.CompareAndSwap(nil, &err)
+	s.Conn.Close() //nolint:errcheck // the error that led here is the one that tells
+}
 
 // below is the reading side of the connection below.
 type below struct{ s *stream }
@@ -163,12 +190,11 @@ func (s *stream) send(p []byte) {
 		_, err = s.Conn.Write(p)
 	}
 	if err != nil {
-		s.broken.Store(&err)
-		s.Conn.Close() //nolint:errcheck // the write's error is the one that tells
+		s.breakOff(err)
 	}
 }
 
-// err is why a write failed.
+// err is why the connection was broken off.
 func (s *stream) err() error {
 	if p := s.broken.Load(); p != nil {
 		return *p
