@@ -19,6 +19,7 @@ import (
 	"bordo/agent/config"
 	"bordo/agent/energy"
 	"bordo/agent/keep"
+	"bordo/agent/loglimit"
 	"bordo/agent/record"
 	"bordo/buffer"
 	"bordo/contract"
@@ -60,6 +61,7 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	sys.Logger = slog.New(loglimit.NewHandler(sys.Logger.Handler()))
 	now, _ := sys.Wall()
 	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), hw: hardware(), board: newBoard(cfg.Lines, now)}
 	a.book = a.openBook()

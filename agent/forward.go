@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bordo/agent/config"
+	"bordo/agent/loglimit"
 	"bordo/agent/mqtt"
 	"bordo/buffer"
 	"bordo/contract"
@@ -55,6 +56,7 @@ type forwarder struct {
 	stop        chan struct{}                     // closed: say goodbye and return
 
 	unread map[buffer.Class]string // why a class of the backlog cannot be read, as it was logged; of who runs the connection
+	logged loglimit.Causes         // states of the connection; likewise
 
 	mu    sync.Mutex
 	state BrokerStatus // as `bordo status` shows it
@@ -94,12 +96,12 @@ func (f *forwarder) run(ctx context.Context) {
 func (f *forwarder) readBacklog(class buffer.Class, err error) {
 	was, bad := f.unread[class]
 	switch {
-	case err != nil && err.Error() != was:
+	case err != nil && loglimit.Cause(err.Error()) != was:
 		f.log.Error("read backlog", "class", class, "err", err)
 		if f.unread == nil {
 			f.unread = map[buffer.Class]string{}
 		}
-		f.unread[class] = err.Error()
+		f.unread[class] = loglimit.Cause(err.Error())
 	case err == nil && bad:
 		f.log.Info("backlog can be read again", "class", class)
 		delete(f.unread, class)
@@ -183,7 +185,7 @@ func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
 	}
 	f.connected(u)
 	f.connectedTo()
-	return newSession(f, conn, sess).run(ctx)
+	return newSession(f, conn, u, sess).run(ctx)
 }
 
 func sessionID() (string, error) {
@@ -199,10 +201,24 @@ func (f *forwarder) connected(u *url.URL) {
 	was := f.state
 	f.state = BrokerStatus{URL: u.String(), Connected: true, Since: f.now()}
 	f.mu.Unlock()
-	f.log.Info("broker connected", "url", u.String(), "attempts", was.Attempts+1)
+	if _, ok := f.logged.New(connectedTo(u)); ok {
+		f.log.Info("broker connected", "url", u.String(), "attempts", was.Attempts+1)
+	}
 }
 
-// disconnected notes the state and logs its change, not its repetitions.
+// steady notes that a session has lasted: what happens from now on is logged as new. A broker that accepts connections and
+// ends each of them soon does not get that far, and is logged once.
+func (f *forwarder) steady(u *url.URL) {
+	if !f.logged.Last(connectedTo(u)) {
+		f.log.Info("broker connected", "url", u.String(), "for", longSession)
+	}
+	f.logged.Reset(connectedTo(u))
+}
+
+// connectedTo is the state of a connection to a broker, as opposed to the causes why there is none.
+func connectedTo(u *url.URL) string { return "connected to " + u.Host }
+
+// disconnected notes the state and logs its causes, not their repetitions.
 func (f *forwarder) disconnected(u *url.URL, err error, wait time.Duration) {
 	f.mu.Lock()
 	was := f.state
@@ -210,10 +226,14 @@ func (f *forwarder) disconnected(u *url.URL, err error, wait time.Duration) {
 	if was.Connected || was.Since.IsZero() {
 		f.state.Since, f.state.Attempts = f.now(), 1
 	}
-	first := f.state.Attempts == 1
+	attempts := f.state.Attempts
 	f.mu.Unlock()
-	if first || was.Error != err.Error() {
-		f.log.Warn("broker not connected", "url", u.String(), "err", err, "again_in", wait.Round(time.Millisecond))
+	if repeats, ok := f.logged.New(u.Host + ": " + err.Error()); ok {
+		args := []any{"url", u.String(), "err", err, "attempts", attempts, "again_in", wait.Round(time.Millisecond)}
+		if repeats > 0 {
+			args = append(args, "repeats", repeats)
+		}
+		f.log.Warn("broker not connected", args...)
 	}
 }
 

@@ -183,6 +183,9 @@ type node struct {
 	events   []contract.Event
 	statuses []contract.Status
 	metas    map[string]contract.Meta
+	log      []string
+
+	statusTimes []time.Time
 }
 
 type sample struct {
@@ -283,7 +286,7 @@ func (n *node) take(p sim.Publication) {
 		if err != nil {
 			n.t.Errorf("%v: %s", err, p.Payload)
 		}
-		n.statuses = append(n.statuses, s)
+		n.statuses, n.statusTimes = append(n.statuses, s), append(n.statusTimes, p.At)
 	case contract.KindMeta:
 		if len(p.Payload) == 0 {
 			delete(n.metas, a.Dev)
@@ -333,7 +336,7 @@ func (n *node) start() *agent.Agent {
 		DialMQTT: n.dial,
 		Wall:     func() (time.Time, contract.Clock) { return n.wall() },
 		DiskFree: n.diskFree,
-		Logger:   slog.New(slog.NewTextHandler(testLog{n.t}, nil)),
+		Logger:   slog.New(slog.NewTextHandler(testLog{n}, nil)),
 		Version:  "test",
 		Built:    n.built,
 	})
@@ -409,9 +412,26 @@ func (n *node) whole(dev string, min int) {
 	}
 }
 
-type testLog struct{ t *testing.T }
+// testLog shows what a node logs and keeps it.
+type testLog struct{ n *node }
 
 func (l testLog) Write(b []byte) (int, error) {
-	l.t.Log(strings.TrimSpace(string(b)))
+	line := strings.TrimSpace(string(b))
+	l.n.t.Log(line)
+	l.n.mu.Lock()
+	defer l.n.mu.Unlock()
+	l.n.log = append(l.n.log, line)
 	return len(b), nil
+}
+
+// logged returns the lines of the log that contain a text.
+func (n *node) logged(text string) (lines []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range n.log {
+		if strings.Contains(l, text) {
+			lines = append(lines, l)
+		}
+	}
+	return lines
 }

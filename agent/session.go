@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"time"
 
 	"bordo/agent/mqtt"
@@ -37,6 +38,7 @@ const slowAck = 2 * time.Second
 type session struct {
 	f    *forwarder
 	conn *mqtt.Conn
+	url  *url.URL // where it leads
 	sess string
 	comp composer
 
@@ -77,10 +79,10 @@ type outcome struct {
 	took time.Duration
 }
 
-func newSession(f *forwarder, conn *mqtt.Conn, sess string) *session {
+func newSession(f *forwarder, conn *mqtt.Conn, u *url.URL, sess string) *session {
 	now := time.Now()
 	return &session{
-		f: f, conn: conn, sess: sess,
+		f: f, conn: conn, url: u, sess: sess,
 		comp:      composer{topics: f.topics, pack: f.cfg.HistoryGzip},
 		outcomes:  make(chan outcome, f.cfg.Window),
 		platform:  newPlatform(f.cfg.Ack),
@@ -162,6 +164,7 @@ func (s *session) forward(ctx context.Context) error {
 			}
 		case <-settled.C:
 			s.f.twin(0)
+			s.f.steady(s.url)
 		case <-again:
 		case <-s.conn.Lost():
 			return fmt.Errorf("%w: %w", errSessionEnded, s.conn.Err())
