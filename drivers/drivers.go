@@ -27,6 +27,14 @@ type Watched interface {
 	Gone() <-chan struct{} // closed then, and never before
 }
 
+// Reopener is a port that can be opened again in place, as a TCP connection can that the device has closed. A link asks for
+// it by a type assertion on its Port.
+type Reopener interface {
+	// Reopen closes the port and opens it again. It blocks until the port is open, an error is known or ctx ends. The port
+	// stays closed after an error, and Reopen may be called again.
+	Reopen(ctx context.Context) error
+}
+
 // Quality says how far a reading can be trusted. The zero value is good.
 type Quality uint8
 
@@ -58,6 +66,7 @@ type Description struct {
 	Points                         []string // every point that this device can deliver, in the catalogue's order
 	Quarantined                    []string // points of the model that this device refuses to give; asked for rarely
 	RatedW                         float64  `json:",omitempty"` // its rated power; 0: it does not tell
+	Warning                        string   `json:",omitempty"` // why something of the device is not read although nothing fails
 }
 
 // Report is one poll of one device, or what a device told unasked. It is the unit that is buffered and sent.
@@ -168,6 +177,9 @@ type Line struct {
 	Baud    int  // of the serial line; 0 where it is not known
 	CharLen int  // bits of one character with start, parity and stop bits; 0 where it is not known
 	Tunnel  bool // the serial line is behind a TCP stream, which adds its own delay
+
+	// TolerantIDs accepts answers with another transaction id than the request's, for gateways that do not keep it.
+	TolerantIDs bool
 }
 
 // Model describes a kind of device that a driver supports.

@@ -26,12 +26,32 @@ func (k Kind) String() string {
 	return [...]string{"timeout", "checksum", "exception", "protocol", "closed", "later"}[k-Timeout]
 }
 
+// Cause names a fault more precisely than its Kind where a person can act on the difference. The zero value is none.
+type Cause uint8
+
+// The causes.
+const (
+	WrongTransaction Cause = iota + 1 // answers carry another transaction id than their request
+	WrongUnit                         // another unit id answers than the one that was asked
+	WrongFraming                      // the other side speaks Modbus TCP where serial frames are configured, or the reverse
+	HungUp                            // the other side closes the connection instead of answering
+)
+
+// String gives the word that stands in logs and in JSON, "" for no cause.
+func (c Cause) String() string {
+	if c > HungUp {
+		return ""
+	}
+	return [...]string{"", "wrong_transaction", "wrong_unit", "wrong_framing", "hung_up"}[c]
+}
+
 // Error is a fault on a line, told operation first.
 type Error struct {
-	Op   string // "read holding 0x0048+2"
-	Kind Kind
-	Lost bool // the port cannot be used any more and must be opened again
-	Err  error
+	Op    string // "read holding 0x0048+2"
+	Kind  Kind
+	Cause Cause
+	Lost  bool // the port cannot be used any more and must be opened again
+	Err   error
 }
 
 // Error implements error.
@@ -51,6 +71,26 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return 0
+}
+
+// CauseOf returns the first cause in err's tree, 0 if there is none.
+func CauseOf(err error) Cause {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here
+	case nil:
+		return 0
+	case *Error:
+		if e.Cause != 0 {
+			return e.Cause
+		}
+	case interface{ Unwrap() []error }:
+		for _, x := range e.Unwrap() {
+			if c := CauseOf(x); c != 0 {
+				return c
+			}
+		}
+		return 0
+	}
+	return CauseOf(errors.Unwrap(err))
 }
 
 // Lost tells whether any *Error in err's tree says that the port must be opened again.

@@ -33,8 +33,8 @@ type Unit struct {
 //     A poll that was asked for is told to both the Request and out.
 //   - A Borrow waits until nothing is due, or until each device was polled once since it came, so that neither keeps the
 //     other from the line. At most maxBorrows wait; more are refused.
-//   - A device whose poll got nothing because of silence or damaged answers (Timeout, Checksum, Protocol) is asked again
-//     after 2 s for each failure in a row, at most 5 min, and never sooner than its interval. The first answer ends that.
+//   - A device whose poll got nothing because of silence, damaged answers or a connection that it closes (Timeout, Checksum,
+//     Protocol, Closed) is asked again after 2 s for each failure in a row, at most 5 min, and never sooner than its interval. The first answer ends that.
 //     A refusal (Exception) and "not now" (Later) do not count, because the device answered.
 //   - An error for which Lost holds ends Run after its report went out. One report does not go out: that of a poll which
 //     got nothing because the port was gone (Closed), such as a connection that the device had closed while it was idle.
@@ -248,7 +248,7 @@ func (s *slot) schedule(started, now time.Time, rep Report) bool {
 	} else {
 		s.broken = 0
 		switch KindOf(rep.Err) {
-		case Timeout, Checksum, Protocol:
+		case Timeout, Checksum, Protocol, Closed:
 			if answered {
 				s.failed = 0
 			} else {

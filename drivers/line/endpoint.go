@@ -46,6 +46,8 @@ type Endpoint struct {
 	Bits   int  // 7 or 8
 	Stop   int  // 1 or 2
 	RS485  bool // of Serial: the kernel turns the transmitter on and off (RTS), for UARTs that have no transceiver which does
+
+	TolerantIDs bool // of TCP: answers may carry another transaction id than their request
 }
 
 // Bauds are the speeds that the serial driver knows.
@@ -53,7 +55,7 @@ var Bauds = []int{300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400, 57600, 1
 
 // Parse reads a port URL:
 //
-//	tcp://HOST[:502]
+//	tcp://HOST[:502][?ids=strict|tolerant]
 //	serial:///dev/PATH?baud=9600&parity=none|even|odd&stop=1|2&bits=7|8&rs485=on|off
 //	rtu+tcp://HOST:PORT[?baud=9600]
 //
@@ -67,8 +69,8 @@ func Parse(text string) (Endpoint, error) {
 	switch e.Scheme {
 	case TCP:
 		err = e.setHost(u, "502")
-		if err == nil && u.RawQuery != "" {
-			err = fmt.Errorf("tcp:// takes no settings after %q (got %q)", "?", u.RawQuery)
+		if err == nil {
+			err = e.setIDs(u.RawQuery)
 		}
 	case RTUOverTCP:
 		if err = e.setHost(u, ""); err == nil {
@@ -110,6 +112,26 @@ func (e *Endpoint) setHost(u *url.URL, port string) error {
 		return fmt.Errorf("%s:// takes only host and port (got %q)", e.Scheme, u.String())
 	}
 	e.Host = net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	return nil
+}
+
+// setIDs reads the one setting of a tcp:// port.
+func (e *Endpoint) setIDs(query string) error {
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		return fmt.Errorf("settings after %q are not readable (got %q)", "?", query)
+	}
+	for key, values := range q {
+		switch {
+		case key != "ids":
+			return fmt.Errorf("unknown setting %q: tcp:// has only ids=strict or ids=tolerant", key)
+		case len(values) != 1:
+			return fmt.Errorf("%s is given %d times", key, len(values))
+		case values[0] != "strict" && values[0] != "tolerant":
+			return fmt.Errorf("ids must be strict or tolerant (got %q)", values[0])
+		}
+		e.TolerantIDs = values[0] == "tolerant"
+	}
 	return nil
 }
 
@@ -158,6 +180,8 @@ func (e *Endpoint) setSerial(query string) error {
 				return fmt.Errorf("stop must be 1 or 2 (got %q)", v)
 			}
 			e.Stop = int(v[0] - '0')
+		case "ids":
+			return fmt.Errorf("ids is a setting of tcp:// only: serial frames carry no transaction id (got %q)", v)
 		default:
 			return fmt.Errorf("unknown setting %q: want baud, parity, bits, stop or rs485", key)
 		}
@@ -187,6 +211,9 @@ func (e Endpoint) String() string {
 			return fmt.Sprintf("rtu+tcp://%s?baud=%d&parity=%s&bits=%d&stop=%d", e.Host, e.Baud, e.Parity, e.Bits, e.Stop)
 		}
 	}
+	if e.TolerantIDs {
+		return fmt.Sprintf("%s://%s?ids=tolerant", e.Scheme, e.Host)
+	}
 	return fmt.Sprintf("%s://%s", e.Scheme, e.Host)
 }
 
@@ -215,7 +242,7 @@ func (e Endpoint) Simulated() bool {
 
 // Line tells a link what it needs to know of the medium.
 func (e Endpoint) Line(id string) drivers.Line {
-	l := drivers.Line{ID: id, Stream: e.Scheme == TCP, Tunnel: e.Scheme == RTUOverTCP}
+	l := drivers.Line{ID: id, Stream: e.Scheme == TCP, Tunnel: e.Scheme == RTUOverTCP, TolerantIDs: e.TolerantIDs}
 	if !l.Stream {
 		l.Baud, l.CharLen = e.Baud, 1+e.Bits+e.Stop
 		if e.Parity == EvenParity || e.Parity == OddParity {

@@ -8,11 +8,11 @@ import (
 )
 
 // Open opens the port that the endpoint names. It returns within 5 s, or when ctx ends. Errors are *drivers.Error with
-// Lost set, and say in plain words what is wrong and what to do about it.
+// Lost set, and say in plain words what is wrong and what to do about it. A port behind TCP is a drivers.Reopener.
 func Open(ctx context.Context, e Endpoint) (drivers.Port, error) {
 	switch e.Scheme {
 	case TCP, RTUOverTCP:
-		return openSocket(ctx, e)
+		return Reopening(ctx, func(ctx context.Context) (drivers.Port, error) { return openSocket(ctx, e) })
 	case Serial:
 		if err := ctx.Err(); err != nil {
 			return nil, gone("open "+e.String(), err)
