@@ -149,16 +149,44 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 			return nil
 		}
 	}
+	if b.seenAtThisSpeed(&f) {
+		return nil
+	}
 	b.seen = append(b.seen, f)
 	b.inputToo = b.inputToo && !b.stream // that is for what is reached only with difficulty
 	b.tell(Event{Found: &f})
 	return nil
 }
 
+// seenAtThisSpeed tells whether a device of a serial line was found already with another parity or number of stop bits: not
+// every device, and no pseudo terminal, minds those.
+func (b *bus) seenAtThisSpeed(f *Found) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stream {
+		return false
+	}
+	for i := range b.serial {
+		if o := &b.serial[i]; o.Unit == f.Unit && o.same(f) && o.Port != f.Port && speedOf(o.Port) == speedOf(f.Port) {
+			return true
+		}
+	}
+	b.serial = append(b.serial, *f)
+	return false
+}
+
+func speedOf(port string) int {
+	e, err := line.Parse(port)
+	if err != nil {
+		return 0
+	}
+	return e.Baud
+}
+
 // identify finds out what a unit is, with more patience when it was not recognised and left questions unanswered.
 func (b *bus) identify(ctx context.Context, unit int, wait time.Duration) (f Found, err error) {
 	for _, gap := range []time.Duration{briefGap, modbus.LongestGap(b.Profiles)} {
-		q := inquiry{line: b.line, unit: unit, stream: b.stream, asked: map[modbus.Span]reply{}, wait: wait, gap: gap}
+		q := inquiry{line: b.line, unit: unit, port: b.port, stream: b.stream, asked: map[modbus.Span]reply{}, wait: wait, gap: gap}
 		if f, err = q.identify(ctx, b.Profiles); err != nil || f.Model != "" || q.silent == 0 {
 			break
 		}

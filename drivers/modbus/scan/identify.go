@@ -40,6 +40,7 @@ var errSilent = &drivers.Error{Op: "identify", Kind: drivers.Timeout, Err: error
 type inquiry struct {
 	line   Line
 	unit   int
+	port   string // the URL of the line
 	stream bool
 	wait   time.Duration // for an answer
 	gap    time.Duration // after one
@@ -130,6 +131,9 @@ func (q *inquiry) identify(ctx context.Context, profiles []*modbus.Profile) (Fou
 		case c.score == fits[0].score:
 			f.Others = append(f.Others, c.Model)
 		}
+	}
+	if f.Model == "" {
+		f.Candidates = q.candidates(ctx, profiles, base, described)
 	}
 	return f, q.lost
 }

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,65 +14,98 @@ type Taken struct {
 	Lines   []string          // ids of lines
 	Devices []string          // ids of devices
 	Ports   map[string]string // id of the line, by the key of its endpoint
+	Buses   map[string]string // settings of its serial port (baud=9600&…), by the same key; absent: not known
+}
+
+// Part is a proposed line, or devices of a line that is there.
+type Part struct {
+	Line     string   // the id of a line that the configuration has; "" for a new one
+	ID, Port string   // of a new line
+	Entries  []string // devices in braces, and remarks, which begin with #, each without indentation
+	Remark   bool     // the whole is a remark: no device that is recognised, or settings that the port cannot have as well
 }
 
 // Proposal is what to write into the configuration.
 type Proposal struct {
+	Parts   []Part
 	Lines   string            // new entries of "lines", empty when there is none
 	Devices map[string]string // new entries of "devices" of lines that are there, by the id of the line
 }
 
 // Propose writes the lines of a configuration for what was found. What was not recognised stands there as a remark; a line
-// on which nothing was recognised is a remark as a whole, because a line needs a device.
+// on which nothing was recognised is a remark as a whole, because a line needs a device. So is a second setting of one port.
 func Propose(found []Found, taken Taken) Proposal {
 	p := Proposal{Devices: map[string]string{}}
 	lines, devices := slices.Clone(taken.Lines), slices.Clone(taken.Devices)
-	var ports []string
-	byPort := map[string][]Found{}
-	for _, f := range found {
-		if f.Device != "" {
-			continue
-		}
-		if _, ok := byPort[f.Port]; !ok {
-			ports = append(ports, f.Port)
-		}
-		byPort[f.Port] = append(byPort[f.Port], f)
-	}
-	for _, port := range ports {
-		e, err := line.Parse(port)
+	buses := map[string]string{} // of ports that are in the configuration or proposed
+	maps.Copy(buses, taken.Buses)
+	for _, group := range byPort(found) {
+		e, err := line.Parse(group[0].Port)
 		if err != nil {
 			continue // it was opened, so it is one
 		}
-		var entries []string
-		known := false
-		for _, f := range byPort[port] {
-			entry := unknownEntry(f)
-			if f.Model != "" {
-				known = true
-				id := free(kindWord(f.Kind), &devices)
-				entries = append(entries, aboutEntry(f))
-				entry = fmt.Sprintf("- {id: %s, model: %s, unit: %d}", id, f.Model, f.Unit)
-			}
-			entries = append(entries, entry)
+		part := Part{Port: group[0].Port}
+		for _, f := range group {
+			part.Entries = append(part.Entries, entries(f, &devices)...)
 		}
-		if id, there := taken.Ports[e.Key()]; there {
-			p.Devices[id] += indented(entries, "      ", "")
-			continue
+		known := slices.ContainsFunc(group, func(f Found) bool { return f.Model != "" })
+		bus, other := buses[e.Key()]
+		switch part.Line = taken.Ports[e.Key()]; {
+		case other && e.Scheme == line.Serial && bus != settings(e):
+			part.Remark, part.ID = true, "LINE"
+			part.Entries = append([]string{
+				"# found with " + settings(e) + ", and this port has " + bus + ": one line has one speed and parity.",
+				"# Set these devices to that of the port, or give them an adapter of their own.",
+			}, part.Entries...)
+		case part.Line != "":
+		case known:
+			part.ID = free(lineWord(e), &lines)
+			buses[e.Key()] = settings(e)
+		default:
+			part.Remark, part.ID = true, "LINE"
 		}
-		id, remark := "", ""
-		if !known {
-			remark = "# "
-			id = "LINE"
-		} else {
-			id = free(lineWord(e), &lines)
-		}
-		p.Lines += remark + "  - id: " + id + "\n" + remark + "    port: " + port + "\n" + remark + "    devices:\n"
-		p.Lines += indented(entries, "      ", remark)
+		p.add(part)
 	}
 	if p.Lines != "" && strings.HasPrefix(p.Lines, "  - ") || strings.Contains(p.Lines, "\n  - ") {
 		p.Lines = "lines:\n" + p.Lines
 	}
 	return p
+}
+
+// byPort groups what is not configured yet by port and settings, in the order in which it was found.
+func byPort(found []Found) (groups [][]Found) {
+	for _, f := range found {
+		if f.Device != "" {
+			continue
+		}
+		i := slices.IndexFunc(groups, func(g []Found) bool { return g[0].Port == f.Port })
+		if i < 0 {
+			i, groups = len(groups), append(groups, nil)
+		}
+		groups[i] = append(groups[i], f)
+	}
+	return groups
+}
+
+// settings is the part of a serial port's URL behind its path.
+func settings(e line.Endpoint) string {
+	_, bus, _ := strings.Cut(e.String(), "?")
+	return bus
+}
+
+// add takes a part, and writes it as text.
+func (p *Proposal) add(part Part) {
+	p.Parts = append(p.Parts, part)
+	remark := ""
+	if part.Remark {
+		remark = "# "
+	}
+	if part.Line != "" {
+		p.Devices[part.Line] += indented(part.Entries, "      ", remark)
+		return
+	}
+	p.Lines += remark + "  - id: " + part.ID + "\n" + remark + "    port: " + part.Port + "\n" + remark + "    devices:\n"
+	p.Lines += indented(part.Entries, "      ", remark)
 }
 
 func indented(entries []string, by, remark string) string {
@@ -97,12 +131,31 @@ func aboutEntry(f Found) string {
 	return "# " + oneLine(about)
 }
 
-func unknownEntry(f Found) string {
+// entries writes a device: what is known of it as a remark, and its entry. One that was not recognised has the models that it
+// could be, as remarks: the person takes the # away from one of them.
+func entries(f Found, devices *[]string) []string {
+	if f.Model != "" {
+		id := free(kindWord(f.Kind), devices)
+		return []string{aboutEntry(f), deviceEntry(id, f.Model, f.Unit)}
+	}
 	about := strings.TrimSpace(f.Maker + " " + f.Product)
 	if about == "" {
 		about = "a device that says nothing of itself"
 	}
-	return fmt.Sprintf("# unit %d answers, model not recognised: %s", f.Unit, oneLine(about))
+	out := []string{fmt.Sprintf("# unit %d answers, model not recognised: %s", f.Unit, oneLine(about))}
+	if len(f.Candidates) > 0 {
+		out = append(out, "# It could be one of these, the likeliest first: compare with its label, and take away the # of one.")
+	}
+	for _, c := range f.Candidates {
+		others := slices.Clone(*devices) // only one of the candidates will have the id
+		id := free(kindWord(c.Kind), &others)
+		out = append(out, "# "+deviceEntry(id, c.Model, f.Unit))
+	}
+	return out
+}
+
+func deviceEntry(id, model string, unit int) string {
+	return fmt.Sprintf("- {id: %s, model: %s, unit: %d}", id, model, unit)
 }
 
 // oneLine keeps what a device says from ending a remark.

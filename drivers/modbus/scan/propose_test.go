@@ -1,6 +1,7 @@
 package scan_test
 
 import (
+	"strings"
 	"testing"
 
 	"bordo/drivers/modbus/scan"
@@ -67,6 +68,39 @@ func TestPropose(t *testing.T) {
 		p := scan.Propose(found[3:], scan.Taken{})
 		if p.Lines != "#   - id: LINE\n#     port: tcp://192.168.1.41:502\n#     devices:\n#       # unit 1 answers, model not recognised: a device that says nothing of itself\n" {
 			t.Errorf("proposed\n%s", p.Lines)
+		}
+	})
+	t.Run("two settings of one port", func(t *testing.T) {
+		p := scan.Propose([]scan.Found{
+			{Port: tty, Unit: 3, Model: "eastron-sdm630", Title: "Eastron SDM630 Modbus", Kind: "meter", Sure: true},
+			{Port: "serial:///dev/bordo/usb-1-2?baud=38400&parity=even&bits=8&stop=1", Unit: 1,
+				Candidates: []scan.Candidate{{Model: "came-gard-ptx", Kind: "barrier"}, {Model: "waveshare-relay", Kind: "io"}}},
+		}, scan.Taken{Devices: []string{"io-1"}})
+		want := `lines:
+  - id: rs485-1
+    port: ` + tty + `
+    devices:
+      # Eastron SDM630 Modbus
+      - {id: meter-1, model: eastron-sdm630, unit: 3}
+#   - id: LINE
+#     port: serial:///dev/bordo/usb-1-2?baud=38400&parity=even&bits=8&stop=1
+#     devices:
+#       # found with baud=38400&parity=even&bits=8&stop=1, and this port has baud=9600&parity=none&bits=8&stop=1: one line has one speed and parity.
+#       # Set these devices to that of the port, or give them an adapter of their own.
+#       # unit 1 answers, model not recognised: a device that says nothing of itself
+#       # It could be one of these, the likeliest first: compare with its label, and take away the # of one.
+#       # - {id: barrier-1, model: came-gard-ptx, unit: 1}
+#       # - {id: io-2, model: waveshare-relay, unit: 1}
+`
+		if p.Lines != want {
+			t.Errorf("proposed\n%s\nwant\n%s", p.Lines, want)
+		}
+	})
+	t.Run("another setting than the line's", func(t *testing.T) {
+		p := scan.Propose([]scan.Found{{Port: tty, Unit: 3, Model: "eastron-sdm630", Title: "Eastron SDM630 Modbus", Kind: "meter"}},
+			scan.Taken{Ports: map[string]string{"serial /dev/bordo/usb-1-2": "hall"}, Buses: map[string]string{"serial /dev/bordo/usb-1-2": "baud=19200&parity=none&bits=8&stop=1"}})
+		if got := p.Devices["hall"]; p.Lines != "" || !strings.HasPrefix(got, "#       # found with baud=9600") || !strings.Contains(got, "#       - {id: meter-1,") {
+			t.Errorf("proposed\n%s%s", p.Lines, got)
 		}
 	})
 }

@@ -22,6 +22,7 @@ type Event struct {
 	Progress *Progress `json:"progress,omitempty"`
 	Found    *Found    `json:"found,omitempty"`
 	Trouble  *Trouble  `json:"trouble,omitempty"`
+	Unasked  *Unasked  `json:"unasked,omitempty"`
 }
 
 // Progress is how far a scan is. The total may change on the way.
@@ -30,6 +31,15 @@ type Progress struct {
 	Total int    `json:"total"`
 	At    string `json:"at"` // what is being asked: a port URL
 	Unit  int    `json:"unit,omitempty"`
+}
+
+// Unasked is what was not looked for on a serial port, because something answered before: a line has one speed as a rule, and
+// yet two devices that are set differently may hang on it.
+type Unasked struct {
+	Port     string   `json:"port"`
+	Settings []string `json:"settings,omitempty"` // with which nothing was asked: port URLs
+	Partly   []string `json:"partly,omitempty"`   // with which only the likely unit ids were asked
+	Units    []int    `json:"units,omitempty"`    // which those were
 }
 
 // Found is a device that answered.
@@ -43,6 +53,8 @@ type Found struct {
 	Kind   string   `json:"kind,omitempty"`
 	Sure   bool     `json:"sure,omitempty"`   // the device said it; otherwise its values only look like it
 	Others []string `json:"others,omitempty"` // models that fit as well
+
+	Candidates []Candidate `json:"candidates,omitempty"` // what it could be, where it was not recognised
 
 	Maker    string `json:"maker,omitempty"` // what it says of itself
 	Product  string `json:"product,omitempty"`
@@ -89,14 +101,18 @@ type Open func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
 // Scanner looks for devices of some profiles.
 type Scanner struct {
 	Profiles []*modbus.Profile
-	Units    []int          // the unit ids that are asked; none: all, the likely ones first
-	Known    map[int]string // devices that need not be looked for, by unit id
-	Say      func(Event)    // is told everything; one call at a time
+	Units    []int // the unit ids that are asked; none: all, the likely ones first
+	// AllSpeeds asks the likely unit ids with every setting of a serial port, also once a device was found.
+	AllSpeeds bool
+	Known     map[int]string // devices that need not be looked for, by unit id
+	Say       func(Event)    // is told everything; one call at a time
 
 	mu    sync.Mutex
 	done  int // guarded by mu, as all below
 	total int
 	found int
+
+	serial []Found // on the serial port, with all settings
 }
 
 // tell hands an event out.

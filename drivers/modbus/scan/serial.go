@@ -19,7 +19,8 @@ const (
 
 // Serial looks for devices on a serial port whose speed is not known. It listens first: where another master asks it stops,
 // because two masters take each other's answers. Then it asks the likely numbers with each of the settings; where a device
-// answers, the rest of the numbers with its settings only, because a line has one speed. What it found and what is wrong is
+// answers, the rest of the numbers with its settings, and with the others only on demand (AllSpeeds), because a line has one
+// speed as a rule; what was not asked is told. What it found and what is wrong is
 // told as events; the error is that of a port that cannot be used, or ctx's.
 func (s *Scanner) Serial(ctx context.Context, path string, open Open) error {
 	settings := Settings(s.Profiles, path)
@@ -39,9 +40,15 @@ func (s *Scanner) Serial(ctx context.Context, path string, open Open) error {
 			return err
 		}
 		if found != nil {
-			s.expect(len(rest) - (len(settings)-i-1)*len(likely))
+			s.expect(len(rest))
+			if !s.AllSpeeds {
+				s.expect(-(len(settings) - i - 1) * len(likely))
+			}
 			err := found.units(ctx, rest)
 			found.close()
+			if err == nil {
+				err = s.otherSettings(ctx, settings, i, open, h, likely, rest)
+			}
 			return s.conclude(ctx, err, h, path)
 		}
 		if h.noise > noise {
@@ -49,7 +56,7 @@ func (s *Scanner) Serial(ctx context.Context, path string, open Open) error {
 		}
 	}
 	s.expect(len(settings) * len(rest))
-	for _, e := range settings {
+	for i, e := range settings {
 		if len(rest) == 0 {
 			break
 		}
@@ -59,10 +66,61 @@ func (s *Scanner) Serial(ctx context.Context, path string, open Open) error {
 		}
 		if found != nil {
 			found.close()
+			s.unasked(e, nil, settings[i+1:], likely)
 			break
 		}
 	}
 	return s.conclude(ctx, nil, h, path)
+}
+
+// otherSettings goes on after a device was found with the setting at i. Without AllSpeeds it tells what is not looked for; with
+// it the likely numbers are asked with the settings that are left, and it tells that the others were not.
+func (s *Scanner) otherSettings(ctx context.Context, settings []line.Endpoint, i int, open Open, h *hearing, likely, rest []int) error {
+	partly := settings[:i:i]
+	if !s.AllSpeeds {
+		if len(rest) == 0 {
+			partly = nil // all numbers that were wanted
+		}
+		s.unasked(settings[i], settings[i+1:], partly, likely)
+		return nil
+	}
+	for _, e := range settings[i+1:] {
+		found, err := s.setting(ctx, e, open, h, likely, true)
+		if err != nil {
+			return err
+		}
+		if found == nil {
+			partly = append(partly, e)
+			continue
+		}
+		s.expect(len(rest))
+		err = found.units(ctx, rest)
+		found.close()
+		if err != nil {
+			return err
+		}
+	}
+	if len(rest) > 0 {
+		s.unasked(settings[i], nil, partly, likely)
+	}
+	return nil
+}
+
+// unasked tells what was not looked for.
+func (s *Scanner) unasked(at line.Endpoint, none, partly []line.Endpoint, likely []int) {
+	urls := func(list []line.Endpoint) (out []string) {
+		for _, e := range list {
+			out = append(out, e.String())
+		}
+		return out
+	}
+	u := &Unasked{Port: at.String(), Settings: urls(none), Partly: urls(partly)}
+	if len(u.Partly) > 0 {
+		u.Units = slices.Sorted(slices.Values(likely))
+	}
+	if len(u.Settings)+len(u.Partly) > 0 {
+		s.tell(Event{Unasked: u})
+	}
 }
 
 // ownBus is a bus on a port of our own.

@@ -1,0 +1,152 @@
+package scan_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"bordo/drivers"
+	"bordo/drivers/line"
+	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/scan"
+)
+
+// unasked returns what a scan told that it did not look for, nil where it told nothing.
+func (s *site) unasked() (u *scan.Unasked) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.events {
+		if e.Unasked != nil {
+			u = e.Unasked
+		}
+	}
+	return u
+}
+
+// twoSpeeds is a line with a meter and a barrier, each with the settings of its maker.
+func twoSpeeds(t *testing.T) (*site, scan.Open) {
+	s, fast := newSite(t), newSite(t)
+	s.setting, fast.setting = "baud=9600&parity=none", "baud=38400&parity=even"
+	s.units[3] = device(t, "eastron-sdm630", serial("22041234"), grid())
+	fast.units[1] = device(t, "came-gard-ptx", peer.Options{}, nil)
+	return s, func(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
+		if strings.Contains(e.String(), fast.setting) {
+			return fast.openPort(ctx, e)
+		}
+		return s.openPort(ctx, e)
+	}
+}
+
+// A scan that stops at the first speed says with which speeds it has not looked.
+func TestSerialTellsWhatItDidNotAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, open := twoSpeeds(t)
+		sc := s.scanner()
+		sc.Units = []int{1, 3}
+		if err := sc.Serial(t.Context(), ttyTest, open); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"baud=9600&parity=none 3 eastron-sdm630? 22041234"})
+		u := s.unasked()
+		if u == nil || len(u.Partly) != 0 || len(u.Settings) != len(scan.Settings(sc.Profiles, ttyTest))-1 ||
+			!strings.Contains(u.Port, "baud=9600&parity=none") || slices.Contains(u.Settings, u.Port) ||
+			!slices.ContainsFunc(u.Settings, func(p string) bool { return strings.Contains(p, "baud=38400&parity=even") }) {
+			t.Errorf("told %+v", u)
+		}
+	})
+}
+
+// With all speeds both are found, and with all unit ids named nothing is left to tell.
+func TestSerialWithAllSpeeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, open := twoSpeeds(t)
+		sc := s.scanner()
+		sc.Units, sc.AllSpeeds = []int{1, 3}, true
+		if err := sc.Serial(t.Context(), ttyTest, open); err != nil {
+			t.Error(err)
+		}
+		var models []string
+		s.mu.Lock()
+		for _, e := range s.events {
+			if e.Found != nil {
+				models = append(models, e.Found.Model)
+				for _, c := range e.Found.Candidates {
+					models = append(models, "?"+c.Model)
+				}
+			}
+		}
+		s.mu.Unlock()
+		if len(models) < 2 || models[0] != "eastron-sdm630" || models[1] != "came-gard-ptx" && models[2] != "?came-gard-ptx" {
+			t.Errorf("found %q", models)
+		}
+		if u := s.unasked(); u != nil {
+			t.Errorf("told %+v", u)
+		}
+	})
+}
+
+// Without a list of numbers, all speeds are tried with the likely numbers only, and that is told.
+func TestSerialWithAllSpeedsAsksTheLikelyNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, open := twoSpeeds(t)
+		sc := s.scanner()
+		sc.AllSpeeds = true
+		if err := sc.Serial(t.Context(), ttyTest, open); err != nil {
+			t.Error(err)
+		}
+		likely, _ := scan.Units(sc.Profiles, false)
+		slices.Sort(likely)
+		u := s.unasked()
+		if u == nil || len(u.Settings) != 0 || len(u.Partly) == 0 || !slices.Equal(u.Units, likely) {
+			t.Fatalf("told %+v", u)
+		}
+		if slices.ContainsFunc(u.Partly, func(p string) bool { return strings.Contains(p, "baud=38400&parity=even") }) {
+			t.Errorf("the speed of the barrier was asked for all numbers: %q", u.Partly)
+		}
+	})
+}
+
+// A device that gives nothing by which it is known has candidates: of its kind of line, the likeliest first.
+func TestCandidates(t *testing.T) {
+	dumb := peer.AnswererFunc(func(pdu []byte) []byte { // gives 64 holding registers, and nothing else
+		if pdu[0] != 3 || int(pdu[1])<<8+int(pdu[2])+int(pdu[4]) > 64 {
+			return []byte{pdu[0] | 0x80, 2}
+		}
+		return append([]byte{3, 2 * pdu[4]}, make([]byte, 2*int(pdu[4]))...)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.setting = "baud=38400&parity=even"
+		s.units[1] = dumb
+		sc := s.scanner()
+		sc.Units = []int{1}
+		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.hosts["192.168.1.9:502"] = map[byte]peer.Answerer{1: dumb}
+		if err := sc.TCP(t.Context(), scan.Target{Hosts: []string{"192.168.1.9"}, Port: 502}, s.openPort); err != nil {
+			t.Error(err)
+		}
+		var found []*scan.Found
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, e := range s.events {
+			if e.Found != nil {
+				found = append(found, e.Found)
+			}
+		}
+		if len(found) != 2 || found[0].Model != "" || len(found[0].Candidates) == 0 || found[0].Candidates[0].Model != "came-gard-ptx" {
+			t.Fatalf("found %+v", found)
+		}
+		for _, c := range found[1].Candidates {
+			if c.Model == "came-gard-ptx" || c.Model == "phoenix-quint4-ups" {
+				t.Errorf("%s cannot be reached through TCP", c.Model)
+			}
+		}
+		if n := len(found[1].Candidates); n == 0 || n > 5 {
+			t.Errorf("%d candidates over TCP", n)
+		}
+	})
+}
