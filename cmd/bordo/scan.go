@@ -30,23 +30,45 @@ sullo standard error.
 
   bordo scan tcp 192.168.1.40
   bordo scan tcp 192.168.1.0/24
-  bordo scan serial /dev/ttyUSB0`,
+  bordo scan serial /dev/ttyUSB0
+  bordo scan serial /dev/ttyUSB0 --add /etc/bordo/bordo.yaml
+
+Con --add scrive ciò che ha trovato nel FILE: mostra prima la differenza, chiede, tiene una copia, e non scrive nulla che
+bordo check non accetti. Su una porta seriale si ferma alla prima velocità con cui qualcuno risponde, e lo dice.`,
 			`Looks for Modbus devices: at an address, in a network of at most 256 addresses, or on a serial port, whose speed and
 parity it finds out. What the running agent has is asked through it, between its polls. It only reads, and Ctrl-C
 stops it. What it found stands on standard output as lines of the configuration; all else goes to standard error.
 
   bordo scan tcp 192.168.1.40
   bordo scan tcp 192.168.1.0/24
-  bordo scan serial /dev/ttyUSB0`}.in(l),
+  bordo scan serial /dev/ttyUSB0
+  bordo scan serial /dev/ttyUSB0 --add /etc/bordo/bordo.yaml
+
+With --add it writes what it found into FILE: it shows the difference first, asks, keeps a copy, and writes nothing that
+bordo check would refuse. On a serial port it stops at the first speed with which something answers, and says so.`}.in(l),
 		flags: func(set *flag.FlagSet) action {
 			path := configFlag(set, l)
 			langFlag(set, l)
 			units := set.String("units", "", phrase{"chiedere solo a questi `NUMERI`, come 1-10,126", "ask only these unit `IDS`, such as 1-10,126"}.in(l))
 			asJSON := set.Bool("json", false, phrase{"stampare tutto mentre accade, un oggetto JSON per riga", "print everything as it happens, a JSON object a line"}.in(l))
+			allSpeeds := set.Bool("all-speeds", false, phrase{"cercare con tutte le velocità di una porta seriale, anche dopo che qualcuno ha risposto",
+				"look with every speed of a serial port, also once something has answered"}.in(l))
+			add := set.String("add", "", phrase{"scrivere ciò che si trova nel `FILE` di configurazione", "write what is found into the configuration `FILE`"}.in(l))
+			yes := set.Bool("yes", false, phrase{"con --add: scrivere senza chiedere", "with --add: write without asking"}.in(l))
 			return func(ctx context.Context, c console, operands []string) error {
 				j, err := newJob(operands, *units)
 				if err != nil {
 					return err
+				}
+				j.allSpeeds = *allSpeeds
+				if *add != "" {
+					if *asJSON {
+						return misused("scan", phrase{"scan: --json e --add non vanno insieme", "scan: --json and --add do not go together"})
+					}
+					if _, err := load(*add); err != nil { // before minutes of searching
+						return err
+					}
+					*path, j.add = *add, &addition{file: *add, yes: *yes, ask: askTerminal}
 				}
 				ctx, stop := stoppable(ctx)
 				defer stop()
@@ -65,6 +87,9 @@ type job struct {
 	target *scan.Target // over TCP
 	path   string       // of a serial port
 	units  []int
+
+	allSpeeds bool
+	add       *addition // where to write what is found; nil: nowhere
 }
 
 func newJob(operands []string, units string) (j job, err error) {
@@ -133,7 +158,10 @@ func runScan(ctx context.Context, c console, d *desk, j job, lang *langValue, as
 	if asJSON {
 		return err
 	}
-	w.sum()
+	w.sum(j.add == nil || ctx.Err() != nil)
+	if j.add != nil && ctx.Err() == nil && len(w.found) > 0 {
+		return j.add.apply(ctx, c, d.propose(w.found).Parts, lang)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return phrase{"interrotto: ciò che manca non è stato cercato", "stopped: the rest was not looked for"}.fault()
@@ -149,7 +177,7 @@ func runScan(ctx context.Context, c console, d *desk, j job, lang *langValue, as
 
 // scan does the job: lines of the running agent through it, everything else on ports of its own.
 func (d *desk) scan(ctx context.Context, j job, w *watcher) error {
-	s := &scan.Scanner{Profiles: d.profiles(), Units: j.units, Say: w.take}
+	s := &scan.Scanner{Profiles: d.profiles(), Units: j.units, AllSpeeds: j.allSpeeds, Say: w.take}
 	if j.target == nil {
 		if held := d.held(line.Endpoint{Scheme: line.Serial, Path: j.path}); held != nil {
 			w.throughAgent(held)
@@ -233,18 +261,28 @@ func (d *desk) known(f *scan.Found) string {
 	return ""
 }
 
-// taken is what the configuration has already.
-func (d *desk) taken() scan.Taken {
-	t := scan.Taken{Ports: map[string]string{}}
+// propose is what the configuration lacks of what was found. A port that it has under another name keeps that name.
+func (d *desk) propose(found []scan.Found) scan.Proposal {
+	t := scan.Taken{Ports: map[string]string{}, Buses: map[string]string{}}
 	if d.cfg == nil {
-		return t
+		return scan.Propose(found, t)
 	}
+	found = slices.Clone(found)
 	for _, l := range d.cfg.Lines {
 		t.Lines = append(t.Lines, l.ID)
 		t.Ports[l.Endpoint.Key()] = l.ID
+		if l.Endpoint.Scheme == line.Serial {
+			_, t.Buses[l.Endpoint.Key()], _ = strings.Cut(l.Endpoint.String(), "?")
+		}
 		for _, dev := range l.Devices {
 			t.Devices = append(t.Devices, dev.ID)
 		}
+		for i := range found {
+			if e, err := line.Parse(found[i].Port); err == nil && e.Scheme == line.Serial && sameEndpoint(e, l.Endpoint) {
+				e.Path = l.Endpoint.Path
+				found[i].Port = e.String()
+			}
+		}
 	}
-	return t
+	return scan.Propose(found, t)
 }

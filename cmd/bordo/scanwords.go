@@ -27,6 +27,7 @@ type watcher struct {
 	mu       sync.Mutex
 	found    []scan.Found // guarded by mu, as all below
 	troubles []*scan.Trouble
+	unasked  []*scan.Unasked
 	through  []string // lines that were asked through the agent
 }
 
@@ -76,6 +77,8 @@ func (w *watcher) take(e scan.Event) {
 		e.Found.Device = w.desk.known(e.Found)
 		w.found = append(w.found, *e.Found)
 		w.say(foundText(*e.Found, w.lang))
+	case e.Unasked != nil:
+		w.unasked = append(w.unasked, e.Unasked)
 	case e.Trouble != nil:
 		w.troubles = append(w.troubles, e.Trouble)
 		w.say(troubleText(e.Trouble, w.lang))
@@ -99,12 +102,72 @@ func (w *watcher) told(err error) bool {
 	return slices.ContainsFunc(w.troubles, func(t *scan.Trouble) bool { return t.Cause == scan.NoPort && strings.Contains(err.Error(), t.Detail) })
 }
 
-// sum prints what to write into the configuration.
-func (w *watcher) sum() {
+// sum prints what was not looked for and, where nothing is written, what to write into the configuration.
+func (w *watcher) sum(propose bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, u := range w.unasked {
+		w.say("\n" + unaskedText(u, w.lang))
+	}
+	if propose {
+		w.proposal()
+	}
+	if slices.ContainsFunc(w.found, func(f scan.Found) bool { return f.Model != "" && f.Device == "" && !f.Sure }) {
+		w.say("\n" + phrase{
+			"\"Probably\" (probabilmente): i valori somigliano a quel modello.\nConfrontarli con il display: bordo read DISPOSITIVO",
+			"\"Probably\": the values look like that model.\nCompare them with the display: bordo read DEVICE",
+		}.in(w.lang))
+	}
+}
+
+// unaskedText says with which speeds nothing was looked for, and how to look there.
+func unaskedText(u *scan.Unasked, lang *langValue) string {
+	var lines []string
+	at := portText(u.Port)
+	names := func(ports []string) string {
+		var out []string
+		for _, p := range ports {
+			out = append(out, portText(p))
+		}
+		return strings.Join(out, ", ")
+	}
+	if len(u.Settings) > 0 {
+		lines = append(lines, phrase{
+			"Qualcuno risponde con %s: con altre velocità e parità non è stato cercato nulla (%s).\nPer cercare anche lì: --all-speeds",
+			"Something answers with %s: with other speeds and parities nothing was looked for (%s).\nTo look there as well: --all-speeds",
+		}.in(lang, at, names(u.Settings)))
+	}
+	if len(u.Partly) > 0 {
+		lines = append(lines, phrase{
+			"Con %s sono stati chiesti solo i numeri %s. Per chiedere gli altri: --all-speeds --units 1-247",
+			"With %s only numbers %s were asked. To ask the others: --all-speeds --units 1-247",
+		}.in(lang, names(u.Partly), rangesText(u.Units)))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// rangesText writes numbers that are sorted as 1-5, 126.
+func rangesText(list []int) string {
+	var out []string
+	for i := 0; i < len(list); {
+		j := i
+		for j+1 < len(list) && list[j+1] == list[j]+1 {
+			j++
+		}
+		if j > i {
+			out = append(out, fmt.Sprintf("%d-%d", list[i], list[j]))
+		} else {
+			out = append(out, fmt.Sprint(list[i]))
+		}
+		i = j + 1
+	}
+	return strings.Join(out, ", ")
+}
+
+// proposal prints what to write into the configuration.
+func (w *watcher) proposal() {
 	d := w.desk
-	p := scan.Propose(w.found, d.taken())
+	p := d.propose(w.found)
 	file := defaultConfig
 	if d.cfg != nil {
 		file = d.cfg.File
@@ -113,16 +176,17 @@ func (w *watcher) sum() {
 		w.say("\n" + phrase{"Da aggiungere in %s, ai dispositivi della linea %s:", "To be added in %s, to the devices of line %s:"}.in(w.lang, file, id) + "\n")
 		fmt.Fprint(w.c.out, p.Devices[id])
 	}
-	if p.Lines != "" {
-		w.say("\n" + phrase{"Da scrivere in %s (poi: bordo check):", "To be written into %s (then: bordo check):"}.in(w.lang, file) + "\n")
-		fmt.Fprint(w.c.out, p.Lines)
+	if p.Lines == "" {
+		return
 	}
-	if slices.ContainsFunc(w.found, func(f scan.Found) bool { return f.Model != "" && f.Device == "" && !f.Sure }) {
-		w.say("\n" + phrase{
-			"\"Probably\" (probabilmente): i valori somigliano a quel modello.\nConfrontarli con il display: bordo read DISPOSITIVO",
-			"\"Probably\": the values look like that model.\nCompare them with the display: bordo read DEVICE",
-		}.in(w.lang))
+	what := phrase{"Da scrivere in %s (poi: bordo check):", "To be written into %s (then: bordo check):"}
+	if d.cfg != nil && len(d.cfg.Lines) > 0 { // a second "lines:" would be a fault
+		what = phrase{"Da aggiungere in %s, in fondo a lines: (poi: bordo check):", "To be added in %s, at the end of lines: (then: bordo check):"}
+		p.Lines = strings.TrimPrefix(p.Lines, "lines:\n")
 	}
+	w.say("\n" + what.in(w.lang, file) + "\n")
+	fmt.Fprint(w.c.out, p.Lines)
+	w.say("\n" + phrase{"bordo scan lo scrive da sé con --add %s", "bordo scan writes it by itself with --add %s"}.in(w.lang, file))
 }
 
 // foundText is a device in one line.
@@ -142,6 +206,13 @@ func foundText(f scan.Found, lang *langValue) string {
 	}
 	if f.Device != "" {
 		what += phrase{" = %s, già configurato", " = %s, configured already"}.in(lang, f.Device)
+	}
+	if len(f.Candidates) > 0 && f.Model == "" {
+		var models []string
+		for _, c := range f.Candidates {
+			models = append(models, c.Model)
+		}
+		what += phrase{"; forse ", "; perhaps "}.in(lang) + strings.Join(models, ", ")
 	}
 	return fmt.Sprintf("+ %s, %s %d: %s", portText(f.Port), phrase{"numero", "number"}.in(lang), f.Unit, what)
 }

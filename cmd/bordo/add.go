@@ -1,0 +1,303 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"bordo/agent"
+	"bordo/agent/config"
+	"bordo/cmd/terminal"
+	"bordo/drivers/all"
+	"bordo/drivers/modbus/scan"
+)
+
+// addition is where a scan writes what it found.
+type addition struct {
+	file string
+	yes  bool
+	ask  func(ctx context.Context, question string) (string, error) // errNoTerminal where nobody can be asked
+}
+
+// errNoTerminal says that there is nobody to ask.
+var errNoTerminal = errors.New("standard input is no terminal")
+
+// askTerminal asks who sits at the terminal for a line.
+func askTerminal(ctx context.Context, question string) (string, error) {
+	if _, _, seen := terminal.Size(os.Stdin); !seen {
+		return "", errNoTerminal
+	}
+	fmt.Fprint(os.Stderr, question)
+	line := make(chan string, 1)
+	go func() { // ends with the process: a terminal cannot be read until a context ends
+		text, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		if err != nil {
+			text = ""
+		}
+		line <- text
+	}()
+	select {
+	case text := <-line:
+		return strings.ToLower(strings.TrimSpace(text)), nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// apply shows the difference, asks, and writes it. Nothing is written that check would refuse.
+func (a *addition) apply(ctx context.Context, c console, parts []scan.Part, lang *langValue) error {
+	before, err := os.ReadFile(a.file)
+	if err != nil {
+		return permitted(fmt.Errorf("read configuration: %w", err), fileOwner())
+	}
+	after, cfg, err := added(a.file, before, parts)
+	if err != nil {
+		return a.nothing(err)
+	}
+	if bytes.Equal(before, after) {
+		c.tell(phrase{"%s: niente da aggiungere", "%s: nothing to add"}.in(lang, a.file))
+		return nil
+	}
+	fmt.Fprint(c.out, difference(string(before), string(after)))
+	for _, w := range cfg.Warnings {
+		c.tell(phrase{"avviso: " + w.Italian(), "warning: " + w.Error()}.in(lang))
+	}
+	if !a.yes {
+		switch answer, err := a.ask(ctx, phrase{"Scrivere in %s? [s/n] ", "Write to %s? [y/n] "}.in(lang, a.file)); {
+		case errors.Is(err, errNoTerminal):
+			return phrase{"non è stato scritto nulla: nessun terminale a cui chiedere, ripetere con --yes", "nothing was written: there is no terminal to ask at, repeat with --yes"}.fault()
+		case err != nil || !slices.Contains([]string{"s", "si", "sì", "y", "yes"}, answer):
+			return phrase{"non è stato scritto nulla", "nothing was written"}.fault()
+		}
+	}
+	backup, err := replaceFile(a.file, before, after)
+	if err != nil {
+		return a.nothing(permitted(err, fileOwner()))
+	}
+	c.tell(phrase{"Scritto in %s; il file di prima è %s.\nPoi: bordo check, systemctl restart bordo", "Written to %s; the file as it was is %s.\nThen: bordo check, systemctl restart bordo"}.in(lang, a.file, backup))
+	if len(cfg.Placeholders) > 0 {
+		c.tell(phrase{"Prima ci sono ancora valori da sostituire:", "Before, there are values to replace:"}.in(lang) + "\n" + sentence(cfg.Placeholders, lang))
+	}
+	return nil
+}
+
+// nothing is the error of an addition that was not written.
+func (a *addition) nothing(err error) error {
+	return phrase{"non è stato scritto nulla in %s: %v", "nothing was written to %s: %v"}.fault(a.file, err)
+}
+
+// added makes the new text and holds it against the old one: what is in the file has to mean the same as before.
+func added(file string, before []byte, parts []scan.Part) ([]byte, *config.Config, error) {
+	old, err := config.Parse(file, before, all.List())
+	if err != nil {
+		return nil, nil, err
+	}
+	after := before
+	for _, p := range parts {
+		a := config.Addition{Line: p.Line, ID: p.ID, Port: p.Port, Entries: p.Entries, Remark: p.Remark}
+		if a = withoutKnownRemarks(after, a); len(a.Entries) == 0 {
+			continue
+		}
+		if after, err = config.Add(after, a); err != nil {
+			return nil, nil, phrase{"aggiungere a mano le righe proposte (bordo scan senza --add le stampa): %v", "add the proposed lines by hand (bordo scan without --add prints them): %v"}.fault(err)
+		}
+	}
+	cfg, err := config.Parse(file, after, all.List())
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := agent.New(cfg, system(cfg, quiet())); err != nil {
+		return nil, nil, err
+	}
+	if !extends(cfg, old, parts) {
+		return nil, nil, phrase{"il file ha una forma che non si può completare da sola: aggiungere le righe a mano", "the file has a shape that cannot be extended: add the lines by hand"}.fault()
+	}
+	return after, cfg, nil
+}
+
+// withoutKnownRemarks leaves out remarks that stand in the text already: a scan may be repeated.
+func withoutKnownRemarks(text []byte, a config.Addition) config.Addition {
+	known := map[string]bool{}
+	for l := range strings.Lines(string(text)) {
+		known[strings.Trim(l, "# \r\n")] = true
+	}
+	fresh := func(x string) bool { return !known[strings.Trim(x, "# ")] }
+	if a.Remark && !slices.ContainsFunc(a.Entries, fresh) {
+		a.Entries = nil
+	}
+	if !a.Remark {
+		a.Entries = slices.DeleteFunc(slices.Clone(a.Entries), func(x string) bool { return x[0] == '#' && !fresh(x) })
+	}
+	return a
+}
+
+// extends tells whether a configuration has everything that an old one had, unchanged, and as many devices more as were to be
+// added.
+func extends(cfg, old *config.Config, parts []scan.Part) bool {
+	more := 0
+	for _, p := range parts {
+		for _, e := range p.Entries {
+			if e[0] == '-' && !p.Remark {
+				more++
+			}
+		}
+	}
+	if devices(cfg) != devices(old)+more || len(cfg.Lines) < len(old.Lines) {
+		return false
+	}
+	for i, l := range old.Lines {
+		now := cfg.Lines[i]
+		if now.ID != l.ID || now.Endpoint != l.Endpoint || len(now.Devices) < len(l.Devices) {
+			return false
+		}
+		for j, d := range l.Devices {
+			if now.Devices[j].ID != d.ID || !reflect.DeepEqual(now.Devices[j].About, d.About) || now.Devices[j].Unit != d.Unit || now.Devices[j].Model != d.Model {
+				return false
+			}
+		}
+	}
+	return cfg.Tenant == old.Tenant && cfg.Node == old.Node && reflect.DeepEqual(cfg.MQTT, old.MQTT) && cfg.Buffer == old.Buffer && reflect.DeepEqual(cfg.Site, old.Site)
+}
+
+// around is how many lines of the file are shown before and behind a change.
+const around = 2
+
+// difference shows which lines come and go, with those around them.
+func difference(before, after string) string {
+	a, b := strings.SplitAfter(before, "\n"), strings.SplitAfter(after, "\n")
+	type row struct {
+		sign byte
+		text string
+		n    int // in the new text
+	}
+	var rows []row
+	for i, j := 0, 0; i < len(a) || j < len(b); {
+		switch {
+		case i < len(a) && j < len(b) && a[i] == b[j]:
+			rows = append(rows, row{' ', b[j], j + 1})
+			i, j = i+1, j+1
+		case i < len(a) && (j == len(b) || !slices.Contains(b[j:], a[i])):
+			rows = append(rows, row{'-', a[i], j + 1})
+			i++
+		default:
+			rows = append(rows, row{'+', b[j], j + 1})
+			j++
+		}
+	}
+	var out strings.Builder
+	shown := -1
+	for i, r := range rows {
+		near := slices.ContainsFunc(rows[max(0, i-around):min(len(rows), i+around+1)], func(r row) bool { return r.sign != ' ' })
+		if !near || r.text == "" {
+			continue
+		}
+		if i != shown+1 || shown < 0 {
+			fmt.Fprintf(&out, "@@ %d @@\n", r.n)
+		}
+		shown = i
+		out.WriteString(strings.TrimRight(string(r.sign)+" "+strings.TrimRight(r.text, "\r\n"), " ") + "\n")
+	}
+	return out.String()
+}
+
+// maxBackups bounds the copies of a file that lie beside it.
+const maxBackups = 100
+
+// replaceFile writes a file anew in one step, with the mode and owner that it has, and leaves a copy of what was there. A file
+// that somebody changed meanwhile is left alone.
+func replaceFile(path string, before, after []byte) (backup string, err error) {
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return "", fmt.Errorf("replace configuration: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("replace configuration: %w", err)
+	}
+	for n := 1; ; n++ {
+		if backup = fmt.Sprintf("%s.bak%d", path, n); n == maxBackups {
+			return "", fmt.Errorf("replace configuration: there are %d copies already, delete some: %s", n-1, path+".bak*")
+		}
+		err := writeLike(backup, info, before)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("keep a copy: %w", err)
+		}
+	}
+	fresh := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), os.Getpid()))
+	err = writeLike(fresh, info, after)
+	if err == nil {
+		if now, errNow := os.ReadFile(path); errNow != nil || !bytes.Equal(now, before) {
+			err = errors.Join(errors.New("the file was changed meanwhile: scan again"), errNow)
+		}
+	}
+	if err == nil {
+		err = os.Rename(fresh, path)
+	}
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("replace configuration: %w", err), removeIfThere(fresh), removeIfThere(backup))
+	}
+	return backup, syncDir(filepath.Dir(path))
+}
+
+// writeLike writes a new file with the mode and owner of another one, down to the disk.
+func writeLike(path string, like fs.FileInfo, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if st, ok := like.Sys().(*syscall.Stat_t); ok && err == nil {
+		err = chownLike(f, int(st.Uid), int(st.Gid))
+	}
+	if err == nil {
+		err = f.Chmod(like.Mode().Perm())
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, removeIfThere(path))
+	}
+	return nil
+}
+
+// chownLike gives a file an owner, unless it has it already: only root may give files away.
+func chownLike(f *os.File, uid, gid int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if int(st.Uid) == uid && int(st.Gid) == gid {
+		return nil
+	}
+	return f.Chown(uid, gid)
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// syncDir brings the names of a directory to the disk.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
