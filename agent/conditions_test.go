@@ -106,7 +106,7 @@ func conditionCases() map[string]conditionCase {
 		contract.PhaseReversed: {dev: "dev-1",
 			begin: func(n *node, _ *agent.Agent) {
 				n.faults.shows("dev-1", map[string]float64{"ac_power_l1": 5500, "ac_power_l2": -5450, "ac_power_l3": 5600})
-			}, within: 6 * time.Minute,
+			}, within: 11 * time.Minute,
 			end: func(n *node, _ *agent.Agent) {
 				n.faults.shows("dev-1", map[string]float64{"ac_power_l1": 5500, "ac_power_l2": 5450, "ac_power_l3": 5600})
 			}, after: 10 * time.Second},

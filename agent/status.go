@@ -151,7 +151,9 @@ func newBoard(lines []config.Line, now time.Time) *board {
 		ls := &lineState{cfg: l, since: now, err: errNotOpen}
 		b.lines = append(b.lines, ls)
 		for _, d := range l.Devices {
-			b.devs[d.ID] = &deviceState{cfg: d, line: ls, lastMono: -1, reporter: reporter{cfg: d.Report}, about: drivers.Description{Points: d.Spec.Points}}
+			// Not by the model: a SunSpec meter has the model of an inverter, and a hybrid may load one phase from another.
+			ph := phases.Device{Generator: d.About["role"] == "production"}
+			b.devs[d.ID] = &deviceState{cfg: d, phases: ph, line: ls, lastMono: -1, reporter: reporter{cfg: d.Report}, about: drivers.Description{Points: d.Spec.Points}}
 		}
 	}
 	return b

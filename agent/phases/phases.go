@@ -2,8 +2,9 @@
 // and a phase whose voltage is missing. Both make every energy of the device wrong, and neither is seen in a total.
 //
 // It promises few false alarms rather than quick ones. A single-phase generator behind an exchange meter exports on its phase
-// while the others import, so an opposite sign alone proves nothing: it counts when the three powers are as large as each
-// other, which loads and such a generator are not for long, or when it lasts a day and a night without an exception. A phase
+// while the others import, so an opposite sign alone proves nothing there: it counts when the three powers are as large as each
+// other, which loads and such a generator are not for long, or when it lasts a day and a night without an exception. Where
+// nothing but a generator is measured it counts after a minute. A phase
 // without current is no fault. It is a pure state machine: no clock, no log, no text for people.
 package phases
 
@@ -23,13 +24,14 @@ const (
 
 	small    = 30.0  // W: less says nothing of the direction
 	balanced = 500.0 // W: from here on, phases that are equal are so by design
-	apart    = 0.1   // how far equal phases may be from their mean
+	apart    = 0.05  // how far equal phases may be from their mean: a generator on one phase passes through this in minutes
 
 	missingFor  = 30 * time.Second // and three polls
-	equalFor    = 5 * time.Minute  // and five polls
+	alikeFor    = time.Minute      // and five polls: the phases of a generator have one direction
+	equalFor    = 10 * time.Minute // and five polls
 	oppositeFor = 24 * time.Hour   // and a hundred polls, so that a night is among them
 
-	equalGap    = 5 * time.Minute // between two polls that count for equalFor
+	equalGap    = 5 * time.Minute // between two polls that count for alikeFor and equalFor
 	oppositeGap = time.Hour       // and for oppositeFor
 
 	recovered = 3 // polls in a row that end a finding
@@ -43,8 +45,10 @@ type Finding struct {
 
 // Device watches one device. The zero value is ready. It is used by one goroutine.
 type Device struct {
-	missing, equal, opposite run
-	noVoltage, reversed      state
+	Generator bool // nothing but a generator is behind it: a meter of production
+
+	missing, alike, equal, opposite run
+	noVoltage, reversed             state
 }
 
 // run is a row of polls that say the same of one phase.
@@ -112,16 +116,17 @@ func (d *Device) powers(p [3]float64, at time.Duration) {
 		return
 	}
 	if phase == 0 || d.reversed.open != nil && d.reversed.open.Phase != phase {
-		d.equal, d.opposite = run{}, run{}
+		d.alike, d.equal, d.opposite = run{}, run{}, run{}
 		d.reversed.contradict()
 		return
 	}
+	d.alike.add(phase, at, equalGap)
 	if d.opposite.add(phase, at, oppositeGap); equals(p) {
 		d.equal.add(phase, at, equalGap)
 	} else {
 		d.equal = run{}
 	}
-	if d.equal.lasts(equalFor, 5) || d.opposite.lasts(oppositeFor, 100) || d.reversed.open != nil {
+	if d.Generator && d.alike.lasts(alikeFor, 5) || d.equal.lasts(equalFor, 5) || d.opposite.lasts(oppositeFor, 100) || d.reversed.open != nil {
 		d.reversed.begin(powerFinding(phase, p))
 	}
 }

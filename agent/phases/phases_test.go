@@ -61,6 +61,9 @@ func TestReversedPhase(t *testing.T) {
 		{"a generator on all phases, L3 reversed", func(h float64) [3]float64 {
 			return [3]float64{5000 * sun(h), 5050 * sun(h), -4980 * sun(h)}
 		}, 3, 9 * time.Hour},
+		{"a generator on L1 that passes through what the others take", func(h float64) [3]float64 {
+			return [3]float64{500 - 3000*sun(h), 500, 510}
+		}, 0, 0},
 		{"a motor, L1 reversed", func(float64) [3]float64 { return [3]float64{-5500, 5600, 5550} }, 1, 10 * time.Minute},
 		{"nothing", func(float64) [3]float64 { return [3]float64{} }, 0, 0},
 		{"one phase alone", func(float64) [3]float64 { return [3]float64{-2000, 0, 0} }, 0, 0},
@@ -80,6 +83,23 @@ func TestReversedPhase(t *testing.T) {
 	}
 }
 
+// Behind a meter of production there is nothing but a generator: a minute is enough, equal or not.
+func TestReversedPhaseOfAGenerator(t *testing.T) {
+	for generator, want := range map[bool]bool{true: true, false: false} {
+		d := phases.Device{Generator: generator}
+		var f *phases.Finding
+		for i := range 7 {
+			if f != nil {
+				t.Errorf("told after %d polls", i)
+			}
+			_, f = d.Observe(poll(mains, [3]float64{900, 1200, -400}), time.Duration(i)*10*time.Second)
+		}
+		if (f != nil) != want {
+			t.Errorf("generator %v: %v", generator, f)
+		}
+	}
+}
+
 // What was reversed is so until it was turned round, through nights and failed polls.
 func TestReversedPhaseEnds(t *testing.T) {
 	var d phases.Device
@@ -91,7 +111,7 @@ func TestReversedPhaseEnds(t *testing.T) {
 		}
 		return f
 	}
-	if f := step(30, [3]float64{-5500, 5600, 5550}); f != nil {
+	if f := step(60, [3]float64{-5500, 5600, 5550}); f != nil {
 		t.Errorf("told after %v: %v", now, f)
 	}
 	if f := step(2, [3]float64{-5500, 5600, 5550}); f == nil || f.Detail != "L1: L1 -5500 W, L2 5600 W, L3 5550 W" {
