@@ -10,7 +10,7 @@ import (
 	"bordo/drivers/modbus/peer"
 )
 
-// Every model that has a rating tells it of the device, also when it becomes known late, and a counter that leaps beyond it is
+// Every model that has a rating tells it of the device, and a counter that leaps beyond it is
 // doubted until it has gone on from there.
 func TestRatingOfEveryModel(t *testing.T) {
 	found := 0
@@ -30,13 +30,12 @@ func TestRatingOfEveryModel(t *testing.T) {
 // nameplate is where a model tells its rating, and the chain of a SunSpec device that has it.
 type nameplate struct {
 	field *modbus.Field
-	fixed float64
 	chain []uint16
 }
 
 func nameplates(p *modbus.Profile) (out []nameplate) {
-	if p.Guards.Rated != nil || p.Guards.RatedW > 0 {
-		out = append(out, nameplate{field: p.Guards.Rated, fixed: p.Guards.RatedW})
+	if p.Guards.Rated != nil {
+		out = append(out, nameplate{field: p.Guards.Rated})
 	}
 	if p.SunSpec == nil {
 		return out
@@ -66,16 +65,12 @@ func ratingOf(t *testing.T, p *modbus.Profile, n nameplate) {
 		t.Fatal(err)
 	}
 	fill(t, d)
-	counter, want := "ac_energy", 6000.0
-	if n.fixed > 0 {
-		counter, want = "import_energy", n.fixed
-	} else {
-		values, err := n.field.Encode(drivers.Number(want), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.SetRegisters(n.field.At, values...)
+	const counter, want = "ac_energy", 6000.0
+	values, err := n.field.Encode(drivers.Number(want), 0)
+	if err != nil {
+		t.Fatal(err)
 	}
+	d.SetRegisters(n.field.At, values...)
 	for _, k := range []string{"ac_power", "frequency"} {
 		set(t, d, k, drivers.Number(50))
 	}
