@@ -92,6 +92,9 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 
 // supervise runs the agent until it ends or a second signal comes, and answers at the socket meanwhile, where there is one.
 func supervise(ctx context.Context, a *agent.Agent, socket net.Listener, answers control.Answers, log *slog.Logger) error {
+	// The log's reader may end before the agent does: a journal that is restarted, head in a terminal. Its writes fail then, and
+	// nothing else happens. The runtime would end the process, even where systemd ignores SIGPIPE for it (golang/go#11845).
+	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -60,6 +61,42 @@ func (p *process) says(t *testing.T, text string) string {
 			t.Fatalf("%s ended without %q in its log", p.name, text)
 		case <-over:
 			t.Fatalf("%s did not log %q", p.name, text)
+		}
+	}
+}
+
+// The agent goes on when whoever reads its log has ended.
+func TestRunOutlivesTheReaderOfItsLog(t *testing.T) {
+	_, path := lonely(t, nobody(t), "")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(bin, "bordo"), "run", "--config", path)
+	cmd.Stderr = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	defer func() {
+		cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+		if err := <-ended; err != nil {
+			t.Errorf("the agent: %v", err)
+		}
+	}()
+	w.Close() //nolint:errcheck // the agent has its own
+	if _, err := bufio.NewReader(r).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	r.Close() //nolint:errcheck // as head does
+	for over := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		out, _, _ := bordo(t, "status", "--config", path)
+		if strings.Contains(out, "  meter-1  eastron-sdm630  never answered\n") {
+			break // it has logged since that the line is down
+		}
+		if time.Now().After(over) {
+			t.Fatalf("the agent does not answer:\n%s", out)
 		}
 	}
 }
