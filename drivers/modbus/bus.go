@@ -21,24 +21,30 @@ const (
 
 // bus is what the devices of one line share: the port, and what was heard and may be sent on it. One goroutine uses it.
 type bus struct {
-	line    drivers.Line
-	char    time.Duration // one character; 0 where it is not known
-	silence time.Duration // t3.5
-	delay   time.Duration // adapterDelay or tunnelDelay
-	port    drivers.Port
-	opened  time.Time
-	quiet   time.Time      // nothing is sent before
-	tx      uint16         // transaction id of the last request
-	broken  error          // why the port must be opened again
-	used    time.Time      // when something was last heard on the port, or it was opened
-	heard   bool           // something was heard on the port
-	echo    bool           // the line gives back what is sent on it
-	opening int            // which opening of the line this is
-	trace   func(Exchange) // sees every exchange; nil: nobody wants to
-	buf     [2 * maxADU]byte
-	given   []given // of the poll before, to be used again
-	came    int     // of a connection: so many bytes lie in buf,
-	taken   int     // of which the first so many were a frame
+	line       drivers.Line
+	char       time.Duration // one character; 0 where it is not known
+	silence    time.Duration // t3.5
+	delay      time.Duration // adapterDelay or tunnelDelay
+	port       drivers.Port
+	opened     time.Time
+	quiet      time.Time      // nothing is sent before
+	tx         uint16         // transaction id of the last request
+	broken     error          // why the port must be opened again
+	used       time.Time      // when something was last heard on the port, or it was opened
+	heard      bool           // something was heard on the port
+	echo       bool           // the line gives back what is sent on it
+	opening    int            // which opening of the line this is
+	connection int            // which connection; one that is opened again in place is another, of the same opening
+	trace      func(Exchange) // sees every exchange; nil: nobody wants to
+	buf        [2 * maxADU]byte
+	ragged     bool    // of a connection: an exception came with bytes that its length does not tell
+	ids        idHabit // of a connection whose answers may carry other transaction ids
+	other      framing // what was found out about the framing of the other side
+	answered   bool    // something was ever answered on the line
+	late       []byte  // units whose answer came after its time, on a connection that was kept
+	given      []given // of the poll before, to be used again
+	came       int     // of a connection: so many bytes lie in buf,
+	taken      int     // of which the first so many were a frame
 }
 
 // newBus reads the line's speed. Above 19200 baud the specification fixes t3.5 at 1.75 ms (Modbus over Serial Line V1.02,
@@ -70,10 +76,17 @@ func (b *bus) attach(port drivers.Port) {
 	if b.port == port {
 		return
 	}
-	now := time.Now()
-	b.port, b.opened, b.used, b.heard, b.echo, b.broken = port, now, now, false, false, nil
-	b.came, b.taken = 0, 0
+	b.port = port
+	b.begun()
 	b.opening++
+}
+
+// begun forgets what was true of the connection before.
+func (b *bus) begun() {
+	now := time.Now()
+	b.opened, b.used, b.heard, b.echo, b.broken = now, now, false, false, nil
+	b.came, b.taken, b.ragged = 0, 0, false
+	b.connection++
 }
 
 // turn is the use of the bus for one poll or one command of one device. It is a goburrow Transporter: that interface
@@ -106,6 +119,7 @@ func (b *bus) newTurn(ctx context.Context, m *Manners) *turn {
 }
 
 func (t *turn) end() {
+	defer t.hangUp()
 	if !t.cut() {
 		t.cutting.Wait() // the port's next deadline must not be overwritten by this one
 	}
@@ -124,26 +138,71 @@ func (t *turn) Send(adu []byte) ([]byte, error) {
 	t.sent, t.dropped, t.heard = false, false, nil
 	t.asked++
 	answer, err := t.exchange(adu)
+	if err == nil {
+		t.bus.other = framing{}
+	} else {
+		err = t.examine(adu, err)
+	}
 	if t.bus.trace != nil {
 		t.bus.trace(Exchange{slices.Clone(adu), slices.Clone(answer), slices.Clone(t.heard), err})
 	}
 	return answer, err
 }
 
+// exchange sends a request and waits for its answer. A connection that the device closed before the first byte of an answer
+// is opened again and the request repeated, once: a device may close after each answer, or after some idle time. A write is
+// repeated only when none of it was sent.
 func (t *turn) exchange(adu []byte) ([]byte, error) {
-	if t.bus.broken != nil {
-		return nil, &drivers.Error{Kind: drivers.Closed, Lost: true, Err: t.bus.broken}
+	if err := t.connected(); err != nil {
+		return nil, err
 	}
+	answer, err := t.send(adu)
+	if err == nil || !t.mayReopen() || drivers.KindOf(err) != drivers.Closed || t.ctx.Err() != nil {
+		return answer, t.kept(err)
+	}
+	if len(t.heard) > 0 || t.sent && !readsOnly(t.function(adu)) {
+		return nil, t.kept(err)
+	}
+	if lost := t.reopen(); lost != nil {
+		return nil, lost
+	}
+	answer, err = t.send(adu)
+	return answer, t.kept(err)
+}
+
+// function is the function code of a request.
+func (t *turn) function(adu []byte) byte {
+	if t.bus.line.Stream {
+		return adu[mbapSize+1]
+	}
+	return adu[1]
+}
+
+// send does one exchange on a connection that is taken to be usable.
+func (t *turn) send(adu []byte) ([]byte, error) {
 	if t.bus.line.Stream {
 		return t.sendTCP(adu)
 	}
 	return t.sendRTU(adu)
 }
 
+// tolerant tells whether answers may carry another transaction id than their request.
+func (t *turn) tolerant() bool { return t.bus.line.TolerantIDs || t.manners.TolerantIDs }
+
 // heardNow notes that an answer is complete.
 func (t *turn) heardNow() {
 	t.at = time.Now()
-	t.bus.used, t.bus.heard = t.at, true
+	t.bus.used, t.bus.heard, t.bus.answered = t.at, true, true
+}
+
+// maxLate bounds how many units are remembered that answered too late.
+const maxLate = 16
+
+// lateUnit notes a unit that answered after its time.
+func (t *turn) lateUnit(unit byte) {
+	if b := t.bus; t.keep && len(b.late) < maxLate {
+		b.late = append(b.late, unit)
+	}
 }
 
 // until sets the deadline of what comes next. The order matters: the deadline that ends a cancelled turn is set after ctx
@@ -160,6 +219,9 @@ func (t *turn) fail(err error) error {
 	t.bus.broken = err
 	var e *drivers.Error
 	if errors.As(err, &e) && e.Lost {
+		if e.Kind == drivers.Closed && (t.bus.line.Stream || t.bus.line.Tunnel) {
+			return &drivers.Error{Op: e.Op, Kind: e.Kind, Cause: drivers.HungUp, Lost: true, Err: e.Err}
+		}
 		return err
 	}
 	return &drivers.Error{Kind: drivers.Closed, Lost: true, Err: err}

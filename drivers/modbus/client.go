@@ -121,9 +121,9 @@ func (c client) fail(op string, stream bool, err error) error {
 	var e *drivers.Error
 	if errors.As(err, &e) {
 		if e.Op != "" {
-			return &drivers.Error{Op: op, Kind: e.Kind, Lost: e.Lost, Err: e}
+			return &drivers.Error{Op: op, Kind: e.Kind, Cause: e.Cause, Lost: e.Lost, Err: e}
 		}
-		return &drivers.Error{Op: op, Kind: e.Kind, Lost: e.Lost, Err: e.Err}
+		return &drivers.Error{Op: op, Kind: e.Kind, Cause: e.Cause, Lost: e.Lost, Err: e.Err}
 	}
 	// What goburrow finds wrong with an answer that the transport let through.
 	return &drivers.Error{Op: op, Kind: drivers.Protocol, Lost: stream, Err: err}

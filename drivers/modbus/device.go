@@ -24,23 +24,27 @@ type device struct {
 	packager goburrow.Packager
 	taps     []*item // what the configuration hangs on channels
 
-	items  []*item          // everything that this device is asked for; nil until it is known
-	chain  *chain           // of a SunSpec device
-	walked walked           // of a walk along it that was not finished
-	rules  rules            // what a plan must keep to
-	plans  map[Pace][]block // made from items and rules; nil: to be made again
+	items    []*item          // everything that this device is asked for; nil until it is known
+	chain    *chain           // of a SunSpec device
+	walked   walked           // of a walk along it that was not finished
+	nextBase int              // how many bases were asked without any answer
+	rules    rules            // what a plan must keep to
+	plans    map[Pace][]block // made from items and rules; nil: to be made again
 
 	learnt   Learnt
 	kept     string        // learnt as it was last reported
 	retryAt  time.Time     // when the next quarantined point may be tried again
+	proved   int           // registers of the longest answer that came on this opening of the line
+	tried    bool          // a short question was asked after a long one that was not answered, on this opening
 	silent   int           // polls in a row without any answer
 	refusing bool          // it refused everything in the last poll
 	mute     map[*item]int // by first item of a block: polls in a row in which only others were answered
 
-	opening int       // of the line, at which the device was last asked
-	slowAt  time.Time // when the slow points were read last
-	onceOK  bool      // the once points were read on this port
-	checked bool      // who the device is was checked on this port
+	opening   int       // of the line, at which the device was last asked
+	slowAt    time.Time // when the slow points were read last
+	onceOK    bool      // the once points were read on this port
+	checked   bool      // who the device is was checked on this port
+	checkedOn int       // the connection on which it was
 
 	self  map[string]string    // what it says of itself
 	fresh bool                 // something about the device may have changed
@@ -99,7 +103,7 @@ func (d *device) apply() {
 // begin starts a turn on the port.
 func (d *device) begin(ctx context.Context, port drivers.Port) *poll {
 	if d.bus.attach(port); d.opening != d.bus.opening {
-		d.opening, d.onceOK, d.checked = d.bus.opening, false, false
+		d.opening, d.onceOK, d.checked, d.proved, d.tried = d.bus.opening, false, false, 0, false
 	}
 	t := d.bus.newTurn(ctx, &d.profile.Manners)
 	return &poll{device: d, client: newClient(d.packager, t), now: time.Now(), readings: d.bus.given[:0]}

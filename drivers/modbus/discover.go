@@ -19,24 +19,55 @@ const (
 // discover settles what this device is asked for.
 func (p *poll) discover() error {
 	d := p.device
-	var items []*item
-	if s := d.profile.SunSpec; s != nil {
-		c, err := p.walk(s)
-		if err != nil {
-			return err
-		}
-		if items, err = p.itemsOf(c, s); err != nil {
-			return err
-		}
-		if d.chain != nil { // it has moved: what was learnt of addresses does not hold
-			d.learnt = Learnt{Serial: d.learnt.Serial, Firmware: d.learnt.Firmware}
-		}
-		d.chain, d.walked = c, walked{}
+	s := d.profile.SunSpec
+	if s == nil {
+		return p.settle(nil)
 	}
+	c, err := p.walk(s)
+	if err != nil {
+		return err
+	}
+	items, err := p.itemsOf(c, s)
+	if err != nil {
+		return err
+	}
+	if c.cut != nil && !slices.ContainsFunc(items, func(it *item) bool { return it.role == isReading }) {
+		return p.chainFault(c.cut.at, c.cut.why) // nothing is left to be read
+	}
+	if d.chain != nil { // it has moved: what was learnt of addresses does not hold
+		d.learnt = Learnt{Serial: d.learnt.Serial, Firmware: d.learnt.Firmware, Registers: d.learnt.Registers}
+	}
+	if d.learnt.Base = nil; c.base != s.Bases[0] {
+		d.learnt.Base = &c.base
+	}
+	d.chain, d.walked = c, walked{}
+	return p.settle(items)
+}
+
+// resettle places the items of the chain anew, after the limit of a request has changed.
+func (p *poll) resettle() error {
+	d := p.device
+	if d.chain == nil {
+		return p.settle(nil)
+	}
+	items, err := p.itemsOf(d.chain, d.profile.SunSpec)
+	d.walked = walked{}
+	if err != nil {
+		return err
+	}
+	return p.settle(items)
+}
+
+// settle completes the items of the chain with those of the profile.
+func (p *poll) settle(items []*item) error {
+	d := p.device
 	for i := range d.profile.Points {
 		items = append(items, &item{Point: &d.profile.Points[i]})
 	}
-	items = append(append(items, d.taps...), selfItems(d.profile.Identity)...)
+	items = append(items, d.taps...)
+	for _, it := range selfItems(d.profile.Identity) {
+		items = append(items, pieces(it, d.rules.Registers)...)
+	}
 	if f := d.profile.Guards.Rated; f != nil {
 		items = append(items, ratingItem(*f))
 	}
@@ -103,7 +134,7 @@ func (d *device) describe() *drivers.Description {
 		Firmware: d.told(selfFirmware, id.Firmware),
 	}
 	now.Points, now.Quarantined = d.points()
-	now.RatedW = d.guard.ratedW
+	now.RatedW, now.Warning = d.guard.ratedW, d.chain.warning()
 	if d.said != nil && same(*d.said, now) {
 		return nil
 	}
@@ -143,6 +174,7 @@ func (d *device) points() (can, cannot []string) {
 }
 
 func same(a, b drivers.Description) bool {
-	return a.Maker == b.Maker && a.Model == b.Model && a.Serial == b.Serial && a.Firmware == b.Firmware && a.RatedW == b.RatedW &&
+	return a.Maker == b.Maker && a.Model == b.Model && a.Serial == b.Serial && a.Firmware == b.Firmware &&
+		a.RatedW == b.RatedW && a.Warning == b.Warning &&
 		slices.Equal(a.Points, b.Points) && slices.Equal(a.Quarantined, b.Quarantined)
 }

@@ -108,7 +108,10 @@ func placedCommand(c Command, h *header) Command {
 // ready makes sure that the device is what it is taken for: on this port it has said so, or it says so now.
 func (p *poll) ready() error {
 	d := p.device
-	if d.checked && d.items != nil && (d.chain == nil || !d.chain.moved) {
+	if err := p.turn.connected(); err != nil {
+		return err
+	}
+	if d.checked && d.checkedOn == d.bus.connection && d.items != nil && (d.chain == nil || !d.chain.moved) {
 		return nil
 	}
 	if d.items == nil || d.chain != nil && d.chain.moved {
@@ -133,7 +136,7 @@ func (p *poll) ready() error {
 			return err
 		}
 	}
-	d.checked = true
+	d.checked, d.checkedOn = true, d.bus.connection
 	return nil
 }
 
@@ -151,19 +154,20 @@ func (p *poll) test(t *Test) error {
 
 // sameChain reads the serial number again and compares it with the one that was known.
 func (p *poll) sameChain(c *chain) error {
-	for _, it := range commonItems(&c.models[0], p.rules.Registers) {
+	known := p.self[selfSerial]
+	for _, it := range p.commonItems(&c.models[0]) {
 		if it.Key != selfSerial {
 			continue
 		}
-		f := it.Field
-		a, err := p.read(f.Span())
+		a, err := p.read(it.place())
 		if err != nil {
 			return err
 		}
-		v, _ := f.Decode(a, drivers.Text)
-		if known := p.self[selfSerial]; known != "" && known != v.Text() {
-			return fmt.Errorf("serial number %s where %s was: another device", v.Text(), known)
-		}
+		p.tell(it, a)
+	}
+	if now := p.self[selfSerial]; known != "" && known != now {
+		p.self[selfSerial] = known
+		return fmt.Errorf("serial number %s where %s was: another device", now, known)
 	}
 	return nil
 }

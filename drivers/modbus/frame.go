@@ -149,8 +149,10 @@ func findRTU(heard, req []byte) (frame []byte, damaged bool, foreign error) {
 		}
 		whole := rest[:size+3]
 		if !sound(whole) {
-			damaged = true
-			continue
+			if whole = padded(rest, req[1]); whole == nil {
+				damaged = true
+				continue
+			}
 		}
 		if err := fitsRequest(req[1:len(req)-2], whole[1:len(whole)-2]); err != nil {
 			foreign = err
@@ -160,6 +162,42 @@ func findRTU(heard, req []byte) (frame []byte, damaged bool, foreign error) {
 		return whole, damaged, foreign
 	}
 	return nil, damaged, foreign
+}
+
+// maxPadding is how many bytes a refusal may have between its code and its checksum.
+const maxPadding = 8
+
+// padded gives the refusal of a function that rest begins with when bytes stand between its code and its checksum; nil when
+// there is none.
+func padded(rest []byte, function byte) []byte {
+	const shortest = 5
+	if rest[1] != function|exceptionBit {
+		return nil
+	}
+	for n := shortest + 1; n <= min(len(rest), shortest+maxPadding); n++ {
+		if sound(rest[:n]) {
+			whole := append([]byte{}, rest[:3]...)
+			return binary.LittleEndian.AppendUint16(whole, crc16(whole))
+		}
+	}
+	return nil
+}
+
+// otherUnit finds the answer of another unit to the question in req; 0 when there is none.
+func otherUnit(heard, req []byte) byte {
+	for i := 0; i+5 <= len(heard); i++ {
+		if heard[i] == req[0] || heard[i] == 0 || heard[i+1]&^exceptionBit != req[1] {
+			continue
+		}
+		size := answerSize(req[1], heard[i+1:])
+		if size <= 0 || i+size+3 > len(heard) || !sound(heard[i:i+size+3]) {
+			continue
+		}
+		if fitsRequest(req[1:len(req)-2], heard[i+1:i+size+1]) == nil {
+			return heard[i]
+		}
+	}
+	return 0
 }
 
 // lacking is how many bytes what was heard lacks at least to be the answer to req, 0 where that cannot be told.

@@ -24,6 +24,7 @@ type Learnt struct {
 	Firmware    string       `json:"firmware,omitempty"`  // that it had
 	Registers   int          `json:"registers,omitempty"` // that one request may ask for; 0: as the profile says
 	Bits        int          `json:"bits,omitempty"`
+	Base        *uint16      `json:"base,omitempty"`  // where its SunSpec chain begins, when that is not the profile's first base
 	Holes       []string     `json:"holes,omitempty"` // spans that cannot be read over
 	Quarantined []Quarantine `json:"quarantined,omitempty"`
 }

@@ -25,6 +25,7 @@ type item struct {
 	order  int          // of its reading in a report
 	head   *header      // of the SunSpec model that it lies in
 	twice  bool         // it has a fallback, or is one
+	piece  *piece       // of a text that is too long for one answer
 	apart  bool         // its scale factor is too far away for one answer and comes in another of the same poll
 	tap    *drivers.Tap // of an analogue channel
 	unit   string       // of an analogue channel

@@ -26,7 +26,10 @@ type poll struct {
 	factors  map[Address]uint16 // scale factors that lie too far from their values
 	deferred []deferred         // values that wait for them
 	accused  []accusation
-	taken    int // blocks that were answered
+	texts    map[*Field][]byte // texts that come in pieces, as far as they came
+	taken    int               // blocks that were answered
+	again    bool              // the items were placed anew: the poll begins once more
+	searches int               // for the size of an answer that gets through
 	errs     []error
 	extra    int  // requests spent on looking for a culprit
 	stop     bool // nothing more is asked in this poll
@@ -57,11 +60,15 @@ func (p *poll) run() error {
 	if (p.silent > 0 || p.refusing) && !p.probe(blocks) {
 		return errors.Join(p.errs...)
 	}
-	for _, b := range p.trusted(blocks) {
-		if p.fetch(b); p.stop {
-			break
+	for p.again = true; p.again; blocks = p.planned(pace, p.now) {
+		p.again = false
+		for _, b := range p.trusted(blocks) {
+			if p.fetch(b); p.stop || p.again {
+				break
+			}
 		}
 	}
+	p.lookBehindCut()
 	p.judge()
 	for _, d := range p.deferred {
 		if it := d.item.withFactor(p.factors); it != nil {
@@ -91,13 +98,34 @@ func (p *poll) probe(blocks []block) bool {
 	if len(blocks) == 0 {
 		return true
 	}
-	first := p.trusted(blocks)[0].items[0]
-	_, err := p.read(p.rules.rounded(first.Span()))
+	_, err := p.read(p.rules.rounded(smallest(p.trusted(blocks))))
 	if err == nil || refuses(err) && !p.refusing {
 		return true
 	}
 	p.errs = append(p.errs, err)
 	return false
+}
+
+// smallest is the span of the shortest value that is asked for, without the head of its model.
+func smallest(blocks []block) Span {
+	least := blocks[0].items[0].place()
+	for _, b := range blocks {
+		for _, it := range b.items {
+			if s := it.place(); s.Count < least.Count {
+				least = s
+			}
+		}
+	}
+	return least
+}
+
+// read asks for a span and notes how long an answer was that got through.
+func (p *poll) read(s Span) (Answer, error) {
+	a, err := p.client.read(s)
+	if err == nil && !s.Table.Bits() {
+		p.proved = max(p.proved, s.Count)
+	}
+	return a, err
 }
 
 // fetch reads a block and whatever it must be split into. It tells whether the device gave all of it.
@@ -112,7 +140,9 @@ func (p *poll) fetch(b block) bool {
 		return p.narrow(b, err)
 	case p.ctx().Err() != nil:
 		p.stop = true
-	case drivers.KindOf(err) == drivers.Timeout:
+	case p.tooLong(b, err):
+		return false
+	case unanswered(err):
 		return p.unanswered(b, err)
 	case drivers.KindOf(err) == drivers.Later:
 		p.later(err)
@@ -124,7 +154,7 @@ func (p *poll) fetch(b block) bool {
 func (p *poll) failed(err error) bool {
 	p.errs = append(p.errs, err)
 	p.missed = true
-	p.stop = p.stop || drivers.Lost(err)
+	p.stop = p.stop || drivers.Lost(err) || p.bus.line.Stream && drivers.KindOf(err) == drivers.Protocol
 	return false
 }
 
@@ -181,8 +211,7 @@ func (p *poll) take(b block, a Answer) bool {
 			}
 			p.give(it, it.decode(a))
 		case isSelf:
-			v, _ := it.Decode(a, drivers.Text)
-			p.self[it.Key] = v.Text()
+			p.tell(it, a)
 		case isFactor:
 			if p.factors == nil {
 				p.factors = map[Address]uint16{}
@@ -241,7 +270,7 @@ func (p *poll) recognise() {
 		p.events = append(p.events, drivers.Event{Type: eventIdentity, Data: map[string]any{"serial_before": was.Serial, "serial": serial}})
 	}
 	if was.Serial != "" || was.Firmware != "" {
-		p.learnt = Learnt{}
+		p.learnt = Learnt{Base: was.Base} // the chain of this device was found there
 		p.apply()
 	}
 	p.learnt.Serial, p.learnt.Firmware = serial, firmware

@@ -68,8 +68,12 @@ func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
 			return nil, t.ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			t.heard = buf[:n]
+			if other := otherUnit(buf[:n], req); other != 0 && !damaged && foreign == nil {
+				return nil, &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongUnit, Err: fmt.Errorf("asked unit %d, unit %d answered", req[0], other)}
+			}
 			return nil, unheard(total, damaged, foreign, t.manners.ReplyMax)
 		default:
+			t.heard = buf[:n]
 			return nil, t.fail(err)
 		}
 		// What is still on the wire cannot be here before its time: one look at the end costs less than one for each byte.

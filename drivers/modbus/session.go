@@ -62,6 +62,14 @@ func NewSession(l drivers.Line, port drivers.Port, m Manners) *Session {
 // Echo tells whether the line gave back what was sent on it, so far.
 func (s *Session) Echo() bool { return s.bus.echo }
 
+// Late returns the units that answered after their time since it was last called. Only a session that keeps its connection
+// hears them.
+func (s *Session) Late() []byte {
+	late := s.bus.late
+	s.bus.late = nil
+	return late
+}
+
 // errWrites is why a session does not ask.
 var errWrites = errors.New("only functions 1 to 4, 17 and 43 are asked: they read")
 
@@ -79,7 +87,7 @@ func (s *Session) Read(ctx context.Context, unit int, span Span) (Answer, error)
 // Ask sends a function that reads (1 to 4, 17 or 43), and returns the data of its answer.
 func (s *Session) Ask(ctx context.Context, unit int, function byte, data []byte) ([]byte, error) {
 	op := fmt.Sprintf("ask function %d", function)
-	if !slices.Contains([]byte{1, 2, 3, 4, 17, 43}, function) {
+	if !readsOnly(function) {
 		return nil, &drivers.Error{Op: op, Kind: drivers.Protocol, Err: errWrites}
 	}
 	var answer []byte

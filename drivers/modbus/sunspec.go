@@ -51,7 +51,9 @@ func (h *header) span() Span { return Span{Holding, h.at, modelHead + h.length} 
 type chain struct {
 	base   uint16
 	models []header
-	moved  bool // an answer did not have the header where it was
+	moved  bool      // an answer did not have the header where it was
+	cut    *cut      // why it was not followed to its end, nil where it was
+	looked time.Time // when the place of the cut was last read
 }
 
 func (c *chain) spans() []Span {
@@ -76,6 +78,7 @@ func (c *chain) find(ids []uint16) *header {
 type walked struct {
 	began time.Time
 	heard map[Span]Answer
+	stuck map[uint16]int // how often a header was not answered
 }
 
 // walkMax is how long a walk may take: later the device may be another one.
@@ -84,7 +87,7 @@ const walkMax = time.Hour
 // step reads what the walk comes by, unless it has been heard.
 func (p *poll) step(span Span) (Answer, error) {
 	if p.walked.heard == nil || p.now.Sub(p.walked.began) > walkMax {
-		p.walked = walked{p.now, map[Span]Answer{}}
+		p.walked = walked{p.now, map[Span]Answer{}, map[uint16]int{}}
 	}
 	if a, ok := p.walked.heard[span]; ok {
 		return a, nil
@@ -105,17 +108,26 @@ func (p *poll) astray(op string, err error) error {
 }
 
 // walk finds the chain: "SunS" at one of the bases, the common model after it, then from model to model by their lengths
-// until the end model. An exception where the next model should be is an end too: some devices have no end model. Each
+// until the end model. An exception where the next model should be is an end too: some devices have no end model. A model
+// behind the first that cannot be, or that is not answered, cuts the chain off: what stands before it is kept. Each
 // common model begins another device behind the same unit id; only the models of the profile's own are kept.
 func (p *poll) walk(s *SunSpec) (*chain, error) {
 	base, err := p.findBase(s.Bases)
 	if err != nil {
 		return nil, err
 	}
-	c := &chain{base: base}
+	c := &chain{base: base, looked: p.now}
 	at := int(base) + 2
-	for n, part := 0, 0; n < maxModels && at+modelHead <= 65536; n++ {
+	for n, part := 0, 0; at+modelHead <= 65536; n++ {
+		if n == maxModels {
+			c.cut = &cut{at: uint16(at), why: fmt.Errorf("more than %d models", maxModels)}
+			break
+		}
 		h, end, err := p.header(uint16(at))
+		if err != nil && n > 0 && p.neverAnswered(base, uint16(at), err) {
+			c.cut = &cut{at: uint16(at), why: err}
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -131,15 +143,21 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 		if n == 0 && (h.id != commonID || h.length < commonNeed-1) {
 			return nil, p.chainFault(h.at, fmt.Errorf("the chain must begin with the common model (got model %d of %d registers)", h.id, h.length))
 		}
-		if h.length == 0 || h.length > maxLength || at+modelHead+h.length > 65536 {
-			return nil, p.chainFault(h.at, fmt.Errorf("model %d cannot have %d registers", h.id, h.length))
+		if !h.possible() {
+			c.cut = &cut{h.at, badLength(h.id, h.length)}
+			break
 		}
 		if part == s.Part {
 			c.models = append(c.models, h)
 		}
-		at += modelHead + h.length
+		if at, err = p.behind(s, &h); err != nil {
+			return nil, err
+		}
 	}
-	if len(c.models) == 0 {
+	switch {
+	case len(c.models) == 0 && c.cut != nil:
+		return nil, p.chainFault(c.cut.at, c.cut.why)
+	case len(c.models) == 0:
 		return nil, p.chainFault(base, fmt.Errorf("the chain has no models of a device %d", s.Part))
 	}
 	return c, nil
@@ -149,23 +167,53 @@ func (p *poll) chainFault(at uint16, err error) error {
 	return p.astray(fmt.Sprintf("walk the SunSpec models at %v", Address{Holding, at}), err)
 }
 
-// findBase looks for the mark that stands before the chain.
+// findBase looks for the mark that stands before the chain. A device may stay silent where it does not begin, so silence moves
+// on to the next base. A device that says nothing at all is asked at every base once; after that at one in each poll, because
+// the others on its line wait for each silence.
 func (p *poll) findBase(bases []uint16) (uint16, error) {
-	var refusals []error
+	bases = p.basesInTurn(bases)
+	var silent, refusals []error
 	for _, base := range bases {
 		a, err := p.step(Span{Holding, base, 2})
-		if err == nil && binary.BigEndian.Uint16(a.Data) == sunsHigh && binary.BigEndian.Uint16(a.Data[2:]) == sunsLow {
+		switch {
+		case err == nil && binary.BigEndian.Uint16(a.Data) == sunsHigh && binary.BigEndian.Uint16(a.Data[2:]) == sunsLow:
+			p.nextBase = 0
 			return base, nil
-		}
-		if err != nil && !refuses(err) {
+		case err == nil:
+		case refuses(err):
+			refusals = append(refusals, err)
+		case unanswered(err):
+			silent = append(silent, err)
+			if p.nextBase++; drivers.Lost(err) || p.silent > 0 && p.turn.at.IsZero() {
+				return 0, errors.Join(append(silent, refusals...)...)
+			}
+		default:
 			return 0, err
 		}
-		if err != nil {
-			refusals = append(refusals, err)
-		}
+	}
+	if len(silent) > 0 {
+		return 0, errors.Join(append(silent, refusals...)...)
 	}
 	none := p.astray("look for SunSpec", fmt.Errorf("no \"SunS\" at %v", bases))
 	return 0, errors.Join(append([]error{none}, refusals...)...)
+}
+
+// basesInTurn gives the bases in the order in which they are asked now: the one that was found before first, and behind it
+// those that have not been asked for longest.
+func (p *poll) basesInTurn(bases []uint16) []uint16 {
+	bases = slices.Clone(bases)
+	if b := p.learnt.Base; b != nil {
+		if i := slices.Index(bases, *b); i > 0 {
+			bases = append([]uint16{*b}, slices.Delete(bases, i, i+1)...)
+		}
+	}
+	n := p.nextBase % len(bases)
+	return append(bases[n:], bases[:n]...)
+}
+
+// unanswered tells whether an error means that the device did not say anything, or closed the connection instead.
+func unanswered(err error) bool {
+	return drivers.KindOf(err) == drivers.Timeout || drivers.CauseOf(err) == drivers.HungUp
 }
 
 // header reads id and length of the model at an address.
@@ -174,7 +222,7 @@ func (p *poll) header(at uint16) (h header, end bool, err error) {
 	if refuses(err) {
 		// Some devices refuse two registers at the end model: it has no length. Others refuse what lies behind the last.
 		if a, err = p.step(Span{Holding, at, 1}); refuses(err) {
-			return header{}, true, nil
+			return header{at: at, id: endID}, true, nil
 		}
 	}
 	if err != nil {
@@ -182,20 +230,21 @@ func (p *poll) header(at uint16) (h header, end bool, err error) {
 	}
 	id := binary.BigEndian.Uint16(a.Data)
 	if id == endID || len(a.Data) < 4 {
-		return header{}, true, nil
+		return header{at: at, id: endID}, true, nil
 	}
-	return header{at: at, id: id, length: int(binary.BigEndian.Uint16(a.Data[2:]))}, false, nil
+	h = header{at: at, id: id, length: int(binary.BigEndian.Uint16(a.Data[2:]))}
+	return h, h.id == 0 && h.length == 0, nil // where nothing is, some devices give zeros instead of refusing
 }
 
 // itemsOf turns the chain into what is asked for: the identity, and of each family of models the first that is there. A
 // point that two families have comes from the one that the profile lists first.
 func (p *poll) itemsOf(c *chain, s *SunSpec) ([]*item, error) {
-	items := commonItems(&c.models[0], p.rules.Registers)
+	items := p.commonItems(&c.models[0])
 	families, keys := map[string]bool{}, map[string]*SunSpecModel{}
 	for i := range s.Models {
 		m := &s.Models[i]
 		h := c.find(m.IDs)
-		if h == nil || families[m.Family] || len(m.Lengths) > 0 && !slices.Contains(m.Lengths, h.length) {
+		if h == nil || families[m.Family] || m.legal(h.length) < 0 {
 			continue
 		}
 		families[m.Family] = true
@@ -224,14 +273,19 @@ func (p *poll) itemsOf(c *chain, s *SunSpec) ([]*item, error) {
 }
 
 // commonItems are the identity, as the common model gives it.
-func commonItems(h *header, limit int) []*item {
-	text := func(key string, at uint16, length int) *item {
-		return headed(selfItem(key, Field{At: Address{Holding, h.at + at}, Type: String, Length: length}), h, limit)
+func (d *device) commonItems(h *header) []*item {
+	var items []*item
+	for _, part := range []struct {
+		key    string
+		at     uint16
+		length int
+	}{{selfMaker, commonMaker, 16}, {selfModel, commonModel, 16}, {selfFirmware, commonFirmware, 8}, {selfSerial, commonSerial, 16}} {
+		f := Field{At: Address{Holding, h.at + part.at}, Type: String, Length: part.length}
+		for _, it := range pieces(selfItem(part.key, f), d.rules.Registers) {
+			items = append(items, headed(it, h, d.rules.Registers))
+		}
 	}
-	return []*item{
-		text(selfMaker, commonMaker, 16), text(selfModel, commonModel, 16),
-		text(selfFirmware, commonFirmware, 8), text(selfSerial, commonSerial, 16),
-	}
+	return items
 }
 
 // placed moves a point of a model to where the model lies in this device. Where one request cannot reach from the model's

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,9 +22,6 @@ const maxForeign = 64
 // state, so it must be opened again.
 func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 	b := t.bus
-	if limit := t.manners.IdleClose; limit > 0 && time.Since(b.used) >= limit-idleMargin {
-		return nil, t.fail(fmt.Errorf("the device closes a connection that was idle for %v", limit))
-	}
 	if err := t.pause(later(b.quiet, t.welcome())); err != nil {
 		return nil, err
 	}
@@ -33,57 +31,138 @@ func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 			b.broken = err
 		}
 	}()
-	b.tx++
+	if b.tx++; b.tx == 0 {
+		b.tx++ // padding behind an answer would look like it
+	}
 	binary.BigEndian.PutUint16(adu, b.tx)
 	if err := t.write(adu, t.manners.TCPReplyMax); err != nil { // the deadline holds for the answer as well
 		return nil, err
 	}
 	written, t.heard = true, nil
-	for range maxForeign {
-		frame, err := t.readTCP()
-		if err != nil {
-			return nil, err
-		}
-		req, got := adu[mbapSize+1:], frame[mbapSize+1:]
-		ours := frame[0] == adu[0] && frame[1] == adu[1]
-		fits := fitsRequest(req, got)
-		if frame[mbapSize] != adu[mbapSize] {
-			fits = fmt.Errorf("asked unit %d, unit %d answered", adu[mbapSize], frame[mbapSize])
-		}
-		if !ours && !(t.manners.TolerantIDs && fits == nil) {
-			continue // a late answer to an earlier request
-		}
-		if fits != nil {
-			return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fits}
-		}
-		copy(frame, adu[:2])
-		t.heard = nil
-		t.heardNow()
-		b.quiet = t.at.Add(t.manners.Gap)
-		return frame, nil
+	if t.tolerant() {
+		// Nothing but its time tells an answer that comes late: until then no request goes out, on the next connection neither.
+		b.quiet = time.Now().Add(t.manners.TCPReplyMax)
 	}
-	return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("%d answers, none to this request", maxForeign)}
+	frame, err := t.await(adu)
+	if err != nil {
+		return nil, err
+	}
+	copy(frame, adu[:2])
+	t.heard = nil
+	t.heardNow()
+	b.quiet = t.at.Add(t.manners.Gap)
+	return frame, nil
+}
+
+// await reads frames until one is the answer to adu. An answer with another transaction id belongs to another request, unless
+// the line or the model tolerates that: then unit, function and length must fit, and the id must differ as it did before.
+func (t *turn) await(adu []byte) ([]byte, error) {
+	b := t.bus
+	asked := binary.BigEndian.Uint16(adu)
+	foreign := strangeID{asked: asked}
+	for range maxForeign {
+		frame, err := t.readTCP(adu)
+		if err != nil {
+			return nil, foreign.explain(err, b)
+		}
+		got := binary.BigEndian.Uint16(frame)
+		fits := fitsRequest(adu[mbapSize+1:], frame[mbapSize+1:])
+		if answered := frame[mbapSize]; answered != adu[mbapSize] {
+			fits = &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongUnit, Err: fmt.Errorf("asked unit %d, unit %d answered", adu[mbapSize], answered)}
+			if got != asked {
+				t.lateUnit(answered)
+			}
+		}
+		switch {
+		case fits == nil && t.tolerant() && b.ids.allows(asked, got), fits == nil && !t.tolerant() && got == asked:
+			b.ids.note(asked, got)
+			return frame, nil
+		case fits != nil && got == asked:
+			return nil, &drivers.Error{Kind: drivers.Protocol, Cause: drivers.CauseOf(fits), Lost: true, Err: fits}
+		case fits == nil && !(t.keep && earlier16(got, asked)):
+			foreign.seen, foreign.got = true, got
+		}
+	}
+	return nil, foreign.explain(&drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("%d answers, none to this request", maxForeign)}, b)
+}
+
+// idHabit is how the transaction ids of a gateway's answers differ from those of the requests.
+type idHabit struct {
+	shift uint16
+	times int // answers in a row that differed by it
+}
+
+// surely is how many answers in a row must differ alike before one that differs otherwise is dropped: it was sent twice, or
+// too late.
+const surely = 2
+
+func (h *idHabit) allows(asked, got uint16) bool { return h.times < surely || got-asked == h.shift }
+
+func (h *idHabit) note(asked, got uint16) {
+	if got-asked != h.shift {
+		*h = idHabit{shift: got - asked}
+	}
+	h.times = min(h.times+1, surely)
+}
+
+// earlier16 tells whether an id was used shortly before another one.
+func earlier16(id, than uint16) bool { return int16(than-id) > 0 }
+
+// strangeID remembers an answer that fits the request in all but its transaction id.
+type strangeID struct {
+	asked, got uint16
+	seen       bool
+}
+
+// explain makes the error of a missing answer say that there was one with another id. The next connection learns anew how the
+// ids differ.
+func (s *strangeID) explain(err error, b *bus) error {
+	kind := drivers.KindOf(err)
+	if !s.seen || kind != drivers.Timeout && kind != drivers.Protocol && kind != drivers.Closed {
+		return err
+	}
+	b.ids = idHabit{}
+	text := "answers with another transaction id (asked %d, answered %d)"
+	if !b.line.TolerantIDs {
+		text += ": when this gateway always does that, write ?ids=tolerant at the end of the port"
+	}
+	return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongTransaction, Lost: true, Err: fmt.Errorf(text, s.asked, s.got)}
 }
 
 // intact tells whether a connection may be used on after an error: nothing but the answer is missing.
 func (t *turn) intact(err error) bool {
-	return t.keep && len(t.heard) == 0 && (t.ctx.Err() != nil || drivers.KindOf(err) == drivers.Timeout)
+	return t.keep && !t.tolerant() && len(t.heard) == 0 && (t.ctx.Err() != nil || drivers.KindOf(err) == drivers.Timeout)
 }
+
+// shortestTCP is the least that is a frame of Modbus TCP: the head, unit, function and one byte.
+const shortestTCP = mbapSize + 3
 
 // readTCP reads one frame. It lies in the bus's buffer until the next one is read. The device's bytes are taken as they come,
 // so that an answer costs one call; what came behind the frame is the beginning of the next.
-func (t *turn) readTCP() ([]byte, error) {
+//
+// A refusal is one whatever its length says: there are devices that count a byte too many, and some that pad it. What is
+// left of such a frame is not known, so the next answer is looked for by its head.
+func (t *turn) readTCP(req []byte) ([]byte, error) {
 	b := t.bus
 	buf, n := b.buf[:], copy(b.buf[:], b.buf[b.taken:b.came])
 	b.taken, b.came, t.heard = 0, n, buf[:n]
 	for {
-		need := mbapSize + 1
+		if b.ragged && !t.tolerant() {
+			n = copy(buf, fromHead(buf[:n], req))
+			b.came, t.heard = n, buf[:n]
+		}
+		need := shortestTCP
 		if n >= need {
 			length := int(binary.BigEndian.Uint16(buf[4:]))
-			if buf[2] != 0 || buf[3] != 0 || length < 3 || length > maxADU-mbapSize {
-				return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("not a Modbus TCP frame: % X", buf[:need])}
+			switch refused := buf[mbapSize+1] == req[mbapSize+1]|exceptionBit; {
+			case buf[2] != 0 || buf[3] != 0 || !refused && (length < 3 || length > maxADU-mbapSize):
+				return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("not a Modbus TCP frame: % X", buf[:mbapSize+1])}
+			case refused:
+				b.ragged = b.ragged || length != 3
+				binary.BigEndian.PutUint16(buf[4:], 3)
+			default:
+				need = mbapSize + length
 			}
-			need = mbapSize + length
 		}
 		if n >= need {
 			b.taken, t.heard = need, buf[:need]
@@ -105,6 +184,20 @@ func (t *turn) readTCP() ([]byte, error) {
 			return nil, t.fail(err)
 		}
 	}
+}
+
+// fromHead drops what stands before the head of the answer to req. Without one it keeps what can be the beginning of it.
+func fromHead(heard, req []byte) []byte {
+	head := []byte{req[0], req[1], 0, 0}
+	if i := bytes.Index(heard, head); i >= 0 {
+		return heard[i:]
+	}
+	for n := min(len(head)-1, len(heard)); n > 0; n-- {
+		if bytes.HasSuffix(heard, head[:n]) {
+			return heard[len(heard)-n:]
+		}
+	}
+	return nil
 }
 
 func (t *turn) silent(n int) error {

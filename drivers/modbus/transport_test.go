@@ -125,10 +125,11 @@ func TestTCPIsLostAfterAnyError(t *testing.T) {
 		"more than asked":  {func(r *rig, q []byte) { r.say(mbap(idOf(q), 1, 2)) }, drivers.Protocol, "asked for 2 bytes, got 4"},
 		"only foreign ones": {func(r *rig, q []byte) {
 			for range maxForeign {
-				r.say(mbap(idOf(q)+1, 1))
+				r.say(mbap(idOf(q)+1, 1, 2))
 			}
 		}, drivers.Protocol, "none to this request"},
-		"the end": {func(r *rig, q []byte) { r.there.Close() }, drivers.Closed, "hung up"},
+		"only another id": {func(r *rig, q []byte) { r.say(mbap(idOf(q)+1, 1)) }, drivers.Protocol, "answers with another transaction id (asked 1, answered 2)"},
+		"the end":         {func(r *rig, q []byte) { r.there.Close() }, drivers.Closed, "hung up"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -264,7 +265,7 @@ func TestRTUFailures(t *testing.T) {
 		"silence":      {func(*rig) {}, drivers.Timeout, "no answer within 500ms"},
 		"damaged":      {func(r *rig) { b := rtu(1, 3, 2, 0, 7); b[3] ^= 1; r.say(b) }, drivers.Checksum, "checksum wrong"},
 		"noise":        {func(r *rig) { r.say(bytes.Repeat([]byte{0x55}, 2000)) }, drivers.Checksum, "no answer"},
-		"another unit": {func(r *rig) { r.say(rtu(2, 3, 2, 0, 7)) }, drivers.Checksum, "no answer"},
+		"another unit": {func(r *rig) { r.say(rtu(2, 3, 2, 0, 7)) }, drivers.Protocol, "asked unit 1, unit 2 answered"},
 		"other length": {func(r *rig) { r.say(rtu(1, 3, 4, 0, 7, 0, 8)) }, drivers.Protocol, "asked for 2 bytes, got 4"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,175 @@
+package modbus_test
+
+import (
+	"encoding/binary"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/driverstest"
+	"bordo/drivers/modbus/peer"
+)
+
+// A model behind the first that cannot be does not make the others unreadable, and the device says what is not read. SMA
+// Sunny Tripower X gives 65535 as the length of model 714 at night (github.com/CJNE/ha-sunspec issues 203 and 244).
+func TestSunSpecChainIsCutOff(t *testing.T) {
+	common, inverter := []uint16{1, 66}, inverter103(7)
+	for _, c := range []struct {
+		name    string
+		models  [][]uint16
+		end     int    // the last addresses that are answered; 0: all of the models
+		warning string // part of it, "" for none
+	}{
+		{"a length of 65535", [][]uint16{common, inverter, {714, 0xFFFF}}, 2, "model 714 cannot have 65535 registers"},
+		{"a length of 0", [][]uint16{common, inverter, {714, 0}}, 2, "model 714 cannot have 0 registers"},
+		{"beyond address 65535", [][]uint16{common, inverter, {714, 0xF000}}, 2, "model 714 cannot have 61440 registers"},
+		{"a length without an id", [][]uint16{common, inverter, {0, 50}}, 2, "model 0 cannot have 50 registers"},
+		{"zeros instead of an end", [][]uint16{common, inverter, {0, 0}}, 2, ""},
+		{"no end at all", [][]uint16{common, inverter}, 0, ""},
+		{"a known model one register too long", [][]uint16{common, append([]uint16{103, 51}, append(inverter[2:], 0)...), {0xFFFF, 0}}, 0, ""},
+		{"a model that counts one register too many", [][]uint16{common, {122, 44, 45: 0}, append([]uint16{103, 51}, inverter[2:]...), {160, 48}, {0xFFFF, 0}}, -1, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				chain := newChain(40000, c.models...)
+				switch {
+				case c.end > 0: // newChain believes the last length
+					chain.end = 40002 + 68 + 52 + c.end
+				case c.end < 0: // the model behind stands where it would with the right length
+					at := 40002 + 68 + 46 + 52
+					chain.words[at], chain.words[at+1], chain.words[at+50], chain.words[at+51] = 160, 48, 0xFFFF, 0
+					chain.end = at + 52
+				}
+				s := tcpSite(t)
+				s.add("sunspec", 1, 10*time.Second, chain)
+				s.run(25 * time.Second)
+				for i, r := range s.reports {
+					if r.Err != nil || value(r, "ac_power") != "7" {
+						t.Errorf("poll %d: %v, %s", i+1, r.Err, points(r))
+					}
+				}
+				about := s.reports[0].Description
+				if about == nil || !strings.Contains(about.Warning, c.warning) || c.warning == "" && about.Warning != "" {
+					t.Errorf("described as %+v, want the warning %q", about, c.warning)
+				}
+			})
+		})
+	}
+}
+
+// What a device gave for a while as nonsense is read when it has become sense: the place is looked at every hour.
+func TestSunSpecChainIsWholeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		day := newChain(40000, []uint16{1, 66}, inverter103(7), []uint16{160, 48}, []uint16{0xFFFF, 0})
+		night := newChain(40000, []uint16{1, 66}, inverter103(7), []uint16{160, 0xFFFF})
+		var now atomic.Pointer[chainOf]
+		now.Store(night)
+		time.AfterFunc(30*time.Minute, func() { now.Store(day) })
+		s := tcpSite(t)
+		s.add("sunspec", 1, time.Minute, peer.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
+		s.run(3 * time.Hour)
+		var last string
+		for _, r := range s.reports {
+			if r.Description != nil {
+				last = r.Description.Warning
+			}
+		}
+		if first := s.reports[0].Description; first == nil || first.Warning == "" || last != "" {
+			t.Errorf("at first %+v, at last %q", first, last)
+		}
+	})
+}
+
+// A model whose head is never answered, while the device answers before it, cuts the chain off. A device that falls asleep on
+// the way does not.
+func TestSunSpecSilentModel(t *testing.T) {
+	for name, answers := range map[string]func(at uint16, n int) bool{
+		"one model":      func(at uint16, _ int) bool { return at != 40002+68+52 },
+		"from then on":   func(_ uint16, n int) bool { return n < 4 || n > 60 },
+		"closed instead": func(at uint16, _ int) bool { return at != 40002+68+52 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				chain := newChain(40000, []uint16{1, 66}, inverter103(7), []uint16{160, 48}, []uint16{0xFFFF, 0})
+				h, n := &host{t: t}, 0
+				h.answer = func(conn *driverstest.End, _ int, req []byte) bool {
+					if n++; answers(binary.BigEndian.Uint16(req[8:]), n) {
+						say(conn, frame(req, chain.Answer(req[7:])))
+						return true
+					}
+					return name != "closed instead"
+				}
+				reports, _ := h.reach(time.Hour, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Second})
+				var warning string
+				for _, r := range reports {
+					if r.Description != nil {
+						warning = r.Description.Warning
+					}
+				}
+				if last := reports[len(reports)-1]; value(last, "ac_power") != "7" || (warning == "") != (name == "from then on") {
+					t.Errorf("the last poll gave %s, %v; warning %q", points(last), last.Err, warning)
+				}
+				if name != "from then on" && value(reports[2], "ac_power") != "7" {
+					t.Errorf("the third poll gave %s, %v", points(reports[2]), reports[2].Err)
+				}
+			})
+		})
+	}
+}
+
+// A device may stay silent, or hang up, where SunSpec could begin but does not. What it taught is remembered, and a device
+// that is only away teaches nothing.
+func TestSunSpecSilentBase(t *testing.T) {
+	for _, base := range []int{0, 50000, 40000} {
+		for _, hangsUp := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				chain := newChain(base, []uint16{1, 66}, inverter103(7), []uint16{0xFFFF, 0})
+				var away atomic.Bool
+				away.Store(true)
+				h := &host{t: t}
+				h.answer = func(conn *driverstest.End, _ int, req []byte) bool {
+					at := int(binary.BigEndian.Uint16(req[8:]))
+					if !away.Load() && at >= chain.base && at < chain.end {
+						say(conn, frame(req, chain.Answer(req[7:])))
+						return true
+					}
+					return !hangsUp
+				}
+				began := time.Now()
+				time.AfterFunc(5*time.Minute, func() { away.Store(false) })
+				dev := drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Second}
+				reports, _ := h.reach(30*time.Minute, tcpLine, builtIn, dev)
+				first := time.Duration(0)
+				for _, r := range reports {
+					if r.At.Sub(began) < 5*time.Minute && (r.Learnt != nil || len(r.Readings) > 0) {
+						t.Errorf("base %d: a device that is away taught %s", base, r.Learnt)
+					}
+					if len(r.Readings) > 0 && first == 0 {
+						first = r.At.Sub(began)
+					}
+				}
+				if first == 0 || first > 12*time.Minute {
+					t.Fatalf("base %d: the first values after %v", base, first)
+				}
+				h.asked = nil
+				l := learnt(t, reports)
+				if (l.Base == nil) != (base == 40000) || l.Base != nil && int(*l.Base) != base {
+					t.Errorf("base %d: learnt %+v", base, l)
+				}
+				dev.Learnt = []byte(`{}`)
+				for _, r := range reports {
+					if r.Learnt != nil {
+						dev.Learnt = r.Learnt
+					}
+				}
+				h.reach(5*time.Second, tcpLine, builtIn, dev)
+				if want := []byte{3, byte(base >> 8), byte(base), 0, 2}; len(h.asked) == 0 || h.asked[0] != hexOf(want) {
+					t.Errorf("base %d: after a restart it asked %q first", base, h.asked[:min(len(h.asked), 1)])
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package modbus
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"time"
+
+	"bordo/drivers"
+)
+
+// framing is what is known about a network line on which nothing was answered in the framing that it is configured
+// with.
+type framing struct {
+	wrong  bool // the other side answers in the other framing
+	silent int  // exchanges without a byte, while nothing was ever heard on the line
+}
+
+// Texts for a line whose other side uses the other framing. They say what to write into the configuration.
+const (
+	answersRTU  = "the other side speaks RTU frames, not Modbus TCP: write rtu+tcp:// instead of tcp://"
+	answersMBAP = "the other side speaks Modbus TCP, not RTU frames: write tcp:// instead of rtu+tcp://"
+)
+
+// tryFraming is how long the other side is given to answer in the other framing.
+const tryFraming = time.Second
+
+// examine looks whether an exchange failed because the other side uses the other framing. What it said tells; where it
+// says nothing at all, the question is asked once more in the other framing: at the first silence on the line, then
+// ever more rarely. Only questions that read are asked so.
+func (t *turn) examine(adu []byte, err error) error {
+	b := t.bus
+	kind := drivers.KindOf(err)
+	heardWrong := kind == drivers.Timeout || kind == drivers.Protocol || kind == drivers.Checksum || kind == drivers.Closed
+	if !b.line.Stream && !b.line.Tunnel || !heardWrong || t.ctx.Err() != nil ||
+		drivers.CauseOf(err) == drivers.WrongTransaction {
+		return err
+	}
+	switch {
+	case len(t.heard) > 0:
+		b.other.wrong = b.line.Stream && beginsRTU(t.heard) || b.line.Tunnel && isMBAP(t.heard)
+	case !b.answered && !t.keep && t.sent && t.mayReopen() && readsOnly(t.function(adu)):
+		if b.other.silent++; powerOf8(b.other.silent) {
+			b.other.wrong = t.askOtherwise(adu)
+		}
+	}
+	if !b.other.wrong {
+		return err
+	}
+	text := answersMBAP
+	if b.line.Stream {
+		text = answersRTU
+	}
+	return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongFraming, Lost: drivers.Lost(err), Err: errors.New(text)}
+}
+
+// powerOf8 tells whether n is 1, 8, 64, 512 ...
+func powerOf8(n int) bool {
+	for n > 1 && n%8 == 0 {
+		n /= 8
+	}
+	return n == 1
+}
+
+// askOtherwise repeats a question in the other framing and tells whether it was answered. The connection is given up
+// after it.
+func (t *turn) askOtherwise(adu []byte) bool {
+	b := t.bus
+	var ask []byte
+	if b.line.Stream {
+		ask = append([]byte{}, adu[mbapSize:]...)
+		ask = binary.LittleEndian.AppendUint16(ask, crc16(ask))
+	} else {
+		pdu := adu[:len(adu)-2]
+		ask = append([]byte{0, 1, 0, 0, 0, byte(len(pdu))}, pdu...)
+	}
+	if b.broken != nil || b.line.Tunnel { // a gateway may still wait for the rest of the frame that it did not understand
+		if t.reopen() != nil {
+			return false
+		}
+	}
+	b.broken = errors.New("it was asked in another framing")
+	if err := t.pause(t.welcome()); err != nil {
+		return false
+	}
+	if err := t.until(time.Now().Add(tryFraming)); err != nil {
+		return false
+	}
+	if _, err := b.port.Write(ask); err != nil {
+		return false
+	}
+	for n := 0; n < maxADU; {
+		m, err := b.port.Read(b.buf[n:])
+		n += m
+		heard := b.buf[:n]
+		if b.line.Stream {
+			if frame, _, _ := findRTU(heard, ask); frame != nil {
+				return true
+			}
+		} else if isMBAP(heard) && heard[mbapSize] == ask[mbapSize] {
+			return true
+		}
+		if err != nil && !(m > 0 && errors.Is(err, os.ErrDeadlineExceeded)) {
+			return false
+		}
+	}
+	return false
+}
+
+// beginsRTU tells whether bytes begin with a sound RTU frame that answers.
+func beginsRTU(heard []byte) bool {
+	if len(heard) < 5 {
+		return false
+	}
+	size := answerSize(heard[1]&^exceptionBit, heard[1:])
+	return size > 0 && size+3 <= len(heard) && sound(heard[:size+3])
+}
+
+// isMBAP tells whether bytes are one frame of Modbus TCP.
+func isMBAP(heard []byte) bool {
+	return len(heard) >= shortestTCP && heard[2] == 0 && heard[3] == 0 &&
+		int(binary.BigEndian.Uint16(heard[4:])) == len(heard)-mbapSize
+}

@@ -1,0 +1,337 @@
+package modbus_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/drivers"
+	"bordo/drivers/driverstest"
+	"bordo/drivers/line"
+	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/peer"
+)
+
+// host is a Modbus TCP host with manners of its own: each request is handed to answer, which writes to the connection and
+// tells whether it stays open.
+type host struct {
+	t      *testing.T
+	answer func(c *driverstest.End, n int, req []byte) bool // n counts the requests of a connection from 1
+
+	mu     sync.Mutex
+	opened int // guarded by mu, as all below
+	asked  []string
+	refuse int // so many connections are refused before the next is taken
+}
+
+// dial opens a connection.
+func (h *host) dial(ctx context.Context) (drivers.Port, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.opened++
+	if h.refuse > 0 {
+		h.refuse--
+		return nil, &drivers.Error{Op: "open", Kind: drivers.Closed, Lost: true, Err: syscall.ECONNREFUSED}
+	}
+	here, there := driverstest.Wire(0)
+	go h.serve(ctx, there)
+	return here, nil
+}
+
+func (h *host) serve(ctx context.Context, there *driverstest.End) {
+	defer there.Close()
+	defer context.AfterFunc(ctx, func() { there.Close() })()
+	for n := 1; ; n++ {
+		req := make([]byte, 12)
+		if _, err := io.ReadFull(there, req); err != nil {
+			return
+		}
+		h.mu.Lock()
+		h.asked = append(h.asked, fmt.Sprintf("% X", req[7:]))
+		h.mu.Unlock()
+		if !h.answer(there, n, req) {
+			return
+		}
+	}
+}
+
+// count is how often a request was asked.
+func (h *host) count(pdu string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(slices.DeleteFunc(slices.Clone(h.asked), func(s string) bool { return s != pdu }))
+}
+
+// frame puts the head of a request around the PDU of its answer.
+func frame(req, pdu []byte) []byte {
+	out := append([]byte{}, req[:4]...)
+	out = binary.BigEndian.AppendUint16(out, uint16(1+len(pdu)))
+	return append(append(out, req[6]), pdu...)
+}
+
+// say writes to a connection; one that was closed ends the test by itself.
+func say(c *driverstest.End, b []byte) { c.Write(b) } //nolint:errcheck // as the comment says
+
+// reach runs a device of a model at the host for a while, on a line whose connection can be opened again in place. It returns
+// the reports and how often the line was opened.
+func (h *host) reach(d time.Duration, l drivers.Line, driver *modbus.Driver, dev drivers.Device) (reports []drivers.Report, lines int) {
+	h.t.Helper()
+	link, err := driver.Link(l, []drivers.Device{dev})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(h.t.Context(), d)
+	defer cancel()
+	for ctx.Err() == nil {
+		port, err := line.Reopening(ctx, h.dial)
+		if err != nil {
+			time.Sleep(time.Second)
+			continue
+		}
+		lines++
+		link.Run(ctx, port, nil, func(r drivers.Report) { reports = append(reports, r) }) //nolint:errcheck // the loop looks at ctx
+		port.Close()
+	}
+	synctest.Wait()
+	return reports, lines
+}
+
+var tcpLine = drivers.Line{ID: "l", Stream: true}
+
+// A device may close the connection after each answer, after several, when it was idle, or refuse the next connection for a
+// moment: every poll is whole all the same, and what is read once is read once.
+func TestDeviceThatClosesTheConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		every time.Duration
+		keeps int           // answers on one connection; 0: any number
+		idle  time.Duration // after which the connection is closed
+		busy  int           // connections refused after a close
+	}{
+		"after each answer":                      {every: time.Second, keeps: 1},
+		"after three":                            {every: time.Second, keeps: 3},
+		"after 3 s without a question":           {every: 10 * time.Second, idle: 3 * time.Second},
+		"after each, refusing the next at first": {every: 10 * time.Second, keeps: 1, busy: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := twenty(t, "limits: {registers: 5}\n")
+				d := profileDevice(t, p, peer.Options{Identity: drivers.Description{Serial: "77", Firmware: "5"}})
+				h := &host{t: t}
+				h.answer = func(conn *driverstest.End, n int, req []byte) bool {
+					say(conn, frame(req, d.Answer(req[7:])))
+					if n != c.keeps {
+						if c.idle > 0 {
+							conn.SetDeadline(time.Now().Add(c.idle)) //nolint:errcheck // a wire takes every deadline
+						}
+						return true
+					}
+					h.mu.Lock()
+					defer h.mu.Unlock()
+					h.refuse = c.busy
+					return false
+				}
+				reports, lines := h.reach(30*c.every-c.every/2, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: c.every})
+				if len(reports) < 29 || lines != 1 {
+					t.Errorf("%d reports, the line was opened %d times", len(reports), lines)
+				}
+				for i, r := range reports {
+					if r.Err != nil || len(r.Readings) != 20 {
+						t.Errorf("poll %d: %d readings, %v", i+1, len(r.Readings), r.Err)
+					}
+				}
+				if about := reports[0].Description; about == nil || about.Serial != "77" {
+					t.Errorf("described as %+v", about)
+				}
+				if n := h.count("03 00 C8 00 02"); n > 2 { // serial and firmware
+					t.Errorf("the identity was asked for %d times", n)
+				}
+			})
+		})
+	}
+}
+
+// A device that accepts each connection and closes it at the first question is a silent device: it is asked ever more
+// rarely, and says why.
+func TestDeviceThatAlwaysHangsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twenty(t, "")
+		h := &host{t: t, answer: func(*driverstest.End, int, []byte) bool { return false }}
+		reports, _ := h.reach(10*time.Minute, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: time.Second})
+		if len(reports) > 30 || h.opened > 4*len(reports)+8 {
+			t.Errorf("%d reports, %d connections in 10 minutes", len(reports), h.opened)
+		}
+		for _, r := range reports {
+			if drivers.CauseOf(r.Err) != drivers.HungUp || len(r.Readings) != 0 {
+				t.Errorf("%d readings, %v", len(r.Readings), r.Err)
+			}
+		}
+	})
+}
+
+// A write is never repeated when any of it was sent: the device may have obeyed before it closed the connection.
+func TestWriteIsNotRepeated(t *testing.T) {
+	for name, closes := range map[string]byte{"at the write": 6, "after each answer": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := profile(t, `
+schema: 1
+model: test-limit
+title: Limit
+kind: inverter
+verified: paper
+links: [tcp]
+identify: [{at: holding:1, type: u16, in: [7]}]
+points: [{point: ac_power, at: holding:0, type: u16}]
+commands:
+  - {action: power.limit, steps: [{at: holding:9, function: 6, value: 1}]}
+`)
+				d := profileDevice(t, p, peer.Options{})
+				h := &host{t: t}
+				h.answer = func(conn *driverstest.End, _ int, req []byte) bool {
+					if req[7] == closes {
+						return false
+					}
+					say(conn, frame(req, d.Answer(req[7:])))
+					return closes != 0
+				}
+				link, err := modbus.Of(p).Link(tcpLine, []drivers.Device{{ID: "d1", Model: p.Model, Unit: 1, Every: time.Hour}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				port, err := line.Reopening(ctx, h.dial)
+				if err != nil {
+					t.Fatal(err)
+				}
+				in, results := make(chan drivers.Request, 1), make(chan drivers.Result, 1)
+				in <- drivers.Request{Device: "d1", Command: &drivers.Command{ID: "1", Device: "d1", Action: "power.limit"}, Answer: func(a drivers.Answer) {
+					results <- a.Result
+					cancel()
+				}}
+				link.Run(ctx, port, in, func(drivers.Report) {}) //nolint:errcheck // it was cancelled
+				port.Close()
+				want := drivers.Unknown
+				if closes == 0 {
+					want = drivers.Done
+				}
+				if r := <-results; r.State != want || h.count("06 00 09 00 01") != 1 {
+					t.Errorf("%+v, written %d times", r, h.count("06 00 09 00 01"))
+				}
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// A gateway loses answers that are longer than its buffer: by silence, by closing the connection, by exception 11, or by
+// cutting them off. The first poll gives the values all the same, and the limit is remembered.
+func TestGatewayLosesLongAnswers(t *testing.T) {
+	for _, n := range []int{10, 20, 50} {
+		for _, how := range []string{"silent", "closes", "exception 11", "cut off"} {
+			for _, model := range []string{"sunspec", "test-twenty", "growatt-tlx"} {
+				t.Run(fmt.Sprint(model, " ", n, " ", how), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						driver, d := builtIn, peer.Answerer(nil)
+						id := drivers.Description{Maker: "Foreign Maker", Serial: "SN0001", Firmware: "5"}
+						switch model {
+						case "test-twenty":
+							p := twenty(t, "")
+							id.Maker, id.Serial = "", "77"
+							driver, d = modbus.Of(p), profileDevice(t, p, peer.Options{Identity: id})
+						case "growatt-tlx":
+							id.Firmware = ""
+							d = device(t, model, peer.Options{Identity: id})
+						default:
+							d = device(t, model, peer.Options{Identity: id})
+						}
+						h := &host{t: t}
+						h.answer = func(conn *driverstest.End, _ int, req []byte) bool {
+							out := frame(req, d.Answer(req[7:]))
+							if int(binary.BigEndian.Uint16(req[10:])) <= n {
+								say(conn, out)
+								return true
+							}
+							switch how {
+							case "closes":
+								return false
+							case "exception 11":
+								say(conn, frame(req, []byte{req[7] | 0x80, 11}))
+							case "cut off":
+								say(conn, out[:2*n])
+							}
+							return true
+						}
+						began := time.Now()
+						reports, _ := h.reach(90*time.Second, tcpLine, driver, drivers.Device{ID: "d1", Model: model, Unit: 1, Every: 10 * time.Second})
+						if len(reports) == 0 || len(reports[0].Readings) < 5 || reports[0].At.Sub(began) > time.Minute {
+							t.Fatalf("after %v: %v", reports[0].At.Sub(began), reports[0].Err)
+						}
+						last := reports[len(reports)-1]
+						if last.Err != nil {
+							t.Errorf("the last poll: %v", last.Err)
+						}
+						told := reports[len(reports)-1].Description
+						for _, r := range reports {
+							if r.Description != nil {
+								told = r.Description
+							}
+						}
+						if told == nil || told.Serial != id.Serial || len(told.Quarantined) > 0 {
+							t.Errorf("described as %+v", told)
+						}
+						if l := learnt(t, reports); l.Registers > n || l.Registers < n/3 && model == "sunspec" {
+							t.Errorf("learnt %+v", l)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// What was lost by chance, or is silenced by one register, is no limit.
+func TestLossIsNoLimit(t *testing.T) {
+	for name, loses := range map[string]func(n int, req []byte) bool{
+		"the third question": func(n int, _ []byte) bool { return n == 3 },
+		"two questions":      func(n int, _ []byte) bool { return n == 4 || n == 5 },
+		"whatever has one register": func(_ int, req []byte) bool {
+			first, n := int(req[9]), int(req[11])
+			return first <= 113 && 113 < first+n
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := twenty(t, "")
+				d := profileDevice(t, p, peer.Options{})
+				h, n := &host{t: t}, 0
+				h.answer = func(conn *driverstest.End, _ int, req []byte) bool {
+					if n++; !loses(n, req) {
+						say(conn, frame(req, d.Answer(req[7:])))
+					}
+					return true
+				}
+				reports, _ := h.reach(5*time.Minute, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 10 * time.Second})
+				want := 20
+				if strings.Contains(name, "register") {
+					want = 19
+				}
+				if last := reports[len(reports)-1]; len(last.Readings) != want || last.Err != nil {
+					t.Errorf("the last poll gave %d readings, %v", len(last.Readings), last.Err)
+				}
+				if l := learnt(t, reports); l.Registers != 0 {
+					t.Errorf("learnt %+v", l)
+				}
+			})
+		})
+	}
+}
+
+func hexOf(b []byte) string { return fmt.Sprintf("% X", b) }

@@ -1,0 +1,50 @@
+package modbus
+
+import "bordo/drivers"
+
+// piece is a part of a text that one answer cannot hold.
+type piece struct {
+	whole *Field
+	first int // the offset of the piece, registers
+}
+
+// pieces splits a text that is longer than one request may ask for; every other item stays whole.
+func pieces(it *item, limit int) []*item {
+	if it.Type != String || limit <= 0 || it.Length <= limit || it.At.Table.Bits() {
+		return []*item{it}
+	}
+	whole := it.Field
+	var out []*item
+	for first := 0; first < whole.Length; first += limit {
+		f := whole
+		f.At.Number += uint16(first)
+		f.Length = min(limit, whole.Length-first)
+		part := selfItem(it.Key, f)
+		part.role, part.piece = it.role, &piece{&whole, first}
+		out = append(out, part)
+	}
+	return out
+}
+
+// tell takes a part of what the device says of itself. A text in pieces counts when all of them came in one poll.
+func (p *poll) tell(it *item, a Answer) {
+	if it.piece == nil {
+		v, _ := it.Decode(a, drivers.Text)
+		p.self[it.Key] = v.Text()
+		return
+	}
+	whole := it.piece.whole
+	if p.texts == nil {
+		p.texts = map[*Field][]byte{}
+	}
+	raw := p.texts[whole]
+	if len(raw) != 2*it.piece.first { // one before it is missing
+		return
+	}
+	raw = append(raw, a.register(it.At.Number, it.Length)...)
+	p.texts[whole] = raw
+	if len(raw) == 2*whole.Length {
+		v, _ := whole.Decode(Answer{Span: whole.Span(), Data: raw}, drivers.Text)
+		p.self[it.Key] = v.Text()
+	}
+}
