@@ -89,7 +89,9 @@ type DeviceStatus struct {
 	Failures uint64          `json:"failures"`
 	Last     time.Time       `json:"last,omitzero"` // of the last answer
 	Error    string          `json:"error,omitempty"`
-	Asleep   bool            `json:"asleep,omitempty"` // silent because it is night: no fault
+	Cause    string          `json:"cause,omitempty"`   // of Error, where there is a word for it: drivers.Cause
+	Warning  string          `json:"warning,omitempty"` // why something of the device is not read although nothing fails
+	Asleep   bool            `json:"asleep,omitempty"`  // silent because it is night: no fault
 	Values   []PointStatus   `json:"values,omitempty"`
 	Info     *DeviceIdentity `json:"info,omitempty"`
 
@@ -297,7 +299,7 @@ func (d *deviceState) status() DeviceStatus {
 	s := DeviceStatus{
 		ID: d.cfg.ID, Model: d.cfg.Model, Unit: d.cfg.Unit, Every: d.cfg.Every.String(),
 		Polls: d.polls, Failures: d.failures, Last: d.lastAnswer, Error: text(d.err),
-		Asleep: d.asleep, Quarantined: d.about.Quarantined,
+		Cause: drivers.CauseOf(d.err).String(), Warning: d.about.Warning, Asleep: d.asleep, Quarantined: d.about.Quarantined,
 	}
 	s.Info, s.Values = IdentityOf(&d.about), PointsOf(d.readings)
 	return s

@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"strings"
 
 	"bordo/agent/config"
 	"bordo/agent/control"
+	"bordo/drivers"
+	"bordo/drivers/line"
 )
 
 // ownedBy are things that a group may use, and an outsider may not.
@@ -31,6 +34,29 @@ func permitted(err error, who ownedBy) error {
 		return err
 	}
 	return phrase{"%v\n%v", "%v\n%v"}.fault(err, who)
+}
+
+// causeHint says in Italian what the error of a port says in English: what to write into the configuration. It is empty for
+// a cause that has no such remedy.
+func causeHint(cause, port string) phrase {
+	switch {
+	case cause == drivers.WrongTransaction.String() && !strings.Contains(port, "ids=tolerant"):
+		return phrase{it: "Le risposte portano un altro numero di transazione. Se il gateway fa sempre così, scrivere ?ids=tolerant alla fine della porta."}
+	case cause == drivers.WrongFraming.String() && strings.HasPrefix(port, string(line.TCP)+"://"):
+		return phrase{it: "Dall'altra parte si parla RTU, non Modbus TCP: scrivere rtu+tcp:// al posto di tcp://."}
+	case cause == drivers.WrongFraming.String():
+		return phrase{it: "Dall'altra parte si parla Modbus TCP, non RTU: scrivere tcp:// al posto di rtu+tcp://."}
+	}
+	return phrase{}
+}
+
+// hinted adds to an error what to write into the configuration.
+func hinted(err error, cause, port string) error {
+	hint := causeHint(cause, port)
+	if hint == (phrase{}) {
+		return err
+	}
+	return phrase{"%v\n" + hint.it, "%v"}.fault(err)
 }
 
 // notRunning tells who needs the agent of a configuration what to do.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"bordo/drivers"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
 )
@@ -92,7 +93,7 @@ func (q *rawQuestion) check(operands []string) error {
 func readRaw(ctx context.Context, c console, d *desk, q rawQuestion, asJSON bool, l *langValue) error {
 	a, err := d.registers(ctx, q)
 	if err != nil {
-		return err
+		return hinted(err, drivers.CauseOf(err).String(), q.endpoint.String())
 	}
 	if q.span.Table.Bits() {
 		return writeBits(c, a, asJSON)

@@ -74,6 +74,7 @@ type reading struct {
 	Port   string                `json:"port"`
 	At     time.Time             `json:"at"`
 	Error  string                `json:"error,omitempty"`
+	Cause  string                `json:"cause,omitempty"` // of Error, where there is a word for it: drivers.Cause
 	Later  bool                  `json:"later,omitempty"` // the device says that it cannot answer now
 	Info   *agent.DeviceIdentity `json:"info,omitempty"`
 	Values []agent.PointStatus   `json:"values"`
@@ -83,6 +84,7 @@ func newReading(l config.Line, d config.Device, r drivers.Report) reading {
 	out := reading{Device: d.ID, Model: d.Model, Line: l.ID, Port: l.Endpoint.String(), At: r.At,
 		Info: agent.IdentityOf(r.Description), Values: agent.PointsOf(r.Readings)}
 	if r.Err != nil {
+		out.Cause = drivers.CauseOf(r.Err).String()
 		out.Later = drivers.KindOf(r.Err) == drivers.Later
 		out.Error = strings.ReplaceAll(r.Err.Error(), "\n", "; ")
 	}
@@ -174,7 +176,7 @@ func (r reading) fault() error {
 	case r.Later:
 		code = contract.DeviceBusy
 	}
-	return advised(code, errors.New(r.Error))
+	return advised(code, hinted(errors.New(r.Error), r.Cause, r.Port))
 }
 
 // writeReading prints a reading for a person.

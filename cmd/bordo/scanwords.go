@@ -204,6 +204,9 @@ func foundText(f scan.Found, lang *langValue) string {
 	if f.Serial != "" {
 		what += phrase{", matricola ", ", serial "}.in(lang) + f.Serial
 	}
+	if f.Warning != "" {
+		what += phrase{", non tutto si può leggere: ", ", not everything can be read: "}.in(lang) + f.Warning
+	}
 	if f.Device != "" {
 		what += phrase{" = %s, già configurato", " = %s, configured already"}.in(lang, f.Device)
 	}
@@ -258,6 +261,18 @@ func troubleText(t *scan.Trouble, lang *langValue) string {
 		scan.NobodyThere: {
 			"Il gateway risponde, i dispositivi dietro di lui no.\n  Controllare la linea RS-485 dietro: A e B, alimentazione, velocità, parità.",
 			"The gateway answers, the devices behind it do not.\n  Check the RS-485 line behind it: A and B, power, speed, parity."},
+		scan.EveryUnit: {
+			"Questo indirizzo risponde a qualsiasi numero Modbus: di solito è un solo dispositivo.\n  Nella configurazione usare il numero trovato per primo.",
+			"This address answers under every Modbus number: usually that is one device.\n  In the configuration, use the number that was found first."},
+		scan.OtherIDs: {
+			"Il gateway risponde con un altro numero di transazione.\n  Se fa sempre così, scrivere ?ids=tolerant alla fine della porta.",
+			"The gateway answers with another transaction id.\n  When it always does that, write ?ids=tolerant at the end of the port."},
+		scan.RTUFrames: {
+			"Qui si parla RTU, non Modbus TCP: è un convertitore seriale.\n  Scrivere rtu+tcp:// al posto di tcp://.",
+			"RTU frames are spoken here, not Modbus TCP: this is a serial server.\n  Write rtu+tcp:// instead of tcp://."},
+		scan.TCPFrames: {
+			"Qui si parla Modbus TCP, non RTU.\n  Scrivere tcp:// al posto di rtu+tcp://.",
+			"Modbus TCP is spoken here, not RTU frames.\n  Write tcp:// instead of rtu+tcp://."},
 	}[t.Cause]
 	if !known {
 		return "! " + string(t.Cause) + ": " + t.Detail

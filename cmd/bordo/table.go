@@ -57,7 +57,9 @@ func (t *table) status(s agent.Status, now time.Time, note string) {
 		}
 		t.health(h, now)
 		told[fault{h.Dev, h.Detail}] = true
+		t.hint(s.Lines, h.Dev)
 	}
+	t.warnings(s.Lines)
 	for _, l := range s.Lines {
 		t.line(l, now, told)
 	}
@@ -170,6 +172,28 @@ func (t *table) health(h contract.Health, now time.Time) {
 		text = h.Dev + ": " + text
 	}
 	t.row(word, phrase{"%s, da %s%s", "%s, for %s%s"}, text, ageText(now, time.UnixMilli(h.Since), t.lang), reason(h.Detail))
+}
+
+// hint says what to write into the configuration, behind the condition of a device whose fault has such a remedy.
+func (t *table) hint(lines []agent.LineStatus, device string) {
+	for _, l := range lines {
+		for _, d := range l.Devices {
+			if hint := causeHint(d.Cause, l.Port); d.ID == device && *t.lang == "it" && hint.it != "" {
+				t.row(phrase{}, hint)
+			}
+		}
+	}
+}
+
+// warnings says what is not read of devices that answer well.
+func (t *table) warnings(lines []agent.LineStatus) {
+	for _, l := range lines {
+		for _, d := range l.Devices {
+			if d.Warning != "" {
+				t.row(phrase{"avviso", "warning"}, phrase{"%s: non tutto viene letto: %s", "%s: not everything is read: %s"}, d.ID, d.Warning)
+			}
+		}
+	}
 }
 
 // line is a line with its devices. What was told of them already is not said again.

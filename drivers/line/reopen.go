@@ -23,8 +23,8 @@ var (
 	_ drivers.Reopener = (*reopening)(nil)
 )
 
-// Reopening opens a port that is a drivers.Reopener: Reopen calls open again. The methods of the port that came before go
-// to the new one from then on.
+// Reopening opens a port that is a drivers.Reopener: Reopen calls open again. The methods of the port that came before
+// go to the new one from then on.
 func Reopening(ctx context.Context, open func(context.Context) (drivers.Port, error)) (drivers.Port, error) {
 	port, err := open(ctx)
 	if err != nil {

@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"bordo/drivers"
@@ -18,6 +19,9 @@ const (
 	leastWait  = 500 * time.Millisecond // for a device that is known to be there
 	mostWait   = 3 * time.Second
 )
+
+// maxIdentify is how long it may take to find out over TCP what one unit is.
+const maxIdentify = 20 * time.Second
 
 // briefGap is the pause that devices are given after an answer. Nearly all are content with it; one that is not seems to answer
 // only some questions, and is asked anew with the longest pause that a profile knows.
@@ -59,12 +63,17 @@ func (h *hearing) heard(port string, unit int, b []byte) {
 			h.at[1] = port
 		}
 		if unit != 0 && int(f.unit) != unit {
-			if h.late == nil {
-				h.late = map[int]int{}
-			}
-			h.late[int(f.unit)]++
+			h.lateUnit(int(f.unit))
 		}
 	}
+}
+
+// lateUnit notes a unit that answered too late.
+func (h *hearing) lateUnit(unit int) {
+	if h.late == nil {
+		h.late = map[int]int{}
+	}
+	h.late[unit]++
 }
 
 // bus looks for the units of one line.
@@ -76,6 +85,9 @@ type bus struct {
 	hear     *hearing
 	seen     []Found
 	alike    int  // unit ids under which a device answered that was found before
+	every    bool // the host answers under every unit id
+	tolerant bool // it answers with other transaction ids
+	framing  bool // it speaks in the other framing
 	inputToo bool // ask for input registers as well where holding registers are not answered
 }
 
@@ -86,7 +98,7 @@ func (s *Scanner) newBus(l Line, e line.Endpoint, h *hearing) *bus {
 // units asks numbers one after the other and tells what it finds. The error is that of a port that cannot be used, or ctx's.
 func (b *bus) units(ctx context.Context, list []int) error {
 	for i, unit := range list {
-		if b.alike > maxAlike {
+		if b.alike > maxAlike || b.framing {
 			b.expect(i - len(list))
 			return nil
 		}
@@ -137,7 +149,12 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	if err != nil || !there {
 		return err
 	}
-	f, err := b.identify(ctx, unit, min(max(5*took, leastWait), mostWait))
+	var f Found
+	if wait := min(max(5*took, leastWait), mostWait); b.every && len(b.seen) > 0 {
+		f, err = b.glance(ctx, unit, wait)
+	} else {
+		f, err = b.identify(ctx, unit, wait)
+	}
 	if err != nil {
 		return err
 	}
@@ -145,7 +162,9 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	for i := range b.seen {
 		// Some devices answer under any number: the first counts. Behind a gateway two that say nothing of themselves are two.
 		if b.stream && b.seen[i].same(&f) && (f.Serial != "" || b.hear.gateway == 0) {
-			b.alike++
+			if b.alike++; b.every {
+				b.alike = maxAlike + 1 // one comparison is enough
+			}
 			return nil
 		}
 	}
@@ -155,6 +174,9 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	b.seen = append(b.seen, f)
 	b.inputToo = b.inputToo && !b.stream // that is for what is reached only with difficulty
 	b.tell(Event{Found: &f})
+	if b.stream && !b.every && b.hear.gateway == 0 && len(b.Units) == 0 {
+		return b.underAll(ctx, took)
+	}
 	return nil
 }
 
@@ -183,10 +205,59 @@ func speedOf(port string) int {
 	return e.Baud
 }
 
+// unlikely are unit ids that hardly any device has, and never all of them.
+var unlikely = [...]int{57, 113, 158, 199, 231}
+
+// underAll finds out whether a host answers under every unit id. From then on its devices are only compared with the one that
+// was found: to identify each would take an hour.
+func (b *bus) underAll(ctx context.Context, took time.Duration) error {
+	for _, unit := range unlikely {
+		if _, known := b.Known[unit]; known {
+			return nil
+		}
+		_, there, err := b.probe(ctx, unit, min(max(5*took, leastWait), mostWait))
+		if err != nil || !there {
+			return err
+		}
+	}
+	b.every = true
+	b.tell(Event{Trouble: &Trouble{Cause: EveryUnit, Port: b.port, Detail: fmt.Sprintf("answers under unit ids %v too", unlikely)}})
+	return nil
+}
+
+// glance compares a unit of a host that answers under every unit id with the device that was found there: it reads what that
+// device says of itself.
+func (b *bus) glance(ctx context.Context, unit int, wait time.Duration) (Found, error) {
+	f := b.seen[len(b.seen)-1]
+	f.Unit, f.Warning = unit, ""
+	q := b.inquiry(unit, wait, briefGap)
+	for _, p := range b.Profiles {
+		if p.Model == f.Model {
+			if p.SunSpec != nil {
+				q.sunSpec(ctx, []*modbus.Profile{p}, &f)
+			}
+			q.introduce(ctx, p, &f)
+		}
+	}
+	return f, q.lost
+}
+
+// inquiry begins to find out what a unit is.
+func (b *bus) inquiry(unit int, wait, gap time.Duration) *inquiry {
+	return &inquiry{
+		line: b.line, unit: unit, port: b.port, stream: b.stream, ids: b.tolerant,
+		asked: map[modbus.Span]reply{}, wait: wait, gap: gap,
+	}
+}
+
 // identify finds out what a unit is, with more patience when it was not recognised and left questions unanswered.
 func (b *bus) identify(ctx context.Context, unit int, wait time.Duration) (f Found, err error) {
+	until := time.Now().Add(maxIdentify)
 	for _, gap := range []time.Duration{briefGap, modbus.LongestGap(b.Profiles)} {
-		q := inquiry{line: b.line, unit: unit, port: b.port, stream: b.stream, asked: map[modbus.Span]reply{}, wait: wait, gap: gap}
+		q := b.inquiry(unit, wait, gap)
+		if b.stream {
+			q.until = until
+		}
 		if f, err = q.identify(ctx, b.Profiles); err != nil || f.Model != "" || q.silent == 0 {
 			break
 		}
@@ -200,12 +271,12 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 		if table == modbus.Input && !b.inputToo {
 			break
 		}
-		took, err = b.once(ctx, unit, modbus.Span{Table: table, First: 0, Count: 2}, wait)
+		took, err = b.patient(ctx, unit, modbus.Span{Table: table, First: 0, Count: 2}, wait)
 		if ctx.Err() != nil {
 			return 0, false, ctx.Err()
 		}
 		var refusal modbus.Exception
-		if !drivers.Lost(err) {
+		if !drivers.Lost(err) && drivers.CauseOf(err) != drivers.HungUp {
 			b.hear.lost = 0
 		}
 		switch {
@@ -218,7 +289,9 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 		case errors.As(err, &refusal):
 			b.hear.answered++
 			return took, true, nil
-		case drivers.Lost(err):
+		case b.framing:
+			return 0, false, nil
+		case drivers.Lost(err), drivers.CauseOf(err) == drivers.HungUp:
 			if b.hear.lost++; !b.stream || b.hear.lost >= maxLost {
 				return 0, false, err
 			}
@@ -232,10 +305,29 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 	return 0, false, nil
 }
 
+// patient asks one question, and once more when the answer shows that the host must be spoken to otherwise.
+func (b *bus) patient(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (time.Duration, error) {
+	took, err := b.once(ctx, unit, span, wait)
+	switch cause := drivers.CauseOf(err); {
+	case cause == drivers.WrongTransaction && !b.tolerant:
+		b.tolerant = true
+		detail := err.Error()
+		if e, parsed := line.Parse(b.port); parsed == nil {
+			e.TolerantIDs = true
+			b.port = e.String()
+		}
+		b.tell(Event{Trouble: &Trouble{Cause: OtherIDs, Port: b.port, Detail: detail}})
+		took, err = b.once(ctx, unit, span, wait)
+	case cause == drivers.WrongFraming:
+		b.framing = true
+	}
+	return took, err
+}
+
 // once asks one question and notes what was heard instead of its answer.
 func (b *bus) once(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (took time.Duration, err error) {
 	err = b.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
-		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: wait, TCPReplyMax: wait, Gap: briefGap, ConnectWait: b.connectWait()}, true
+		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: wait, TCPReplyMax: wait, Gap: briefGap, ConnectWait: b.connectWait(), TolerantIDs: b.tolerant}, true
 		asked := false
 		s.Trace = func(x modbus.Exchange) {
 			if asked = x.Answer != nil || drivers.KindOf(x.Err) != drivers.Protocol || x.Heard != nil; !b.stream {
@@ -247,6 +339,9 @@ func (b *bus) once(ctx context.Context, unit int, span modbus.Span, wait time.Du
 		_, err := s.Read(ctx, unit, span)
 		took = time.Since(began)
 		b.hear.asked++
+		for _, u := range s.Late() {
+			b.hear.lateUnit(int(u))
+		}
 		if b.hear.echo = b.hear.echo || s.Echo(); !asked {
 			b.hear.restless++
 		}

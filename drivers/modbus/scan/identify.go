@@ -44,6 +44,8 @@ type inquiry struct {
 	stream bool
 	wait   time.Duration // for an answer
 	gap    time.Duration // after one
+	until  time.Time     // nothing is asked after that; zero: no limit
+	ids    bool          // answers may carry another transaction id
 	asked  map[modbus.Span]reply
 	silent int
 	lost   error // the port was lost, or the scan was stopped
@@ -58,11 +60,11 @@ func (q *inquiry) ask(ctx context.Context, f func(context.Context, *modbus.Sessi
 	if q.lost != nil {
 		return q.lost
 	}
-	if q.silent >= maxSilent {
+	if q.silent >= maxSilent || !q.until.IsZero() && time.Now().After(q.until) {
 		return errSilent
 	}
 	err := q.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
-		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: q.wait, TCPReplyMax: q.wait, Gap: q.gap}, true
+		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: q.wait, TCPReplyMax: q.wait, Gap: q.gap, TolerantIDs: q.ids}, true
 		return f(ctx, s)
 	})
 	switch {
@@ -70,7 +72,7 @@ func (q *inquiry) ask(ctx context.Context, f func(context.Context, *modbus.Sessi
 		q.lost = ctx.Err()
 	case drivers.KindOf(err) == drivers.Timeout:
 		q.silent++
-	case drivers.Lost(err):
+	case drivers.Lost(err), drivers.CauseOf(err) == drivers.HungUp:
 		q.silent++ // some devices close the connection instead of refusing
 	}
 	return err
@@ -160,10 +162,37 @@ func (q *inquiry) sunSpec(ctx context.Context, profiles []*modbus.Profile, f *Fo
 				return v.Text()
 			}
 			f.Maker, f.Product, f.Firmware, f.Serial = text(maker, 16), text(product, 16), text(firmware, 8), text(serial, 16)
+			f.Warning = q.chainWarning(ctx, base+2, a)
 			return base, true
 		}
 	}
 	return 0, false
+}
+
+// maxChain bounds the models whose heads are read to see whether the chain is whole.
+const maxChain = 40
+
+// chainWarning follows the chain from its common model and tells where it is cut off; "" when it is whole or was not
+// answered.
+func (q *inquiry) chainWarning(ctx context.Context, at uint16, common modbus.Answer) string {
+	const head, end = 2, 0xFFFF
+	number := func(a modbus.Answer, i int) int { return int(a.Data[2*i])<<8 | int(a.Data[2*i+1]) }
+	next, length := int(at), number(common, 1)
+	for range maxChain {
+		if next += head + length; next+head > 65536 {
+			return ""
+		}
+		a, err := q.read(ctx, modbus.Span{Table: modbus.Holding, First: uint16(next), Count: head})
+		if err != nil {
+			return ""
+		}
+		id := number(a, 0)
+		length = number(a, 1)
+		if text := modbus.ChainWarning(uint16(next), uint16(id), length); text != "" || id == end || id == 0 {
+			return text
+		}
+	}
+	return ""
 }
 
 // names asks the device for its name in the two ways that the protocol has: function 43, type 14 (objects 0 to 2: vendor,

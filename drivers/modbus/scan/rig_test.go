@@ -26,8 +26,9 @@ type site struct {
 	units   map[byte]peer.Answerer   // on the serial line
 	delay   func(byte) time.Duration // of an answer
 	hosts   map[string]map[byte]peer.Answerer
-	wrong   func(port *driverstest.End) // what happens on the line at a wrong setting
-	right   func(port *driverstest.End) // what else happens at the right one
+	tunnels map[string]map[byte]peer.Answerer // what answers in RTU frames at a host
+	wrong   func(port *driverstest.End)       // what happens on the line at a wrong setting
+	right   func(port *driverstest.End)       // what else happens at the right one
 	echo    bool
 
 	mu     sync.Mutex
@@ -81,6 +82,11 @@ func (s *site) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, err
 		}
 		return s.connect(0, func(ctx context.Context, there *driverstest.End) error {
 			return peer.ServeTCP(ctx, there, s.noted(units))
+		}), nil
+	}
+	if e.Scheme == line.RTUOverTCP {
+		return s.connect(0, func(ctx context.Context, there *driverstest.End) error {
+			return peer.ServeRTU(ctx, there, s.noted(s.tunnels[e.Host]), peer.RTU{})
 		}), nil
 	}
 	char := time.Duration(e.Line("").CharLen) * time.Second / time.Duration(e.Baud)

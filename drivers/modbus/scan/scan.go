@@ -60,6 +60,8 @@ type Found struct {
 	Product  string `json:"product,omitempty"`
 	Serial   string `json:"serial,omitempty"`
 	Firmware string `json:"firmware,omitempty"`
+
+	Warning string `json:"warning,omitempty"` // why something of the device cannot be read although it answers
 }
 
 // same tells whether two answers came from one device under two unit ids.
@@ -81,6 +83,10 @@ const (
 	Unreachable Cause = "unreachable"  // no such host, or no answer from it
 	NotModbus   Cause = "not_modbus"   // the connection opens, and nobody answers on it
 	NobodyThere Cause = "nobody_there" // a gateway answers, and says that no device does
+	EveryUnit   Cause = "every_unit"   // a host answers under every unit id
+	OtherIDs    Cause = "other_ids"    // a gateway answers with another transaction id than it was asked with
+	RTUFrames   Cause = "rtu_frames"   // the host speaks RTU frames where Modbus TCP was expected
+	TCPFrames   Cause = "tcp_frames"   // the host speaks Modbus TCP where RTU frames were expected
 )
 
 // Trouble is what a scan found wrong.

@@ -208,6 +208,14 @@ func (s *Scanner) OnLine(ctx context.Context, e line.Endpoint, l Line) error {
 	}
 	s.expect(len(likely))
 	err := b.units(ctx, likely)
+	if b.framing && err == nil {
+		cause := RTUFrames
+		if !b.stream {
+			cause = TCPFrames
+		}
+		s.tell(Event{Trouble: &Trouble{Cause: cause, Port: e.String(), Detail: fmt.Sprintf("%d questions", h.asked)}})
+		return nil
+	}
 	if err == nil && (!b.stream || h.gateway > 0) { // behind a gateway there may be a whole line
 		s.expect(len(rest))
 		err = b.units(ctx, rest)

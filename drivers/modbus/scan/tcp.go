@@ -104,6 +104,7 @@ func (s *Scanner) connected(ctx context.Context, d *Direct, e line.Endpoint, alo
 	h := &hearing{}
 	b := s.newBus(d, e, h)
 	b.seen = seen
+	began := len(seen)
 	likely, rest := Units(s.Profiles, true)
 	if len(s.Units) > 0 {
 		likely, rest = s.Units, nil
@@ -111,14 +112,41 @@ func (s *Scanner) connected(ctx context.Context, d *Direct, e line.Endpoint, alo
 	s.expect(len(likely))
 	err := b.units(ctx, likely)
 	// Many devices answer under one number or under any; behind a gateway there may be a whole line.
-	if err == nil && alone && (h.gateway > 0 || len(b.seen)-len(seen) > 1) {
+	if err == nil && alone && !b.every && (h.gateway > 0 || len(b.seen)-began > 1) {
 		s.expect(len(rest))
 		b.units(ctx, rest) //nolint:errcheck // what was found was told
+	}
+	if err == nil && len(b.seen) == began && h.answered+h.gateway == 0 && (alone || b.framing) {
+		b.seen = append(b.seen, s.serialFrames(ctx, d.open, e, h)...)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.asked += h.asked
 	o.gateway += h.gateway
+	return b.seen
+}
+
+// maxFraming is how many unit ids are asked in RTU frames where nobody answered in Modbus TCP.
+const maxFraming = 8
+
+// serialFrames asks a host that takes connections and answers nothing in RTU frames: it may be a serial server.
+func (s *Scanner) serialFrames(ctx context.Context, open Open, e line.Endpoint, tcp *hearing) []Found {
+	e.Scheme, e.TolerantIDs = line.RTUOverTCP, false
+	d, h := NewDirect(open, e), &hearing{}
+	defer d.Close()
+	b := s.newBus(d, e, h)
+	b.inputToo = false
+	likely, _ := Units(s.Profiles, false)
+	if len(s.Units) > 0 {
+		likely = s.Units
+	}
+	likely = likely[:min(len(likely), maxFraming)]
+	s.expect(len(likely))
+	b.units(ctx, likely) //nolint:errcheck // what was found was told
+	tcp.asked += h.asked
+	if len(b.seen) > 0 {
+		s.tell(Event{Trouble: &Trouble{Cause: RTUFrames, Port: e.String(), Detail: fmt.Sprintf("%d questions in Modbus TCP without an answer", tcp.asked)}})
+	}
 	return b.seen
 }
 

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/line"
+	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/peer"
 	"bordo/drivers/modbus/scan"
 )
@@ -87,7 +91,7 @@ func TestTCPFindsADeviceOnce(t *testing.T) {
 		if err := s.scanner().TCP(t.Context(), target(t, "h"), s.openPort); err != nil {
 			t.Error(err)
 		}
-		s.expect([]string{"tcp://h:502 1 sunspec 1"})
+		s.expect([]string{"tcp://h:502 1 sunspec 1"}, scan.EveryUnit)
 	})
 }
 
@@ -194,5 +198,162 @@ func TestTCPDeviceThatHangsUp(t *testing.T) {
 			t.Error(err)
 		}
 		s.expect([]string{"tcp://h:502 3 sunspec A"})
+	})
+}
+
+// A host that answers under every unit id ends the scan soon, whatever it says under each, and the scan says so.
+func TestTCPHostThatAnswersUnderEveryNumber(t *testing.T) {
+	zeros := peer.AnswererFunc(func(pdu []byte) []byte {
+		if pdu[0] > 4 {
+			return []byte{pdu[0] | 0x80, 1}
+		}
+		return append([]byte{pdu[0], 2 * pdu[4]}, make([]byte, 2*int(pdu[4]))...)
+	})
+	refusing := peer.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 2} })
+	for name, c := range map[string]struct {
+		unit  func(u byte) peer.Answerer
+		delay time.Duration
+		want  int
+	}{
+		"one device":              {func(byte) peer.Answerer { return device(t, "sunspec", serial("1"), grid()) }, 0, 1},
+		"one device, slowly":      {func(byte) peer.Answerer { return device(t, "sunspec", serial("1"), grid()) }, 1500 * time.Millisecond, 1},
+		"a device for each":       {func(u byte) peer.Answerer { return device(t, "sunspec", serial(fmt.Sprint(u)), grid()) }, 0, 10},
+		"zeros":                   {func(byte) peer.Answerer { return zeros }, 0, 1},
+		"zeros, slowly":           {func(byte) peer.Answerer { return zeros }, 300 * time.Millisecond, 1},
+		"refusals":                {func(byte) peer.Answerer { return refusing }, 0, 1},
+		"refusals, after a while": {func(byte) peer.Answerer { return refusing }, 700 * time.Millisecond, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				units := map[byte]peer.Answerer{}
+				for u := 1; u <= 247; u++ {
+					var a peer.Answerer
+					units[byte(u)] = peer.AnswererFunc(func(pdu []byte) []byte {
+						if a == nil {
+							a = c.unit(byte(u))
+						}
+						time.Sleep(c.delay)
+						return a.Answer(pdu)
+					})
+				}
+				s.hosts["h:502"] = units
+				began := time.Now()
+				if err := s.scanner().TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {
+					t.Error(err)
+				}
+				if d := time.Since(began); d > time.Minute {
+					t.Errorf("the scan took %v", d)
+				}
+				if got := s.found(); len(got) < c.want || c.want == 1 && len(got) != 1 {
+					t.Errorf("found %v", got)
+				}
+				if got := s.troubles(); !slices.Equal(got, []scan.Cause{scan.EveryUnit}) {
+					t.Errorf("troubles %v", got)
+				}
+			})
+		})
+	}
+}
+
+// A host whose devices take longer than a number is given is found all the same, and one that says nothing ends soon.
+func TestTCPSlowHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		d := device(t, "sunspec", serial("1"), grid())
+		s.hosts["h:502"] = map[byte]peer.Answerer{3: peer.AnswererFunc(func(pdu []byte) []byte {
+			time.Sleep(1800 * time.Millisecond)
+			return d.Answer(pdu)
+		})}
+		if err := s.scanner().TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"tcp://h:502 3 sunspec 1"})
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.hosts["h:502"] = map[byte]peer.Answerer{254: device(t, "sunspec", serial("1"), grid())}
+		sc := s.scanner()
+		began := time.Now()
+		if err := sc.TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil || time.Since(began) > time.Minute {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// idsSite is a gateway that answers with the next transaction id.
+type idsSite struct{ *site }
+
+func (g *idsSite) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
+	p, err := g.site.openPort(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return &otherIDs{p}, nil
+}
+
+type otherIDs struct{ drivers.Port }
+
+func (o *otherIDs) Read(b []byte) (int, error) {
+	n, err := o.Port.Read(b)
+	if n > 1 {
+		b[1]++
+	}
+	return n, err
+}
+
+// What is behind a gateway that answers with other transaction ids is found, and proposed with the setting that it needs.
+func TestTCPGatewayWithOtherIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.hosts["h:502"] = map[byte]peer.Answerer{3: device(t, "sunspec", serial("A"), grid())}
+		if err := s.scanner().TCP(t.Context(), target(t, "h:502"), (&idsSite{s}).openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"tcp://h:502?ids=tolerant 3 sunspec A"}, scan.OtherIDs)
+		var found []scan.Found
+		for _, e := range s.events {
+			if e.Found != nil {
+				found = append(found, *e.Found)
+			}
+		}
+		if p := scan.Propose(found, scan.Taken{}); !strings.Contains(p.Lines, "port: tcp://h:502?ids=tolerant\n") {
+			t.Errorf("proposed\n%s", p.Lines)
+		}
+	})
+}
+
+// A host that takes connections on port 502 and speaks RTU frames is a serial server: its devices are found with the port
+// that they need.
+func TestTCPSerialServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.hosts["h:502"] = map[byte]peer.Answerer{}
+		s.tunnels = map[string]map[byte]peer.Answerer{"h:502": {2: device(t, "eastron-sdm120", serial("22041234"), grid1())}}
+		if err := s.scanner().TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {
+			t.Error(err)
+		}
+		s.expect([]string{"rtu+tcp://h:502 2 eastron-sdm120 22041234"}, scan.RTUFrames)
+	})
+}
+
+// A chain that is cut off is told of what was found.
+func TestTCPTellsACutChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		d := device(t, "sunspec", peer.Options{Identity: drivers.Description{Serial: "A"}, SunSpec: []uint16{103, 160}}, grid())
+		d.SetRegisters(modbus.Address{Table: modbus.Holding, Number: 40002 + 68 + 52 + 1}, 0xFFFF)
+		s.hosts["h:502"] = map[byte]peer.Answerer{1: d}
+		sc := s.scanner()
+		sc.Units = []int{1}
+		if err := sc.TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {
+			t.Error(err)
+		}
+		for _, e := range s.events {
+			if f := e.Found; f != nil && !strings.Contains(f.Warning, "model 160 cannot have 65535 registers") {
+				t.Errorf("found %+v", f)
+			}
+		}
+		s.expect([]string{"tcp://h:502 1 sunspec A"})
 	})
 }
