@@ -366,7 +366,16 @@ type network struct {
 
 var errDead = errors.New("the box is dead")
 
+// openPort opens a line as the box does: a connection can be opened again in place, a serial port cannot.
 func (n *network) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
+	open := func(ctx context.Context) (drivers.Port, error) { return n.connect(ctx, e) }
+	if e.Scheme == line.Serial {
+		return open(ctx)
+	}
+	return line.Reopening(ctx, open)
+}
+
+func (n *network) connect(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.dead {

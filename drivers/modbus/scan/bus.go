@@ -82,6 +82,7 @@ type bus struct {
 	line     Line
 	port     string // its URL
 	stream   bool
+	network  bool // behind TCP, with whichever frames
 	hear     *hearing
 	seen     []Found
 	alike    int  // unit ids under which a device answered that was found before
@@ -92,7 +93,7 @@ type bus struct {
 }
 
 func (s *Scanner) newBus(l Line, e line.Endpoint, h *hearing) *bus {
-	return &bus{Scanner: s, line: l, port: e.String(), stream: e.Scheme == line.TCP, hear: h, inputToo: true}
+	return &bus{Scanner: s, line: l, port: e.String(), stream: e.Scheme == line.TCP, network: e.Scheme != line.Serial, hear: h, inputToo: true}
 }
 
 // units asks numbers one after the other and tells what it finds. The error is that of a port that cannot be used, or ctx's.
@@ -161,7 +162,7 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	f.Port = b.port
 	for i := range b.seen {
 		// Some devices answer under any number: the first counts. Behind a gateway two that say nothing of themselves are two.
-		if b.stream && b.seen[i].same(&f) && (f.Serial != "" || b.hear.gateway == 0) {
+		if b.network && b.seen[i].same(&f) && (f.Serial != "" || b.stream && b.hear.gateway == 0) {
 			if b.alike++; b.every {
 				b.alike = maxAlike + 1 // one comparison is enough
 			}
