@@ -10,10 +10,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -169,6 +171,9 @@ func open(ctx context.Context, o Options) (net.Conn, error) {
 		t := tls.Client(conn, o.TLS)
 		if err := t.HandshakeContext(ctx); err != nil {
 			conn.Close() //nolint:errcheck // the handshake's error is the one that tells
+			if _, plain := errors.AsType[tls.RecordHeaderError](err); plain || brokenOff(err) {
+				err = fmt.Errorf("the other side does not speak TLS, perhaps this port is without TLS: %w", err)
+			}
 			return nil, fmt.Errorf("tls with %s: %w", o.URL.Host, err)
 		}
 		conn = t
@@ -201,7 +206,17 @@ func connectError(u *url.URL, err error, dialErr <-chan error) error {
 	case errors.Is(err, packets.ErrorRefusedIDRejected):
 		return fmt.Errorf("connect to %s: %w: the client id is not accepted", u.Host, ErrRefused)
 	}
+	if u.Scheme == "mqtt" && brokenOff(err) {
+		return fmt.Errorf("connect to %s: the other side closes before it answers the login, perhaps this port is for TLS: %w", u.Host, err)
+	}
 	return fmt.Errorf("connect to %s: %w", u.Host, err)
+}
+
+// brokenOff tells whether the other side ended a connection instead of answering: what a broker does that hears TLS on a port
+// without, or the reverse. Paho does not wrap its errors.
+func brokenOff(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || strings.HasSuffix(err.Error(), ": EOF") ||
+		strings.HasSuffix(err.Error(), syscall.ECONNRESET.Error())
 }
 
 // Publish sends m with QoS 1. It does not block for longer than it takes to hand the message over; done is called exactly

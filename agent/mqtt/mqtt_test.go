@@ -2,10 +2,12 @@ package mqtt
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -176,6 +178,32 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := connect(t, &broker{refuse: packets.ErrRefusedServerUnavailable}); err == nil || errors.Is(err, ErrRefused) {
 		t.Errorf("a broker that is starting counts as a refusal: %v", err)
+	}
+}
+
+// A broker that hears TLS on a port without, or the reverse, closes without an answer: the error names the likely cause.
+func TestTheOtherKindOfPort(t *testing.T) {
+	for scheme, want := range map[string]string{"mqtt": "perhaps this port is for TLS", "mqtts": "perhaps this port is without TLS"} {
+		for what, answer := range map[string]string{"nothing": "", "a page": "HTTP/1.1 400 Bad Request\r\n\r\n"} {
+			if scheme == "mqtt" && answer != "" {
+				continue // whatever that is, it is not TLS
+			}
+			_, err := Connect(t.Context(), Options{
+				URL: &url.URL{Scheme: scheme, Host: "broker.test:1883"}, TLS: &tls.Config{ServerName: "broker.test"}, ClientID: "quintano",
+				Dial: func(context.Context, *url.URL) (net.Conn, error) {
+					here, there := net.Pipe()
+					go func() {
+						there.Read(make([]byte, 64<<10)) //nolint:errcheck // what it hears is not for it
+						there.Write([]byte(answer))      //nolint:errcheck // the other side may have gone
+						there.Close()                    //nolint:errcheck // a pipe
+					}()
+					return here, nil
+				},
+			})
+			if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, ErrRefused) {
+				t.Errorf("%s, %s: %v, want %q", scheme, what, err, want)
+			}
+		}
 	}
 }
 

@@ -28,6 +28,11 @@ func portOwner() ownedBy {
 		"repeat it as root, or as a member of the group that owns the port: usermod -aG dialout USER"}
 }
 
+// portHolder says how to find the program that has a port.
+func portHolder() phrase {
+	return phrase{" (chiudere l'altro programma, o un altro bordo scan; chi la usa: fuser -v PORTA)", " (close the other program, or another bordo scan; who uses it: fuser -v PORT)"}
+}
+
 // permitted adds to an error that says that something may not be used who may.
 func permitted(err error, who ownedBy) error {
 	if !errors.Is(err, fs.ErrPermission) {

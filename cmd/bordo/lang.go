@@ -96,7 +96,7 @@ func sentence(err error, l *langValue) string {
 	case buffer.ErrInUse:
 		return phrase{"l'archivio è in uso", err.Error()}.in(l)
 	}
-	return err.Error()
+	return causeText(err.Error(), l)
 }
 
 // noun is a thing that is counted.

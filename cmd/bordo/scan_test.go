@@ -104,7 +104,7 @@ func TestScanThatIsStopped(t *testing.T) {
 		j.path = "/dev/ttyNONE"
 		c, out, said := printed()
 		err = runScan(t.Context(), c, b.desk, j, italian(), false)
-		if err == nil || sentence(err, italian()) != "nessun dispositivo trovato" || out.String() != "" || !strings.Contains(said.String(), "! La porta non si può usare.\n  (open serial:///dev/ttyNONE") {
+		if err == nil || sentence(err, italian()) != "nessun dispositivo trovato" || out.String() != "" || !strings.Contains(said.String(), "! La porta non si può usare.\n  (/dev/ttyNONE: la porta non c'è: ") {
 			t.Errorf("%v, said\n%s", err, said)
 		}
 	})

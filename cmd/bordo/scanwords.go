@@ -84,8 +84,11 @@ func (w *watcher) take(e scan.Event) {
 		w.say(troubleText(e.Trouble, w.lang))
 		if e.Trouble.Cause == scan.NoPort {
 			hint := foundPorts()
-			if strings.Contains(e.Trouble.Detail, fs.ErrPermission.Error()) {
+			switch {
+			case strings.Contains(e.Trouble.Detail, fs.ErrPermission.Error()):
 				hint = phrase{" (" + portOwner().it + ")", " (" + portOwner().en + ")"}
+			case strings.Contains(e.Trouble.Detail, "busy: "):
+				hint = portHolder()
 			}
 			w.say(" " + hint.in(w.lang))
 		}
@@ -280,6 +283,12 @@ func troubleText(t *scan.Trouble, lang *langValue) string {
 	detail := t.Detail
 	if !strings.HasPrefix(detail, "open ") { // an error of a port names it
 		detail = strings.TrimPrefix(portText(t.Port)+": "+detail, ": ")
+	}
+	if said := causeText(detail, lang); said != detail {
+		detail = said
+		if e, err := line.Parse(t.Port); err == nil && e.Scheme == line.Serial {
+			detail = e.Path + ": " + said
+		}
 	}
 	return "! " + p.in(lang) + "\n  (" + detail + ")"
 }

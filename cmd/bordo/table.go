@@ -87,7 +87,7 @@ func (t *table) head(s agent.Status, now time.Time) {
 		t.row(broker, phrase{"%s, collegato da %s", "%s, connected for %s"}, r.URL, ageText(now, r.Since, t.lang))
 	default:
 		t.row(broker, phrase{"%s, non collegato da %s, %s%s", "%s, not connected for %s, %s%s"},
-			r.URL, ageText(now, r.Since, t.lang), count(r.Attempts, attemptNoun, t.lang), reason(r.Error))
+			r.URL, ageText(now, r.Since, t.lang), count(r.Attempts, attemptNoun, t.lang), reason(r.Error, t.lang))
 	}
 	if s.Sent.Month != "" {
 		t.row(phrase{"inviato", "sent"}, phrase{"%s nel mese %s", "%s in %s"}, decimalText(s.Sent.Bytes), s.Sent.Month)
@@ -138,11 +138,11 @@ func decimalText(n int64) string {
 }
 
 // reason puts an error behind what it explains.
-func reason(err string) string {
+func reason(err string, l *langValue) string {
 	if err == "" {
 		return ""
 	}
-	return ": " + err
+	return ": " + causeText(err, l)
 }
 
 func clockText(c contract.Clock) phrase {
@@ -171,7 +171,7 @@ func (t *table) health(h contract.Health, now time.Time) {
 	if h.Dev != "" {
 		text = h.Dev + ": " + text
 	}
-	t.row(word, phrase{"%s, da %s%s", "%s, for %s%s"}, text, ageText(now, time.UnixMilli(h.Since), t.lang), reason(h.Detail))
+	t.row(word, phrase{"%s, da %s%s", "%s, for %s%s"}, text, ageText(now, time.UnixMilli(h.Since), t.lang), reason(h.Detail, t.lang))
 }
 
 // hint says what to write into the configuration, behind the condition of a device whose fault has such a remedy.
@@ -202,7 +202,7 @@ func (t *table) line(l agent.LineStatus, now time.Time, told map[fault]bool) {
 	if !l.Open {
 		state = phrase{"chiusa", "closed"}.in(t.lang)
 		if !slices.ContainsFunc(l.Devices, func(d agent.DeviceStatus) bool { return told[fault{d.ID, l.Error}] }) {
-			state += reason(l.Error)
+			state += reason(l.Error, t.lang)
 		}
 	}
 	if e := l.Errors; e != nil && e.Framing+e.Parity+e.Overrun > 0 {
@@ -229,7 +229,7 @@ func deviceText(d agent.DeviceStatus, l *langValue, told map[fault]bool) []strin
 	case d.Asleep:
 		text = append(text, phrase{"dorme", "asleep"}.in(l))
 	case d.Error != "" && !told[fault{d.ID, d.Error}]:
-		text = append(text, strings.ReplaceAll(d.Error, "\n", "; "))
+		text = append(text, strings.ReplaceAll(causeText(d.Error, l), "\n", "; "))
 	}
 	if len(d.Quarantined) > 0 {
 		text = append(text, phrase{"rifiuta ", "refuses "}.in(l)+strings.Join(d.Quarantined, " "))
