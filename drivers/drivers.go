@@ -7,6 +7,7 @@ package drivers
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -182,6 +183,17 @@ type Line struct {
 	TolerantIDs bool
 }
 
+// BusCan lists the settings of a serial line that a model can have. An empty list: not known.
+type BusCan struct {
+	Baud   []int
+	Parity []string // none, even, odd
+}
+
+// Allows tells whether a model can have a setting, as far as is known.
+func (b BusCan) Allows(baud int, parity string) bool {
+	return (len(b.Baud) == 0 || slices.Contains(b.Baud, baud)) && (len(b.Parity) == 0 || slices.Contains(b.Parity, parity))
+}
+
 // Model describes a kind of device that a driver supports.
 type Model struct {
 	Name     string // vendor-family: the stem of profile, firmware note and goldens
@@ -193,6 +205,7 @@ type Model struct {
 	Streams  bool          // may stand behind a tcp:// line
 	Serial   bool          // may stand behind a serial:// or rtu+tcp:// line
 	Bus      string        // the maker's defaults, as in a port URL: "baud=9600&parity=none&stop=1"
+	BusCan   BusCan        `json:",omitzero"` // which settings it can be given, where that is known
 	Verified string        // paper, capture, bench or field; "unverified" when it comes from the site's own files
 	Points   []string      // what it can deliver; empty when only the device can tell
 	States   []string      // the words that its point "state" can hold, in the catalogue's order; empty: those of its kind

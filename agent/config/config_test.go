@@ -61,8 +61,8 @@ func testDrivers() []drivers.Driver {
 			{Name: "sunspec", Unit: unit, Every: 10 * time.Second, MinEvery: time.Second, Streams: true, Serial: true},
 			meter("eastron-sdm630"), meter("eastron-sdm72d"), meter("carlo-gavazzi-em340"), meter("carlo-gavazzi-em24"),
 			{Name: "came-gard-ptx", Unit: drivers.Range{Min: 1, Max: 127}, Every: time.Second, MinEvery: 200 * time.Millisecond,
-				Serial: true, Bus: "baud=38400&parity=even&stop=1"},
-			{Name: "waveshare-io", Unit: unit, Every: time.Second, MinEvery: time.Second, Serial: true, Channels: []drivers.Channel{
+				Serial: true, Bus: "baud=38400&parity=even&stop=1", BusCan: drivers.BusCan{Baud: []int{38400}, Parity: []string{"even"}}},
+			{Name: "waveshare-io", Unit: unit, Every: time.Second, MinEvery: time.Second, Serial: true, BusCan: drivers.BusCan{Baud: []int{9600, 19200}}, Channels: []drivers.Channel{
 				{Name: "di1"}, {Name: "di2"}, {Name: "do1", Output: true}, {Name: "ai0", Unit: "mA"}}},
 			{Name: "fronius-gen24", Unit: unit, Every: 5 * time.Second, MinEvery: time.Second, Streams: true},
 		}},

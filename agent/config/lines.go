@@ -121,6 +121,7 @@ func (r *reader) devices(v value, l *Line, open bool, t taken) {
 		v.fault("must have at least one device")
 	}
 	units := map[string]value{}
+	var models []value
 	for _, e := range list {
 		m, ok := e.keys()
 		if !ok {
@@ -152,8 +153,9 @@ func (r *reader) devices(v value, l *Line, open bool, t taken) {
 		d.RatedW = ratedOf(about, d.About)
 		read(m.get("personal"), &d.Personal, boolean)
 		m.end()
-		l.Devices = append(l.Devices, d)
+		l.Devices, models = append(l.Devices, d), append(models, model)
 	}
+	r.shared(l, models)
 }
 
 // model finds a model and checks that it can stand on the line.
@@ -195,10 +197,58 @@ func (r *reader) placed(v value, s spec, e line.Endpoint) {
 		v.fault("%s cannot be reached through tcp://: it needs serial:// or rtu+tcp://", s.Name)
 	case e.Scheme != line.TCP && !s.Serial:
 		v.fault("%s cannot be reached through %s://: it needs tcp://", s.Name, e.Scheme)
+	case e.Scheme == line.Serial && !s.BusCan.Allows(e.Baud, string(e.Parity)):
+		r.warnIn(v, fmt.Sprintf("%s can have %s only and this line has %s: it will not answer; give it a line of its own, or set the line and the other devices so",
+			s.Name, settingsOf(s.BusCan, " or "), busOf(e)),
+			fmt.Sprintf("%s può avere solo %s e questa linea ha %s: non risponderà; dargli una linea sua, o impostare così la linea e gli altri dispositivi",
+				s.Name, settingsOf(s.BusCan, " o "), busOf(e)))
 	case e.Scheme == line.Serial && s.Bus != "" && !sameBus(s.Bus, e):
-		v.warn("%s leaves the factory with %s and this line has %s: right only if the device was set so",
-			s.Name, s.Bus, strings.TrimPrefix(e.String(), "serial://"+e.Path+"?"))
+		r.warnIn(v, fmt.Sprintf("%s leaves the factory with %s and this line has %s: right only if the device was set so", s.Name, s.Bus, busOf(e)),
+			fmt.Sprintf("%s esce di fabbrica con %s e questa linea ha %s: va bene solo se il dispositivo è stato impostato così", s.Name, s.Bus, busOf(e)))
 	}
+}
+
+// busOf is the settings of a serial port.
+func busOf(e line.Endpoint) string { return strings.TrimPrefix(e.String(), "serial://"+e.Path+"?") }
+
+// settingsOf lists the settings that a model can have.
+func settingsOf(b drivers.BusCan, or string) string {
+	var baud, parts []string
+	for _, n := range b.Baud {
+		baud = append(baud, strconv.Itoa(n))
+	}
+	if len(baud) > 0 {
+		parts = append(parts, "baud="+strings.Join(baud, or))
+	}
+	if len(b.Parity) > 0 {
+		parts = append(parts, "parity="+strings.Join(b.Parity, or))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// shared warns of two devices of one line that have no setting in common. at are their models.
+func (r *reader) shared(l *Line, at []value) {
+	if l.Endpoint.Scheme != line.Serial {
+		return
+	}
+	for i, a := range l.Devices {
+		for j, b := range l.Devices[:i] {
+			if i >= len(at) || a.Spec.Name == b.Spec.Name || common(a.Spec.BusCan, b.Spec.BusCan) {
+				continue
+			}
+			r.warnIn(at[i], fmt.Sprintf("%s (%s) and %s (%s) cannot share a line, which has one speed and parity: give one of them a line of its own (see %s)",
+				a.Spec.Name, settingsOf(a.Spec.BusCan, " or "), b.Spec.Name, settingsOf(b.Spec.BusCan, " or "), at[j].path),
+				fmt.Sprintf("%s (%s) e %s (%s) non possono stare sulla stessa linea, che ha una sola velocità e parità: dare a uno dei due una linea sua (vedi %s)",
+					a.Spec.Name, settingsOf(a.Spec.BusCan, " o "), b.Spec.Name, settingsOf(b.Spec.BusCan, " o "), at[j].path))
+		}
+	}
+}
+
+// common tells whether two models can have the same settings, as far as is known.
+func common(a, b drivers.BusCan) bool {
+	baud := len(a.Baud) == 0 || len(b.Baud) == 0 || slices.ContainsFunc(a.Baud, func(n int) bool { return slices.Contains(b.Baud, n) })
+	parity := len(a.Parity) == 0 || len(b.Parity) == 0 || slices.ContainsFunc(a.Parity, func(p string) bool { return slices.Contains(b.Parity, p) })
+	return baud && parity
 }
 
 // sameBus compares the maker's defaults with a port, as far as they go.

@@ -2,8 +2,10 @@ package modbus
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,6 +90,7 @@ func (c *compiler) head(r *rawProfile, p *Profile) {
 	if p.Serial && r.Bus == "" {
 		c.fault("bus", "must give the maker's serial settings, such as baud=9600&parity=none&stop=1")
 	}
+	p.BusCan = c.busCan(r.BusCan, r.Bus)
 	p.TCPPort = c.number("tcp_port", r.TCPPort, 502, 1, 65535)
 	p.Unit.Range = drivers.Range{Min: 1, Max: 247}
 	if len(r.Unit.Range) == 2 {
@@ -312,4 +315,23 @@ func (c *compiler) duration(path, got string, fallback, low, high time.Duration)
 		return fallback
 	}
 	return d
+}
+
+// busCan checks the settings that a model can have; those that it is delivered with are among them.
+func (c *compiler) busCan(r rawBusCan, bus string) drivers.BusCan {
+	can := drivers.BusCan{Baud: r.Baud, Parity: r.Parity}
+	for i, b := range r.Baud {
+		if b < 300 || b > 1_000_000 {
+			c.fault(fmt.Sprintf("bus_can.baud[%d]", i), "must be 300 to 1000000 (got %d)", b)
+		}
+	}
+	for i, p := range r.Parity {
+		c.oneOf(fmt.Sprintf("bus_can.parity[%d]", i), p, "none", "even", "odd")
+	}
+	q, err := url.ParseQuery(bus)
+	baud, errBaud := strconv.Atoi(q.Get("baud"))
+	if err == nil && errBaud == nil && !can.Allows(baud, q.Get("parity")) {
+		c.fault("bus_can", "must have the settings that the device is delivered with, %s", bus)
+	}
+	return can
 }

@@ -160,7 +160,7 @@ func (d *Driver) Models() []drivers.Model { return slices.Clone(d.models) }
 func modelOf(p *Profile) drivers.Model {
 	m := drivers.Model{
 		Name: p.Model, Title: p.Title, Kind: string(p.Kind), Unit: p.Unit.Range, Every: p.Every, MinEvery: p.MinEvery,
-		Streams: p.Stream, Serial: p.Serial, Bus: p.Bus, Verified: p.Verified, Sleeps: p.SleepsNight,
+		Streams: p.Stream, Serial: p.Serial, Bus: p.Bus, BusCan: p.BusCan, Verified: p.Verified, Sleeps: p.SleepsNight,
 	}
 	for _, c := range p.Channels {
 		m.Channels = append(m.Channels, drivers.Channel{Name: c.Name, Unit: c.Unit, Output: c.Write})

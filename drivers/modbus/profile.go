@@ -24,11 +24,12 @@ type Profile struct {
 	Model       string // vendor-family
 	Title       string
 	Kind        Kind
-	Verified    string // paper, capture, bench or field
-	Serial      bool   // may stand behind a serial line
-	Stream      bool   // may be spoken to as Modbus TCP
-	Bus         string // the maker's serial settings, as in a port URL
-	TCPPort     int    // the maker's TCP port
+	Verified    string         // paper, capture, bench or field
+	Serial      bool           // may stand behind a serial line
+	Stream      bool           // may be spoken to as Modbus TCP
+	Bus         string         // the maker's serial settings, as in a port URL
+	BusCan      drivers.BusCan // which settings it can be given
+	TCPPort     int            // the maker's TCP port
 	Unit        UnitIDs
 	Every       time.Duration // how often it is polled unless the configuration says otherwise
 	MinEvery    time.Duration

@@ -11,6 +11,7 @@ type rawProfile struct {
 	Verified string               `yaml:"verified"`
 	Links    []string             `yaml:"links"`
 	Bus      string               `yaml:"bus"`
+	BusCan   rawBusCan            `yaml:"bus_can"`
 	TCPPort  int                  `yaml:"tcp_port"`
 	Unit     rawUnit              `yaml:"unit"`
 	Every    rawEvery             `yaml:"every"`
@@ -188,4 +189,10 @@ type rawRepeat struct {
 	Count  *rawField  `yaml:"count"`
 	Skip   *rawTest   `yaml:"skip"`
 	Points []rawPoint `yaml:"points"`
+}
+
+// rawBusCan is which settings of a serial line a model can have.
+type rawBusCan struct {
+	Baud   []int    `yaml:"baud"`
+	Parity []string `yaml:"parity"`
 }
