@@ -398,7 +398,11 @@ func (*brokerHook) Provides(b byte) bool {
 }
 
 // OnConnectAuthenticate lets everybody in, but for the fault.
-func (h *brokerHook) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool {
+func (h *brokerHook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
+	if _, _, on := h.broker.faults.on(WillClosed, "", time.Now()); on && pk.Connect.WillFlag {
+		cl.Net.Conn.Close() //nolint:errcheck // nothing to save
+		return false
+	}
 	_, _, refused := h.broker.faults.on(Refused, "", time.Now())
 	return !refused
 }
@@ -418,6 +422,9 @@ func (h *brokerHook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Pack
 	if _, _, denied := h.broker.faults.on(Denied, "", now); denied {
 		return pk, packets.CodeSuccessIgnore
 	}
+	if h.broker.refuses(cl, &pk, now) {
+		return pk, packets.ErrRejectPacket
+	}
 	h.broker.taken(Publication{At: now, Client: cl.ID, Topic: pk.TopicName, Payload: pk.Payload,
 		QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain})
 	return pk, nil
@@ -426,8 +433,14 @@ func (h *brokerHook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Pack
 // OnSubscribe hides the number of a SUBSCRIBE from the server library, which would refuse the one that it has itself under
 // way to this client, such as a retained message that is not acknowledged yet. The two count each for itself (MQTT 3.1.1,
 // 2.3.1), so a client that subscribes one filter after the other would miss some of them.
-func (*brokerHook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+func (h *brokerHook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if bc, ok := cl.Net.Conn.(*brokerConn); ok {
+		if _, _, on := h.broker.faults.on(SubscribeClosed, "", time.Now()); on {
+			bc.Close() //nolint:errcheck // nothing to save
+		}
+		if _, _, on := h.broker.faults.on(SubscribeMute, "", time.Now()); on {
+			pk.Filters = nil
+		}
 		bc.subscribing, pk.PacketID = pk.PacketID, 0
 	}
 	return pk

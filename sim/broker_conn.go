@@ -111,6 +111,9 @@ func (c *brokerConn) send(packet []byte) error {
 			due = now.Add(orDefault(f.By, 10*time.Second))
 		}
 	}
+	if _, _, mute := fs.on(SubscribeMute, "", now); mute && packet[0]>>4 == 9 {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f, _, slow := fs.on(Slow, "", now); slow {

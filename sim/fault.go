@@ -56,6 +56,14 @@ const (
 	Refused    FaultKind = "refused"     // CONNECT is answered with "not authorised"
 	Denied     FaultKind = "denied"      // publications are acknowledged and thrown away, as mosquitto does against its ACL
 	Stolen     FaultKind = "stolen"      // somebody else connects with the same client id (once, when the window begins)
+
+	Oversize        FaultKind = "oversize"         // a packet above Code KiB ends the connection
+	OversizeAcked   FaultKind = "oversize-acked"   // it is acknowledged and dropped, and then the connection ends, as mosquitto does
+	TopicClosed     FaultKind = "topic-closed"     // a publication on a topic of the kind Point (event, tele, ...) ends the connection
+	RetainClosed    FaultKind = "retain-closed"    // a retained publication ends the connection
+	WillClosed      FaultKind = "will-closed"      // a CONNECT with a last will ends the connection
+	SubscribeClosed FaultKind = "subscribe-closed" // a SUBSCRIBE ends the connection
+	SubscribeMute   FaultKind = "subscribe-mute"   // a SUBSCRIBE is not answered
 )
 
 // What happens on the network between clients and a broker: see Proxy.
@@ -67,6 +75,8 @@ const (
 	MidPacket   FaultKind = "mid-packet"   // the connection is reset in the middle of what is sent at once
 	PubackEaten FaultKind = "puback-eaten" // a PUBACK is lost
 	Corrupt     FaultKind = "corrupt"      // one bit of what is sent at once is flipped
+	LinkNarrow  FaultKind = "link-narrow"  // clients can send Code x 100 bytes a second (12), all of them together
+	BlackHole   FaultKind = "black-hole"   // what clients send at once in more than 1300 bytes is lost, and with it all that follows on the connection
 )
 
 // What happens to the box.
@@ -85,6 +95,8 @@ var where = map[FaultKind]string{
 	Broken: "device", Limit: "device", Obstacle: "device", Photocell: "device", Loop: "device", Key: "device", Wire: "device",
 	Gone: "line", MainsCut: "mains",
 	BrokerGone: "broker", AckEaten: "broker", AckLate: "broker", Slow: "broker", Stalled: "broker", Refused: "broker", Denied: "broker", Stolen: "broker",
+	Oversize: "broker", OversizeAcked: "broker", TopicClosed: "broker", RetainClosed: "broker", WillClosed: "broker",
+	SubscribeClosed: "broker", SubscribeMute: "broker", BlackHole: "link", LinkNarrow: "link",
 	LinkLate: "link", LinkStalled: "link", LinkCut: "link", HalfOpen: "link", MidPacket: "link", PubackEaten: "link", Corrupt: "link",
 	ClockJump: "box", ClockFree: "box", DiskFull: "box", Kill: "box",
 }
@@ -117,7 +129,7 @@ type Fault struct {
 	Odds   float64       `yaml:"odds" json:"odds,omitempty"`
 	By     time.Duration `yaml:"by" json:"by,omitempty"`
 	Code   int           `yaml:"code" json:"code,omitempty"`
-	Point  string        `yaml:"point" json:"point,omitempty"` // of stuck: only this one; of wire: the channel
+	Point  string        `yaml:"point" json:"point,omitempty"` // of stuck: only this one; of wire: the channel; of topic-closed: the kind of topic
 }
 
 // armed is a fault that waits for its time.

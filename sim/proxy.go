@@ -250,7 +250,13 @@ func (p *Proxy) carry(client, server net.Conn) bool {
 // due tells when n bytes that a client sends now have left the narrow way.
 func (p *Proxy) due(n int) time.Time {
 	now := time.Now()
-	if p.o.Rate == 0 {
+	rate := p.o.Rate
+	if f, _, on := p.faults.on(LinkNarrow, "", now); on {
+		if rate = 100 * f.Code; rate == 0 {
+			rate = 1200
+		}
+	}
+	if rate == 0 {
 		return now.Add(p.o.Delay)
 	}
 	p.mu.Lock()
@@ -258,6 +264,6 @@ func (p *Proxy) due(n int) time.Time {
 	if p.free.Before(now) {
 		p.free = now
 	}
-	p.free = p.free.Add(time.Duration(n) * time.Second / time.Duration(p.o.Rate))
+	p.free = p.free.Add(time.Duration(n) * time.Second / time.Duration(rate))
 	return p.free.Add(p.o.Delay)
 }

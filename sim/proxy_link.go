@@ -15,6 +15,9 @@ const (
 	stretchChunk = 16 << 10
 )
 
+// largestPacket is what passes a black hole.
+const largestPacket = 1300
+
 // link is a connection that a proxy carries.
 type link struct {
 	proxy          *Proxy
@@ -41,6 +44,7 @@ type stretch struct {
 	mqtt   bool      // what the server says is MQTT itself
 	began  bool
 	rest   []byte // of a packet that is not complete
+	lost   bool   // in a black hole
 }
 
 // chunk is what was read at once.
@@ -79,7 +83,11 @@ func (s *stretch) take(b []byte) {
 	if _, w, on := p.faults.on(HalfOpen, "", now); on && w != s.link.window && s.link.dead.CompareAndSwap(false, true) {
 		p.count(HalfOpen)
 	}
-	if s.link.dead.Load() {
+	if _, _, on := p.faults.on(BlackHole, "", now); on && s.up && len(b) > largestPacket {
+		s.lost = true // TCP sends it again and again, and nothing behind it arrives
+		p.count(BlackHole)
+	}
+	if s.link.dead.Load() || s.lost {
 		return
 	}
 	if !s.up {

@@ -1,0 +1,161 @@
+package inflight
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Waits until a topic that was set aside is tried again.
+const (
+	asideFirst = 5 * time.Minute
+	asideMost  = time.Hour
+)
+
+// calmFor is how long it counts that the broker left a session alone in which nothing was sent.
+const calmFor = 10 * time.Minute
+
+// Verdict is a topic that was set aside because sessions die on it.
+type Verdict struct {
+	Topic string // ends in "/" for all topics of a class
+	Until time.Time
+	wait  time.Duration
+}
+
+// Blame finds the topic on which a broker ends sessions. What was in flight at a death is suspect and travels alone from then
+// on, until it is acknowledged or was alone in flight at the next death too. Before the first verdict one session begins with
+// silence: somebody else under the same client id ends such a session as well, a broker that refuses a topic does not.
+type Blame struct {
+	suspects map[string]int // deaths in a row
+	verdicts map[string]*Verdict
+	passed   map[string]bool // classes of which something was acknowledged since the first verdict on them
+	calm     time.Time       // a silent beginning was survived
+	quiet    bool            // the next session begins with silence
+}
+
+// class is the part of a topic that policies are written for: everything before the device.
+func class(topic string) string { return topic[:strings.LastIndexByte(topic, '/')+1] }
+
+// Quiet tells whether the next session is to begin with silence.
+func (b *Blame) Quiet() bool { return b.quiet }
+
+// Calm notes that a silent beginning was survived.
+func (b *Blame) Calm(now time.Time) { b.quiet, b.calm = false, now }
+
+// Alone tells whether a topic may be in flight only when nothing else is.
+func (b *Blame) Alone(topic string) bool { return b.suspects[topic] > 0 || b.verdict(topic) != nil }
+
+// Suspect tells whether anything is suspect.
+func (b *Blame) Suspect() bool { return len(b.suspects) > 0 }
+
+// Clear tells whether nothing is suspect and nothing set aside.
+func (b *Blame) Clear() bool { return len(b.suspects) == 0 && len(b.verdicts) == 0 }
+
+// Aside tells whether a topic is not to be used now.
+func (b *Blame) Aside(topic string, now time.Time) bool {
+	v := b.verdict(topic)
+	return v != nil && now.Before(v.Until)
+}
+
+func (b *Blame) verdict(topic string) *Verdict {
+	if v := b.verdicts[topic]; v != nil {
+		return v
+	}
+	return b.verdicts[class(topic)]
+}
+
+// Verdicts lists what is set aside, by topic.
+func (b *Blame) Verdicts() (out []Verdict) {
+	for _, k := range slices.Sorted(maps.Keys(b.verdicts)) {
+		out = append(out, *b.verdicts[k])
+	}
+	return out
+}
+
+// Acked notes that the broker took something on a topic.
+func (b *Blame) Acked(topic string) {
+	if len(b.suspects) == 0 && len(b.verdicts) == 0 {
+		return
+	}
+	delete(b.suspects, topic)
+	delete(b.verdicts, topic)
+	delete(b.verdicts, class(topic))
+	if b.passed == nil {
+		b.passed = make(map[string]bool)
+	}
+	b.passed[class(topic)] = true
+}
+
+// Died notes the end of a session with the topics that were in flight. brief tells that it ended as soon as it had begun. It
+// returns the topic to blame when the end is now the second on it ("" otherwise), and whether the end is explained by what
+// was in flight at the one before.
+func (b *Blame) Died(topics []string, brief bool, now time.Time) (culprit string, explained bool) {
+	if len(topics) == 0 {
+		if b.quiet { // nothing was sent: it was none of these
+			b.quiet, b.suspects, b.verdicts, b.calm = false, nil, nil, time.Time{}
+		}
+		return "", false
+	}
+	if v := b.verdict(topics[0]); len(topics) == 1 && v != nil { // it was tried again
+		b.extend(v, now)
+		return "", true
+	}
+	common := make(map[string]int)
+	for _, t := range topics {
+		if n := b.suspects[t]; n > 0 {
+			common[t] = n + 1
+		}
+	}
+	if len(common) == 0 {
+		b.suspects = make(map[string]int)
+		for _, t := range topics {
+			b.suspects[t] = 1
+		}
+		return "", false
+	}
+	b.suspects = common
+	if len(common) > 1 {
+		return "", true
+	}
+	for t := range common {
+		culprit = t
+	}
+	if brief && now.Sub(b.calm) > calmFor {
+		b.quiet = true
+		return "", true
+	}
+	return culprit, true
+}
+
+// Doubt keeps a culprit under suspicion without a verdict: there is something else to try first.
+func (b *Blame) Doubt(topic string) { b.suspects = map[string]int{topic: 1} }
+
+// Convict sets a topic aside, or its whole class when it is the second of which nothing passed.
+func (b *Blame) Convict(topic string, now time.Time) {
+	b.suspects = nil
+	if b.verdicts == nil {
+		b.verdicts = make(map[string]*Verdict)
+	}
+	c := class(topic)
+	others := 0
+	for t := range b.verdicts {
+		if class(t) == c {
+			others++
+		}
+	}
+	if others == 0 {
+		delete(b.passed, c)
+	} else if !b.passed[c] {
+		maps.DeleteFunc(b.verdicts, func(t string, _ *Verdict) bool { return class(t) == c })
+		topic = c
+	}
+	v := &Verdict{Topic: topic}
+	b.verdicts[topic] = v
+	b.extend(v, now)
+}
+
+func (b *Blame) extend(v *Verdict, now time.Time) {
+	v.wait = min(max(asideFirst, 2*v.wait), asideMost)
+	v.Until = now.Add(v.wait)
+}

@@ -1,0 +1,286 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"bordo/agent/inflight"
+	"bordo/agent/mqtt"
+	"bordo/contract"
+)
+
+// Bounds of what is held back because its topic is set aside or it is too large. Past the first the history lane of that kind
+// rests: what it holds stays in the store.
+const (
+	heldMost  = 4096                   // records
+	aloneMost = 5 * time.Second        // that a suspect subscription keeps the session to itself
+	heldExtra = 500 * time.Millisecond // beyond buffer.sync, until the store has written a fresh record
+)
+
+// heldMessage waits with its records leased.
+type heldMessage struct {
+	*message
+	until time.Time // zero: to the end of the session
+	large bool
+}
+
+// subscribed is how a subscription was answered.
+type subscribed struct {
+	filter string
+	err    error
+}
+
+// listen subscribes to the node's own status, and to the platform's acknowledgements if they count. The session does not wait
+// for the answers.
+func (s *session) listen() {
+	s.asking = []string{s.f.topics.Status()}
+	if s.platform.on {
+		s.asking = append(s.asking, s.f.topics.Ack())
+	}
+}
+
+// subscribeDue sends the subscriptions that are due. A suspect one has the session to itself.
+func (s *session) subscribeDue(ctx context.Context) {
+	now := time.Now()
+	for i := 0; i < len(s.asking); i++ {
+		filter := s.asking[i]
+		name := subscription + filter
+		switch {
+		case s.path.blame.Aside(name, now):
+			s.unheard = true
+		case s.path.blame.Alone(name) && (s.order == 0 || s.inflight > 0 || len(s.asked) > 0):
+			continue
+		default:
+			s.asked, s.askedAt = append(s.asked, name), now
+			if s.path.blame.Alone(name) {
+				s.aloneUntil = now.Add(aloneMost)
+			}
+			handle := s.ownStatus
+			if filter == s.f.topics.Ack() {
+				handle = s.platform.take
+			}
+			s.conn.SubscribeLater(ctx, filter, handle, func(err error) { s.answers <- subscribed{filter, err} })
+		}
+		s.asking = slices.Delete(s.asking, i, i+1)
+		i--
+	}
+}
+
+// ownStatus takes what the broker has on the node's own status topic.
+func (s *session) ownStatus(m mqtt.Message) {
+	st, err := contract.DecodeStatus(m.Payload)
+	if err != nil {
+		return // not of this contract: whoever wrote it, it is about to be overwritten
+	}
+	select {
+	case s.echo <- st:
+	default: // the broker repeats itself faster than it can be read
+	}
+}
+
+// answered notes how a subscription was answered. A refusal is reported, and everything else goes on.
+func (s *session) answered(a subscribed) {
+	if a.err != nil && !errors.Is(a.err, mqtt.ErrRefused) && !errors.Is(a.err, mqtt.ErrNoAnswer) {
+		return // the connection has ended, maybe because of this: it stays among what was in flight
+	}
+	if errors.Is(a.err, mqtt.ErrNoAnswer) && s.lastAck.Before(s.askedAt) {
+		return // nor did it answer anything else
+	}
+	name := subscription + a.filter
+	s.asked = slices.DeleteFunc(s.asked, func(n string) bool { return n == name })
+	s.aloneUntil = time.Time{}
+	if a.err != nil {
+		s.unheard = true
+		s.f.notRouted(true, a.err.Error())
+		return
+	}
+	s.path.blame.Acked(name)
+	s.f.reportPath()
+}
+
+// busy tells whether something is in flight that may not have company.
+func (s *session) busy(now time.Time) bool { return s.alone > 0 || now.Before(s.aloneUntil) }
+
+// fits tells whether there is room in flight for n more bytes.
+func (s *session) fits(n int, hist bool, now time.Time) bool {
+	window := s.path.pace.Window(now)
+	switch {
+	case s.unacked == 0:
+		return true
+	case hist:
+		return s.path.pace.OldFits(n, s.histUnacked, s.unacked, now)
+	case s.path.pace.Burst.Failed > 0: // what is sent together must pass together
+		return s.unacked+n <= window
+	}
+	return s.unacked < window
+}
+
+// sendable tells whether m can go now. What has to wait for its topic or its size is held back, and told.
+func (s *session) sendable(m *message, now time.Time) (ok, later bool) {
+	n := m.size()
+	if aside := s.path.blame.Aside(m.topic, now); aside || !s.path.passable(n, now) {
+		s.hold(m, !aside, now)
+		return false, false
+	}
+	if !m.hist && !s.fits(n, false, now) {
+		return false, true
+	}
+	if s.path.alone(m.topic, n) && (s.inflight > 0 || len(s.asked) > 0 && s.path.blame.Suspect()) {
+		return false, true
+	}
+	return true, false
+}
+
+// hold keeps a message back. Fresh records become old ones when the store has written them: their samples then travel on
+// another topic.
+func (s *session) hold(m *message, large bool, now time.Time) {
+	if large {
+		s.path.heldAt = now
+		if s.path.held++; s.path.heldSize == 0 || m.size() < s.path.heldSize {
+			s.path.heldSize = m.size()
+		}
+		s.f.reportPath()
+	}
+	if m.retain { // it comes again with the next status
+		delete(s.seen, m.topic)
+		s.unheard = s.unheard || m.topic == s.f.topics.Status()
+		if large {
+			s.path.held--
+		}
+		return
+	}
+	h := heldMessage{message: m, large: large}
+	if !m.hist {
+		h.until = now.Add(s.f.sync + heldExtra)
+	}
+	s.held = append(s.held, h)
+	s.heldIDs += len(m.ids)
+}
+
+// letGo releases what was held back long enough, all of it at the end, and returns when the next is due (0: nothing waits).
+func (s *session) letGo(now time.Time, all bool) (next time.Duration) {
+	s.held = slices.DeleteFunc(s.held, func(h heldMessage) bool {
+		due := all || !h.until.IsZero() && !now.Before(h.until) || h.until.IsZero() && !s.path.blame.Aside(h.topic, now) && s.path.passable(h.size(), now)
+		if due {
+			s.heldIDs -= len(h.ids)
+			if h.large && !all {
+				s.path.held--
+			}
+			s.f.store.Release(h.ids)
+			return true
+		}
+		if d := h.until.Sub(now); !h.until.IsZero() && (next == 0 || d < next) {
+			next = d
+		}
+		return false
+	})
+	return next
+}
+
+// quiet lets the beginning of a session pass without sending anything, when that is to show whether the broker ends sessions
+// on what is sent. It returns false when the session has ended meanwhile.
+func (s *session) quiet() bool {
+	if !s.path.blame.Quiet() {
+		return true
+	}
+	timer := time.NewTimer(shortSession + time.Second)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		s.path.blame.Calm(time.Now())
+		return true
+	case <-s.conn.Lost():
+		return false
+	case <-s.f.stop:
+		return true
+	}
+}
+
+// shrink makes a status small enough to pass: what people can also read elsewhere goes first.
+func (s *session) shrink(st contract.Status) ([]byte, error) {
+	payload, err := st.Encode()
+	limit := s.path.limit(time.Now(), false) - packetSize(s.f.topics.Status(), nil)
+	if s.path.size.Failed == 0 && s.path.pace.Burst.Failed == 0 {
+		limit = max(limit, probeBytes)
+	}
+	if err != nil || len(payload) <= limit {
+		return payload, err
+	}
+	st.Site, st.Cfg, st.HW = nil, "", ""
+	for i := range st.Health {
+		if r := []rune(st.Health[i].Detail); len(r) > 80 {
+			st.Health[i].Detail = string(r[:79]) + "…"
+		}
+	}
+	for {
+		payload, err = st.Encode()
+		if err != nil || len(payload) <= max(limit, inflight.Small/2) || len(st.Health) == 0 {
+			return payload, err
+		}
+		st.Health = st.Health[:len(st.Health)-1]
+	}
+}
+
+// nextOld returns the next message of the history lane, nil when there is no room for it now. What was composed for a faster
+// link or a more generous broker is composed anew.
+func (s *session) nextOld(now time.Time) *message {
+	for len(s.hist) > 0 {
+		m := s.hist[0]
+		if len(m.ids) > 1 && m.size() > 2*s.path.limit(now, true) {
+			s.giveBack()
+			return nil
+		}
+		ok, later := s.sendable(m, now)
+		s.reserved = later
+		switch {
+		case later || ok && !s.fits(m.size(), true, now):
+			return nil
+		case ok:
+			return shift(&s.hist)
+		}
+		shift(&s.hist) // held back
+	}
+	s.histEmpty = false
+	return nil
+}
+
+// nextLiveUnlessReserved is nextLive while no old message has a claim to what is in flight.
+func (s *session) nextLiveUnlessReserved() *message {
+	if s.reserved {
+		return nil
+	}
+	return s.nextLive()
+}
+
+// giveBack returns to the store what was composed and not sent.
+func (s *session) giveBack() {
+	for _, m := range s.hist {
+		s.f.store.Release(m.ids)
+	}
+	s.hist, s.histEmpty = nil, false
+}
+
+// leaseMost is how many old records are worth leasing at a time: on a slow link less, because what is composed of them goes
+// by the size that is right now.
+func (s *session) leaseMost() int {
+	return min(backlogAtOnce, max(64, s.path.pace.Window(time.Now())/16))
+}
+
+// refresh is due now and then: the status is told, and what was not granted is asked for again.
+func (s *session) refresh() {
+	now := time.Now()
+	s.path.size.Forget(now, statusEvery)
+	s.path.pace.Burst.Forget(now, statusEvery)
+	if s.path.held > 0 {
+		s.path.heldAt = now
+	}
+	s.f.reportPath()
+	s.statusDue = s.statusDue || !s.path.blame.Clear() // with what is retained beside it and was set aside
+	s.statusSoon()
+	if !s.echoed {
+		s.unheard = false
+		s.listen()
+	}
+}

@@ -1,0 +1,134 @@
+package agent
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"bordo/agent/mqtt"
+	"bordo/buffer"
+)
+
+// doubted is a message that was acknowledged and is not settled yet.
+type doubted struct {
+	*message
+	order uint64
+}
+
+func (s *session) publish(m *message) {
+	n := m.size()
+	s.inflight++
+	s.unacked += n
+	if m.hist {
+		s.histInflight++
+		s.histUnacked += n
+	}
+	s.order++
+	began := time.Now()
+	o := outcome{message: m, order: s.order, ahead: s.unacked, alone: s.path.alone(m.topic, n)}
+	if o.alone {
+		s.alone++
+	}
+	s.conn.Publish(mqtt.Message{
+		Topic: m.topic, Payload: m.payload, Retain: m.retain && !began.Before(s.path.plain), Patience: s.path.pace.Patience(s.unacked),
+	}, func(err error) {
+		o.err, o.took = err, time.Since(began)
+		s.outcomes <- o // holds a whole window: never blocks
+	})
+}
+
+// settleAll settles an outcome and those that have come meanwhile.
+func (s *session) settleAll(o outcome) {
+	for s.settle(o); ; s.settle(o) {
+		select {
+		case o = <-s.outcomes:
+		default:
+			return
+		}
+	}
+}
+
+// settle takes an outcome to the store: acknowledged records are forgotten, the others become deliverable again. A
+// publication that failed is the end of the session: paho may refuse the next ones for a while before it says that the
+// connection is lost, and to offer it the same records again and again would help nobody.
+func (s *session) settle(o outcome) {
+	n := o.size()
+	s.inflight--
+	s.unacked -= n
+	if o.hist {
+		s.histInflight--
+		s.histUnacked -= n
+	}
+	if o.alone {
+		s.alone--
+	}
+	if o.err != nil {
+		if !errors.Is(o.err, mqtt.ErrNotSent) {
+			s.open = append(s.open, o.message)
+		}
+		if s.failed == nil {
+			s.failed = o.err
+		}
+		s.f.store.Release(o.ids)
+		s.histEmpty = false
+		if o.retain { // the broker may not have it: tell it again on the next occasion
+			delete(s.seen, o.topic)
+		}
+		return
+	}
+	now := time.Now()
+	s.lastAck = now
+	s.statusAcked = s.statusAcked || o.topic == s.f.topics.Status()
+	if queued := s.path.pace.Acked(n, o.ahead, o.took, now); o.hist && queued > slowAck {
+		s.slow = max(s.slow/2, 1.0/16)
+	} else if o.hist {
+		s.slow = min(s.slow+1.0/32, 1)
+	}
+	s.prove(o.order-1, now)
+	if s.path.doubtful(n) {
+		s.doubt(o)
+		return
+	}
+	s.taken(o.message, now)
+}
+
+// taken lets go of a message that the broker has taken.
+func (s *session) taken(m *message, now time.Time) {
+	s.path.pass(m.topic, m.size(), now)
+	s.f.reportPath()
+	if m.retain && len(m.payload) == 0 {
+		s.f.shelf.remove(m.topic)
+		s.f.cleared(m.topic)
+	}
+	s.forget(s.platform.sent(m.ids))
+	s.f.store.Release(s.platform.surplus())
+}
+
+// forget lets go of records that are where they belong.
+func (s *session) forget(ids []buffer.ID) {
+	if err := s.f.store.Settle(ids); err != nil {
+		s.f.log.Error("settle", "count", len(ids), "err", err)
+	}
+}
+
+// doubt keeps an acknowledged message until the broker shows that it lives on.
+func (s *session) doubt(o outcome) {
+	s.doubts = append(s.doubts, doubted{o.message, o.order})
+	s.conn.Ping(func() {
+		select {
+		case s.proofs <- o.order:
+		default: // another proof is on its way, and a later acknowledgement serves as well
+		}
+	})
+}
+
+// prove settles what was in doubt and was sent before the publication with a number.
+func (s *session) prove(order uint64, now time.Time) {
+	s.doubts = slices.DeleteFunc(s.doubts, func(d doubted) bool {
+		if d.order > order {
+			return false
+		}
+		s.taken(d.message, now)
+		return true
+	})
+}
