@@ -32,8 +32,9 @@ type inbound struct {
 	header  byte
 	length  int
 	shift   uint
-	left    int  // bytes of the packet that have not come
-	greeted bool // the CONNACK has come
+	left    int    // bytes of the packet that have not come
+	greeted bool   // the CONNACK has come
+	pong    func() // called for each PINGRESP; may be nil
 }
 
 const (
@@ -126,6 +127,9 @@ func (f *inbound) judge() *PacketError {
 	}
 	if f.length < least || f.length > most {
 		return &PacketError{Text: fmt.Sprintf("the broker sent a %s of %d bytes", packets.PacketNames[kind], f.length)}
+	}
+	if kind == packets.Pingresp && f.pong != nil {
+		f.pong()
 	}
 	return nil
 }

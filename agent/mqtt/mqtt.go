@@ -22,8 +22,9 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// Times of a connection. Paho checks the keep-alive every 5 s, so a dead link is seen after 30 to 45 s; a broker that
-// takes publications and never acknowledges them is left after ackTimeout.
+// Times of a connection. Paho sends a ping after keepAlive without traffic, and this package judges the answer, because paho
+// would not allow for what lies ahead of a ping on a slow link. A dead link that is idle is seen after 30 to 50 s; a broker
+// that takes publications and never acknowledges them is left after ackTimeout.
 const (
 	keepAlive      = 30 * time.Second
 	pingTimeout    = 10 * time.Second
@@ -53,13 +54,32 @@ type Message struct {
 	Payload []byte
 	Retain  bool
 	QoS     byte // of one that arrived; Publish always uses 1
+
+	// Patience is how much longer than ackTimeout the acknowledgement of a publication may take, because of what lies ahead
+	// of it on a slow link.
+	Patience time.Duration
 }
 
 // ErrRefused is matched by the error of Connect when the broker answered and said no: trying again soon is pointless.
 var ErrRefused = errors.New("refused by the broker")
 
-// errAckTimeout ends a connection whose broker swallows publications.
-var errAckTimeout = errors.New("the broker did not acknowledge within 20 s")
+// ErrNotAuthorised is an ErrRefused for which the broker named the user's rights as the reason.
+var ErrNotAuthorised = fmt.Errorf("%w: this user may not connect", ErrRefused)
+
+// ErrUnacknowledged ends a connection whose broker swallows a publication: it said something later, but did not acknowledge.
+var ErrUnacknowledged = errors.New("the broker did not acknowledge within 20 s")
+
+// ErrSilent ends a connection on which nothing came back any more after something was sent.
+var ErrSilent = errors.New("nothing came back from the broker")
+
+// ErrNoAnswer is matched by the error of Subscribe when the broker does not answer the subscription.
+var ErrNoAnswer = errors.New("the broker did not answer within 20 s")
+
+// ErrNotSent is matched by the outcome of a publication that was not written any more.
+var ErrNotSent = errors.New("not sent")
+
+// ErrHungUp is matched by the error of Connect when the broker ended the connection instead of answering the login.
+var ErrHungUp = errors.New("the broker ended the connection instead of answering the login")
 
 // ErrClosed is the outcome of what was in flight when Close was called.
 var ErrClosed = errors.New("connection closed")
@@ -71,11 +91,15 @@ type Conn struct {
 	stream *stream
 	out    chan outgoing
 	lost   chan struct{}
+	before int64 // bytes of the TLS handshake
 
 	handing uint64 // the publication that is being handed to paho; of the writer
 
 	mu      sync.Mutex
 	cause   error              // why lost is closed
+	handed  int64              // bytes of publications so far
+	gone    int64              // of all bytes, those that have left this machine when watch looked last
+	moved   time.Time          // when that grew
 	next    uint64             // of pending
 	pending map[uint64]*flight // publications whose outcome is not known
 	acks    map[string]uint64  // which of them an acknowledgement is for, by paho's key
@@ -87,8 +111,13 @@ type outgoing struct {
 }
 
 type flight struct {
-	since time.Time
-	done  func(error)
+	since    time.Time // when it was handed over or, if it was seen to wait in this machine, when it left
+	end      int64     // bytes of publications up to its own end
+	waits    bool      // it was seen to wait in this machine
+	left     bool
+	written  bool // it was handed to paho
+	patience time.Duration
+	done     func(error)
 }
 
 // Connect opens a connection and returns it when the broker accepted the login. The error says what to do where the
@@ -113,7 +142,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		if c.stream != nil {
 			err = c.reason(err)
 		}
-		return nil, connectError(o.URL, err, dialErr)
+		return nil, c.connectError(o.URL, err, dialErr)
 	}
 	go c.write()
 	go c.watch()
@@ -132,7 +161,7 @@ func (c *Conn) clientOptions(ctx context.Context, o Options, dialErr chan<- erro
 	p.SetConnectRetry(false)
 	p.SetOrderMatters(true)
 	p.SetKeepAlive(keepAlive)
-	p.SetPingTimeout(pingTimeout)
+	p.SetPingTimeout(365 * 24 * time.Hour) // watch decides
 	p.SetWriteTimeout(writeTimeout)
 	p.SetConnectTimeout(connectTimeout)
 	p.SetStore(ackStore{c})
@@ -142,7 +171,7 @@ func (c *Conn) clientOptions(ctx context.Context, o Options, dialErr chan<- erro
 		p.SetBinaryWill(o.Will.Topic, o.Will.Payload, 1, o.Will.Retain)
 	}
 	p.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) {
-		conn, err := open(ctx, o)
+		conn, low, err := open(ctx, o)
 		if err != nil {
 			select {
 			case dialErr <- err:
@@ -151,48 +180,37 @@ func (c *Conn) clientOptions(ctx context.Context, o Options, dialErr chan<- erro
 			return nil, err
 		}
 		c.stream = newStream(conn)
+		c.stream.low = low
+		c.before = low.bytes.Load()
 		return c.stream, nil
 	})
 	return p
 }
 
-// open dials and, for mqtts, shakes hands.
-func open(ctx context.Context, o Options) (net.Conn, error) {
+// open dials and, for mqtts, shakes hands. It also returns the connection below TLS.
+func open(ctx context.Context, o Options) (net.Conn, *lower, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	conn, err := o.Dial(ctx, o.URL)
+	dialled, err := o.Dial(ctx, o.URL)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if o.Sent != nil {
-		conn = counted{conn, o.Sent}
+	low := &lower{Conn: dialled, sent: o.Sent}
+	if o.URL.Scheme != "mqtts" {
+		return low, low, nil
 	}
-	if o.URL.Scheme == "mqtts" {
-		t := tls.Client(conn, o.TLS)
-		if err := t.HandshakeContext(ctx); err != nil {
-			conn.Close() //nolint:errcheck // the handshake's error is the one that tells
-			if _, plain := errors.AsType[tls.RecordHeaderError](err); plain || brokenOff(err) {
-				err = fmt.Errorf("the other side does not speak TLS, perhaps this port is without TLS: %w", err)
-			}
-			return nil, fmt.Errorf("tls with %s: %w", o.URL.Host, err)
+	t := tls.Client(low, o.TLS)
+	if err := t.HandshakeContext(ctx); err != nil {
+		dialled.Close() //nolint:errcheck // the handshake's error is the one that tells
+		if _, plain := errors.AsType[tls.RecordHeaderError](err); plain || brokenOff(err) {
+			err = fmt.Errorf("the other side does not speak TLS, perhaps this port is without TLS: %w", err)
 		}
-		conn = t
+		return nil, nil, fmt.Errorf("tls with %s: %w", o.URL.Host, err)
 	}
-	return conn, nil
+	return t, low, nil
 }
 
-type counted struct {
-	net.Conn
-	sent func(int)
-}
-
-func (c counted) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.sent(n)
-	return n, err
-}
-
-func connectError(u *url.URL, err error, dialErr <-chan error) error {
+func (c *Conn) connectError(u *url.URL, err error, dialErr <-chan error) error {
 	select {
 	case d := <-dialErr:
 		return fmt.Errorf("connect to %s: %w", u.Host, d)
@@ -202,22 +220,23 @@ func connectError(u *url.URL, err error, dialErr <-chan error) error {
 	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword):
 		return fmt.Errorf("connect to %s: %w: user name or password is wrong", u.Host, ErrRefused)
 	case errors.Is(err, packets.ErrorRefusedNotAuthorised):
-		return fmt.Errorf("connect to %s: %w: this user may not connect", u.Host, ErrRefused)
+		return fmt.Errorf("connect to %s: %w", u.Host, ErrNotAuthorised)
 	case errors.Is(err, packets.ErrorRefusedIDRejected):
 		return fmt.Errorf("connect to %s: %w: the client id is not accepted", u.Host, ErrRefused)
 	}
-	if u.Scheme == "mqtt" && brokenOff(err) {
-		return fmt.Errorf("connect to %s: the other side closes before it answers the login, perhaps this port is for TLS: %w", u.Host, err)
+	if s := c.stream; s != nil && s.hungUp.Load() {
+		hint := ""
+		if u.Scheme == "mqtt" {
+			hint = "; perhaps this port is for TLS"
+		}
+		return fmt.Errorf("connect to %s: %w%s (%w)", u.Host, ErrHungUp, hint, err)
 	}
 	return fmt.Errorf("connect to %s: %w", u.Host, err)
 }
 
-// brokenOff tells whether the other side ended a connection instead of answering: what a broker does that hears TLS on a port
-// without, or the reverse. Paho does not wrap its errors.
-func brokenOff(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || strings.HasSuffix(err.Error(), ": EOF") ||
-		strings.HasSuffix(err.Error(), syscall.ECONNRESET.Error())
-}
+// brokenOff reports whether the other side closed the connection during the TLS handshake, as a broker does on a port without
+// TLS.
+func brokenOff(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
 
 // Publish sends m with QoS 1. It does not block for longer than it takes to hand the message over; done is called exactly
 // once, from another goroutine, and must not block: nil when the broker acknowledged, an error when that will not be known
@@ -225,14 +244,15 @@ func brokenOff(err error) bool {
 func (c *Conn) Publish(m Message, done func(error)) {
 	c.mu.Lock()
 	if c.cause != nil {
-		err := c.cause
+		err := fmt.Errorf("%w: %w", ErrNotSent, c.cause)
 		c.mu.Unlock()
 		go done(err)
 		return
 	}
 	c.next++
 	key := c.next
-	c.pending[key] = &flight{since: time.Now(), done: done}
+	c.handed += int64(len(m.Topic) + len(m.Payload))
+	c.pending[key] = &flight{since: time.Now(), end: c.handed, patience: m.Patience, done: done}
 	c.mu.Unlock()
 	c.stream.handed.Add(1)
 	select {
@@ -247,8 +267,9 @@ func (c *Conn) Cork() { c.stream.cork() }
 // Uncork ends what Cork began.
 func (c *Conn) Uncork() { c.stream.uncork() }
 
-// Subscribe asks for a topic filter with QoS 1 and waits for the broker's consent. A broker that does not answer within
-// ackTimeout is left, as one that swallows publications. handle is called in order, from one goroutine, and must not block.
+// Subscribe asks for a topic filter with QoS 1 and waits for the broker's consent. When the broker does not answer within
+// ackTimeout, the error matches ErrNoAnswer and the connection goes on. handle is called in order, from one goroutine, and must
+// not block.
 func (c *Conn) Subscribe(ctx context.Context, filter string, handle func(Message)) error {
 	token := c.client.Subscribe(filter, 1, func(_ paho.Client, m paho.Message) {
 		handle(Message{Topic: m.Topic(), Payload: m.Payload(), Retain: m.Retained(), QoS: m.Qos()})
@@ -258,9 +279,7 @@ func (c *Conn) Subscribe(ctx context.Context, filter string, handle func(Message
 	select {
 	case <-token.Done():
 	case <-late.C:
-		c.client.Disconnect(0)
-		c.fail(errAckTimeout)
-		return fmt.Errorf("subscribe %s: %w", filter, errAckTimeout)
+		return fmt.Errorf("subscribe %s: %w", filter, ErrNoAnswer)
 	case <-c.lost:
 		return fmt.Errorf("subscribe %s: %w", filter, c.Err())
 	case <-ctx.Done():
@@ -273,6 +292,11 @@ func (c *Conn) Subscribe(ctx context.Context, filter string, handle func(Message
 		return fmt.Errorf("subscribe %s: %w", filter, ErrRefused)
 	}
 	return nil
+}
+
+// SubscribeLater is Subscribe without waiting: done is called exactly once, from another goroutine, and must not block.
+func (c *Conn) SubscribeLater(ctx context.Context, filter string, handle func(Message), done func(error)) {
+	go func() { done(c.Subscribe(ctx, filter, handle)) }()
 }
 
 // Lost is closed when the connection has ended, for whatever reason; Err tells which.
@@ -313,6 +337,10 @@ func (c *Conn) fail(err error) {
 	c.mu.Unlock()
 	close(c.lost)
 	for _, f := range open {
+		if !f.written {
+			f.done(fmt.Errorf("%w: %w", ErrNotSent, err))
+			continue
+		}
 		f.done(err)
 	}
 }
@@ -343,6 +371,11 @@ func (c *Conn) write() {
 		select {
 		case m := <-c.out:
 			c.handing = m.key
+			c.mu.Lock()
+			if f := c.pending[m.key]; f != nil {
+				f.written = true
+			}
+			c.mu.Unlock()
 			if err := c.client.Publish(m.Topic, 1, m.Retain, m.Payload).Error(); err != nil {
 				c.finish(m.key, c.reason(err))
 			}
@@ -350,34 +383,6 @@ func (c *Conn) write() {
 			return
 		}
 	}
-}
-
-// watch leaves a broker that takes publications and does not acknowledge them.
-func (c *Conn) watch() {
-	tick := time.NewTicker(ackTimeout / 4)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			if c.oldest() > ackTimeout {
-				c.client.Disconnect(0)
-				c.fail(errAckTimeout)
-				return
-			}
-		case <-c.lost:
-			return
-		}
-	}
-}
-
-func (c *Conn) oldest() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var age time.Duration
-	for _, f := range c.pending {
-		age = max(age, time.Since(f.since))
-	}
-	return age
 }
 
 // ackStore is what paho takes for its store of messages in flight. It keeps none of them (the records live in the buffer),

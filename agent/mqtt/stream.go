@@ -3,6 +3,7 @@ package mqtt
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -51,13 +52,21 @@ type stream struct {
 	parted  atomic.Bool   // a DISCONNECT was written
 	broken  atomic.Pointer[error]
 
+	low   *lower       // below TLS; nil in tests
+	heard atomic.Int64 // when something came last, nanoseconds since begun
+	begun time.Time
+	pings pings
+
+	hungUp atomic.Bool // the other end ended the connection
+
 	ended chan struct{} // closed when a Read has failed
 	end   sync.Once
 }
 
 func newStream(conn net.Conn) *stream {
-	s := &stream{Conn: conn, busy: make(chan struct{}, 1), waiting: make([]byte, 0, gatherSize), ended: make(chan struct{})}
+	s := &stream{Conn: conn, busy: make(chan struct{}, 1), waiting: make([]byte, 0, gatherSize), ended: make(chan struct{}), begun: time.Now()}
 	s.in = bufio.NewReaderSize(below{s}, 4096)
+	s.check.pong = s.pings.answered
 	s.timer = time.AfterFunc(time.Hour, s.overdue)
 	s.timer.Stop()
 	return s
@@ -95,8 +104,15 @@ type below struct{ s *stream }
 
 func (b below) Read(p []byte) (int, error) {
 	n, err := b.s.Conn.Read(p)
+	if n > 0 {
+		b.s.heard.Store(int64(time.Since(b.s.begun)))
+	}
 	if err == nil {
 		return n, nil
+	}
+	var slow net.Error
+	if !errors.Is(err, net.ErrClosed) && !(errors.As(err, &slow) && slow.Timeout()) {
+		b.s.hungUp.Store(true)
 	}
 	b.s.end.Do(func() { close(b.s.ended) })
 	if b.s.err() != nil {
@@ -123,6 +139,9 @@ func (s *stream) Write(packet []byte) (int, error) {
 	s.busy <- struct{}{}
 	defer func() { <-s.busy }()
 	urgent := packet[0]>>4 != packets.Publish || s.last()
+	if packet[0]>>4 == packets.Pingreq {
+		s.pings.add(nil)
+	}
 	if len(s.waiting)+len(packet) > gatherSize {
 		s.flush()
 	}

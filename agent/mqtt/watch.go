@@ -47,13 +47,6 @@ func (p *pings) oldest() (at time.Time, some bool) {
 	return p.open[0].at, true
 }
 
-// arrived is called for each packet that has come whole, by who reads.
-func (s *stream) arrived(kind byte) {
-	if kind == packets.Pingresp {
-		s.pings.answered()
-	}
-}
-
 // ping writes a PINGREQ behind everything that was written.
 func (s *stream) ping(done func()) {
 	s.busy <- struct{}{}

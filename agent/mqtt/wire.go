@@ -57,37 +57,3 @@ func unsent(c net.Conn) (n int) {
 	}
 	return n
 }
-
-// inbound follows the packets of what is read, without keeping any of it.
-type inbound struct {
-	kind   byte // of the packet under way
-	state  int  // 0: its first byte comes next, 1: its length, 2: its body
-	length int
-	shift  int
-}
-
-// look takes what was read and calls came for each packet that is complete.
-func (i *inbound) look(b []byte, came func(kind byte)) {
-	for len(b) > 0 {
-		switch i.state {
-		case 0:
-			i.kind, i.state, i.length, i.shift = b[0]>>4, 1, 0, 0
-			b = b[1:]
-		case 1:
-			i.length |= int(b[0]&0x7f) << i.shift
-			i.shift += 7
-			if b[0]&0x80 == 0 || i.shift > 21 {
-				i.state = 2
-			}
-			b = b[1:]
-		default:
-			n := min(i.length, len(b))
-			i.length -= n
-			b = b[n:]
-		}
-		if i.state == 2 && i.length == 0 {
-			i.state = 0
-			came(i.kind)
-		}
-	}
-}
