@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"sync/atomic"
 
 	"bordo/agent/config"
@@ -32,22 +31,17 @@ func newPlatform(mode config.Ack) *platform {
 	return &platform{on: mode == config.AckPlatform, news: make(chan struct{}, 1), waiting: make(map[buffer.ID]bool)}
 }
 
-// listen subscribes to the platform's acknowledgements.
-func (p *platform) listen(ctx context.Context, conn *mqtt.Conn, topic string) error {
-	if !p.on {
-		return nil
+// take takes a message with the platform's acknowledgements.
+func (p *platform) take(m mqtt.Message) {
+	a, err := contract.DecodeAck(m.Payload)
+	if err != nil {
+		return // not of this contract: nothing is acknowledged by it
 	}
-	return conn.Subscribe(ctx, topic, func(m mqtt.Message) {
-		a, err := contract.DecodeAck(m.Payload)
-		if err != nil {
-			return // not of this contract: nothing is acknowledged by it
-		}
-		p.latest.Store(&a)
-		select {
-		case p.news <- struct{}{}:
-		default:
-		}
-	})
+	p.latest.Store(&a)
+	select {
+	case p.news <- struct{}{}:
+	default:
+	}
 }
 
 // stored tells whether the platform has said that it has a record.

@@ -143,7 +143,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		status: a.nodeStatus, giveUp: a.giveUp, connectedTo: a.tellGaps, twin: a.twin,
 		cleared:   func(topic string) { a.memory.clear(topic[strings.LastIndexByte(topic, '/')+1:]) },
 		notRouted: func(on bool, detail string) { a.conditions.set(contract.NotRouted, "", on, detail) },
-		news:      make(chan struct{}, 1), stop: make(chan struct{}),
+		sync:      a.cfg.Buffer.Sync,
+		pathNews: func(limited, refused string) {
+			a.conditions.set(contract.MessageLimited, "", limited != "", limited)
+			a.conditions.set(contract.TopicRefused, "", refused != "", refused)
+		},
+		news: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	a.stamp(time.Time{}) // tells whether the clock was set while the agent was away
 	earlier := a.lastSet.Load()

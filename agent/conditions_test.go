@@ -23,8 +23,13 @@ import (
 func (n *node) told(code, dev string) (out string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	seen := map[string]bool{}
 	for _, e := range n.events {
 		var d struct{ Code string }
+		if seen[e.ID] { // sent twice, because a session ended in between
+			continue
+		}
+		seen[e.ID] = true
 		if e.Dev != dev || json.Unmarshal(e.Data, &d) != nil || d.Code != code {
 			continue
 		}
@@ -121,6 +126,23 @@ func conditionCases() map[string]conditionCase {
 					n.broker.Clear(f)
 				}
 			}, after: 8 * time.Minute},
+		contract.MessageLimited: {
+			before: func(n *node) { fault = n.raise(sim.Fault{Kind: sim.Oversize, Code: 4}) },
+			begin: func(n *node, _ *agent.Agent) {
+				gone := n.raise(sim.Fault{Kind: sim.BrokerGone})
+				time.Sleep(10 * time.Minute)
+				n.broker.Clear(gone)
+			}, within: 30 * time.Second,
+			end: func(n *node, _ *agent.Agent) {
+				n.broker.Clear(fault)
+				time.Sleep(20 * time.Minute)
+				gone := n.raise(sim.Fault{Kind: sim.BrokerGone})
+				time.Sleep(10 * time.Minute)
+				n.broker.Clear(gone)
+			}, after: time.Minute},
+		contract.TopicRefused: {
+			before: func(n *node) { fault = n.raise(sim.Fault{Kind: sim.TopicClosed, Point: "meta"}) }, within: 30 * time.Second,
+			end: func(n *node, _ *agent.Agent) { n.broker.Clear(fault) }, after: time.Hour},
 		contract.CredentialsUnusable: {
 			before: func(n *node) {
 				n.cfg.MQTT.Username, n.cfg.MQTT.PasswordFile = "quintano", filepath.Join(n.cfg.StateDir, "password")

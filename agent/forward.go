@@ -55,11 +55,18 @@ type forwarder struct {
 	news        chan struct{}                     // cap 1: status or shelf changed
 	stop        chan struct{}                     // closed: say goodbye and return
 
+	sync     time.Duration                 // of the store: a fresh record is old after it
+	pathNews func(limited, refused string) // what passes on the way to the broker, in words; "" is nothing wrong
+
+	paths map[string]*path // by URL; of who runs the connection
+	path  *path            // of the present or the last attempt
+
 	unread map[buffer.Class]string // why a class of the backlog cannot be read, as it was logged; of who runs the connection
 	logged loglimit.Causes         // states of the connection; likewise
 
-	mu    sync.Mutex
-	state BrokerStatus // as `bordo status` shows it
+	mu     sync.Mutex
+	state  BrokerStatus // as `bordo status` shows it
+	passed int          // of it; see path.passes
 }
 
 // run connects, forwards and connects again until stop is closed. ctx cuts everything short.
@@ -84,7 +91,7 @@ func (f *forwarder) run(ctx context.Context) {
 		}
 		wait = off.next(f.cfg, err, time.Since(began))
 		f.twin(off.short)
-		if off.mute >= muteSessions {
+		if off.mute >= muteSessions && f.reportPath() {
 			f.notRouted(true, "the broker ends each session before it passes anything on: may this user write "+f.topics.Status()+"?")
 		}
 		f.disconnected(u, err, wait)
@@ -126,6 +133,10 @@ func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Dur
 		b.failures++
 		return mathrand.N(min(cfg.ReconnectMax, reconnectFirst<<min(b.failures, 16)) + 1)
 	}
+	if errors.Is(err, errExplained) { // the next session will do better: nobody else is using this node's id
+		b.failures, b.short = 0, 0
+		return mathrand.N(min(cfg.ReconnectJitter, cfg.ReconnectMax) + 1)
+	}
 	if errors.Is(err, errNotEchoed) { // not a twin: that one lets a session begin
 		b.mute++
 		b.failures++
@@ -144,11 +155,12 @@ func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Dur
 	return mathrand.N(min(cfg.ReconnectJitter, cfg.ReconnectMax) + 1)
 }
 
-// These errors tell run how a session ended; errNotEchoed comes with errSessionEnded.
+// These errors tell run how a session ended; errNotEchoed and errExplained come with errSessionEnded.
 var (
 	errStopped      = errors.New("stopped")
 	errSessionEnded = errors.New("connection lost")
 	errNotEchoed    = errors.New("the own status did not come back")
+	errExplained    = errors.New("for a reason that was in flight")
 )
 
 func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
@@ -167,7 +179,8 @@ func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
 	if tlsConfig != nil {
 		tlsConfig.Time = f.tlsTime
 	}
-	conn, err := mqtt.Connect(ctx, mqtt.Options{
+	p := f.pathTo(u)
+	o := mqtt.Options{
 		Dial:     f.sys.DialMQTT,
 		URL:      u,
 		TLS:      tlsConfig,
@@ -175,8 +188,8 @@ func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
 		Username: f.cfg.Username,
 		Password: password.Reveal(),
 		Sent:     func(n int) { f.memory.sent(f.now(), int64(n)) },
-		Will:     mqtt.Message{Topic: f.topics.Status(), Payload: contract.Will(f.node, sess), Retain: true},
-	})
+	}
+	conn, err := f.login(ctx, p, o, sess)
 	if err != nil {
 		if over := ended(f.cfg, f.tlsTime()); over != nil && tlsConfig != nil {
 			return fmt.Errorf("%w (%w)", err, over)
@@ -185,7 +198,68 @@ func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
 	}
 	f.connected(u)
 	f.connectedTo()
-	return newSession(f, conn, u, sess).run(ctx)
+	return newSession(f, p, conn, u, sess).run(ctx)
+}
+
+// login connects. When a login without the last will succeeds, another with it follows at once: that one tells whether the
+// will was the reason, or the broker has only come back.
+func (f *forwarder) login(ctx context.Context, p *path, o mqtt.Options, sess string) (*mqtt.Conn, error) {
+	for {
+		o.Will = mqtt.Message{}
+		if p.withWill(time.Now()) {
+			o.Will = mqtt.Message{Topic: f.topics.Status(), Payload: contract.Will(f.node, sess), Retain: true}
+		}
+		experiment := p.will
+		conn, err := mqtt.Connect(ctx, o)
+		switch {
+		case err != nil:
+			p.login(err, time.Now())
+			if experiment == willAgain && p.will == willUsed && !p.withWill(time.Now()) {
+				continue // now known: connect without
+			}
+			f.reportPath()
+			return nil, err
+		case experiment == willLeftOut:
+			conn.Close(true)
+			p.will = willAgain
+			continue
+		}
+		p.will, p.logins = willUsed, 0
+		if o.Will.Topic != "" {
+			p.willWait = 0
+		}
+		f.reportPath()
+		return conn, nil
+	}
+}
+
+// pathTo returns what is known of the way to a broker.
+func (f *forwarder) pathTo(u *url.URL) *path {
+	key := u.String()
+	f.path = f.paths[key]
+	if f.path == nil {
+		if f.paths == nil {
+			f.paths = make(map[string]*path)
+		}
+		f.path = newPath(int(f.cfg.MaxMessage), f.memory.brokerLimits(key), func(l brokerLimits) { f.memory.setBrokerLimits(key, l) }, time.Now())
+		f.paths[key] = f.path
+	}
+	return f.path
+}
+
+// reportPath tells what is wrong with the way to the broker, and whether nothing is.
+func (f *forwarder) reportPath() (sound bool) {
+	p, now := f.path, time.Now()
+	if p == nil || p.sound && p.isSound(now) {
+		return true
+	}
+	limited, refused := p.limited(now), p.refused(now)
+	f.pathNews(limited, refused)
+	f.mu.Lock()
+	f.passed = p.passes()
+	f.mu.Unlock()
+	p.sound = limited == "" && refused == "" && !p.blame.Suspect()
+	return p.sound
 }
 
 func sessionID() (string, error) {
@@ -240,7 +314,9 @@ func (f *forwarder) disconnected(u *url.URL, err error, wait time.Duration) {
 func (f *forwarder) brokerStatus() BrokerStatus {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.state
+	st := f.state
+	st.Passed = f.passed
+	return st
 }
 
 // tellNews wakes the session because status or meta changed.

@@ -36,11 +36,12 @@ type memory struct {
 		Error(msg string, args ...any)
 	}
 
-	mu     sync.Mutex
-	learnt map[string]learnt // by device
-	metas  map[string]meta   // of the devices whose meta stands at the broker
-	counts counts
-	disk   []uint64 // bytes written to storage, the last day's snapshots, oldest first
+	mu      sync.Mutex
+	learnt  map[string]learnt // by device
+	metas   map[string]meta   // of the devices whose meta stands at the broker
+	counts  counts
+	brokers map[string]brokerLimits // by URL
+	disk    []uint64                // bytes written to storage, the last day's snapshots, oldest first
 }
 
 // learnt is what a driver found out about a device.
@@ -67,7 +68,7 @@ type counts struct {
 func (m *memory) load() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for name, v := range map[string]any{keptLearnt: &m.learnt, keptMetas: &m.metas, keptCounts: &m.counts} {
+	for name, v := range map[string]any{keptLearnt: &m.learnt, keptMetas: &m.metas, keptCounts: &m.counts, keptBrokers: &m.brokers} {
 		if err := m.dir.Load(name, v); err != nil {
 			m.log.Error("load state", "err", err)
 		}
@@ -78,6 +79,25 @@ func (m *memory) load() {
 	if m.metas == nil {
 		m.metas = make(map[string]meta)
 	}
+	if m.brokers == nil {
+		m.brokers = make(map[string]brokerLimits)
+	}
+}
+
+// brokerLimits is what was found out about a broker.
+func (m *memory) brokerLimits(url string) brokerLimits {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.brokers[url]
+}
+
+// setBrokerLimits keeps what was found out about a broker. It happens a handful of times for each.
+func (m *memory) setBrokerLimits(url string, l brokerLimits) {
+	m.mu.Lock()
+	m.brokers[url] = l
+	all := maps.Clone(m.brokers)
+	m.mu.Unlock()
+	m.save(keptBrokers, all)
 }
 
 func (m *memory) learntOf(dev, model string) []byte {

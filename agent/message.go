@@ -25,6 +25,7 @@ type message struct {
 // composer turns leased records into messages of the contract.
 type composer struct {
 	topics contract.Topics
+	limit  int              // bytes of the MQTT packet that several samples make; a single one may be larger
 	pack   bool             // the history lane uses histz
 	fields []contract.Field // re-used
 	zip    *gzip.Writer     // re-used; nil until it is needed
@@ -53,10 +54,13 @@ func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*
 	for _, r := range recs {
 		var fault error
 		if r.Class == buffer.Reading {
-			fault = c.addSample(r, func(k batchKey, full bool) *batch {
-				if open[k] == nil || full {
+			fault = c.addSample(r, func(k batchKey, begin beginning) *batch {
+				if open[k] == nil || begin != ifNone {
 					open[k] = &batch{dev: k.dev, w: contract.NewBatch(make([]byte, 0, c.size(hist)), contract.Envelope{
 						Node: c.topics.Node(), Dev: k.dev, Ep: k.ep, Hist: hist, Clk: k.clk, Sent: sent})}
+					if begin != forOne {
+						open[k].w.Limit(c.limit - packetSize(c.topics.Histz(k.dev), nil))
+					}
 					order = append(order, open[k])
 				}
 				return open[k]
@@ -94,7 +98,7 @@ func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*
 // size is how much memory a message is begun with: it is often as large as the one before in its lane.
 func (c *composer) size(hist bool) int {
 	if hist {
-		return min(c.lastHist+c.lastHist/16+64, contract.MaxPayload)
+		return min(c.lastHist+c.lastHist/16+64, c.limit)
 	}
 	return min(c.lastLive+c.lastLive/16+64, liveSize)
 }
@@ -126,8 +130,17 @@ func (c *composer) packed(payload []byte) []byte {
 	return out.Bytes()
 }
 
+// beginning says when addSample wants another batch.
+type beginning uint8
+
+const (
+	ifNone   beginning = iota // when there is none
+	whenFull                  // the one there is full
+	forOne                    // a sample is larger than the limit by itself
+)
+
 // addSample puts a record into its batch, which batchOf finds or, when the one there is full, begins.
-func (c *composer) addSample(r buffer.Record, batchOf func(k batchKey, full bool) *batch) error {
+func (c *composer) addSample(r buffer.Record, batchOf func(k batchKey, begin beginning) *batch) error {
 	info, err := record.Describe(r.Payload)
 	if err != nil {
 		return err
@@ -136,10 +149,14 @@ func (c *composer) addSample(r buffer.Record, batchOf func(k batchKey, full bool
 		return err
 	}
 	k := batchKey{info.Dev, r.Epoch, info.Clk}
-	b := batchOf(k, false)
+	b := batchOf(k, ifNone)
 	ok, err := b.w.Add(r.Seq, info.TS, c.fields)
 	if !ok && err == nil {
-		b = batchOf(k, true)
+		b = batchOf(k, whenFull)
+		_, err = b.w.Add(r.Seq, info.TS, c.fields)
+	}
+	if errors.Is(err, contract.ErrTooLarge) { // for the present limit: alone it may pass
+		b = batchOf(k, forOne)
 		_, err = b.w.Add(r.Seq, info.TS, c.fields)
 	}
 	if err == nil {

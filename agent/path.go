@@ -213,10 +213,23 @@ func (p *path) login(err error, now time.Time) {
 // withWill tells whether the next login announces the last will.
 func (p *path) withWill(now time.Time) bool { return p.will != willLeftOut && !now.Before(p.noWill) }
 
+// passes returns how large a message passes, where that is limited; 0 where it is not.
+func (p *path) passes() int {
+	switch {
+	case p.pace.Burst.Failed > 0 && p.pace.Burst.Strikes > 1:
+		return p.pace.Burst.Passed
+	case p.sizeIsLimited():
+		return p.size.Passed
+	}
+	return 0
+}
+
+func (p *path) sizeIsLimited() bool { return p.size.Failed > 0 && (p.confirmed || p.size.Strikes > 1) }
+
 // limited says in words that only small messages pass, "" when that is not so.
 func (p *path) limited(now time.Time) string {
 	var out []string
-	if p.size.Failed > 0 && (p.confirmed || p.size.Strikes > 1) {
+	if p.sizeIsLimited() {
 		out = append(out, fmt.Sprintf("messages of %d bytes pass, one of %d bytes ends the session: the broker refuses larger ones", p.size.Passed, p.size.Failed))
 	}
 	if b := p.pace.Burst; b.Failed > 0 && b.Strikes > 1 {

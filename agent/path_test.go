@@ -82,6 +82,9 @@ func TestBrokerRefusesLargePackets(t *testing.T) {
 				if d := detail(a, contract.MessageLimited); !strings.Contains(d, "bytes pass") {
 					t.Errorf("after a restart: %q", d)
 				}
+				if passed := a.Status().Broker.Passed; passed > 16<<10+5 || passed < 7<<10 {
+					t.Errorf("the status says that %d bytes pass", passed)
+				}
 				n.stop()
 				if got := len(w.sessions) - before; got != 2 {
 					t.Errorf("%d sessions after a restart, want 2", got)

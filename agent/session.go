@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,13 +31,15 @@ const calmTime = 2 * time.Second
 // rules then drop: the echo is the only sign that messages are routed.
 const echoWait = 10 * time.Second
 
-// slowAck is the time to a PUBACK above which the history lane slows down, so that it never crowds out live samples.
+// slowAck is the time that a message waits behind others for its PUBACK above which the history lane slows down, so that it
+// never crowds out live samples.
 const slowAck = 2 * time.Second
 
 // session is one connection's work: it hands messages over as the window allows, in the order retained, fresh events and
 // samples, then under the bucket old events, old intervals and old readings. One goroutine runs it.
 type session struct {
 	f    *forwarder
+	path *path
 	conn *mqtt.Conn
 	url  *url.URL // where it leads
 	sess string
@@ -47,6 +50,24 @@ type session struct {
 	inflight     int
 	full         bool // the window was, and is not half empty yet
 	histInflight int  // at most half of the window: live samples always find a place
+
+	unacked, histUnacked int  // bytes in flight, of all and of the history lane
+	reserved             bool // an old message waits until nothing is in flight, because it may not have company
+	alone                int  // messages in flight that may not have company: 0 or 1
+	order                uint64
+	held                 []heldMessage // see hold
+	heldIDs              int
+	doubts               []doubted
+	proofs               chan uint64
+	open, dropped        []*message // when the session ended: in flight, acknowledged in doubt
+
+	asking, asked []string // subscriptions: due, and sent but not answered
+	answers       chan subscribed
+	unheard       bool      // a subscription was not granted: no echo can be expected
+	askedAt       time.Time // the last of them
+	lastAck       time.Time // of a publication
+	statusAcked   bool
+	aloneUntil    time.Time
 
 	platform *platform
 
@@ -75,16 +96,23 @@ type session struct {
 // outcome is what became of a message.
 type outcome struct {
 	*message
-	err  error
-	took time.Duration
+	err   error
+	took  time.Duration
+	order uint64 // counts publications
+	ahead int    // bytes in flight with it when it was sent
+	alone bool
 }
 
-func newSession(f *forwarder, conn *mqtt.Conn, u *url.URL, sess string) *session {
+func newSession(f *forwarder, p *path, conn *mqtt.Conn, u *url.URL, sess string) *session {
 	now := time.Now()
+	p.pace.Begin()
+	p.held, p.heldSize = 0, 0
 	return &session{
-		f: f, conn: conn, url: u, sess: sess,
+		f: f, path: p, conn: conn, url: u, sess: sess,
 		comp:      composer{topics: f.topics, pack: f.cfg.HistoryGzip},
 		outcomes:  make(chan outcome, f.cfg.Window),
+		proofs:    make(chan uint64, 4),
+		answers:   make(chan subscribed, 16),
 		platform:  newPlatform(f.cfg.Ack),
 		echo:      make(chan contract.Status, 8),
 		calm:      time.NewTimer(calmTime),
@@ -103,9 +131,14 @@ func newSession(f *forwarder, conn *mqtt.Conn, u *url.URL, sess string) *session
 // run forwards until the connection is lost or the forwarder is stopped. Every record that it took is settled or released
 // when it returns.
 func (s *session) run(ctx context.Context) error {
+	began := time.Now()
 	err := s.forward(ctx)
 	s.end()
-	if errors.Is(err, errSessionEnded) && !s.echoed {
+	if errors.Is(err, errSessionEnded) && s.path.died(err, s.open, s.dropped, s.asked, time.Since(began), time.Now()) {
+		err = fmt.Errorf("%w (%w)", err, errExplained)
+	}
+	s.f.reportPath()
+	if errors.Is(err, errSessionEnded) && !s.echoed && !s.unheard {
 		return fmt.Errorf("%w (%w)", err, errNotEchoed)
 	}
 	return err
@@ -114,7 +147,10 @@ func (s *session) run(ctx context.Context) error {
 func (s *session) forward(ctx context.Context) error {
 	defer s.gather.Stop()
 	defer s.calm.Stop()
-	s.listen(ctx)
+	if !s.quiet() {
+		return fmt.Errorf("%w: %w", errSessionEnded, s.conn.Err())
+	}
+	s.listen()
 	refresh := time.NewTicker(statusEvery)
 	defer refresh.Stop()
 	canary := time.NewTimer(echoWait)
@@ -123,11 +159,12 @@ func (s *session) forward(ctx context.Context) error {
 	defer settled.Stop()
 	asked := false
 	for {
+		s.subscribeDue(ctx)
 		again := s.handOver()
 		select {
 		case o := <-s.outcomes:
 			if s.settleAll(o); s.failed != nil {
-				return fmt.Errorf("%w: %w", errSessionEnded, s.failed)
+				return fmt.Errorf("%w: %w", errSessionEnded, cmp.Or(s.conn.Err(), s.failed))
 			}
 		case <-s.wake():
 			s.waits = true
@@ -143,21 +180,22 @@ func (s *session) forward(ctx context.Context) error {
 		case <-s.calm.C:
 			s.statusDue, s.calmDue = s.statusDue || s.calmDue, false
 		case <-refresh.C:
-			s.statusSoon()
-			if !s.echoed {
-				s.listen(ctx)
-			}
+			s.refresh()
 		case st := <-s.echo:
 			s.heard(st)
+		case a := <-s.answers:
+			s.answered(a)
+		case order := <-s.proofs:
+			s.prove(order, time.Now())
 		case <-s.platform.news:
 			s.forget(s.platform.heard())
 			s.histEmpty = false
 		case <-canary.C:
 			switch {
-			case s.echoed:
+			case s.echoed, s.unheard, !s.statusAcked:
 			case !asked: // brokers have lost a subscription when a session took over from another: ask once more
 				asked, s.statusDue = true, true
-				s.listen(ctx)
+				s.listen()
 				canary.Reset(echoWait)
 			default:
 				s.f.notRouted(true, "the broker acknowledged the status and did not send it back within 10 s")
@@ -181,24 +219,6 @@ func (s *session) wake() <-chan struct{} {
 		return nil
 	}
 	return s.f.store.Wake()
-}
-
-// listen subscribes to the node's own status. A refusal is told and lived with.
-func (s *session) listen(ctx context.Context) {
-	err := s.conn.Subscribe(ctx, s.f.topics.Status(), func(m mqtt.Message) {
-		st, err := contract.DecodeStatus(m.Payload)
-		if err != nil {
-			return // not of this contract: whoever wrote it, it is about to be overwritten
-		}
-		select {
-		case s.echo <- st:
-		default: // the broker repeats itself faster than it can be read
-		}
-	})
-	err = errors.Join(err, s.platform.listen(ctx, s.conn, s.f.topics.Ack()))
-	if err != nil && ctx.Err() == nil {
-		s.f.notRouted(true, err.Error())
-	}
 }
 
 // heard looks at what stands on the node's own status topic. A late will of an earlier session, or of another box, must not
@@ -229,19 +249,35 @@ func (s *session) handOver() <-chan time.Time {
 
 // fill publishes what is due until the window is full.
 func (s *session) fill() <-chan time.Time {
-	for s.inflight < s.f.cfg.Window && s.failed == nil {
-		if m := s.nextLive(); m != nil {
-			s.publish(m)
+	now := time.Now()
+	wake := s.letGo(now, false)
+	for s.inflight < s.f.cfg.Window && s.failed == nil && !s.busy(now) && s.fits(0, false, now) && !(s.reserved && s.inflight > 0) {
+		if m := s.nextLiveUnlessReserved(); m != nil {
+			ok, later := s.sendable(m, now)
+			if later {
+				s.live = append([]*message{m}, s.live...)
+				return nil
+			}
+			if ok {
+				s.publish(m)
+			}
 			continue
 		}
+		s.reserved = false
 		m, wait := s.nextHist()
 		if m == nil {
-			if wait > 0 {
-				return time.After(wait)
+			if wait > 0 && (wake == 0 || wait < wake) {
+				wake = wait
 			}
-			return nil
+			break
 		}
 		s.publish(m)
+	}
+	if d := s.aloneUntil.Sub(now); d > 0 && (wake == 0 || d < wake) {
+		wake = d
+	}
+	if wake > 0 {
+		return time.After(wake)
 	}
 	return nil
 }
@@ -300,7 +336,10 @@ func (s *session) nextHist() (*message, time.Duration) {
 	if d := max(s.messages.wait(now, s.slow), s.bytes.wait(now, s.slow)); d > 0 {
 		return nil, d
 	}
-	m := shift(&s.hist)
+	m := s.nextOld(now)
+	if m == nil {
+		return nil, 0
+	}
 	s.messages.take(costOf(len(m.payload)))
 	s.bytes.take(float64(len(m.payload)))
 	s.histSent = true
@@ -309,7 +348,7 @@ func (s *session) nextHist() (*message, time.Duration) {
 
 func (s *session) takeBacklog() []*message {
 	for _, class := range []buffer.Class{buffer.Event, buffer.Interval, buffer.Reading} {
-		for {
+		for s.heldIDs < heldMost {
 			recs := s.lease(class)
 			if len(recs) == 0 {
 				break
@@ -325,8 +364,9 @@ func (s *session) takeBacklog() []*message {
 // lease takes as many old records as are worth a message for each device: the store reads a few blocks at a time, and a
 // block of a few seconds holds only one sample or two of a device.
 func (s *session) lease(class buffer.Class) (out []buffer.Record) {
-	for len(out) < backlogAtOnce {
-		recs, err := s.f.store.Backlog(class, backlogAtOnce-len(out))
+	most := s.leaseMost()
+	for len(out) < most {
+		recs, err := s.f.store.Backlog(class, most-len(out))
 		s.f.readBacklog(class, err)
 		if len(recs) == 0 {
 			break
@@ -360,6 +400,7 @@ func (s *session) compose(recs []buffer.Record, hist bool) []*message {
 	if len(recs) == 0 {
 		return nil
 	}
+	s.comp.limit = s.path.limit(time.Now(), hist)
 	out, broken, err := s.comp.compose(recs, hist, s.f.now().UnixMilli())
 	if err != nil {
 		s.f.log.Error("compose", "count", len(broken), "err", err)
@@ -372,76 +413,12 @@ func (s *session) statusMessage(state contract.State) *message {
 	st := s.f.status(s.sess)
 	st.State = state
 	s.toldSome = len(st.Backlog) > 0
-	payload, err := st.Encode()
+	payload, err := s.shrink(st)
 	if err != nil {
 		s.f.log.Error("encode status", "err", err)
 		return nil
 	}
 	return &message{topic: s.f.topics.Status(), payload: payload, retain: true}
-}
-
-func (s *session) publish(m *message) {
-	s.inflight++
-	if m.hist {
-		s.histInflight++
-	}
-	began := time.Now()
-	s.conn.Publish(mqtt.Message{Topic: m.topic, Payload: m.payload, Retain: m.retain}, func(err error) {
-		s.outcomes <- outcome{m, err, time.Since(began)} // holds a whole window: never blocks
-	})
-}
-
-// settleAll settles an outcome and those that have come meanwhile.
-func (s *session) settleAll(o outcome) {
-	for s.settle(o); ; s.settle(o) {
-		select {
-		case o = <-s.outcomes:
-		default:
-			return
-		}
-	}
-}
-
-// settle takes an outcome to the store: acknowledged records are forgotten, the others become deliverable again. A
-// publication that failed is the end of the session: paho may refuse the next ones for a while before it says that the
-// connection is lost, and to offer it the same records again and again would help nobody.
-func (s *session) settle(o outcome) {
-	s.inflight--
-	if o.hist {
-		s.histInflight--
-	}
-	if o.err != nil {
-		if s.failed == nil {
-			s.failed = o.err
-		}
-		s.f.store.Release(o.ids)
-		s.histEmpty = false
-		if o.retain { // the broker may not have it: tell it again on the next occasion
-			delete(s.seen, o.topic)
-		}
-		return
-	}
-	if o.retain && len(o.payload) == 0 {
-		s.f.shelf.remove(o.topic)
-		s.f.cleared(o.topic)
-	}
-	s.forget(s.platform.sent(o.ids))
-	s.f.store.Release(s.platform.surplus())
-	if !o.hist {
-		return
-	}
-	if o.took > slowAck {
-		s.slow = max(s.slow/2, 1.0/64)
-	} else {
-		s.slow = min(s.slow+1.0/32, 1)
-	}
-}
-
-// forget lets go of records that are where they belong.
-func (s *session) forget(ids []buffer.ID) {
-	if err := s.f.store.Settle(ids); err != nil {
-		s.f.log.Error("settle", "count", len(ids), "err", err)
-	}
 }
 
 // goodbye sends what is fresh, for at most flushTime, and then the offline status. Messages that are not acknowledged in
@@ -480,6 +457,11 @@ func (s *session) end() {
 	for s.inflight > 0 {
 		s.settle(<-s.outcomes)
 	}
+	for _, d := range s.doubts { // the broker said that it has them, and ended the session
+		s.f.store.Release(d.ids)
+		s.dropped = append(s.dropped, d.message)
+	}
+	s.letGo(time.Now(), true)
 	for _, m := range append(s.live, s.hist...) {
 		s.f.store.Release(m.ids)
 	}

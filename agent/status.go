@@ -44,6 +44,8 @@ type BrokerStatus struct {
 	Since     time.Time `json:"since"`              // of this state
 	Attempts  int       `json:"attempts,omitempty"` // failed ones since then
 	Error     string    `json:"error,omitempty"`
+
+	Passed int `json:"message_passed,omitempty"` // bytes of the largest message that passes, where a larger one is known not to
 }
 
 // SentStatus is what went to the broker in the month in which something went last.

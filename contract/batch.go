@@ -128,6 +128,9 @@ func (w *BatchWriter) Reset(dst []byte, e Envelope) {
 	*w = BatchWriter{buf: b, head: len(b), limit: MaxPayload}
 }
 
+// Limit makes the batch hold at most n bytes, where that is less than MaxPayload. It applies until Reset.
+func (w *BatchWriter) Limit(n int) { w.limit = min(n, MaxPayload) }
+
 // Add appends a sample. It returns false, and leaves the batch as it was, when the sample does not fit any more; the
 // error is ErrTooLarge when it would not fit in an empty batch either.
 func (w *BatchWriter) Add(seq uint64, ts int64, fields []Field) (bool, error) {

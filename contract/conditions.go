@@ -19,6 +19,8 @@ const (
 	PhaseReversed       = "phase_reversed"       // the power of one phase has the wrong sign
 	NotRouted           = "not_routed"           // the broker accepts what it does not pass on
 	TwinSuspected       = "twin_suspected"       // somebody else seems to connect under this node's id
+	MessageLimited      = "message_limited"      // only small messages pass on the way to the broker
+	TopicRefused        = "topic_refused"        // the broker ends sessions on something that it does not allow
 	CredentialsUnusable = "credentials_unusable" // a file that the next connection needs
 	ConfigChanged       = "config_changed"       // the configuration file is not the one that the agent started with
 	ClockUnset          = "clock_unset"
@@ -56,6 +58,12 @@ var conditions = []Condition{
 	{TwinSuspected, Fault, Label{
 		"Un altro apparecchio si collega con l'identità di questo nodo: cercare una scheda SD copiata",
 		"Another box connects under the identity of this node: look for a copied SD card"}},
+	{MessageLimited, Warning, Label{
+		"Verso il broker passano solo messaggi piccoli: controllare il limite di dimensione del broker (mqtt.max_message) e la MTU della rete",
+		"Only small messages reach the broker: check the broker's size limit (mqtt.max_message) and the MTU of the network"}},
+	{TopicRefused, Fault, Label{
+		"Il broker chiude la connessione su un topic o una sottoscrizione che non permette: controllare i permessi di questo nodo",
+		"The broker closes the connection on a topic or subscription that it does not allow: check the access rules of this node"}},
 	{CredentialsUnusable, Fault, Label{
 		"Una password, un certificato o una chiave non si possono usare: il prossimo collegamento al broker non riuscirà, correggere il file",
 		"A password, certificate or key cannot be used: the next connection to the broker will not succeed, mend the file"}},

@@ -101,6 +101,7 @@ type MQTT struct {
 	CAFile, CertFile, KeyFile     string // PEM; only with mqtts://
 	Root                          string // first part of every topic
 	Window                        int    // messages in flight
+	MaxMessage                    int64  // bytes of the largest MQTT packet that is sent
 	ReconnectMax, ReconnectJitter time.Duration
 	Ack                           Ack
 	HistoryRate                   float64 // messages of the history lane per second

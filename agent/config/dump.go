@@ -102,6 +102,7 @@ func (m MQTT) write(w *writer) {
 	w.text(1, "key_file", m.KeyFile)
 	w.line(1, "root", quoted(m.Root))
 	w.line(1, "window", strconv.Itoa(m.Window))
+	w.line(1, "max_message", sizeText(m.MaxMessage))
 	w.line(1, "reconnect_max", span(m.ReconnectMax))
 	w.line(1, "reconnect_jitter", span(m.ReconnectJitter))
 	w.line(1, "ack", string(m.Ack))

@@ -37,6 +37,7 @@ func (r *reader) defaults() *Config {
 		MQTT: MQTT{
 			Root:            contract.DefaultRoot,
 			Window:          20,
+			MaxMessage:      contract.MaxPayload,
 			ReconnectMax:    30 * time.Second,
 			ReconnectJitter: 2 * time.Second,
 			Ack:             AckBroker,
@@ -200,6 +201,9 @@ func (r *reader) control(v value, c *Control) value {
 	return socket
 }
 
+// leastMessage is the smallest limit of messages that can be configured: the status and an event have to fit.
+const leastMessage = 2 << 10
+
 func (r *reader) mqtt(v value, c *Config) {
 	m, ok := v.keys()
 	if !ok {
@@ -217,6 +221,7 @@ func (r *reader) mqtt(v value, c *Config) {
 	r.credentials(q, user, password, ca, cert, key)
 	read(m.get("root"), &q.Root, topicRoot)
 	read(m.get("window"), &q.Window, whole(1, 100))
+	read(m.get("max_message"), &q.MaxMessage, size(leastMessage, contract.MaxPayload))
 	read(m.get("reconnect_max"), &q.ReconnectMax, duration(100*time.Millisecond, time.Hour))
 	read(m.get("reconnect_jitter"), &q.ReconnectJitter, duration(0, 10*time.Minute))
 	read(m.get("ack"), &q.Ack, oneOf(AckBroker, AckPlatform))
