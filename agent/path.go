@@ -138,13 +138,18 @@ func (p *path) died(err error, open, dropped []*message, subscribing []string, l
 		p.pace.Silent(total, now)
 		return false
 	}
-	if len(dropped) > 0 {
+	if len(dropped) > 0 && len(topics) == 0 {
 		p.tooLarge(slices.MaxFunc(dropped, func(a, b *message) int { return a.size() - b.size() }), now)
 		return true
 	}
 	if len(topics) == 1 && len(open) == 1 && p.doubtful(open[0].size()) {
 		p.tooLarge(open[0], now)
 		return true
+	}
+	for _, m := range dropped { // with others in flight it is not clear which it was
+		if !slices.Contains(topics, m.topic) {
+			topics = append(topics, m.topic)
+		}
 	}
 	culprit, explained := p.blame.Died(topics, lived <= shortSession, now)
 	if culprit != "" {
