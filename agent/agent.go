@@ -38,7 +38,7 @@ type Agent struct {
 	memory     memory
 	book       *energy.Book
 	handed     []buffer.ID // what it handed over last; written while it flushes
-	confirmed  atomic.Bool // an exchange that the disk does not know of
+	confirmed  atomic.Bool // the disk does not know of an exchange, or of the accounts as they were at the last try
 	clock      *clock.Keeper
 	conditions conditions
 	began      time.Time     // with its monotonic part
@@ -133,6 +133,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		EnergyHistory: a.cfg.Buffer.EnergyHistory,
 		Sync:          a.cfg.Buffer.Sync,
 		DiskFree:      a.sys.DiskFree,
+		First:         a.openedRow,
 		Logger:        a.log,
 	})
 	if err != nil {
@@ -155,7 +156,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.mu.Lock()
 	a.store, a.fwd = store, fwd
 	a.mu.Unlock()
-	a.tellOpened(store.Opened())
+	a.event(contract.NodeDevice, contract.StoreOpened, a.openedData(store.Opened()))
 	if earlier != nil {
 		a.clockSet(earlier, a.stamp(time.Time{}))
 	}
@@ -352,12 +353,16 @@ func (a *Agent) publishMeta(id string, about *drivers.Description) {
 // nodeStatus is the node's status for the contract.
 func (a *Agent) nodeStatus(sess string) contract.Status {
 	now := a.stamp(time.Time{})
+	next := a.store.Next()
 	s := contract.Status{
 		Node: a.cfg.Node, State: contract.Online, Sess: sess, Boot: a.boot,
-		Ep: a.store.Opened().Epoch, Next: a.store.Next().Seq, Backlog: a.backlog(),
+		Ep: next.Epoch, Next: next.Seq, Backlog: a.backlog(),
 		Clk: now.clk, Ver: a.sys.Version, TS: now.wall.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
 		Health: a.conditions.list(),
 		HW:     a.hw, TLSUntil: validUntil(a.cfg.MQTT.CertFile),
+	}
+	if a.store.Opened().Memory {
+		s.Store = contract.InMemory
 	}
 	totals := a.memory.totals()
 	s.Lost, s.BytesMonth, s.DiskDay = &totals.Lost, totals.Bytes, a.memory.diskDay()
@@ -392,7 +397,7 @@ func (a *Agent) Status() Status {
 	s.Clock = a.stamp(time.Time{}).clk
 	s.Broker = fwd.brokerStatus()
 	st := store.Stats()
-	s.Store = StoreStatus{Epoch: store.Opened().Epoch, Next: store.Next().Seq, Backlog: a.backlog(), Bytes: st.DiskBytes,
+	s.Store = StoreStatus{Epoch: st.Epoch, Next: st.Next, Backlog: a.backlog(), Bytes: st.DiskBytes, FromMemory: st.FromMemory,
 		Memory: st.FreshBytes, Max: st.MaxSize, Fault: st.Fault, WrittenDay: a.memory.diskDay()}
 	totals := a.memory.totals()
 	s.Sent, s.Lost = SentStatus{Month: totals.Month, Bytes: totals.Bytes}, totals.Lost

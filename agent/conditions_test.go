@@ -159,6 +159,16 @@ func conditionCases() map[string]conditionCase {
 			end: func(n *node, _ *agent.Agent) { n.set() }, after: time.Minute},
 		contract.StoreFull:     {begin: disk(0), within: 20 * time.Second, end: disk(10 << 30), after: time.Minute},
 		contract.StoreReadOnly: {begin: disk(-1), within: 20 * time.Second, end: disk(10 << 30), after: time.Minute},
+		contract.StoreDenied:   {begin: disk(-2), within: 20 * time.Second, end: disk(10 << 30), after: time.Minute},
+		contract.StoreMissing: {
+			before: func(n *node) { n.noDisk() },
+			end:    func(n *node, _ *agent.Agent) { n.mount() }, after: 15 * time.Second},
+		contract.StateUnsaved: {
+			begin: func(n *node, _ *agent.Agent) { n.blockState("counts", true) }, within: 11 * time.Minute,
+			end: func(n *node, _ *agent.Agent) { n.blockState("counts", false) }, after: 15 * time.Second},
+		contract.RunsAsRoot: {
+			begin: func(n *node, _ *agent.Agent) { n.asRoot.Store("root in a directory of bordo") }, within: 3 * time.Second,
+			end: func(n *node, _ *agent.Agent) { n.asRoot.Store("") }, after: 3 * time.Second},
 		contract.StoreDamaged: {
 			before: func(n *node) { n.ruin() },
 			end: func(n *node, _ *agent.Agent) {
@@ -182,6 +192,22 @@ func (n *node) file() string { return filepath.Join(n.cfg.StateDir, "bordo.yaml"
 // save writes the configuration file.
 func (n *node) save(text string) {
 	if err := os.WriteFile(n.file(), []byte(text), 0o600); err != nil {
+		n.t.Error(err)
+	}
+}
+
+// noDisk puts the store where a disk is not mounted: a file lies in the place of the directory above it.
+func (n *node) noDisk() {
+	disk := filepath.Join(n.cfg.StateDir, "disk")
+	if err := os.WriteFile(disk, nil, 0o600); err != nil {
+		n.t.Error(err)
+	}
+	n.cfg.Buffer.Dir = filepath.Join(disk, "buffer")
+}
+
+// mount makes the place of the store usable after noDisk.
+func (n *node) mount() {
+	if err := os.Remove(filepath.Dir(n.cfg.Buffer.Dir)); err != nil {
 		n.t.Error(err)
 	}
 }
@@ -222,6 +248,20 @@ func TestConfigurationFile(t *testing.T) {
 		}
 		n.stop()
 	})
+}
+
+// blockState makes a file of the saved state impossible to write, until it is called with false.
+func (n *node) blockState(name string, on bool) {
+	for _, slot := range []string{".1.new", ".2.new"} {
+		path := filepath.Join(n.cfg.StateDir, name+slot)
+		do := os.Remove
+		if on {
+			do = func(p string) error { return os.Mkdir(p, 0o700) }
+		}
+		if err := do(path); err != nil {
+			n.t.Error(err)
+		}
+	}
 }
 
 // portFails says why no port can be opened, nil: each can.

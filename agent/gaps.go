@@ -2,11 +2,10 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
+	"encoding/json"
 	"time"
 
+	"bordo/agent/record"
 	"bordo/buffer"
 	"bordo/contract"
 )
@@ -14,8 +13,8 @@ import (
 // gapsEvery is how often open gaps are told while no connection is made; each connection tells them at once.
 const gapsEvery = time.Hour
 
-// tellOpened stores the first record of an epoch.
-func (a *Agent) tellOpened(o buffer.Opened) {
+// openedData is what the first record of an epoch says.
+func (a *Agent) openedData(o buffer.Opened) map[string]any {
 	data := map[string]any{"clean": o.Clean, "boot": a.boot}
 	if o.PrevEpoch != "" {
 		data["prev_ep"], data["prev_last_sealed"] = o.PrevEpoch, o.PrevLastSealed
@@ -26,25 +25,22 @@ func (a *Agent) tellOpened(o buffer.Opened) {
 	if o.SetAside != "" {
 		data["set_aside"] = o.SetAside
 	}
-	a.event(contract.NodeDevice, contract.StoreOpened, data)
+	if o.Memory {
+		data["memory"] = true
+	}
+	return data
 }
 
-// storeEvery is how often the store is asked how it is.
-const storeEvery = 2 * time.Second
-
-// watchStore turns what is wrong with the store into conditions. Files that were set aside are one until somebody takes
-// them away; the store itself removes them when it needs the room.
-func (a *Agent) watchStore(ctx context.Context) {
-	aside := a.store.Opened().SetAside
-	for more := true; more; more = pause(ctx, storeEvery) {
-		full, err := a.store.Fault()
-		a.conditions.set(contract.StoreFull, "", err != nil && full, text(err))
-		a.conditions.set(contract.StoreReadOnly, "", err != nil && !full, text(err))
-		if aside != "" {
-			_, err := os.Stat(aside)
-			a.conditions.set(contract.StoreDamaged, "", !errors.Is(err, fs.ErrNotExist), aside)
-		}
+// openedRow makes the first record of an epoch that follows a run from memory. The store calls it.
+func (a *Agent) openedRow(o buffer.Opened) []byte {
+	at := a.stamp(time.Time{})
+	body, err := json.Marshal(a.openedData(o))
+	if err != nil {
+		a.log.Error("encode event", "type", contract.StoreOpened, "err", err)
+		return nil
 	}
+	return record.AppendEvent(nil, &record.Event{Dev: contract.NodeDevice, Type: contract.StoreOpened, TS: at.wall.UnixMilli(),
+		Mono: at.mono, Boot: a.boot, Clk: at.clk, Data: body})
 }
 
 // tellGaps stores an event for each gap that the store has not told yet. A crash in between tells a gap twice.
@@ -57,7 +53,11 @@ func (a *Agent) tellGaps() {
 			data["to"], data["n"] = *g.To, g.Count
 		}
 		a.memory.lost(g.Count)
-		a.log.Warn("records lost", "epoch", g.Epoch, "class", g.Class.String(), "from", g.From, "count", g.Count, "why", g.Why)
+		text := "records lost"
+		if g.Why == buffer.FromMemory {
+			text = "records may be lost"
+		}
+		a.log.Warn(text, "epoch", g.Epoch, "class", g.Class.String(), "from", g.From, "count", g.Count, "why", g.Why)
 		a.event(contract.NodeDevice, contract.StoreGap, data)
 		if err := a.store.GapTold(g); err != nil {
 			a.log.Error("settle gap", "err", err)

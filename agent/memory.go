@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -42,6 +43,9 @@ type memory struct {
 	counts  counts
 	brokers map[string]brokerLimits // by URL
 	disk    []uint64                // bytes written to storage, the last day's snapshots, oldest first
+
+	faults  map[string]error // why the last access to a file failed, by name
+	pending map[string]any   // what could not be saved, by name
 }
 
 // learnt is what a driver found out about a device.
@@ -71,6 +75,7 @@ func (m *memory) load() {
 	for name, v := range map[string]any{keptLearnt: &m.learnt, keptMetas: &m.metas, keptCounts: &m.counts, keptBrokers: &m.brokers} {
 		if err := m.dir.Load(name, v); err != nil {
 			m.log.Error("load state", "err", err)
+			m.noteHeld(name, err)
 		}
 	}
 	if m.learnt == nil {
@@ -211,10 +216,67 @@ func (m *memory) diskDay() int64 {
 	return int64(m.disk[len(m.disk)-1] - m.disk[0])
 }
 
+// save writes a file. What cannot be written is tried again by retry.
 func (m *memory) save(name string, v any) {
-	if err := m.dir.Save(name, v); err != nil {
+	err := m.dir.Save(name, v)
+	m.note(name, err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if delete(m.pending, name); err == nil {
+		return
+	}
+	if m.pending == nil {
+		m.pending = make(map[string]any)
+	}
+	m.pending[name] = v
+}
+
+// note takes down what became of an access to a file, and logs a fault when it begins or changes.
+func (m *memory) note(name string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil && (m.faults[name] == nil || m.faults[name].Error() != err.Error()) {
 		m.log.Error("save state", "err", err)
 	}
+	m.noteHeld(name, err)
+}
+
+// noteHeld is note without the log, for those who hold mu. ErrOlder is no fault: the next save mends it.
+func (m *memory) noteHeld(name string, err error) {
+	if err == nil || errors.Is(err, keep.ErrOlder) {
+		delete(m.faults, name)
+		return
+	}
+	if m.faults == nil {
+		m.faults = make(map[string]error)
+	}
+	m.faults[name] = err
+}
+
+// retry saves again what could not be saved. A file that could not be read at the start and has not changed since is looked
+// at, to see whether it could be by now.
+func (m *memory) retry() {
+	m.mu.Lock()
+	faults, pending := maps.Clone(m.faults), maps.Clone(m.pending)
+	m.mu.Unlock()
+	for name := range faults {
+		if v, ok := pending[name]; ok {
+			m.save(name, v)
+		} else if name != keptEnergy { // the accounts are saved again by flushBook
+			var v any
+			m.note(name, m.dir.Load(name, &v))
+		}
+	}
+}
+
+// unsaved is why some file cannot be saved, nil when all can be.
+func (m *memory) unsaved() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(m.faults)) {
+		return m.faults[name]
+	}
+	return nil
 }
 
 // hardware names the board, so that a spare box is seen: its serial number, or else the machine id in hashed form, which is

@@ -42,6 +42,7 @@ func (a *Agent) rememberBook() {
 	older := errors.Is(err, keep.ErrOlder)
 	if err != nil && !older {
 		a.log.Error("load energy accounts", "err", err)
+		a.memory.note(keptEnergy, err)
 	}
 	if err := a.book.Restore(states, older); err != nil {
 		a.log.Error("restore energy accounts", "err", err)
@@ -103,7 +104,7 @@ func (a *Agent) flushBook() {
 		return
 	}
 	if err := a.keepConfirmed(); err != nil {
-		a.log.Error("save energy accounts", "err", err)
+		a.memory.note(keptEnergy, err)
 	}
 	mono := a.stamp(time.Time{}).mono
 	err := a.book.Flush(func(s energy.States) error {
@@ -119,8 +120,9 @@ func (a *Agent) flushBook() {
 			a.handed = append(a.handed, a.append(buffer.Interval, device, contract.EnergyInterval, at, i))
 		}
 	})
-	if err != nil {
-		a.log.Error("save energy accounts", "err", err)
+	if err != nil { // they are saved as soon as what was handed over is safe
+		a.memory.note(keptEnergy, err)
+		a.confirmed.Store(true)
 	}
 }
 
@@ -128,10 +130,16 @@ func (a *Agent) flushBook() {
 // does not write and the broker does not acknowledge.
 func (a *Agent) handedSafe() bool { return a.store.Safe(a.handed) }
 
-func (a *Agent) saveBook(s energy.States) error { return a.memory.dir.Save(keptEnergy, s) }
+func (a *Agent) saveBook(s energy.States) error {
+	err := a.memory.dir.Save(keptEnergy, s)
+	if err == nil {
+		a.memory.note(keptEnergy, nil)
+	}
+	return err
+}
 
-// keepConfirmed saves the accounts because of an exchange that was confirmed, as soon as what they have handed over is safe.
-// The error tells that this may not be soon.
+// keepConfirmed saves the accounts because of an exchange that was confirmed, or because they could not be saved before, as
+// soon as what they have handed over is safe. The error tells that this may not be soon.
 func (a *Agent) keepConfirmed() error {
 	if !a.confirmed.Load() {
 		return nil
@@ -169,7 +177,7 @@ func (a *Agent) append(class buffer.Class, device, typ string, at moment, data a
 		from -= quarter
 	}
 	id, err := a.keeper(device)(class, from, ts, row)
-	if err != nil {
+	if err != nil && !errors.Is(err, buffer.ErrNotSealed) { // held in memory: the condition of the store says so
 		a.log.Error("store event", "device", device, "type", typ, "err", err)
 	}
 	return id

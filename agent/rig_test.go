@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -171,7 +172,8 @@ type node struct {
 	wall   func() (time.Time, contract.Clock)
 	set    func()       // sets the clock, where it is one that is not set
 	built  time.Time    // the program
-	free   atomic.Int64 // bytes on the disk; below 0: it cannot even be asked
+	free   atomic.Int64 // bytes on the disk; below 0: it cannot even be asked, at -2 for lack of rights
+	asRoot atomic.Value // string: what the system says of root
 	dial   func(context.Context, *url.URL) (net.Conn, error)
 	noPort error // why no port can be opened
 	cancel context.CancelFunc
@@ -314,6 +316,9 @@ func (n *node) identity(id string, s sample) {
 
 func (n *node) diskFree(string) (uint64, error) {
 	free := n.free.Load()
+	if free == -2 {
+		return 0, fs.ErrPermission
+	}
 	if free < 0 {
 		return 0, errors.New("input/output error")
 	}
@@ -336,9 +341,13 @@ func (n *node) start() *agent.Agent {
 		DialMQTT: n.dial,
 		Wall:     func() (time.Time, contract.Clock) { return n.wall() },
 		DiskFree: n.diskFree,
-		Logger:   slog.New(slog.NewTextHandler(testLog{n}, nil)),
-		Version:  "test",
-		Built:    n.built,
+		RootWarning: func() string {
+			text, _ := n.asRoot.Load().(string)
+			return text
+		},
+		Logger:  slog.New(slog.NewTextHandler(testLog{n}, nil)),
+		Version: "test",
+		Built:   n.built,
 	})
 	if err != nil {
 		n.t.Fatal(err)

@@ -151,6 +151,7 @@ func (s *session) forward(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errSessionEnded, s.conn.Err())
 	}
 	s.listen()
+	s.warnOfMemory()
 	refresh := time.NewTicker(statusEvery)
 	defer refresh.Stop()
 	canary := time.NewTimer(echoWait)

@@ -66,6 +66,8 @@ type StoreStatus struct {
 	Max     int64              `json:"max_bytes"`       // that Bytes may become
 	Memory  int64              `json:"memory"`          // payload of the records that are in memory, not acknowledged, bytes
 	Fault   string             `json:"fault,omitempty"` // why nothing can be written at present
+	// FromMemory: the directory could not be used since the start. Epoch exists in memory alone.
+	FromMemory bool `json:"from_memory,omitempty"`
 	// WrittenDay is how many bytes the agent has caused to be written to storage in the last day, or since it started.
 	WrittenDay int64  `json:"written_day"`
 	Error      string `json:"error,omitempty"`

@@ -14,7 +14,7 @@ import (
 
 // System is everything of the machine that the agent touches, apart from package time and the files under its own
 // directories: the real parts come from cmd/bordo, simulated ones from tests. All fields but Boot, Written,
-// Notify and Built are required.
+// Notify, RootWarning and Built are required.
 type System struct {
 	// OpenPort opens a line's port. It blocks until the port is open, an error is known or ctx ends.
 	OpenPort func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
@@ -31,6 +31,8 @@ type System struct {
 	Written func() (uint64, error)
 	// Notify tells the service manager a state ("READY=1", "STOPPING=1"); nil: nobody wants to know.
 	Notify func(state string)
+	// RootWarning says that the process runs as root in a directory of another user, "" when it does not; nil: nobody looks.
+	RootWarning func() string
 
 	Logger  *slog.Logger
 	Version string    // of the program, for status

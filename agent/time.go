@@ -41,6 +41,7 @@ func (a *Agent) rememberClock() {
 	var s clock.State
 	if err := a.memory.dir.Load(keptClock, &s); err != nil {
 		a.log.Error("load clock", "err", err)
+		a.memory.note(keptClock, err)
 	}
 	a.clock = clock.New(clock.Options{State: s, NotBefore: a.sys.Built, Steadfast: a.cfg.Clock.Trust == config.TrustSystem})
 }

@@ -184,10 +184,15 @@ type Options struct {
 	// Trusted tells the time of day and whether it can be trusted, only to count how long a box was switched off while
 	// it held personal data; nil: nobody knows. A jump of the clock while the store is open changes nothing.
 	Trusted func() (now time.Time, ok bool)
+	// First makes the payload of the [Event] that is the first record of an epoch which begins while the store is open,
+	// because its directory has become usable. It is called without any lock, once for each such epoch; nil: there is none.
+	First func(o Opened) []byte
 	// Rand supplies the random half of an epoch; nil means crypto/rand.
 	Rand io.Reader
 	// Logger receives changes of state; nil discards them.
 	Logger *slog.Logger
+
+	refuse func() error // of tests: stands for a file system that refuses the directory
 }
 
 // withDefaults fills in what was left zero.
@@ -245,6 +250,9 @@ type Opened struct {
 	SetAside string
 	// Damage says in words what was found damaged, empty when nothing was.
 	Damage string
+	// Memory reports that the directory cannot be used: records are held in memory only, in an epoch of their own, until
+	// it can be.
+	Memory bool
 }
 
 // Gap is a range of identities that may never arrive. Whoever receives a record from inside the range keeps it: the
@@ -273,6 +281,9 @@ const (
 	DiskFull Why = "disk_full"
 	// Retention: personal data that reached its age limit.
 	Retention Why = "retention"
+	// FromMemory: nothing is lost yet. The epoch exists in memory alone, so what is not delivered when the process ends is
+	// lost, and nothing on disk could tell of it then. With an empty Epoch: what is on disk cannot be read at present.
+	FromMemory Why = "memory"
 )
 
 // Span is how much of one epoch is not yet acknowledged: N records between First and Last. Nothing below First is

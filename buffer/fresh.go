@@ -19,15 +19,46 @@ type entry struct {
 	idx     int    // its place in blk
 }
 
-// fresh holds the entries of this epoch. Its methods are called with Store.mu held.
+// fresh holds the entries of this epoch, and those of the run from memory that came before it. Its methods are called with
+// Store.mu held.
 type fresh struct {
-	bySeq    map[uint64]*entry
-	urgent   []*entry // events and cards, Seq ascending, with entries that are gone
+	epoch    string
+	bySeq    map[uint64]*entry // of epoch
+	former   string            // the epoch of the run from memory, "" when there was none
+	formerBy map[uint64]*entry // of former
+	urgent   []*entry          // events and cards, Seq ascending, with entries that are gone
 	normal   []*entry
 	n        int // entries not gone
 	leased   int
 	bytes    int64 // payload of entries not gone
 	unsealed int64 // the part of it that is not sealed
+}
+
+// begin makes epoch the one whose records are added from now on.
+func (f *fresh) begin(epoch string) {
+	f.former, f.formerBy = f.epoch, f.bySeq
+	f.epoch, f.bySeq = epoch, map[uint64]*entry{}
+}
+
+// find returns the entry with an identity, nil when it is not in memory.
+func (f *fresh) find(id ID) *entry {
+	switch id.Epoch {
+	case f.epoch:
+		return f.bySeq[id.Seq]
+	case f.former:
+		return f.formerBy[id.Seq]
+	}
+	return nil
+}
+
+// holds reports whether records of an epoch are in memory that are not sealed.
+func (f *fresh) holds(epoch string) bool {
+	found := false
+	f.each(func(e *entry) bool {
+		found = found || e.blk == nil && e.rec.Epoch == epoch
+		return !found
+	})
+	return found
 }
 
 // add takes an entry in and reports whether it is the first that waits to be sealed: others may be there that are sealed and
@@ -52,7 +83,11 @@ func (f *fresh) remove(e *entry) {
 		return
 	}
 	e.gone = true
-	delete(f.bySeq, e.rec.Seq)
+	if e.rec.Epoch == f.epoch {
+		delete(f.bySeq, e.rec.Seq)
+	} else {
+		delete(f.formerBy, e.rec.Seq)
+	}
 	f.n--
 	if e.leased {
 		f.leased--
@@ -93,10 +128,10 @@ func (f *fresh) each(do func(*entry) bool) {
 	}
 }
 
-// known is the lowest sequence that is neither sealed nor acknowledged, next when there is none.
-func (f *fresh) known(next uint64, sealing map[*entry]bool) uint64 {
+// known is the lowest sequence of an epoch that is neither sealed nor acknowledged, next when there is none.
+func (f *fresh) known(epoch string, next uint64, sealing map[*entry]bool) uint64 {
 	f.each(func(e *entry) bool {
-		if e.blk == nil && !sealing[e] {
+		if e.blk == nil && e.rec.Epoch == epoch && !sealing[e] {
 			next = min(next, e.rec.Seq)
 		}
 		return true

@@ -87,7 +87,8 @@ func (s *Store) GapTold(g Gap) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := &s.gaps
-	i := slices.IndexFunc(b.list, func(o Gap) bool { return o.Key == g.Key })
+	// A database that opens late brings gaps of its own, and those from memory get other keys.
+	i := slices.IndexFunc(b.list, func(o Gap) bool { return o.Key == g.Key && o.Epoch == g.Epoch && o.Why == g.Why })
 	if i < 0 {
 		return nil
 	}

@@ -74,7 +74,7 @@ func (s *Store) inspect(path string) error {
 	if err != nil {
 		return err
 	}
-	if s.scratch, err = os.MkdirTemp("", "bordo-look-"); err != nil {
+	if s.scratch, err = scratchDir(); err != nil {
 		return err
 	}
 	if err := s.borrow(path, ids); err != nil {
@@ -102,6 +102,20 @@ func (s *Store) inspect(path string) error {
 	s.adopt(eng, k, nil)
 	s.waiting = waiting{}
 	return nil
+}
+
+// scratchDir makes the temporary directory. Where the usual place cannot be written, as on a card that has become read-only,
+// one in memory serves.
+func scratchDir() (string, error) {
+	var faults []error
+	for _, parent := range []string{"", "/dev/shm", "/run"} {
+		dir, err := os.MkdirTemp(parent, "bordo-look-")
+		if err == nil {
+			return dir, nil
+		}
+		faults = append(faults, err)
+	}
+	return "", errors.Join(faults...)
 }
 
 // examined looks at manifest and tables, and returns the numbers of the tables that count. The error tells all that are

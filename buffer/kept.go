@@ -81,9 +81,12 @@ func (k *kept) take(now time.Time) (Class, []Record) {
 		if len(q.recs) == 0 || !q.full() && !k.now && now.Before(q.since.Add(keptWait)) {
 			continue
 		}
-		slices.SortFunc(q.recs, func(a, b Record) int { return cmp.Compare(a.Seq, b.Seq) })
+		slices.SortFunc(q.recs, func(a, b Record) int {
+			return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Seq, b.Seq))
+		})
 		size, n := 0, 0
-		for n < len(q.recs) && n < blockRecords && (n == 0 || size+q.recs[n].cost() <= blockPayload) {
+		for n < len(q.recs) && n < blockRecords && q.recs[n].Epoch == q.recs[0].Epoch &&
+			(n == 0 || size+q.recs[n].cost() <= blockPayload) {
 			size += q.recs[n].cost()
 			n++
 		}

@@ -184,7 +184,7 @@ func (s *Store) writeMark(clean bool) error {
 	s.mu.Lock()
 	m := &mark{
 		serial: s.marks.serial + 1, counter: s.marks.counter, txn: s.txn, epoch: s.epoch, clean: clean,
-		known: s.fresh.known(s.next, nil), lastSealed: s.lastSeq, spans: s.spanList(), gaps: slices.Clone(s.gaps.list),
+		known: s.fresh.known(s.epoch, s.next, nil), lastSealed: s.lastSeq, spans: s.spanList(), gaps: slices.Clone(s.gaps.list),
 	}
 	for c := range s.lanes {
 		m.lanes[c] = s.lanes[c].laneState

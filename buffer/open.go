@@ -4,31 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 )
 
 // Open opens the store in dir, which is made when it is missing, and begins a new epoch. Damage never makes it fail: what
-// cannot be read is set aside and becomes gaps. A disk that cannot be written at all gives a store that keeps its
-// records in memory and says so in Stats. The only errors are ErrInUse, a directory that cannot be made, and no
-// randomness.
+// cannot be read is set aside and becomes gaps. A directory that cannot be made, read or written gives a store that keeps
+// its records in memory, in an epoch of its own, says so in Opened and Fault, and opens the directory as soon as that is
+// possible. The only errors are ErrInUse and no randomness.
 func Open(dir string, o Options) (*Store, error) {
-	o = o.withDefaults()
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	lock, err := lockDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	s := newStore(dir, o, lock)
+	s := newStore(dir, o.withDefaults(), nil)
+	var err error
 	if s.plain, err = newPlain(); err == nil {
 		err = s.begin()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open store: %w", err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.unlock())
 	}
 	go s.run()
 	return s, nil
@@ -47,41 +38,38 @@ func newStore(dir string, o Options, lock *os.File) *Store {
 	return s
 }
 
-// lockDir keeps a second process out. The lock goes with the process, however it ends.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o640)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = ErrInUse
-		}
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-// begin counts the opening, draws the epoch and takes the database into use.
+// begin counts the opening, draws the epoch and takes the database into use, or else begins a run from memory.
 func (s *Store) begin() error {
-	count := readOpenings(s.dir)
-	m, _ := readMarks(s.dir)
-	if m != nil {
-		count.n = max(count.n, m.counter) // a lost counter file
+	cerr := s.claim()
+	if errors.Is(cerr, ErrInUse) {
+		return cerr
 	}
+	count, m := s.counted()
 	count.n++
 	var err error
 	if s.epoch, err = makeEpoch(count.n, s.opt.Rand); err != nil {
 		return err
 	}
-	s.marks.counter = count.n
+	s.marks.counter, s.fresh.epoch = count.n, s.epoch
 	count.add(s.epoch)
-	if err := writeFile(s.dir, counterName, count.encode()); err != nil {
-		s.failed(err)
+	rerr := cerr
+	if cerr == nil {
+		if rerr = s.record(count); rerr != nil {
+			s.failed(rerr) // the database may be writable all the same
+		}
+		s.opened = s.attach()
+	} else {
+		s.failed(cerr)
 	}
-	s.opened = s.attach()
-	s.log.Info("store opened", "epoch", s.epoch, "previous", s.opened.PrevEpoch, "clean", s.opened.Clean,
-		"damage", s.opened.Damage, "gaps", len(s.gaps.list))
+	if s.attached() || s.stocked {
+		s.log.Info("store opened", "epoch", s.epoch, "previous", s.opened.PrevEpoch, "clean", s.opened.Clean,
+			"damage", s.opened.Damage, "gaps", len(s.gaps.list))
+		return nil
+	}
+	if err := s.runFromMemory(m, rerr == nil); err != nil {
+		return err
+	}
+	s.log.Error("store cannot be opened, running from memory", "epoch", s.memory.epoch, "err", s.fault)
 	return nil
 }
 
@@ -107,7 +95,8 @@ func (s *Store) attach() Opened {
 	if s.stocked {
 		return none
 	}
-	untold := slices.DeleteFunc(readOpenings(s.dir).untold, func(ep string) bool { return ep == s.epoch })
+	held := s.unsealedFormer()
+	untold := slices.DeleteFunc(readOpenings(s.dir).untold, func(ep string) bool { return ep == s.epoch || ep == held })
 	m, badMarks := readMarks(s.dir)
 	eng, k, err := s.takeStock(m, badMarks, untold)
 	s.mu.Lock()
@@ -143,14 +132,21 @@ func (s *Store) takeStock(m *mark, badMarks int, untold []string) (*engine, *sto
 }
 
 // writeCounter forgets the epochs of which gaps are told now, and keeps this one, as a third place that knows of it
-// beside database and mark.
+// beside database and mark. A run from memory stays until its records are sealed. Called with disk held.
 func (s *Store) writeCounter() error {
-	return writeFile(s.dir, counterName, openings{n: s.marks.counter, untold: []string{s.epoch}}.encode())
+	o := openings{n: s.marks.counter}
+	held := s.unsealedFormer()
+	if held != "" {
+		o.add(held)
+	}
+	o.add(s.epoch)
+	s.stale = held != ""
+	return writeFile(s.dir, counterName, o.encode())
 }
 
 // adopt takes over what was found in the database. Called with disk and mu held.
 func (s *Store) adopt(eng *engine, k *stock, m *mark) {
-	s.eng, s.stocked = eng, true
+	s.eng, s.stocked, s.found0 = eng, true, k.opened
 	s.txn = k.txn
 	if m != nil {
 		s.marks.serial = m.serial

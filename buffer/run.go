@@ -50,6 +50,9 @@ func (s *Store) due(now time.Time) (next time.Time) {
 		s.mu.Lock()
 		if err != nil {
 			s.pause = min(max(2*s.pause, s.opt.Sync), retryMax)
+			if s.memory != nil {
+				s.pause = min(s.pause, memoryRetry)
+			}
 			s.retry = time.Now().Add(s.pause)
 		} else {
 			s.pause, s.retry = 0, time.Time{}
@@ -78,10 +81,8 @@ func (s *Store) due(now time.Time) (next time.Time) {
 
 // diskDue does what is due on the disk.
 func (s *Store) diskDue(now time.Time) error {
-	if !s.attached() {
-		if s.attach(); !s.attached() {
-			return s.noDisk()
-		}
+	if err := s.usable(now); err != nil {
+		return err
 	}
 	due := s.sealDue(now)
 	if s.hourDue(now) {
@@ -90,6 +91,9 @@ func (s *Store) diskDue(now time.Time) error {
 	}
 	if err := s.writeDue(due); err != nil {
 		return err
+	}
+	if err := s.forgetFormer(); err != nil {
+		s.log.Warn("store cannot write beside its database", "err", err)
 	}
 	s.mu.Lock()
 	marking := s.marks.due && !now.Before(s.marks.last.Add(markEvery))
@@ -100,6 +104,25 @@ func (s *Store) diskDue(now time.Time) error {
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	return s.writeMark(false)
+}
+
+// usable fails as long as there is no database, after trying to open it.
+func (s *Store) usable(now time.Time) error {
+	var err error
+	if s.runsFromMemory() {
+		err = s.leaveMemory()
+	} else if !s.attached() {
+		if s.attach(); !s.attached() {
+			err = s.noDisk()
+		}
+	}
+	if err != nil && now.After(s.expireAt) { // an age limit holds in memory, too
+		s.expireAt = now.Add(time.Hour)
+		s.mu.Lock()
+		s.expireFresh()
+		s.mu.Unlock()
+	}
+	return err
 }
 
 // writeDue seals what is in memory and gives space back. On a full disk acknowledgements, gaps and what gives space back
@@ -220,6 +243,16 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	close(s.quit)
 	<-s.done
+	if s.runsFromMemory() {
+		if err := s.leaveMemory(); err != nil {
+			err = s.closeMemory()
+			s.plain.close()
+			if err = errors.Join(err, s.unlock()); err != nil {
+				return fmt.Errorf("close store: %w", err)
+			}
+			return nil
+		}
+	}
 	if err := s.awaitLeave(); err == nil && s.detached() {
 		s.attach()
 	}
@@ -232,6 +265,9 @@ func (s *Store) Close() error {
 	}
 	for i := 0; err == nil && s.anyWaiting() && i < 1000; i++ {
 		err = s.flushAll()
+	}
+	if err == nil {
+		err = s.forgetFormer()
 	}
 	lerr := s.awaitLeave()
 	s.disk.Lock()

@@ -130,7 +130,7 @@ func (s *Store) plan(want func(*entry) bool) *plan {
 			sealing[e] = true
 		}
 	}
-	p.state = state{txn: s.txn + 1, epoch: s.epoch, known: s.fresh.known(s.next, sealing), lastSealed: s.lastSeq}
+	p.state = state{txn: s.txn + 1, epoch: s.epoch, known: s.fresh.known(s.epoch, s.next, sealing), lastSealed: s.lastSeq}
 	for c := range s.lanes {
 		s.planLane(p, Class(c))
 	}
@@ -142,7 +142,9 @@ func (s *Store) plan(want func(*entry) bool) *plan {
 			l.done = l.done.add(b.no, b.no)
 			continue
 		}
-		p.state.lastSealed = max(p.state.lastSealed, b.last)
+		if b.epoch == s.epoch {
+			p.state.lastSealed = max(p.state.lastSealed, b.last)
+		}
 	}
 	p.state.age, p.state.wall = s.age0.now(s.opt.Trusted)
 	for _, b := range p.blocks {
@@ -170,9 +172,13 @@ func (s *Store) plan(want func(*entry) bool) *plan {
 	return p
 }
 
-// choose takes entries into blocks, one for each class, until a transaction is full. Called with mu held.
+// choose takes entries into blocks, one for each class and epoch, until a transaction is full. Called with mu held.
 func (s *Store) choose(p *plan, want func(*entry) bool) {
-	blocks, size, n := map[Class]*planned{}, 0, 0
+	type kind struct {
+		lane  Class
+		epoch string
+	}
+	blocks, size, n := map[kind]*planned{}, 0, 0
 	s.fresh.each(func(e *entry) bool {
 		if e.blk != nil || !want(e) {
 			return true
@@ -184,10 +190,11 @@ func (s *Store) choose(p *plan, want func(*entry) bool) {
 		}
 		size += cost
 		n++
-		b := blocks[e.lane]
+		k := kind{e.lane, e.rec.Epoch}
+		b := blocks[k]
 		if b == nil {
-			b = &planned{header: header{class: e.lane}}
-			blocks[e.lane] = b
+			b = &planned{header: header{class: e.lane, epoch: e.rec.Epoch}}
+			blocks[k] = b
 			p.blocks = append(p.blocks, b)
 		}
 		e.sealing = true
@@ -256,15 +263,15 @@ func (s *Store) planSpans(p *plan) {
 		if b.kept != nil {
 			continue
 		}
-		e, ok := p.spans[s.epoch]
+		e, ok := p.spans[b.epoch]
 		if !ok {
-			e = spanEntry{epoch: s.epoch}
-			if o := s.spans[s.epoch]; o != nil {
+			e = spanEntry{epoch: b.epoch}
+			if o := s.spans[b.epoch]; o != nil {
 				e = *o
 			}
 		}
 		e.count(b.class, b.entries[0].rec.Seq, b.last, uint64(len(b.entries)))
-		p.spans[s.epoch] = e
+		p.spans[b.epoch] = e
 	}
 	for epoch, e := range p.spans {
 		if e.empty() {
@@ -372,10 +379,10 @@ func (s *Store) applyBlock(p *planned) {
 	b := newBlock(p.header, p.size)
 	b.loaded = true
 	l.enter(b)
-	e := s.spans[s.epoch]
+	e := s.spans[b.epoch]
 	if e == nil {
-		e = &spanEntry{epoch: s.epoch}
-		s.spans[s.epoch] = e
+		e = &spanEntry{epoch: b.epoch}
+		s.spans[b.epoch] = e
 	}
 	e.count(b.class, b.first, b.last, uint64(b.n))
 	for i, x := range p.entries {
@@ -384,7 +391,7 @@ func (s *Store) applyBlock(p *planned) {
 			b.acked.set(i)
 			b.left--
 			b.dirty = true
-			s.uncount(s.epoch, b.class, 1)
+			s.uncount(b.epoch, b.class, 1)
 			s.waiting.add()
 			continue
 		}

@@ -3,6 +3,7 @@ package buffer
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Settle forgets records that were acknowledged; order does not matter, nor does an identity that is unknown or settled
@@ -14,7 +15,7 @@ func (s *Store) Settle(ids []ID) error {
 	others := map[string]ranges{}
 	s.mu.Lock()
 	for _, id := range ids {
-		if e := s.fresh.bySeq[id.Seq]; e != nil && id.Epoch == s.epoch {
+		if e := s.fresh.find(id); e != nil {
 			s.settleFresh(e)
 		} else if l, ok := s.leases[id]; ok {
 			s.settleLease(id, l)
@@ -32,14 +33,14 @@ func (s *Store) Settle(ids []ID) error {
 	return nil
 }
 
-// Safe tells whether no power cut can take any of these records of the present epoch: each is on disk, acknowledged, or told
-// as lost. Other identities count as safe.
+// Safe tells whether no power cut can take any of these records: each is on disk, acknowledged, or told as lost. Identities
+// that the store does not hold in memory count as safe.
 func (s *Store) Safe(ids []ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !slices.ContainsFunc(ids, func(id ID) bool {
-		e := s.fresh.bySeq[id.Seq]
-		return e != nil && id.Epoch == s.epoch && e.blk == nil && !e.gone
+		e := s.fresh.find(id)
+		return e != nil && e.blk == nil && !e.gone
 	})
 }
 
@@ -50,9 +51,9 @@ func (s *Store) SettleRange(epoch string, first, last uint64) error {
 		return nil
 	}
 	s.mu.Lock()
-	if epoch == s.epoch {
+	if epoch == s.fresh.epoch || epoch == s.fresh.former {
 		s.fresh.each(func(e *entry) bool {
-			if e.rec.Seq >= first && e.rec.Seq <= last {
+			if e.rec.Epoch == epoch && e.rec.Seq >= first && e.rec.Seq <= last {
 				s.settleFresh(e)
 			}
 			return true
@@ -94,7 +95,7 @@ func (s *Store) settleLease(id ID, l lease) {
 // pending reports whether something sealed between first and last is not acknowledged. Called with mu held.
 func (s *Store) pending(epoch string, first, last uint64) bool {
 	e := s.spans[epoch]
-	if e == nil {
+	if e == nil || s.memory != nil && epoch != s.memory.epoch { // what is on disk cannot be settled
 		return false
 	}
 	t := e.total()
@@ -164,7 +165,7 @@ func (s *Store) uncount(epoch string, c Class, n uint64) {
 func (s *Store) Release(ids []ID) {
 	s.mu.Lock()
 	for _, id := range ids {
-		if e := s.fresh.bySeq[id.Seq]; e != nil && id.Epoch == s.epoch {
+		if e := s.fresh.find(id); e != nil {
 			if e.leased {
 				e.leased = false
 				s.fresh.leased--
@@ -193,35 +194,36 @@ func appendAcks(b *block) []byte {
 // summary adds up what is sealed and what is in memory, oldest epoch first. Called with mu held.
 func (s *Store) summary() []Span {
 	list := s.spanList()
-	out := make([]Span, 0, len(list)+1)
+	out := make([]Span, 0, len(list)+2)
 	for i := range list {
 		if t := list[i].total(); t.N > 0 {
 			out = append(out, t)
 		}
 	}
-	var mem Span
+	mem := map[string]Span{}
 	s.fresh.each(func(e *entry) bool {
 		if e.blk != nil {
 			return true
 		}
-		if mem.N == 0 || e.rec.Seq < mem.First {
-			mem.First = e.rec.Seq
+		m := mem[e.rec.Epoch]
+		if m.N == 0 || e.rec.Seq < m.First {
+			m.First = e.rec.Seq
 		}
-		mem.Last = max(mem.Last, e.rec.Seq)
-		mem.N++
+		m.Epoch, m.Last, m.N = e.rec.Epoch, max(m.Last, e.rec.Seq), m.N+1
+		mem[e.rec.Epoch] = m
 		return true
 	})
-	if mem.N == 0 {
-		return out
+	for i, o := range out {
+		if m := mem[o.Epoch]; m.N > 0 {
+			out[i] = Span{o.Epoch, min(o.First, m.First), max(o.Last, m.Last), o.N + m.N}
+			delete(mem, o.Epoch)
+		}
 	}
-	if n := len(out); n > 0 && out[n-1].Epoch == s.epoch {
-		out[n-1].First = min(out[n-1].First, mem.First)
-		out[n-1].Last = max(out[n-1].Last, mem.Last)
-		out[n-1].N += mem.N
-		return out
+	for _, m := range mem {
+		out = append(out, m)
 	}
-	mem.Epoch = s.epoch
-	return append(out, mem)
+	slices.SortFunc(out, func(a, b Span) int { return strings.Compare(a.Epoch, b.Epoch) })
+	return out
 }
 
 // spanKey is the key under which what is not acknowledged of an epoch is written.

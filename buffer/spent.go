@@ -94,6 +94,9 @@ func (s *Store) detached() bool {
 // unlock lets others open the directory, as soon as Badger does not write there any more. Called with disk held.
 func (s *Store) unlock() error {
 	closed := s.leaving.closed
+	if s.lock == nil {
+		return nil
+	}
 	if closed == nil {
 		return s.lock.Close()
 	}

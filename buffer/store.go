@@ -16,18 +16,22 @@ import (
 // Two locks, always taken in this order: disk is held over one transaction or the reading of one block, mu only over
 // memory. Append of a reading takes mu alone.
 type Store struct {
-	opt    Options
-	dir    string
-	log    *slog.Logger
-	lock   *os.File
-	plain  *plain
-	opened Opened
-	epoch  string
+	opt   Options
+	dir   string
+	log   *slog.Logger
+	lock  *os.File
+	plain *plain
+	epoch string // whose records the database counts; "" as long as none could be recorded
 
 	disk    sync.Mutex
 	eng     *engine // nil: no usable database; everything stays in memory
 	leaving leaving // the database that was, until it is closed
 	stocked bool    // what is on disk is known: a later opening goes by memory
+	found0  Opened  // what taking stock found
+	stale   bool    // the counter file still names the run from memory
+
+	expireAt time.Time // when the age limit is looked at next while there is no database; of the run loop
+
 	unread  unread
 	marks   markWriter
 	looking bool     // made by Inspect
@@ -37,7 +41,9 @@ type Store struct {
 
 	mu      sync.Mutex
 	shut    bool // Close has begun
-	next    uint64
+	opened  Opened
+	memory  *memoryRun // nil: records belong to epoch. Written with disk and mu held
+	next    uint64     // of epoch
 	fresh   fresh
 	lanes   [classes]lane
 	groups  [groups]segments
@@ -98,18 +104,41 @@ type counts struct {
 	commits                          uint64
 }
 
-// Opened tells what Open found.
-func (s *Store) Opened() Opened { return s.opened }
+// Opened tells how the present epoch began: what Open found, or what was found when a run from memory ended.
+func (s *Store) Opened() Opened {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened
+}
 
 // Wake is signalled when something may have become deliverable. It holds one signal; read it, then ask Fresh and Backlog
 // until both have nothing.
 func (s *Store) Wake() <-chan struct{} { return s.wake }
 
-// Next is the sequence that the next record of this epoch gets.
+// Next is the identity that the next record gets.
 func (s *Store) Next() ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.nextID()
+}
+
+// nextID is Next for those who hold mu.
+func (s *Store) nextID() ID {
+	if m := s.memory; m != nil {
+		return ID{m.epoch, m.next}
+	}
 	return ID{s.epoch, s.next}
+}
+
+// issue gives the next identity away. Called with mu held.
+func (s *Store) issue() ID {
+	id := s.nextID()
+	if m := s.memory; m != nil {
+		m.next++
+	} else {
+		s.next++
+	}
+	return id
 }
 
 func signal(c chan struct{}) {
@@ -144,8 +173,7 @@ func (s *Store) append(c, lane Class, from, to int64, payload []byte) (ID, error
 		s.mu.Unlock()
 		return ID{}, fmt.Errorf("append %s: %w", c, ErrClosed)
 	}
-	e.rec.ID = ID{s.epoch, s.next}
-	s.next++
+	e.rec.ID = s.issue()
 	s.counts.appended++
 	first := s.fresh.add(e)
 	full := s.fresh.unsealed > s.opt.Memory/4
@@ -185,6 +213,13 @@ func (s *Store) Summary() []Span {
 	return s.summary()
 }
 
+// runsFromMemory reports whether the directory has not been usable since Open.
+func (s *Store) runsFromMemory() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.memory != nil
+}
+
 // Stats is a picture of the store at one moment.
 type Stats struct {
 	Epoch      string
@@ -198,6 +233,7 @@ type Stats struct {
 	MaxSize    int64
 	Gaps       int
 	Fault      string // why nothing can be written, empty when all is well
+	FromMemory bool   // the directory cannot be used: the epoch exists in memory alone
 
 	Appended, Settled, Evicted, Lost uint64 // records since Open
 	Written, Commits                 uint64 // bytes of blocks and transactions since Open
@@ -208,7 +244,8 @@ type Stats struct {
 func (s *Store) Fault() (full bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return errors.Is(s.fault, errFull) || errors.Is(s.fault, syscall.ENOSPC), s.fault
+	full = errors.Is(s.fault, errFull) || errors.Is(s.fault, syscall.ENOSPC) || errors.Is(s.fault, syscall.EDQUOT)
+	return full, s.fault
 }
 
 // Stats counts; DiskBytes walks the directory.
@@ -216,8 +253,10 @@ func (s *Store) Stats() Stats {
 	size := filesSize(s.dir)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	next := s.nextID()
 	st := Stats{
-		Epoch: s.epoch, Next: s.next, Fresh: s.fresh.n, FreshBytes: s.fresh.bytes, Leased: len(s.leases) + s.fresh.leased,
+		Epoch: next.Epoch, Next: next.Seq, FromMemory: s.memory != nil,
+		Fresh: s.fresh.n, FreshBytes: s.fresh.bytes, Leased: len(s.leases) + s.fresh.leased,
 		Pending: map[Class]uint64{}, Kept: map[Class]int64{}, DiskBytes: size, MaxSize: s.opt.MaxSize, Gaps: s.gaps.open(),
 		Appended: s.counts.appended, Settled: s.counts.settled, Evicted: s.counts.evicted, Lost: s.counts.lost,
 		Written: s.counts.written, Commits: s.counts.commits,

@@ -20,7 +20,7 @@ type unread struct{ since, last time.Time }
 // up for it: something is used up, or the disk has not refused for long. Called with disk held.
 func (s *Store) mayPass(err error) bool {
 	if !refuses(err) {
-		return usedUp(err)
+		return usedUp(err) || denied(err)
 	}
 	now := time.Now()
 	if now.Sub(s.unread.last) > unreadMax {

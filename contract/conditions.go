@@ -26,6 +26,10 @@ const (
 	ClockUnset          = "clock_unset"
 	StoreFull           = "store_full"     // the disk has no room
 	StoreReadOnly       = "store_readonly" // the disk refuses to be written for another reason
+	StoreDenied         = "store_denied"   // the files belong to another user, or another agent has them open
+	StoreMissing        = "store_missing"  // the directory is not there and cannot be made
+	StateUnsaved        = "state_unsaved"  // the small files beside the store cannot be read or written
+	RunsAsRoot          = "runs_as_root"   // in the directory of another user
 	StoreDamaged        = "store_damaged"  // a damaged store was set aside, and is still there
 )
 
@@ -79,9 +83,21 @@ var conditions = []Condition{
 	{StoreReadOnly, Fault, Label{
 		"Il disco non si lascia scrivere: i valori sono solo in memoria, la scheda potrebbe essere alla fine",
 		"The disk cannot be written: values are held in memory only, and the card may be worn out"}},
+	{StoreDenied, Fault, Label{
+		"L'agente non può usare la cartella dell'archivio: i valori sono solo in memoria; il dettaglio dice di chi è e come renderla (chown)",
+		"The agent may not use the directory of the store: values are held in memory only; the detail says whose it is and how to give it back (chown)"}},
+	{StoreMissing, Fault, Label{
+		"La cartella dell'archivio non c'è e non si può creare: i valori sono solo in memoria; controllare se manca un disco",
+		"The directory of the store is not there and cannot be made: values are held in memory only; check whether a disk is missing"}},
 	{StoreDamaged, Warning, Label{
 		"L'archivio era danneggiato ed è stato messo da parte: le perdite sono segnalate",
 		"The store was damaged and was set aside: what is lost is told"}},
+	{StateUnsaved, Warning, Label{
+		"Lo stato salvato non si può leggere o scrivere: dopo un riavvio l'energia e i conteggi ripartono dall'ultimo salvato",
+		"The saved state cannot be read or written: after a restart energy and counts go on from what was saved last"}},
+	{RunsAsRoot, Warning, Label{
+		"L'agente è stato avviato come root in una cartella di un altro utente: poi il servizio non potrà usare i file",
+		"The agent was started as root in the directory of another user: the service will not be able to use the files"}},
 }
 
 // Conditions returns the table. The caller must not change it.

@@ -52,7 +52,7 @@ type EventField struct {
 // Words that stand in events.
 var (
 	gapClasses    = []string{"any", "event", "interval", "reading", "card"}
-	gapReasons    = []string{"evicted", "unclean", "damaged", "disk_full", "retention", "unreadable"}
+	gapReasons    = []string{"evicted", "unclean", "damaged", "disk_full", "retention", "unreadable", "memory"}
 	methods       = []string{"counter", "integral", "mixed"}
 	clocks        = []string{string(ClockSync), string(ClockEst), string(ClockFree)}
 	severities    = []string{string(Warning), string(Fault)}
@@ -74,6 +74,7 @@ var eventTypes = []EventType{
 		{Key: "boot", JSON: "string", Optional: true, Text: "the start of the machine in which this epoch runs; see bordo.clock.set.v1"},
 		{Key: "damage", JSON: "string", Optional: true, Text: "what was found damaged, in words"},
 		{Key: "set_aside", JSON: "string", Optional: true, Text: "where damaged files were put"},
+		{Key: "memory", JSON: "boolean", Optional: true, Text: "true: the disk cannot be used, and this epoch exists in memory alone; another one begins when it can"},
 	}},
 	{StoreGap, Label{
 		"Alcuni record non arriveranno, o non tutti",
@@ -84,7 +85,8 @@ var eventTypes = []EventType{
 		{Key: "to", JSON: "integer", Null: true, Text: "the last one; null: up to the end of the epoch, as far as it got"},
 		{Key: "n", JSON: "integer", Optional: true, Text: "how many records were lost, where that is known"},
 		{Key: "why", JSON: "string", Words: gapReasons, Text: "evicted: the store was full; unclean: power cut or crash; damaged: the disk gave back less than was " +
-			"written; disk_full: nothing could be written; retention: personal data that reached its age limit; unreadable: the node could not read its own record"},
+			"written; disk_full: nothing could be written; retention: personal data that reached its age limit; unreadable: the node could not read its own record; " +
+			"memory: nothing is lost yet, but the node cannot use its disk: what is not delivered when it ends is lost. With an empty ep: it cannot read what is on its disk"},
 	}},
 	{ClockSet, Label{
 		"L'orologio è stato regolato: gli orari già inviati come \"free\" si possono correggere",

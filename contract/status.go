@@ -15,6 +15,10 @@ const (
 	Lost    State = "lost"
 )
 
+// InMemory is Status.Store of a node that cannot use its disk: ep exists in memory alone, and what is not delivered when the
+// node ends is lost.
+const InMemory = "memory"
+
 // Label is a text for people, in Italian and in English.
 type Label struct {
 	It string `json:"it"`
@@ -33,6 +37,7 @@ type Status struct {
 	Next    uint64    `json:"next,omitempty"`   // the next seq that will be given in ep
 	Lost    *uint64   `json:"lost,omitempty"`   // records lost since the node was installed; each is under a gap event
 	Backlog []Backlog `json:"backlog,omitzero"` // what is stored and not acknowledged; [] says that there is nothing
+	Store   string    `json:"store,omitempty"`  // InMemory; absent: records are on the disk
 	Clk     Clock     `json:"clk,omitempty"`
 	Ver     string    `json:"ver,omitempty"` // of the agent
 	TS      int64     `json:"ts,omitempty"`  // ms UTC

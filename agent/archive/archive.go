@@ -23,12 +23,15 @@ func New(store *buffer.Store, tenant, node string) *Archive {
 
 // Stat is how much there is.
 type Stat struct {
-	Epoch   string             `json:"epoch"` // "" in a store that was never used
-	Next    uint64             `json:"next"`
-	Bytes   int64              `json:"bytes"`     // on disk, with everything beside the records
-	Max     int64              `json:"max_bytes"` // that Bytes may become
-	Memory  int                `json:"memory"`    // records that are not acknowledged and held in memory
-	Fault   string             `json:"fault,omitempty"`
+	Epoch  string `json:"epoch"` // "" in a store that was never used
+	Next   uint64 `json:"next"`
+	Bytes  int64  `json:"bytes"`     // on disk, with everything beside the records
+	Max    int64  `json:"max_bytes"` // that Bytes may become
+	Memory int    `json:"memory"`    // records that are not acknowledged and held in memory
+	Fault  string `json:"fault,omitempty"`
+	// FromMemory: the agent cannot use the directory. Classes and Epochs say nothing of what is in it.
+	FromMemory bool `json:"from_memory,omitempty"`
+
 	Classes []ClassStat        `json:"classes"`
 	Epochs  []EpochStat        `json:"epochs,omitempty"` // oldest first
 	Backlog []contract.Backlog `json:"backlog,omitempty"`
@@ -73,7 +76,7 @@ func (a *Archive) Stat() (Stat, error) {
 		return Stat{}, err
 	}
 	st := a.store.Stats()
-	out := Stat{Epoch: st.Epoch, Next: st.Next, Bytes: st.DiskBytes, Max: st.MaxSize, Memory: st.Fresh, Fault: st.Fault}
+	out := Stat{Epoch: st.Epoch, Next: st.Next, Bytes: st.DiskBytes, Max: st.MaxSize, Memory: st.Fresh, Fault: st.Fault, FromMemory: st.FromMemory}
 	for _, c := range []buffer.Class{buffer.Event, buffer.Interval, buffer.Reading, buffer.Card} {
 		cs := ClassStat{Class: c.String(), Waiting: st.Pending[c]}
 		for _, sh := range shares {

@@ -15,6 +15,7 @@ import (
 	"bordo/agent/archive"
 	"bordo/agent/config"
 	"bordo/agent/control"
+	"bordo/agent/owner"
 	"bordo/agent/record"
 	"bordo/buffer"
 )
@@ -223,8 +224,14 @@ func openStore(ctx context.Context, cfg *config.Config, dir string) (*storeDesk,
 		return nil, phrase{"non c'è nessun archivio in %s: lo crea l'agente al primo avvio", "there is no store in %s: the agent makes it when it first runs"}.fault(dir)
 	case errors.Is(err, buffer.ErrDamaged):
 		return damagedStore(dir, err), nil
+	case errors.Is(err, syscall.EIO):
+		return nil, phrase{"%v\nil disco o la scheda SD non si lascia leggere: guardare dmesg, e cambiare la scheda", "%v\nthe disk or SD card cannot be read: look at dmesg, and replace the card"}.fault(err)
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOSPC):
+		return nil, phrase{"%v\nserve una cartella temporanea in cui si possa scrivere: TMPDIR=/run bordo buffer ...", "%v\na temporary directory that can be written is needed: TMPDIR=/run bordo buffer ..."}.fault(err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, phrase{"%v\n%v\n%s appartiene a %s", "%v\n%v\n%s belongs to %s"}.fault(err, fileOwner(), dir, owner.Of(dir))
 	case err != nil:
-		return nil, permitted(err, fileOwner())
+		return nil, err
 	}
 	a := archive.New(s, tenant, node)
 	return &storeDesk{dir: dir, close: s.Close, ask: func(ctx context.Context, q bufferQuestion, heard func(bufferPart) error) error {

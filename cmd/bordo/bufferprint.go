@@ -82,6 +82,11 @@ func (t *table) statHead(st storeStat) {
 		t.row(phrase{"scritto", "written"}, phrase{"%s sulla scheda nell'ultimo giorno, o dall'avvio dell'agente", "%s to the card in the last day, or since the agent started"},
 			byteText(*st.Day, t.lang))
 	}
+	if st.FromMemory {
+		t.row(phrase{"attenzione", "attention"}, phrase{
+			"l'agente lavora dalla memoria: ciò che è già sul disco non si vede qui, e uno spegnimento costa ciò che non è consegnato",
+			"the agent runs from memory: what is on the disk already is not shown here, and a power cut costs what is not delivered"})
+	}
 	if st.Fault != "" {
 		t.row(phrase{"guasto", "fault"}, phrase{"%s", "%s"}, st.Fault)
 	}

@@ -6,12 +6,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"bordo/agent"
 	"bordo/agent/config"
+	"bordo/agent/owner"
+	"bordo/buffer"
 	"bordo/cmd/terminal"
 )
 
@@ -52,6 +55,9 @@ func check(ctx context.Context, c console, path string, all, budget bool, l *lan
 	for _, w := range cfg.SecretWarnings() {
 		c.tell(phrase{"avviso: " + w.Italian(), "warning: " + w.Error()}.in(l))
 	}
+	if text := storeWarning(cfg, l); text != "" && !budget {
+		c.tell(phrase{"avviso: ", "warning: "}.in(l) + text)
+	}
 	note, args, restart := r.restartNote(path)
 	switch {
 	case all:
@@ -89,6 +95,54 @@ func checked(path string, own, files bool) (*config.Config, error) {
 		return cfg, mistake{Err: phrase{"%s: %v", "%s: %v"}.fault(path, err)}
 	}
 	return cfg, nil
+}
+
+// storeWarning says why an agent could not use its directories, "" when it can. Root may use everything: for root the owner of
+// the state directory is taken for the user that the agent runs as.
+func storeWarning(cfg *config.Config, l *langValue) string {
+	if err := buffer.Usable(cfg.Buffer.Dir); err != nil {
+		return phrase{"%s: l'agente lavorerebbe solo dalla memoria: %s", "%s: the agent would run from memory only: %s"}.in(
+			l, cfg.Buffer.Dir, owner.Explain(err, cfg.Buffer.Dir))
+	}
+	if err := buffer.Usable(cfg.StateDir); err != nil {
+		return phrase{"%s: lo stato non si salverebbe: %s", "%s: the state would not be saved: %s"}.in(
+			l, cfg.StateDir, owner.ExplainState(err, cfg.StateDir))
+	}
+	uid, ok := owner.UID(cfg.StateDir)
+	if !ok {
+		return ""
+	}
+	foreign := cmp.Or(owner.Foreign(cfg.Buffer.Dir, uid), foreignState(cfg.StateDir, uid))
+	if foreign == "" {
+		return ""
+	}
+	name := owner.Name(uid)
+	return phrase{
+		"%[1]s appartiene a %[2]s, e %[3]s a %[4]s: un agente che gira come %[4]s non potrebbe usarlo; come root: chown -R %[4]s: %[5]s",
+		"%[1]s belongs to %[2]s, and %[3]s to %[4]s: an agent that runs as %[4]s could not use it; as root: chown -R %[4]s: %[5]s",
+	}.in(l, foreign, owner.Of(foreign), cfg.StateDir, name, cmp.Or(within(foreign, cfg.Buffer.Dir), foreign))
+}
+
+// within is dir when path lies in it, or is it; "" otherwise.
+func within(path, dir string) string {
+	if path == dir || strings.HasPrefix(path, dir+string(filepath.Separator)) {
+		return dir
+	}
+	return ""
+}
+
+// foreignState returns the first file of the saved state that does not belong to uid.
+func foreignState(dir string, uid int) string {
+	list, err := filepath.Glob(filepath.Join(dir, "*.[12]"))
+	if err != nil {
+		return ""
+	}
+	for _, path := range list {
+		if id, ok := owner.UID(path); ok && id != uid {
+			return path
+		}
+	}
+	return ""
 }
 
 // printBudget shows an estimate for whoever pays for the link.

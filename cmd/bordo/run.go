@@ -17,6 +17,8 @@ import (
 	"bordo/agent/clock"
 	"bordo/agent/config"
 	"bordo/agent/control"
+	"bordo/agent/owner"
+	"bordo/buffer"
 )
 
 // collectAt is by how many per cent the heap may grow before it is collected, unless GOGC says otherwise. At the runtime's 100
@@ -62,10 +64,11 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	if errors.Is(err, control.ErrTaken) {
 		return phrase{"un altro bordo è già in funzione con questa configurazione (%v)", "%v"}.fault(err)
 	}
-	if err != nil {
-		return permitted(err, fileOwner())
+	if err != nil { // it must not cost readings: the agent runs from memory, and the socket keeps a second one out
+		log.Error("state directory cannot be claimed", "err", owner.ExplainState(err, cfg.StateDir))
+	} else {
+		defer claim.Release() //nolint:errcheck // it ends with the process at the latest
 	}
-	defer claim.Release() //nolint:errcheck // it ends with the process at the latest
 	for _, w := range append(cfg.Warnings, cfg.SecretWarnings()...) {
 		log.Warn("configuration", "warning", w.Error())
 	}
@@ -87,7 +90,14 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	case err != nil:
 		log.Error("nobody can ask this agent", "err", err)
 	}
-	return supervise(ctx, a, socket, control.Answers{Status: func() any { return a.Status() }, Ask: questions(a, cfg)}, log)
+	err = supervise(ctx, a, socket, control.Answers{Status: func() any { return a.Status() }, Ask: questions(a, cfg)}, log)
+	if errors.Is(err, buffer.ErrInUse) {
+		return phrase{
+			"un altro agente ha aperto l'archivio %s: fermarlo, o dare a questo nodo un buffer.dir suo (%v)",
+			"another agent has the store %s open: stop it, or give this node a buffer.dir of its own (%v)",
+		}.fault(cfg.Buffer.Dir, err)
+	}
+	return err
 }
 
 // supervise runs the agent until it ends or a second signal comes, and answers at the socket meanwhile, where there is one.

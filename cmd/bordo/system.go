@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"bordo/agent"
 	"bordo/agent/clock"
 	"bordo/agent/config"
+	"bordo/agent/owner"
 	"bordo/contract"
 	"bordo/drivers/line"
 )
@@ -34,9 +36,12 @@ func system(cfg *config.Config, log *slog.Logger) agent.System {
 		DiskFree: diskFree,
 		Written:  written,
 		Notify:   notifier(os.Getenv("NOTIFY_SOCKET"), log),
-		Logger:   log,
-		Version:  version,
-		Built:    builtAt(source, buildInfo()),
+		RootWarning: func() string {
+			return cmp.Or(owner.RootIn(cfg.Buffer.Dir), owner.RootIn(cfg.StateDir))
+		},
+		Logger:  log,
+		Version: version,
+		Built:   builtAt(source, buildInfo()),
 	}
 }
 

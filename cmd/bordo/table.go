@@ -116,6 +116,9 @@ func (t *table) store(s agent.Status, now time.Time) {
 	}
 	t.row(store, phrase{"%s di %s, %s da consegnare, epoca %s", "%s of %s, %s not acknowledged, epoch %s"},
 		byteText(s.Store.Bytes, t.lang), byteText(s.Store.Max, t.lang), count(int(min(n, math.MaxInt32)), recordNoun, t.lang), s.Store.Epoch)
+	if s.Store.FromMemory {
+		t.row(phrase{}, phrase{"SOLO IN MEMORIA: uno spegnimento costa ciò che non è consegnato", "IN MEMORY ONLY: a power cut costs what is not delivered"})
+	}
 	if s.Store.Fault != "" {
 		t.row(phrase{}, phrase{"non può scrivere: %s", "cannot write: %s"}, s.Store.Fault)
 	}

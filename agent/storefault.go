@@ -1,0 +1,85 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"bordo/agent/owner"
+	"bordo/buffer"
+	"bordo/contract"
+)
+
+const (
+	// storeEvery is how often the store is asked how it is.
+	storeEvery = 2 * time.Second
+	// unsavedEvery is how often saved state that could not be written is tried again.
+	unsavedEvery = 10 * time.Second
+)
+
+// storeFaults are the conditions of which at most one holds at a time.
+var storeFaults = [...]string{contract.StoreFull, contract.StoreReadOnly, contract.StoreDenied, contract.StoreMissing}
+
+// watchStore turns what is wrong with the store and the saved state into conditions. Files that were set aside are one until
+// somebody takes them away; the store itself removes them when it needs the room.
+func (a *Agent) watchStore(ctx context.Context) {
+	dir := a.cfg.Buffer.Dir
+	retried := time.Now()
+	for more := true; more; more = pause(ctx, storeEvery) {
+		full, err := a.store.Fault()
+		code := storeFault(err, full, dir)
+		for _, c := range storeFaults {
+			a.conditions.set(c, "", c == code, owner.Explain(err, dir))
+		}
+		if aside := a.store.Opened().SetAside; aside != "" {
+			_, err := os.Stat(aside)
+			a.conditions.set(contract.StoreDamaged, "", !errors.Is(err, fs.ErrNotExist), aside)
+		}
+		if a.sys.RootWarning != nil {
+			text := a.sys.RootWarning()
+			a.conditions.set(contract.RunsAsRoot, "", text != "", text)
+		}
+		if time.Since(retried) >= unsavedEvery {
+			a.memory.retry()
+			retried = time.Now()
+		}
+		err = a.memory.unsaved()
+		a.conditions.set(contract.StateUnsaved, "", err != nil, owner.ExplainState(err, a.cfg.StateDir))
+	}
+}
+
+// storeFault is the code of the condition that a fault of the store is, "" for none.
+func storeFault(err error, full bool, dir string) string {
+	switch {
+	case err == nil:
+		return ""
+	case full:
+		return contract.StoreFull
+	case errors.Is(err, syscall.EROFS):
+		return contract.StoreReadOnly
+	case owner.Missing(err, dir):
+		return contract.StoreMissing
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, buffer.ErrInUse):
+		return contract.StoreDenied
+	}
+	return contract.StoreReadOnly
+}
+
+// freshAhead is how many records go before the first status of a run from memory: its opening, its gaps.
+const freshAhead = 8
+
+// warnOfMemory puts the first records of a run from memory ahead of the status: whoever knows of the epoch, which the status
+// names, has to know of its gap.
+func (s *session) warnOfMemory() {
+	if !s.f.store.Opened().Memory {
+		return
+	}
+	s.statusDue = false
+	s.live = s.compose(s.f.store.Fresh(freshAhead), false)
+	if m := s.statusMessage(contract.Online); m != nil {
+		s.live = append(append(s.live, m), s.f.shelf.since(s.seen)...)
+	}
+}

@@ -1,0 +1,315 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// memoryRun is the epoch of a store whose directory has not been usable since Open. It ends when the database opens: the
+// next epoch begins, and what is not acknowledged is sealed under the identity that it has.
+type memoryRun struct {
+	epoch string
+	next  uint64
+}
+
+// memoryRetry bounds the pause between attempts to open the store during a run from memory.
+const memoryRetry = 10 * time.Second
+
+// skipMax is by how many openings an epoch that could not be written down is ahead of the last known one, at random. The
+// next process counts from the same number, so the random half alone would have to tell the two apart.
+const skipMax = 256
+
+// Access modes of access(2).
+const (
+	accessRead  = 4
+	accessWrite = 2
+	accessEnter = 1
+)
+
+// claim makes the directory, locks it and makes sure that the store's files can be read and written. Nothing of the store is
+// touched before all of that succeeds: a file that belongs to somebody else is not damaged. It may be called again after
+// it failed. ErrInUse means that another process has the lock.
+func (s *Store) claim() error {
+	if err := os.MkdirAll(s.dir, 0o750); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	if s.lock == nil {
+		lock, err := lockDir(s.dir)
+		if err != nil {
+			return fmt.Errorf("lock: %w", err)
+		}
+		s.lock = lock
+	}
+	if s.opt.refuse != nil {
+		if err := s.opt.refuse(); err != nil {
+			return err
+		}
+	}
+	return accessible(s.dir)
+}
+
+// lockDir keeps a second process out. The lock goes with the process, however it ends. A lock file that cannot be written is
+// locked all the same if it can be read: on a read-only file system, too, two agents must not take one store for theirs.
+func lockDir(dir string) (*os.File, error) {
+	name := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+		if readable, rerr := os.Open(name); rerr == nil {
+			f, err = readable, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = ErrInUse
+		}
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// accessible fails on the first file or directory of the store that this process may not use, or that lies on a read-only
+// file system. Any other error is left to whoever opens the file: it may concern that file alone.
+func accessible(dir string) error {
+	if err := permits(dir, accessRead|accessWrite|accessEnter); err != nil {
+		return err
+	}
+	for _, name := range []string{lockName, counterName, markName(0), markName(1), ballastName, openingName, compactingName} {
+		if err := permits(filepath.Join(dir, name), accessRead|accessWrite); err != nil {
+			return err
+		}
+	}
+	db := filepath.Join(dir, dbName)
+	if err := permits(db, accessRead|accessWrite|accessEnter); err != nil {
+		return err
+	}
+	list, err := os.ReadDir(db)
+	if err != nil {
+		return nil // there is none yet, or the opening tells what is wrong with it
+	}
+	for _, d := range list {
+		if err := permits(filepath.Join(db, d.Name()), accessRead|accessWrite); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Usable fails when this process could not use a store in dir: because of the rights of its files or of the directory in which
+// it would have to be made, or because the file system is read-only. It changes nothing.
+func Usable(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
+			return err
+		}
+		return accessible(dir)
+	}
+	for parent := filepath.Dir(dir); ; parent = filepath.Dir(parent) {
+		if _, err := os.Stat(parent); err == nil || parent == filepath.Dir(parent) {
+			return permits(parent, accessWrite|accessEnter)
+		}
+	}
+}
+
+// permits asks the kernel whether a file may be used.
+func permits(path string, mode uint32) error {
+	err := syscall.Access(path, mode)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return &fs.PathError{Op: "access", Path: path, Err: err}
+	}
+	return nil
+}
+
+// denied reports whether err says that this process may not use a file: that says nothing about what is in it.
+func denied(err error) bool { return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) }
+
+// counted returns what the counter file and the marks know of earlier openings.
+func (s *Store) counted() (openings, *mark) {
+	count := readOpenings(s.dir)
+	m, _ := readMarks(s.dir)
+	if m != nil {
+		count.n = max(count.n, m.counter) // a lost counter file
+	}
+	count.n = max(count.n, s.marks.counter)
+	return count, m
+}
+
+// record writes the counter file. On a full file system it gives up the ballast for that.
+func (s *Store) record(o openings) error {
+	err := writeFile(s.dir, counterName, o.encode())
+	if !errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	if ferr := s.openable(); ferr != nil {
+		return errors.Join(err, ferr)
+	}
+	return writeFile(s.dir, counterName, o.encode())
+}
+
+// runFromMemory begins a run from memory, because of the fault that is noted. recorded tells that the counter file names the
+// epoch, so that the next opening reports what became of it.
+func (s *Store) runFromMemory(m *mark, recorded bool) error {
+	epoch := s.epoch
+	if !recorded {
+		var skip [1]byte
+		if _, err := io.ReadFull(s.opt.Rand, skip[:]); err != nil {
+			return fmt.Errorf("draw epoch: %w", err)
+		}
+		s.marks.counter += uint64(skip[0]) % skipMax
+		var err error
+		if epoch, err = makeEpoch(s.marks.counter, s.opt.Rand); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.epoch = ""
+	s.memory = &memoryRun{epoch: epoch, next: 1}
+	s.fresh.epoch = epoch
+	s.opened = Opened{Epoch: epoch, Memory: true}
+	s.pause = min(s.opt.Sync, memoryRetry)
+	s.retry = time.Now().Add(s.pause) // who opened the store first hears of this epoch
+	s.foretell(m, recorded)
+	return nil
+}
+
+// foretell says what the centre has to know of a run from memory while it still can be told: that its records may never
+// arrive, and what the mark on the disk, if it can be read, says of the epochs before. Called with mu held.
+func (s *Store) foretell(m *mark, recorded bool) {
+	if !recorded {
+		s.gaps.add(Gap{Epoch: s.memory.epoch, Class: Any, From: 1, Why: FromMemory})
+	}
+	isNew := recorded && s.marks.counter == 1
+	if m == nil && !isNew || m != nil && m.more {
+		s.gaps.add(Gap{Class: Any, Why: FromMemory})
+	}
+	if m == nil {
+		return
+	}
+	s.opened.PrevEpoch, s.opened.PrevLastSealed, s.opened.Clean = m.epoch, m.lastSealed, m.clean
+	if !m.clean {
+		s.gaps.add(Gap{Epoch: m.epoch, Class: Any, From: m.known, Why: Unclean})
+	}
+	for _, g := range m.gaps {
+		s.gaps.add(g)
+	}
+	for _, e := range m.spans {
+		s.spans[e.epoch] = &e
+	}
+}
+
+// leaveMemory opens the store and ends the run from memory. It fails as long as that is not possible, and may be called
+// again then.
+func (s *Store) leaveMemory() error {
+	err := s.claim()
+	if err == nil && s.epoch == "" {
+		err = s.nextEpoch()
+	}
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.failed(err)
+		return err
+	}
+	if s.attach(); !s.attached() {
+		return s.noDisk()
+	}
+	last := s.Next().Seq - 1
+	o := s.found0
+	o.PrevEpoch, o.PrevLastSealed = s.memory.epoch, 0
+	if err := s.flushAll(); err == nil {
+		o.PrevLastSealed = last
+	}
+	var payload []byte
+	if s.opt.First != nil {
+		payload = s.opt.First(o)
+	}
+	s.beginEpoch(o, payload)
+	if err := s.sweep(); err != nil {
+		s.log.Warn("left-over segments cannot be removed", "err", err)
+	}
+	return nil
+}
+
+// nextEpoch draws the epoch that follows the run from memory and writes both down, so that a crash before the records of the
+// run are sealed is reported.
+func (s *Store) nextEpoch() error {
+	count, _ := s.counted()
+	count.n++
+	epoch, err := makeEpoch(count.n, s.opt.Rand)
+	if err != nil {
+		return err
+	}
+	count.add(s.memory.epoch)
+	count.add(epoch)
+	if err := s.record(count); err != nil {
+		return err
+	}
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.epoch, s.marks.counter = epoch, count.n
+	return nil
+}
+
+// beginEpoch lets records belong to the recorded epoch from now on; payload is that of its first record.
+func (s *Store) beginEpoch(o Opened, payload []byte) {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log.Info("store opened", "epoch", s.epoch, "previous", o.PrevEpoch, "clean", o.Clean, "damage", o.Damage,
+		"gaps", len(s.gaps.list), "fresh", s.fresh.n)
+	s.memory, s.opened = nil, o
+	s.fresh.begin(s.epoch)
+	if len(payload) > 0 {
+		s.counts.appended++
+		s.fresh.add(&entry{lane: Event, born: time.Now(), rec: Record{ID: s.issue(), Class: Event, Payload: payload}})
+	}
+	signal(s.kick)
+	signal(s.wake)
+}
+
+// forgetFormer takes the run from memory off the counter file once everything of it is sealed or acknowledged.
+func (s *Store) forgetFormer() error {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if !s.stale || s.unsealedFormer() != "" {
+		return nil
+	}
+	return s.writeCounter()
+}
+
+// unsealedFormer is the epoch of the run from memory while a power cut could take records of it, "" otherwise. Called with
+// disk held.
+func (s *Store) unsealedFormer() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.memory != nil:
+		return s.memory.epoch
+	case s.fresh.former != "" && s.fresh.holds(s.fresh.former):
+		return s.fresh.former
+	}
+	return ""
+}
+
+// closeMemory ends a run from memory with the process. What nobody has acknowledged is lost.
+func (s *Store) closeMemory() error {
+	s.mu.Lock()
+	n, fault := s.fresh.n, s.fault
+	s.mu.Unlock()
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d records that were held in memory only are lost: %w", n, fault)
+}

@@ -1,0 +1,242 @@
+package buffer
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// barred are the options of a store whose directory is refused with an error until it is allowed, and how often it was told
+// that an epoch begins.
+func barred(err error) (o Options, allow func(), begun *[]Opened) {
+	var allowed atomic.Bool
+	begun = &[]Opened{}
+	o.refuse = func() error {
+		if allowed.Load() {
+			return nil
+		}
+		return err
+	}
+	o.First = func(o Opened) []byte {
+		*begun = append(*begun, o)
+		return []byte("opened " + o.PrevEpoch)
+	}
+	return o, func() { allowed.Store(true) }, begun
+}
+
+// payloads reads everything of a class out of the history, by identity.
+func payloads(t *testing.T, s *Store, c Class) map[ID]string {
+	t.Helper()
+	out := map[ID]string{}
+	for recs := range handedOut(t, s, c, 100) {
+		for _, r := range recs {
+			out[r.ID] = string(r.Payload)
+		}
+	}
+	return out
+}
+
+// TestMemoryRun: a store whose directory is refused runs in an epoch of its own, knows from the mark what waits on the disk,
+// and seals what is not acknowledged under its identity as soon as the directory is allowed. Then the next epoch begins.
+func TestMemoryRun(t *testing.T) {
+	for name, err := range map[string]error{
+		"read-only": syscall.EROFS, "broken": syscall.EIO, "owner": &fs.PathError{Op: "access", Path: "x", Err: syscall.EACCES},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) { runsFromMemory(t, dir, err) })
+		})
+	}
+}
+
+func runsFromMemory(t *testing.T, dir string, refusal error) {
+	s := open(t, dir, Options{})
+	old := mustAppend(t, s, Event, 1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	o, allow, begun := barred(refusal)
+	s = open(t, dir, o)
+	mem := s.Next().Epoch
+	if op := s.Opened(); !op.Memory || op.Epoch != mem || op.PrevEpoch != old.Epoch || !op.Clean || mem <= old.Epoch {
+		t.Fatalf("opened %+v after %v", op, old)
+	}
+	if _, err := s.Fault(); !errors.Is(err, refusal) {
+		t.Errorf("fault: %v", err)
+	}
+	sum := s.Summary()
+	if len(sum) != 1 || sum[0] != (Span{old.Epoch, old.Seq, old.Seq, 1}) {
+		t.Errorf("on the disk waits %+v", sum)
+	}
+	event, err := s.Append(Event, 0, 0, []byte("event"))
+	if !errors.Is(err, ErrNotSealed) {
+		t.Errorf("event: %v", err)
+	}
+	settled, leased, kept := mustAppend(t, s, Reading, 2), mustAppend(t, s, Reading, 3), mustAppend(t, s, Reading, 4)
+	private, err := s.AppendPrivate(Interval, 1, 2, []byte("private"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := idsOf(s.Fresh(3)); !slices.Equal(got, []ID{event, settled, leased}) {
+		t.Fatalf("handed out %v", got)
+	}
+	for _, err := range []error{s.Settle([]ID{settled}), s.Settle([]ID{old})} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	s.Release([]ID{event})
+	time.Sleep(time.Minute)
+	allow()
+	time.Sleep(memoryRetry + time.Second)
+	synctest.Wait()
+
+	now := s.Opened()
+	if len(*begun) != 1 || now.Memory || now.PrevEpoch != mem || now.PrevLastSealed != private.Seq || now.Epoch <= mem || now != (*begun)[0] {
+		t.Fatalf("opened %+v, told %+v", now, *begun)
+	}
+	if st := s.Stats(); st.Fault != "" || st.FromMemory || st.Epoch != now.Epoch || st.Next != 2 {
+		t.Errorf("%+v", st)
+	}
+	crashed := crashOf(t, s)
+	events := payloads(t, s, Event)
+	want := map[ID]string{old: "event 1", event: "event", {now.Epoch, 1}: "opened " + mem}
+	for id, p := range want {
+		if events[id] != p && (id.Epoch != now.Epoch || string(s.Fresh(1)[0].Payload) != p) {
+			t.Errorf("%v: %q, want %q", id, events[id], p)
+		}
+	}
+	if got := payloads(t, s, Reading); len(got) != 1 || got[kept] != "reading 4" {
+		t.Errorf("readings %v", got)
+	}
+	if got := payloads(t, s, Interval); got[private] != "private" {
+		t.Errorf("intervals %v", got)
+	}
+	s.Release([]ID{leased}) // the session that had it ended
+	synctest.Wait()
+	if got := payloads(t, s, Reading); got[leased] != "reading 3" {
+		t.Errorf("released: %v", got)
+	}
+	reopened(t, crashed, mem, []ID{event, leased, kept, private})
+}
+
+// reopened opens a store as a crash left it after a run from memory: everything is there, and no gap is told of it.
+func reopened(t *testing.T, dir, mem string, want []ID) {
+	t.Helper()
+	s := open(t, dir, Options{})
+	var got []ID
+	for _, c := range []Class{Event, Reading, Interval} {
+		got = append(got, allBacklog(t, s, c)...)
+	}
+	for _, id := range want {
+		if !slices.Contains(got, id) {
+			t.Errorf("%v was sealed and is gone", id)
+		}
+	}
+	for _, g := range s.Gaps() {
+		if g.Epoch == mem && g.Why != FromMemory {
+			t.Errorf("gap %+v of what was sealed", g)
+		}
+	}
+}
+
+// TestMemoryRunForetold: what would be lost with the process is under gaps from the beginning, and so is what nobody can
+// read on the disk.
+func TestMemoryRunForetold(t *testing.T) {
+	o, _, _ := barred(syscall.EIO)
+	s := open(t, t.TempDir(), o)
+	gaps := s.Gaps()
+	own := slices.ContainsFunc(gaps, func(g Gap) bool {
+		return g.Epoch == s.Next().Epoch && g.Class == Any && g.From == 1 && g.To == nil && g.Why == FromMemory
+	})
+	blind := slices.ContainsFunc(gaps, func(g Gap) bool { return g.Epoch == "" && g.Why == FromMemory })
+	if !own || !blind || len(gaps) != 2 {
+		t.Errorf("gaps %+v", gaps)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("closed with nothing to lose: %v", err)
+	}
+	s = open(t, t.TempDir(), o)
+	mustAppend(t, s, Reading, 1)
+	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "1 records that were held in memory only are lost") {
+		t.Errorf("closed: %v", err)
+	}
+}
+
+// TestMemoryRunUnsealed: a crash after the next epoch has begun and before the records of the run from memory are sealed
+// leaves a gap of them. Records of both epochs that are sealed together are in blocks of their own.
+func TestMemoryRunUnsealed(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		o, allow, begun := barred(syscall.EROFS)
+		o.Reserve = 32 << 20
+		var free atomic.Uint64
+		free.Store(10 << 20) // room for gaps, none for records
+		o.DiskFree = func(string) (uint64, error) { return free.Load(), nil }
+		s := open(t, dir, o)
+		lost := mustAppend(t, s, Reading, 1)
+		allow()
+		time.Sleep(memoryRetry + time.Second)
+		synctest.Wait()
+		if len(*begun) != 1 || (*begun)[0].PrevLastSealed != 0 {
+			t.Fatalf("begun: %+v", *begun)
+		}
+		crashed := crashOf(t, s)
+		gaps := open(t, crashed, Options{}).Gaps()
+		if !slices.ContainsFunc(gaps, func(g Gap) bool { return g.Epoch == lost.Epoch && g.Why == Unclean && g.To == nil }) {
+			t.Errorf("%v is under none of %+v", lost, gaps)
+		}
+		next := mustAppend(t, s, Reading, 2)
+		free.Store(1 << 30)
+		time.Sleep(2 * retryMax)
+		synctest.Wait()
+		if got := payloads(t, s, Reading); got[lost] != "reading 1" || got[next] != "reading 2" || len(got) != 2 {
+			t.Errorf("of two epochs: %v", got)
+		}
+	})
+}
+
+// TestMemoryRunEpochs: runs from memory that follow each other, none of which could write anything down, have epochs of
+// their own even where the random half alone could repeat.
+func TestMemoryRunEpochs(t *testing.T) {
+	dir := t.TempDir()
+	o, _, _ := barred(syscall.EROFS)
+	seen := map[string]bool{}
+	rnd := newSeeded(7)
+	for range 50 {
+		o.Rand = rnd
+		s := open(t, dir, o)
+		ep := s.Next().Epoch
+		if seen[ep] || !isEpoch(ep) {
+			t.Fatalf("epoch %q comes again", ep)
+		}
+		seen[ep] = true
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDeniedIsNoDamage: a file that may not be read says nothing about what is in it, however long that lasts.
+func TestDeniedIsNoDamage(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		for range 3 {
+			s.disk.Lock()
+			passes := s.mayPass(&fs.PathError{Op: "open", Path: "000001.sst", Err: syscall.EACCES})
+			s.disk.Unlock()
+			if !passes {
+				t.Fatal("counts as damage")
+			}
+			time.Sleep(2 * unreadMax)
+		}
+	})
+}
