@@ -18,6 +18,7 @@ import (
 	"bordo/agent/clock"
 	"bordo/agent/config"
 	"bordo/agent/energy"
+	"bordo/agent/health"
 	"bordo/agent/keep"
 	"bordo/agent/loglimit"
 	"bordo/agent/record"
@@ -40,7 +41,7 @@ type Agent struct {
 	handed     []buffer.ID // what it handed over last; written while it flushes
 	confirmed  atomic.Bool // the disk does not know of an exchange, or of the accounts as they were at the last try
 	clock      *clock.Keeper
-	conditions conditions
+	conditions *health.Conditions
 	began      time.Time     // with its monotonic part
 	uptime     time.Duration // of the machine, at began
 	boot       string        // which start of the machine
@@ -65,7 +66,7 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 	now, _ := sys.Wall()
 	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), hw: hardware(), board: newBoard(cfg.Lines, now)}
 	a.book = a.openBook()
-	a.conditions = conditions{wall: a.now, tell: a.tellCondition}
+	a.conditions = health.New(a.now, a.tellCondition)
 	a.memory.dir, a.memory.log = keep.New(cfg.StateDir, keep.Options{Logger: a.log}), a.log
 	if err := a.place(); err != nil {
 		return nil, err
@@ -143,11 +144,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		cfg: a.cfg.MQTT, node: a.cfg.Node, now: a.now, tlsTime: a.tlsTime, topics: a.topics, sys: a.sys, log: a.log, store: store, shelf: &a.shelf, memory: &a.memory,
 		status: a.nodeStatus, giveUp: a.giveUp, connectedTo: a.tellGaps, twin: a.twin,
 		cleared:   func(topic string) { a.memory.clear(topic[strings.LastIndexByte(topic, '/')+1:]) },
-		notRouted: func(on bool, detail string) { a.conditions.set(contract.NotRouted, "", on, detail) },
+		notRouted: func(on bool, detail string) { a.conditions.Set(contract.NotRouted, "", on, detail) },
 		sync:      a.cfg.Buffer.Sync,
 		pathNews: func(limited, refused string) {
-			a.conditions.set(contract.MessageLimited, "", limited != "", limited)
-			a.conditions.set(contract.TopicRefused, "", refused != "", refused)
+			a.conditions.Set(contract.MessageLimited, "", limited != "", limited)
+			a.conditions.Set(contract.TopicRefused, "", refused != "", refused)
 		},
 		news: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
@@ -168,6 +169,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		polling.Go(func() { l.run(ctx) })
 	}
 	polling.Go(func() { a.tellGapsNowAndThen(ctx) })
+	polling.Go(func() { a.conditions.Run(ctx) })
 	polling.Go(func() { a.watchStore(ctx) })
 	polling.Go(func() { a.watchCredentials(ctx) })
 	polling.Go(func() { a.watchConfig(ctx) })
@@ -212,19 +214,7 @@ func (a *Agent) notify(state string) {
 // accept takes a report from a line. It is called from each line's goroutine and waits for at most one transaction.
 func (a *Agent) accept(r drivers.Report) {
 	at := a.stamp(r.At)
-	code, settled := a.board.report(r, at)
-	if settled {
-		asleep := a.sleeps(r.Device, code, at.wall)
-		if a.board.sleeping(r.Device, asleep) != asleep {
-			a.log.Info("device asleep", "device", r.Device, "asleep", asleep)
-		}
-		if asleep {
-			code = ""
-		}
-		for _, c := range [...]string{contract.DeviceSilent, contract.DevicePartial, contract.DeviceBusy} {
-			a.conditions.set(c, r.Device, c == code, text(r.Err))
-		}
-	}
+	a.observe(&r, at)
 	if r.Description != nil {
 		a.publishMeta(r.Device, r.Description)
 	}
@@ -282,26 +272,8 @@ func (a *Agent) lineChanged(l config.Line, port drivers.Port, err error) {
 		a.log.Info("line open", "line", l.ID, "port", l.Endpoint.String())
 	}
 	for _, d := range l.Devices {
-		a.conditions.set(contract.LineDown, d.ID, port == nil, text(err))
+		a.conditions.Set(contract.LineDown, d.ID, port == nil, text(err))
 	}
-}
-
-// tellCondition stores the event of a condition that began or ended, logs it, and has the status told.
-func (a *Agent) tellCondition(typ string, h contract.Health, now time.Time) {
-	data := map[string]any{"code": h.Code, "severity": h.Severity, "since": h.Since}
-	dev := h.Dev
-	if dev == "" {
-		dev = contract.NodeDevice
-	}
-	if typ == contract.ConditionRaised {
-		data["detail"] = h.Detail
-		a.log.Warn("condition raised", "code", h.Code, "device", dev, "err", h.Detail)
-	} else {
-		data["until"] = now.UnixMilli()
-		a.log.Info("condition cleared", "code", h.Code, "device", dev, "lasted", now.Sub(time.UnixMilli(h.Since)).Round(time.Second))
-	}
-	a.event(dev, typ, data)
-	a.tellNews()
 }
 
 func (a *Agent) tellNews() {
@@ -316,8 +288,8 @@ func (a *Agent) tellNews() {
 // twin notes how many sessions in a row died as soon as they began: when two boxes have one identity, each throws the other
 // out.
 func (a *Agent) twin(sessions int) {
-	a.conditions.set(contract.TwinSuspected, "", sessions >= twinSessions, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession))
-	if sessions == twinSessions {
+	suspected := sessions >= twinSessions
+	if a.conditions.Set(contract.TwinSuspected, "", suspected, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession)) && suspected {
 		a.event(contract.NodeDevice, contract.IdentityConflict, map[string]any{"sessions": sessions})
 	}
 }
@@ -358,7 +330,7 @@ func (a *Agent) nodeStatus(sess string) contract.Status {
 		Node: a.cfg.Node, State: contract.Online, Sess: sess, Boot: a.boot,
 		Ep: next.Epoch, Next: next.Seq, Backlog: a.backlog(),
 		Clk: now.clk, Ver: a.sys.Version, TS: now.wall.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
-		Health: a.conditions.list(),
+		Health: a.conditions.List(),
 		HW:     a.hw, TLSUntil: validUntil(a.cfg.MQTT.CertFile),
 	}
 	if a.store.Opened().Memory {
@@ -385,7 +357,7 @@ func (a *Agent) Status() Status {
 	_, clk := a.sys.Wall()
 	s := Status{
 		Node: a.cfg.Node, Version: a.sys.Version, Since: a.since, Clock: clk, Simulation: a.cfg.Simulation, Config: a.configStatus(),
-		Lines: a.board.status(), Health: a.conditions.list(),
+		Lines: a.board.status(), Health: a.conditions.List(),
 	}
 	a.mu.Lock()
 	store, fwd := a.store, a.fwd

@@ -32,6 +32,6 @@ func (a *Agent) Confirm(device string) (Exchange, error) {
 	if err := a.keepConfirmed(); err != nil {
 		e.Unkept = err.Error()
 	}
-	a.conditions.set(contract.DeviceExchanged, device, false, "")
+	a.conditions.Clear(contract.DeviceExchanged, device)
 	return e, nil
 }

@@ -1,87 +1,63 @@
 package agent
 
 import (
-	"cmp"
-	"slices"
-	"sync"
 	"time"
 
 	sunrise "github.com/nathan-osman/go-sunrise"
 
+	"bordo/agent/health"
 	"bordo/agent/phases"
 	"bordo/contract"
 	"bordo/drivers"
 )
 
-// conditions is the list of what is wrong now. It tells each beginning and each end once.
-type conditions struct {
-	wall func() time.Time
-	tell func(typ string, h contract.Health, now time.Time) // stores the event and wakes the status
+// deviceConditions are what a poll can say of a device; at most one of them at a time.
+var deviceConditions = [...]string{contract.DeviceSilent, contract.DevicePartial, contract.DeviceBusy}
 
-	mu   sync.Mutex
-	open map[conditionKey]*contract.Health
+// observe takes what a poll says of its device's health.
+func (a *Agent) observe(r *drivers.Report, at moment) {
+	code, failed := a.board.report(*r, at)
+	if 0 < failed && failed < silentAfter {
+		for _, c := range deviceConditions {
+			if failed > 1 {
+				a.conditions.Doubt(c, r.Device)
+			}
+		}
+		return
+	}
+	asleep := a.sleeps(r.Device, code, at.wall)
+	if a.board.sleeping(r.Device, asleep) != asleep {
+		a.log.Info("device asleep", "device", r.Device, "asleep", asleep)
+	}
+	if asleep {
+		code = ""
+	}
+	for _, c := range deviceConditions {
+		a.conditions.Set(c, r.Device, c == code, text(r.Err))
+	}
 }
 
-type conditionKey struct{ code, dev string }
-
-// set opens or closes a condition of a device ("" for the node). detail is what the machine says; it may change while the
-// condition lasts without being told again. It returns whether the condition began or ended.
-func (c *conditions) set(code, dev string, on bool, detail string) bool {
-	key := conditionKey{code, dev}
-	if !c.changes(key, on, detail) {
-		return false
+// tellCondition stores the event of a condition that was raised or cleared, logs it, and has the status told.
+func (a *Agent) tellCondition(c health.Change) {
+	h := c.Health
+	data := map[string]any{"code": h.Code, "severity": h.Severity, "since": h.Since}
+	dev := h.Dev
+	if dev == "" {
+		dev = contract.NodeDevice
 	}
-	now := c.wall()
-	c.mu.Lock()
-	h := c.open[key]
-	if (h != nil) == on {
-		c.mu.Unlock()
-		return false
-	}
-	typ := contract.ConditionCleared
-	if on {
-		typ = contract.ConditionRaised
-		kind, ok := contract.ConditionOf(code)
-		if !ok {
-			panic("agent: condition " + code + " is not in the table")
-		}
-		h = &contract.Health{Code: code, Dev: dev, Severity: kind.Severity, Since: now.UnixMilli(), Text: kind.Text, Detail: detail}
-		if c.open == nil {
-			c.open = make(map[conditionKey]*contract.Health)
-		}
-		c.open[key] = h
+	if c.Type == contract.ConditionRaised {
+		data["detail"] = h.Detail
+		a.log.Warn("condition raised", "code", h.Code, "device", dev, "err", h.Detail)
 	} else {
-		delete(c.open, key)
+		data["until"] = h.OKSince
+		if h.Flaps > 0 {
+			data["flaps"] = h.Flaps
+		}
+		lasted := time.Duration(h.OKSince-h.Since) * time.Millisecond
+		a.log.Info("condition cleared", "code", h.Code, "device", dev, "lasted", lasted.Round(time.Second), "flaps", h.Flaps)
 	}
-	told := *h
-	c.mu.Unlock()
-	c.tell(typ, told, now)
-	return true
-}
-
-// changes tells whether a condition is about to begin or to end; of one that lasts it notes the detail.
-func (c *conditions) changes(key conditionKey, on bool, detail string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h := c.open[key]
-	if h != nil && on {
-		h.Detail = detail
-	}
-	return (h != nil) != on
-}
-
-// list returns what is open, oldest first.
-func (c *conditions) list() []contract.Health {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := make([]contract.Health, 0, len(c.open))
-	for _, h := range c.open {
-		out = append(out, *h)
-	}
-	slices.SortFunc(out, func(a, b contract.Health) int {
-		return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Dev, b.Dev))
-	})
-	return out
+	a.event(dev, c.Type, data)
+	a.tellNews()
 }
 
 // watchPhases raises and clears the conditions of the three phases of a device.
@@ -95,7 +71,7 @@ func (a *Agent) watchPhases(r *drivers.Report, at moment) {
 		if f != nil {
 			detail = f.Detail
 		}
-		a.conditions.set(code, r.Device, f != nil, detail)
+		a.conditions.Set(code, r.Device, f != nil, detail)
 	}
 }
 

@@ -68,6 +68,7 @@ type conditionCase struct {
 	begin, end  func(n *node, a *agent.Agent)
 	within      time.Duration // from begin until the agent can know
 	after       time.Duration // from end until it can know
+	confirmed   bool          // a person ends it: nothing is waited for
 	unreachable bool          // while it lasts the broker has no status that could tell it
 	told        string        // what arrives of its events, "" for "+-"
 }
@@ -100,7 +101,7 @@ func conditionCases() map[string]conditionCase {
 				if _, err := a.Confirm("dev-1"); err != nil {
 					n.t.Error(err)
 				}
-			}, after: time.Second},
+			}, after: time.Second, confirmed: true},
 		contract.PhaseMissing: {dev: "dev-1",
 			begin: func(n *node, _ *agent.Agent) {
 				n.faults.shows("dev-1", map[string]float64{"ac_voltage_l1": 231, "ac_voltage_l2": 230, "ac_voltage_l3": 0.3})
@@ -157,18 +158,18 @@ func conditionCases() map[string]conditionCase {
 		contract.ClockUnset: {
 			before: func(n *node) { n.set = n.unsetClock() }, within: 2 * time.Minute,
 			end: func(n *node, _ *agent.Agent) { n.set() }, after: time.Minute},
-		contract.StoreFull:     {begin: disk(0), within: 20 * time.Second, end: disk(10 << 30), after: time.Minute},
-		contract.StoreReadOnly: {begin: disk(-1), within: 20 * time.Second, end: disk(10 << 30), after: time.Minute},
-		contract.StoreDenied:   {begin: disk(-2), within: 20 * time.Second, end: disk(10 << 30), after: time.Minute},
+		contract.StoreFull:     {begin: disk(0), within: 20 * time.Second, end: disk(10 << 30), after: 2 * time.Minute},
+		contract.StoreReadOnly: {begin: disk(-1), within: 20 * time.Second, end: disk(10 << 30), after: 2 * time.Minute},
+		contract.StoreDenied:   {begin: disk(-2), within: 20 * time.Second, end: disk(10 << 30), after: 2 * time.Minute},
 		contract.StoreMissing: {
 			before: func(n *node) { n.noDisk() },
-			end:    func(n *node, _ *agent.Agent) { n.mount() }, after: 15 * time.Second},
+			end:    func(n *node, _ *agent.Agent) { n.mount() }, after: 2 * time.Minute},
 		contract.StateUnsaved: {
 			begin: func(n *node, _ *agent.Agent) { n.blockState("counts", true) }, within: 11 * time.Minute,
-			end: func(n *node, _ *agent.Agent) { n.blockState("counts", false) }, after: 15 * time.Second},
+			end: func(n *node, _ *agent.Agent) { n.blockState("counts", false) }, after: 2 * time.Minute},
 		contract.RunsAsRoot: {
 			begin: func(n *node, _ *agent.Agent) { n.asRoot.Store("root in a directory of bordo") }, within: 3 * time.Second,
-			end: func(n *node, _ *agent.Agent) { n.asRoot.Store("") }, after: 3 * time.Second},
+			end: func(n *node, _ *agent.Agent) { n.asRoot.Store("") }, after: 2 * time.Minute},
 		contract.StoreDamaged: {
 			before: func(n *node) { n.ruin() },
 			end: func(n *node, _ *agent.Agent) {
@@ -330,7 +331,8 @@ func beginsAndEnds(t *testing.T, kind contract.Condition, c conditionCase) {
 		}
 		c.begin(n, a)
 	}
-	time.Sleep(c.within + 5*time.Second)
+	debounce := contract.DebounceOf(kind.Code)
+	time.Sleep(c.within + debounce.Raise + 5*time.Second)
 	if c.unreachable {
 		i := slices.IndexFunc(a.Status().Health, func(h contract.Health) bool { return h.Code == kind.Code })
 		if i < 0 {
@@ -343,6 +345,9 @@ func beginsAndEnds(t *testing.T, kind contract.Condition, c conditionCase) {
 		c.end(n, a)
 	}
 	time.Sleep(c.after + 5*time.Second)
+	if !c.confirmed {
+		time.Sleep(debounce.Clear)
+	}
 	if h := n.health(c.dev); len(h) != 0 {
 		t.Errorf("still in the status: %v", h)
 	}
@@ -395,5 +400,79 @@ func TestDetailOfACondition(t *testing.T) {
 		if told := n.told(contract.DevicePartial, "dev-1"); told != "+" {
 			t.Errorf("told %s", told)
 		}
+	})
+}
+
+// A device that answers and fails in turn costs one event, its status follows within seconds, and a restart in the middle
+// begins the condition anew, once.
+func TestFlappingDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.wall = noon
+		flap := func(during time.Duration) {
+			for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(5 * time.Second) {
+				n.faults.fail("dev-1", &drivers.Error{Op: "count", Kind: drivers.Exception})
+				time.Sleep(5 * time.Second)
+				n.faults.fail("dev-1", nil)
+			}
+		}
+		n.start()
+		time.Sleep(10 * time.Second)
+		flap(time.Hour)
+		if h := n.health("dev-1"); !slices.Equal(h, []string{contract.DevicePartial}) {
+			t.Errorf("in the status after an hour: %v", h)
+		}
+		if told := n.told(contract.DevicePartial, "dev-1"); told != "+" {
+			t.Errorf("told %s", told)
+		}
+		n.stop()
+		n.faults.fail("dev-1", &drivers.Error{Op: "count", Kind: drivers.Exception})
+		n.start()
+		time.Sleep(10 * time.Second)
+		if h := n.health("dev-1"); !slices.Equal(h, []string{contract.DevicePartial}) {
+			t.Errorf("after a restart: %v", h)
+		}
+		flap(10 * time.Minute)
+		time.Sleep(contract.DebounceOf(contract.DevicePartial).Clear + 2*time.Second)
+		if h := n.health("dev-1"); len(h) != 0 {
+			t.Errorf("in the end: %v", h)
+		}
+		n.stop()
+		if told := n.told(contract.DevicePartial, "dev-1"); told != "++-" {
+			t.Errorf("told %s", told)
+		}
+	})
+}
+
+// Two failed polls of three are not enough for a condition, but no health either: one that is open stays open.
+func TestNearlyFailedIsNotHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.wall = noon
+		a := n.start()
+		time.Sleep(10 * time.Second)
+		fail := &drivers.Error{Op: "count", Kind: drivers.Exception}
+		nearly := func(during time.Duration) {
+			for end := time.Now().Add(during); time.Now().Before(end); {
+				n.faults.fail("dev-1", fail)
+				time.Sleep(2 * time.Second)
+				n.faults.fail("dev-1", nil)
+				time.Sleep(time.Second)
+			}
+		}
+		time.Sleep(500 * time.Millisecond) // between two polls
+		nearly(5 * time.Minute)
+		if h := a.Status().Health; len(h) != 0 {
+			t.Errorf("raised: %+v", h)
+		}
+		n.faults.fail("dev-1", fail)
+		time.Sleep(10 * time.Second)
+		n.faults.fail("dev-1", nil)
+		time.Sleep(time.Second)
+		nearly(5 * time.Minute)
+		if h := a.Status().Health; len(h) != 1 {
+			t.Errorf("cleared: %+v", h)
+		}
+		n.stop()
 	})
 }

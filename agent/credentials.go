@@ -25,7 +25,7 @@ func (a *Agent) watchCredentials(ctx context.Context) {
 			failed = 0
 		}
 		if failed != 1 {
-			a.conditions.set(contract.CredentialsUnusable, "", err != nil, text(err))
+			a.conditions.Set(contract.CredentialsUnusable, "", err != nil, text(err))
 		}
 		if now := validUntil(a.cfg.MQTT.CertFile); now != until {
 			until = now

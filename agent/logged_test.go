@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bordo/agent/loglimit"
+	"bordo/contract"
 	"bordo/drivers"
 )
 
@@ -95,6 +96,9 @@ func TestFlappingPortIsLoggedRarely(t *testing.T) {
 			time.Sleep(15 * time.Second)
 		}
 		n.stop()
+		if told := n.told(contract.LineDown, "dev-1"); told != "+" {
+			t.Errorf("told %s", told)
+		}
 		if lines := n.logged("line open"); len(lines) < loglimit.PerHour || len(lines) > 2*loglimit.PerHour+1 {
 			t.Errorf("%d lines in two hours", len(lines))
 		}

@@ -57,7 +57,7 @@ func (a *Agent) account(r *drivers.Report, at moment) {
 		a.book.Rated(r.Device, r.Description.RatedW/1000)
 	}
 	known, answers, replaced := a.book.Replaced(r.Device)
-	if a.conditions.set(contract.DeviceExchanged, r.Device, replaced, known+" was known, "+answers+" answers") && replaced {
+	if a.conditions.Set(contract.DeviceExchanged, r.Device, replaced, known+" was known, "+answers+" answers") && replaced {
 		a.append(buffer.Event, r.Device, contract.DeviceReplaced, at, map[string]any{"serial_before": known, "serial": answers})
 	}
 	if replaced {

@@ -188,9 +188,9 @@ func (b *board) line(id string, port drivers.Port, err error, now time.Time) (ch
 // silentAfter is how many polls in a row must fail before it counts: single failures are the life of a bus.
 const silentAfter = 3
 
-// report notes a poll and returns, when a condition of the device may have begun or ended, its code: "" for none. settled
-// is false in between, when nothing is to be concluded yet.
-func (b *board) report(r drivers.Report, at moment) (code string, settled bool) {
+// report notes a poll and returns how many in a row have failed by now, and the condition that this means: "" for none, as
+// long as they are fewer than silentAfter.
+func (b *board) report(r drivers.Report, at moment) (code string, failed int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.devs[r.Device]
@@ -206,16 +206,14 @@ func (b *board) report(r drivers.Report, at moment) (code string, settled bool) 
 		d.lastAnswer, d.readings = at.wall, r.Readings
 	}
 	switch {
-	case d.failed == 0:
-		return "", true
 	case d.failed < silentAfter:
-		return "", false
+		return "", d.failed
 	case len(r.Readings) > 0:
-		return contract.DevicePartial, true
+		return contract.DevicePartial, d.failed
 	case drivers.KindOf(r.Err) == drivers.Later:
-		return contract.DeviceBusy, true
+		return contract.DeviceBusy, d.failed
 	}
-	return contract.DeviceSilent, true
+	return contract.DeviceSilent, d.failed
 }
 
 // ids lists the devices in the configuration's order.

@@ -32,22 +32,22 @@ func (a *Agent) watchStore(ctx context.Context) {
 		full, err := a.store.Fault()
 		code := storeFault(err, full, dir)
 		for _, c := range storeFaults {
-			a.conditions.set(c, "", c == code, owner.Explain(err, dir))
+			a.conditions.Set(c, "", c == code, owner.Explain(err, dir))
 		}
 		if aside := a.store.Opened().SetAside; aside != "" {
 			_, err := os.Stat(aside)
-			a.conditions.set(contract.StoreDamaged, "", !errors.Is(err, fs.ErrNotExist), aside)
+			a.conditions.Set(contract.StoreDamaged, "", !errors.Is(err, fs.ErrNotExist), aside)
 		}
 		if a.sys.RootWarning != nil {
 			text := a.sys.RootWarning()
-			a.conditions.set(contract.RunsAsRoot, "", text != "", text)
+			a.conditions.Set(contract.RunsAsRoot, "", text != "", text)
 		}
 		if time.Since(retried) >= unsavedEvery {
 			a.memory.retry()
 			retried = time.Now()
 		}
 		err = a.memory.unsaved()
-		a.conditions.set(contract.StateUnsaved, "", err != nil, owner.ExplainState(err, a.cfg.StateDir))
+		a.conditions.Set(contract.StateUnsaved, "", err != nil, owner.ExplainState(err, a.cfg.StateDir))
 	}
 }
 

@@ -50,7 +50,7 @@ func (a *Agent) rememberClock() {
 func (a *Agent) keepClock(ctx context.Context) {
 	for pause(ctx, time.Minute) {
 		now := a.stamp(time.Time{})
-		a.conditions.set(contract.ClockUnset, "", now.clk != contract.ClockSync, "nothing has set the clock since the start")
+		a.conditions.Set(contract.ClockUnset, "", now.clk != contract.ClockSync, "nothing has set the clock since the start")
 		if s, due := a.clock.Save(time.Duration(now.mono) * time.Millisecond); due {
 			a.memory.save(keptClock, s)
 		}

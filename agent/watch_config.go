@@ -20,7 +20,7 @@ func (a *Agent) watchConfig(ctx context.Context) {
 		now := strings.Join(append(s.Changed, s.Error), " ")
 		now = strings.TrimSpace(now)
 		if now == before {
-			a.conditions.set(contract.ConfigChanged, "", now != "", now)
+			a.conditions.Set(contract.ConfigChanged, "", now != "", now)
 		}
 		before = now
 	}

@@ -97,7 +97,8 @@ var eventTypes = []EventType{
 	{ConditionRaised, Label{"È cominciata una condizione di guasto", "A condition has begun"}, conditionFields(
 		EventField{Key: "detail", JSON: "string", Optional: true, Text: "what the machine said"})},
 	{ConditionCleared, Label{"Una condizione di guasto è finita", "A condition has ended"}, conditionFields(
-		EventField{Key: "until", JSON: "integer", Text: "ms UTC, when it ended"})},
+		EventField{Key: "until", JSON: "integer", Text: "ms UTC, when it ended: the fault was not seen after it. The event comes later, see Conditions"},
+		EventField{Key: "flaps", JSON: "integer", Optional: true, Text: "how many times the fault came back in between; missing: never"})},
 	{IdentityConflict, Label{
 		"Un altro apparecchio sembra collegarsi con l'identità di questo nodo",
 		"Another box seems to connect under this node's identity"}, []EventField{
@@ -199,13 +200,12 @@ func DecodeGap(data []byte) (Gap, error) {
 	return g, nil
 }
 
-func conditionFields(own EventField) []EventField {
-	return []EventField{
+func conditionFields(own ...EventField) []EventField {
+	return append([]EventField{
 		{Key: "code", JSON: "string", Text: "see the table of conditions"},
 		{Key: "severity", JSON: "string", Words: severities, Text: "warning: works, but somebody should look; fault: something does not work"},
 		{Key: "since", JSON: "integer", Text: "ms UTC, when it began"},
-		own,
-	}
+	}, own...)
 }
 
 func intervalFields() []EventField {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 )
 
@@ -79,7 +80,68 @@ with ` + "`bordo.condition.cleared.v1`" + `, each with the code below and the de
 	for _, c := range Conditions() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Code, c.Severity, c.Text.En, c.Text.It)
 	}
+	debouncePart(&b)
 	return []byte(b.String())
+}
+
+// debouncePart says when conditions are raised and cleared.
+func debouncePart(b *strings.Builder) {
+	fmt.Fprintf(b, `
+### When they are raised and cleared
+
+A fault that comes and goes is one condition. It is raised when the fault has lasted for the time below, or when it begins for the
+%s time within %d minutes. It is cleared when the fault has been absent for the time below; each further raise within an hour
+doubles that time, up to %d minutes. While it is open, a fault that comes back is only counted (`+"`flaps`"+`), and
+`+"`status.health[].ok_since`"+` says since when it has been absent. So one condition (a code and a device) causes at most %d events in any hour of
+one run of a node, and the retained status follows each of them within 5 s.
+
+| code | evidence | raised after | cleared after |
+|---|---|---|---|
+`, map[int]string{3: "third"}[RaiseCount], int(RaiseWindow.Minutes()), int(MaxClear.Minutes()), MaxConditionEvents)
+	for _, c := range Conditions() {
+		d := DebounceOf(c.Code)
+		raise := "at once"
+		if d.Raise > 0 {
+			raise = fmt.Sprintf("%d s", int(d.Raise.Seconds()))
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %d min |\n", c.Code, d.Evidence, raise, int(d.Clear.Minutes()))
+	}
+}
+
+// TestConditionsAreBounded plays the fastest fault that the rules allow against each condition: it comes back the moment its
+// condition was cleared.
+func TestConditionsAreBounded(t *testing.T) {
+	for _, c := range Conditions() {
+		d := DebounceOf(c.Code)
+		var raises, events []time.Duration
+		for at := time.Duration(0); at < 5*time.Hour; {
+			raises, events = append(raises, at), append(events, at)
+			recent := 0
+			for _, r := range raises {
+				if at-r < time.Hour {
+					recent++
+				}
+			}
+			at += d.ClearAfter(recent)
+			events = append(events, at)
+		}
+		for i := range events {
+			n := 0
+			for _, e := range events[i:] {
+				if e-events[i] < time.Hour {
+					n++
+				}
+			}
+			if n > MaxConditionEvents {
+				t.Fatalf("%s: %d events in the hour from %v", c.Code, n, events[i])
+			}
+		}
+	}
+	for code := range debounces {
+		if _, ok := ConditionOf(code); !ok {
+			t.Errorf("%s is debounced and is no condition", code)
+		}
+	}
 }
 
 // eventsSchema writes the schema of the data of each type.

@@ -86,6 +86,10 @@ type Health struct {
 	Since    int64    `json:"since"` // ms UTC
 	Text     Label    `json:"text"`
 	Detail   string   `json:"detail,omitempty"` // as the machine says it, for whoever repairs
+	// OKSince is the time, in ms UTC, since which the fault has not been seen; 0 while it is there. The condition is cleared
+	// when that lasts.
+	OKSince int64 `json:"ok_since,omitempty"`
+	Flaps   int   `json:"flaps,omitempty"` // how many times the fault came back while the condition was open
 }
 
 // Encode returns the message. SV is set by it, and what a node knows to be empty is said to be empty.

@@ -63,6 +63,7 @@ func TestWorldProvesItsCheckers(t *testing.T) {
 		{"a late reply is taken for the next answer", "nothing-invented", nil, answersLate},
 		{"a glitch of a counter is booked", "quarter-hours-add-up", nil, booksGlitches},
 		{"events are sent after readings", "events-before-readings", nil, sendsEventsLast},
+		{"the end of a condition is told as a beginning", "condition-rate", nil, raisesTwice},
 		{"a queue without a bound", "bounded", nil, queuesWithoutBound},
 		{"a dead device starves the others", "neighbours-unharmed", func(s *sim.Scenario) {
 			s.Lines[1].Faults = []sim.Fault{{Kind: sim.Silent, At: 10 * time.Minute, For: 30 * time.Minute}}
@@ -203,6 +204,15 @@ func sendsEventsLast() defect {
 				held = nil
 			}
 			return out
+		}}
+	})}
+}
+
+// raisesTwice makes a beginning of each end of a condition.
+func raisesTwice() defect {
+	return defect{system: linked(func() *link {
+		return &link{up: func(p packet) []packet {
+			return []packet{bytes.Replace(p, []byte(`bordo.condition.cleared.v1"`), []byte(`bordo.condition.raised.v1" `), 1)}
 		}}
 	})}
 }

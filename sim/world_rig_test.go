@@ -146,7 +146,7 @@ func newWorld(t *testing.T, dir string, seed uint64, spec *sim.Scenario, o optio
 	w.bounded = check.NewBounded(map[string]float64{"goroutines": maxRoutines, "disk": float64(w.opt.size), "memory of queues": maxMemory})
 	w.neighbours = check.NewNeighbours(site, time.Now(), map[string]time.Duration{"inv-1": every["inv-1"]})
 	checkers := []check.Checker{w.once, check.NewIdentityOnce(), check.NewNothingInvented(site, pollSpan),
-		check.NewQuarterHours(most), check.NewEventsFirst(), w.bounded, w.room, w.neighbours, w.drains}
+		check.NewQuarterHours(most), check.NewEventsFirst(), check.NewConditionRate(), w.bounded, w.room, w.neighbours, w.drains}
 	if o.card > 0 {
 		w.quiet = check.NewQuietCard(o.card)
 		checkers = append(checkers, w.quiet)

@@ -88,6 +88,34 @@ func TestWorldFullStore(t *testing.T) {
 	})
 }
 
+// TestWorldFlapping lets a bus with two meters fail and answer in turn for six hours, every half a minute, and a port go and
+// come back. Their conditions stay open, and the checker of their rate holds.
+func TestWorldFlapping(t *testing.T) {
+	t.Parallel()
+	dir := storeDir(t)
+	synctest.Test(t, func(t *testing.T) {
+		spec := sim.Chaos(1)
+		for i := range spec.Lines {
+			spec.Lines[i].Faults = nil
+		}
+		spec.Broker.Faults, spec.Box.Faults = nil, nil
+		const from = 5 * time.Minute
+		spec.Lines[1].Faults = []sim.Fault{{Kind: sim.Gone, At: from, Every: 90 * time.Second, For: 45 * time.Second}}
+		spec.Lines[2].Faults = []sim.Fault{{Kind: sim.Silent, At: from, Every: 30 * time.Second, For: 20 * time.Second}}
+		w := newWorld(t, dir, 1, spec, options{})
+		events := 0
+		w.broker.Watch(func(p sim.Publication) {
+			if strings.Contains(string(p.Payload), "bordo.condition.") {
+				events++
+			}
+		})
+		w.judge(w.live(6 * time.Hour))
+		if events < 4 || events > 60 {
+			t.Errorf("%d events of conditions in six hours", events)
+		}
+	})
+}
+
 // quietCard is how many bytes a day a node with six devices may write on a healthy link.
 const quietCard = 8 << 20
 

@@ -118,6 +118,7 @@ const (
 	blockNoun
 	byteNoun
 	attemptNoun
+	timeNoun
 	fileNoun
 )
 
@@ -131,6 +132,7 @@ func count(k, what int, l *langValue) string {
 		blockNoun:   {phrase{"blocco", "block"}, phrase{"blocchi", "blocks"}},
 		byteNoun:    {phrase{"byte", "byte"}, phrase{"byte", "bytes"}},
 		attemptNoun: {phrase{"tentativo", "attempt"}, phrase{"tentativi", "attempts"}},
+		timeNoun:    {phrase{"volta", "time"}, phrase{"volte", "times"}},
 		fileNoun:    {phrase{"file", "file"}, phrase{"file", "files"}},
 	}[what].count(k, l)
 }

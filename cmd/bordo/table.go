@@ -175,6 +175,13 @@ func (t *table) health(h contract.Health, now time.Time) {
 		text = h.Dev + ": " + text
 	}
 	t.row(word, phrase{"%s, da %s%s", "%s, for %s%s"}, text, ageText(now, time.UnixMilli(h.Since), t.lang), reason(h.Detail, t.lang))
+	if h.Flaps > 0 {
+		t.row(phrase{}, phrase{"intermittente: ricomparso %s", "intermittent: came back %s"}, count(h.Flaps, timeNoun, t.lang))
+	}
+	if h.OKSince > 0 {
+		t.row(phrase{}, phrase{"assente da %s: si chiude se non ricompare", "not seen for %s: closes unless it comes back"},
+			ageText(now, time.UnixMilli(h.OKSince), t.lang))
+	}
 }
 
 // hint says what to write into the configuration, behind the condition of a device whose fault has such a remedy.

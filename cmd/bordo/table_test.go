@@ -52,7 +52,8 @@ func TestStatusTable(t *testing.T) {
 		Lost: 77, Sent: agent.SentStatus{Month: "2026-10", Bytes: 999},
 		Health: []contract.Health{
 			{Code: "store_full", Severity: contract.Warning, Since: ago(time.Hour).UnixMilli(), Text: contract.Label{It: "l'archivio è pieno", En: "the store is full"}, Detail: "512 MiB"},
-			{Code: "line_down", Dev: "inv-1", Severity: contract.Fault, Since: ago(time.Minute).UnixMilli(), Detail: "no such device"},
+			{Code: "line_down", Dev: "inv-1", Severity: contract.Fault, Since: ago(time.Minute).UnixMilli(), Detail: "no such device",
+				OKSince: ago(20 * time.Second).UnixMilli(), Flaps: 12},
 		},
 		Lines: []agent.LineStatus{{ID: "roof", Port: "tcp://192.168.1.40:502", Error: "no such device",
 			Devices: []agent.DeviceStatus{{ID: "inv-1", Model: "sunspec"}}}},

@@ -195,7 +195,7 @@ func newRig() *rig {
 		neighbours: check.NewNeighbours(plant, begin, map[string]time.Duration{dev: every}), drains: check.NewDrains(10 * time.Minute)}
 	r.suite = check.NewSuite("", r.once, check.NewIdentityOnce(), check.NewNothingInvented(plant, 2*time.Second),
 		check.NewQuarterHours(map[string]float64{dev: 10}),
-		check.NewEventsFirst(), r.bounded, r.room, r.neighbours, r.drains, check.NewQuietCard(100<<20))
+		check.NewEventsFirst(), check.NewConditionRate(), r.bounded, r.room, r.neighbours, r.drains, check.NewQuietCard(100<<20))
 	r.neighbours.Until(begin.Add(2 * time.Hour))
 	r.drains.Healed(begin.Add(2 * time.Hour))
 	r.bounded.Measure("goroutines", 42)
@@ -296,6 +296,33 @@ func TestEachCheckerIsProved(t *testing.T) {
 			i := s.find(0, func(m *check.Message) bool { return m.Event != nil && m.Event.Type == contract.ConditionRaised })
 			p := s.sent[i]
 			s.sent = append(slices.Delete(s.sent, i, i+1), p)
+		}},
+		{"a condition flaps", "condition-rate", func(s *story, _ *rig) {
+			for i := range contract.MaxConditionEvents + 1 {
+				typ := []string{contract.ConditionRaised, contract.ConditionCleared}[i%2]
+				s.event(begin.Add(2*time.Hour+time.Duration(i)*4*time.Minute), dev, typ, map[string]any{"code": "device_silent"})
+			}
+		}},
+		{"a condition begins twice", "condition-rate", func(s *story, _ *rig) {
+			for range 2 {
+				s.event(begin.Add(2*time.Hour+time.Second), dev, contract.ConditionRaised, map[string]any{"code": "device_silent"})
+			}
+		}},
+		{"a condition flaps over a day", "", func(s *story, _ *rig) {
+			for i := range contract.MaxConditionEvents + 8 {
+				typ := []string{contract.ConditionRaised, contract.ConditionCleared}[i%2]
+				s.event(begin.Add(2*time.Hour+time.Duration(i)*6*time.Minute), dev, typ, map[string]any{"code": "device_silent"})
+			}
+		}},
+		{"a condition flaps while the clock is put back", "", func(s *story, _ *rig) {
+			for i := range contract.MaxConditionEvents + 8 {
+				typ := []string{contract.ConditionRaised, contract.ConditionCleared}[i%2]
+				at := begin.Add(2*time.Hour + time.Duration(i)*6*time.Minute)
+				if i > 10 {
+					at = at.Add(-30 * time.Minute)
+				}
+				s.event(at, dev, typ, map[string]any{"code": "device_silent"})
+			}
 		}},
 		{"events are evicted", "events-before-readings", func(s *story, r *rig) {
 			r.room.Measure(fullStore)

@@ -1,0 +1,57 @@
+package contract
+
+import "time"
+
+// Debounce says when a condition is raised and when it is cleared, so that a fault that comes and goes costs few events.
+type Debounce struct {
+	// Evidence is what counts as the fault, where one observation is not enough.
+	Evidence string
+	// Raise is how long the fault must last. 0 raises at once, as every condition about motion, a door, the mains or
+	// tampering must.
+	Raise time.Duration
+	// Clear is how long the fault must be absent. Each further raise within an hour doubles it, up to MaxClear.
+	Clear time.Duration
+}
+
+// Limits of all conditions.
+const (
+	// RaiseCount and RaiseWindow: a fault that never lasts for Raise is raised when it begins for the third time in ten minutes.
+	RaiseCount  = 3
+	RaiseWindow = 10 * time.Minute
+	// MaxClear is the longest time of health that a condition needs to be cleared.
+	MaxClear = 32 * time.Minute
+	// MaxConditionEvents is how many events one condition (a code and a device) causes in any hour of one run of a node, raised
+	// and cleared together. With the shortest Clear of a minute, raises are at least 1, 2, 4, 8, 16 and 32 minutes apart: six fit
+	// into an hour, and so do six ends.
+	MaxConditionEvents = 12
+)
+
+// debounces has what differs from the usual: raised at once, cleared after a minute.
+var debounces = map[string]Debounce{
+	LineDown:            {Raise: 10 * time.Second, Clear: time.Minute},
+	DeviceSilent:        {Evidence: "three failed polls in a row", Clear: time.Minute},
+	DevicePartial:       {Evidence: "three failed polls in a row", Clear: time.Minute},
+	DeviceBusy:          {Evidence: "three failed polls in a row", Clear: time.Minute},
+	PhaseMissing:        {Evidence: "half a minute and three polls", Clear: time.Minute},
+	PhaseReversed:       {Evidence: "five minutes and five polls, or a day and a hundred polls", Clear: time.Minute},
+	TwinSuspected:       {Evidence: "three sessions that end as soon as they begin", Clear: time.Minute},
+	CredentialsUnusable: {Evidence: "two looks in a row, 15 s apart", Clear: time.Minute},
+}
+
+// DebounceOf returns when the condition with a code is raised and cleared.
+func DebounceOf(code string) Debounce {
+	if d, ok := debounces[code]; ok {
+		return d
+	}
+	return Debounce{Clear: time.Minute}
+}
+
+// ClearAfter returns how long the fault must be absent when the condition was raised so many times within an hour, this time
+// included.
+func (d Debounce) ClearAfter(raises int) time.Duration {
+	after := d.Clear
+	for ; raises > 1 && after < MaxClear; raises-- {
+		after *= 2
+	}
+	return max(min(after, MaxClear), d.Clear)
+}
