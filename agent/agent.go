@@ -150,7 +150,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.conditions.Set(contract.MessageLimited, "", limited != "", limited)
 			a.conditions.Set(contract.TopicRefused, "", refused != "", refused)
 		},
-		news: make(chan struct{}, 1), stop: make(chan struct{}),
+		packetRefused: func(on bool, detail string) { a.conditions.Set(contract.PacketRefused, "", on, detail) },
+		overwritten:   a.overwritten,
+		news:          make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	a.stamp(time.Time{}) // tells whether the clock was set while the agent was away
 	earlier := a.lastSet.Load()
@@ -292,6 +294,12 @@ func (a *Agent) twin(sessions int) {
 	if a.conditions.Set(contract.TwinSuspected, "", suspected, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession)) && suspected {
 		a.event(contract.NodeDevice, contract.IdentityConflict, map[string]any{"sessions": sessions})
 	}
+}
+
+// overwritten notes that somebody else has written this node's status just now: the condition lasts until that stops.
+func (a *Agent) overwritten(what string) {
+	a.conditions.Set(contract.StatusOverwritten, "", true, what)
+	a.conditions.Set(contract.StatusOverwritten, "", false, "")
 }
 
 // event stores an event of a device that happens now; it is on the disk when event returns.

@@ -144,6 +144,14 @@ func conditionCases() map[string]conditionCase {
 		contract.TopicRefused: {
 			before: func(n *node) { fault = n.raise(sim.Fault{Kind: sim.TopicClosed, Point: "meta"}) }, within: 30 * time.Second,
 			end: func(n *node, _ *agent.Agent) { n.broker.Clear(fault) }, after: time.Hour},
+		contract.StatusOverwritten: {
+			begin: func(n *node, _ *agent.Agent) {
+				for range 3 {
+					n.others("{}")
+				}
+			}},
+		contract.PacketRefused: {within: 5 * time.Second, after: statusEvery + time.Minute,
+			begin: func(n *node, _ *agent.Agent) { n.others(strings.Repeat("x", 300<<10)) }},
 		contract.CredentialsUnusable: {
 			before: func(n *node) {
 				n.cfg.MQTT.Username, n.cfg.MQTT.PasswordFile = "quintano", filepath.Join(n.cfg.StateDir, "password")

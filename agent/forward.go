@@ -52,8 +52,11 @@ type forwarder struct {
 	notRouted   func(on bool, detail string)      // a condition of the node
 	twin        func(sessions int)                // how many sessions in a row died as soon as they began
 	connectedTo func()                            // a connection was made
-	news        chan struct{}                     // cap 1: status or shelf changed
-	stop        chan struct{}                     // closed: say goodbye and return
+
+	packetRefused func(on bool, detail string) // a condition of the node, as is
+	overwritten   func(what string)            // that somebody else has written its status just now
+	news          chan struct{}                // cap 1: status or shelf changed
+	stop          chan struct{}                // closed: say goodbye and return
 
 	sync     time.Duration                 // of the store: a fresh record is old after it
 	pathNews func(limited, refused string) // what passes on the way to the broker, in words; "" is nothing wrong
@@ -63,6 +66,12 @@ type forwarder struct {
 
 	unread map[buffer.Class]string // why a class of the backlog cannot be read, as it was logged; of who runs the connection
 	logged loglimit.Causes         // states of the connection; likewise
+	// corrected is when the status was last written again because somebody else had overwritten it; likewise.
+	corrected time.Time
+	// Until deafUntil nothing is subscribed where a message came from that is too large; deafTo is its topic, where that is
+	// known; likewise.
+	deafUntil time.Time
+	deafTo    string
 
 	mu     sync.Mutex
 	state  BrokerStatus // as `bordo status` shows it
@@ -90,12 +99,32 @@ func (f *forwarder) run(ctx context.Context) {
 			return
 		}
 		wait = off.next(f.cfg, err, time.Since(began))
+		if bad, ok := errors.AsType[*mqtt.PacketError](err); ok {
+			f.refused(bad)
+		}
 		f.twin(off.short)
 		if off.mute >= muteSessions && f.reportPath() {
 			f.notRouted(true, "the broker ends each session before it passes anything on: may this user write "+f.topics.Status()+"?")
 		}
 		f.disconnected(u, err, wait)
 	}
+}
+
+// refused notes that the broker sent what no client may receive.
+func (f *forwarder) refused(bad *mqtt.PacketError) {
+	f.packetRefused(true, bad.Error())
+	if bad.TooLarge {
+		f.deafUntil, f.deafTo = time.Now().Add(statusEvery), bad.Topic
+	}
+}
+
+// isDeaf tells whether a topic is left alone because a message came from it that is too large.
+func (f *forwarder) isDeaf(topic string) bool {
+	if !time.Now().Before(f.deafUntil) {
+		return false
+	}
+	known := f.deafTo == f.topics.Status() || f.deafTo == f.topics.Ack()
+	return !known || topic == f.deafTo
 }
 
 // readBacklog logs that the backlog cannot be read, and that it can again, when that changes: a disk that does not give
@@ -125,6 +154,13 @@ type backOff struct {
 }
 
 func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Duration {
+	if _, bad := errors.AsType[*mqtt.PacketError](err); bad { // neither a twin nor a question of rights: the broker's fault
+		if lived > longSession {
+			b.failures = 0
+		}
+		b.failures++
+		return mathrand.N(min(cfg.ReconnectMax, reconnectFirst<<min(b.failures, 16)) + 1)
+	}
 	switch {
 	case errors.Is(err, mqtt.ErrRefused):
 		b.failures++

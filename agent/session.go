@@ -71,8 +71,11 @@ type session struct {
 
 	platform *platform
 
-	echo   chan contract.Status // what stands on the node's own status topic
-	echoed bool                 // this session's status came back
+	own        *ownStatus  // what comes on the node's own status topic
+	echoed     bool        // this session's status came back
+	foreign    []time.Time // the last messages there that this session did not write
+	correct    *time.Timer // running while a correction of the status waits
+	correctDue bool        // it is running
 
 	gather  *time.Timer // running while what became deliverable waits for more
 	waits   bool        // it is running
@@ -114,7 +117,8 @@ func newSession(f *forwarder, p *path, conn *mqtt.Conn, u *url.URL, sess string)
 		proofs:    make(chan uint64, 4),
 		answers:   make(chan subscribed, 16),
 		platform:  newPlatform(f.cfg.Ack),
-		echo:      make(chan contract.Status, 8),
+		own:       newOwnStatus(sess),
+		correct:   time.NewTimer(time.Hour),
 		calm:      time.NewTimer(calmTime),
 		gather:    time.NewTimer(0),
 		waits:     true, // the timer has to run out
@@ -134,7 +138,8 @@ func (s *session) run(ctx context.Context) error {
 	began := time.Now()
 	err := s.forward(ctx)
 	s.end()
-	if errors.Is(err, errSessionEnded) && s.path.died(err, s.open, s.dropped, s.asked, time.Since(began), time.Now()) {
+	_, refused := errors.AsType[*mqtt.PacketError](err)
+	if errors.Is(err, errSessionEnded) && !refused && s.path.died(err, s.open, s.dropped, s.asked, time.Since(began), time.Now()) {
 		err = fmt.Errorf("%w (%w)", err, errExplained)
 	}
 	s.f.reportPath()
@@ -147,6 +152,8 @@ func (s *session) run(ctx context.Context) error {
 func (s *session) forward(ctx context.Context) error {
 	defer s.gather.Stop()
 	defer s.calm.Stop()
+	s.correct.Stop()
+	defer s.correct.Stop()
 	if !s.quiet() {
 		return fmt.Errorf("%w: %w", errSessionEnded, s.conn.Err())
 	}
@@ -182,8 +189,10 @@ func (s *session) forward(ctx context.Context) error {
 			s.statusDue, s.calmDue = s.statusDue || s.calmDue, false
 		case <-refresh.C:
 			s.refresh()
-		case st := <-s.echo:
-			s.heard(st)
+		case <-s.own.news:
+			s.heard(s.own.take())
+		case <-s.correct.C:
+			s.writeAgain()
 		case a := <-s.answers:
 			s.answered(a)
 		case order := <-s.proofs:
@@ -204,6 +213,9 @@ func (s *session) forward(ctx context.Context) error {
 		case <-settled.C:
 			s.f.twin(0)
 			s.f.steady(s.url)
+			if !s.unheard {
+				s.f.packetRefused(false, "")
+			}
 		case <-again:
 		case <-s.conn.Lost():
 			return fmt.Errorf("%w: %w", errSessionEnded, s.conn.Err())
@@ -220,18 +232,6 @@ func (s *session) wake() <-chan struct{} {
 		return nil
 	}
 	return s.f.store.Wake()
-}
-
-// heard looks at what stands on the node's own status topic. A late will of an earlier session, or of another box, must not
-// stand there.
-func (s *session) heard(st contract.Status) {
-	switch {
-	case st.Sess == s.sess && st.State == contract.Online:
-		s.echoed = true
-		s.f.notRouted(false, "")
-	case st.State == contract.Lost:
-		s.statusDue = true
-	}
 }
 
 // handOver publishes what is due, together, as long as the window allows. A window that was full opens again when half of it

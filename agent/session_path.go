@@ -33,10 +33,16 @@ type subscribed struct {
 }
 
 // listen subscribes to the node's own status, and to the platform's acknowledgements if they count. The session does not wait
-// for the answers.
+// for the answers. A topic from which a message came that is too large is left alone for a while: each subscription would end
+// in the same way.
 func (s *session) listen() {
-	s.asking = []string{s.f.topics.Status()}
-	if s.platform.on {
+	s.asking = nil
+	if s.f.isDeaf(s.f.topics.Status()) {
+		s.unheard = true
+	} else {
+		s.asking = append(s.asking, s.f.topics.Status())
+	}
+	if s.platform.on && !s.f.isDeaf(s.f.topics.Ack()) {
 		s.asking = append(s.asking, s.f.topics.Ack())
 	}
 }
@@ -57,7 +63,7 @@ func (s *session) subscribeDue(ctx context.Context) {
 			if s.path.blame.Alone(name) {
 				s.aloneUntil = now.Add(aloneMost)
 			}
-			handle := s.ownStatus
+			handle := s.own.saw
 			if filter == s.f.topics.Ack() {
 				handle = s.platform.take
 			}
@@ -65,18 +71,6 @@ func (s *session) subscribeDue(ctx context.Context) {
 		}
 		s.asking = slices.Delete(s.asking, i, i+1)
 		i--
-	}
-}
-
-// ownStatus takes what the broker has on the node's own status topic.
-func (s *session) ownStatus(m mqtt.Message) {
-	st, err := contract.DecodeStatus(m.Payload)
-	if err != nil {
-		return // not of this contract: whoever wrote it, it is about to be overwritten
-	}
-	select {
-	case s.echo <- st:
-	default: // the broker repeats itself faster than it can be read
 	}
 }
 

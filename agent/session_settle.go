@@ -17,6 +17,9 @@ type doubted struct {
 
 func (s *session) publish(m *message) {
 	n := m.size()
+	if m.topic == s.f.topics.Status() {
+		s.own.wrote(m.payload)
+	}
 	s.inflight++
 	s.unacked += n
 	if m.hist {

@@ -21,6 +21,8 @@ const (
 	TwinSuspected       = "twin_suspected"       // somebody else seems to connect under this node's id
 	MessageLimited      = "message_limited"      // only small messages pass on the way to the broker
 	TopicRefused        = "topic_refused"        // the broker ends sessions on something that it does not allow
+	StatusOverwritten   = "status_overwritten"   // somebody else writes this node's status
+	PacketRefused       = "packet_refused"       // the broker sends what no client may receive, or too much at once
 	CredentialsUnusable = "credentials_unusable" // a file that the next connection needs
 	ConfigChanged       = "config_changed"       // the configuration file is not the one that the agent started with
 	ClockUnset          = "clock_unset"
@@ -68,6 +70,12 @@ var conditions = []Condition{
 	{TopicRefused, Fault, Label{
 		"Il broker chiude la connessione su un topic o una sottoscrizione che non permette: controllare i permessi di questo nodo",
 		"The broker closes the connection on a topic or subscription that it does not allow: check the access rules of this node"}},
+	{StatusOverwritten, Warning, Label{
+		"Qualcun altro scrive lo stato di questo nodo sul broker: cercare uno script, un bridge o una regola del centro che pubblica su quel topic",
+		"Something else writes this node's status on the broker: look for a script, a bridge or a rule at the centre that publishes on that topic"}},
+	{PacketRefused, Fault, Label{
+		"Il broker invia un messaggio troppo grande o non valido e il nodo chiude il collegamento: controllare i messaggi retained sui topic di questo nodo",
+		"The broker sends a message that is too large or invalid, and the node closes the connection: check the retained messages on this node's topics"}},
 	{CredentialsUnusable, Fault, Label{
 		"Una password, un certificato o una chiave non si possono usare: il prossimo collegamento al broker non riuscirà, correggere il file",
 		"A password, certificate or key cannot be used: the next connection to the broker will not succeed, mend the file"}},

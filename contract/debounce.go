@@ -36,6 +36,7 @@ var debounces = map[string]Debounce{
 	PhaseReversed:       {Evidence: "five minutes and five polls, or a day and a hundred polls", Clear: time.Minute},
 	TwinSuspected:       {Evidence: "three sessions that end as soon as they begin", Clear: time.Minute},
 	CredentialsUnusable: {Evidence: "two looks in a row, 15 s apart", Clear: time.Minute},
+	StatusOverwritten:   {Evidence: "three foreign messages in ten minutes", Clear: 2 * time.Minute},
 }
 
 // DebounceOf returns when the condition with a code is raised and cleared.

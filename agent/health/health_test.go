@@ -153,7 +153,7 @@ func TestEventsAreBounded(t *testing.T) {
 	for seed := range uint64(20) {
 		bubble(t, func(t *testing.T, r *rig) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
-			codes := []string{contract.DeviceSilent, contract.LineDown, contract.ClockUnset}
+			codes := []string{contract.DeviceSilent, contract.LineDown, contract.StatusOverwritten}
 			for end := time.Now().Add(8 * time.Hour); time.Now().Before(end); {
 				r.Set(codes[rnd.IntN(3)], fmt.Sprint("dev-", rnd.IntN(2)), rnd.IntN(2) == 0, "fault")
 				time.Sleep(time.Duration(rnd.ExpFloat64() * float64(time.Second<<rnd.IntN(10))))
@@ -163,7 +163,7 @@ func TestEventsAreBounded(t *testing.T) {
 				r.Set(c, "dev-1", false, "")
 			}
 			time.Sleep(contract.MaxClear + time.Second)
-			if got, want := r.codes(), []string{"clock_unset dev-0", "device_silent dev-0", "line_down dev-0"}; !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+			if got, want := r.codes(), []string{"device_silent dev-0", "line_down dev-0", "status_overwritten dev-0"}; !slices.Equal(slices.Sorted(slices.Values(got)), want) {
 				t.Errorf("seed %d: open in the end: %v", seed, got)
 			}
 			events := map[string][]health.Change{}
