@@ -267,13 +267,20 @@ func (a *Agent) keeper(device string) func(c buffer.Class, from, to int64, row [
 	return a.store.Append
 }
 
-// lineChanged takes a change of a port. A line that is down is a condition of each of its devices.
+// lineChanged takes a change of a port. A line that is down is a condition of each of its devices, except of those that
+// sleep.
 func (a *Agent) lineChanged(l config.Line, port drivers.Port, err error) {
 	now := a.now()
 	if a.board.line(l.ID, port, err, now) && port != nil {
 		a.log.Info("line open", "line", l.ID, "port", l.Endpoint.String())
 	}
 	for _, d := range l.Devices {
+		if port == nil && a.rest(d.ID, a.lineRests(l, d.ID, now)) {
+			for _, code := range silences() {
+				a.conditions.Set(code, d.ID, false, "")
+			}
+			continue
+		}
 		a.conditions.Set(contract.LineDown, d.ID, port == nil, text(err))
 	}
 }
@@ -338,8 +345,8 @@ func (a *Agent) nodeStatus(sess string) contract.Status {
 		Node: a.cfg.Node, State: contract.Online, Sess: sess, Boot: a.boot,
 		Ep: next.Epoch, Next: next.Seq, Backlog: a.backlog(),
 		Clk: now.clk, Ver: a.sys.Version, TS: now.wall.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
-		Health: a.conditions.List(),
-		HW:     a.hw, TLSUntil: validUntil(a.cfg.MQTT.CertFile),
+		Health: a.conditions.List(), Asleep: a.board.asleep(),
+		HW: a.hw, TLSUntil: validUntil(a.cfg.MQTT.CertFile),
 	}
 	if a.store.Opened().Memory {
 		s.Store = contract.InMemory

@@ -3,8 +3,6 @@ package agent
 import (
 	"time"
 
-	sunrise "github.com/nathan-osman/go-sunrise"
-
 	"bordo/agent/health"
 	"bordo/agent/phases"
 	"bordo/contract"
@@ -25,11 +23,7 @@ func (a *Agent) observe(r *drivers.Report, at moment) {
 		}
 		return
 	}
-	asleep := a.sleeps(r.Device, code, at.wall)
-	if a.board.sleeping(r.Device, asleep) != asleep {
-		a.log.Info("device asleep", "device", r.Device, "asleep", asleep)
-	}
-	if asleep {
+	if a.rest(r.Device, (code != "" || empty(r.Readings)) && a.mayRest(r.Device, at.wall)) {
 		code = ""
 	}
 	for _, c := range deviceConditions {
@@ -73,17 +67,4 @@ func (a *Agent) watchPhases(r *drivers.Report, at moment) {
 		}
 		a.conditions.Set(code, r.Device, f != nil, detail)
 	}
-}
-
-// dusk is how low the sun stands, in degrees above the horizon, when an inverter may have gone to sleep.
-const dusk = 5
-
-// sleeps tells whether a device that is silent (or says that it cannot answer) is only asleep: its model does that without
-// sun, and at the site's coordinates the sun is down.
-func (a *Agent) sleeps(dev, code string, at time.Time) bool {
-	if code != contract.DeviceSilent && code != contract.DeviceBusy {
-		return false
-	}
-	site := a.cfg.Site
-	return site.Located && a.board.devs[dev].cfg.Spec.Sleeps && sunrise.Elevation(site.Lat, site.Lon, at.UTC()) < dusk
 }

@@ -395,6 +395,7 @@ func TestCredentialsBetweenTwoFiles(t *testing.T) {
 func TestDetailOfACondition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
+		n.wall = noon
 		a := n.start()
 		time.Sleep(10 * time.Second)
 		n.faults.fail("dev-1", &drivers.Error{Op: "count", Kind: drivers.Exception, Err: errors.New("first")})

@@ -32,6 +32,7 @@ type counting struct{ *faults }
 type faults struct {
 	mu     sync.Mutex
 	silent map[string]bool
+	empty  map[string]bool               // by device: it answers, and gives no value
 	fails  map[string]error              // by device: what comes with half of its readings, or without any when it says Later
 	serial map[string]string             // by device, where it is not its id
 	energy map[string]int                // polls of a device over all runs: what it counts does not begin anew
@@ -146,6 +147,11 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 			r.Readings = append(r.Readings, drivers.Reading{Point: fmt.Sprintf("dc%d_%s", i, what), Value: drivers.Number(float64(3000+10*i+j+c.n%97) / 10)})
 		}
 	}
+	for i := range r.Readings {
+		if c.empty[c.id] {
+			r.Readings[i] = drivers.Reading{Point: r.Readings[i].Point, Quality: drivers.Bad}
+		}
+	}
 	serial := c.id
 	if s, ok := c.faults.serial[c.id]; ok {
 		serial = s
@@ -219,7 +225,7 @@ func newNode(t *testing.T) *node {
 
 func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
-	n := &node{t: t, faults: &faults{silent: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}, more: map[string]map[string]float64{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}, empty: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}, more: map[string]map[string]float64{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
 	n.free.Store(10 << 30)
 	n.text = fmt.Sprintf(`version: 1

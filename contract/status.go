@@ -47,6 +47,7 @@ type Status struct {
 	HW       string   `json:"hw,omitempty"`        // the board's serial number or machine id: changes with a spare box
 	Sim      bool     `json:"sim,omitempty"`       // the devices are simulated
 	Health   []Health `json:"health,omitzero"`     // open conditions; [] says that all is well
+	Asleep   []string `json:"asleep,omitempty"`    // devices that are silent because it is night: no fault
 	TLSUntil int64    `json:"tls_until,omitempty"` // ms UTC, end of the client certificate
 
 	BytesMonth int64 `json:"bytes_month,omitempty"` // sent to the broker since the first of the month, UTC

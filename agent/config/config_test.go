@@ -64,7 +64,7 @@ func testDrivers() []drivers.Driver {
 				Serial: true, Bus: "baud=38400&parity=even&stop=1", BusCan: drivers.BusCan{Baud: []int{38400}, Parity: []string{"even"}}},
 			{Name: "waveshare-io", Unit: unit, Every: time.Second, MinEvery: time.Second, Serial: true, BusCan: drivers.BusCan{Baud: []int{9600, 19200}}, Channels: []drivers.Channel{
 				{Name: "di1"}, {Name: "di2"}, {Name: "do1", Output: true}, {Name: "ai0", Unit: "mA"}}},
-			{Name: "fronius-gen24", Unit: unit, Every: 5 * time.Second, MinEvery: time.Second, Streams: true},
+			{Name: "fronius-gen24", Unit: unit, Every: 5 * time.Second, MinEvery: time.Second, Streams: true, Sleeps: true},
 		}},
 		fixedDriver{fakeDriver{"rfid", []drivers.Model{
 			{Name: "rdm6300", Every: time.Minute, MinEvery: time.Second, Serial: true},
@@ -229,6 +229,31 @@ func TestSumIsOfTheText(t *testing.T) {
 	// printf 'version: 1\ntenant: t\nnode: n\nmqtt: {url: mqtt://127.0.0.1}\nlines: []\n' | sha256sum
 	if want := "2f65926e3d70bc7ebb3cf9d1f830aa08ebacab96ff4a92d55ae23cc5d4541530"; c.Sum != want {
 		t.Errorf("got %s, want %s", c.Sum, want)
+	}
+}
+
+// Whoever has inverters and no coordinates is told what that means at night; nobody else is.
+func TestNightWithoutCoordinates(t *testing.T) {
+	const inverter, meter = "fronius-gen24", "eastron-sdm630"
+	const want = `x:2:7: site: has no lat and lon, so the agent does not know when it is night: each night the silence of a is reported as a fault`
+	for _, x := range []struct{ model, site, also, want string }{
+		{inverter, "{name: Roof}", "", want},
+		{inverter, "{lat: 45.4, lon: 9.7}", "", ""},
+		{inverter, "{name: Roof}", "simulation: true, ", ""},
+		{meter, "{name: Roof}", "", ""},
+	} {
+		c, err := parse("x", []byte(`{`+x.also+`version: 1, tenant: t, node: n, mqtt: {url: "mqtts://127.0.0.1"}, buffer: {dir: /tmp/x/b},
+site: `+x.site+`, lines: [{id: l, port: "tcp://127.0.0.1:502", devices: [{id: a, model: `+x.model+`, unit: 1}]}]}`), testDrivers(), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		for _, w := range c.Warnings {
+			got += w.Error()
+		}
+		if got != x.want {
+			t.Errorf("%+v: warned %q", x, got)
+		}
 	}
 }
 

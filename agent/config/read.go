@@ -84,7 +84,8 @@ func (r *reader) config(root value) *Config {
 	r.note(tenant, "tenant", c.Tenant)
 	r.node(m.need("node", "the id of this box, as in the topics"), c)
 	read(m.get("timezone"), &c.Timezone, zone)
-	r.site(m.get("site"), &c.Site)
+	site := m.get("site")
+	r.site(site, &c.Site)
 	r.clock(m.get("clock"), &c.Clock)
 	control := r.control(m.get("control"), &c.Control)
 	read(m.get("simulation"), &c.Simulation, boolean)
@@ -94,6 +95,7 @@ func (r *reader) config(root value) *Config {
 	read(state, &c.StateDir, path)
 	r.profiles(m.get("profiles_dir"), c)
 	r.lines(m.get("lines"), c)
+	r.nights(site, c)
 	m.end()
 	c.derive()
 	r.paths(c, control, buffer, state)
@@ -176,6 +178,26 @@ func (r *reader) site(v value, s *Site) {
 	s.Located = hasLat && hasLon
 	r.opening(m.get("opening"), &s.Opening)
 	m.end()
+}
+
+// nights warns when it cannot be known when inverters sleep.
+func (r *reader) nights(site value, c *Config) {
+	if c.Site.Located || c.Simulation || r.faulty(site) {
+		return
+	}
+	var asleep []string
+	for _, l := range c.Lines {
+		for _, d := range l.Devices {
+			if d.Spec.Sleeps {
+				asleep = append(asleep, d.ID)
+			}
+		}
+	}
+	if len(asleep) == 0 {
+		return
+	}
+	site.warn("has no lat and lon, so the agent does not know when it is night: each night the silence of %s is reported as a fault",
+		strings.Join(asleep[:min(len(asleep), maxNamed)], ", "))
 }
 
 func (r *reader) clock(v value, c *Clock) {

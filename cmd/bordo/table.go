@@ -211,7 +211,10 @@ func (t *table) line(l agent.LineStatus, now time.Time, told map[fault]bool) {
 	state := phrase{"aperta", "open"}.in(t.lang)
 	if !l.Open {
 		state = phrase{"chiusa", "closed"}.in(t.lang)
-		if !slices.ContainsFunc(l.Devices, func(d agent.DeviceStatus) bool { return told[fault{d.ID, l.Error}] }) {
+		if asleep := func(d agent.DeviceStatus) bool { return d.Asleep }; slices.ContainsFunc(l.Devices, asleep) &&
+			!slices.ContainsFunc(l.Devices, func(d agent.DeviceStatus) bool { return !d.Asleep }) {
+			state = phrase{"chiusa, è notte", "closed, it is night"}.in(t.lang)
+		} else if !slices.ContainsFunc(l.Devices, func(d agent.DeviceStatus) bool { return told[fault{d.ID, l.Error}] }) {
 			state += reason(l.Error, t.lang)
 		}
 	}

@@ -100,6 +100,7 @@ lines:
   - id: rs485-a
     port: serial:///dev/bordo/usb-1-2?baud=9600&parity=even
     devices: [{id: meter-1, model: eastron-sdm630, unit: 3}, {id: meter-2, model: eastron-sdm630, unit: 4}]
+site: {lat: 45.4, lon: 9.7}
 `
 
 func TestCheckOfASoundFile(t *testing.T) {

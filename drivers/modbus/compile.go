@@ -31,7 +31,11 @@ var (
 
 // profile checks and converts the whole. It goes on after a fault, so that all faults of a file are shown at once.
 func (c *compiler) profile(r *rawProfile) *Profile {
-	p := &Profile{Model: r.Model, Title: r.Title, Kind: Kind(r.Kind), Verified: r.Verified, Bus: r.Bus, SleepsNight: r.Sleeps}
+	p := &Profile{Model: r.Model, Title: r.Title, Kind: Kind(r.Kind), Verified: r.Verified, Bus: r.Bus}
+	p.SleepsNight = p.Kind == Inverter // nothing but the sun feeds most of them
+	if r.Sleeps != nil {
+		p.SleepsNight = *r.Sleeps
+	}
 	c.kind, c.order = p.Kind, r.Order
 	c.head(r, p)
 	c.manners(r, p)

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -46,6 +47,31 @@ func TestEmbeddedProfiles(t *testing.T) {
 	}
 	if _, err := Named("no-such"); err == nil {
 		t.Error("a profile that does not exist was loaded")
+	}
+}
+
+// An inverter sleeps at night unless its profile says otherwise; nothing else does unless its profile says so.
+func TestSleepsAtNight(t *testing.T) {
+	const text = "schema: 1\nmodel: a-b\ntitle: A B\nkind: %s\nverified: paper\nlinks: [tcp]\n%spoints: [{point: ac_power, at: 'input:0', type: f32}]\n"
+	for _, x := range []struct {
+		kind, key string
+		sleeps    bool
+	}{
+		{"inverter", "", true}, {"inverter", "sleeps_at_night: false\n", false},
+		{"meter", "", false}, {"meter", "sleeps_at_night: true\n", true},
+	} {
+		p, err := Load("a-b.yaml", fmt.Appendf(nil, text, x.kind, x.key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := modelOf(p).Sleeps; got != x.sleeps {
+			t.Errorf("%s, %q: sleeps %v", x.kind, x.key, got)
+		}
+	}
+	for _, p := range Embedded() {
+		if p.Kind == Inverter && !p.SleepsNight {
+			t.Errorf("%s does not sleep at night", p.Model)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ type rawProfile struct {
 	Timing   rawTiming            `yaml:"timing"`
 	Limits   rawLimits            `yaml:"limits"`
 	Tolerant bool                 `yaml:"tolerant_ids"`
-	Sleeps   bool                 `yaml:"sleeps_at_night"`
+	Sleeps   *bool                `yaml:"sleeps_at_night"`
 	Order    rawOrder             `yaml:"order"`
 	NA       map[string][]uint64  `yaml:"na"`
 	Ranges   map[string][]float64 `yaml:"ranges"`
