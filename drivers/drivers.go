@@ -210,6 +210,7 @@ type Model struct {
 	Points   []string      // what it can deliver; empty when only the device can tell
 	States   []string      // the words that its point "state" can hold, in the catalogue's order; empty: those of its kind
 	Channels []Channel     // of an I/O module, to be tapped
+	Part     int           `json:",omitempty"` // which of several devices behind one unit id; 0: the model does not say
 	Sleeps   bool          // without sun it may not answer: that is no fault
 	// Frames is where the frames come from that its tests decode: capture, vendor-example, other-implementation. Those that we
 	// made ourselves do not count.

@@ -79,7 +79,7 @@ func (r *reader) lines(v value, c *Config) {
 		open := read(port, &l.Endpoint, endpoint)
 		if open {
 			r.note(port, "port", cmp.Or(l.Endpoint.Path, l.Endpoint.Host))
-			t.once(t.ports, l.Endpoint.Key(), port, "is the port of another line already")
+			t.once(t.ports, l.Endpoint.Key(), port, "is the port of another line already, list its devices there")
 			if c.Simulation && !l.Endpoint.Simulated() {
 				port.fault("must be a pseudo terminal or a loopback host, because simulation is true (got %s)", l.Endpoint)
 			}
@@ -120,7 +120,7 @@ func (r *reader) devices(v value, l *Line, open bool, t taken) {
 	if v.given() && len(list) == 0 && !r.faulty(v) {
 		v.fault("must have at least one device")
 	}
-	units := map[string]value{}
+	units := map[string][]onUnit{}
 	var models []value
 	for _, e := range list {
 		m, ok := e.keys()
@@ -268,7 +268,13 @@ func sameBus(bus string, e line.Endpoint) bool {
 	return true
 }
 
-func (r *reader) unit(v, model value, s drivers.Model, d *Device, units map[string]value) {
+// onUnit is a device that has a unit id.
+type onUnit struct {
+	at    value
+	model drivers.Model
+}
+
+func (r *reader) unit(v, model value, s drivers.Model, d *Device, units map[string][]onUnit) {
 	at, key := v, ""
 	switch {
 	case s.Unit == drivers.Range{}:
@@ -285,15 +291,30 @@ func (r *reader) unit(v, model value, s drivers.Model, d *Device, units map[stri
 	default:
 		key = strconv.Itoa(d.Unit)
 	}
-	if first, twice := units[key]; twice {
-		if key == "" {
-			at.fault("%s has no unit id, so only one can be on a line: see %s (%s)", s.Name, first.path, r.here(first.at))
-		} else {
-			at.fault("is the unit id of another device of this line already: %s (%s)", first.path, r.here(first.at))
+	for _, first := range units[key] {
+		if r.twice(at, key, first, s) {
+			return
 		}
-		return
 	}
-	units[key] = at
+	units[key] = append(units[key], onUnit{at, s})
+}
+
+// twice tells the fault when a second device cannot have the unit id of a first one. It can when a profile says that its
+// model is a further device behind the unit id of another: the part.
+func (r *reader) twice(at value, unit string, first onUnit, s drivers.Model) bool {
+	part := func(m drivers.Model) int { return max(1, m.Part) }
+	switch {
+	case unit == "":
+		at.fault("%s has no unit id, so only one can be on a line: see %s (%s)", s.Name, first.at.path, r.here(first.at.at))
+	case s.Part+first.model.Part == 0:
+		at.fault("is the unit id of another device of this line already: %s (%s)", first.at.path, r.here(first.at.at))
+	case part(s) == part(first.model) && s.Kind == first.model.Kind:
+		at.fault("is the unit id of another device of this line already, and %s and %s both are part %d behind it: %s (%s)",
+			first.model.Name, s.Name, part(s), first.at.path, r.here(first.at.at))
+	default:
+		return false
+	}
+	return true
 }
 
 func (r *reader) about(v value) map[string]any {

@@ -27,15 +27,16 @@ type bus struct {
 	delay      time.Duration // adapterDelay or tunnelDelay
 	port       drivers.Port
 	opened     time.Time
-	quiet      time.Time      // nothing is sent before
-	tx         uint16         // transaction id of the last request
-	broken     error          // why the port must be opened again
-	used       time.Time      // when something was last heard on the port, or it was opened
-	heard      bool           // something was heard on the port
-	echo       bool           // the line gives back what is sent on it
-	opening    int            // which opening of the line this is
-	connection int            // which connection; one that is opened again in place is another, of the same opening
-	trace      func(Exchange) // sees every exchange; nil: nobody wants to
+	quiet      time.Time        // nothing is sent before
+	tx         uint16           // transaction id of the last request
+	broken     error            // why the port must be opened again
+	used       time.Time        // when something was last heard on the port, or it was opened
+	heard      bool             // something was heard on the port
+	echo       bool             // the line gives back what is sent on it
+	opening    int              // which opening of the line this is
+	connection int              // which connection; one that is opened again in place is another, of the same opening
+	claimed    map[place]string // the devices of SunSpec chains that are read, by id
+	trace      func(Exchange)   // sees every exchange; nil: nobody wants to
 	buf        [2 * maxADU]byte
 	ragged     bool    // of a connection: an exception came with bytes that its length does not tell
 	ids        idHabit // of a connection whose answers may carry other transaction ids

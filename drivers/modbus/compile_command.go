@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -108,7 +109,7 @@ func (c *compiler) sunspec(r *rawSunSpec, p *Profile) *SunSpec {
 		return nil
 	}
 	s := &SunSpec{Bases: r.Bases}
-	s.Part = c.number("sunspec.part", r.Part, 1, 1, 10)
+	s.Part, s.Stated = c.number("sunspec.part", r.Part, 1, 1, 10), r.Part != 0
 	if len(r.Bases) == 0 {
 		c.fault("sunspec.bases", "must list the addresses where the chain may begin")
 	}
@@ -144,12 +145,15 @@ func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunS
 		return nil
 	}
 	o, err := c.other(name)
-	if err != nil || o.SunSpec == nil || o.Kind != p.Kind {
-		c.fault(path, "must name an embedded %s profile with SunSpec models of its own, such as sunspec (got %q)", p.Kind, name)
+	if err != nil || o.SunSpec == nil || !o.SunSpec.describes(p.Kind) {
+		c.fault(path, "must name an embedded profile with SunSpec models for kind %s; sunspec has them for inverter and meter (got %q)", p.Kind, name)
 		return nil
 	}
 	var out []SunSpecModel
 	for _, m := range o.SunSpec.Models {
+		if o.Kind != p.Kind && m.Kind != p.Kind {
+			continue // a meter has no use for the models of an inverter
+		}
 		m.IDs = slices.DeleteFunc(slices.Clone(m.IDs), func(id uint16) bool { return own[id] })
 		if len(m.IDs) == 0 {
 			continue
@@ -163,8 +167,14 @@ func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunS
 	return out
 }
 
+// describes tells whether there are models for a kind of device.
+func (s *SunSpec) describes(k Kind) bool {
+	return slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return m.Kind == k })
+}
+
 func (c *compiler) sunspecModel(path string, r *rawSunSpecModel, p *Profile) SunSpecModel {
-	m := SunSpecModel{IDs: r.IDs, Title: r.Title, Family: r.Family, Lengths: r.Lengths}
+	m := SunSpecModel{IDs: r.IDs, Kind: cmp.Or(Kind(r.Kind), p.Kind), Title: r.Title, Family: r.Family, Lengths: r.Lengths}
+	c.oneOf(path+".kind", r.Kind, "", string(Inverter), string(Meter))
 	if len(r.IDs) == 0 || r.Family == "" {
 		c.fault(path, "must have ids and a family")
 	}

@@ -162,6 +162,9 @@ func modelOf(p *Profile) drivers.Model {
 		Name: p.Model, Title: p.Title, Kind: string(p.Kind), Unit: p.Unit.Range, Every: p.Every, MinEvery: p.MinEvery,
 		Streams: p.Stream, Serial: p.Serial, Bus: p.Bus, BusCan: p.BusCan, Verified: p.Verified, Sleeps: p.SleepsNight,
 	}
+	if p.SunSpec != nil && p.SunSpec.Stated {
+		m.Part = p.SunSpec.Part
+	}
 	for _, c := range p.Channels {
 		m.Channels = append(m.Channels, drivers.Channel{Name: c.Name, Unit: c.Unit, Output: c.Write})
 	}

@@ -64,9 +64,9 @@ func TestModelsOf(t *testing.T) {
 
 func TestModelsOfFaults(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
-		{"unknown", "models_of: sunspec", "models_of: sunspek", `maker.yaml:11:14: sunspec.models_of: must name an embedded inverter profile with SunSpec models of its own, such as sunspec (got "sunspek")`},
+		{"unknown", "models_of: sunspec", "models_of: sunspek", `maker.yaml:11:14: sunspec.models_of: must name an embedded profile with SunSpec models for kind inverter; sunspec has them for inverter and meter (got "sunspek")`},
 		{"without models", "models_of: sunspec", "models_of: eastron-sdm630", `(got "eastron-sdm630")`},
-		{"another kind", "kind: inverter", "kind: meter", `must name an embedded meter profile`},
+		{"another kind", "kind: inverter", "kind: ups", `must name an embedded profile with SunSpec models for kind ups`},
 		{"outside the directory", "models_of: sunspec", "models_of: ../driver", `(got "../driver")`},
 		{"requests too small", "registers: 60", "registers: 1", "value, scale factor and condition must fit into one request of 1"},
 	} {
@@ -80,6 +80,23 @@ func TestModelsOfFaults(t *testing.T) {
 				t.Errorf("fault:\n%v\nwant:\n%s", err, c.want)
 			}
 		})
+	}
+}
+
+// A meter takes over the models that describe a meter, and no others.
+func TestModelsOfForAMeter(t *testing.T) {
+	text := strings.Replace(makersProfile, "kind: inverter", "kind: meter", 1)
+	text = text[:strings.Index(text, "  models:\n")]
+	p, err := Load("maker.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []uint16
+	for _, m := range p.SunSpec.Models {
+		ids = append(ids, m.IDs...)
+	}
+	if want := []uint16{201, 202, 203, 204, 211, 212, 213, 214}; !slices.Equal(ids, want) {
+		t.Errorf("models %v, want %v", ids, want)
 	}
 }
 

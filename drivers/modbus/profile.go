@@ -190,6 +190,7 @@ type Quirk struct{ ID, What string }
 type SunSpec struct {
 	Bases  []uint16
 	Part   int            // which of the devices behind one unit id: each begins with a common model
+	Stated bool           // the profile says so itself: another device may have the same unit id
 	Models []SunSpecModel // in order of preference: of a family, the first that a device has is read
 }
 
@@ -197,6 +198,7 @@ type SunSpec struct {
 // model's id register.
 type SunSpecModel struct {
 	IDs      []uint16
+	Kind     Kind // of the devices that have it
 	Title    string
 	Family   string
 	Lengths  []int // that are legal; empty: any

@@ -174,6 +174,7 @@ type rawSunSpec struct {
 
 type rawSunSpecModel struct {
 	IDs      []uint16     `yaml:"ids"`
+	Kind     string       `yaml:"kind"`
 	Title    string       `yaml:"title"`
 	Family   string       `yaml:"family"`
 	Lengths  []int        `yaml:"lengths"`

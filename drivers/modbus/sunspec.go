@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,7 +111,7 @@ func (p *poll) astray(op string, err error) error {
 // walk finds the chain: "SunS" at one of the bases, the common model after it, then from model to model by their lengths
 // until the end model. An exception where the next model should be is an end too: some devices have no end model. A model
 // behind the first that cannot be, or that is not answered, cuts the chain off: what stands before it is kept. Each
-// common model begins another device behind the same unit id; only the models of the profile's own are kept.
+// common model begins another device behind the same unit id; only the models of the profile's own are kept (wants).
 func (p *poll) walk(s *SunSpec) (*chain, error) {
 	base, err := p.findBase(s.Bases)
 	if err != nil {
@@ -118,7 +119,8 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 	}
 	c := &chain{base: base, looked: p.now}
 	at := int(base) + 2
-	for n, part := 0, 0; at+modelHead <= 65536; n++ {
+	part := 0
+	for n := 0; at+modelHead <= 65536; n++ {
 		if n == maxModels {
 			c.cut = &cut{at: uint16(at), why: fmt.Errorf("more than %d models", maxModels)}
 			break
@@ -135,10 +137,11 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 			break
 		}
 		if h.id == commonID {
+			if part >= s.Part && s.wants(p.profile.Kind, c) {
+				break
+			}
 			part++
-		}
-		if part > s.Part {
-			break
+			c.models = nil
 		}
 		if n == 0 && (h.id != commonID || h.length < commonNeed-1) {
 			return nil, p.chainFault(h.at, fmt.Errorf("the chain must begin with the common model (got model %d of %d registers)", h.id, h.length))
@@ -147,7 +150,7 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 			c.cut = &cut{h.at, badLength(h.id, h.length)}
 			break
 		}
-		if part == s.Part {
+		if part >= s.Part {
 			c.models = append(c.models, h)
 		}
 		if at, err = p.behind(s, &h); err != nil {
@@ -157,10 +160,41 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 	switch {
 	case len(c.models) == 0 && c.cut != nil:
 		return nil, p.chainFault(c.cut.at, c.cut.why)
-	case len(c.models) == 0:
+	case part < s.Part:
 		return nil, p.chainFault(base, fmt.Errorf("the chain has no models of a device %d", s.Part))
+	case !s.wants(p.profile.Kind, c):
+		return nil, p.chainFault(base, fmt.Errorf("the chain has no %s from device %d on (it has %d devices)", p.profile.Kind, s.Part, part))
+	}
+	if err := p.claim(c); err != nil {
+		return nil, err
 	}
 	return c, nil
+}
+
+// wants tells whether the device that a chain describes is the one to read. A meter stands somewhere behind an inverter:
+// devices without any of the profile's models are passed over.
+func (s *SunSpec) wants(k Kind, c *chain) bool {
+	return k != Meter || slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return c.find(m.IDs) != nil })
+}
+
+// place is where a device begins: behind which unit id, and at which address of the chain.
+type place struct {
+	unit int
+	at   uint16
+}
+
+// claim makes sure that one device of a chain is not read under two names: its energy would be counted twice.
+func (p *poll) claim(c *chain) error {
+	here := place{p.unit, c.models[0].at}
+	if other, taken := p.bus.claimed[here]; taken && other != p.id {
+		return p.chainFault(here.at, fmt.Errorf("this device of the chain is %s already: choose a model for another part", other))
+	}
+	if p.bus.claimed == nil {
+		p.bus.claimed = map[place]string{}
+	}
+	maps.DeleteFunc(p.bus.claimed, func(_ place, id string) bool { return id == p.id })
+	p.bus.claimed[here] = p.id
+	return nil
 }
 
 func (p *poll) chainFault(at uint16, err error) error {

@@ -386,3 +386,69 @@ func TestSunSpecParts(t *testing.T) {
 		}
 	})
 }
+
+// An inverter and the meter behind it are two devices at one unit id. Which part of the chain the meter is may be said in
+// either way: the second device, or the first one that is a meter.
+func TestSunSpecSharedUnit(t *testing.T) {
+	const head = "schema: 1\nmodel: test-meter\ntitle: T\nkind: meter\nverified: paper\nlinks: [tcp]\n"
+	meter := func(watts uint16) []uint16 {
+		m := make([]uint16, 107)
+		m[0], m[1], m[18] = 203, 105, watts
+		return m
+	}
+	for _, x := range []struct {
+		part, want string
+	}{{"part: 1", "42"}, {"part: 2", "42"}, {"part: 3", "43"}, {"part: 4", "the chain has no models of a device 4"}} {
+		t.Run(x.part, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				chain := newChain(40000, []uint16{1, 65}, inverter103(7), []uint16{1, 65}, meter(42), []uint16{1, 65}, meter(43))
+				s := tcpSite(t)
+				s.driver = modbus.New(profile(t, head+"sunspec: {bases: [40000], "+x.part+", models_of: sunspec}\n"))
+				s.add("sunspec", 1, 10*time.Second, chain)
+				s.add("test-meter", 1, 10*time.Second, chain)
+				s.devices[1].ID = "meter"
+				s.run(5 * time.Second)
+				for _, r := range s.reports {
+					got, want := value(r, "ac_power"), x.want
+					if r.Device == s.devices[0].ID {
+						want = "7"
+					}
+					if r.Err != nil {
+						got = r.Err.Error()
+					}
+					if !strings.Contains(got, want) {
+						t.Errorf("%s: %s, want %s", r.Device, got, want)
+					}
+				}
+				if len(s.reports) < 2 {
+					t.Errorf("%d reports", len(s.reports))
+				}
+			})
+		})
+	}
+}
+
+// Two names for one device of the chain would count its energy twice.
+func TestSunSpecPartsThatMeet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := make([]uint16, 107)
+		m[0], m[1] = 203, 105
+		chain := newChain(40000, []uint16{1, 65}, inverter103(7), []uint16{1, 65}, m)
+		text := "schema: 1\nmodel: test-%d\ntitle: T\nkind: meter\nverified: paper\nlinks: [tcp]\nsunspec: {bases: [40000], part: %[1]d, models_of: sunspec}\n"
+		s := tcpSite(t)
+		s.driver = modbus.New(profile(t, fmt.Sprintf(text, 1)), profile(t, fmt.Sprintf(text, 2)))
+		s.add("test-1", 1, 10*time.Second, chain)
+		s.add("test-2", 1, 10*time.Second, chain)
+		s.devices[1].ID = "meter"
+		s.run(5 * time.Second)
+		var said string
+		for _, r := range s.reports {
+			if r.Err != nil {
+				said = r.Err.Error()
+			}
+		}
+		if !strings.Contains(said, "this device of the chain is "+s.devices[0].ID+" already") {
+			t.Errorf("said %q", said)
+		}
+	})
+}
