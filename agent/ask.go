@@ -28,6 +28,16 @@ const (
 // Read polls a device now and returns its report, which is stored and sent like any other. It waits for its turn on the line
 // and may be called from any goroutine.
 func (a *Agent) Read(ctx context.Context, device string) (drivers.Report, error) {
+	r, err := a.read(ctx, drivers.Request{Device: device})
+	if err != nil {
+		return r, fmt.Errorf("read %s: %w", device, err)
+	}
+	return r, nil
+}
+
+// read has a line poll a device as the request says.
+func (a *Agent) read(ctx context.Context, q drivers.Request) (drivers.Report, error) {
+	device := q.Device
 	l := a.owner(func(l config.Line) bool {
 		for _, d := range l.Devices {
 			if d.ID == device {
@@ -37,32 +47,32 @@ func (a *Agent) Read(ctx context.Context, device string) (drivers.Report, error)
 		return false
 	})
 	if l == nil {
-		return drivers.Report{}, fmt.Errorf("read %s: %w", device, ErrUnknownName)
+		return drivers.Report{}, ErrUnknownName
 	}
 	ctx, cancel := context.WithTimeout(ctx, turnMax+borrowMax)
 	defer cancel()
 	for try := 1; ; try++ {
 		answers := make(chan drivers.Report, 1)
-		err := a.ask(ctx, l, drivers.Request{Device: device, Answer: func(x drivers.Answer) {
+		q.Answer = func(x drivers.Answer) {
 			if x.Report != nil {
 				answers <- *x.Report
 			}
 			close(answers)
-		}})
-		if err != nil {
-			return drivers.Report{}, fmt.Errorf("read %s: %w", device, err)
+		}
+		if err := a.ask(ctx, l, q); err != nil {
+			return drivers.Report{}, err
 		}
 		select {
 		case r, ok := <-answers:
 			switch {
 			case !ok:
-				return r, fmt.Errorf("read %s: its line is stopping", device)
+				return r, errors.New("its line is stopping")
 			case drivers.KindOf(r.Err) == drivers.Closed && len(r.Readings) == 0 && try < readTries:
 				continue // such as a connection that the device had closed while it was idle: it is opened again
 			}
 			return r, nil
 		case <-ctx.Done():
-			return drivers.Report{}, fmt.Errorf("read %s: its line does not get around to it: %w", device, ctx.Err())
+			return drivers.Report{}, fmt.Errorf("its line does not get around to it: %w", ctx.Err())
 		}
 	}
 }

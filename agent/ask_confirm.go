@@ -1,37 +1,87 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
+	"bordo/agent/energy"
 	"bordo/contract"
+	"bordo/drivers"
 )
 
-// Exchange is what Confirm found: the serial number that was known of a device, and the one that answers in its place.
+// ErrNotIdentified is matched by the errors of Exchanged and Confirm when the device does not say now who it is. Nothing is
+// confirmed then.
+var ErrNotIdentified = errors.New("the serial number cannot be read now")
+
+// Exchange is what Exchanged and Confirm found: the serial number that was known of a device, and the one that answers in
+// its place.
 type Exchange struct {
 	Device string `json:"device"`
 	Before string `json:"before"`           // "" when the device never gave one
 	After  string `json:"after,omitempty"`  // "" when nothing is to be confirmed
 	Unkept string `json:"unkept,omitempty"` // why a restart would forget the confirmation; "" when it would not
+
+	Counters []energy.CounterReading `json:"counters,omitempty"` // of the device before, as they were read last
+	Refused  *energy.FinalFault      `json:"refused,omitempty"`  // a final reading that cannot be true: nothing was confirmed
 }
 
-// Confirm accepts that another piece of hardware answers in a device's place: from now on its energy is booked, in a new
-// segment. Where the device that is known answers, nothing changes and After is empty. The error matches ErrUnknownName.
-func (a *Agent) Confirm(device string) (Exchange, error) {
+// Exchanged reads who a device is and tells whether that is to be confirmed. The error matches ErrUnknownName, ErrLineDown or
+// ErrNotIdentified.
+func (a *Agent) Exchanged(ctx context.Context, device string) (Exchange, error) {
 	if a.board.devs[device] == nil {
 		return Exchange{}, fmt.Errorf("confirm %s: %w", device, ErrUnknownName)
 	}
+	if err := a.identify(ctx, device); err != nil {
+		return Exchange{}, fmt.Errorf("confirm %s: %w", device, err)
+	}
 	known, answers, replaced := a.book.Replaced(device)
 	e := Exchange{Device: device, Before: known}
-	if !replaced {
+	if replaced {
+		e.After, e.Counters = answers, a.book.Counters(device)
+	}
+	return e, nil
+}
+
+// Confirm accepts that another piece of hardware answers in a device's place, after reading once more that it does: its
+// energy is booked from its first reading on, in a new segment. final is what the counters of the device before showed at the
+// end, as far as somebody read them. Where the device that is known answers, nothing changes and After is empty. The errors
+// are those of Exchanged.
+func (a *Agent) Confirm(ctx context.Context, device string, final energy.Final) (Exchange, error) {
+	e, err := a.Exchanged(ctx, device)
+	if err != nil || e.After == "" {
+		return e, err
+	}
+	if e.Refused = a.book.Confirm(device, e.After, final); e.Refused != nil {
 		return e, nil
 	}
-	a.book.Confirm(device, answers)
-	e.After = answers
-	a.log.Info("exchange confirmed", "device", device, "before", known, "serial", answers)
+	a.log.Info("exchange confirmed", "device", device, "before", e.Before, "serial", e.After)
 	a.confirmed.Store(true)
 	if err := a.keepConfirmed(); err != nil {
 		e.Unkept = err.Error()
 	}
 	a.conditions.Clear(contract.DeviceExchanged, device)
 	return e, nil
+}
+
+// identifyTries is how many polls may pass until a device has said who it is: another number counts only when it was read
+// twice, and a connection may have to be opened again.
+const identifyTries = 3
+
+// identify polls a device and has it say who it is.
+func (a *Agent) identify(ctx context.Context, device string) error {
+	var last drivers.Report
+	for range identifyTries {
+		var err error
+		if last, err = a.read(ctx, drivers.Request{Device: device, Identify: true}); err != nil {
+			return err
+		}
+		if last.Identified {
+			return nil
+		}
+	}
+	if last.Err != nil {
+		return fmt.Errorf("%w: %w", ErrNotIdentified, last.Err)
+	}
+	return ErrNotIdentified
 }

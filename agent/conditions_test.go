@@ -98,7 +98,7 @@ func conditionCases() map[string]conditionCase {
 		contract.DeviceExchanged: {dev: "dev-1",
 			begin: func(n *node, _ *agent.Agent) { n.faults.exchange("dev-1", "another") }, within: time.Second,
 			end: func(n *node, a *agent.Agent) {
-				if _, err := a.Confirm("dev-1"); err != nil {
+				if _, err := a.Confirm(n.t.Context(), "dev-1", nil); err != nil {
 					n.t.Error(err)
 				}
 			}, after: time.Second, confirmed: true},

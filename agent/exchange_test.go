@@ -1,12 +1,16 @@
 package agent_test
 
 import (
+	"errors"
+	"maps"
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"bordo/agent"
+	"bordo/agent/energy"
 	"bordo/contract"
 	"bordo/sim"
 )
@@ -43,7 +47,7 @@ func TestExchangeIsConfirmed(t *testing.T) {
 		if q := n.newest("dev-2").q; len(q) != 1 { // its temperature never is
 			t.Errorf("of another device: not good are %v", q)
 		}
-		e, err := a.Confirm("dev-1")
+		e, err := a.Confirm(n.t.Context(), "dev-1", nil)
 		if err != nil || e.Before != "dev-1" || e.After != "another" || e.Unkept != "" {
 			t.Errorf("confirmed %+v, %v", e, err)
 		}
@@ -76,7 +80,7 @@ func TestExchangeIsConfirmedWhileTheDiskIsFull(t *testing.T) {
 		time.Sleep(11 * time.Minute)
 		n.faults.exchange("dev-1", "another")
 		time.Sleep(10 * time.Second)
-		if e, err := a.Confirm("dev-1"); err != nil || e.After != "another" || e.Unkept == "" {
+		if e, err := a.Confirm(n.t.Context(), "dev-1", nil); err != nil || e.After != "another" || e.Unkept == "" {
 			t.Errorf("confirmed %+v, %v", e, err)
 		}
 		n.faults.silence("dev-1", true) // with a reading a segment would begin, and the accounts would be saved for that
@@ -91,5 +95,85 @@ func TestExchangeIsConfirmedWhileTheDiskIsFull(t *testing.T) {
 		}
 		n.stop()
 		n.noHoles(began, n.intervals("dev-1"))
+	})
+}
+
+// Confirming reads who the device is, and confirms nothing when the device does not say so or does not answer.
+func TestConfirmReadsTheSerialNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.wall = noon
+		a := n.start()
+		time.Sleep(time.Minute)
+		n.faults.exchange("dev-1", "another")
+		time.Sleep(10 * time.Second)
+		for _, x := range []struct {
+			name       string
+			begin, end func()
+		}{
+			{"mute", func() { n.faults.mute["dev-1"] = true }, func() { n.faults.mute["dev-1"] = false }},
+			{"silent", func() { n.faults.silence("dev-1", true) }, func() { n.faults.silence("dev-1", false) }},
+		} {
+			x.begin()
+			e, err := a.Confirm(t.Context(), "dev-1", nil)
+			if !errors.Is(err, agent.ErrNotIdentified) || e.After != "" || !exchanged(a) {
+				t.Errorf("%s: confirmed %+v, %v", x.name, e, err)
+			}
+			x.end()
+		}
+		asked := n.faults.asked["dev-1"]
+		e, err := a.Confirm(t.Context(), "dev-1", nil)
+		if err != nil || e.After != "another" || exchanged(a) || n.faults.asked["dev-1"] != asked+1 {
+			t.Errorf("confirmed %+v, %v", e, err)
+		}
+		n.stop()
+	})
+}
+
+// What a device counted between its exchange and the confirmation is booked then, from its first reading on, with the old
+// one's energy up to its final reading: nothing is missing, and the centre can tell the two apart.
+func TestExchangeIsBookedBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		a := n.start()
+		time.Sleep(20 * time.Minute)
+		n.faults.silence("dev-1", true)
+		time.Sleep(2 * time.Minute)
+		n.faults.silence("dev-1", false)
+		n.faults.exchange("dev-1", "another")
+		n.faults.energy["dev-1"] = 500_000 // it shows 6000 kWh
+		time.Sleep(40 * time.Minute)
+		e, err := a.Exchanged(t.Context(), "dev-1")
+		if err != nil || e.After != "another" || len(e.Counters) != 1 || e.Counters[0].KWh == nil {
+			t.Fatalf("exchanged %+v, %v", e, err)
+		}
+		last := *e.Counters[0].KWh
+		if e, err = a.Confirm(t.Context(), "dev-1", energy.Final{"ac_energy": last - 1}); err != nil || e.Refused == nil || !exchanged(a) {
+			t.Errorf("confirmed %+v, %v", e, err)
+		}
+		if e, err = a.Confirm(t.Context(), "dev-1", energy.Final{"ac_energy": last + 0.5}); err != nil || e.Refused != nil || e.After != "another" {
+			t.Errorf("confirmed %+v, %v", e, err)
+		}
+		time.Sleep(20 * time.Minute)
+		n.stop()
+		byStart := map[int64]interval{}
+		revs := 0
+		for _, iv := range n.intervals("dev-1") {
+			if old, ok := byStart[iv.Start]; !ok || iv.Rev > old.Rev {
+				byStart[iv.Start] = iv
+			}
+			revs = max(revs, iv.Rev)
+		}
+		total, olds := 0.0, 0
+		for _, iv := range byStart {
+			total += iv.KWh
+			if iv.Meter == "dev-1" {
+				olds++
+			}
+		}
+		first, end := 1000.01, byStart[slices.Max(slices.Collect(maps.Keys(byStart)))].To
+		if want := last + 0.5 - first + *end - 6000.01; math.Abs(total-want) > 0.011 || revs != 1 || olds != 1 {
+			t.Errorf("booked %v kWh, want %v; highest rev %d, %d quarters of the old meter", total, want, revs, olds)
+		}
 	})
 }

@@ -60,18 +60,19 @@ func (a *Agent) account(r *drivers.Report, at moment) {
 	if a.conditions.Set(contract.DeviceExchanged, r.Device, replaced, known+" was known, "+answers+" answers") && replaced {
 		a.append(buffer.Event, r.Device, contract.DeviceReplaced, at, map[string]any{"serial_before": known, "serial": answers})
 	}
-	if replaced {
-		for i := range r.Readings {
-			if r.Readings[i].Quality == drivers.Good {
-				r.Readings[i].Quality = drivers.Uncertain
-			}
-		}
-	}
 	a.doubtZeros(r)
 	poll := energy.Poll{Wall: at.wall, Mono: time.Duration(at.mono) * time.Millisecond, Boot: a.boot, Clk: at.clk, Readings: r.Readings}
 	for _, rej := range a.book.Observe(r.Device, poll) {
 		a.log.Warn("counter not believed", "device", r.Device, "point", rej.Point, "cause", rej.Cause, "value", rej.Value)
 		a.append(buffer.Event, r.Device, contract.EnergyRejected, at, rej)
+	}
+	if !replaced {
+		return
+	}
+	for i := range r.Readings { // the account has them as they were read
+		if r.Readings[i].Quality == drivers.Good {
+			r.Readings[i].Quality = drivers.Uncertain
+		}
 	}
 }
 

@@ -108,6 +108,9 @@ func TestQuarterOverARestart(t *testing.T) {
 type interval struct {
 	Start int64
 	Rev   int
+	KWh   float64
+	To    *float64
+	Meter string
 	data  string
 }
 

@@ -36,6 +36,8 @@ type faults struct {
 	fails  map[string]error              // by device: what comes with half of its readings, or without any when it says Later
 	serial map[string]string             // by device, where it is not its id
 	energy map[string]int                // polls of a device over all runs: what it counts does not begin anew
+	mute   map[string]bool               // by device: it answers, and does not say who it is
+	asked  map[string]int                // by device: how often it was asked who it is
 	knew   map[string]string             // what was learnt of a device in an earlier run
 	rated  map[string]float64            // by device: the power in W that it says it has
 	zero   map[string]bool               // by device: its counter shows nothing
@@ -118,6 +120,13 @@ type counter struct {
 	serial string // as told
 }
 
+// Identify implements drivers.Identifier.
+func (c *counter) Identify() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked[c.id]++
+}
+
 func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,7 +139,7 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	}
 	c.n++
 	c.energy[c.id]++
-	r := drivers.Report{At: time.Now(), Err: err, Readings: []drivers.Reading{
+	r := drivers.Report{At: time.Now(), Err: err, Identified: !c.mute[c.id], Readings: []drivers.Reading{
 		{Point: "cycles", Value: drivers.Number(float64(c.n))},
 		{Point: "ac_power", Value: drivers.Number(float64(c.n) / 10)},
 		{Point: "ac_energy", Value: drivers.Number(1000 + float64(c.energy[c.id])/100)},
@@ -156,7 +165,7 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	if s, ok := c.faults.serial[c.id]; ok {
 		serial = s
 	}
-	if serial != c.serial {
+	if serial != c.serial && !c.mute[c.id] {
 		c.serial = serial
 		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: serial, Points: []string{"ac_power", "ac_energy", "cycles", "temperature"}, Quarantined: []string{"humidity"}, RatedW: c.rated[c.id]}
 		r.Learnt = []byte("no humidity on " + c.id)
@@ -225,7 +234,7 @@ func newNode(t *testing.T) *node {
 
 func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
-	n := &node{t: t, faults: &faults{silent: map[string]bool{}, empty: map[string]bool{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}, more: map[string]map[string]float64{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}, empty: map[string]bool{}, mute: map[string]bool{}, asked: map[string]int{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}, more: map[string]map[string]float64{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
 	n.free.Store(10 << 30)
 	n.text = fmt.Sprintf(`version: 1

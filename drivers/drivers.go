@@ -79,6 +79,7 @@ type Report struct {
 	Events      []Event
 	Description *Description // only when it became known or changed
 	Learnt      []byte       // what the driver found out about the device, only when it changed: to be kept for Device.Learnt
+	Identified  bool         // the device said in this poll who it is, and the last Description holds; or it never says
 	Err         error        // an *Error, or several joined
 }
 
@@ -121,11 +122,19 @@ type Poller interface {
 	Do(ctx context.Context, port Port, c Command) Result
 }
 
+// Identifier is a Poller that asks who its device is only now and then.
+type Identifier interface {
+	Poller
+	// Identify lets the next Poll ask who the device is. It is called from the line's goroutine.
+	Identify()
+}
+
 // Request is what the agent asks of a running line.
 type Request struct {
-	Device  string
-	Command *Command     // nil: poll the device now
-	Answer  func(Answer) // called once, from the line's goroutine; must not block
+	Device   string
+	Command  *Command     // nil: poll the device now
+	Identify bool         // the poll asks who the device is; see Report.Identified
+	Answer   func(Answer) // called once, from the line's goroutine; must not block
 
 	// Borrow uses the port for something else between two polls; Device and Command are left out. It is called at most once,
 	// from the line's goroutine, while nothing is under way on the line. It must end within a second of ctx, must not close

@@ -195,6 +195,9 @@ func (l *polled) serve(ctx context.Context, port Port, r Request, out func(Repor
 		return waiting, nil
 	}
 	if r.Command == nil {
+		if x, ok := s.Poller.(Identifier); ok && r.Identify {
+			x.Identify()
+		}
 		rep, err := s.poll(ctx, port, out)
 		answer(Answer{Report: &rep})
 		return waiting, err

@@ -92,15 +92,24 @@ func (b *Book) Replaced(device string) (known, answers string, ok bool) {
 	return "", "", false
 }
 
-// Confirm is Account.Confirm; false when there is no such device.
-func (b *Book) Confirm(device, serial string) bool {
+// Confirm is Account.Confirm. It does nothing when there is no such device.
+func (b *Book) Confirm(device, serial string, final Final) *FinalFault {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a := b.accounts[device]
-	if a != nil {
-		a.Confirm(serial)
+	if a := b.accounts[device]; a != nil {
+		return a.Confirm(serial, final)
 	}
-	return a != nil
+	return nil
+}
+
+// Counters is Account.Counters.
+func (b *Book) Counters(device string) []CounterReading {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a := b.accounts[device]; a != nil {
+		return a.Counters()
+	}
+	return nil
 }
 
 // States are the states of all accounts.

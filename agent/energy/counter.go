@@ -47,6 +47,7 @@ type counter struct {
 	Shadow []vertex `json:"shadow,omitempty"`
 	Frac   float64  `json:"frac,omitempty"`
 
+	Meter  string   `json:"meter,omitempty"` // serial number from the next reading on, when Why is CauseReplaced
 	Track  []vertex `json:"track,omitempty"`
 	Carry  int64    `json:"carry,omitempty"` // energy of vertices that can no longer be placed, mWh
 	Ledger ledger   `json:"ledger"`
@@ -291,6 +292,7 @@ func (c *counter) accept(in reading, cause string, r rules) {
 		v.C = in.C
 	}
 	if cause != "" {
+		v.Meter, c.Meter = c.Meter, ""
 		c.Level = 0
 		v.N = min(v.N, 1) // of many zeros, one
 	}
@@ -339,13 +341,6 @@ func (c *counter) rolledOver(in reading, r rules) int64 {
 		}
 	}
 	return 0
-}
-
-// replaced ends the segment: another device is behind the counter now.
-func (c *counter) replaced() {
-	c.Why, c.Lost, c.Shadow = CauseReplaced, false, nil
-	c.Pend, c.Rival, c.Bad = queue{}, queue{}, 0
-	c.Step, c.Double, c.Level = perKWh, false, 0
 }
 
 // forget gives up placing what was read in an earlier start of the machine whose clock was never set: its energy goes to

@@ -29,6 +29,7 @@
 package energy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -188,18 +189,28 @@ func (a *Account) reset() {
 }
 
 // Observe takes one poll in. Polls come in the order in which they were made; one that comes again or too late is ignored.
-// What is rejected is told at the third reading in a row.
+// What is rejected is told at the third reading in a row. What a device gives that answers in the place of another one waits
+// for Confirm; nothing is told of it.
 func (a *Account) Observe(p Poll) []Rejection {
 	at, ok := a.place(p)
-	if !ok || a.s.Suspect != "" {
+	if !ok {
 		return nil
 	}
-	flow, rest := a.power(at, p.Readings), a.s.Counters
+	if a.s.Suspect != "" {
+		a.observe(&a.s.Other, at, p.Readings)
+		return nil
+	}
+	return a.observe(&a.s.Counters, at, p.Readings)
+}
+
+// observe takes the readings of a poll into a list of counters.
+func (a *Account) observe(list *[]*counter, at moment, readings []drivers.Reading) []Rejection {
+	flow, rest := a.power(at, readings), *list
 	if flow != nil {
 		// What is accounted by its power is so up to this poll, even if the counter is believed again with it; of any other
 		// counter the power is noted in case that this reading is not believed.
 		rest = nil
-		for _, c := range a.s.Counters {
+		for _, c := range *list {
 			if c.Lost {
 				c.integrate(*flow, a.rules(c.Point))
 			} else {
@@ -208,9 +219,9 @@ func (a *Account) Observe(p Poll) []Rejection {
 		}
 	}
 	var out []Rejection
-	for _, r := range p.Readings {
+	for _, r := range readings {
 		if v, ok := number(r); ok && Counts(r.Point) {
-			if rej := a.counter(r.Point).take(at, v, a.rules(r.Point)); rej != nil {
+			if rej := counterOf(list, r.Point).take(at, v, a.rules(r.Point)); rej != nil {
 				out = append(out, *rej)
 			}
 		}
@@ -228,20 +239,26 @@ func number(r drivers.Reading) (v float64, ok bool) {
 	return r.Value.Float(), r.Quality == drivers.Good && r.Value.Type() == drivers.Float
 }
 
-// counter finds a counter or begins to keep it. The order is that of the catalogue.
-func (a *Account) counter(point string) *counter {
-	at, ok := slices.BinarySearchFunc(a.s.Counters, drivers.PointOrder(point), func(c *counter, order int) int {
+// counter finds a counter of the device or begins to keep it.
+func (a *Account) counter(point string) *counter { return counterOf(&a.s.Counters, point) }
+
+// counterOf finds a counter in a list or adds it. The order is that of the catalogue.
+func counterOf(list *[]*counter, point string) *counter {
+	at, ok := slices.BinarySearchFunc(*list, drivers.PointOrder(point), func(c *counter, order int) int {
 		return drivers.PointOrder(c.Point) - order
 	})
 	if !ok {
-		a.s.Counters = slices.Insert(a.s.Counters, at, &counter{Point: point, Why: CauseRestart, Step: perKWh})
+		*list = slices.Insert(*list, at, &counter{Point: point, Why: CauseRestart, Step: perKWh})
 	}
-	return a.s.Counters[at]
+	return (*list)[at]
 }
 
 // Believed is the last value of a counter that was let in, in kWh; ok is false when there is none, or when it is that of
 // another device.
 func (a *Account) Believed(point string) (value float64, ok bool) {
+	if a.s.Suspect != "" {
+		return 0, false
+	}
 	for _, c := range a.s.Counters {
 		if c.Point == point {
 			return kwh(c.Last.C), c.Known && c.Why != CauseReplaced
@@ -253,7 +270,7 @@ func (a *Account) Believed(point string) (value float64, ok bool) {
 // Ready tells whether there is something to take: a quarter that has ended, or a segment that has begun.
 func (a *Account) Ready() bool {
 	return slices.ContainsFunc(a.s.Counters, func(c *counter) bool {
-		return slices.ContainsFunc(c.Track[:c.due(a.s.Last, a.r)], func(v vertex) bool { return c.Ledger.news(&v) })
+		return a.waits(c) || slices.ContainsFunc(c.Track[:c.due(a.s.Last, a.r)], func(v vertex) bool { return c.Ledger.news(&v) })
 	})
 }
 
@@ -275,31 +292,36 @@ func (a *Account) Take() Taken {
 			c.Ledger.apply(v, a.rules(c.Point), c.step(v.C), &out)
 		}
 		c.Track = slices.Delete(c.Track, 0, n)
+		if a.waits(c) {
+			c.Ledger.tell(&out)
+		}
 		for i := range out.Intervals[first:] {
 			iv := &out.Intervals[first+i]
-			iv.Point, iv.Meter = c.Point, a.s.Serial
+			iv.Point, iv.Meter = c.Point, cmp.Or(iv.Meter, a.s.Serial)
 			iv.POD, _ = a.o.About["pod"].(string)
 			iv.Role, _ = a.o.About["role"].(string)
 		}
 		for i := range out.Segments[begun:] {
 			s := &out.Segments[begun+i]
-			s.Point, s.Meter = c.Point, a.s.Serial
+			s.Point, s.Meter = c.Point, cmp.Or(s.Meter, a.s.Serial)
 		}
 	}
 	return out
 }
 
 // Serial tells which serial number the device says it has; empty is ignored. When it is not the one that is known, nothing
-// is booked until Confirm: uncertain is true, and so should be the quality of everything that is read from the device. The
-// known number coming back ends that.
+// is booked until Confirm, and what the device gives waits for it: uncertain is true, and so should be the quality of
+// everything that is read from the device. The known number coming back ends that.
 func (a *Account) Serial(serial string) (uncertain bool) {
 	switch {
-	case serial == "":
+	case serial == "" || serial == a.s.Suspect:
 	case a.s.Serial == "" || a.s.Serial == serial:
-		a.s.Serial, a.s.Suspect = serial, ""
+		if a.s.Suspect != "" {
+			a.s.Power = power{}
+		}
+		a.s.Serial, a.s.Suspect, a.s.Other = serial, "", nil
 	default:
-		a.s.Suspect = serial
-		a.s.Power = power{}
+		a.s.Suspect, a.s.Other, a.s.Power = serial, nil, power{}
 		for _, c := range a.s.Counters {
 			c.Pend, c.Rival = queue{}, queue{}
 		}
@@ -311,17 +333,4 @@ func (a *Account) Serial(serial string) (uncertain bool) {
 // doubt about the device.
 func (a *Account) Replaced() (known, answers string, ok bool) {
 	return a.s.Serial, a.s.Suspect, a.s.Suspect != ""
-}
-
-// Confirm says that the device with this serial number is the right one from now on: each counter begins a new segment
-// with its next reading. It does nothing when that serial number is the one that is known.
-func (a *Account) Confirm(serial string) {
-	if serial == "" || serial == a.s.Serial {
-		a.Serial(serial)
-		return
-	}
-	a.s.Serial, a.s.Suspect, a.s.Power = serial, "", power{}
-	for _, c := range a.s.Counters {
-		c.replaced()
-	}
 }

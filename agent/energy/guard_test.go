@@ -274,21 +274,24 @@ func TestReplacedMeter(t *testing.T) {
 	if known, answers, ok := r.a.Replaced(); known != "A1" || answers != "B2" || !ok {
 		t.Errorf("%s %s %t", known, answers, ok)
 	}
-	r.run(200, s10, 50, 0.02) // nothing is booked
-	r.expect("", "restart ->1000.02")
+	r.run(200, s10, 50, 0.02) // nothing is booked; the quarter of the known one is told as far as it went
+	r.expect("10 12:00 0.58 1000.02>1000.6 0.3222 30 counter sync 0", "restart ->1000.02")
 	r.restart(energy.Options{Every: s10, RatedKW: 10})
 	if !r.a.Serial("") {
 		t.Error("the doubt is forgotten by a restart")
 	}
 	r.run(200, s10, 54, 0.02) // 13:11:50, 3.3 s
 	r.expect("")
-	r.a.Confirm("B2")
+	r.a.Confirm("B2", nil)
 	if _, _, ok := r.a.Replaced(); ok || r.a.Serial("B2") {
 		t.Error("doubted after it was confirmed")
 	}
 	r.run(50, s10, 58, 0.02) // 13:20:10
-	r.expect(`10 12:00 0.58 1000.02>1000.6 0.3222 30 counter sync 0
-		10 13:00 0.36 58.02>58.38 0.2 18 counter sync 0`, "replaced 1000.6>58.02")
+	r.expect(`10 12:00 1.74 ->51.18 0.9666 88 counter sync 1
+		10 12:15 1.8 51.18>52.98 1 90 counter sync 0
+		10 12:30 1.8 52.98>54.78 1 90 counter sync 0
+		10 12:45 1.8 54.78>56.58 1 90 counter sync 0
+		10 13:00 1.8 56.58>58.38 1 90 counter sync 0`, "replaced 1000.6>50.02")
 	r.expectRejected()
 
 	// The one that was known comes back: as if nothing had happened, and what it counted meanwhile is spread.
@@ -301,11 +304,12 @@ func TestReplacedMeter(t *testing.T) {
 		t.Error("the known serial number is doubted")
 	}
 	r.run(10, s10, 1002, 0.02)
-	if len(r.segments) != 0 || len(r.intervals) != 1 || r.intervals[0].Coverage > 0.35 || r.intervals[0].Meter != "A1" {
-		t.Errorf("%+v %+v", r.intervals, r.segments)
+	if len(r.segments) != 0 || len(r.intervals) != 2 || r.intervals[1].Coverage > 0.35 || r.intervals[1].Meter != "A1" || r.intervals[1].Rev != 1 {
+		t.Errorf("%+v %+v", r.intervals, r.segments) // what was told of the quarter while it was open comes again, whole
 	}
+	r.intervals = r.intervals[1:]
 	// Confirming what is known changes nothing.
-	r.a.Confirm("A1")
+	r.a.Confirm("A1", nil)
 	r.run(2, s10, 1002.2, 0.02)
 	r.expect("10 12:00 1.36667 1000.02>1001.39 0.3222 29 counter sync 0"[0:0] + line(r.intervals[0]))
 }

@@ -1,6 +1,7 @@
 package energy
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -15,6 +16,8 @@ type ledger struct {
 	HasC bool  `json:"has_c,omitempty"` // C is that of T
 	Seg  int64 `json:"seg,omitempty"`
 	Open *open `json:"open,omitempty"` // the quarter that T lies in
+
+	Meter string `json:"meter,omitempty"` // serial number at T; empty: the account's
 
 	// A quarter that does not begin after MaxStart may have been told before, and then has the revision Base, which is
 	// higher than any that was used when the clock was put back.
@@ -48,6 +51,18 @@ type open struct {
 	Clk      contract.Clock `json:"k,omitempty"`
 	Counter  bool           `json:"ct,omitempty"`
 	Integral bool           `json:"in,omitempty"`
+
+	// Told is set when the quarter was told before it was closed, and Part is what was told of it.
+	Told bool  `json:"t,omitempty"`
+	Part share `json:"p,omitzero"`
+}
+
+// share is how much of a quarter was told.
+type share struct {
+	E   int64 `json:"e,omitempty"`
+	Cov int64 `json:"v,omitempty"`
+	N   int   `json:"n,omitempty"`
+	Rev int   `json:"r,omitempty"`
 }
 
 func (o *open) used() bool { return o.Len > 0 || o.E > 0 }
@@ -130,6 +145,7 @@ func (l *ledger) begin(v vertex, out *Taken) {
 	}
 	l.enter(quarterOf(max(v.T, l.T)), out)
 	l.T = max(v.T, l.T)
+	l.Meter = cmp.Or(v.Meter, l.Meter)
 	l.segment(&v, out)
 	l.C, l.HasC = v.C, true
 	o := l.Open
@@ -148,7 +164,7 @@ func (l *ledger) next(t int64) { l.Seg = max(l.Seg+1, t/1000) }
 func (l *ledger) segment(v *vertex, out *Taken) {
 	l.next(v.T)
 	out.Segments = append(out.Segments, Segment{
-		Segment: l.Seg, Cause: v.Why, Last: kwhOf(v.Last), First: kwh(v.C), At: v.T, Clk: v.Clk})
+		Segment: l.Seg, Cause: v.Why, Last: kwhOf(v.Last), First: kwh(v.C), Meter: l.Meter, At: v.T, Clk: v.Clk})
 }
 
 // back goes back to t: quarters that were told will come again.
@@ -239,13 +255,18 @@ func (l *ledger) enter(start int64, out *Taken) *open {
 
 // close hands out the open quarter, if anything was booked in it.
 func (l *ledger) close(out *Taken) {
-	o := l.Open
+	l.tell(out)
 	l.Open = nil
-	if o == nil || !o.used() {
+}
+
+// tell hands out the open quarter as far as it goes, if anything was booked in it since it was told.
+func (l *ledger) tell(out *Taken) {
+	o := l.Open
+	if o == nil || !o.used() || o.Told && o.Part == (share{o.E, o.Cov, o.N, o.Part.Rev}) {
 		return
 	}
 	iv := Interval{
-		Start: o.Start, KWh: kwh(o.E), From: kwhOf(o.From), Segment: l.Seg,
+		Start: o.Start, KWh: kwh(o.E), From: kwhOf(o.From), Segment: l.Seg, Meter: l.Meter,
 		Coverage: math.Floor(float64(min(o.Cov, quarterMS))*1e4/quarterMS) / 1e4,
 		Samples:  o.N, Method: MethodCounter, Clk: o.Clk,
 	}
@@ -257,12 +278,16 @@ func (l *ledger) close(out *Taken) {
 		iv.Method = MethodIntegral
 	}
 	whole := iv.Coverage == 1 && iv.Method == MethodCounter && iv.Clk != contract.ClockFree
-	if o.Start <= l.MaxStart {
+	switch {
+	case o.Told:
+		iv.Rev = o.Part.Rev + 1
+	case o.Start <= l.MaxStart:
 		iv.Rev = l.Base
-		if !whole && l.toldWhole(o.Start) {
-			l.forgo(o, out)
-			return
-		}
+	}
+	o.Told, o.Part = true, share{o.E, o.Cov, o.N, iv.Rev}
+	if o.Start <= l.MaxStart && !whole && l.toldWhole(o.Start) {
+		l.forgo(o, out)
+		return
 	}
 	if whole {
 		l.tellWhole(o.Start)

@@ -64,7 +64,7 @@ func (a *Account) place(p Poll) (moment, bool) {
 		return moment{}, false
 	}
 	if !same {
-		for _, c := range a.s.Counters {
+		for _, c := range a.s.all() {
 			c.forget(at.Boot)
 		}
 	}
@@ -110,7 +110,7 @@ func (a *Account) bootOf(p Poll) string {
 func (a *Account) locate(boot string, offset int64) {
 	a.s.Last.locate(boot, offset)
 	a.s.Power.At.locate(boot, offset)
-	for _, c := range a.s.Counters {
+	for _, c := range a.s.all() {
 		c.Last.locate(boot, offset)
 		for _, q := range []*queue{&c.Pend, &c.Rival} {
 			for i := range q.Readings {

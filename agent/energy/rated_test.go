@@ -73,7 +73,7 @@ func TestRatingIsKept(t *testing.T) {
 	}
 	r.a.Serial("B2")
 	r.a.Rated(0) // another device, which tells none
-	r.a.Confirm("B2")
+	r.a.Confirm("B2", nil)
 	if v, ok := r.a.Believed("ac_energy"); ok {
 		t.Errorf("of the other device %v is believed", v)
 	}

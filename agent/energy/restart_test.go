@@ -216,7 +216,7 @@ func TestBook(t *testing.T) {
 	if known, answers, ok := again.Replaced("inv-1"); known != "A" || answers != "B" || !ok {
 		t.Error("replaced")
 	}
-	if _, _, ok := again.Replaced("nobody"); ok || !again.Confirm("inv-1", "B") || again.Confirm("nobody", "B") || again.Serial("inv-1", "B") {
+	if _, _, ok := again.Replaced("nobody"); ok || again.Confirm("inv-1", "B", nil) != nil || again.Confirm("nobody", "B", nil) != nil || again.Serial("inv-1", "B") {
 		t.Error("confirm")
 	}
 }

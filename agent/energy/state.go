@@ -23,7 +23,11 @@ type state struct {
 	Power    power      `json:"power,omitzero"`
 	RatedKW  float64    `json:"rated_kw,omitempty"` // that the device tells
 	Counters []*counter `json:"counters,omitempty"` // as the catalogue lists them
+	Other    []*counter `json:"other,omitempty"`    // those of Suspect, which wait for Confirm
 }
+
+// all are the counters of the device and of the one that answers in its place.
+func (s *state) all() []*counter { return slices.Concat(s.Counters, s.Other) }
 
 // State is the account as JSON, a few hundred bytes for each counter.
 func (a *Account) State() json.RawMessage {
@@ -46,7 +50,9 @@ func (a *Account) Restore(b json.RawMessage, older bool) error {
 		return fmt.Errorf("restore energy account: %w", err)
 	}
 	s.Runs++
-	slices.SortFunc(s.Counters, func(a, b *counter) int { return drivers.PointOrder(a.Point) - drivers.PointOrder(b.Point) })
+	for _, list := range [][]*counter{s.Counters, s.Other} {
+		slices.SortFunc(list, func(a, b *counter) int { return drivers.PointOrder(a.Point) - drivers.PointOrder(b.Point) })
+	}
 	for _, c := range s.Counters {
 		c.Ledger.Doubt = c.Ledger.Doubt || older
 	}
@@ -76,8 +82,12 @@ func (s *state) check() error {
 	if err := errors.Join(s.Last.check(), s.Power.At.check()); err != nil {
 		return err
 	}
-	for i, c := range s.Counters {
-		if c == nil || !Counts(c.Point) || slices.ContainsFunc(s.Counters[:i], func(o *counter) bool { return o.Point == c.Point }) {
+	return errors.Join(checkCounters(s.Counters), checkCounters(s.Other))
+}
+
+func checkCounters(list []*counter) error {
+	for i, c := range list {
+		if c == nil || !Counts(c.Point) || slices.ContainsFunc(list[:i], func(o *counter) bool { return o.Point == c.Point }) {
 			return fmt.Errorf("counter %d", i)
 		}
 		if err := c.check(); err != nil {
@@ -134,7 +144,7 @@ func (l *ledger) check() error {
 		return fmt.Errorf("%d runs of whole quarters", len(l.Whole))
 	}
 	if o := l.Open; o != nil && (quarterOf(o.Start) != o.Start || !within(o.Start, -timeMax, timeMax) || !within(o.E, 0, energyMax) ||
-		!within(o.Cov, 0, timeMax) || !within(o.Len, 0, timeMax) || !within(int64(o.N), 0, math.MaxInt32)) {
+		!within(o.Cov, 0, timeMax) || !within(o.Len, 0, timeMax) || !within(int64(o.N), 0, math.MaxInt32) || !within(int64(o.Part.Rev), 0, math.MaxInt32)) {
 		return fmt.Errorf("quarter at %d", o.Start)
 	}
 	return nil

@@ -22,13 +22,15 @@ type vertex struct {
 	Why  string `json:"w,omitempty"`
 	Mod  int64  `json:"mod,omitempty"`
 	Last *int64 `json:"l,omitempty"`
+
+	Meter string `json:"mt,omitempty"` // serial number from here on, where it is another one
 }
 
 // breaks tells whether nothing is booked up to this vertex.
 func (v *vertex) breaks() bool { return v.Why != "" && v.Mod == 0 }
 
 // plain tells whether a vertex is an ordinary one of which the beginning is known.
-func (v *vertex) plain() bool { return v.Why == "" && v.D >= 0 && v.Carry == 0 }
+func (v *vertex) plain() bool { return v.Why == "" && v.Meter == "" && v.D >= 0 && v.Carry == 0 }
 
 // Limits of a track. In one that waits for the clock a chunk is what is not told apart any more: it is as exact as the
 // quarters will be, and a whole day of it stays small.

@@ -20,9 +20,9 @@ import (
 type socketDevice struct {
 	addr string
 
-	mu    sync.Mutex
-	units map[byte]peer.Answerer
-	conns []net.Conn
+	mu     sync.Mutex
+	device peer.Answerer
+	conns  []net.Conn
 }
 
 func newSocketDevice(t *testing.T, model, serial string) *socketDevice {
@@ -44,8 +44,8 @@ func newSocketDevice(t *testing.T, model, serial string) *socketDevice {
 			}
 			d.mu.Lock()
 			d.conns = append(d.conns, conn)
-			units := d.units
 			d.mu.Unlock()
+			units := map[byte]peer.Answerer{1: d}
 			serving.Go(func() {
 				defer conn.Close()                      //nolint:errcheck // over
 				peer.ServeTCP(t.Context(), conn, units) //nolint:errcheck // seen by who asks
@@ -58,17 +58,33 @@ func newSocketDevice(t *testing.T, model, serial string) *socketDevice {
 // put takes the device out, if there is one, and puts another one in its place.
 func (d *socketDevice) put(t *testing.T, model, serial string) {
 	t.Helper()
+	d.swap(t, model, serial)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.conns {
+		c.Close() //nolint:errcheck // it was unplugged
+	}
+	d.conns = nil
+}
+
+// swap puts another device behind the same connection.
+func (d *socketDevice) swap(t *testing.T, model, serial string) {
+	t.Helper()
 	device, err := peer.Named(model, peer.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: serial}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.units = map[byte]peer.Answerer{1: device}
-	for _, c := range d.conns {
-		c.Close() //nolint:errcheck // it was unplugged
-	}
-	d.conns = nil
+	d.device = device
+}
+
+// Answer implements peer.Answerer.
+func (d *socketDevice) Answer(pdu []byte) []byte {
+	d.mu.Lock()
+	device := d.device
+	d.mu.Unlock()
+	return device.Answer(pdu)
 }
 
 // Another serial number answers: the installer sees it, confirms it once, and the confirmation outlives a restart.
@@ -101,18 +117,26 @@ func TestConfirm(t *testing.T) {
 	if s := must(t, "status", "--config", config); !strings.Contains(s, "SN-OLD-1 was known, SN-NEW-2 answers") || !strings.Contains(s, "bordo confirm") {
 		t.Errorf("the status does not tell of the exchange:\n%s", s)
 	}
-	out := must(t, "confirm", "inv-1", "--config", config, "--lang", "it")
-	if want := "inv-1: confermata la matricola SN-NEW-2 al posto di SN-OLD-1; l'energia viene conteggiata dalla prossima lettura\n"; out != want {
+	refused(1, "inv-1: nothing was confirmed: final reading of import_energy: the device has no such counter", "inv-1", "--final", "import_energy=1")
+	refused(2, "must be point=kWh", "inv-1", "--final", "ac_power=1")
+	out := must(t, "confirm", "inv-1", "--config", config, "--lang", "it", "--final", "unknown")
+	if want := "inv-1: confermata la matricola SN-NEW-2 al posto di SN-OLD-1; l'energia viene conteggiata dalla sua prima lettura\n"; out != want {
 		t.Errorf("said %q, want %q", out, want)
 	}
 	refused(1, "the serial number that is known answers, SN-NEW-2", "inv-1")
 
+	plant.swap(t, "sunspec", "SN-THIRD-3") // the connection stays: nobody notices, but whoever confirms reads it
+	out = must(t, "confirm", "inv-1", "--config", config, "--lang", "en", "--final", "unknown")
+	if want := "inv-1: confirmed serial number SN-THIRD-3 in place of SN-NEW-2; energy is booked from its first reading on\n"; out != want {
+		t.Errorf("said %q, want %q", out, want)
+	}
+
 	a.stop(syscall.SIGKILL) // at once: nothing but the confirmation itself can have been written
 	runAgent(t, config)
 	waitFor(t, config, func(d map[string]agent.DeviceStatus) bool {
-		return d["inv-1"].Polls > 1 && d["inv-1"].Info != nil && d["inv-1"].Info.Serial == "SN-NEW-2"
+		return d["inv-1"].Polls > 1 && d["inv-1"].Info != nil && d["inv-1"].Info.Serial == "SN-THIRD-3"
 	})
-	if s := must(t, "status", "--config", config); strings.Contains(s, "SN-OLD-1") {
+	if s := must(t, "status", "--config", config); strings.Contains(s, "SN-NEW-2") {
 		t.Errorf("after a restart the exchange is open again:\n%s", s)
 	}
 	if left, err := filepath.Glob(filepath.Join(filepath.Dir(config), "store", "energy*")); err != nil || len(left) == 0 {

@@ -9,6 +9,7 @@ import (
 	"bordo/agent"
 	"bordo/agent/config"
 	"bordo/agent/control"
+	"bordo/agent/energy"
 	"bordo/drivers"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/scan"
@@ -18,6 +19,11 @@ import (
 type (
 	deviceQuestion struct {
 		Device string `json:"device"`
+	}
+	confirmQuestion struct {
+		Device string       `json:"device"`
+		Look   bool         `json:"look,omitempty"` // only tell what there is to confirm
+		Final  energy.Final `json:"final,omitempty"`
 	}
 	registersQuestion struct {
 		Line string      `json:"line"`
@@ -110,12 +116,17 @@ func (r respondent) capture(ctx context.Context, question []byte, say func(any) 
 	return say(text)
 }
 
-func (r respondent) confirm(_ context.Context, question []byte, say func(any) error) error {
-	q, err := understood[deviceQuestion](question)
+func (r respondent) confirm(ctx context.Context, question []byte, say func(any) error) error {
+	q, err := understood[confirmQuestion](question)
 	if err != nil {
 		return err
 	}
-	e, err := r.agent.Confirm(q.Device)
+	var e agent.Exchange
+	if q.Look {
+		e, err = r.agent.Exchanged(ctx, q.Device)
+	} else {
+		e, err = r.agent.Confirm(ctx, q.Device, q.Final)
+	}
 	if err != nil {
 		return err
 	}

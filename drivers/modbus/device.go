@@ -45,6 +45,7 @@ type device struct {
 	onceOK    bool      // the once points were read on this port
 	checked   bool      // who the device is was checked on this port
 	checkedOn int       // the connection on which it was
+	who       watch     // when who the device is has to be read again
 
 	self  map[string]string    // what it says of itself
 	fresh bool                 // something about the device may have changed
@@ -115,12 +116,21 @@ func (d *device) Poll(ctx context.Context, port drivers.Port) drivers.Report {
 	defer p.turn.end()
 	rep := drivers.Report{Device: d.id}
 	rep.Err = p.run()
+	rep.Identified = p.identified || d.who.dumb(d)
 	rep.At = p.turn.at
 	if rep.At.IsZero() {
 		rep.At = time.Now()
 	}
 	d.count(p, rep.Err != nil && ctx.Err() == nil)
 	rep.Readings, rep.Events = d.guard.check(p.ordered(), rep.At)
+	if p.unsure {
+		for i := range rep.Readings {
+			if rep.Readings[i].Quality == drivers.Good {
+				rep.Readings[i].Quality = drivers.Uncertain
+			}
+		}
+	}
+	d.who.after(p, rep.Events)
 	rep.Events = append(p.events, rep.Events...)
 	if d.fresh {
 		d.fresh = false

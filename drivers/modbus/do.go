@@ -165,8 +165,7 @@ func (p *poll) sameChain(c *chain) error {
 		}
 		p.tell(it, a)
 	}
-	if now := p.self[selfSerial]; known != "" && known != now {
-		p.self[selfSerial] = known
+	if now := p.said[selfSerial]; known != "" && known != now {
 		return fmt.Errorf("serial number %s where %s was: another device", now, known)
 	}
 	return nil

@@ -30,7 +30,7 @@ func pieces(it *item, limit int) []*item {
 func (p *poll) tell(it *item, a Answer) {
 	if it.piece == nil {
 		v, _ := it.Decode(a, drivers.Text)
-		p.self[it.Key] = v.Text()
+		p.hear(it.Key, v.Text())
 		return
 	}
 	whole := it.piece.whole
@@ -45,6 +45,6 @@ func (p *poll) tell(it *item, a Answer) {
 	p.texts[whole] = raw
 	if len(raw) == 2*whole.Length {
 		v, _ := whole.Decode(Answer{Span: whole.Span(), Data: raw}, drivers.Text)
-		p.self[it.Key] = v.Text()
+		p.hear(it.Key, v.Text())
 	}
 }

@@ -34,6 +34,10 @@ type poll struct {
 	extra    int  // requests spent on looking for a culprit
 	stop     bool // nothing more is asked in this poll
 	missed   bool // something that is read only once is still missing
+
+	said       map[string]string // what the device said of itself in this poll
+	identified bool              // that was read, and believed
+	unsure     bool              // it was read, and cannot be believed yet
 }
 
 // deferred is a value whose scale factor comes in another answer of the poll.
@@ -78,9 +82,12 @@ func (p *poll) run() error {
 	if !p.stop && pace != Fast {
 		p.slowAt = p.now
 	}
-	if pace == Once && !p.stop && !p.missed {
+	switch {
+	case p.stop:
+	case pace != Once:
+		p.identify()
+	case !p.missed && p.recognise():
 		p.onceOK, p.fresh = true, true
-		p.recognise()
 	}
 	return errors.Join(p.errs...)
 }
@@ -255,23 +262,4 @@ func (p *poll) ordered() []drivers.Reading {
 	}
 	p.bus.given = p.readings
 	return out
-}
-
-// recognise compares who the device is with who it was: what another device or another firmware taught does not hold, and
-// its counters are others.
-func (p *poll) recognise() {
-	serial, firmware := p.self[selfSerial], p.self[selfFirmware]
-	was := p.learnt
-	if was.Serial == serial && was.Firmware == firmware {
-		return
-	}
-	if was.Serial != "" && was.Serial != serial {
-		p.guard.forget()
-		p.events = append(p.events, drivers.Event{Type: eventIdentity, Data: map[string]any{"serial_before": was.Serial, "serial": serial}})
-	}
-	if was.Serial != "" || was.Firmware != "" {
-		p.learnt = Learnt{Base: was.Base} // the chain of this device was found there
-		p.apply()
-	}
-	p.learnt.Serial, p.learnt.Firmware = serial, firmware
 }
