@@ -345,7 +345,7 @@ func (a *Agent) nodeStatus(sess string) contract.Status {
 		Node: a.cfg.Node, State: contract.Online, Sess: sess, Boot: a.boot,
 		Ep: next.Epoch, Next: next.Seq, Backlog: a.backlog(),
 		Clk: now.clk, Ver: a.sys.Version, TS: now.wall.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
-		Health: a.conditions.List(), Asleep: a.board.asleep(),
+		Health: a.health(), Asleep: a.board.asleep(),
 		HW: a.hw, TLSUntil: validUntil(a.cfg.MQTT.CertFile),
 	}
 	if a.store.Opened().Memory {
@@ -372,7 +372,7 @@ func (a *Agent) Status() Status {
 	_, clk := a.sys.Wall()
 	s := Status{
 		Node: a.cfg.Node, Version: a.sys.Version, Since: a.since, Clock: clk, Simulation: a.cfg.Simulation, Config: a.configStatus(),
-		Lines: a.board.status(), Health: a.conditions.List(),
+		Lines: a.board.status(), Health: a.health(),
 	}
 	a.mu.Lock()
 	store, fwd := a.store, a.fwd

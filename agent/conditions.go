@@ -41,6 +41,9 @@ func (a *Agent) tellCondition(c health.Change) {
 	}
 	if c.Type == contract.ConditionRaised {
 		data["detail"] = h.Detail
+		if h = a.explain(h); h.Cause != "" {
+			data["cause"] = h.Cause
+		}
 		a.log.Warn("condition raised", "code", h.Code, "device", dev, "err", h.Detail)
 	} else {
 		data["until"] = h.OKSince

@@ -147,6 +147,7 @@ type deviceState struct {
 	failed          int // polls in a row that were not whole
 	asleep          bool
 	err             error
+	fault           error // of the last poll that failed
 	readings        []drivers.Reading
 	about           drivers.Description
 }
@@ -201,6 +202,7 @@ func (b *board) report(r drivers.Report, at moment) (code string, failed int) {
 	} else {
 		d.failed++
 		d.failures++
+		d.fault = r.Err
 	}
 	if len(r.Readings) > 0 {
 		d.lastAnswer, d.readings = at.wall, r.Readings

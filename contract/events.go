@@ -95,7 +95,8 @@ var eventTypes = []EventType{
 		{Key: "offset", JSON: "integer", Text: "ms to add to ts of every record of this boot that was sent with clk free"},
 	}},
 	{ConditionRaised, Label{"È cominciata una condizione di guasto", "A condition has begun"}, conditionFields(
-		EventField{Key: "detail", JSON: "string", Optional: true, Text: "what the machine said"})},
+		EventField{Key: "detail", JSON: "string", Optional: true, Text: "what the machine said"},
+		EventField{Key: "cause", JSON: "string", Optional: true, Text: "why, where the node can tell: refused, unreachable, silence, hung_up, wrong_unit, wrong_framing, wrong_transaction, checksum, noise, echo, other_master, refusals; more may come"})},
 	{ConditionCleared, Label{"Una condizione di guasto è finita", "A condition has ended"}, conditionFields(
 		EventField{Key: "until", JSON: "integer", Text: "ms UTC, when it ended: the fault was not seen after it. The event comes later, see Conditions"},
 		EventField{Key: "flaps", JSON: "integer", Optional: true, Text: "how many times the fault came back in between; missing: never"})},

@@ -86,6 +86,7 @@ type Health struct {
 	Severity Severity `json:"severity"`
 	Since    int64    `json:"since"` // ms UTC
 	Text     Label    `json:"text"`
+	Cause    string   `json:"cause,omitempty"`  // why, where the node can tell; see the causes
 	Detail   string   `json:"detail,omitempty"` // as the machine says it, for whoever repairs
 	// OKSince is the time, in ms UTC, since which the fault has not been seen; 0 while it is there. The condition is cleared
 	// when that lasts.

@@ -35,14 +35,17 @@ const (
 	WrongUnit                         // another unit id answers than the one that was asked
 	WrongFraming                      // the other side speaks Modbus TCP where serial frames are configured, or the reverse
 	HungUp                            // the other side closes the connection instead of answering
+	Noise                             // bytes that are no frame
+	EchoOnly                          // the line gives back what is sent, and nothing else comes
+	OtherMaster                       // the line is never silent
 )
 
 // String gives the word that stands in logs and in JSON, "" for no cause.
 func (c Cause) String() string {
-	if c > HungUp {
+	if c > OtherMaster {
 		return ""
 	}
-	return [...]string{"", "wrong_transaction", "wrong_unit", "wrong_framing", "hung_up"}[c]
+	return [...]string{"", "wrong_transaction", "wrong_unit", "wrong_framing", "hung_up", "noise", "echo", "other_master"}[c]
 }
 
 // Error is a fault on a line, told operation first.

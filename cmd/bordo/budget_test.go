@@ -10,7 +10,7 @@ import (
 // The estimate is a table that fits a terminal, adds up, and needs none of the files that the configuration names.
 func TestBudget(t *testing.T) {
 	text := strings.NewReplacer("{url: mqtts://broker.example}", "{url: mqtts://broker.example, username: a, password_file: /nowhere/password}",
-		"unit: 3}", "unit: 3, every: 1m, report: {on: change, at_least: 10m}}").Replace(plant)
+		"unit: 3}", "unit: 3, every: 1m, report: {on: change, at_least: 10m}}").Replace(plant) + "site: {lat: 45.4, lon: 9.7}\n"
 	path := filepath.Join(t.TempDir(), "bordo.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"bordo/agent/control"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/line"
 )
 
 var formatVerb = regexp.MustCompile(`%[-+# 0-9.*\[\]]*[a-zA-Z]`)
@@ -182,7 +183,7 @@ func TestValueRows(t *testing.T) {
 			t.Errorf("%s: got %q", code, got)
 		}
 	}
-	lost := unopened(&drivers.Error{Op: "open tcp://h", Kind: drivers.Closed, Lost: true, Err: errors.New("no route")})
+	lost := unopened(line.Endpoint{Scheme: line.TCP}, &drivers.Error{Op: "open tcp://h", Kind: drivers.Closed, Lost: true, Err: errors.New("no route")})
 	if got := sentence(lost, italian()); !strings.HasPrefix(got, "La porta verso il dispositivo non si apre: ") {
 		t.Errorf("got %q", got)
 	}

@@ -116,7 +116,7 @@ func (d *desk) registers(ctx context.Context, q rawQuestion) (modbus.Answer, err
 	}
 	port, err := d.open(ctx, q.endpoint)
 	if err != nil {
-		return a, unopened(err)
+		return a, unopened(q.endpoint, err)
 	}
 	defer port.Close() //nolint:errcheck // nothing was written
 	s := modbus.NewSession(q.endpoint.Line("raw"), port, rawManners(d.profiles()))

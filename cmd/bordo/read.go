@@ -19,6 +19,7 @@ import (
 	"bordo/cmd/terminal"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/line"
 )
 
 func readVerb(l *langValue) verb {
@@ -74,8 +75,8 @@ type reading struct {
 	Port   string                `json:"port"`
 	At     time.Time             `json:"at"`
 	Error  string                `json:"error,omitempty"`
-	Cause  string                `json:"cause,omitempty"` // of Error, where there is a word for it: drivers.Cause
 	Later  bool                  `json:"later,omitempty"` // the device says that it cannot answer now
+	Cause  string                `json:"cause,omitempty"` // why it does not answer; see the contract
 	Info   *agent.DeviceIdentity `json:"info,omitempty"`
 	Values []agent.PointStatus   `json:"values"`
 }
@@ -84,7 +85,7 @@ func newReading(l config.Line, d config.Device, r drivers.Report) reading {
 	out := reading{Device: d.ID, Model: d.Model, Line: l.ID, Port: l.Endpoint.String(), At: r.At,
 		Info: agent.IdentityOf(r.Description), Values: agent.PointsOf(r.Readings)}
 	if r.Err != nil {
-		out.Cause = drivers.CauseOf(r.Err).String()
+		out.Cause = agent.CauseOf(contract.DeviceSilent, r.Err, l.Endpoint.Scheme)
 		out.Later = drivers.KindOf(r.Err) == drivers.Later
 		out.Error = strings.ReplaceAll(r.Err.Error(), "\n", "; ")
 	}
@@ -131,7 +132,7 @@ func (d *desk) pollOnce(ctx context.Context, l config.Line, dev config.Device) (
 	for range 2 { // a port that went before the device could answer says nothing about the device
 		var port drivers.Port
 		if port, err = d.open(ctx, l.Endpoint); err != nil {
-			return rep, unopened(err)
+			return rep, unopened(l.Endpoint, err)
 		}
 		polling, enough := context.WithCancel(ctx)
 		polled := false
@@ -154,17 +155,20 @@ func (d *desk) pollOnce(ctx context.Context, l config.Line, dev config.Device) (
 }
 
 // unopened says of a port that cannot be opened where to look.
-func unopened(err error) error {
+func unopened(e line.Endpoint, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return permitted(err, portOwner())
 	}
-	return advised(contract.LineDown, err)
+	return advised(contract.LineDown, agent.CauseOf(contract.LineDown, err, e.Scheme), e.Scheme == line.Serial, err)
 }
 
 // advised is an error behind the sentence for people about such a fault, which the centre reads as well.
-func advised(code string, err error) error {
-	c, _ := contract.ConditionOf(code) // the code is one of contract's
-	return phrase{c.Text.It + "\n%v", c.Text.En + "\n%v"}.fault(err)
+func advised(code, cause string, serial bool, err error) error {
+	if code != contract.DeviceSilent && code != contract.LineDown {
+		cause = ""
+	}
+	text := contract.SentenceOf(code, cause, serial)
+	return phrase{text.It + "\n%v", text.En + "\n%v"}.fault(err)
 }
 
 // fault is why a device did not give everything.
@@ -176,7 +180,7 @@ func (r reading) fault() error {
 	case r.Later:
 		code = contract.DeviceBusy
 	}
-	return advised(code, hinted(errors.New(r.Error), r.Cause, r.Port))
+	return advised(code, r.Cause, strings.HasPrefix(r.Port, string(line.Serial)+":"), hinted(errors.New(r.Error), r.Cause, r.Port))
 }
 
 // writeReading prints a reading for a person.

@@ -37,7 +37,6 @@ lines:
   - id: rs485-a
     port: serial:///dev/ttyTEST?baud=9600
     devices: [{id: meter-1, model: eastron-sdm630, unit: 3}]
-site: {lat: 45.4, lon: 9.7}
 `
 
 // bench is a desk in a synctest bubble, with devices on simulated wires instead of ports.

@@ -71,6 +71,10 @@ func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
 			if other := otherUnit(buf[:n], req); other != 0 && !damaged && foreign == nil {
 				return nil, &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongUnit, Err: fmt.Errorf("asked unit %d, unit %d answered", req[0], other)}
 			}
+			if total == 0 && t.dropped {
+				return nil, &drivers.Error{Kind: drivers.Timeout, Cause: drivers.EchoOnly,
+					Err: fmt.Errorf("no answer within %v, only the echo of the request", t.manners.ReplyMax)}
+			}
 			return nil, unheard(total, damaged, foreign, t.manners.ReplyMax)
 		default:
 			t.heard = buf[:n]
@@ -110,7 +114,7 @@ func unheard(n int, damaged bool, foreign error, within time.Duration) error {
 	case damaged:
 		return &drivers.Error{Kind: drivers.Checksum, Err: fmt.Errorf("checksum wrong (%d bytes heard)", n)}
 	}
-	return &drivers.Error{Kind: drivers.Checksum, Err: fmt.Errorf("%d bytes heard that are no answer", n)}
+	return &drivers.Error{Kind: drivers.Checksum, Cause: drivers.Noise, Err: fmt.Errorf("%d bytes heard that are no answer", n)}
 }
 
 // settle listens, and drops what it hears, until the line may be used: the last answer or the last chance of one is over,
@@ -129,7 +133,7 @@ func (t *turn) settle() error {
 		case n > 0:
 			b.quiet = later(b.quiet, now.Add(b.silence))
 			if now.After(limit) {
-				return &drivers.Error{Kind: drivers.Protocol, Err: fmt.Errorf("the line was not silent for %v: another master, or noise", patience)}
+				return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.OtherMaster, Err: fmt.Errorf("the line was not silent for %v: another master, or noise", patience)}
 			}
 		case err == nil:
 		case t.ctx.Err() != nil:
