@@ -86,6 +86,7 @@ func TestSessionsThatEndSoon(t *testing.T) {
 func TestFlappingPortIsLoggedRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
+		n.wall = noon
 		n.start()
 		for range 360 {
 			n.portFails(errors.New("no such device"))

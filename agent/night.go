@@ -55,8 +55,11 @@ func (a *Agent) failedByDay(dev string) bool {
 
 // rest notes whether a device sleeps, and returns that. A device that sleeps has no fault.
 func (a *Agent) rest(dev string, asleep bool) bool {
-	if a.board.sleeping(dev, asleep) != asleep {
+	changed, publish := a.board.sleeping(dev, asleep)
+	if changed {
 		a.log.Info("device asleep", "device", dev, "asleep", asleep)
+	}
+	if publish {
 		a.tellNews()
 	}
 	return asleep

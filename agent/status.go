@@ -146,6 +146,7 @@ type deviceState struct {
 	lastAnswer      time.Time
 	failed          int // polls in a row that were not whole
 	asleep          bool
+	asleepToldAt    time.Time // when status last followed a change of asleep
 	err             error
 	fault           error // of the last poll that failed
 	readings        []drivers.Reading
@@ -234,14 +235,27 @@ func (b *board) model(id string) string {
 	return b.devs[id].cfg.Model // never changes
 }
 
-// sleeping notes whether a device is asleep and returns what was noted before.
-func (b *board) sleeping(id string, asleep bool) (was bool) {
+// sleeping notes whether a device is asleep. It returns whether that is a change, and whether status is to follow it now: a
+// device that falls asleep and wakes up all the time would otherwise cost a status message each time. The next regular status
+// has what was left out.
+func (b *board) sleeping(id string, asleep bool) (changed, publish bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.devs[id]
-	was, d.asleep = d.asleep, asleep
-	return was
+	if d.asleep == asleep {
+		return false, false
+	}
+	d.asleep = asleep
+	now := time.Now()
+	if !d.asleepToldAt.IsZero() && now.Sub(d.asleepToldAt) < asleepEvery {
+		return true, false
+	}
+	d.asleepToldAt = now
+	return true, true
 }
+
+// asleepEvery is the shortest time between two status messages because one device fell asleep or woke up.
+const asleepEvery = 5 * time.Minute
 
 // place gives a sample of a device its times: those of the moment, but both later than those of the sample before. Wall
 // times of another era count for nothing: they were of another clock, and must not hold back those of this one.

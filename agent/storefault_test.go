@@ -175,7 +175,7 @@ func TestUnsavedAccounts(t *testing.T) {
 			t.Errorf("health %+v", h)
 		}
 		n.blockState("energy", false)
-		time.Sleep(30 * time.Second)
+		time.Sleep(2 * time.Minute)
 		files, err := filepath.Glob(filepath.Join(n.cfg.StateDir, "energy.[12]"))
 		if h := a.Status().Health; len(h) > 0 || err != nil || len(files) == 0 {
 			t.Errorf("health %+v, files %v, %v", h, files, err)
