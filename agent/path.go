@@ -31,6 +31,7 @@ const (
 	hangUps       = 2                // logins in a row that the broker does not answer, and the last will is in question
 	heldFor       = 15 * time.Minute // how long a message that was too large is reported
 	probeBytes    = 4 << 10          // the size up to which nothing is risked
+	fullPacket    = 1500             // bytes of the largest IP packet on Ethernet
 )
 
 // path is what is known of the way to one broker, from one session to the next. The goroutine of the forwarder owns it.
@@ -105,7 +106,7 @@ func (p *path) doubtful(n int) bool { return n > inflight.Small && n > p.size.Pa
 
 // pass notes that a packet of a size was taken.
 func (p *path) pass(topic string, n int, now time.Time) {
-	p.blame.Acked(topic)
+	p.blame.Acked(topic, now)
 	p.confirmed = p.confirmed || topic == p.failed
 	if n > p.size.Passed || n >= p.provedSize || now.Sub(p.proved) > freshProof {
 		p.proved, p.provedSize = now, n
@@ -178,6 +179,8 @@ func (p *path) accuse(topic string, open []*message, now time.Time) {
 			p.tooLarge(m, now)
 			p.blame.Doubt(topic)
 			return
+		case !p.blame.IsSure(topic, now):
+			return
 		case m.retain && !now.Before(p.plain):
 			p.plain, p.plainBy = now.Add(plainFor), topic
 			p.blame.Doubt(topic)
@@ -185,6 +188,9 @@ func (p *path) accuse(topic string, open []*message, now time.Time) {
 		case p.plainBy == topic: // nor does it pass without being retained
 			p.plain = time.Time{}
 		}
+	}
+	if !p.blame.IsSure(topic, now) {
+		return
 	}
 	p.blame.Convict(topic, now)
 	if p.failed == topic { // it was not a matter of size
@@ -221,12 +227,19 @@ func (p *path) withWill(now time.Time) bool { return p.will != willLeftOut && !n
 // passes returns how large a message passes, where that is limited; 0 where it is not.
 func (p *path) passes() int {
 	switch {
-	case p.pace.Burst.Failed > 0 && p.pace.Burst.Strikes > 1:
+	case p.isBlackHole():
 		return p.pace.Burst.Passed
 	case p.sizeIsLimited():
 		return p.size.Passed
 	}
 	return 0
+}
+
+// isBlackHole reports whether large packets get lost on the way. A path that took more than one full packet at a time is not
+// one: there the link itself was away.
+func (p *path) isBlackHole() bool {
+	b := p.pace.Burst
+	return b.Failed > 0 && b.Strikes > 1 && b.Passed < fullPacket
 }
 
 func (p *path) sizeIsLimited() bool { return p.size.Failed > 0 && (p.confirmed || p.size.Strikes > 1) }
@@ -237,7 +250,7 @@ func (p *path) limited(now time.Time) string {
 	if p.sizeIsLimited() {
 		out = append(out, fmt.Sprintf("messages of %d bytes pass, one of %d bytes ends the session: the broker refuses larger ones", p.size.Passed, p.size.Failed))
 	}
-	if b := p.pace.Burst; b.Failed > 0 && b.Strikes > 1 {
+	if b := p.pace.Burst; p.isBlackHole() {
 		out = append(out, fmt.Sprintf("nothing large is acknowledged: %d bytes at a time pass, of %d bytes none is; check the MTU of the path to the broker", b.Passed, b.Failed))
 	}
 	if p.held > 0 && now.Sub(p.heldAt) < heldFor {

@@ -90,7 +90,7 @@ func (s *session) answered(a subscribed) {
 		s.f.notRouted(true, a.err.Error())
 		return
 	}
-	s.path.blame.Acked(name)
+	s.path.blame.Acked(name, time.Now())
 	s.f.reportPath()
 }
 

@@ -13,6 +13,12 @@ const (
 	asideMost  = time.Hour
 )
 
+// A class that passed within passedLately is set aside only after sureDeaths sessions in a row died on it.
+const (
+	passedLately = time.Hour
+	sureDeaths   = 5
+)
+
 // calmFor is how long it counts that the broker left a session alone in which nothing was sent.
 const calmFor = 10 * time.Minute
 
@@ -29,9 +35,10 @@ type Verdict struct {
 type Blame struct {
 	suspects map[string]int // deaths in a row
 	verdicts map[string]*Verdict
-	passed   map[string]bool // classes of which something was acknowledged since the first verdict on them
-	calm     time.Time       // a silent beginning was survived
-	quiet    bool            // the next session begins with silence
+	passed   map[string]bool      // classes of which something was acknowledged since the first verdict on them
+	latest   map[string]time.Time // by class: the latest acknowledgement
+	calm     time.Time            // a silent beginning was survived
+	quiet    bool                 // the next session begins with silence
 }
 
 // class is the part of a topic that policies are written for: everything before the device.
@@ -74,7 +81,11 @@ func (b *Blame) Verdicts() (out []Verdict) {
 }
 
 // Acked notes that the broker took something on a topic.
-func (b *Blame) Acked(topic string) {
+func (b *Blame) Acked(topic string, now time.Time) {
+	if b.latest == nil {
+		b.latest = make(map[string]time.Time)
+	}
+	b.latest[class(topic)] = now
 	if len(b.suspects) == 0 && len(b.verdicts) == 0 {
 		return
 	}
@@ -126,6 +137,13 @@ func (b *Blame) Died(topics []string, brief bool, now time.Time) (culprit string
 		return "", true
 	}
 	return culprit, true
+}
+
+// IsSure reports whether enough sessions died on a culprit to set it aside. Where its class passed lately, a broker that loses
+// acknowledgements now and then is more likely than one that refuses the topic, and it takes more of them.
+func (b *Blame) IsSure(topic string, now time.Time) bool {
+	at, passed := b.latest[class(topic)]
+	return !passed || now.Sub(at) > passedLately || b.suspects[topic] >= sureDeaths
 }
 
 // Doubt keeps a culprit under suspicion without a verdict: there is something else to try first.

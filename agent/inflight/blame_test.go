@@ -55,7 +55,7 @@ func TestBlame(t *testing.T) {
 	if !b.Alone("a/event/x") || b.Alone("a/event/y") {
 		t.Error("what was in flight does not travel alone")
 	}
-	b.Acked("a/tele/x")
+	b.Acked("a/tele/x", zero)
 	if culprit, explained := die(true, "a/event/x"); culprit != "" || !explained || !b.Quiet() {
 		t.Errorf("second death: %q %v, quiet %v", culprit, explained, b.Quiet())
 	}
@@ -79,7 +79,7 @@ func TestBlame(t *testing.T) {
 	if !b.Aside("a/event/z", zero) || len(b.Verdicts()) != 1 {
 		t.Errorf("two topics of a class do not stand for it: %+v", b.Verdicts())
 	}
-	if b.Acked("a/event/z"); !b.Clear() {
+	if b.Acked("a/event/z", zero); !b.Clear() {
 		t.Error("what passed is still set aside")
 	}
 }
@@ -97,5 +97,25 @@ func TestBlameIsNotMisledByATwin(t *testing.T) {
 	}
 	if _, explained := b.Died([]string{"a/meta/x"}, true, zero); explained {
 		t.Error("another topic is explained by the one before")
+	}
+}
+
+// A topic that passed lately is set aside only after five deaths in a row: the broker may have lost acknowledgements.
+func TestBlameIsSlowWithWhatPassedLately(t *testing.T) {
+	var b Blame
+	b.Acked("a/event/x", zero)
+	now := zero.Add(time.Minute)
+	b.Died([]string{"a/event/y"}, false, now)
+	for n := 2; n <= sureDeaths; n++ {
+		culprit, explained := b.Died([]string{"a/event/y"}, false, now)
+		if culprit != "a/event/y" || !explained || b.IsSure(culprit, now) != (n == sureDeaths) {
+			t.Errorf("death %d: culprit %q, explained %v, sure %v", n, culprit, explained, b.IsSure(culprit, now))
+		}
+	}
+	if b.suspects["a/event/y"] = 2; !b.IsSure("a/event/y", zero.Add(2*time.Hour)) {
+		t.Error("what passed two hours ago still counts")
+	}
+	if b.suspects["a/hist/y"] = 2; !b.IsSure("a/hist/y", now) {
+		t.Error("a class of which nothing passed needs more than two deaths")
 	}
 }

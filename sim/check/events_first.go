@@ -58,8 +58,8 @@ func (c *EventsFirst) event(m *Message, n *nodeSession) {
 	if !n.history || m.Event.Type == contract.EnergyInterval {
 		return // quarter hours are records of their own class, behind events
 	}
-	if m.Event.Ep == n.ep && m.Event.Seq >= n.next {
-		return // it happened in this session
+	if m.Event.Ep > n.ep || m.Event.Ep == n.ep && m.Event.Seq >= n.next {
+		return // it happened in this session, or in the run that follows: what begins an epoch in memory precedes its status
 	}
 	c.found.add("%s: %s %s came after backfilled readings, and it was there when the session began with next %s-%d", m.Node,
 		m.Event.Type, m.Event.ID, n.ep, n.next)
