@@ -25,6 +25,18 @@ type watch struct {
 	away     bool      // it has given nothing in a poll since
 	asked    bool      // somebody wants to know, or a counter goes on from another value
 	failed   int       // polls in a row in which it could not be read or believed
+
+	connection int       // on which the device was last asked
+	renewed    time.Time // when a new connection last had the identity read
+}
+
+// connected notes the connection. One that was opened again in place may lead to another device. Some devices close each
+// connection after an answer, so that counts once in identifyEvery.
+func (w *watch) connected(connection int, now time.Time) {
+	if connection != w.connection && now.Sub(w.renewed) >= identifyEvery {
+		w.renewed, w.asked = now, true
+	}
+	w.connection = connection
 }
 
 // due tells whether the identity has to be read again.
@@ -77,6 +89,7 @@ func (p *poll) hear(key, text string) {
 // identify reads who the device is when that is due, after everything else of the poll. A device that does not give it loses
 // nothing: neither its readings nor its good name.
 func (p *poll) identify() {
+	p.who.connected(p.bus.connection, p.now)
 	if p.taken == 0 || !p.who.due(p.now) || p.who.dumb(p.device) {
 		return
 	}
@@ -120,6 +133,7 @@ func (p *poll) askSelf() error {
 // whether it is settled who the device is.
 func (p *poll) recognise() bool {
 	was, now := p.learnt, p.newcomer()
+	p.who.connection = p.bus.connection
 	if isOther := now != (newcomer{was.Serial, was.Firmware}); isOther && was.Serial+was.Firmware != "" && !p.repeats(now) {
 		if p.who.done(false, p.now); p.who.failed > 0 {
 			p.unsure = true
