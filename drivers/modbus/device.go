@@ -117,8 +117,10 @@ func (d *device) Poll(ctx context.Context, port drivers.Port) drivers.Report {
 	rep := drivers.Report{Device: d.id}
 	rep.Err = p.run()
 	rep.Identified = p.identified || d.who.dumb(d)
-	rep.At = p.turn.at
-	if rep.At.IsZero() {
+	switch rep.At = p.turn.at; {
+	case !p.last.IsZero():
+		rep.At = p.last // what was asked later, in search of a limit or of who the device is, gave no value
+	case rep.At.IsZero():
 		rep.At = time.Now()
 	}
 	d.count(p, rep.Err != nil && ctx.Err() == nil)

@@ -16,6 +16,10 @@ import (
 // refused.
 const suspicious = 3
 
+// maxSpread is how far apart the values of a poll may be read once answers got lost in it: they are published with one
+// time. A slow line that loses nothing may take longer.
+const maxSpread = 5 * time.Second
+
 // poll is the state of one Poll or Do.
 type poll struct {
 	*device
@@ -28,6 +32,9 @@ type poll struct {
 	accused  []accusation
 	texts    map[*Field][]byte // texts that come in pieces, as far as they came
 	taken    int               // blocks that were answered
+	first    time.Time         // when the first of the readings came
+	last     time.Time         // when the last of them came
+	lost     bool              // a block was not answered
 	again    bool              // the items were placed anew: the poll begins once more
 	searches int               // for the size of an answer that gets through
 	errs     []error
@@ -135,9 +142,21 @@ func (p *poll) read(s Span) (Answer, error) {
 	return a, err
 }
 
+// drawnOut tells whether waiting for lost answers made the poll so long that nothing more belongs to what it has read.
+// The blocks that were not answered come last in the next one, so that the others get their turn.
+func (p *poll) drawnOut() bool {
+	return p.lost && !p.first.IsZero() && time.Since(p.first) >= maxSpread
+}
+
 // fetch reads a block and whatever it must be split into. It tells whether the device gave all of it.
 func (p *poll) fetch(b block) bool {
+	if p.drawnOut() {
+		p.missed, p.stop = true, true
+		return false
+	}
 	a, err := p.read(b.Span)
+	var e Exception
+	p.lost = p.lost || err != nil && !errors.As(err, &e)
 	switch {
 	case err == nil:
 		delete(p.mute, b.items[0])
@@ -212,6 +231,9 @@ func (p *poll) take(b block, a Answer) bool {
 		}
 		switch it.role {
 		case isReading:
+			if p.last = p.turn.at; p.first.IsZero() {
+				p.first = p.last
+			}
 			if it.apart {
 				p.deferred = append(p.deferred, deferred{it, a.part(it.place())})
 				continue

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"errors"
+	"time"
 
 	"bordo/drivers"
 )
@@ -44,6 +45,7 @@ func (p *poll) tooLong(b block, err error) bool {
 		return true
 	}
 	p.readings, p.deferred, p.factors, p.texts, p.accused, p.taken = p.readings[:0], nil, nil, nil, nil, 0
+	p.first, p.last, p.lost = time.Time{}, time.Time{}, false
 	p.again = true
 	return true
 }
