@@ -34,6 +34,7 @@ type device struct {
 	learnt   Learnt
 	kept     string        // learnt as it was last reported
 	retryAt  time.Time     // when the next quarantined point may be tried again
+	limitAt  time.Time     // since when the learnt limit of registers holds in this run
 	proved   int           // registers of the longest answer that came on this opening of the line
 	tried    bool          // a short question was asked after a long one that was not answered, on this opening
 	silent   int           // polls in a row without any answer
@@ -114,6 +115,7 @@ func (d *device) begin(ctx context.Context, port drivers.Port) *poll {
 func (d *device) Poll(ctx context.Context, port drivers.Port) drivers.Report {
 	p := d.begin(ctx, port)
 	defer p.turn.end()
+	d.questionLimit(p.now)
 	rep := drivers.Report{Device: d.id}
 	rep.Err = p.run()
 	rep.Identified = p.identified || d.who.dumb(d)

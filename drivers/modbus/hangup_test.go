@@ -297,6 +297,44 @@ func TestGatewayLosesLongAnswers(t *testing.T) {
 	}
 }
 
+// A limit is put to the test once a day: the gateway that had it was replaced.
+func TestLimitIsQuestioned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, began, long := device(t, "sunspec", peer.Options{}), time.Now(), 0
+		h := &host{t: t}
+		h.answer = func(conn *driverstest.End, _ int, req []byte) bool {
+			n := int(binary.BigEndian.Uint16(req[10:]))
+			if n > 20 && time.Since(began) < time.Hour {
+				return true
+			}
+			if n > 20 {
+				long++
+			}
+			say(conn, frame(req, d.Answer(req[7:])))
+			return true
+		}
+		dev := drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Minute}
+		reports, _ := h.reach(23*time.Hour, tcpLine, builtIn, dev)
+		if l := learnt(t, reports); l.Registers == 0 || l.Registers > 20 || long > 0 {
+			t.Errorf("after 23 hours: learnt %+v, %d long questions", l, long)
+		}
+		reports, _ = h.reach(26*time.Hour, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: dev.Every, Learnt: lastLearnt(reports)})
+		if l := learnt(t, reports); l.Registers != 0 || long == 0 {
+			t.Errorf("a day later: learnt %+v, %d long questions", l, long)
+		}
+	})
+}
+
+// lastLearnt is what was learnt in the course of reports.
+func lastLearnt(reports []drivers.Report) (out []byte) {
+	for _, r := range reports {
+		if r.Learnt != nil {
+			out = r.Learnt
+		}
+	}
+	return out
+}
+
 // What was lost by chance, or is silenced by one register, is no limit.
 func TestLossIsNoLimit(t *testing.T) {
 	for name, loses := range map[string]func(n int, req []byte) bool{

@@ -13,7 +13,23 @@ const (
 	sureSilences = 3
 	// maxSearches bounds the searches of one poll for the length of an answer that gets through.
 	maxSearches = 3
+	// limitAgain is how often a limit that was learnt is put to the test: the gateway may have been replaced, and chance losses
+	// can look like a limit.
+	limitAgain = 24 * time.Hour
 )
+
+// questionLimit forgets a limit that was learnt a day ago. Where it still holds, the next poll finds it again.
+func (d *device) questionLimit(now time.Time) {
+	switch {
+	case d.learnt.Registers == 0:
+		d.limitAt = time.Time{}
+	case d.limitAt.IsZero():
+		d.limitAt = now
+	case now.Sub(d.limitAt) >= limitAgain:
+		d.learnt.Registers, d.limitAt = 0, time.Time{}
+		d.apply()
+	}
+}
 
 // tooLong handles a block that was not answered although shorter ones are: a gateway or radio modem may lose what is
 // longer than its buffer, by silence, by closing the connection, by damage, or by telling that the device did not
