@@ -58,6 +58,7 @@ type Broker struct {
 	watchers  map[int]func(Publication)
 	watched   int           // how many watchers there ever were
 	wake      chan struct{} // renewed when the faults change
+	quota     quota
 }
 
 // NewBroker starts a broker. It runs until Close.
@@ -435,7 +436,7 @@ func (h *brokerHook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Pack
 // 2.3.1), so a client that subscribes one filter after the other would miss some of them.
 func (h *brokerHook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if bc, ok := cl.Net.Conn.(*brokerConn); ok {
-		if _, _, on := h.broker.faults.on(SubscribeClosed, "", time.Now()); on {
+		if f, _, on := h.broker.faults.on(SubscribeClosed, "", time.Now()); on && subscribesTo(pk, f.Point) {
 			bc.Close() //nolint:errcheck // nothing to save
 		}
 		if _, _, on := h.broker.faults.on(SubscribeMute, "", time.Now()); on {

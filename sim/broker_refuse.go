@@ -1,12 +1,39 @@
 package sim
 
 import (
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
+
+// quota counts publications by the minute.
+type quota struct {
+	mu     sync.Mutex
+	minute time.Time
+	n      int
+}
+
+// spent counts one more and returns how many this minute has seen.
+func (q *quota) spent(now time.Time) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if m := now.Truncate(time.Minute); m != q.minute {
+		q.minute, q.n = m, 0
+	}
+	q.n++
+	return q.n
+}
+
+// subscribesTo tells whether a SUBSCRIBE asks for a topic of a kind; every one does for the kind "".
+func subscribesTo(pk packets.Packet, kind string) bool {
+	return kind == "" || slices.ContainsFunc(pk.Filters, func(s packets.Subscription) bool {
+		return strings.Contains(s.Filter+"/", "/"+kind+"/")
+	})
+}
 
 // refuses tells whether a publication is refused by ending the connection, and ends it.
 func (b *Broker) refuses(cl *mqtt.Client, pk *packets.Packet, now time.Time) bool {
@@ -23,6 +50,9 @@ func (b *Broker) refuses(cl *mqtt.Client, pk *packets.Packet, now time.Time) boo
 		refused = true
 	}
 	if _, _, on := b.faults.on(RetainClosed, "", now); on && pk.FixedHeader.Retain {
+		refused = true
+	}
+	if f, _, on := b.faults.on(Quota, "", now); on && b.quota.spent(now) > f.Code {
 		refused = true
 	}
 	if refused {

@@ -62,8 +62,9 @@ const (
 	TopicClosed     FaultKind = "topic-closed"     // a publication on a topic of the kind Point (event, tele, ...) ends the connection
 	RetainClosed    FaultKind = "retain-closed"    // a retained publication ends the connection
 	WillClosed      FaultKind = "will-closed"      // a CONNECT with a last will ends the connection
-	SubscribeClosed FaultKind = "subscribe-closed" // a SUBSCRIBE ends the connection
+	SubscribeClosed FaultKind = "subscribe-closed" // a SUBSCRIBE ends the connection; with Point only one for a topic of that kind (ack, status)
 	SubscribeMute   FaultKind = "subscribe-mute"   // a SUBSCRIBE is not answered
+	Quota           FaultKind = "quota"            // more than Code publications within a minute of the clock end the connection, whatever they are
 )
 
 // What happens on the network between clients and a broker: see Proxy.
@@ -96,7 +97,7 @@ var where = map[FaultKind]string{
 	Gone: "line", MainsCut: "mains",
 	BrokerGone: "broker", AckEaten: "broker", AckLate: "broker", Slow: "broker", Stalled: "broker", Refused: "broker", Denied: "broker", Stolen: "broker",
 	Oversize: "broker", OversizeAcked: "broker", TopicClosed: "broker", RetainClosed: "broker", WillClosed: "broker",
-	SubscribeClosed: "broker", SubscribeMute: "broker", BlackHole: "link", LinkNarrow: "link",
+	SubscribeClosed: "broker", SubscribeMute: "broker", Quota: "broker", BlackHole: "link", LinkNarrow: "link",
 	LinkLate: "link", LinkStalled: "link", LinkCut: "link", HalfOpen: "link", MidPacket: "link", PubackEaten: "link", Corrupt: "link",
 	ClockJump: "box", ClockFree: "box", DiskFull: "box", Kill: "box",
 }
@@ -129,7 +130,7 @@ type Fault struct {
 	Odds   float64       `yaml:"odds" json:"odds,omitempty"`
 	By     time.Duration `yaml:"by" json:"by,omitempty"`
 	Code   int           `yaml:"code" json:"code,omitempty"`
-	Point  string        `yaml:"point" json:"point,omitempty"` // of stuck: only this one; of wire: the channel; of topic-closed: the kind of topic
+	Point  string        `yaml:"point" json:"point,omitempty"` // of stuck: only this one; of wire: the channel; of topic-closed and subscribe-closed: the kind of topic
 }
 
 // armed is a fault that waits for its time.

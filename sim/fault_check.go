@@ -18,7 +18,7 @@ func (k FaultKind) takes() []string {
 		Late: {"by"}, Exception: {"code"}, Limit: {"code"}, Stuck: {"point"}, Wire: {"point"},
 		AckEaten: {"chance"}, AckLate: {"chance", "by"}, Slow: {"by"},
 		LinkLate: {"chance", "by"}, MidPacket: {"chance"}, PubackEaten: {"chance"}, Corrupt: {"chance"},
-		Oversize: {"code"}, OversizeAcked: {"code"}, TopicClosed: {"point"}, LinkNarrow: {"code"},
+		Oversize: {"code"}, OversizeAcked: {"code"}, TopicClosed: {"point"}, SubscribeClosed: {"point"}, Quota: {"code"}, LinkNarrow: {"code"},
 		ClockJump: {"by"},
 	}[k]
 	switch where[k] {
@@ -51,6 +51,8 @@ func (f Fault) check(place string) error {
 		return fmt.Errorf("code of limit must be 0 to 100 per cent (got %d)", f.Code)
 	case (f.Kind == Oversize || f.Kind == OversizeAcked) && f.Code == 0:
 		return fmt.Errorf("%s needs code: the KiB of the largest packet that passes", f.Kind)
+	case f.Kind == Quota && f.Code == 0:
+		return fmt.Errorf("quota needs code: the publications of a minute that pass")
 	case f.Kind == TopicClosed && f.Point == "":
 		return fmt.Errorf("topic-closed needs point: the kind of topic, such as event")
 	case f.Kind == ClockJump && f.By == 0:
