@@ -102,6 +102,9 @@ func (f *forwarder) run(ctx context.Context) {
 		if bad, ok := errors.AsType[*mqtt.PacketError](err); ok {
 			f.refused(bad)
 		}
+		if p := f.paths[f.cfg.URLs[off.failures%len(f.cfg.URLs)].String()]; p != nil {
+			wait = max(wait, time.Until(p.rest))
+		}
 		f.twin(off.short)
 		if off.mute >= muteSessions && f.reportPath() {
 			f.notRouted(true, "the broker ends each session before it passes anything on: may this user write "+f.topics.Status()+"?")

@@ -32,6 +32,8 @@ const (
 	heldFor       = 15 * time.Minute // how long a message that was too large is reported
 	probeBytes    = 4 << 10          // the size up to which nothing is risked
 	fullPacket    = 1500             // bytes of the largest IP packet on Ethernet
+	takenLately   = 15 * time.Minute // for so long what the broker took says that it does not refuse the topic
+	quotaRest     = time.Minute      // until a quota is filled again
 )
 
 // path is what is known of the way to one broker, from one session to the next. The goroutine of the forwarder owns it.
@@ -52,6 +54,10 @@ type path struct {
 	heldAt     time.Time // when that was so last
 	sound      bool      // nothing was wrong when that was last reported
 
+	taken    map[string]time.Time // when the broker last took something, by topic
+	rest     time.Time            // until then nobody connects: a quota may be used up
+	restedOn string               // the topic that was the reason, until the broker takes something on it
+
 	will     willState
 	noWill   time.Time // until then sessions have no last will
 	willWait time.Duration
@@ -71,7 +77,8 @@ const (
 )
 
 func newPath(most int, kept brokerLimits, save func(brokerLimits), now time.Time) *path {
-	p := &path{most: most, pace: inflight.NewPace(), size: inflight.Ceiling{FirstWait: sizeRetry, LastWait: sizeRetryMost}, save: save, kept: kept}
+	p := &path{most: most, pace: inflight.NewPace(), size: inflight.Ceiling{FirstWait: sizeRetry, LastWait: sizeRetryMost}, save: save, kept: kept,
+		taken: make(map[string]time.Time)}
 	p.size.Restore(min(kept.Passed, most), kept.Failed, now)
 	return p
 }
@@ -107,6 +114,10 @@ func (p *path) doubtful(n int) bool { return n > inflight.Small && n > p.size.Pa
 // pass notes that a packet of a size was taken.
 func (p *path) pass(topic string, n int, now time.Time) {
 	p.blame.Acked(topic, now)
+	p.taken[topic] = now
+	if p.restedOn == topic {
+		p.restedOn = ""
+	}
 	p.confirmed = p.confirmed || topic == p.failed
 	if n > p.size.Passed || n >= p.provedSize || now.Sub(p.proved) > freshProof {
 		p.proved, p.provedSize = now, n
@@ -166,6 +177,18 @@ func (p *path) tooLarge(m *message, now time.Time) {
 	p.keep()
 }
 
+// usedUp tells whether sessions may die on a topic because a quota is used up: the broker took something on it a while ago. A
+// rest tells: after it the broker takes the first message again, or it is the topic.
+func (p *path) usedUp(topic string, now time.Time) bool {
+	at, ok := p.taken[topic]
+	if !ok || now.Sub(at) > takenLately || p.restedOn == topic {
+		return false
+	}
+	p.restedOn, p.rest = topic, now.Add(quotaRest)
+	p.blame.Doubt(topic)
+	return true
+}
+
 // accuse deals with a topic on which sessions die: the message may be too large, the broker may refuse to retain it, or it
 // refuses the topic.
 func (p *path) accuse(topic string, open []*message, now time.Time) {
@@ -180,6 +203,8 @@ func (p *path) accuse(topic string, open []*message, now time.Time) {
 			p.blame.Doubt(topic)
 			return
 		case !p.blame.IsSure(topic, now):
+			return
+		case p.usedUp(topic, now):
 			return
 		case m.retain && !now.Before(p.plain):
 			p.plain, p.plainBy = now.Add(plainFor), topic

@@ -63,7 +63,8 @@ type session struct {
 
 	asking, asked []string // subscriptions: due, and sent but not answered
 	answers       chan subscribed
-	unheard       bool      // a subscription was not granted: no echo can be expected
+	missing       []string  // subscriptions that were not granted
+	unheard       bool      // that to the status was not granted: no echo can be expected
 	askedAt       time.Time // the last of them
 	lastAck       time.Time // of a publication
 	statusAcked   bool

@@ -36,13 +36,17 @@ type subscribed struct {
 // for the answers. A topic from which a message came that is too large is left alone for a while: each subscription would end
 // in the same way.
 func (s *session) listen() {
-	s.asking = nil
+	s.asking, s.missing = nil, nil
 	if s.f.isDeaf(s.f.topics.Status()) {
 		s.unheard = true
 	} else {
 		s.asking = append(s.asking, s.f.topics.Status())
 	}
-	if s.platform.on && !s.f.isDeaf(s.f.topics.Ack()) {
+	switch {
+	case !s.platform.on:
+	case s.f.isDeaf(s.f.topics.Ack()):
+		s.missing = append(s.missing, s.f.topics.Ack())
+	default:
 		s.asking = append(s.asking, s.f.topics.Ack())
 	}
 }
@@ -55,7 +59,7 @@ func (s *session) subscribeDue(ctx context.Context) {
 		name := subscription + filter
 		switch {
 		case s.path.blame.Aside(name, now):
-			s.unheard = true
+			s.notGranted(filter)
 		case s.path.blame.Alone(name) && (s.order == 0 || s.inflight > 0 || len(s.asked) > 0):
 			continue
 		default:
@@ -86,12 +90,18 @@ func (s *session) answered(a subscribed) {
 	s.asked = slices.DeleteFunc(s.asked, func(n string) bool { return n == name })
 	s.aloneUntil = time.Time{}
 	if a.err != nil {
-		s.unheard = true
+		s.notGranted(a.filter)
 		s.f.notRouted(true, a.err.Error())
 		return
 	}
 	s.path.blame.Acked(name, time.Now())
 	s.f.reportPath()
+}
+
+// notGranted notes a subscription that this session does without for now.
+func (s *session) notGranted(filter string) {
+	s.missing = append(s.missing, filter)
+	s.unheard = s.unheard || filter == s.f.topics.Status()
 }
 
 // busy tells whether something is in flight that may not have company.
@@ -276,5 +286,12 @@ func (s *session) refresh() {
 	if !s.echoed {
 		s.unheard = false
 		s.listen()
+		return
 	}
+	for _, filter := range s.missing {
+		if !slices.Contains(s.asking, filter) && !s.f.isDeaf(filter) {
+			s.asking = append(s.asking, filter)
+		}
+	}
+	s.missing = slices.DeleteFunc(s.missing, func(filter string) bool { return slices.Contains(s.asking, filter) })
 }
