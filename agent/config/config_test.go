@@ -235,6 +235,22 @@ func TestSumIsOfTheText(t *testing.T) {
 	}
 }
 
+// An installer reads these warnings in Italian, too.
+func TestWarningsInItalian(t *testing.T) {
+	for file, want := range map[string]string{
+		"plain-password.good.yaml": "mqtt.password_file: la password passa in chiaro",
+		"rated.good.yaml":          "about: rated_kw deve essere la potenza in kW, un numero fra 0 e 100000 con il punto decimale, come 6 o 99.9: non viene usato (c'è 6 kW)",
+	} {
+		c, err := parseFile(t, filepath.Join("..", "testdata", "config", file), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Warnings) == 0 || !strings.Contains(c.Warnings[0].Italian(), want) {
+			t.Errorf("%s: %v", file, c.Warnings.Italian())
+		}
+	}
+}
+
 // Whoever has inverters and no coordinates is told what that means at night; nobody else is.
 func TestNightWithoutCoordinates(t *testing.T) {
 	const inverter, meter = "fronius-gen24", "eastron-sdm630"
@@ -253,6 +269,9 @@ site: `+x.site+`, lines: [{id: l, port: "tcp://127.0.0.1:502", devices: [{id: a,
 		var got string
 		for _, w := range c.Warnings {
 			got += w.Error()
+			if it := w.Italian(); !strings.HasPrefix(it, "x:2:7: site: mancano lat e lon, ") || !strings.Contains(it, "il silenzio di a ") {
+				t.Errorf("in Italian: %q", it)
+			}
 		}
 		if got != x.want {
 			t.Errorf("%+v: warned %q", x, got)

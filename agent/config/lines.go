@@ -329,6 +329,10 @@ func (r *reader) about(v value) map[string]any {
 	out := map[string]any{}
 	for _, key := range m.order {
 		e := m.get(key)
+		if en, it := m.decimalComma(key); en != "" {
+			r.faultIn(e.key, e.path, en, it)
+			continue
+		}
 		if contract.CheckKey(key) != nil {
 			r.fault(e.key, e.path, "a key must be 1 to 64 of a-z, 0-9 and _, beginning with a letter")
 			continue
@@ -355,7 +359,8 @@ func ratedOf(v value, about map[string]any) float64 {
 	}
 	kw, ok := given.(float64)
 	if !ok || kw <= 0 || kw > mostRatedKW {
-		v.warn("rated_kw must be the rated power in kW, a number above 0 and up to %d such as 6 or 99.9: it is left aside (got %v)", mostRatedKW, given)
+		v.r.warnIn(v, fmt.Sprintf("rated_kw must be the rated power in kW, a number above 0 and up to %d such as 6 or 99.9: it is left aside (got %v)", mostRatedKW, given),
+			fmt.Sprintf("rated_kw deve essere la potenza in kW, un numero fra 0 e %d con il punto decimale, come 6 o 99.9: non viene usato (c'è %v)", mostRatedKW, given))
 		return 0
 	}
 	return kw * 1000

@@ -196,8 +196,9 @@ func (r *reader) nights(site value, c *Config) {
 	if len(asleep) == 0 {
 		return
 	}
-	site.warn("has no lat and lon, so the agent does not know when it is night: each night the silence of %s is reported as a fault",
-		strings.Join(asleep[:min(len(asleep), maxNamed)], ", "))
+	named := strings.Join(asleep[:min(len(asleep), maxNamed)], ", ")
+	r.warnIn(site, fmt.Sprintf("has no lat and lon, so the agent does not know when it is night: each night the silence of %s is reported as a fault", named),
+		fmt.Sprintf("mancano lat e lon, e l'agente non sa quando è notte: ogni notte il silenzio di %s sarà un guasto; scrivere site: {lat: 45.36, lon: 9.69} con le coordinate dell'impianto", named))
 }
 
 func (r *reader) clock(v value, c *Clock) {
@@ -318,7 +319,8 @@ func (r *reader) credentials(q *MQTT, user, password, ca, cert, key value) {
 		}
 	}
 	if password.given() && away {
-		password.warn("goes over the network readable by everyone on the way: use mqtts://")
+		r.warnIn(password, "goes over the network readable by everyone on the way: use mqtts://",
+			"la password passa in chiaro per la rete, e chiunque la può leggere: usare mqtts://")
 	}
 }
 
