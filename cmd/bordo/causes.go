@@ -47,6 +47,16 @@ func causes() []cause {
 		{`perhaps this port is for TLS`, "il broker chiude prima dell'accesso: forse è la porta con TLS (scrivere mqtts://, di solito 8883)"},
 		{`did not acknowledge within (\S+ s)`, "il broker non ha confermato entro $1"},
 		{`the own status did not come back|did not send it back`, "il broker non rimanda i messaggi di questo nodo: questo utente può scrivere e leggere i suoi topic?"},
+		// Directories of the agent, as package owner explains them.
+		{`the agent runs as root and (\S+) belongs to (\S+), .* (chown .+)$`, "l'agente gira come root e $1 appartiene a $2; fermarlo, poi come root: $3"},
+		{`(\S+) belongs to (\S+) and the agent runs as (\S+)\. As root: (.+)$`, "$1 appartiene a $2 e l'agente gira come $3; come root: $4"},
+		{`(\S+) belongs to (\S+) and does not let (\S+) in\. As root: (.+)$`, "$1 appartiene a $2 e non lascia entrare $3; come root: $4"},
+		{`(\S+) belongs to (\S+), whose rights to it are not enough\. As root: (.+)$`, "$1 appartiene a $2, che non ha i permessi che servono; come root: $3"},
+		{`(\S+) is not there and cannot be made in (\S+), which belongs to (\S+)\. .* or as root: (.+)$`,
+			"$1 non c'è e non si può creare in $2, che appartiene a $3; montare il disco che manca, o come root: $4"},
+		{`(\S+): read-only file system`, "$1: il disco è in sola lettura; cercare la causa con dmesg, poi rimontarlo in scrittura o cambiare la scheda SD"},
+		{`(?:no space left on device|disk quota exceeded)\. Free space or inodes: (.+)\.$`, "il disco è pieno; liberare spazio: $1"},
+		{`The SD card or disk fails or has lost contact`, "la scheda SD o il disco ha un guasto o un falso contatto; guardare dmesg e cambiarlo"},
 		// Files.
 		{sayFile + `: no such file or directory`, "manca il file $1"},
 		{sayFile + `: permission denied`, "non c'è il permesso di leggere $1"},
@@ -87,6 +97,11 @@ func causeText(said string, l *langValue) string {
 	if *l != "it" || said == "" {
 		return said
 	}
+	return italianCause(said)
+}
+
+// italianCause translates each line that causes knows; the others stay as they are.
+func italianCause(said string) string {
 	known := causes()
 	lines := strings.Split(said, "\n")
 	for i, text := range lines {

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"bordo/agent/config"
 	"bordo/agent/mqtt"
+	"bordo/agent/owner"
 	"bordo/drivers/line"
 )
 
@@ -87,6 +89,20 @@ func TestCausesInItalian(t *testing.T) {
 		"forse è la porta con TLS":                            errors.New("connect to broker.test:8883: the other side closes before it answers the login, perhaps this port is for TLS: EOF"),
 		"il broker chiede un certificato":                     errors.New("remote error: tls: certificate required"),
 		"il certificato di questo nodo (cert_file) è scaduto": errors.New("the certificate in cert_file ended on 2026-11-30 00:00 UTC"),
+		"/data: il disco è in sola lettura; cercare la causa con dmesg": errors.New(owner.Explain(
+			fmt.Errorf("make directory: %w", &fs.PathError{Op: "mkdir", Path: "/data", Err: syscall.EROFS}), "/data")),
+		"il disco è pieno; liberare spazio: df -h ": errors.New(owner.Explain(&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, "/bordo-is-not-here")),
+		"la scheda SD o il disco ha un guasto":      errors.New(owner.Explain(&fs.PathError{Op: "write", Path: "/x", Err: syscall.EIO}, "/x")),
+		"/bordo-is-not-here non c'è e non si può creare in /, che appartiene a root; montare il disco che manca, o come root: install -d -o ": errors.New(
+			owner.Explain(&fs.PathError{Op: "mkdir", Path: "/bordo-is-not-here", Err: syscall.EACCES}, "/bordo-is-not-here")),
+		"/d appartiene a root e l'agente gira come bordo; come root: chown -R bordo: /d": errors.New(
+			"open /d/lock: permission denied. /d belongs to root and the agent runs as bordo. As root: chown -R bordo: /d"),
+		"/d appartiene a root e non lascia entrare bordo; come root: chmod o+x /d": errors.New(
+			"open /d/x/lock: permission denied. /d belongs to root and does not let bordo in. As root: chmod o+x /d"),
+		"/d appartiene a bordo, che non ha i permessi che servono; come root: chmod -R u+rwX /d": errors.New(
+			"open /d/lock: permission denied. /d belongs to bordo, whose rights to it are not enough. As root: chmod -R u+rwX /d"),
+		"l'agente gira come root e /d appartiene a bordo; fermarlo, poi come root: chown -R bordo: /d": errors.New("the agent runs as root and" +
+			" /d belongs to bordo, who cannot use the files that root makes. Stop it, and as root: chown -R bordo: /d"),
 	} {
 		if got := causeText(err.Error(), italian()); !strings.Contains(got, want) || got == err.Error() {
 			t.Errorf("%v\n  is %q, want %q", err, got, want)

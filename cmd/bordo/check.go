@@ -65,7 +65,9 @@ func check(ctx context.Context, c console, path string, all, budget bool, l *lan
 	case budget:
 		err = printBudget(c, cfg, l)
 	default:
-		_, err = fmt.Fprintln(c.out, phrase{"%s: corretto: %s, %s", "%s: correct: %s, %s"}.in(l, path, count(len(cfg.Lines), lineNoun, l), count(devices(cfg), deviceNoun, l)))
+		text := phrase{"%s: corretto: %s, %s", "%s: correct: %s, %s"}.in(l, path, count(len(cfg.Lines), lineNoun, l), count(devices(cfg), deviceNoun, l))
+		width, _, _ := terminal.Size(c.out)
+		_, err = io.WriteString(c.out, terminal.FoldLines(text+"\n", width, 2))
 	}
 	if restart {
 		c.tell(phrase{"avviso: ", "warning: "}.in(l) + note.in(l, args...))
@@ -85,7 +87,10 @@ func checked(path string, own, files bool) (*config.Config, error) {
 		faults = slices.Clone(cfg.Placeholders)
 	}
 	if files {
-		faults = append(faults, cfg.Files()...)
+		for _, f := range cfg.Files() {
+			f.It = italianCause(f.What)
+			faults = append(faults, f)
+		}
 	}
 	if len(faults) > 0 {
 		return cfg, mistake{Err: faults}
@@ -102,11 +107,11 @@ func checked(path string, own, files bool) (*config.Config, error) {
 func storeWarning(cfg *config.Config, l *langValue) string {
 	if err := buffer.Usable(cfg.Buffer.Dir); err != nil {
 		return phrase{"%s: l'agente lavorerebbe solo dalla memoria: %s", "%s: the agent would run from memory only: %s"}.in(
-			l, cfg.Buffer.Dir, owner.Explain(err, cfg.Buffer.Dir))
+			l, cfg.Buffer.Dir, causeText(owner.Explain(err, cfg.Buffer.Dir), l))
 	}
 	if err := buffer.Usable(cfg.StateDir); err != nil {
 		return phrase{"%s: lo stato non si salverebbe: %s", "%s: the state would not be saved: %s"}.in(
-			l, cfg.StateDir, owner.ExplainState(err, cfg.StateDir))
+			l, cfg.StateDir, causeText(owner.ExplainState(err, cfg.StateDir), l))
 	}
 	uid, ok := owner.UID(cfg.StateDir)
 	if !ok {

@@ -222,6 +222,10 @@ func TestCheckReadsTheSecrets(t *testing.T) {
 	if want := path + ":4:62: mqtt.password_file: read " + dir + "/none: no such file or directory\n"; code != 2 || stderr != want {
 		t.Errorf("got %q with exit code %d, want %q", stderr, code, want)
 	}
+	_, stderr, code = command(t, "check", "--config", path, "--lang", "it")
+	if want := path + ":4:62: mqtt.password_file: manca il file " + dir + "/none\n"; code != 2 || !strings.HasPrefix(stderr, want) {
+		t.Errorf("got %q with exit code %d, want %q", stderr, code, want)
+	}
 	untouched(t, dir)
 }
 
