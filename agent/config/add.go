@@ -76,11 +76,8 @@ func (e *editor) add(root *mapping, a Addition) error {
 		if _, braces := root.node.(*ast.MappingNode); braces && root.node.(*ast.MappingNode).IsFlowStyle {
 			return ErrByHand
 		}
-		if a.Remark {
-			e.insert(len(e.lines), append([]string{""}, indent(remarks(block, true), "  ")...))
-			return nil
-		}
-		e.insert(len(e.lines), append([]string{"", "lines:"}, indent(block, "  ")...))
+		// The key stands there for a remark, too: it is needed once the # is taken away.
+		e.insert(len(e.lines), append([]string{"", "lines:"}, indent(remarks(block, a.Remark), "  ")...))
 		return nil
 	}
 	return e.extend(lines, remarks(block, a.Remark), inBraces)

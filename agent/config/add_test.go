@@ -84,3 +84,27 @@ func TestAddByHand(t *testing.T) {
 		}
 	}
 }
+
+// A line that is a remark as a whole becomes part of the configuration once the # is taken away, also in a file without lines.
+func TestAddRemark(t *testing.T) {
+	remark := Addition{ID: "rs485-1", Port: "serial:///dev/bordo/usb-1-2?baud=38400&parity=even&bits=8&stop=1", Remark: true,
+		Entries: []string{"# unit 1 answers", "# - {id: barrier-1, model: came-gard-ptx, unit: 1}"}}
+	for name, lines := range map[string]string{"no lines": "", "a line": "lines:\n  - {id: roof, port: \"tcp://192.168.1.40:502\", devices: [{id: inv-1, model: sunspec, unit: 1}]}\n"} {
+		before, err := Parse("x", []byte(addHead+lines), all.List())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got, err := Add([]byte(addHead+lines), remark)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if c, err := Parse("x", got, all.List()); err != nil || len(c.Lines) != len(before.Lines) {
+			t.Fatalf("%s: not the same lines (%v):\n%s", name, err, got)
+		}
+		text := strings.NewReplacer("  # - id", "  - id", "  #   port", "    port", "  #   devices", "    devices", "  #     # - {", "      - {").Replace(string(got))
+		c, err := Parse("x", []byte(text), all.List())
+		if err != nil || len(c.Lines) != len(before.Lines)+1 || c.Lines[len(c.Lines)-1].Devices[0].ID != "barrier-1" {
+			t.Errorf("%s: without the # it is no line (%v):\n%s", name, err, text)
+		}
+	}
+}

@@ -38,6 +38,8 @@ func askTerminal(ctx context.Context, question string) (string, error) {
 	if _, _, seen := terminal.Size(os.Stdin); !seen {
 		return "", errNoTerminal
 	}
+	// What was typed before the question is no answer to it. Without the flush the line is only read as one.
+	_ = unix.IoctlSetInt(int(os.Stdin.Fd()), unix.TCFLSH, unix.TCIFLUSH) //nolint:errcheck // see above
 	fmt.Fprint(os.Stderr, question)
 	line := make(chan string, 1)
 	go func() { // ends with the process: a terminal cannot be read until a context ends
@@ -86,6 +88,12 @@ func (a *addition) apply(ctx context.Context, c console, parts []scan.Part, lang
 		return a.nothing(permitted(err, fileOwner()))
 	}
 	c.tell(phrase{"Scritto in %s; il file di prima è %s.\nPoi: bordo check, systemctl restart bordo", "Written to %s; the file as it was is %s.\nThen: bordo check, systemctl restart bordo"}.in(lang, a.file, backup))
+	if slices.ContainsFunc(parts, func(p scan.Part) bool { return p.Remark }) {
+		c.tell(phrase{
+			"Le righe con il # davanti non valgono ancora: confrontare con la targhetta, poi togliere il # alla linea (id, port, devices) e al modello giusto.",
+			"Lines that begin with # have no effect yet: compare with the label, then remove the # from the line (id, port, devices) and from the right model.",
+		}.in(lang))
+	}
 	if len(cfg.Placeholders) > 0 {
 		c.tell(phrase{"Prima ci sono ancora valori da sostituire:", "Before, there are values to replace:"}.in(lang) + "\n" + sentence(cfg.Placeholders, lang))
 	}

@@ -52,7 +52,7 @@ func Propose(found []Found, taken Taken) Proposal {
 		bus, other := buses[e.Key()]
 		switch part.Line = taken.Ports[e.Key()]; {
 		case other && e.Scheme == line.Serial && bus != settings(e):
-			part.Remark, part.ID = true, "LINE"
+			part.Remark, part.ID = true, free(lineWord(e), &lines)
 			part.Entries = append([]string{
 				"# found with " + settings(e) + ", and this port has " + bus + ": one line has one speed and parity.",
 				"# Set these devices to that of the port, or give them an adapter of their own.",
@@ -62,7 +62,7 @@ func Propose(found []Found, taken Taken) Proposal {
 			part.ID = free(lineWord(e), &lines)
 			buses[e.Key()] = settings(e)
 		default:
-			part.Remark, part.ID = true, "LINE"
+			part.Remark, part.ID = true, free(lineWord(e), &lines)
 		}
 		p.add(part)
 	}

@@ -34,7 +34,7 @@ func TestPropose(t *testing.T) {
     devices:
       # SunSpec inverter
       - {id: inv-1, model: sunspec, unit: 126}
-#   - id: LINE
+#   - id: lan-2
 #     port: tcp://192.168.1.41:502
 #     devices:
 #       # unit 1 answers, model not recognised: a device that says nothing of itself
@@ -66,7 +66,7 @@ func TestPropose(t *testing.T) {
 	})
 	t.Run("nothing known", func(t *testing.T) {
 		p := scan.Propose(found[3:], scan.Taken{})
-		if p.Lines != "#   - id: LINE\n#     port: tcp://192.168.1.41:502\n#     devices:\n#       # unit 1 answers, model not recognised: a device that says nothing of itself\n" {
+		if p.Lines != "#   - id: lan-1\n#     port: tcp://192.168.1.41:502\n#     devices:\n#       # unit 1 answers, model not recognised: a device that says nothing of itself\n" {
 			t.Errorf("proposed\n%s", p.Lines)
 		}
 	})
@@ -82,7 +82,7 @@ func TestPropose(t *testing.T) {
     devices:
       # Eastron SDM630 Modbus
       - {id: meter-1, model: eastron-sdm630, unit: 3}
-#   - id: LINE
+#   - id: rs485-2
 #     port: serial:///dev/bordo/usb-1-2?baud=38400&parity=even&bits=8&stop=1
 #     devices:
 #       # found with baud=38400&parity=even&bits=8&stop=1, and this port has baud=9600&parity=none&bits=8&stop=1: one line has one speed and parity.
