@@ -381,7 +381,8 @@ func (a *Agent) Status() Status {
 		s.Store.Error = StoreNotOpen
 		return s
 	}
-	s.Clock = a.stamp(time.Time{}).clk
+	m := a.stamp(time.Time{})
+	s.Clock, s.Now, s.Since = m.clk, m.wall, m.wall.Add(-time.Since(a.began))
 	s.Broker = fwd.brokerStatus()
 	st := store.Stats()
 	s.Store = StoreStatus{Epoch: st.Epoch, Next: st.Next, Backlog: a.backlog(), Bytes: st.DiskBytes, FromMemory: st.FromMemory,

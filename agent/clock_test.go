@@ -116,8 +116,13 @@ func TestLastTrustedTimeIsTheLeast(t *testing.T) {
 		clear(n.arrived) // both runs count from 1
 		n.mu.Unlock()
 		set = n.unsetClock()
-		n.start()
+		a := n.start()
 		time.Sleep(time.Minute)
+		// The ages in a status are right although the machine believes that it is 1970.
+		s := a.Status()
+		if up, last := s.Now.Sub(s.Since), s.Now.Sub(s.Lines[0].Devices[0].Last); up != time.Minute || last < 0 || last > 2*time.Second {
+			t.Errorf("up for %v, the last answer %v ago", up, last)
+		}
 		set()
 		time.Sleep(time.Minute)
 		n.stop()

@@ -18,6 +18,7 @@ type Status struct {
 	Node       string            `json:"node"`
 	Version    string            `json:"version"`
 	Since      time.Time         `json:"since"`
+	Now        time.Time         `json:"now,omitzero"` // the agent's own time of day, which a clock that is not set may differ from
 	Clock      contract.Clock    `json:"clock"`
 	Simulation bool              `json:"simulation,omitempty"`
 	Config     ConfigStatus      `json:"config,omitzero"`

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"bordo/agent"
 	"bordo/agent/config"
 	"bordo/agent/control"
 )
@@ -47,13 +48,22 @@ func status(ctx context.Context, c console, path string, lang *langValue, asJSON
 	if asJSON {
 		err = writeStatusJSON(c, r, path)
 	} else {
-		err = writeStatus(c.out, r.Status, time.Now(), lang, r.statusNote(path, lang))
+		err = writeStatus(c.out, r.Status, nowOf(r.Status), lang, r.statusNote(path, lang))
 	}
 	if err != nil || faulty == nil {
 		return err
 	}
 	c.tell(faultyNote().in(lang))
 	return faulty
+}
+
+// nowOf returns the time to which the ages in a status refer: the agent's own clock, which differs from the machine's while
+// that one is not set. Agents of before do not send it.
+func nowOf(s agent.Status) time.Time {
+	if s.Now.IsZero() {
+		return time.Now()
+	}
+	return s.Now
 }
 
 // statusNote is the line of the status that says that the file is not the one in use.
