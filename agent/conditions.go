@@ -63,11 +63,14 @@ func (a *Agent) watchPhases(r *drivers.Report, at moment) {
 		return
 	}
 	missing, reversed := a.board.devs[r.Device].phases.Observe(r.Readings, time.Duration(at.mono)*time.Millisecond)
-	for code, f := range map[string]*phases.Finding{contract.PhaseMissing: missing, contract.PhaseReversed: reversed} {
-		detail := ""
-		if f != nil {
-			detail = f.Detail
-		}
-		a.conditions.Set(code, r.Device, f != nil, detail)
+	a.setPhase(contract.PhaseMissing, r.Device, missing)
+	a.setPhase(contract.PhaseReversed, r.Device, reversed)
+}
+
+func (a *Agent) setPhase(code, device string, f *phases.Finding) {
+	detail := ""
+	if f != nil {
+		detail = f.Detail
 	}
+	a.conditions.Set(code, device, f != nil, detail)
 }

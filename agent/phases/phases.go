@@ -11,6 +11,7 @@ package phases
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"bordo/drivers"
@@ -87,10 +88,10 @@ func (s *state) contradict() {
 // Observe takes a poll in, at a monotonic time, and returns what is wrong: a phase without voltage, and one whose power has the
 // wrong sign; nil where nothing is. What cannot be judged changes nothing.
 func (d *Device) Observe(readings []drivers.Reading, at time.Duration) (noVoltage, reversed *Finding) {
-	if v, ok := three(readings, "ac_voltage_l%d"); ok {
+	if v, ok := three(readings, voltagePoints); ok {
 		d.voltages(v, at)
 	}
-	if p, ok := three(readings, "ac_power_l%d"); ok {
+	if p, ok := three(readings, powerPoints); ok {
 		d.powers(p, at)
 	}
 	return d.noVoltage.open, d.reversed.open
@@ -133,13 +134,13 @@ func (d *Device) powers(p [3]float64, at time.Duration) {
 
 // Look judges one poll alone, for a person who stands before the device: what is worth a look, and may have a good reason.
 func Look(readings []drivers.Reading) (noVoltage, reversed *Finding) {
-	if v, ok := three(readings, "ac_voltage_l%d"); ok {
+	if v, ok := three(readings, voltagePoints); ok {
 		if phase, _ := missing(v); phase != 0 {
 			f := voltageFinding(phase, v)
 			noVoltage = &f
 		}
 	}
-	if p, ok := three(readings, "ac_power_l%d"); ok {
+	if p, ok := three(readings, powerPoints); ok {
 		if phase, _ := odd(p); phase != 0 {
 			f := powerFinding(phase, p)
 			reversed = &f
@@ -148,20 +149,25 @@ func Look(readings []drivers.Reading) (noVoltage, reversed *Finding) {
 	return noVoltage, reversed
 }
 
+// The points of a quantity of each phase.
+var (
+	voltagePoints = [3]string{"ac_voltage_l1", "ac_voltage_l2", "ac_voltage_l3"}
+	powerPoints   = [3]string{"ac_power_l1", "ac_power_l2", "ac_power_l3"}
+)
+
 // three gives a quantity of all three phases; false when one of them has no good value.
-func three(readings []drivers.Reading, key string) (out [3]float64, ok bool) {
-	for i := range out {
-		found := false
-		for _, r := range readings {
-			if r.Point == fmt.Sprintf(key, i+1) && r.Quality == drivers.Good && r.Value.Type() == drivers.Float {
-				out[i], found = r.Value.Float(), true
-			}
+func three(readings []drivers.Reading, points [3]string) (out [3]float64, ok bool) {
+	found := 0
+	for _, r := range readings {
+		if r.Quality != drivers.Good || r.Value.Type() != drivers.Float {
+			continue
 		}
-		if !found {
-			return out, false
+		if i := slices.Index(points[:], r.Point); i >= 0 {
+			out[i] = r.Value.Float()
+			found |= 1 << i
 		}
 	}
-	return out, true
+	return out, found == 7
 }
 
 // missing finds the one phase without voltage beside two that have it; 0 when all have it. Two without are a device on a
