@@ -121,6 +121,12 @@ func storeWarning(cfg *config.Config, l *langValue) string {
 	if foreign == "" {
 		return ""
 	}
+	if uid == 0 { // root may use everything: the user that owns the other files is the one that lacks rights
+		return phrase{
+			"%[1]s appartiene a root, e %[2]s a %[3]s: un agente che gira come %[3]s non potrebbe salvare il suo stato; come root: chown %[3]s: %[1]s",
+			"%[1]s belongs to root, and %[2]s to %[3]s: an agent that runs as %[3]s could not save its state; as root: chown %[3]s: %[1]s",
+		}.in(l, cfg.StateDir, foreign, owner.Of(foreign))
+	}
 	name := owner.Name(uid)
 	return phrase{
 		"%[1]s appartiene a %[2]s, e %[3]s a %[4]s: un agente che gira come %[4]s non potrebbe usarlo; come root: chown -R %[4]s: %[5]s",
