@@ -38,6 +38,8 @@ type batch struct {
 	dev string
 	w   *contract.BatchWriter
 	ids []buffer.ID
+
+	closed bool // holds one sample larger than the limit: the next sample starts another batch
 }
 
 type batchKey struct {
@@ -55,7 +57,7 @@ func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*
 		var fault error
 		if r.Class == buffer.Reading {
 			fault = c.addSample(r, func(k batchKey, begin beginning) *batch {
-				if open[k] == nil || begin != ifNone {
+				if open[k] == nil || open[k].closed || begin != ifNone {
 					open[k] = &batch{dev: k.dev, w: contract.NewBatch(make([]byte, 0, c.size(hist)), contract.Envelope{
 						Node: c.topics.Node(), Dev: k.dev, Ep: k.ep, Hist: hist, Clk: k.clk, Sent: sent})}
 					if begin != forOne {
@@ -158,6 +160,7 @@ func (c *composer) addSample(r buffer.Record, batchOf func(k batchKey, begin beg
 	if errors.Is(err, contract.ErrTooLarge) { // for the present limit: alone it may pass
 		b = batchOf(k, forOne)
 		_, err = b.w.Add(r.Seq, info.TS, c.fields)
+		b.closed = true
 	}
 	if err == nil {
 		b.ids = append(b.ids, r.ID)

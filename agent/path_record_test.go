@@ -1,0 +1,73 @@
+package agent_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bordo/contract"
+	"bordo/drivers"
+	"bordo/sim"
+)
+
+// A device whose samples are larger, each by itself, than the broker takes is held back and named; all others flow, live and
+// after an outage; and nothing is lost.
+func TestOneRecordIsTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.wall = noon
+		w := n.watch()
+		more := map[string]float64{}
+		for _, p := range drivers.Points() {
+			if p.Type == drivers.Float {
+				more[p.Key] = 12345.678
+			}
+		}
+		for i := 1; i <= drivers.MaxStrings; i++ {
+			for _, what := range []string{"voltage", "current", "power"} {
+				more[fmt.Sprintf("dc%d_%s", i, what)] = 12345.678
+			}
+		}
+		for _, own := range []string{"cycles", "ac_power", "ac_energy", "temperature"} {
+			delete(more, own)
+		}
+		n.faults.shows("dev-2", more)
+		limit := n.raise(sim.Fault{Kind: sim.Oversize, Code: 2})
+		a := n.start()
+		time.Sleep(10 * time.Minute)
+		if d := detail(a, contract.MessageLimited); !strings.Contains(d, "wait because they are too large") {
+			t.Errorf("message_limited says %q", d)
+		}
+		if d := detail(a, contract.TopicRefused) + detail(a, contract.TwinSuspected) + detail(a, contract.NotRouted); d != "" {
+			t.Errorf("something else is said: %q", d)
+		}
+		time.Sleep(5 * time.Minute)
+		gone := n.raise(sim.Fault{Kind: sim.BrokerGone})
+		time.Sleep(10 * time.Minute)
+		n.broker.Clear(gone)
+		time.Sleep(10 * time.Minute)
+		since := time.Now()
+		time.Sleep(2 * time.Minute)
+		if live := n.liveSince("dev-1", since); live < 115 {
+			t.Errorf("%d live samples of 120", live)
+		}
+		if got := len(n.samples("dev-1")); got < 25*60 {
+			t.Errorf("%d samples of the other device arrived", got)
+		}
+		if got := len(n.samples("dev-2")); got > 0 {
+			t.Errorf("%d samples arrived of a device whose samples are too large", got)
+		}
+		if len(w.sessions) > 15 {
+			t.Errorf("%d sessions", len(w.sessions))
+		}
+		n.broker.Clear(limit)
+		n.stop()
+		n.start()
+		time.Sleep(90 * time.Minute)
+		n.stop()
+		n.whole("dev-1", 50*60)
+		n.whole("dev-2", 25*60)
+	})
+}
