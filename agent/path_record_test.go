@@ -18,6 +18,7 @@ func TestOneRecordIsTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
 		n.wall = noon
+		n.configure(strings.NewReplacer("every: 1s", "every: 4s", "every: 2s", "every: 4s", "sync: 5s", "sync: 20s").Replace(n.text))
 		w := n.watch()
 		more := map[string]float64{}
 		for _, p := range drivers.Points() {
@@ -36,24 +37,24 @@ func TestOneRecordIsTooLarge(t *testing.T) {
 		n.faults.shows("dev-2", more)
 		limit := n.raise(sim.Fault{Kind: sim.Oversize, Code: 2})
 		a := n.start()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(6 * time.Minute)
 		if d := detail(a, contract.MessageLimited); !strings.Contains(d, "wait because they are too large") {
 			t.Errorf("message_limited says %q", d)
 		}
 		if d := detail(a, contract.TopicRefused) + detail(a, contract.TwinSuspected) + detail(a, contract.NotRouted); d != "" {
 			t.Errorf("something else is said: %q", d)
 		}
-		time.Sleep(5 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		gone := n.raise(sim.Fault{Kind: sim.BrokerGone})
-		time.Sleep(10 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		n.broker.Clear(gone)
-		time.Sleep(10 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		since := time.Now()
 		time.Sleep(2 * time.Minute)
-		if live := n.liveSince("dev-1", since); live < 115 {
-			t.Errorf("%d live samples of 120", live)
+		if live := n.liveSince("dev-1", since); live < 28 {
+			t.Errorf("%d live samples of 30", live)
 		}
-		if got := len(n.samples("dev-1")); got < 25*60 {
+		if got := len(n.samples("dev-1")); got < 16*15 {
 			t.Errorf("%d samples of the other device arrived", got)
 		}
 		if got := len(n.samples("dev-2")); got > 0 {
@@ -63,11 +64,12 @@ func TestOneRecordIsTooLarge(t *testing.T) {
 			t.Errorf("%d sessions", len(w.sessions))
 		}
 		n.broker.Clear(limit)
+		time.Sleep(20 * time.Minute)
+		if d := detail(a, contract.MessageLimited); d != "" {
+			t.Errorf("once the broker takes everything, message_limited says %q", d)
+		}
 		n.stop()
-		n.start()
-		time.Sleep(90 * time.Minute)
-		n.stop()
-		n.whole("dev-1", 50*60)
-		n.whole("dev-2", 25*60)
+		n.whole("dev-1", 39*15)
+		n.whole("dev-2", 39*15)
 	})
 }

@@ -55,8 +55,8 @@ type session struct {
 	reserved             bool // an old message waits until nothing is in flight, because it may not have company
 	alone                int  // messages in flight that may not have company: 0 or 1
 	order                uint64
-	held                 []heldMessage // see hold
-	heldIDs              int
+	held                 heldBack
+	histClass            buffer.Class // of what is in hist
 	doubts               []doubted
 	proofs               chan uint64
 	open, dropped        []*message // when the session ended: in flight, acknowledged in doubt
@@ -119,6 +119,7 @@ func newSession(f *forwarder, p *path, conn *mqtt.Conn, u *url.URL, sess string)
 		answers:   make(chan subscribed, 16),
 		platform:  newPlatform(f.cfg.Ack),
 		own:       newOwnStatus(sess),
+		held:      heldBack{old: make(map[string]*heldOld), count: make(map[buffer.Class]int)},
 		correct:   time.NewTimer(time.Hour),
 		calm:      time.NewTimer(calmTime),
 		gather:    time.NewTimer(0),
@@ -350,12 +351,13 @@ func (s *session) nextHist() (*message, time.Duration) {
 
 func (s *session) takeBacklog() []*message {
 	for _, class := range []buffer.Class{buffer.Event, buffer.Interval, buffer.Reading} {
-		for s.heldIDs < heldMost {
+		for s.held.count[class] < heldMost {
 			recs := s.lease(class)
 			if len(recs) == 0 {
 				break
 			}
 			if m := s.compose(s.unknown(recs), true); len(m) > 0 {
+				s.histClass = class
 				return m
 			}
 		}

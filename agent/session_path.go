@@ -8,22 +8,38 @@ import (
 
 	"bordo/agent/inflight"
 	"bordo/agent/mqtt"
+	"bordo/buffer"
 	"bordo/contract"
 )
 
-// Bounds of what is held back because its topic is set aside or it is too large. Past the first the history lane of that kind
-// rests: what it holds stays in the store.
+// Bounds of what is held back because its topic is set aside or it is too large.
 const (
-	heldMost  = 4096                   // records
+	// heldMost is how many old records of a class may be held back. Beyond it, the rest of the class stays in the store.
+	heldMost  = 16384
 	aloneMost = 5 * time.Second        // that a suspect subscription keeps the session to itself
 	heldExtra = 500 * time.Millisecond // beyond buffer.sync, until the store has written a fresh record
 )
 
-// heldMessage waits with its records leased.
-type heldMessage struct {
-	*message
-	until time.Time // zero: to the end of the session
+// heldBack is what is held back: the records stay leased, so that the store hands out what is behind them. Their messages
+// are composed again later; only the ids stay in memory.
+type heldBack struct {
+	fresh []heldFresh          // in the order of their time
+	old   map[string]*heldOld  // by topic
+	count map[buffer.Class]int // old records
+}
+
+// heldFresh are fresh records, which become old ones once the store has written them.
+type heldFresh struct {
+	ids   []buffer.ID
+	until time.Time
 	large bool
+}
+
+// heldOld are the old records of one topic.
+type heldOld struct {
+	ids      map[buffer.Class][]buffer.ID
+	smallest int // bytes of the smallest message: no other passes before it does
+	large    int // messages that are too large
 }
 
 // subscribed is how a subscription was answered.
@@ -155,32 +171,53 @@ func (s *session) hold(m *message, large bool, now time.Time) {
 		}
 		return
 	}
-	h := heldMessage{message: m, large: large}
 	if !m.hist {
-		h.until = now.Add(s.f.sync + heldExtra)
+		s.held.fresh = append(s.held.fresh, heldFresh{m.ids, now.Add(s.f.sync + heldExtra), large})
+		return
 	}
-	s.held = append(s.held, h)
-	s.heldIDs += len(m.ids)
+	h := s.held.old[m.topic]
+	if h == nil {
+		h = &heldOld{ids: make(map[buffer.Class][]buffer.ID), smallest: m.size()}
+		s.held.old[m.topic] = h
+	}
+	h.ids[s.histClass] = append(h.ids[s.histClass], m.ids...)
+	h.smallest = min(h.smallest, m.size())
+	if large {
+		h.large++
+	}
+	s.held.count[s.histClass] += len(m.ids)
 }
 
 // letGo releases what was held back long enough, all of it at the end, and returns when the next is due (0: nothing waits).
+// What is still held at the end of a session counts as held until the next one begins.
 func (s *session) letGo(now time.Time, all bool) (next time.Duration) {
-	s.held = slices.DeleteFunc(s.held, func(h heldMessage) bool {
-		due := all || !h.until.IsZero() && !now.Before(h.until) || h.until.IsZero() && !s.path.blame.Aside(h.topic, now) && s.path.passable(h.size(), now)
-		if due {
-			s.heldIDs -= len(h.ids)
-			if h.large && !all {
-				s.path.held--
-			}
-			s.f.store.Release(h.ids)
-			return true
+	let := 0
+	for len(s.held.fresh) > 0 && (all || !now.Before(s.held.fresh[0].until)) {
+		h := s.held.fresh[0]
+		s.held.fresh = s.held.fresh[1:]
+		s.f.store.Release(h.ids)
+		if h.large {
+			let++
 		}
-		if d := h.until.Sub(now); !h.until.IsZero() && (next == 0 || d < next) {
-			next = d
+	}
+	for topic, h := range s.held.old {
+		if !all && (s.path.blame.Aside(topic, now) || !s.path.passable(h.smallest, now)) {
+			continue
 		}
-		return false
-	})
-	return next
+		delete(s.held.old, topic)
+		for class, ids := range h.ids {
+			s.held.count[class] -= len(ids)
+			s.f.store.Release(ids)
+		}
+		let += h.large
+	}
+	if !all {
+		s.path.held -= let
+	}
+	if len(s.held.fresh) > 0 {
+		return s.held.fresh[0].until.Sub(now)
+	}
+	return 0
 }
 
 // quiet lets the beginning of a session pass without sending anything, when that is to show whether the broker ends sessions
