@@ -3,6 +3,7 @@ package agent
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,11 +25,16 @@ type ownStatus struct {
 	news chan struct{} // cap 1
 
 	mu        sync.Mutex
-	due       int      // own messages that have not come back
-	latest    [32]byte // hash of what was published last
+	pending   [][sha256.Size]byte // hashes of published messages that have not come back, oldest first
+	exact     bool                // one came back unchanged: this broker does not rewrite payloads
+	latest    [sha256.Size]byte   // hash of the message that was published last
 	published bool
 	seen      seenStatus
 }
+
+// maxPending limits ownStatus.pending where nothing comes back. The oldest are dropped: the broker keeps the order, so they
+// are the first to be obsolete.
+const maxPending = 64
 
 // seenStatus is what came since it was last taken.
 type seenStatus struct {
@@ -46,8 +52,9 @@ func newOwnStatus(sess string) *ownStatus {
 func (o *ownStatus) wrote(payload []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.due++
 	o.latest, o.published = sha256.Sum256(payload), true
+	o.pending = append(o.pending, o.latest)
+	o.pending = o.pending[max(0, len(o.pending)-maxPending):]
 }
 
 // saw takes a message on the topic. It does not block.
@@ -61,16 +68,13 @@ func (o *ownStatus) saw(m mqtt.Message) {
 		return // its goodbye
 	case own && st.State == contract.Online:
 		o.seen.echo = true
-		if m.Retain { // what a subscription is answered with
+		sum := sha256.Sum256(m.Payload)
+		if o.isEcho(sum, m.Retain) {
 			break
 		}
-		if o.due--; o.due >= 0 {
-			break
-		}
-		o.due = 0
 		o.seen.foreign++
 		o.seen.what = "a copy of this node's own status"
-		o.seen.wrong = o.seen.wrong || sha256.Sum256(m.Payload) != o.latest
+		o.seen.wrong = o.seen.wrong || sum != o.latest
 	case m.Retain && !o.published:
 		return // what was retained before: it is about to be overwritten
 	default:
@@ -82,6 +86,22 @@ func (o *ownStatus) saw(m mqtt.Message) {
 	case o.news <- struct{}{}:
 	default:
 	}
+}
+
+// isEcho reports whether an online status of this session is what the session wrote, and removes it from pending. The messages
+// published before it are removed with it: they will not come back. The broker dropped them, or took them before the
+// subscription, which is sent independently of the first status. A retained message answers a subscription and is never a copy.
+func (o *ownStatus) isEcho(sum [sha256.Size]byte, retained bool) bool {
+	if i := slices.Index(o.pending, sum); i >= 0 {
+		o.pending = slices.Delete(o.pending, 0, i+1)
+		o.exact = true
+		return true
+	}
+	if !retained && !o.exact && len(o.pending) > 0 { // perhaps the broker rewrites payloads: accept one echo for each message
+		o.pending = slices.Delete(o.pending, 0, 1)
+		return true
+	}
+	return retained
 }
 
 // foreignStatus says what somebody else has written.

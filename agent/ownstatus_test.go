@@ -42,13 +42,15 @@ func (n *node) answering(f func(payload string)) (stop func()) {
 			statuses <- string(p.Payload)
 		}
 	})
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		for s := range statuses {
 			time.Sleep(10 * time.Millisecond) // the broker has passed it on
 			f(s)
 		}
 	}()
-	return func() { end(); close(statuses) }
+	return func() { end(); close(statuses); <-ended }
 }
 
 // Somebody who overwrites the status each time when the node corrects it gets a correction in ten seconds at most, and is
@@ -142,6 +144,32 @@ func TestStatusIsMirrored(t *testing.T) {
 		// correction every ten seconds would be a hundred.
 		if count := n.statusesSince(began); count > 60 {
 			t.Errorf("%d statuses", count)
+		}
+		n.stop()
+	})
+}
+
+// A status that never came back, because the broker dropped it, does not hide a copy of a later one.
+func TestCopyAfterALostEcho(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.wall = noon
+		n.raise(sim.Fault{Kind: sim.Denied, For: 5 * time.Second})
+		a := n.start()
+		time.Sleep(30 * time.Second) // the subscription and the status are repeated after ten seconds
+		if h := a.Status().Health; len(h) != 0 {
+			t.Errorf("before the copies: %+v", h)
+		}
+		began := time.Now()
+		stop := n.answering(func(own string) { n.others(strings.Replace(own, `"sv":1`, `"sv":1,"seen":true`, 1)) })
+		n.others(string(contract.Will("quintano", "0123456789")))
+		time.Sleep(5 * time.Minute)
+		stop()
+		if count := n.statusesSince(began); count < 25 {
+			t.Errorf("%d statuses in five minutes", count)
+		}
+		if h := a.Status().Health; len(h) != 1 || h[0].Code != contract.StatusOverwritten {
+			t.Errorf("open: %+v", h)
 		}
 		n.stop()
 	})
