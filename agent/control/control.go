@@ -226,8 +226,14 @@ func status(req *http.Request, path string) (body []byte, again bool, err error)
 	return body, false, nil
 }
 
+// isCut reports whether a question, which may be asked twice, failed on a connection that was there, or found too many waiting
+// for one. net/http has errors of its own for a connection that the server closes before the request is written, so what
+// remains is told from a failed dial.
 func isCut(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return errors.Is(err, syscall.EAGAIN)
+	}
+	return true
 }
 
 // cause drops what net/http and net wrap around the reason: the made-up address is no help to anybody.
