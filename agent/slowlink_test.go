@@ -60,7 +60,7 @@ func TestSlowLink(t *testing.T) {
 		used  float64       // bytes a second, at least, while there is a backlog
 	}{
 		{"near", 300 * time.Millisecond, 5 * time.Second, 1000},
-		{"far away", 2500 * time.Millisecond, 8 * time.Second, 600},
+		{"far away", 2500 * time.Millisecond, 8 * time.Second, 400},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

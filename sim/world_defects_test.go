@@ -91,6 +91,7 @@ func TestWorldProvesItsCheckers(t *testing.T) {
 				for _, v := range verdicts {
 					names = append(names, v.Checker)
 				}
+				names = slices.DeleteFunc(names, func(n string) bool { return slices.Contains(follows[c.want], n) })
 				if strings.Join(names, ", ") != c.want {
 					t.Errorf("complaints of %v, want %q", names, c.want)
 					for _, v := range verdicts {
@@ -100,6 +101,13 @@ func TestWorldProvesItsCheckers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// follows lists what may come with a complaint. A message that never gets through has its topic set aside, so its records still
+// wait in the store when the world ends.
+var follows = map[string][]string{
+	"drains":                 {"at-least-once-or-gap"},
+	"events-before-readings": {"at-least-once-or-gap", "drains"},
 }
 
 // sealsLate configures the store so that nothing is safe for five minutes.
@@ -192,19 +200,32 @@ func booksGlitches() defect {
 // sendsEventsLast holds conditions back until readings of the backlog have gone.
 func sendsEventsLast() defect {
 	return defect{system: linked(func() *link {
-		var held []packet
-		return &link{up: func(p packet) []packet {
-			out := []packet{p}
-			switch {
-			case p.kind() == publishPacket && bytes.Contains(p, []byte("bordo.condition.")):
-				held = append(held, bytes.Clone(p))
-				return nil
-			case p.kind() == publishPacket && strings.Contains(p.topic(), "/hist/"):
-				out = append(out, held...)
-				held = nil
-			}
-			return out
-		}}
+		var mu sync.Mutex
+		var held, acks []packet // events on their way, and what acknowledges them to the agent
+		return &link{
+			up: func(p packet) []packet {
+				mu.Lock()
+				defer mu.Unlock()
+				out := []packet{p}
+				switch {
+				case p.kind() == publishPacket && bytes.Contains(p, []byte("bordo.condition.")):
+					held = append(held, bytes.Clone(p))
+					acks = append(acks, packet{pubackPacket << 4, 2, byte(p.id() >> 8), byte(p.id())})
+					return nil
+				case p.kind() == publishPacket && strings.Contains(p.topic(), "/hist/"):
+					out = append(out, held...)
+					held = nil
+				}
+				return out
+			},
+			down: func(p packet) []packet {
+				mu.Lock()
+				defer mu.Unlock()
+				out := append(acks, p)
+				acks = nil
+				return out
+			},
+		}
 	})}
 }
 
