@@ -106,7 +106,9 @@ func (f *forwarder) run(ctx context.Context) {
 			wait = max(wait, time.Until(p.rest))
 		}
 		f.twin(off.short)
-		if off.mute >= muteSessions && f.reportPath() {
+		if off.mute >= muteSessions && (f.reportPath() || f.path.blame.IsMany()) {
+			f.path.barred = true
+			f.reportPath()
 			f.notRouted(true, "the broker ends each session before it passes anything on: may this user write "+f.topics.Status()+"?")
 		}
 		f.disconnected(u, err, wait)
@@ -172,12 +174,14 @@ func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Dur
 		b.failures++
 		return mathrand.N(min(cfg.ReconnectMax, reconnectFirst<<min(b.failures, 16)) + 1)
 	}
+	if errors.Is(err, errNotEchoed) {
+		b.mute++
+	}
 	if errors.Is(err, errExplained) { // the next session will do better: nobody else is using this node's id
 		b.failures, b.short = 0, 0
 		return mathrand.N(min(cfg.ReconnectJitter, cfg.ReconnectMax) + 1)
 	}
 	if errors.Is(err, errNotEchoed) { // not a twin: that one lets a session begin
-		b.mute++
 		b.failures++
 		return mathrand.N(min(cfg.ReconnectMax, reconnectFirst<<min(b.failures, 16)) + 1)
 	}

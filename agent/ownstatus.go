@@ -129,6 +129,7 @@ func (o *ownStatus) take() seenStatus {
 func (s *session) heard(seen seenStatus) {
 	if seen.echo {
 		s.echoed = true
+		s.path.barred = false
 		s.f.notRouted(false, "")
 		s.f.packetRefused(false, "")
 	}

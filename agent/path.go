@@ -53,6 +53,7 @@ type path struct {
 	heldSize   int       // the smallest of them
 	heldAt     time.Time // when that was so last
 	sound      bool      // nothing was wrong when that was last reported
+	barred     bool      // the broker passes nothing on: what sessions die of says nothing about sizes
 
 	taken    map[string]time.Time // when the broker last took something, by topic
 	rest     time.Time            // until then nobody connects: a quota may be used up
@@ -271,6 +272,9 @@ func (p *path) sizeIsLimited() bool { return p.size.Failed > 0 && (p.confirmed |
 
 // limited says in words that only small messages pass, "" when that is not so.
 func (p *path) limited(now time.Time) string {
+	if p.barred {
+		return ""
+	}
 	var out []string
 	if p.sizeIsLimited() {
 		out = append(out, fmt.Sprintf("messages of %d bytes pass, one of %d bytes ends the session: the broker refuses larger ones", p.size.Passed, p.size.Failed))

@@ -47,6 +47,38 @@ func TestQuotaIsUsedUp(t *testing.T) {
 	})
 }
 
+// A broker that ends every session on whatever it is sent, as mosquitto with TLS does to a box with another's certificate,
+// passes nothing on. Neither sizes nor another box are blamed, and with the rights everything arrives.
+func TestBrokerClosesOnEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.wall = noon
+		fault := n.raise(sim.Fault{Kind: sim.TopicClosed, Point: "quintano"})
+		a := n.start()
+		time.Sleep(3 * time.Minute)
+		if d := detail(a, contract.NotRouted); !strings.Contains(d, "ends each session before it passes anything on") {
+			t.Errorf("not_routed says %q after 3 min", d)
+		}
+		time.Sleep(2 * time.Hour)
+		for _, code := range []string{contract.TwinSuspected, contract.MessageLimited} {
+			if d := detail(a, code); d != "" {
+				t.Errorf("%s says %q", code, d)
+			}
+		}
+		if s := n.told(contract.TwinSuspected, "node"); s != "" {
+			t.Errorf("twin_suspected was told %q", s)
+		}
+		n.broker.Clear(fault)
+		time.Sleep(2 * time.Hour)
+		if d := detail(a, contract.NotRouted) + detail(a, contract.TopicRefused); d != "" {
+			t.Errorf("it still says %q", d)
+		}
+		n.stop()
+		n.whole("dev-1", 4*3600+170)
+		n.whole("dev-2", 2*3600+80)
+	})
+}
+
 // With "ack: platform", a broker that ends the connection on the subscription to the acknowledgements gets everything else,
 // the subscription is named, and what the platform has not acknowledged stays in the store. Once it is allowed, the
 // acknowledgements are heard without anybody's help.

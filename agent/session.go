@@ -145,7 +145,7 @@ func (s *session) run(ctx context.Context) error {
 		err = fmt.Errorf("%w (%w)", err, errExplained)
 	}
 	s.f.reportPath()
-	if errors.Is(err, errSessionEnded) && !s.echoed && !s.unheard {
+	if errors.Is(err, errSessionEnded) && !s.echoed && !(s.unheard && s.statusAcked && !s.path.barred) {
 		return fmt.Errorf("%w (%w)", err, errNotEchoed)
 	}
 	return err

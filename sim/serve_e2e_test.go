@@ -214,7 +214,8 @@ func TestServedLinesHaveSettings(t *testing.T) {
 				t.Errorf("%s opened with %s: answer % X", c.line, settings, answer)
 			}
 			args := []string{"-1", "-0", "-q", "-m", "rtu", "-a", strconv.Itoa(int(c.unit)), "-t", "3", "-r", "0", "-c", "1", "-o", "0.4",
-				"-b", strconv.Itoa(e.Baud), "-P", string(e.Parity), e.Path}
+				"-b", strconv.Itoa(e.Baud), "-P", string(e.Parity), "-s", strconv.Itoa(e.Stop), e.Path}
+			time.Sleep(devicePause)
 			out, _ := exec.Command("mbpoll", args...).CombinedOutput()
 			if silent := strings.Contains(string(out), "timed out"); silent == (settings == c.right) {
 				t.Errorf("mbpoll on %s with %s:\n%s", c.line, settings, out)
@@ -223,6 +224,9 @@ func TestServedLinesHaveSettings(t *testing.T) {
 	}
 }
 
+// devicePause is the pause that a device wants after its last answer.
+const devicePause = 200 * time.Millisecond
+
 // askOnce asks a unit for an input register and returns what comes back within the time that a device takes.
 func askOnce(t *testing.T, e line.Endpoint, unit byte) []byte {
 	t.Helper()
@@ -230,8 +234,8 @@ func askOnce(t *testing.T, e line.Endpoint, unit byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Close()                    //nolint:errcheck // nothing to save
-	time.Sleep(200 * time.Millisecond) // the pause that a device wants after its last answer
+	defer p.Close() //nolint:errcheck // nothing to save
+	time.Sleep(devicePause)
 	request := []byte{unit, 4, 0, 0, 0, 1}
 	if _, err := p.Write(binary.LittleEndian.AppendUint16(request, crc16(request))); err != nil {
 		t.Fatal(err)

@@ -59,6 +59,16 @@ func (b *Blame) Suspect() bool { return len(b.suspects) > 0 }
 // Clear tells whether nothing is suspect and nothing set aside.
 func (b *Blame) Clear() bool { return len(b.suspects) == 0 && len(b.verdicts) == 0 }
 
+// IsMany reports whether more than one topic is set aside, or a whole class.
+func (b *Blame) IsMany() bool {
+	for t := range b.verdicts {
+		if len(b.verdicts) > 1 || strings.HasSuffix(t, "/") {
+			return true
+		}
+	}
+	return false
+}
+
 // Aside tells whether a topic is not to be used now.
 func (b *Blame) Aside(topic string, now time.Time) bool {
 	v := b.verdict(topic)

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -170,7 +171,7 @@ func TestTLS(t *testing.T) {
 	for {
 		out, _, code := bordo(t, "status", "--config", config, "--json")
 		if code == 0 {
-			if h := decode[agent.Status](t, out).Health; len(h) > 0 && h[0].Code == contract.NotRouted {
+			if h := decode[agent.Status](t, out).Health; slices.ContainsFunc(h, func(c contract.Health) bool { return c.Code == contract.NotRouted }) {
 				break
 			}
 		}

@@ -14,7 +14,7 @@ import (
 	"bordo/agent"
 )
 
-const aHead = "version: 1\ntenant: cremasco\nnode: quintano\nclock: {trust: system}\nmqtt: {url: mqtt://127.0.0.1:1}\nbuffer: {dir: DIR/store/buffer}\ncontrol: {socket: DIR/b.sock}\n"
+const aHead = "version: 1\ntenant: cremasco\nnode: quintano\nsite: {lat: 45.4, lon: 9.6}\nclock: {trust: system}\nmqtt: {url: mqtt://127.0.0.1:1}\nbuffer: {dir: DIR/store/buffer}\ncontrol: {socket: DIR/b.sock}\n"
 
 // configured writes a configuration of a node of which the lines are given.
 func configured(t *testing.T, lines string) (path string) {
