@@ -48,18 +48,18 @@ func (a *Agent) tellGaps() {
 	a.telling.Lock()
 	defer a.telling.Unlock()
 	for _, g := range a.store.Gaps() {
-		data := map[string]any{"ep": g.Epoch, "class": g.Class.String(), "from": g.From, "to": nil, "why": g.Why}
+		data := map[string]any{"ep": g.Epoch, "class": g.Class.String(), "from": g.From, "to": nil, "why": g.Reason}
 		if g.To != nil {
 			data["to"], data["n"] = *g.To, g.Count
 		}
 		a.memory.lost(g.Count)
 		text := "records lost"
-		if g.Why == buffer.FromMemory {
+		if g.Reason == buffer.FromMemory {
 			text = "records may be lost"
 		}
-		a.log.Warn(text, "epoch", g.Epoch, "class", g.Class.String(), "from", g.From, "count", g.Count, "why", g.Why)
+		a.log.Warn(text, "epoch", g.Epoch, "class", g.Class.String(), "from", g.From, "count", g.Count, "why", g.Reason)
 		a.event(contract.NodeDevice, contract.StoreGap, data)
-		if err := a.store.GapTold(g); err != nil {
+		if err := a.store.GapReported(g); err != nil {
 			a.log.Error("settle gap", "err", err)
 			return
 		}

@@ -107,7 +107,7 @@ func (s *Store) recordsFrom(c Class, no uint64, q *Query) (recs []Record, at uin
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	recs = slices.Clone(s.kept.queue[c].recs)
+	recs = slices.Clone(s.history.queue[c].recs)
 	s.fresh.each(func(e *entry) bool {
 		if r := &e.rec; e.lane == c && e.blk == nil && q.wants(r.Epoch, r.Seq, r.Seq, r.From, max(r.From, r.To)) {
 			e.seen = true

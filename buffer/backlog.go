@@ -18,7 +18,7 @@ const (
 // records than limit, even none, do not mean that there are no more: Wake is signalled again after Settle and Release.
 //
 // A block that cannot be read any more becomes a gap, and Backlog goes on behind it. An error means that the disk gives
-// nothing at present; what it refuses for unreadMax counts as unreadable.
+// nothing at present; what it refuses for transientMax counts as unreadable.
 func (s *Store) Backlog(c Class, limit int) ([]Record, error) {
 	if !c.known() {
 		return nil, fmt.Errorf("read backlog: %s: %w", c, ErrPayload)
@@ -105,8 +105,8 @@ func (s *Store) load(c Class, b *block, no uint64) error {
 	}
 	h, size, recs, err := s.read(c, no)
 	if err != nil {
-		if !s.mayPass(err) {
-			err = s.lose(c, no, b, err)
+		if !s.isTransient(err) {
+			err = s.markLost(c, no, b, err)
 		}
 		if err != nil {
 			return fmt.Errorf("read backlog: %w", err)

@@ -258,32 +258,32 @@ type Opened struct {
 // Gap is a range of identities that may never arrive. Whoever receives a record from inside the range keeps it: the
 // range is where losses can be, not a list of them.
 type Gap struct {
-	Key   uint64 // names the gap towards GapTold
-	Epoch string // empty: an epoch of which nothing is known any more
-	Class Class  // Any: all classes
-	From  uint64
-	To    *uint64 // nil: no upper end is known
-	Why   Why
-	Count uint64 // records lost, 0 when nobody can tell
+	Key    uint64 // names the gap towards GapReported
+	Epoch  string // empty: an epoch of which nothing is known any more
+	Class  Class  // Any: all classes
+	From   uint64
+	To     *uint64 // nil: no upper end is known
+	Reason Reason
+	Count  uint64 // records lost, 0 when nobody can tell
 }
 
-// Why is the reason of a gap.
-type Why string
+// Reason is the reason of a gap.
+type Reason string
 
 const (
 	// Unclean: power cut or crash; what was not yet sealed is lost.
-	Unclean Why = "unclean"
+	Unclean Reason = "unclean"
 	// Damaged: the disk gave back less than was written.
-	Damaged Why = "damaged"
+	Damaged Reason = "damaged"
 	// Evicted: given up because the store was full.
-	Evicted Why = "evicted"
+	Evicted Reason = "evicted"
 	// DiskFull: given up because nothing could be written and memory was full.
-	DiskFull Why = "disk_full"
+	DiskFull Reason = "disk_full"
 	// Retention: personal data that reached its age limit.
-	Retention Why = "retention"
+	Retention Reason = "retention"
 	// FromMemory: nothing is lost yet. The epoch exists in memory alone, so what is not delivered when the process ends is
 	// lost, and nothing on disk could tell of it then. With an empty Epoch: what is on disk cannot be read at present.
-	FromMemory Why = "memory"
+	FromMemory Reason = "memory"
 )
 
 // Span is how much of one epoch is not yet acknowledged: N records between First and Last. Nothing below First is

@@ -70,13 +70,13 @@ type engine struct {
 	// spent: a write failed and left Badger without a memtable, since it could not make its next log file, or with one
 	// that it holds for flushed. Reads panic then, and the next write may end the process. Nobody can ask it for what it
 	// has, so nothing is written to it any more; it can be closed.
-	spent bool
+	failed bool
 	// refused: the disk did not give something that was read since this was last cleared.
 	refused error
 }
 
-// errSpent: the database failed before and has to be opened again.
-var errSpent = errors.New("database failed in an earlier write")
+// errFailedDB: the database failed before and has to be opened again.
+var errFailedDB = errors.New("database failed in an earlier write")
 
 // openEngine opens the database. A panic in this goroutine becomes an error; one in Badger's own goroutines ends the
 // process, which is why files are examined before and a marker lies beside.
@@ -95,7 +95,7 @@ func openEngine(dir string, log *slog.Logger) (e *engine, err error) {
 // read is guarded for what the disk may refuse to give.
 func (e *engine) read(what string, f func() error) error {
 	err := guarded(what, f)
-	if refuses(err) {
+	if isReadError(err) {
 		e.refused = err
 	}
 	return err
@@ -106,8 +106,8 @@ type pair struct{ key, value []byte }
 
 // commit writes everything in one synced transaction, or nothing of it.
 func (e *engine) commit(sets []pair, dels [][]byte) error {
-	if e.spent {
-		return fmt.Errorf("commit: %w", errSpent)
+	if e.failed {
+		return fmt.Errorf("commit: %w", errFailedDB)
 	}
 	txn := e.db.NewTransaction(true)
 	defer txn.Discard()
@@ -122,7 +122,7 @@ func (e *engine) commit(sets []pair, dels [][]byte) error {
 		}
 	}
 	if err := txn.Commit(); err != nil {
-		e.spent = e.headless() // any other failure is of this one transaction
+		e.failed = e.headless() // any other failure is of this one transaction
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
@@ -201,7 +201,7 @@ func (e *engine) drop(prefixes ...[]byte) error {
 		return err
 	}
 	err := guarded("drop segment", func() error { return e.db.DropPrefix(append(prefixes, flush)...) })
-	e.spent = e.spent || err != nil
+	e.failed = e.failed || err != nil
 	return err
 }
 

@@ -68,7 +68,7 @@ func openMended(dir string) (*engine, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
-	e, _, err := openDatabase(dir, quiet(), usedUp)
+	e, _, err := openDatabase(dir, quiet(), isExhausted)
 	return e, err
 }
 

@@ -8,20 +8,20 @@ import (
 // reason, or of any class.
 const gapsMax = 128
 
-// gapBook holds the gaps that were not told yet. Its methods are called with Store.mu held.
-type gapBook struct {
+// gapLedger holds the gaps that were not told yet. Its methods are called with Store.mu held.
+type gapLedger struct {
 	list  []Gap // by Key
 	next  uint64
 	dirty map[uint64]bool // to be written
 	told  []uint64        // to be deleted
 }
 
-func (g *gapBook) open() int { return len(g.list) }
+func (g *gapLedger) open() int { return len(g.list) }
 
 // add takes in a gap, widening the one it touches.
-func (g *gapBook) add(n Gap) {
+func (g *gapLedger) add(n Gap) {
 	for i := range g.list {
-		if o := &g.list[i]; o.Epoch == n.Epoch && o.Class == n.Class && o.Why == n.Why && (touch(*o, n) || len(g.list) >= gapsMax) {
+		if o := &g.list[i]; o.Epoch == n.Epoch && o.Class == n.Class && o.Reason == n.Reason && (touch(*o, n) || len(g.list) >= gapsMax) {
 			widen(o, n)
 			g.dirty[o.Key] = true
 			return
@@ -46,7 +46,7 @@ func (g *gapBook) add(n Gap) {
 // touch reports whether two gaps of one epoch overlap or follow each other. What is evicted or given up goes oldest
 // first, so all between two such ranges is gone or delivered and they are one gap.
 func touch(a, b Gap) bool {
-	if a.Why == Evicted || a.Why == DiskFull || a.Why == Retention {
+	if a.Reason == Evicted || a.Reason == DiskFull || a.Reason == Retention {
 		return a.To != nil && b.To != nil
 	}
 	after := func(x, y Gap) bool { return x.To != nil && *x.To+1 < y.From }
@@ -70,25 +70,25 @@ func widen(o *Gap, n Gap) {
 }
 
 // extend adds n records of class c from first to last.
-func (g *gapBook) extend(c Class, first ID, last, n uint64, why Why) {
-	g.add(Gap{Epoch: first.Epoch, Class: c, From: first.Seq, To: &last, Why: why, Count: n})
+func (g *gapLedger) extend(c Class, first ID, last, n uint64, why Reason) {
+	g.add(Gap{Epoch: first.Epoch, Class: c, From: first.Seq, To: &last, Reason: why, Count: n})
 }
 
-// Gaps returns the gaps that were not told yet, oldest first. They survive restarts until GapTold.
+// Gaps returns the gaps that were not told yet, oldest first. They survive restarts until GapReported.
 func (s *Store) Gaps() []Gap {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.gaps.list)
 }
 
-// GapTold takes a gap off the list, once a record that tells it was appended. If the gap has grown since Gaps returned
+// GapReported takes a gap off the list, once a record that tells it was appended. If the gap has grown since Gaps returned
 // it, the rest stays.
-func (s *Store) GapTold(g Gap) error {
+func (s *Store) GapReported(g Gap) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := &s.gaps
 	// A database that opens late brings gaps of its own, and those from memory get other keys.
-	i := slices.IndexFunc(b.list, func(o Gap) bool { return o.Key == g.Key && o.Epoch == g.Epoch && o.Why == g.Why })
+	i := slices.IndexFunc(b.list, func(o Gap) bool { return o.Key == g.Key && o.Epoch == g.Epoch && o.Reason == g.Reason })
 	if i < 0 {
 		return nil
 	}

@@ -95,7 +95,7 @@ func describe(t *testing.T, s *Store) string {
 		if g.To != nil {
 			to = fmt.Sprint(*g.To)
 		}
-		fmt.Fprintf(&b, "gap %s %s %s %d to %s, %d lost\n", g.Why, g.Class, g.Epoch, g.From, to, g.Count)
+		fmt.Fprintf(&b, "gap %s %s %s %d to %s, %d lost\n", g.Reason, g.Class, g.Epoch, g.From, to, g.Count)
 	}
 	for _, e := range s.Summary() {
 		fmt.Fprintf(&b, "pending %s %d to %d, %d in all\n", e.Epoch, e.First, e.Last, e.N)
@@ -176,7 +176,7 @@ func goesOn(t *testing.T, s *Store, held string) {
 		}
 	}
 	for _, g := range s.Gaps() {
-		if err := s.GapTold(g); err != nil {
+		if err := s.GapReported(g); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -84,11 +84,11 @@ func (s *Store) inspect(path string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	k := recall(eng, s.log)
+	k := loadInventory(eng, s.log)
 	if k.damaged {
 		s.found = append(s.found, "entries of the database cannot be read")
 	}
-	m, bad := readMarks(s.dir)
+	m, bad := readCheckpoints(s.dir)
 	if bad > 0 {
 		s.found = append(s.found, fmt.Sprintf("%d of the marks beside the database cannot be read", bad))
 	}

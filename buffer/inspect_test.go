@@ -59,7 +59,7 @@ func crashed(t *testing.T) (dir string, events []ID) {
 		events = append(events, mustAppend(t, s, Event, i))
 	}
 	s.disk.Lock()
-	err := s.writeMark(false)
+	err := s.writeCheckpoint(false)
 	s.disk.Unlock()
 	if err != nil {
 		t.Fatal(err)

@@ -9,11 +9,11 @@ import (
 // Store.mu held.
 type lane struct {
 	laneState
-	cursor uint64   // Backlog loads this block next
-	open   []*block // ascending; every block below cursor that is not done, and those which are busy
-	dead   []corpse // fully acknowledged, not yet written as such
-	over   ranges   // done and dead together: nothing of them is handed out again
-	before *header  // of the block that Backlog read last
+	cursor uint64       // Backlog loads this block next
+	open   []*block     // ascending; every block below cursor that is not done, and those which are busy
+	acked  []ackedBlock // fully acknowledged, not yet written as such
+	over   ranges       // done and dead together: nothing of them is handed out again
+	before *header      // of the block that Backlog read last
 }
 
 // block is a block on disk that is being delivered.
@@ -29,8 +29,8 @@ type block struct {
 	saved  bool   // some are on disk
 }
 
-// corpse is a block of which nothing is left.
-type corpse struct {
+// ackedBlock is a block of which nothing is left.
+type ackedBlock struct {
 	no    uint64
 	saved bool // acknowledgements of it are on disk
 }
@@ -100,15 +100,15 @@ func (l *lane) forget(b *block) {
 	}
 }
 
-// kill notes that every record of b is acknowledged.
-func (l *lane) kill(b *block) {
+// markAcked notes that every record of b is acknowledged.
+func (l *lane) markAcked(b *block) {
 	l.leave(b)
 	b.recs, b.dirty = nil, false
-	l.bury(corpse{b.no, b.saved})
+	l.addAcked(ackedBlock{b.no, b.saved})
 }
 
-// bury notes that nothing of a block is left.
-func (l *lane) bury(d corpse) {
-	l.dead = append(l.dead, d)
+// addAcked notes that nothing of a block is left.
+func (l *lane) addAcked(d ackedBlock) {
+	l.acked = append(l.acked, d)
 	l.over = l.over.add(d.no, d.no)
 }

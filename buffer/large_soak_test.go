@@ -83,13 +83,13 @@ func (l *large) evicted(t *testing.T, s *Store, clean bool) (last uint64) {
 	t.Helper()
 	gaps := slices.DeleteFunc(s.Gaps(), func(g Gap) bool {
 		// What may be missing of a crash begins behind all that was sealed, so nothing is.
-		return !clean && g.Why == Unclean && g.Epoch == l.epoch && g.To == nil && g.From == uint64(len(l.class))+1
+		return !clean && g.Reason == Unclean && g.Epoch == l.epoch && g.To == nil && g.From == uint64(len(l.class))+1
 	})
 	if len(gaps) != 1 {
 		t.Fatalf("gaps %+v", s.Gaps())
 	}
 	g := gaps[0]
-	if g.Why != Evicted || g.Class != Reading || g.Epoch != l.epoch || g.From != 1 || g.To == nil {
+	if g.Reason != Evicted || g.Class != Reading || g.Epoch != l.epoch || g.From != 1 || g.To == nil {
 		t.Fatalf("gap %+v", g)
 	}
 	n := uint64(0)

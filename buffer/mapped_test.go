@@ -38,13 +38,13 @@ func TestUnreadableBlock(t *testing.T) {
 					t.Fatal(err)
 				}
 				s.disk.Lock()
-				err = s.lose(Event, 0, nil, errMissing) // what lies behind that one nobody knows at present
+				err = s.markLost(Event, 0, nil, errMissing) // what lies behind that one nobody knows at present
 				s.disk.Unlock()
-				if !refuses(err) {
+				if !isReadError(err) {
 					t.Errorf("a block that is missing: %v", err)
 				}
-				for ended := time.Now().Add(unreadMax - time.Second); time.Now().Before(ended); time.Sleep(20 * time.Second) {
-					if got, err := s.Backlog(Event, 10); len(got) > 0 || !refuses(err) {
+				for ended := time.Now().Add(transientMax - time.Second); time.Now().Before(ended); time.Sleep(20 * time.Second) {
+					if got, err := s.Backlog(Event, 10); len(got) > 0 || !isReadError(err) {
 						t.Fatalf("the disk gives nothing, and Backlog %v, %v", got, err)
 					}
 				}
@@ -69,7 +69,7 @@ func TestUnreadableBlock(t *testing.T) {
 					t.Errorf("%v are there of %v", got, want)
 				}
 				gaps := s.Gaps()
-				if told := len(gaps) == 1 && gaps[0].Why == Damaged && gaps[0].From <= inTable.Seq && inTable.Seq <= *gaps[0].To; told != forGood {
+				if told := len(gaps) == 1 && gaps[0].Reason == Damaged && gaps[0].From <= inTable.Seq && inTable.Seq <= *gaps[0].To; told != forGood {
 					t.Errorf("gaps %+v", gaps)
 				}
 			})
@@ -101,7 +101,7 @@ func TestTableThatCannotBeMapped(t *testing.T) {
 			t.Fatal(err)
 		}
 		back := exchange(t, only(t, dir, "*.sst"), unmappable(t))
-		if err := rewriteNow(s); !usedUp(err) || !s.attached() {
+		if err := rewriteNow(s); !isExhausted(err) || !s.attached() {
 			t.Errorf("rewritten: %v", err)
 		}
 		setAside(t, dir, 0)
@@ -111,8 +111,8 @@ func TestTableThatCannotBeMapped(t *testing.T) {
 		}
 	})
 	back := exchange(t, only(t, dir, "*.sst"), unmappable(t))
-	e, found, err := openDatabase(dir, slog.New(slog.DiscardHandler), usedUp)
-	if e != nil || !usedUp(err) || len(found.damage) > 0 || found.aside != "" {
+	e, found, err := openDatabase(dir, slog.New(slog.DiscardHandler), isExhausted)
+	if e != nil || !isExhausted(err) || len(found.damage) > 0 || found.aside != "" {
 		t.Errorf("opened: %+v, %v", found, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, openingName)); err == nil {

@@ -82,7 +82,7 @@ func accessible(dir string) error {
 	if err := permits(dir, accessRead|accessWrite|accessEnter); err != nil {
 		return err
 	}
-	for _, name := range []string{lockName, counterName, markName(0), markName(1), ballastName, openingName, compactingName} {
+	for _, name := range []string{lockName, counterName, checkpointName(0), checkpointName(1), ballastName, openingName, compactingName} {
 		if err := permits(filepath.Join(dir, name), accessRead|accessWrite); err != nil {
 			return err
 		}
@@ -131,14 +131,14 @@ func permits(path string, mode uint32) error {
 // denied reports whether err says that this process may not use a file: that says nothing about what is in it.
 func denied(err error) bool { return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) }
 
-// counted returns what the counter file and the marks know of earlier openings.
-func (s *Store) counted() (openings, *mark) {
+// readCounters returns what the counter file and the marks know of earlier openings.
+func (s *Store) readCounters() (openings, *checkpoint) {
 	count := readOpenings(s.dir)
-	m, _ := readMarks(s.dir)
+	m, _ := readCheckpoints(s.dir)
 	if m != nil {
 		count.n = max(count.n, m.counter) // a lost counter file
 	}
-	count.n = max(count.n, s.marks.counter)
+	count.n = max(count.n, s.checkpoints.counter)
 	return count, m
 }
 
@@ -156,16 +156,16 @@ func (s *Store) record(o openings) error {
 
 // runFromMemory begins a run from memory, because of the fault that is noted. recorded tells that the counter file names the
 // epoch, so that the next opening reports what became of it.
-func (s *Store) runFromMemory(m *mark, recorded bool) error {
+func (s *Store) runFromMemory(m *checkpoint, recorded bool) error {
 	epoch := s.epoch
 	if !recorded {
 		var skip [1]byte
 		if _, err := io.ReadFull(s.opt.Rand, skip[:]); err != nil {
 			return fmt.Errorf("draw epoch: %w", err)
 		}
-		s.marks.counter += uint64(skip[0]) % skipMax
+		s.checkpoints.counter += uint64(skip[0]) % skipMax
 		var err error
-		if epoch, err = makeEpoch(s.marks.counter, s.opt.Rand); err != nil {
+		if epoch, err = makeEpoch(s.checkpoints.counter, s.opt.Rand); err != nil {
 			return err
 		}
 	}
@@ -183,20 +183,20 @@ func (s *Store) runFromMemory(m *mark, recorded bool) error {
 
 // foretell says what the centre has to know of a run from memory while it still can be told: that its records may never
 // arrive, and what the mark on the disk, if it can be read, says of the epochs before. Called with mu held.
-func (s *Store) foretell(m *mark, recorded bool) {
+func (s *Store) foretell(m *checkpoint, recorded bool) {
 	if !recorded {
-		s.gaps.add(Gap{Epoch: s.memory.epoch, Class: Any, From: 1, Why: FromMemory})
+		s.gaps.add(Gap{Epoch: s.memory.epoch, Class: Any, From: 1, Reason: FromMemory})
 	}
-	isNew := recorded && s.marks.counter == 1
+	isNew := recorded && s.checkpoints.counter == 1
 	if m == nil && !isNew || m != nil && m.more {
-		s.gaps.add(Gap{Class: Any, Why: FromMemory})
+		s.gaps.add(Gap{Class: Any, Reason: FromMemory})
 	}
 	if m == nil {
 		return
 	}
 	s.opened.PrevEpoch, s.opened.PrevLastSealed, s.opened.Clean = m.epoch, m.lastSealed, m.clean
 	if !m.clean {
-		s.gaps.add(Gap{Epoch: m.epoch, Class: Any, From: m.known, Why: Unclean})
+		s.gaps.add(Gap{Epoch: m.epoch, Class: Any, From: m.known, Reason: Unclean})
 	}
 	for _, g := range m.gaps {
 		s.gaps.add(g)
@@ -242,7 +242,7 @@ func (s *Store) leaveMemory() error {
 // nextEpoch draws the epoch that follows the run from memory and writes both down, so that a crash before the records of the
 // run are sealed is reported.
 func (s *Store) nextEpoch() error {
-	count, _ := s.counted()
+	count, _ := s.readCounters()
 	count.n++
 	epoch, err := makeEpoch(count.n, s.opt.Rand)
 	if err != nil {
@@ -257,7 +257,7 @@ func (s *Store) nextEpoch() error {
 	defer s.disk.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.epoch, s.marks.counter = epoch, count.n
+	s.epoch, s.checkpoints.counter = epoch, count.n
 	return nil
 }
 

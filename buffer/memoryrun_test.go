@@ -141,7 +141,7 @@ func reopened(t *testing.T, dir, mem string, want []ID) {
 		}
 	}
 	for _, g := range s.Gaps() {
-		if g.Epoch == mem && g.Why != FromMemory {
+		if g.Epoch == mem && g.Reason != FromMemory {
 			t.Errorf("gap %+v of what was sealed", g)
 		}
 	}
@@ -154,9 +154,9 @@ func TestMemoryRunForetold(t *testing.T) {
 	s := open(t, t.TempDir(), o)
 	gaps := s.Gaps()
 	own := slices.ContainsFunc(gaps, func(g Gap) bool {
-		return g.Epoch == s.Next().Epoch && g.Class == Any && g.From == 1 && g.To == nil && g.Why == FromMemory
+		return g.Epoch == s.Next().Epoch && g.Class == Any && g.From == 1 && g.To == nil && g.Reason == FromMemory
 	})
-	blind := slices.ContainsFunc(gaps, func(g Gap) bool { return g.Epoch == "" && g.Why == FromMemory })
+	blind := slices.ContainsFunc(gaps, func(g Gap) bool { return g.Epoch == "" && g.Reason == FromMemory })
 	if !own || !blind || len(gaps) != 2 {
 		t.Errorf("gaps %+v", gaps)
 	}
@@ -190,7 +190,7 @@ func TestMemoryRunUnsealed(t *testing.T) {
 		}
 		crashed := crashOf(t, s)
 		gaps := open(t, crashed, Options{}).Gaps()
-		if !slices.ContainsFunc(gaps, func(g Gap) bool { return g.Epoch == lost.Epoch && g.Why == Unclean && g.To == nil }) {
+		if !slices.ContainsFunc(gaps, func(g Gap) bool { return g.Epoch == lost.Epoch && g.Reason == Unclean && g.To == nil }) {
 			t.Errorf("%v is under none of %+v", lost, gaps)
 		}
 		next := mustAppend(t, s, Reading, 2)
@@ -231,12 +231,12 @@ func TestDeniedIsNoDamage(t *testing.T) {
 		s := open(t, dir, Options{})
 		for range 3 {
 			s.disk.Lock()
-			passes := s.mayPass(&fs.PathError{Op: "open", Path: "000001.sst", Err: syscall.EACCES})
+			passes := s.isTransient(&fs.PathError{Op: "open", Path: "000001.sst", Err: syscall.EACCES})
 			s.disk.Unlock()
 			if !passes {
 				t.Fatal("counts as damage")
 			}
-			time.Sleep(2 * unreadMax)
+			time.Sleep(2 * transientMax)
 		}
 	})
 }

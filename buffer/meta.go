@@ -273,7 +273,7 @@ func appendGap(b []byte, g Gap) []byte {
 	} else {
 		b = binary.AppendUvarint(append(b, 1), *g.To)
 	}
-	b = appendText(b, string(g.Why))
+	b = appendText(b, string(g.Reason))
 	return binary.AppendUvarint(b, g.Count)
 }
 
@@ -283,7 +283,7 @@ func readGap(r *reader) Gap {
 		to := r.uvarint()
 		g.To = &to
 	}
-	g.Why = Why(r.text())
+	g.Reason = Reason(r.text())
 	g.Count = r.uvarint()
 	return g
 }

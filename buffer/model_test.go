@@ -308,7 +308,7 @@ func (m *model) drain() {
 
 func (m *model) evicted(id ID) bool {
 	for _, g := range append(slices.Clone(m.gaps), m.s.Gaps()...) {
-		if g.Why == Evicted && g.Epoch == id.Epoch && g.From <= id.Seq && id.Seq <= *g.To {
+		if g.Reason == Evicted && g.Epoch == id.Epoch && g.From <= id.Seq && id.Seq <= *g.To {
 			return true
 		}
 	}
@@ -318,7 +318,7 @@ func (m *model) evicted(id ID) bool {
 func (m *model) tell() {
 	for _, g := range m.s.Gaps() {
 		m.gaps = append(m.gaps, g)
-		if err := m.s.GapTold(g); err != nil {
+		if err := m.s.GapReported(g); err != nil {
 			m.Fatalf("tell: %v", err)
 		}
 	}

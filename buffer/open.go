@@ -34,7 +34,7 @@ func newStore(dir string, o Options, lock *os.File) *Store {
 	}
 	s.age0.begin = time.Now()
 	s.fresh.bySeq = map[uint64]*entry{}
-	s.gaps = gapBook{dirty: map[uint64]bool{}, next: 1}
+	s.gaps = gapLedger{dirty: map[uint64]bool{}, next: 1}
 	return s
 }
 
@@ -44,13 +44,13 @@ func (s *Store) begin() error {
 	if errors.Is(cerr, ErrInUse) {
 		return cerr
 	}
-	count, m := s.counted()
+	count, m := s.readCounters()
 	count.n++
 	var err error
 	if s.epoch, err = makeEpoch(count.n, s.opt.Rand); err != nil {
 		return err
 	}
-	s.marks.counter, s.fresh.epoch = count.n, s.epoch
+	s.checkpoints.counter, s.fresh.epoch = count.n, s.epoch
 	count.add(s.epoch)
 	rerr := cerr
 	if cerr == nil {
@@ -61,7 +61,7 @@ func (s *Store) begin() error {
 	} else {
 		s.failed(cerr)
 	}
-	if s.attached() || s.stocked {
+	if s.attached() || s.hasInventory {
 		s.log.Info("store opened", "epoch", s.epoch, "previous", s.opened.PrevEpoch, "clean", s.opened.Clean,
 			"damage", s.opened.Damage, "gaps", len(s.gaps.list))
 		return nil
@@ -79,11 +79,11 @@ func (s *Store) attach() Opened {
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	none := Opened{Epoch: s.epoch, Damage: "no usable database"}
-	err := s.leave()
+	err := s.closeFailed()
 	if err == nil {
 		err = s.openable()
 	}
-	if err == nil && s.stocked {
+	if err == nil && s.hasInventory {
 		err = s.resume()
 	}
 	if err != nil {
@@ -92,13 +92,13 @@ func (s *Store) attach() Opened {
 		s.failed(err)
 		return none
 	}
-	if s.stocked {
+	if s.hasInventory {
 		return none
 	}
 	held := s.unsealedFormer()
 	untold := slices.DeleteFunc(readOpenings(s.dir).untold, func(ep string) bool { return ep == s.epoch || ep == held })
-	m, badMarks := readMarks(s.dir)
-	eng, k, err := s.takeStock(m, badMarks, untold)
+	m, badMarks := readCheckpoints(s.dir)
+	eng, k, err := s.takeInventory(m, badMarks, untold)
 	s.mu.Lock()
 	if err != nil {
 		defer s.mu.Unlock()
@@ -110,22 +110,22 @@ func (s *Store) attach() Opened {
 	if _, err := s.flushHeld(nil); err != nil {
 		return k.opened // stays on the list of untold epochs
 	}
-	if err := errors.Join(s.writeMark(false), s.writeCounter()); err != nil {
+	if err := errors.Join(s.writeCheckpoint(false), s.writeCounter()); err != nil {
 		s.log.Warn("store cannot write beside its database", "err", err)
 	}
 	return k.opened
 }
 
-// takeStock opens the database and finds out what is in it. Called with disk held.
-func (s *Store) takeStock(m *mark, badMarks int, untold []string) (*engine, *stock, error) {
-	eng, found, err := openDatabase(s.dir, s.log, s.mayPass)
+// takeInventory opens the database and finds out what is in it. Called with disk held.
+func (s *Store) takeInventory(m *checkpoint, badMarks int, untold []string) (*engine, *inventory, error) {
+	eng, found, err := openDatabase(s.dir, s.log, s.isTransient)
 	if err != nil {
 		return nil, nil, err
 	}
-	k := recall(eng, s.log)
+	k := loadInventory(eng, s.log)
 	k.compare(eng, m, badMarks, untold, found)
 	k.opened.Epoch = s.epoch
-	if err := eng.refused; err != nil && s.mayPass(err) { // what is missing now is not lost
+	if err := eng.refused; err != nil && s.isTransient(err) { // what is missing now is not lost
 		return nil, nil, errors.Join(fmt.Errorf("take stock: %w", err), eng.close())
 	}
 	return eng, k, nil
@@ -134,7 +134,7 @@ func (s *Store) takeStock(m *mark, badMarks int, untold []string) (*engine, *sto
 // writeCounter forgets the epochs of which gaps are told now, and keeps this one, as a third place that knows of it
 // beside database and mark. A run from memory stays until its records are sealed. Called with disk held.
 func (s *Store) writeCounter() error {
-	o := openings{n: s.marks.counter}
+	o := openings{n: s.checkpoints.counter}
 	held := s.unsealedFormer()
 	if held != "" {
 		o.add(held)
@@ -145,11 +145,11 @@ func (s *Store) writeCounter() error {
 }
 
 // adopt takes over what was found in the database. Called with disk and mu held.
-func (s *Store) adopt(eng *engine, k *stock, m *mark) {
-	s.eng, s.stocked, s.found0 = eng, true, k.opened
+func (s *Store) adopt(eng *engine, k *inventory, m *checkpoint) {
+	s.eng, s.hasInventory, s.found0 = eng, true, k.opened
 	s.txn = k.txn
 	if m != nil {
-		s.marks.serial = m.serial
+		s.checkpoints.serial = m.serial
 	}
 	for g := range groups {
 		s.groups[g] = segments{list: k.segs[g], dirty: map[uint32]bool{}}

@@ -87,7 +87,7 @@ func TestUncleanStop(t *testing.T) {
 			t.Fatalf("opened %+v", o)
 		}
 		gaps := s2.Gaps()
-		if len(gaps) != 1 || gaps[0].Epoch != lost.Epoch || gaps[0].From != lost.Seq || gaps[0].To != nil || gaps[0].Why != Unclean || gaps[0].Class != Any {
+		if len(gaps) != 1 || gaps[0].Epoch != lost.Epoch || gaps[0].From != lost.Seq || gaps[0].To != nil || gaps[0].Reason != Unclean || gaps[0].Class != Any {
 			t.Fatalf("gaps %+v, want one from %s on", gaps, lost)
 		}
 		if got := allBacklog(t, s2, Reading); !slices.Equal(got, old) {
@@ -105,7 +105,7 @@ func TestUncleanStop(t *testing.T) {
 			t.Fatalf("gaps %+v after %+v", g, s3.Opened())
 		}
 		mustAppend(t, s3, Event, 8)
-		if err := s3.GapTold(s3.Gaps()[0]); err != nil {
+		if err := s3.GapReported(s3.Gaps()[0]); err != nil {
 			t.Fatal(err)
 		}
 		if err := s3.Close(); err != nil {
@@ -294,7 +294,7 @@ func TestMemoryBound(t *testing.T) {
 			t.Fatalf("first is %v, want %v", got[0], event)
 		}
 		gaps := s.Gaps()
-		if len(gaps) != 1 || gaps[0].Why != DiskFull || gaps[0].Count != st.Lost {
+		if len(gaps) != 1 || gaps[0].Reason != DiskFull || gaps[0].Count != st.Lost {
 			t.Fatalf("gaps %+v, lost %d", gaps, st.Lost)
 		}
 		for _, id := range ids {

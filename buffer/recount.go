@@ -10,7 +10,7 @@ import (
 // recount rebuilds segments, spans and lanes from the blocks that are really there. A number that is neither there nor
 // acknowledged is a lost block: a gap between its neighbours, no wider than bounds. It reads and checks every block, so
 // it is done only after damage.
-func (k *stock) recount(e *engine, bounds []spanEntry) {
+func (k *inventory) recount(e *engine, bounds []spanEntry) {
 	k.counted = true
 	for epoch := range k.spans {
 		k.stale[epoch] = true
@@ -26,7 +26,7 @@ func (k *stock) recount(e *engine, bounds []spanEntry) {
 }
 
 // findSegments lists the segments that blocks lie in, beside those that are known.
-func (k *stock) findSegments(e *engine) {
+func (k *inventory) findSegments(e *engine) {
 	for _, sh := range listShares(e) {
 		g := groupOf(sh.class)
 		i, ok := slices.BinarySearchFunc(k.segs[g], sh.seg, func(s *segment, no uint32) int { return cmp.Compare(s.no, no) })
@@ -86,7 +86,7 @@ type laneCount struct {
 }
 
 // recountLane goes through the blocks of one class in the order of their numbers.
-func (k *stock) recountLane(e *engine, c Class, bounds []spanEntry) {
+func (k *inventory) recountLane(e *engine, c Class, bounds []spanEntry) {
 	l := &k.lanes[c]
 	lc := &laneCount{laneState: l, class: c, bounds: bounds, expect: l.done.next(l.low)}
 	list := k.segs[groupOf(c)]
@@ -127,7 +127,7 @@ func (k *stock) recountLane(e *engine, c Class, bounds []spanEntry) {
 }
 
 // meet takes in the block no, and returns its header when it is readable and not acknowledged.
-func (k *stock) meet(lc *laneCount, no uint64, v []byte) *header {
+func (k *inventory) meet(lc *laneCount, no uint64, v []byte) *header {
 	if lc.done.has(no) {
 		lc.next = max(lc.next, no+1)
 		return nil
@@ -144,7 +144,7 @@ func (k *stock) meet(lc *laneCount, no uint64, v []byte) *header {
 }
 
 // skipTo gives up every number before no that was expected and did not come.
-func (k *stock) skipTo(lc *laneCount, no uint64, next *header) {
+func (k *inventory) skipTo(lc *laneCount, no uint64, next *header) {
 	missing := false
 	for ; lc.expect < no; lc.expect = lc.done.next(lc.expect) {
 		missing = true
@@ -158,7 +158,7 @@ func (k *stock) skipTo(lc *laneCount, no uint64, next *header) {
 }
 
 // count adds a block that was found to its epoch, less what of it is acknowledged.
-func (k *stock) count(e *engine, h header) {
+func (k *inventory) count(e *engine, h header) {
 	s := k.spans[h.epoch]
 	if s == nil {
 		s = &spanEntry{epoch: h.epoch}
@@ -191,14 +191,14 @@ func between(bounds []spanEntry, c Class, before, next *header) (out []Gap) {
 			to = min(to, next.first-1)
 		}
 		if from <= to {
-			out = append(out, Gap{Epoch: e.epoch, Class: c.public(), From: from, To: &to, Why: Damaged})
+			out = append(out, Gap{Epoch: e.epoch, Class: c.public(), From: from, To: &to, Reason: Damaged})
 		}
 	}
 	if len(out) > 0 {
 		return out
 	}
 	// Nothing is known of an epoch in between: say the most that it can be.
-	g := Gap{Class: c.public(), Why: Damaged}
+	g := Gap{Class: c.public(), Reason: Damaged}
 	switch {
 	case before != nil:
 		g.Epoch, g.From = before.epoch, before.last+1

@@ -128,7 +128,7 @@ func TestGapsFirst(t *testing.T) {
 		}
 		var told []Gap
 		for _, g := range open(t, crashOf(t, s), Options{}).Gaps() {
-			if g.Why == DiskFull {
+			if g.Reason == DiskFull {
 				told = append(told, g)
 			}
 		}

@@ -166,11 +166,11 @@ func TestSettleWhileSealing(t *testing.T) {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if n := len(s.kept.queue[Interval].recs); n != 0 {
+		if n := len(s.history.queue[Interval].recs); n != 0 {
 			t.Errorf("%d records on their way into the history besides the block", n)
 		}
 		s.undo(p)
-		if n := len(s.kept.queue[Interval].recs); n != 1 {
+		if n := len(s.history.queue[Interval].recs); n != 1 {
 			t.Errorf("%d records on their way into the history after the transaction failed", n)
 		}
 	})

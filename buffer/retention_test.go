@@ -60,7 +60,7 @@ func TestCardAge(t *testing.T) {
 		}
 		pass(2 * time.Hour)
 		gaps := s.Gaps()
-		if len(gaps) != 1 || gaps[0].Class != Card || gaps[0].Why != Retention || gaps[0].From != card.Seq || *gaps[0].To != card.Seq || gaps[0].Count != 1 {
+		if len(gaps) != 1 || gaps[0].Class != Card || gaps[0].Reason != Retention || gaps[0].From != card.Seq || *gaps[0].To != card.Seq || gaps[0].Count != 1 {
 			t.Fatalf("after a week: %+v", gaps)
 		}
 		if got := allBacklog(t, s, Card); got != nil {
@@ -107,7 +107,7 @@ func TestCardAgeSwitchedOff(t *testing.T) {
 					pass(2 * time.Hour)
 				}
 				pass(2 * time.Hour)
-				if g := s.Gaps(); len(g) != 1 || g[0].Why != Retention {
+				if g := s.Gaps(); len(g) != 1 || g[0].Reason != Retention {
 					t.Fatalf("gaps %+v", g)
 				}
 			})
@@ -223,7 +223,7 @@ func TestIntervalsStay(t *testing.T) {
 		}
 		pass(2 * time.Hour)
 		flood(t, s, Reading, 2*maxSize)
-		if g := s.Gaps(); len(g) != 1 || g[0].Class != Reading || g[0].Why != Evicted {
+		if g := s.Gaps(); len(g) != 1 || g[0].Class != Reading || g[0].Reason != Evicted {
 			t.Fatalf("gaps %+v", g)
 		}
 		var got []ID
@@ -247,7 +247,7 @@ func TestEventsAlone(t *testing.T) {
 		const maxSize = 16 << 20
 		s := open(t, dir, Options{MaxSize: maxSize})
 		flood(t, s, Event, 2*maxSize)
-		if g := s.Gaps(); len(g) != 1 || g[0].Class != Event || g[0].Why != Evicted || g[0].From != 1 {
+		if g := s.Gaps(); len(g) != 1 || g[0].Class != Event || g[0].Reason != Evicted || g[0].From != 1 {
 			t.Fatalf("gaps %+v", g)
 		}
 	})

@@ -20,13 +20,13 @@ func (s *Store) rewrite(prefixes ...[]byte) error {
 	s.mu.Unlock()
 	bad := s.eng.damaged(from, to, prefixes)
 	for id, err := range bad {
-		if s.mayPass(err) {
+		if s.isTransient(err) {
 			return fmt.Errorf("rewrite tables: table %d: %w", id, err)
 		}
 	}
 	if len(bad) > 0 {
 		s.log.Error("tables are damaged, going on without them", "tables", slices.Sorted(maps.Keys(bad)))
-		if err := s.remend(); err != nil {
+		if err := s.repairAgain(); err != nil {
 			return err
 		}
 	}
@@ -38,8 +38,8 @@ func (s *Store) rewrite(prefixes ...[]byte) error {
 	return errors.Join(s.eng.drop(prefixes...), os.Remove(marker))
 }
 
-// remend opens the database again without the tables that are damaged. Called with disk held.
-func (s *Store) remend() error {
+// repairAgain opens the database again without the tables that are damaged. Called with disk held.
+func (s *Store) repairAgain() error {
 	marker := filepath.Join(s.dir, compactingName)
 	if err := os.WriteFile(marker, nil, 0o640); err != nil { // every table is verified
 		return fmt.Errorf("mend database: %w", err)
@@ -59,8 +59,8 @@ func (s *Store) remend() error {
 // reopen opens the database again. What the store knows in memory is newer than anything that is missing then, so all of
 // it is made to be written again; blocks that are gone are found when they are asked for. Called with disk held.
 func (s *Store) reopen() (err error) {
-	var found finding
-	if s.eng, found, err = openDatabase(s.dir, s.log, s.mayPass); err != nil {
+	var found repairReport
+	if s.eng, found, err = openDatabase(s.dir, s.log, s.isTransient); err != nil {
 		return err
 	}
 	s.log.Warn("database opened again", "damage", found.String(), "aside", found.aside)

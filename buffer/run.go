@@ -73,8 +73,8 @@ func (s *Store) due(now time.Time) (next time.Time) {
 	}
 	earliest(s.sealAt())
 	earliest(s.hourly)
-	if s.marks.due {
-		earliest(s.marks.last.Add(markEvery))
+	if s.checkpoints.due {
+		earliest(s.checkpoints.last.Add(checkpointEvery))
 	}
 	return next
 }
@@ -96,20 +96,20 @@ func (s *Store) diskDue(now time.Time) error {
 		s.log.Warn("store cannot write beside its database", "err", err)
 	}
 	s.mu.Lock()
-	marking := s.marks.due && !now.Before(s.marks.last.Add(markEvery))
+	marking := s.checkpoints.due && !now.Before(s.checkpoints.last.Add(checkpointEvery))
 	s.mu.Unlock()
 	if !marking {
 		return nil
 	}
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	return s.writeMark(false)
+	return s.writeCheckpoint(false)
 }
 
 // usable fails as long as there is no database, after trying to open it.
 func (s *Store) usable(now time.Time) error {
 	var err error
-	if s.runsFromMemory() {
+	if s.isFromMemory() {
 		err = s.leaveMemory()
 	} else if !s.attached() {
 		if s.attach(); !s.attached() {
@@ -140,7 +140,7 @@ func (s *Store) writeDue(due bool) error {
 		}
 	}
 	if due || s.isCrowded() {
-		if err := s.tidy(); err != nil {
+		if err := s.reclaim(); err != nil {
 			return err
 		}
 	}
@@ -178,7 +178,7 @@ func (s *Store) attached() bool {
 func (s *Store) flushAll() (err error) {
 	for more := true; more && err == nil; {
 		if more, err = s.flush(func(*entry) bool { return true }); err == nil && s.isCrowded() {
-			err = s.tidy()
+			err = s.reclaim()
 		}
 	}
 	return err
@@ -213,7 +213,7 @@ func (s *Store) sealAt() (at time.Time) {
 	if s.fresh.unsealed > s.opt.Memory/4 {
 		at = time.Now()
 	}
-	if t := s.kept.due(); !t.IsZero() && (at.IsZero() || t.Before(at)) {
+	if t := s.history.due(); !t.IsZero() && (at.IsZero() || t.Before(at)) {
 		at = t
 	}
 	if s.waiting.n > 0 {
@@ -243,7 +243,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	close(s.quit)
 	<-s.done
-	if s.runsFromMemory() {
+	if s.isFromMemory() {
 		if err := s.leaveMemory(); err != nil {
 			err = s.closeMemory()
 			s.plain.close()
@@ -253,15 +253,15 @@ func (s *Store) Close() error {
 			return nil
 		}
 	}
-	if err := s.awaitLeave(); err == nil && s.detached() {
+	if err := s.awaitClose(); err == nil && s.detached() {
 		s.attach()
 	}
 	s.mu.Lock()
-	s.kept.force()
+	s.history.force()
 	s.mu.Unlock()
 	err := s.flushAll()
 	if err == nil {
-		err = s.tidy()
+		err = s.reclaim()
 	}
 	for i := 0; err == nil && s.anyWaiting() && i < 1000; i++ {
 		err = s.flushAll()
@@ -269,7 +269,7 @@ func (s *Store) Close() error {
 	if err == nil {
 		err = s.forgetFormer()
 	}
-	lerr := s.awaitLeave()
+	lerr := s.awaitClose()
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	if s.eng != nil {
@@ -277,7 +277,7 @@ func (s *Store) Close() error {
 			err = cerr
 		}
 		if err == nil {
-			err = s.writeMark(true)
+			err = s.writeCheckpoint(true)
 		}
 	}
 	s.plain.close()

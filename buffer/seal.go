@@ -86,7 +86,7 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 		p.offered = true
 		err = s.eng.commit(p.sets, p.dels)
 	}
-	defer s.replaceSpent() // after mu is given back
+	defer s.replaceFailed() // after mu is given back
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -98,7 +98,7 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 	if need >= s.opt.Reserve || !errors.Is(s.fault, errFull) {
 		s.recovered() // a transaction that may go deeper proves nothing about others
 	}
-	if at := s.kept.due(); want != nil && !at.IsZero() && !time.Now().Before(at) {
+	if at := s.history.due(); want != nil && !at.IsZero() && !time.Now().Before(at) {
 		return true, nil
 	}
 	return p.more, nil
@@ -111,7 +111,7 @@ func (s *Store) plan(want func(*entry) bool) *plan {
 		s.choose(p, want)
 	}
 	if len(p.blocks) == 0 && want != nil {
-		if c, recs := s.kept.take(time.Now()); recs != nil {
+		if c, recs := s.history.take(time.Now()); recs != nil {
 			p.blocks = []*planned{{header: header{class: c, flags: flagKept}, kept: recs}}
 		}
 	}
@@ -209,8 +209,8 @@ func (s *Store) planLane(p *plan, c Class) {
 	l := &s.lanes[c]
 	st := l.laneState
 	st.done = slices.Clone(st.done)
-	slices.SortFunc(l.dead, func(a, b corpse) int { return cmp.Compare(a.no, b.no) })
-	for _, d := range l.dead {
+	slices.SortFunc(l.acked, func(a, b ackedBlock) int { return cmp.Compare(a.no, b.no) })
+	for _, d := range l.acked {
 		if len(st.done) >= perTxn && !st.done.touches(d.no) {
 			break // too scattered: the rest waits until what lies between is acknowledged
 		}
@@ -342,7 +342,7 @@ func (s *Store) apply(p *plan) {
 		low := l.low
 		l.laneState = p.state.lanes[c]
 		l.low = max(l.low, low)
-		l.dead = slices.Delete(l.dead, 0, p.dead[c])
+		l.acked = slices.Delete(l.acked, 0, p.dead[c])
 		s.groups[groupOf(Class(c))].last().bytes[c] = l.bytes
 	}
 	for _, b := range p.blocks {
@@ -357,7 +357,7 @@ func (s *Store) apply(p *plan) {
 			delete(s.spans, epoch)
 		}
 	}
-	s.marks.due = true
+	s.checkpoints.due = true
 	if s.volume() >= s.sizeAt {
 		s.crowded = true
 		signal(s.kick)
@@ -373,7 +373,7 @@ func (s *Store) applyBlock(p *planned) {
 	s.counts.written += uint64(p.size)
 	if p.kept != nil {
 		l.over = l.over.add(p.no, p.no)
-		s.kept.done(p.class, p.kept)
+		s.history.done(p.class, p.kept)
 		return
 	}
 	b := newBlock(p.header, p.size)
@@ -407,7 +407,7 @@ func (s *Store) applyBlock(p *planned) {
 func (s *Store) undo(p *plan) {
 	for _, b := range p.blocks {
 		if b.kept != nil {
-			s.kept.putBack(b.class)
+			s.history.putBack(b.class)
 		}
 		for _, e := range b.entries {
 			e.sealing, e.seen = false, e.seen || p.offered

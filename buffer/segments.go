@@ -79,8 +79,8 @@ func (s *Store) settled(i int, c Class) bool {
 	return l.done.next(from) >= g.end(i, c, l.next) || from >= g.end(i, c, l.next)
 }
 
-// keptBytes is how much acknowledged history of class c is on disk, in whole segments. Called with mu held.
-func (s *Store) keptBytes(c Class) (n int64) {
+// historyBytes is how much acknowledged history of class c is on disk, in whole segments. Called with mu held.
+func (s *Store) historyBytes(c Class) (n int64) {
 	g := &s.groups[groupOf(c)]
 	for i, seg := range g.list {
 		if !seg.gone[c] && s.settled(i, c) {

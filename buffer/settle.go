@@ -79,7 +79,7 @@ func (s *Store) SettleRange(epoch string, first, last uint64) error {
 // settleDone is the end of a settlement. Called with mu held.
 func (s *Store) settleDone() {
 	s.fresh.compact()
-	if s.waiting.n >= waitingMax || s.kept.full() {
+	if s.waiting.n >= waitingMax || s.history.full() {
 		signal(s.kick)
 	}
 	signal(s.wake)
@@ -118,7 +118,7 @@ func (s *Store) settleFresh(e *entry) {
 
 // remember puts an acknowledged entry that is in no block on its way into the history. Called with mu held.
 func (s *Store) remember(e *entry) {
-	if s.keep(e.lane) > 0 && s.kept.add(e.lane, e.rec) {
+	if s.keep(e.lane) > 0 && s.history.add(e.lane, e.rec) {
 		signal(s.kick)
 	}
 }
@@ -142,7 +142,7 @@ func (s *Store) ack(b *block, idx int) {
 // finish closes a block of which nothing is left. Called with mu held.
 func (s *Store) finish(b *block) {
 	l := &s.lanes[b.class]
-	l.kill(b)
+	l.markAcked(b)
 	e := s.spans[b.epoch]
 	if e != nil && l.done.next(l.low) == b.no && e.class[b.class].first <= b.last {
 		// Nothing older of this class is left, so what remains begins behind this block.

@@ -23,21 +23,21 @@ type Store struct {
 	plain *plain
 	epoch string // whose records the database counts; "" as long as none could be recorded
 
-	disk    sync.Mutex
-	eng     *engine // nil: no usable database; everything stays in memory
-	leaving leaving // the database that was, until it is closed
-	stocked bool    // what is on disk is known: a later opening goes by memory
-	found0  Opened  // what taking stock found
-	stale   bool    // the counter file still names the run from memory
+	disk         sync.Mutex
+	eng          *engine   // nil: no usable database; everything stays in memory
+	closing      closingDB // the database that was, until it is closed
+	hasInventory bool      // what is on disk is known: a later opening goes by memory
+	found0       Opened    // what taking stock found
+	stale        bool      // the counter file still names the run from memory
 
 	expireAt time.Time // when the age limit is looked at next while there is no database; of the run loop
 
-	unread  unread
-	marks   markWriter
-	looking bool     // made by Inspect
-	scratch string   // of Inspect
-	found   []string // of Inspect: what Verify tells besides
-	sizeAt  int64    // isFull looks again when this much was written
+	readFault   readFault
+	checkpoints checkpointWriter
+	looking     bool     // made by Inspect
+	scratch     string   // of Inspect
+	found       []string // of Inspect: what Verify tells besides
+	sizeAt      int64    // isFull looks again when this much was written
 
 	mu      sync.Mutex
 	shut    bool // Close has begun
@@ -50,14 +50,14 @@ type Store struct {
 	spans   map[string]*spanEntry
 	touched map[string]bool // spans to be written
 	leases  map[ID]lease    // records handed out by Backlog
-	gaps    gapBook
+	gaps    gapLedger
 	lastSeq uint64 // highest sealed sequence of the epoch
 	txn     uint64
 	waiting waiting
 	crowded bool // tidy has to look at the size of the files
 	counts  counts
 	fault   error // why nothing can be written at present
-	kept    kept
+	history historyQueue
 	age0    ageClock
 	hourly  time.Time     // when hour is due
 	retry   time.Time     // the disk is left alone until then
@@ -213,8 +213,8 @@ func (s *Store) Summary() []Span {
 	return s.summary()
 }
 
-// runsFromMemory reports whether the directory has not been usable since Open.
-func (s *Store) runsFromMemory() bool {
+// isFromMemory reports whether the directory has not been usable since Open.
+func (s *Store) isFromMemory() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.memory != nil
@@ -270,7 +270,7 @@ func (s *Store) Stats() Stats {
 			n += e.class[c].n
 		}
 		st.Pending[c.public()] += n
-		st.Kept[c.public()] += s.keptBytes(c) + s.kept.bytesOf(c)
+		st.Kept[c.public()] += s.historyBytes(c) + s.history.bytesOf(c)
 	}
 	return st
 }

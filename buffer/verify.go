@@ -46,7 +46,7 @@ func (s *Store) Verify() (Report, error) {
 func (s *Store) verifyTables(r *Report) error {
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	if s.runsFromMemory() {
+	if s.isFromMemory() {
 		return fmt.Errorf("the agent runs from memory and cannot open the files: %w", s.noDisk())
 	}
 	if s.eng == nil {

@@ -71,7 +71,7 @@ func writer(dir string) error {
 			}
 		}
 		if rnd.IntN(20) == 0 { // the seams of maintenance are where a kill hurts
-			if err := s.tidy(); err != nil {
+			if err := s.reclaim(); err != nil {
 				return err
 			}
 		}
@@ -197,7 +197,7 @@ func verifySaid(t *testing.T, dir string, w *said, need map[ID]string, settle bo
 	for id := range need {
 		evicted := false
 		for _, g := range gaps {
-			evicted = evicted || g.Why == Evicted && g.Epoch == id.Epoch && g.From <= id.Seq && id.Seq <= *g.To
+			evicted = evicted || g.Reason == Evicted && g.Epoch == id.Epoch && g.From <= id.Seq && id.Seq <= *g.To
 		}
 		if !got[id] && !evicted {
 			lost++

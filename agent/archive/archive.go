@@ -91,7 +91,7 @@ func (a *Archive) Stat() (Stat, error) {
 		out.Backlog = append(out.Backlog, contract.Backlog{Ep: s.Epoch, First: s.First, Last: s.Last, N: s.N})
 	}
 	for _, g := range a.store.Gaps() {
-		out.Gaps = append(out.Gaps, GapStat{g.Epoch, g.Class.String(), g.From, g.To, string(g.Why), g.Count})
+		out.Gaps = append(out.Gaps, GapStat{g.Epoch, g.Class.String(), g.From, g.To, string(g.Reason), g.Count})
 	}
 	return out, nil
 }

@@ -160,10 +160,10 @@ func gapCells(g archive.GapStat, l *langValue) []string {
 
 // whyText is the reason of a gap.
 func whyText(why string) phrase {
-	return phrase{cmp.Or(map[buffer.Why]string{
+	return phrase{cmp.Or(map[buffer.Reason]string{
 		buffer.Evicted: "archivio pieno", buffer.Unclean: "corrente o programma interrotti", buffer.Damaged: "file danneggiati",
 		buffer.DiskFull: "disco pieno", buffer.Retention: "troppo vecchi",
-	}[buffer.Why(why)], why), why}
+	}[buffer.Reason(why)], why), why}
 }
 
 // minuteText is a time of the site.

@@ -23,20 +23,20 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// finding is what happened while the database was opened.
-type finding struct {
-	mayPass func(error) bool // tells of an error that nothing is to be given up for it
-	aside   string           // where damaged files were put
-	damage  []string         // in words
-	recount bool             // what is there must be counted again
+// repairReport is what happened while the database was opened.
+type repairReport struct {
+	isTransient func(error) bool // tells of an error that nothing is to be given up for it
+	aside       string           // where damaged files were put
+	damage      []string         // in words
+	recount     bool             // what is there must be counted again
 }
 
-func (f *finding) note(format string, a ...any) {
+func (f *repairReport) note(format string, a ...any) {
 	f.damage = append(f.damage, fmt.Sprintf(format, a...))
 	f.recount = true
 }
 
-func (f *finding) String() string { return strings.Join(f.damage, "; ") }
+func (f *repairReport) String() string { return strings.Join(f.damage, "; ") }
 
 // The ladder: how much is sacrificed to get the database open. Each failed attempt, in this process or in the one before
 // (Badger panics in goroutines of its own, where nobody can recover), climbs one step.
@@ -62,8 +62,8 @@ const (
 
 // openDatabase opens dir/db, sacrificing as little as possible. It fails when the disk cannot be written at all, and on an
 // error that may pass.
-func openDatabase(dir string, log *slog.Logger, mayPass func(error) bool) (*engine, finding, error) {
-	f := finding{mayPass: mayPass}
+func openDatabase(dir string, log *slog.Logger, isTransient func(error) bool) (*engine, repairReport, error) {
+	f := repairReport{isTransient: isTransient}
 	path := filepath.Join(dir, dbName)
 	first := stepPlain
 	if b, err := os.ReadFile(filepath.Join(dir, openingName)); err == nil {
@@ -94,7 +94,7 @@ func openDatabase(dir string, log *slog.Logger, mayPass func(error) bool) (*engi
 			return e, f, nil
 		}
 		log.Error("database cannot be opened", "step", step, "err", err)
-		if refusesWrites(err) || mayPass(err) {
+		if refusesWrites(err) || isTransient(err) {
 			if err := removeFile(dir, openingName); err != nil {
 				log.Warn("marker of the opening cannot be removed", "err", err)
 			}
@@ -119,7 +119,7 @@ func removeFile(dir, name string) error {
 }
 
 // prepare makes the directory of the database fit to be opened.
-func prepare(dir, path string, step int, f *finding) error {
+func prepare(dir, path string, step int, f *repairReport) error {
 	if step >= stepAll {
 		if _, err := os.Stat(path); err == nil {
 			if err := f.putAside(dir, path); err != nil {
@@ -145,7 +145,7 @@ func prepare(dir, path string, step int, f *finding) error {
 		isLog := strings.HasSuffix(name, ".mem")
 		isOdd := strings.HasSuffix(name, ".vlog") || name == badger.KeyRegistryFileName || name == "DISCARD"
 		if fi.Size() > 0 && (isLog || isOdd) {
-			if err := f.mendFile(dir, filepath.Join(path, name)); err != nil {
+			if err := f.repairFile(dir, filepath.Join(path, name)); err != nil {
 				return err
 			}
 		}
@@ -163,19 +163,19 @@ func prepare(dir, path string, step int, f *finding) error {
 			}
 		}
 	}
-	return mendTables(dir, path, tables, step >= stepVerify, f)
+	return repairTables(dir, path, tables, step >= stepVerify, f)
 }
 
-// mendTables examines every table and puts the unreadable ones aside, then makes the manifest agree with what is left.
+// repairTables examines every table and puts the unreadable ones aside, then makes the manifest agree with what is left.
 // Badger itself would delete all tables when the manifest is missing and those that a cut manifest does not name, and
 // would end the process on a damaged one.
-func mendTables(dir, path string, ids []uint64, verify bool, f *finding) error {
+func repairTables(dir, path string, ids []uint64, verify bool, f *repairReport) error {
 	listed, whole, err := readManifest(path)
 	missing := err != nil
 	if missing && len(ids) == 0 && errors.Is(err, fs.ErrNotExist) {
 		return nil // a new database
 	}
-	if missing && f.mayPass(err) {
+	if missing && f.isTransient(err) {
 		return err
 	}
 	rewrite := missing
@@ -187,7 +187,7 @@ func mendTables(dir, path string, ids []uint64, verify bool, f *finding) error {
 	for _, id := range ids {
 		level, named := listed[id]
 		switch {
-		case bad[id] != nil && f.mayPass(bad[id]):
+		case bad[id] != nil && f.isTransient(bad[id]):
 			return fmt.Errorf("table %d: %w", id, bad[id])
 		case bad[id] == nil && named:
 			levels[id] = level
@@ -297,7 +297,7 @@ func probe(path string, id uint64, verify bool) (first string, err error) {
 		return nil
 	})
 	if errors.Is(err, errPanic) { // Badger hides a page that cannot be read behind a panic of its own
-		if rerr := readThrough(name); refuses(rerr) {
+		if rerr := readThrough(name); isReadError(rerr) {
 			return "", fmt.Errorf("probe: %w", rerr)
 		}
 	}
@@ -366,7 +366,7 @@ func writeManifest(path string, levels map[uint64]uint8) error {
 }
 
 // putAside moves a file or directory to dir/damaged-N, one N for each opening, and removes all but the newest of those.
-func (f *finding) putAside(dir, path string) error {
+func (f *repairReport) putAside(dir, path string) error {
 	if f.aside == "" {
 		old, err := asides(dir)
 		if err != nil {

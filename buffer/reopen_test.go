@@ -81,7 +81,7 @@ func missing(t *testing.T, s *Store, ids []ID) int {
 func rewriteNow(s *Store) error {
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	defer s.replaceSpent()
+	defer s.replaceFailed()
 	return s.rewrite()
 }
 
@@ -112,7 +112,7 @@ func TestSpent(t *testing.T) {
 				if err == nil {
 					t.Fatal("the log needed no second file")
 				}
-				if err := eng.commit(nil, nil); !errors.Is(err, errSpent) {
+				if err := eng.commit(nil, nil); !errors.Is(err, errFailedDB) {
 					t.Errorf("a database that failed takes more: %v", err)
 				}
 				for range 10 {
@@ -218,7 +218,7 @@ func TestSpentWithoutItsLog(t *testing.T) {
 		s = open(t, dir, Options{})
 		there := allBacklog(t, s, Reading)
 		gaps := s.Gaps()
-		if !slices.ContainsFunc(gaps, func(g Gap) bool { return g.Why == Retention && g.Count == 8 }) {
+		if !slices.ContainsFunc(gaps, func(g Gap) bool { return g.Reason == Retention && g.Count == 8 }) {
 			t.Errorf("the gap is gone: %+v", gaps)
 		}
 		for _, id := range ids {
@@ -257,7 +257,7 @@ func TestSpentClose(t *testing.T) {
 				if err := s.Close(); (err == nil) != inTime {
 					t.Fatalf("close: %v", err)
 				}
-				if took := time.Since(began); took > 3*leaveMax {
+				if took := time.Since(began); took > 3*closeWait {
 					t.Errorf("close took %v", took)
 				}
 				if !inTime {
@@ -307,17 +307,17 @@ func TestUsedUp(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
-	f := finding{mayPass: usedUp}
+	f := repairReport{isTransient: isExhausted}
 	bad := examine(db, ids, listed, true)
-	err = mendTables(dir, db, ids, true, &f)
+	err = repairTables(dir, db, ids, true, &f)
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	if !usedUp(err) || len(f.damage) > 0 || f.aside != "" {
+	if !isExhausted(err) || len(f.damage) > 0 || f.aside != "" {
 		t.Errorf("mended %+v: %v", f, err)
 	}
 	for _, id := range ids {
-		if !usedUp(bad[id]) {
+		if !isExhausted(bad[id]) {
 			t.Errorf("table %d: %v", id, bad[id])
 		}
 		if _, err := probe(db, id, true); err != nil {

@@ -47,10 +47,10 @@ func TestBadSector(t *testing.T) {
 
 	db := filepath.Join(dir, dbName)
 	id, _ := table.ParseFileID(filepath.Base(path))
-	if _, err := probe(db, id, true); !refuses(err) {
+	if _, err := probe(db, id, true); !isReadError(err) {
 		t.Errorf("a table that cannot be read: %v", err)
 	}
-	if e, found, err := openDatabase(dir, slog.New(slog.DiscardHandler), refuses); e != nil || !refuses(err) || found.aside != "" {
+	if e, found, err := openDatabase(dir, slog.New(slog.DiscardHandler), isReadError); e != nil || !isReadError(err) || found.aside != "" {
 		t.Errorf("opened at once: %+v, %v", found, err)
 	}
 	mend()

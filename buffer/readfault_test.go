@@ -55,7 +55,7 @@ func setAside(t *testing.T, dir string, want int) {
 }
 
 // TestUnreadable: a store of which the disk does not give a file works from memory and gives nothing up, and is used again
-// when the disk gives it. What is refused for longer than unreadMax is damaged, and costs itself alone.
+// when the disk gives it. What is refused for longer than transientMax is damaged, and costs itself alone.
 func TestUnreadable(t *testing.T) {
 	for _, c := range []struct {
 		name, file string
@@ -82,7 +82,7 @@ func TestUnreadable(t *testing.T) {
 					if fault := s.Stats().Fault; !strings.Contains(fault, "input/output error") {
 						t.Errorf("the fault says %q", fault)
 					}
-					pass(unreadMax - time.Minute)
+					pass(transientMax - time.Minute)
 					if s.attached() {
 						t.Fatal("opened without what the disk does not give")
 					}
@@ -105,7 +105,7 @@ func TestUnreadable(t *testing.T) {
 						}
 					} else {
 						setAside(t, dir, 0)
-						if slices.ContainsFunc(s.Gaps(), func(g Gap) bool { return g.Why == Damaged }) {
+						if slices.ContainsFunc(s.Gaps(), func(g Gap) bool { return g.Reason == Damaged }) {
 							t.Errorf("gaps %+v", s.Gaps())
 						}
 					}
@@ -122,15 +122,15 @@ func TestUnreadable(t *testing.T) {
 func TestPatienceBeginsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Store{log: slog.New(slog.DiscardHandler)}
-		for _, wait := range []time.Duration{0, unreadMax / 2, unreadMax - unreadMax/2 - 1, unreadMax + 1, unreadMax - 1} {
-			if time.Sleep(wait); !s.mayPass(syscall.EIO) {
+		for _, wait := range []time.Duration{0, transientMax / 2, transientMax - transientMax/2 - 1, transientMax + 1, transientMax - 1} {
+			if time.Sleep(wait); !s.isTransient(syscall.EIO) {
 				t.Errorf("no patience %v later", wait)
 			}
 		}
-		if time.Sleep(time.Nanosecond); s.mayPass(syscall.EIO) {
+		if time.Sleep(time.Nanosecond); s.isTransient(syscall.EIO) {
 			t.Error("patience without an end")
 		}
-		if !s.mayPass(syscall.EMFILE) || s.mayPass(os.ErrNotExist) || s.mayPass(nil) {
+		if !s.isTransient(syscall.EMFILE) || s.isTransient(os.ErrNotExist) || s.isTransient(nil) {
 			t.Error("something used up passes always, damage and nothing never")
 		}
 	})

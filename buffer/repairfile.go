@@ -22,11 +22,11 @@ const (
 // registryText is what Badger writes behind 16 random bytes into the key registry of a database without encryption.
 const registryText = "Hello Badger"
 
-// mendFile examines one of the smaller files, since Badger fails on them, or reserves gigabytes when a length in a log
+// repairFile examines one of the smaller files, since Badger fails on them, or reserves gigabytes when a length in a log
 // is damaged, instead of going on without.
-func (f *finding) mendFile(dir, path string) error {
+func (f *repairReport) repairFile(dir, path string) error {
 	b, err := os.ReadFile(path)
-	if err != nil && (!refuses(err) || f.mayPass(err)) {
+	if err != nil && (!isReadError(err) || f.isTransient(err)) {
 		return fmt.Errorf("examine %s: %w", filepath.Base(path), err)
 	}
 	switch { // what the disk has refused for too long is empty here
@@ -54,7 +54,7 @@ func (f *finding) mendFile(dir, path string) error {
 }
 
 // remove deletes a damaged file that holds nothing of ours.
-func (f *finding) remove(path string) error {
+func (f *repairReport) remove(path string) error {
 	f.damage = append(f.damage, filepath.Base(path))
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("remove damaged %s: %w", filepath.Base(path), err)

@@ -18,14 +18,14 @@ type share struct {
 // rollMin is how many bytes a settled segment that is still being written must hold before it is closed and dropped.
 const rollMin = 256 << 10
 
-// tidy gives space back: what is acknowledged and not to be kept, what history outgrew, and the oldest of what there is
+// reclaim gives space back: what is acknowledged and not to be kept, what history outgrew, and the oldest of what there is
 // when the store is full. It also brings flushed tables to the bottom before there are many.
-func (s *Store) tidy() error {
+func (s *Store) reclaim() error {
 	s.mu.Lock()
 	s.crowded = false
 	s.mu.Unlock()
 	for range 64 {
-		more, err := s.tidyStep()
+		more, err := s.reclaimStep()
 		if err != nil || !more {
 			return err
 		}
@@ -33,11 +33,11 @@ func (s *Store) tidy() error {
 	return nil
 }
 
-// tidyStep does one of these things, and reports whether there may be another.
-func (s *Store) tidyStep() (more bool, err error) {
+// reclaimStep does one of these things, and reports whether there may be another.
+func (s *Store) reclaimStep() (more bool, err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	defer s.replaceSpent()
+	defer s.replaceFailed()
 	if s.eng == nil {
 		return false, s.noDisk()
 	}
@@ -95,7 +95,7 @@ func (s *Store) finished() (out []share) {
 	}
 	for c := Event; int(c) < classes; c++ {
 		l := &s.groups[groupOf(c)]
-		kept := s.keptBytes(c)
+		kept := s.historyBytes(c)
 		for i, seg := range l.list[:len(l.list)-1] {
 			if seg.gone[c] || !s.settled(i, c) {
 				continue
@@ -243,7 +243,7 @@ func (s *Store) skip(sh share) {
 			l.leave(b)
 		}
 	}
-	l.dead = slices.DeleteFunc(l.dead, func(d corpse) bool { return d.no >= first && d.no < end })
+	l.acked = slices.DeleteFunc(l.acked, func(d ackedBlock) bool { return d.no >= first && d.no < end })
 	low := l.next
 	for _, seg := range g.list {
 		if !seg.gone[sh.class] {
@@ -384,7 +384,7 @@ func (s *Store) dropAcks() error {
 func (s *Store) sweep() error {
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	defer s.replaceSpent()
+	defer s.replaceFailed()
 	if s.eng == nil {
 		return nil
 	}

@@ -103,7 +103,7 @@ func (s *Store) expireStored() {
 		}
 		h, _, err := s.readBlock(Card, no)
 		if err != nil {
-			s.lose(Card, no, nil, err)
+			s.markLost(Card, no, nil, err)
 			continue
 		}
 		if age < h.age+uint64(cardAge/time.Second) {

@@ -9,33 +9,33 @@ import (
 	"time"
 )
 
-// unreadMax is how long the disk may refuse to give what lies on it before that counts as damage: an adapter that is reset
+// transientMax is how long the disk may refuse to give what lies on it before that counts as damage: an adapter that is reset
 // or a card with a loose contact comes back, and what was put aside or told as lost meanwhile does not.
-const unreadMax = 5 * time.Minute
+const transientMax = 5 * time.Minute
 
-// unread is since when the disk refuses something.
-type unread struct{ since, last time.Time }
+// readFault is since when the disk refuses something.
+type readFault struct{ since, last time.Time }
 
-// mayPass notes an error of reading, and reports whether it says nothing about what is on the disk, so that nothing is given
+// isTransient notes an error of reading, and reports whether it says nothing about what is on the disk, so that nothing is given
 // up for it: something is used up, or the disk has not refused for long. Called with disk held.
-func (s *Store) mayPass(err error) bool {
-	if !refuses(err) {
-		return usedUp(err) || denied(err)
+func (s *Store) isTransient(err error) bool {
+	if !isReadError(err) {
+		return isExhausted(err) || denied(err)
 	}
 	now := time.Now()
-	if now.Sub(s.unread.last) > unreadMax {
-		s.unread.since = now
-		s.log.Error("disk does not give what is on it", "patience", unreadMax, "err", err)
+	if now.Sub(s.readFault.last) > transientMax {
+		s.readFault.since = now
+		s.log.Error("disk does not give what is on it", "patience", transientMax, "err", err)
 	}
-	s.unread.last = now
-	return now.Sub(s.unread.since) < unreadMax
+	s.readFault.last = now
+	return now.Sub(s.readFault.since) < transientMax
 }
 
-// refuses reports whether err says that the disk does not give what is on it.
-func refuses(err error) bool { return errors.Is(err, syscall.EIO) }
+// isReadError reports whether err says that the disk does not give what is on it.
+func isReadError(err error) bool { return errors.Is(err, syscall.EIO) }
 
-// usedUp reports whether err says that there are no more descriptors or no more memory: it says nothing about the file.
-func usedUp(err error) bool {
+// isExhausted reports whether err says that there are no more descriptors or no more memory: it says nothing about the file.
+func isExhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
 

@@ -7,23 +7,23 @@ import (
 	"slices"
 )
 
-// stock is what the database knows when it is opened, before the store takes it over.
-type stock struct {
+// inventory is what the database knows when it is opened, before the store takes it over.
+type inventory struct {
 	state   *state // of the last transaction, nil when there is none
 	txn     uint64
 	segs    [groups][]*segment // at least one each
 	lanes   [classes]laneState
 	spans   map[string]*spanEntry
 	stale   map[string]bool // spans to be written again
-	gaps    gapBook
+	gaps    gapLedger
 	damaged bool // an entry could not be read
 	counted bool // segments and spans come from the blocks themselves
 	opened  Opened
 }
 
-// recall reads everything but the blocks.
-func recall(e *engine, log *slog.Logger) *stock {
-	k := &stock{spans: map[string]*spanEntry{}, stale: map[string]bool{}, gaps: gapBook{dirty: map[uint64]bool{}, next: 1}}
+// loadInventory reads everything but the blocks.
+func loadInventory(e *engine, log *slog.Logger) *inventory {
+	k := &inventory{spans: map[string]*spanEntry{}, stale: map[string]bool{}, gaps: gapLedger{dirty: map[uint64]bool{}, next: 1}}
 	v, err := e.get(metaKey(metaState))
 	if err == nil && v != nil {
 		k.state, err = decodeState(v)
@@ -32,7 +32,7 @@ func recall(e *engine, log *slog.Logger) *stock {
 		log.Warn("state of the store is damaged", "err", err)
 		k.damaged = true
 	}
-	k.recallLists(e, log)
+	k.loadLists(e, log)
 	if k.state != nil {
 		k.txn = k.state.txn
 		k.lanes = k.state.lanes
@@ -42,8 +42,8 @@ func recall(e *engine, log *slog.Logger) *stock {
 	return k
 }
 
-// recallLists reads segments, spans and gaps.
-func (k *stock) recallLists(e *engine, log *slog.Logger) {
+// loadLists reads segments, spans and gaps.
+func (k *inventory) loadLists(e *engine, log *slog.Logger) {
 	read := func(kind byte, take func(tail, v []byte) error) {
 		err := e.scan(metaKey(kind), func(key, v []byte) bool {
 			body, err := openBytes(v)
@@ -89,7 +89,7 @@ func (k *stock) recallLists(e *engine, log *slog.Logger) {
 }
 
 // complete makes lanes and segments whole: numbers begin at 1, each group has the segment that is being written.
-func (k *stock) complete() {
+func (k *inventory) complete() {
 	for c := range k.lanes {
 		l := &k.lanes[c]
 		l.low = max(l.low, 1)

@@ -12,7 +12,7 @@ import (
 
 // A mark is what the store knew at one moment, kept beside the database in two files written in turn: it shows what
 // Badger cut off without an error, and what was there when nothing of the database can be read.
-type mark struct {
+type checkpoint struct {
 	serial     uint64 // rises with each mark
 	counter    uint64 // openings
 	txn        uint64 // transactions committed
@@ -32,14 +32,14 @@ const (
 	markVersion = 1
 )
 
-func markName(serial uint64) string {
+func checkpointName(serial uint64) string {
 	if serial%2 == 0 {
 		return "mark-a"
 	}
 	return "mark-b"
 }
 
-func (m *mark) encode() []byte {
+func (m *checkpoint) encode() []byte {
 	b := []byte{markVersion}
 	b = binary.AppendUvarint(b, m.serial)
 	b = binary.AppendUvarint(b, m.counter)
@@ -75,7 +75,7 @@ func (m *mark) encode() []byte {
 	return sealBytes(b)
 }
 
-func decodeMark(b []byte) (*mark, error) {
+func decodeCheckpoint(b []byte) (*checkpoint, error) {
 	if len(b) != markSize {
 		return nil, errTruncated
 	}
@@ -87,7 +87,7 @@ func decodeMark(b []byte) (*mark, error) {
 	if v := r.byte(); v != markVersion {
 		return nil, fmt.Errorf("mark version %d: %w", v, errTruncated)
 	}
-	m := &mark{serial: r.uvarint(), counter: r.uvarint(), txn: r.uvarint()}
+	m := &checkpoint{serial: r.uvarint(), counter: r.uvarint(), txn: r.uvarint()}
 	m.epoch = string(r.take(epochLen))
 	m.clean = r.byte() == 1
 	m.known = r.uvarint()
@@ -106,17 +106,17 @@ func decodeMark(b []byte) (*mark, error) {
 	return m, nil
 }
 
-// readMarks returns the newest readable mark, nil when there is none, and how many of the two files are there but
+// readCheckpoints returns the newest readable mark, nil when there is none, and how many of the two files are there but
 // cannot be read.
-func readMarks(dir string) (newest *mark, bad int) {
+func readCheckpoints(dir string) (newest *checkpoint, bad int) {
 	for i := range uint64(2) {
-		b, err := os.ReadFile(filepath.Join(dir, markName(i)))
+		b, err := os.ReadFile(filepath.Join(dir, checkpointName(i)))
 		if os.IsNotExist(err) {
 			continue
 		}
-		var m *mark
+		var m *checkpoint
 		if err == nil {
-			m, err = decodeMark(b)
+			m, err = decodeCheckpoint(b)
 		}
 		if err != nil {
 			bad++
@@ -131,8 +131,8 @@ func readMarks(dir string) (newest *mark, bad int) {
 
 // write puts the mark into its file and syncs it. The other file keeps the mark before, so that a cut in the middle of
 // this write costs nothing.
-func (m *mark) write(dir string) error {
-	f, err := os.OpenFile(filepath.Join(dir, markName(m.serial)), os.O_WRONLY|os.O_CREATE, 0o640)
+func (m *checkpoint) write(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, checkpointName(m.serial)), os.O_WRONLY|os.O_CREATE, 0o640)
 	if err != nil {
 		return fmt.Errorf("write mark: %w", err)
 	}
@@ -168,37 +168,37 @@ func boolByte(v bool) byte {
 	return 0
 }
 
-// markEvery is how often a mark is written at most: together with "only after a transaction" it keeps the card alive.
-const markEvery = time.Minute
+// checkpointEvery is how often a mark is written at most: together with "only after a transaction" it keeps the card alive.
+const checkpointEvery = time.Minute
 
-// markWriter says when the next mark is due. Its fields are guarded by Store.mu, except while disk is held.
-type markWriter struct {
+// checkpointWriter says when the next mark is due. Its fields are guarded by Store.mu, except while disk is held.
+type checkpointWriter struct {
 	serial  uint64
 	counter uint64
 	due     bool
 	last    time.Time
 }
 
-// writeMark writes what is known now. Called with disk held, without mu.
-func (s *Store) writeMark(clean bool) error {
+// writeCheckpoint writes what is known now. Called with disk held, without mu.
+func (s *Store) writeCheckpoint(clean bool) error {
 	s.mu.Lock()
-	m := &mark{
-		serial: s.marks.serial + 1, counter: s.marks.counter, txn: s.txn, epoch: s.epoch, clean: clean,
+	m := &checkpoint{
+		serial: s.checkpoints.serial + 1, counter: s.checkpoints.counter, txn: s.txn, epoch: s.epoch, clean: clean,
 		known: s.fresh.known(s.epoch, s.next, nil), lastSealed: s.lastSeq, spans: s.spanList(), gaps: slices.Clone(s.gaps.list),
 	}
 	for c := range s.lanes {
 		m.lanes[c] = s.lanes[c].laneState
 	}
-	s.marks.due, s.marks.last = false, time.Now()
+	s.checkpoints.due, s.checkpoints.last = false, time.Now()
 	s.mu.Unlock()
 	if err := m.write(s.dir); err != nil {
 		s.mu.Lock()
-		s.marks.due = true
+		s.checkpoints.due = true
 		s.mu.Unlock()
 		return err
 	}
 	s.mu.Lock()
-	s.marks.serial = m.serial
+	s.checkpoints.serial = m.serial
 	s.mu.Unlock()
 	return nil
 }

@@ -8,32 +8,32 @@ import (
 
 // Acknowledged history is written in large blocks and rarely: it is worth little, and the card much.
 const (
-	// keptBytes is how much payload one block of history holds.
-	keptBytes = blockPayload * 3 / 4
-	// keptWait is how long it may wait in memory for more.
-	keptWait = time.Hour
+	// historyBytes is how much payload one block of history holds.
+	historyBytes = blockPayload * 3 / 4
+	// historyWait is how long it may wait in memory for more.
+	historyWait = time.Hour
 )
 
-// kept holds acknowledged records that were never sealed, on their way into the history. Its methods are called with
+// historyQueue holds acknowledged records that were never sealed, on their way into the history. Its methods are called with
 // Store.mu held.
-type kept struct {
-	queue [classes]keptQueue
+type historyQueue struct {
+	queue [classes]classQueue
 	now   bool // whatever there is goes out
 }
 
-type keptQueue struct {
+type classQueue struct {
 	recs  []Record
 	bytes int
 	since time.Time
 	taken bool // a transaction is writing the first of them
 }
 
-func (q *keptQueue) full() bool { return q.bytes >= keptBytes || len(q.recs) >= blockRecords }
+func (q *classQueue) full() bool { return q.bytes >= historyBytes || len(q.recs) >= blockRecords }
 
 // add takes a record in and reports whether it is the first that waits. When the disk refuses for long the oldest go.
-func (k *kept) add(c Class, r Record) bool {
+func (k *historyQueue) add(c Class, r Record) bool {
 	q := &k.queue[c]
-	if !q.taken && (q.bytes > 4*keptBytes || len(q.recs) > 4*blockRecords) {
+	if !q.taken && (q.bytes > 4*historyBytes || len(q.recs) > 4*blockRecords) {
 		half := len(q.recs) / 2
 		for _, r := range q.recs[:half] {
 			q.bytes -= r.cost()
@@ -49,21 +49,21 @@ func (k *kept) add(c Class, r Record) bool {
 	return false
 }
 
-func (k *kept) full() bool {
-	return slices.ContainsFunc(k.queue[:], func(q keptQueue) bool { return q.full() })
+func (k *historyQueue) full() bool {
+	return slices.ContainsFunc(k.queue[:], func(q classQueue) bool { return q.full() })
 }
 
 // force makes everything due.
-func (k *kept) force() { k.now = true }
+func (k *historyQueue) force() { k.now = true }
 
 // due is when the next block of history is, zero when nothing waits.
-func (k *kept) due() (at time.Time) {
+func (k *historyQueue) due() (at time.Time) {
 	for i := range k.queue {
 		q := &k.queue[i]
 		if len(q.recs) == 0 {
 			continue
 		}
-		t := q.since.Add(keptWait)
+		t := q.since.Add(historyWait)
 		if q.full() || k.now {
 			t = q.since
 		}
@@ -75,10 +75,10 @@ func (k *kept) due() (at time.Time) {
 }
 
 // take returns the records of one block that is due, in order, and the class under which it is stored.
-func (k *kept) take(now time.Time) (Class, []Record) {
+func (k *historyQueue) take(now time.Time) (Class, []Record) {
 	for c := range k.queue {
 		q := &k.queue[c]
-		if len(q.recs) == 0 || !q.full() && !k.now && now.Before(q.since.Add(keptWait)) {
+		if len(q.recs) == 0 || !q.full() && !k.now && now.Before(q.since.Add(historyWait)) {
 			continue
 		}
 		slices.SortFunc(q.recs, func(a, b Record) int {
@@ -97,18 +97,18 @@ func (k *kept) take(now time.Time) (Class, []Record) {
 }
 
 // putBack says that what take returned was not written.
-func (k *kept) putBack(c Class) { k.queue[c].taken = false }
+func (k *historyQueue) putBack(c Class) { k.queue[c].taken = false }
 
 // done removes what take returned.
-func (k *kept) done(c Class, recs []Record) {
+func (k *historyQueue) done(c Class, recs []Record) {
 	q := &k.queue[c]
 	q.taken = false
 	for _, r := range recs {
 		q.bytes -= r.cost()
 	}
 	if q.recs = q.recs[len(recs):]; len(q.recs) == 0 {
-		*q = keptQueue{}
+		*q = classQueue{}
 	}
 }
 
-func (k *kept) bytesOf(c Class) int64 { return int64(k.queue[c].bytes) }
+func (k *historyQueue) bytesOf(c Class) int64 { return int64(k.queue[c].bytes) }

@@ -6,44 +6,44 @@ import (
 	"time"
 )
 
-// leaveMax is how long Close waits for a database that failed.
-const leaveMax = 10 * time.Second
+// closeWait is how long Close waits for a database that failed.
+const closeWait = 10 * time.Second
 
-// leaving is a database that is not used any more and not closed yet. Until it is, no other may be opened in its place.
-type leaving struct {
+// closingDB is a database that is not used any more and not closed yet. Until it is, no other may be opened in its place.
+type closingDB struct {
 	eng    *engine
 	closed chan struct{} // nil: the closing has not begun
 	err    error         // of the closing, once it has ended
 }
 
-// errLeaving: the disk does not take what the database still has to write.
-var errLeaving = errors.New("database cannot be closed yet")
+// errClosing: the disk does not take what the database still has to write.
+var errClosing = errors.New("database cannot be closed yet")
 
-// replaceSpent gives up the database when a write has spoilt it: the store works from memory until the run loop has opened
+// replaceFailed gives up the database when a write has spoilt it: the store works from memory until the run loop has opened
 // it again. Called with disk held, by everybody who wrote, before disk is given back.
-func (s *Store) replaceSpent() {
-	if s.eng == nil || !s.eng.spent {
+func (s *Store) replaceFailed() {
+	if s.eng == nil || !s.eng.failed {
 		return
 	}
 	s.log.Error("database failed and has to be opened again")
-	s.leaving, s.eng = leaving{eng: s.eng}, nil
-	if err := s.leave(); err != nil && !errors.Is(err, errLeaving) {
+	s.closing, s.eng = closingDB{eng: s.eng}, nil
+	if err := s.closeFailed(); err != nil && !errors.Is(err, errClosing) {
 		s.log.Warn("database cannot be closed", "err", err)
 	}
 	signal(s.kick) // who wrote may not be the run loop, and nothing else may be due
 }
 
-// leave closes the database that is not used any more, and fails until that is done: Badger tries again for ever to write
+// closeFailed closes the database that is not used any more, and fails until that is done: Badger tries again for ever to write
 // what it has not flushed, and whoever waits for disk must not wait for that. Where there is too little room for the
 // flush, which would end the process, it is left for later. Called with disk held.
-func (s *Store) leave() error {
-	l := &s.leaving
+func (s *Store) closeFailed() error {
+	l := &s.closing
 	if l.eng == nil {
 		return nil
 	}
 	if l.closed == nil {
 		if err := s.force(min(closeNeeds, s.opt.Reserve)); err != nil {
-			return fmt.Errorf("%w: %w", errLeaving, err)
+			return fmt.Errorf("%w: %w", errClosing, err)
 		}
 		closed := make(chan struct{})
 		l.closed = closed
@@ -57,23 +57,23 @@ func (s *Store) leave() error {
 		if l.err != nil {
 			s.log.Warn("database did not close in order", "err", l.err)
 		}
-		*l = leaving{}
+		*l = closingDB{}
 		return nil
 	default:
-		return errLeaving
+		return errClosing
 	}
 }
 
-// awaitLeave is leave for those who do not hold disk and have time.
-func (s *Store) awaitLeave() error {
+// awaitClose is leave for those who do not hold disk and have time.
+func (s *Store) awaitClose() error {
 	s.disk.Lock()
-	err := s.leave()
-	closed := s.leaving.closed
+	err := s.closeFailed()
+	closed := s.closing.closed
 	s.disk.Unlock()
 	if err == nil || closed == nil {
 		return err
 	}
-	timer := time.NewTimer(leaveMax)
+	timer := time.NewTimer(closeWait)
 	defer timer.Stop()
 	select {
 	case <-closed:
@@ -81,19 +81,19 @@ func (s *Store) awaitLeave() error {
 	}
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	return s.leave()
+	return s.closeFailed()
 }
 
 // detached reports whether the store had a database and has none: it failed, and was not opened again yet.
 func (s *Store) detached() bool {
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	return s.eng == nil && s.stocked
+	return s.eng == nil && s.hasInventory
 }
 
 // unlock lets others open the directory, as soon as Badger does not write there any more. Called with disk held.
 func (s *Store) unlock() error {
-	closed := s.leaving.closed
+	closed := s.closing.closed
 	if s.lock == nil {
 		return nil
 	}
@@ -111,7 +111,7 @@ func (s *Store) unlock() error {
 
 // resume goes on with the database, and writes at once, which shows whether that works. Called with disk held.
 func (s *Store) resume() error {
-	defer s.replaceSpent()
+	defer s.replaceFailed()
 	if err := s.reopen(); err != nil {
 		return err
 	}

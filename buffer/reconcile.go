@@ -3,7 +3,7 @@ package buffer
 import "strings"
 
 // compare turns every difference between the database and what lies beside it into gaps.
-func (k *stock) compare(e *engine, m *mark, badMarks int, untold []string, found finding) {
+func (k *inventory) compare(e *engine, m *checkpoint, badMarks int, untold []string, found repairReport) {
 	k.opened.SetAside, k.opened.Damage = found.aside, found.String()
 	if badMarks > 0 {
 		k.addDamage("marks beside the database")
@@ -18,7 +18,7 @@ func (k *stock) compare(e *engine, m *mark, badMarks int, untold []string, found
 	unknown := false // epochs that only the counter knows
 	for _, ep := range untold {
 		if (k.state == nil || ep != k.state.epoch) && (m == nil || ep != m.epoch) {
-			k.gaps.add(Gap{Epoch: ep, Class: Any, Why: Unclean})
+			k.gaps.add(Gap{Epoch: ep, Class: Any, Reason: Unclean})
 			unknown = true
 		}
 	}
@@ -36,7 +36,7 @@ func (k *stock) compare(e *engine, m *mark, badMarks int, untold []string, found
 	case k.state == nil && m == nil:
 		k.opened.Clean = k.opened.Damage == "" && !unknown
 		if k.opened.Damage != "" {
-			k.gaps.add(Gap{Class: Any, Why: Damaged}) // nothing is known of what was there
+			k.gaps.add(Gap{Class: Any, Reason: Damaged}) // nothing is known of what was there
 		}
 	case cut:
 		k.cutOff(m)
@@ -45,17 +45,17 @@ func (k *stock) compare(e *engine, m *mark, badMarks int, untold []string, found
 		clean := m != nil && m.clean && m.epoch == k.state.epoch && m.txn == k.state.txn
 		k.opened.Clean = clean && k.opened.Damage == "" && !unknown
 		if !clean {
-			k.gaps.add(Gap{Epoch: k.state.epoch, Class: Any, From: k.state.known, Why: Unclean})
+			k.gaps.add(Gap{Epoch: k.state.epoch, Class: Any, From: k.state.known, Reason: Unclean})
 		}
 	}
 }
 
-func (k *stock) addDamage(what string) {
+func (k *inventory) addDamage(what string) {
 	k.opened.Damage = strings.TrimPrefix(k.opened.Damage+"; "+what, "; ")
 }
 
 // bounds is the most that is known of what was not acknowledged, from database and mark.
-func (k *stock) bounds(m *mark) []spanEntry {
+func (k *inventory) bounds(m *checkpoint) []spanEntry {
 	all := map[string]spanEntry{}
 	for _, e := range k.spans {
 		all[e.epoch] = *e
@@ -77,7 +77,7 @@ func (k *stock) bounds(m *mark) []spanEntry {
 
 // merge takes over from a newer mark where each class stood. Called when the state in the database is too old: what was
 // acknowledged stays so, and numbers that were given are not given again.
-func (k *stock) merge(m *mark) {
+func (k *inventory) merge(m *checkpoint) {
 	for c := range k.lanes {
 		l, n := &k.lanes[c], &m.lanes[c]
 		l.low, l.next = max(l.low, n.low, 1), max(l.next, n.next)
@@ -91,7 +91,7 @@ func (k *stock) merge(m *mark) {
 }
 
 // restoreGaps takes over the gaps that the mark knows and the database does not. One that was told since is told again.
-func (k *stock) restoreGaps(m *mark) {
+func (k *inventory) restoreGaps(m *checkpoint) {
 	have := map[uint64]bool{}
 	for _, g := range k.gaps.list {
 		have[g.Key] = true
@@ -105,10 +105,10 @@ func (k *stock) restoreGaps(m *mark) {
 }
 
 // cutOff reports what the mark knows of transactions that the database lost. Blocks that are there were counted already.
-func (k *stock) cutOff(m *mark) {
+func (k *inventory) cutOff(m *checkpoint) {
 	k.opened.PrevEpoch, k.opened.PrevLastSealed = m.epoch, m.lastSealed
 	if k.state != nil && k.state.epoch != m.epoch {
-		k.gaps.add(Gap{Epoch: k.state.epoch, Class: Any, From: k.state.known, Why: Damaged})
+		k.gaps.add(Gap{Epoch: k.state.epoch, Class: Any, From: k.state.known, Reason: Damaged})
 	}
 	for _, e := range m.spans {
 		if e.epoch == m.epoch || k.state != nil && e.epoch <= k.state.epoch {
@@ -118,7 +118,7 @@ func (k *stock) cutOff(m *mark) {
 			continue
 		}
 		t := e.total()
-		k.gaps.add(Gap{Epoch: e.epoch, Class: Any, From: t.First, To: &t.Last, Why: Damaged})
+		k.gaps.add(Gap{Epoch: e.epoch, Class: Any, From: t.First, To: &t.Last, Reason: Damaged})
 	}
 	from := m.known
 	for _, e := range m.spans {
@@ -129,8 +129,8 @@ func (k *stock) cutOff(m *mark) {
 	if k.state != nil && k.state.epoch == m.epoch {
 		from = k.state.known
 	}
-	k.gaps.add(Gap{Epoch: m.epoch, Class: Any, From: from, Why: Damaged})
+	k.gaps.add(Gap{Epoch: m.epoch, Class: Any, From: from, Reason: Damaged})
 	if m.more {
-		k.gaps.add(Gap{Class: Any, Why: Damaged})
+		k.gaps.add(Gap{Class: Any, Reason: Damaged})
 	}
 }

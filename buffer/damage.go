@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// lose notes that block no of class c cannot be read any more: a gap. When its header is known the gap is exact;
+// markLost notes that block no of class c cannot be read any more: a gap. When its header is known the gap is exact;
 // otherwise all that is unreadable up to the next good block goes at once, as a gap between its neighbours. Called with
 // disk held, without mu. It fails, and gives nothing up, when the disk refuses what has to be known for that.
-func (s *Store) lose(c Class, no uint64, b *block, why error) error {
+func (s *Store) markLost(c Class, no uint64, b *block, why error) error {
 	s.log.Error("block of the store is lost", "class", c.String(), "block", no, "err", why)
 	if b != nil {
 		s.mu.Lock()
@@ -18,18 +18,18 @@ func (s *Store) lose(c Class, no uint64, b *block, why error) error {
 	}
 	s.eng.refused = nil
 	next := s.nextGood(c, no)
-	if err := s.eng.refused; err != nil && s.mayPass(err) {
+	if err := s.eng.refused; err != nil && s.isTransient(err) {
 		return err
 	}
-	if s.loseRun(c, no, next) {
+	if s.markRunLost(c, no, next) {
 		s.recountSpans(c)
 	}
 	return nil
 }
 
-// loseRun gives up everything from block no to the next good one and reports whether that was anything. Called with disk
+// markRunLost gives up everything from block no to the next good one and reports whether that was anything. Called with disk
 // held, without mu.
-func (s *Store) loseRun(c Class, no uint64, next *header) (lost bool) {
+func (s *Store) markRunLost(c Class, no uint64, next *header) (lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &s.lanes[c]
@@ -39,7 +39,7 @@ func (s *Store) loseRun(c Class, no uint64, next *header) (lost bool) {
 	}
 	for at := l.over.next(max(no, l.low)); at < end; at = l.over.next(at + 1) {
 		if open, _ := l.find(at); open == nil { // what is still in memory is not lost
-			l.bury(corpse{no: at})
+			l.addAcked(ackedBlock{no: at})
 			lost = true
 		}
 	}
@@ -134,16 +134,16 @@ func (s *Store) liveSegments(c Class) (out []uint32) {
 }
 
 // giveUp tells what of a block was not acknowledged as a gap, and forgets it. Called with mu held.
-func (s *Store) giveUp(b *block, why Why) {
+func (s *Store) giveUp(b *block, why Reason) {
 	l := &s.lanes[b.class]
 	if open, _ := l.find(b.no); open != b || b.left == 0 {
 		return // settled or evicted meanwhile
 	}
-	s.gaps.add(Gap{Epoch: b.epoch, Class: b.class.public(), From: b.first, To: &b.last, Why: why, Count: uint64(b.left)})
+	s.gaps.add(Gap{Epoch: b.epoch, Class: b.class.public(), From: b.first, To: &b.last, Reason: why, Count: uint64(b.left)})
 	s.counts.lost += uint64(b.left)
 	s.uncount(b.epoch, b.class, uint64(b.left))
 	b.left = 0
-	l.kill(b)
+	l.markAcked(b)
 	s.wait()
 }
 
