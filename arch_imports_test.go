@@ -110,7 +110,7 @@ func toolOfTests(name string) bool {
 	}
 	dir, ours := local(name)
 	return name == "testing" || ours && (top(dir) == "sim" || dir == "drivers/driverstest" ||
-		within(dir, "drivers") && strings.Contains(dir+"/", "/peer/"))
+		within(dir, "drivers") && strings.Contains(dir+"/", "/slave/"))
 }
 
 // unwanted tells, for a program, whether an import must not be linked into it.

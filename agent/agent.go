@@ -91,7 +91,7 @@ func (a *Agent) link(l config.Line) (drivers.Link, error) {
 	devices := make([]drivers.Device, len(l.Devices))
 	for i, d := range l.Devices {
 		devices[i] = d.Device
-		devices[i].Learnt = a.memory.learntOf(d.ID, d.Model)
+		devices[i].DriverState = a.memory.learntOf(d.ID, d.Model)
 	}
 	link, err := l.Driver.Link(l.Endpoint.Line(l.ID), devices)
 	if err != nil {
@@ -220,8 +220,8 @@ func (a *Agent) accept(r drivers.Report) {
 	if r.Description != nil {
 		a.publishMeta(r.Device, r.Description)
 	}
-	if r.Learnt != nil {
-		a.memory.learn(r.Device, a.board.model(r.Device), r.Learnt)
+	if r.DriverState != nil {
+		a.memory.learn(r.Device, a.board.model(r.Device), r.DriverState)
 	}
 	for _, e := range r.Events {
 		if e.Type == contract.DeviceReplaced {

@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // The workload: so many Modbus TCP devices, each behind an address of its own, of so many float32 each, every second.
@@ -71,7 +71,7 @@ func (w *benchWalk) step() []float32 {
 	return out
 }
 
-// Answer implements peer.Answerer: any read of holding registers gets the next values.
+// Answer implements slave.Answerer: any read of holding registers gets the next values.
 func (w *benchWalk) Answer(pdu []byte) []byte {
 	n := int(binary.BigEndian.Uint16(pdu[3:]))
 	out := make([]byte, 2+2*n)
@@ -104,8 +104,8 @@ func benchPlant(b *testing.B) (addrs []string) {
 					return
 				}
 				serving.Go(func() {
-					defer c.Close()                                        //nolint:errcheck // nothing to save
-					peer.ServeTCP(ctx, c, map[byte]peer.Answerer{1: walk}) //nolint:errcheck // the agent notices
+					defer c.Close()                                          //nolint:errcheck // nothing to save
+					slave.ServeTCP(ctx, c, map[byte]slave.Answerer{1: walk}) //nolint:errcheck // the agent notices
 				})
 			}
 		})

@@ -86,7 +86,7 @@ func Estimate(c *config.Config) (Budget, error) {
 // typical makes a sample as a device might give it.
 func typical(d config.Device) []contract.Field {
 	keys := d.Spec.Points
-	for _, t := range d.Taps {
+	for _, t := range d.ChannelMaps {
 		keys = append(keys, t.Point)
 	}
 	if len(keys) == 0 {

@@ -15,7 +15,7 @@ import (
 
 // The headline of a fault names what a person has to look at: it depends on the kind of line and on the cause.
 func TestHeadlineFitsTheCause(t *testing.T) {
-	fault := func(kind drivers.Kind, cause drivers.Cause) error {
+	fault := func(kind drivers.ErrorKind, cause drivers.Cause) error {
 		return errors.Join(&drivers.Error{Op: "read", Kind: kind, Err: &drivers.Error{Op: "inner", Kind: kind, Cause: cause, Err: errors.New("x")}})
 	}
 	for _, x := range []struct {

@@ -75,7 +75,7 @@ type conditionCase struct {
 
 // conditionCases has a case for every entry of the contract's table.
 func conditionCases() map[string]conditionCase {
-	failing := func(kind drivers.Kind) func(*node, *agent.Agent) {
+	failing := func(kind drivers.ErrorKind) func(*node, *agent.Agent) {
 		return func(n *node, _ *agent.Agent) { n.faults.fail("dev-1", &drivers.Error{Op: "count", Kind: kind}) }
 	}
 	healed := func(n *node, _ *agent.Agent) { n.faults.fail("dev-1", nil) }
@@ -94,7 +94,7 @@ func conditionCases() map[string]conditionCase {
 			begin: func(n *node, _ *agent.Agent) { n.faults.silence("dev-1", true) }, within: 20 * time.Second,
 			end: func(n *node, _ *agent.Agent) { n.faults.silence("dev-1", false) }, after: 5 * time.Minute},
 		contract.DevicePartial: {dev: "dev-1", begin: failing(drivers.Exception), within: 20 * time.Second, end: healed, after: 5 * time.Minute},
-		contract.DeviceBusy:    {dev: "dev-1", begin: failing(drivers.Later), within: 20 * time.Second, end: healed, after: 5 * time.Minute},
+		contract.DeviceBusy:    {dev: "dev-1", begin: failing(drivers.Busy), within: 20 * time.Second, end: healed, after: 5 * time.Minute},
 		contract.DeviceExchanged: {dev: "dev-1",
 			begin: func(n *node, _ *agent.Agent) { n.faults.exchange("dev-1", "another") }, within: time.Second,
 			end: func(n *node, a *agent.Agent) {

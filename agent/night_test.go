@@ -41,14 +41,14 @@ type nightCase struct {
 
 func nightCases() []nightCase {
 	port := func(err error) func(*node) { return func(n *node) { n.portFails(err) } }
-	failing := func(kind drivers.Kind) func(*node) {
+	failing := func(kind drivers.ErrorKind) func(*node) {
 		return func(n *node) {
 			n.faults.fail("dev-1", &drivers.Error{Op: "count", Kind: kind, Err: errors.New("at night")})
 		}
 	}
 	return []nightCase{
 		{"silent", func(n *node) { n.faults.silence("dev-1", true) }, contract.DeviceSilent},
-		{"gateway says that it is away", failing(drivers.Later), contract.DeviceBusy},
+		{"gateway says that it is away", failing(drivers.Busy), contract.DeviceBusy},
 		{"answers in part", failing(drivers.Exception), contract.DevicePartial},
 		{"gives no value", func(n *node) { n.faults.empty["dev-1"] = true }, ""},
 		{"refused", port(syscall.ECONNREFUSED), contract.LineDown},

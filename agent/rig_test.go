@@ -105,7 +105,7 @@ func (c counting) Link(_ drivers.Line, devices []drivers.Device) (drivers.Link, 
 	var units []drivers.Unit
 	for _, d := range devices {
 		c.mu.Lock()
-		c.knew[d.ID] = string(d.Learnt)
+		c.knew[d.ID] = string(d.DriverState)
 		c.mu.Unlock()
 		units = append(units, drivers.Unit{Device: d.ID, Every: d.Every, Poller: &counter{id: d.ID, faults: c.faults, wide: d.Model == "test-wide"}})
 	}
@@ -134,7 +134,7 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 		return drivers.Report{Err: &drivers.Error{Op: "count", Kind: drivers.Timeout}}
 	}
 	err := c.fails[c.id]
-	if drivers.KindOf(err) == drivers.Later {
+	if drivers.KindOf(err) == drivers.Busy {
 		return drivers.Report{Err: err}
 	}
 	c.n++
@@ -168,13 +168,13 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	if serial != c.serial && !c.mute[c.id] {
 		c.serial = serial
 		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: serial, Points: []string{"ac_power", "ac_energy", "cycles", "temperature"}, Quarantined: []string{"humidity"}, RatedW: c.rated[c.id]}
-		r.Learnt = []byte("no humidity on " + c.id)
+		r.DriverState = []byte("no humidity on " + c.id)
 	}
 	return r
 }
 
 func (*counter) Do(context.Context, drivers.Port, drivers.Command) drivers.Result {
-	return drivers.Result{State: drivers.Rejected, Code: "unknown_action"}
+	return drivers.Result{Outcome: drivers.Rejected, Code: "unknown_action"}
 }
 
 // node is an agent under test with its broker. Everything in it lives inside a synctest bubble.

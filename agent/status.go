@@ -214,7 +214,7 @@ func (b *board) report(r drivers.Report, at moment) (code string, failed int) {
 		return "", d.failed
 	case len(r.Readings) > 0:
 		return contract.DevicePartial, d.failed
-	case drivers.KindOf(r.Err) == drivers.Later:
+	case drivers.KindOf(r.Err) == drivers.Busy:
 		return contract.DeviceBusy, d.failed
 	}
 	return contract.DeviceSilent, d.failed

@@ -152,7 +152,7 @@ func TestBorrowersAreBoundedAndTold(t *testing.T) {
 		go func() { l.ended <- drivers.Polled().Run(t.Context(), nil, l.in, nil) }()
 		refused := 0
 		for i, w := range waiting {
-			if err := <-w; drivers.KindOf(err) == drivers.Later {
+			if err := <-w; drivers.KindOf(err) == drivers.Busy {
 				refused++
 			} else if err != nil {
 				t.Errorf("%d: %v", i, err)

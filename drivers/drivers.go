@@ -22,10 +22,10 @@ type Port interface {
 	SetDeadline(t time.Time) error
 }
 
-// Watched is a port that notices by itself when it is gone. A link that waits for something else asks for it by a type
+// Closer is a port that notices by itself when it is gone. A link that waits for something else asks for it by a type
 // assertion on its Port.
-type Watched interface {
-	Gone() <-chan struct{} // closed then, and never before
+type Closer interface {
+	Done() <-chan struct{} // closed then, and never before
 }
 
 // Reopener is a port that can be opened again in place, as a TCP connection can that the device has closed. A link asks for
@@ -78,7 +78,7 @@ type Report struct {
 	Readings    []Reading
 	Events      []Event
 	Description *Description // only when it became known or changed
-	Learnt      []byte       // what the driver found out about the device, only when it changed: to be kept for Device.Learnt
+	DriverState []byte       // what the driver found out about the device, only when it changed: to be kept for Device.DriverState
 	Identified  bool         // the device said in this poll who it is, and the last Description holds; or it never says
 	Err         error        // an *Error, or several joined
 }
@@ -92,24 +92,24 @@ type Command struct {
 	Deadline time.Time // monotonic; zero: no deadline
 }
 
-// State is where a command ended.
-type State string
+// Outcome is where a command ended.
+type Outcome string
 
 // The states in which Do may leave a command.
 const (
-	Done     State = "done"
-	Rejected State = "rejected" // never reached the device
-	Expired  State = "expired"  // its deadline passed before it reached the device
-	Failed   State = "failed"   // the device refused it, or did something else
-	Unknown  State = "unknown"  // written, and no answer: never repeated by the agent
+	Done     Outcome = "done"
+	Rejected Outcome = "rejected" // never reached the device
+	Expired  Outcome = "expired"  // its deadline passed before it reached the device
+	Failed   Outcome = "failed"   // the device refused it, or did something else
+	Unknown  Outcome = "unknown"  // written, and no answer: never repeated by the agent
 )
 
 // Result is the answer to a command.
 type Result struct {
-	State  State
-	Code   string // machine-readable, lower case with underscores
-	Detail string // for a person
-	Value  any    // what was read back, where the model allows it
+	Outcome Outcome
+	Code    string // machine-readable, lower case with underscores
+	Detail  string // for a person
+	Value   any    // what was read back, where the model allows it
 }
 
 // Poller is a device that speaks only when it is spoken to. It is called by the one goroutine that owns the port, keeps no
@@ -164,13 +164,13 @@ type Device struct {
 	Unit  int           // unit id; 0 where the protocol has none
 	Every time.Duration // from poll to poll, aligned to the clock
 
-	RatedW float64 // as the operator says, instead of what the device tells; 0: nothing is said
-	Taps   []Tap   // what hangs on the channels of an I/O module
-	Learnt []byte  // of the last Report that had it; what cannot be used is dropped
+	RatedW      float64      // as the operator says, instead of what the device tells; 0: nothing is said
+	ChannelMaps []ChannelMap // what hangs on the channels of an I/O module
+	DriverState []byte       // of the last Report that had it; what cannot be used is dropped
 }
 
-// Tap says which quantity hangs on a channel of an I/O module.
-type Tap struct {
+// ChannelMap says which quantity hangs on a channel of an I/O module.
+type ChannelMap struct {
 	Point   string // of the catalogue
 	Channel string // of the model: di1, do1, ai0
 	Invert  bool   // of a digital channel: the contact is closed when the point is false

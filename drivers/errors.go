@@ -5,22 +5,22 @@ import (
 	"fmt"
 )
 
-// Kind says what kind of thing went wrong; retry and back-off follow it.
-type Kind uint8
+// ErrorKind says what kind of thing went wrong; retry and back-off follow it.
+type ErrorKind uint8
 
 // The kinds of error.
 const (
-	Timeout   Kind = iota + 1 // no answer, or only part of one
-	Checksum                  // an answer that was damaged on the way
-	Exception                 // the device refused; the line and the device are well
-	Protocol                  // an answer that the request cannot have caused
-	Closed                    // the port is gone
-	Later                     // the device says that it is busy or asleep
+	Timeout   ErrorKind = iota + 1 // no answer, or only part of one
+	Checksum                       // an answer that was damaged on the way
+	Exception                      // the device refused; the line and the device are well
+	Protocol                       // an answer that the request cannot have caused
+	Closed                         // the port is gone
+	Busy                           // the device says that it is busy or asleep
 )
 
 // String gives the word that stands in logs.
-func (k Kind) String() string {
-	if k < Timeout || k > Later {
+func (k ErrorKind) String() string {
+	if k < Timeout || k > Busy {
 		return "unknown"
 	}
 	return [...]string{"timeout", "checksum", "exception", "protocol", "closed", "later"}[k-Timeout]
@@ -51,7 +51,7 @@ func (c Cause) String() string {
 // Error is a fault on a line, told operation first.
 type Error struct {
 	Op    string // "read holding 0x0048+2"
-	Kind  Kind
+	Kind  ErrorKind
 	Cause Cause
 	Lost  bool // the port cannot be used any more and must be opened again
 	Err   error
@@ -69,7 +69,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // KindOf returns the kind of the first *Error in err's tree, 0 if there is none.
-func KindOf(err error) Kind {
+func KindOf(err error) ErrorKind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
@@ -96,20 +96,20 @@ func CauseOf(err error) Cause {
 	return CauseOf(errors.Unwrap(err))
 }
 
-// Lost tells whether any *Error in err's tree says that the port must be opened again.
-func Lost(err error) bool {
+// PortLost tells whether any *Error in err's tree says that the port must be opened again.
+func PortLost(err error) bool {
 	switch e := err.(type) { //nolint:errorlint // the tree is walked here
 	case nil:
 		return false
 	case *Error:
-		return e.Lost || Lost(e.Err)
+		return e.Lost || PortLost(e.Err)
 	case interface{ Unwrap() []error }:
 		for _, x := range e.Unwrap() {
-			if Lost(x) {
+			if PortLost(x) {
 				return true
 			}
 		}
 		return false
 	}
-	return Lost(errors.Unwrap(err))
+	return PortLost(errors.Unwrap(err))
 }

@@ -35,7 +35,7 @@ type Unit struct {
 //     other from the line. At most maxBorrows wait; more are refused.
 //   - A device whose poll got nothing because of silence, damaged answers or a connection that it closes (Timeout, Checksum,
 //     Protocol, Closed) is asked again after 2 s for each failure in a row, at most 5 min, and never sooner than its interval. The first answer ends that.
-//     A refusal (Exception) and "not now" (Later) do not count, because the device answered.
+//     A refusal (Exception) and "not now" (Busy) do not count, because the device answered.
 //   - An error for which Lost holds ends Run after its report went out. One report does not go out: that of a poll which
 //     got nothing because the port was gone (Closed), such as a connection that the device had closed while it was idle.
 //     It says nothing about the device, which is polled again at once on the next port. When the port breaks under the
@@ -72,8 +72,8 @@ func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func
 	timer := time.NewTimer(backoffMax)
 	defer timer.Stop()
 	var gone <-chan struct{}
-	if w, ok := port.(Watched); ok {
-		gone = w.Gone()
+	if w, ok := port.(Closer); ok {
+		gone = w.Done()
 	}
 	var waiting []*borrow
 	defer func() {
@@ -140,7 +140,7 @@ type borrow struct {
 func (b *borrow) lend(ctx context.Context, port Port) error {
 	err := b.use(ctx, port)
 	b.answer(Answer{Err: err})
-	if Lost(err) {
+	if PortLost(err) {
 		return err
 	}
 	return nil
@@ -180,7 +180,7 @@ func (l *polled) serve(ctx context.Context, port Port, r Request, out func(Repor
 	}
 	if r.Borrow != nil {
 		if len(waiting) == maxBorrows {
-			answer(Answer{Err: &Error{Op: "borrow the line", Kind: Later, Err: fmt.Errorf("%d others wait for it", maxBorrows)}})
+			answer(Answer{Err: &Error{Op: "borrow the line", Kind: Busy, Err: fmt.Errorf("%d others wait for it", maxBorrows)}})
 			return waiting, nil
 		}
 		return append(waiting, &borrow{use: r.Borrow, answer: answer}), nil
@@ -190,7 +190,7 @@ func (l *polled) serve(ctx context.Context, port Port, r Request, out func(Repor
 		what := fmt.Errorf("no device %q on this line", r.Device)
 		answer(Answer{
 			Report: &Report{Device: r.Device, At: time.Now(), Err: &Error{Op: "poll", Kind: Protocol, Err: what}},
-			Result: Result{State: Rejected, Code: "unknown_device", Detail: what.Error()},
+			Result: Result{Outcome: Rejected, Code: "unknown_device", Detail: what.Error()},
 		})
 		return waiting, nil
 	}
@@ -203,11 +203,11 @@ func (l *polled) serve(ctx context.Context, port Port, r Request, out func(Repor
 		return waiting, err
 	}
 	if c := *r.Command; !c.Deadline.IsZero() && !time.Now().Before(c.Deadline) {
-		answer(Answer{Result: Result{State: Expired, Code: "expired", Detail: "its time had passed when its turn came"}})
+		answer(Answer{Result: Result{Outcome: Expired, Code: "expired", Detail: "its time had passed when its turn came"}})
 		return waiting, nil
 	}
 	res := s.Poller.Do(ctx, port, *r.Command)
-	if res.State != Rejected && res.State != Expired {
+	if res.Outcome != Rejected && res.Outcome != Expired {
 		s.due = time.Time{}
 	}
 	answer(Answer{Result: res})
@@ -233,7 +233,7 @@ func (s *slot) poll(ctx context.Context, port Port, out func(Report)) (Report, e
 	if s.schedule(started, time.Now(), rep) {
 		out(rep)
 	}
-	if Lost(rep.Err) {
+	if PortLost(rep.Err) {
 		return rep, rep.Err
 	}
 	return rep, nil
@@ -242,7 +242,7 @@ func (s *slot) poll(ctx context.Context, port Port, out func(Report)) (Report, e
 // schedule sets when the device is due again, from how its poll went, and tells whether the poll says anything about it.
 func (s *slot) schedule(started, now time.Time, rep Report) bool {
 	answered := len(rep.Readings) > 0
-	if Lost(rep.Err) && KindOf(rep.Err) == Closed && !answered {
+	if PortLost(rep.Err) && KindOf(rep.Err) == Closed && !answered {
 		if s.broken++; s.broken == 1 {
 			s.due = time.Time{}
 			return false

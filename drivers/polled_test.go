@@ -41,7 +41,7 @@ func (s *script) Poll(ctx context.Context, _ drivers.Port) drivers.Report {
 func (s *script) Do(_ context.Context, _ drivers.Port, c drivers.Command) drivers.Result {
 	s.acts = append(s.acts, c.Action)
 	if s.do == nil {
-		return drivers.Result{State: drivers.Done}
+		return drivers.Result{Outcome: drivers.Done}
 	}
 	return s.do(c)
 }
@@ -50,11 +50,11 @@ func good() drivers.Report {
 	return drivers.Report{Readings: []drivers.Reading{{Point: "ac_power", Value: drivers.Number(1)}}}
 }
 
-func bad(k drivers.Kind) drivers.Report {
+func bad(k drivers.ErrorKind) drivers.Report {
 	return drivers.Report{Err: &drivers.Error{Op: "read", Kind: k}}
 }
 
-func lost(k drivers.Kind) drivers.Report {
+func lost(k drivers.ErrorKind) drivers.Report {
 	return drivers.Report{Err: &drivers.Error{Op: "read", Kind: k, Lost: true}}
 }
 
@@ -111,15 +111,15 @@ func TestPolledAnswersRequests(t *testing.T) {
 		gate := &script{}
 		gate.do = func(c drivers.Command) drivers.Result {
 			if c.Action == "no" {
-				return drivers.Result{State: drivers.Rejected}
+				return drivers.Result{Outcome: drivers.Rejected}
 			}
-			return drivers.Result{State: drivers.Done}
+			return drivers.Result{Outcome: drivers.Done}
 		}
 		in := make(chan drivers.Request, 8)
 		var got []string
 		ask := func(device, action string, within time.Duration) {
 			r := drivers.Request{Device: device, Answer: func(a drivers.Answer) {
-				got = append(got, fmt.Sprintf("%s %s %s@%v", action, a.Result.State, a.Result.Code, time.Since(slow.began)))
+				got = append(got, fmt.Sprintf("%s %s %s@%v", action, a.Result.Outcome, a.Result.Code, time.Since(slow.began)))
 			}}
 			if action != "" {
 				r.Command = &drivers.Command{Device: device, Action: action, Deadline: time.Now().Add(within)}
@@ -170,7 +170,7 @@ func TestPolledBacksOff(t *testing.T) {
 			if n == 5 {
 				return good()
 			}
-			return bad([]drivers.Kind{drivers.Timeout, drivers.Checksum, drivers.Protocol}[n%3])
+			return bad([]drivers.ErrorKind{drivers.Timeout, drivers.Checksum, drivers.Protocol}[n%3])
 		}}
 		run(t, 40*time.Second, nil, drivers.Unit{Device: "dead", Poller: dead, Every: time.Second})
 		// 2, 4, 6, 8 s after the failures; aligned again after the answer at 20 s; then from the beginning.
@@ -198,7 +198,7 @@ func TestPolledBackOffIsBounded(t *testing.T) {
 }
 
 func TestPolledRefusalIsNotSilence(t *testing.T) {
-	for _, k := range []drivers.Kind{drivers.Exception, drivers.Later} {
+	for _, k := range []drivers.ErrorKind{drivers.Exception, drivers.Busy} {
 		t.Run(k.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &script{poll: func(int) drivers.Report { return bad(k) }}
@@ -264,7 +264,7 @@ func TestPolledEndsWhenThePortIsLost(t *testing.T) {
 					told = append(told, fmt.Sprintf("%s %v@%v", r.Device, drivers.KindOf(r.Err), time.Since(broken.began)))
 				}
 			})
-			if ctx.Err() == nil && !drivers.Lost(err) {
+			if ctx.Err() == nil && !drivers.PortLost(err) {
 				t.Fatalf("Run returned %v", err)
 			}
 		}
@@ -310,7 +310,7 @@ type watched struct {
 	gone chan struct{}
 }
 
-func (w watched) Gone() <-chan struct{} { return w.gone }
+func (w watched) Done() <-chan struct{} { return w.gone }
 
 func TestPolledNoticesAnUnpluggedPort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -318,7 +318,7 @@ func TestPolledNoticesAnUnpluggedPort(t *testing.T) {
 		port := watched{gone: make(chan struct{})}
 		time.AfterFunc(90*time.Second, func() { close(port.gone) })
 		err := drivers.Polled(drivers.Unit{Device: "s", Poller: s, Every: time.Hour}).Run(t.Context(), port, nil, func(drivers.Report) {})
-		if !drivers.Lost(err) || drivers.KindOf(err) != drivers.Closed || time.Since(s.began) != 90*time.Second {
+		if !drivers.PortLost(err) || drivers.KindOf(err) != drivers.Closed || time.Since(s.began) != 90*time.Second {
 			t.Errorf("Run returned %v after %v", err, time.Since(s.began))
 		}
 	})

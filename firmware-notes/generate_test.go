@@ -131,7 +131,7 @@ func defaults(t *testing.T, p *modbus.Profile) string {
 
 // timing is how the driver speaks to the device.
 func timing(p *modbus.Profile) string {
-	m, l := p.Manners, p.Limits
+	m, l := p.Timing, p.Limits
 	rows := [][]string{{"what", "value"}}
 	add := func(what, value string, shown bool) {
 		if shown {

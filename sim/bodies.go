@@ -25,7 +25,7 @@ type body interface {
 type trouble func(kind FaultKind) (Fault, bool)
 
 // newBody makes the physical side of a device: what the scenario says, else the usual for its kind of model.
-func newBody(d Device, kind modbus.Kind, seed uint64, has trouble) (body, error) {
+func newBody(d Device, kind modbus.DeviceKind, seed uint64, has trouble) (body, error) {
 	switch {
 	case d.Inverter != nil:
 		return newInverterBody(*d.Inverter, has), nil

@@ -11,7 +11,7 @@ import (
 
 	"bordo/drivers"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 	"bordo/drivers/nearest"
 	"bordo/sim/plant"
 )
@@ -23,16 +23,16 @@ type device struct {
 	bus      *bus
 	body     body
 	profile  *modbus.Profile
-	image    *peer.Device
+	image    *slave.Device
 	recorded *replay                 // a device that only says what it once said; nil for all others
 	fields   map[string]modbus.Point // where each point lies, with absolute addresses
 	truth    *truth
-	manners  modbus.Manners
+	manners  modbus.Timing
 	replyMax time.Duration
 	resets   uint64 // the last window of a counter reset that was carried out
 }
 
-var _ peer.Answerer = (*device)(nil)
+var _ slave.Answerer = (*device)(nil)
 
 // newDevice makes a device of a model that a profile describes. The caller holds the site's lock.
 func newDevice(s *Site, b *bus, spec Device) (*device, error) {
@@ -50,7 +50,7 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
 	}
 	d := &device{spec: spec, site: s, bus: b, truth: newTruth(s.truthMost), profile: profile,
-		manners: profile.Manners, replyMax: profile.Manners.ReplyMax}
+		manners: profile.Timing, replyMax: profile.Timing.ReplyMax}
 	if spec.From != "" {
 		f, err := readCapture(spec.From)
 		if err != nil {
@@ -64,13 +64,13 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 	}
 	s.nature.add(d.body)
 	if b.stream {
-		d.replyMax = profile.Manners.TCPReplyMax
+		d.replyMax = profile.Timing.TCPReplyMax
 	}
-	o := peer.Options{Identity: drivers.Description{Serial: serialOf(spec.ID)}, OnCoil: d.coils(profile), OnRegisters: d.written}
+	o := slave.Options{Identity: drivers.Description{Serial: serialOf(spec.ID)}, OnCoil: d.coils(profile), OnRegisters: d.written}
 	if profile.SunSpec != nil {
 		o.SunSpec, o.Groups = sunspecModels(profile), max(1, inverterStrings(spec))
 	}
-	if d.image, err = peer.New(profile, o); err != nil {
+	if d.image, err = slave.New(profile, o); err != nil {
 		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
 	}
 	d.fields = fieldsOf(profile, d.image)
@@ -81,8 +81,8 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 }
 
 // fits says that a device is described as something that its model is not.
-func (d Device) fits(kind modbus.Kind) error {
-	for said, is := range map[modbus.Kind]bool{modbus.Inverter: d.Inverter != nil, modbus.Meter: d.Meter != nil,
+func (d Device) fits(kind modbus.DeviceKind) error {
+	for said, is := range map[modbus.DeviceKind]bool{modbus.Inverter: d.Inverter != nil, modbus.Meter: d.Meter != nil,
 		modbus.Barrier: d.Barrier != nil, modbus.UPS: d.UPS != nil, modbus.IO: d.IO != nil} {
 		switch {
 		case !is:
@@ -197,7 +197,7 @@ func (d *device) written(uint16, []uint16) error {
 	return nil
 }
 
-// Answer implements peer.Answerer: what the device is at this moment goes into its registers before it answers.
+// Answer implements slave.Answerer: what the device is at this moment goes into its registers before it answers.
 func (d *device) Answer(pdu []byte) []byte {
 	d.site.mu.Lock()
 	defer d.site.mu.Unlock()
@@ -317,7 +317,7 @@ func (d *device) nullAnswer(pdu []byte, now time.Time) []byte {
 }
 
 // fieldsOf finds where the points of an image lie. Of two points with one key the first counts, as in the image.
-func fieldsOf(p *modbus.Profile, image *peer.Device) map[string]modbus.Point {
+func fieldsOf(p *modbus.Profile, image *slave.Device) map[string]modbus.Point {
 	fields := map[string]modbus.Point{}
 	add := func(point modbus.Point, shift uint16) {
 		if _, ok := fields[point.Key]; ok {
@@ -368,7 +368,7 @@ func fieldsOf(p *modbus.Profile, image *peer.Device) map[string]modbus.Point {
 }
 
 // eachModel walks the SunSpec chain of an image.
-func eachModel(p *modbus.Profile, image *peer.Device, see func(m *modbus.SunSpecModel, at, length uint16)) {
+func eachModel(p *modbus.Profile, image *slave.Device, see func(m *modbus.SunSpecModel, at, length uint16)) {
 	const end = 0xFFFF
 	word := func(at uint16) uint16 {
 		return image.Registers(modbus.Address{Table: modbus.Holding, Number: at}, 1)[0]

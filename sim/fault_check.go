@@ -123,7 +123,7 @@ func (d *device) canHave(kind FaultKind) bool {
 }
 
 // kind is what the device is.
-func (d *device) kind() modbus.Kind { return d.profile.Kind }
+func (d *device) kind() modbus.DeviceKind { return d.profile.Kind }
 
 // moving lists the points that change by themselves and lie in the device's registers: those that can be stuck.
 func (d *device) moving() (keys []string) {
@@ -151,10 +151,10 @@ func (d *device) article() string {
 	return d.spec.ID + " is " + aKind(d.kind())
 }
 
-func aKind(k modbus.Kind) string {
+func aKind(k modbus.DeviceKind) string {
 	switch k {
 	case modbus.Inverter, modbus.IO:
-		return map[modbus.Kind]string{modbus.Inverter: "an inverter", modbus.IO: "an I/O module"}[k]
+		return map[modbus.DeviceKind]string{modbus.Inverter: "an inverter", modbus.IO: "an I/O module"}[k]
 	case modbus.UPS:
 		return "a UPS"
 	}

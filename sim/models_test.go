@@ -52,7 +52,7 @@ func TestEveryModelIsSimulated(t *testing.T) {
 }
 
 // expected lists points without which a device of a kind is of no use.
-func expected(k modbus.Kind) []string {
+func expected(k modbus.DeviceKind) []string {
 	switch k {
 	case modbus.Inverter:
 		return []string{"state", "ac_power", "ac_energy"}

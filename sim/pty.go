@@ -27,17 +27,17 @@ type terminal struct {
 
 // openTerminal makes a pseudo terminal in raw mode and links it at path.
 func openTerminal(path string) (*terminal, error) {
-	master, slave, err := pty.Open()
+	master, tty, err := pty.Open()
 	if err != nil {
 		return nil, fmt.Errorf("open pseudo terminal: %w", err)
 	}
-	t := &terminal{line: slave, path: path}
+	t := &terminal{line: tty, path: path}
 	t.File, err = pollable(master)
 	if err == nil {
-		_, err = term.MakeRaw(int(slave.Fd()))
+		_, err = term.MakeRaw(int(tty.Fd()))
 	}
 	if err == nil {
-		err = relink(slave.Name(), path)
+		err = relink(tty.Name(), path)
 	}
 	if err != nil {
 		t.Close() //nolint:errcheck // the first error is the one to tell

@@ -8,7 +8,7 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/golden"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // exceptions of a device that is replayed.
@@ -24,7 +24,7 @@ type replay struct {
 	cells map[modbus.Address]uint16
 }
 
-var _ peer.Answerer = (*replay)(nil)
+var _ slave.Answerer = (*replay)(nil)
 
 func newReplay(f *golden.File) *replay {
 	_, cells := f.Registers()
@@ -41,7 +41,7 @@ func newReplay(f *golden.File) *replay {
 	return r
 }
 
-// Answer implements peer.Answerer.
+// Answer implements slave.Answerer.
 func (r *replay) Answer(pdu []byte) []byte {
 	if answer, ok := r.said[string(pdu)]; ok {
 		return answer
@@ -115,7 +115,7 @@ func FromCapture(path, model string) (*Scenario, error) {
 	if !f.Stream {
 		s.Lines[0].Port = "serial:///dev/sim/line?" + profile.Bus
 	}
-	for _, tap := range f.Taps {
+	for _, tap := range f.Channels {
 		s.Lines[0].Devices[0].IO = append(s.Lines[0].Devices[0].IO, Channel{Point: tap.Name, At: tap.Text, Is: "value"})
 	}
 	return s, s.Check()

@@ -81,7 +81,7 @@ func TestLineOpenedAgainLosesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := modbus.NewSession(e.Line("rs485-a"), port, meter.Manners)
+		s := modbus.NewSession(e.Line("rs485-a"), port, meter.Timing)
 		if i%5 == 4 {
 			if heard, err := s.Listen(t.Context(), 100*time.Millisecond); len(heard) > 0 || err != nil {
 				t.Errorf("opening %d: heard % x (%v) of an answer to somebody else", i+1, heard, err)

@@ -22,7 +22,7 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 	"bordo/sim/plant"
 )
 
@@ -208,7 +208,7 @@ func (s *Site) attach(b *bus, c connection, char time.Duration, understood func(
 	if err := s.open.add(c, b); err != nil {
 		return err
 	}
-	units := make(map[byte]peer.Answerer, len(b.devices))
+	units := make(map[byte]slave.Answerer, len(b.devices))
 	for unit, d := range b.devices {
 		units[unit] = d
 	}

@@ -57,7 +57,7 @@ func runAgent(ctx context.Context, t *testing.T, s *Site, wg *sync.WaitGroup) *a
 		}
 		var devices []drivers.Device
 		for _, d := range l.Devices {
-			devices = append(devices, drivers.Device{ID: d.ID, Model: d.Model, Unit: d.Unit, Every: d.Every, Taps: tapsOf(d)})
+			devices = append(devices, drivers.Device{ID: d.ID, Model: d.Model, Unit: d.Unit, Every: d.Every, ChannelMaps: tapsOf(d)})
 		}
 		link, err := driver.Link(e.Line(l.ID), devices)
 		if err != nil {
@@ -92,10 +92,10 @@ func runAgent(ctx context.Context, t *testing.T, s *Site, wg *sync.WaitGroup) *a
 }
 
 // tapsOf tells a driver what hangs on the channels of a module.
-func tapsOf(d Device) []drivers.Tap {
-	var out []drivers.Tap
+func tapsOf(d Device) []drivers.ChannelMap {
+	var out []drivers.ChannelMap
 	for _, c := range d.IO {
-		t := drivers.Tap{Point: c.Point, Channel: c.At}
+		t := drivers.ChannelMap{Point: c.Point, Channel: c.At}
 		if c.Is == "level" {
 			t.From, t.To = [2]float64{emptyMA, fullMA}, [2]float64{0, 100}
 		}
@@ -268,10 +268,10 @@ func TestASerialLineIsOpenOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := open("serial:///dev/sim/arm?baud=38400&parity=even"); !drivers.Lost(err) {
+		if _, err := open("serial:///dev/sim/arm?baud=38400&parity=even"); !drivers.PortLost(err) {
 			t.Errorf("opened twice: %v", err)
 		}
-		if _, err := open("serial:///dev/sim/nothing"); !drivers.Lost(err) {
+		if _, err := open("serial:///dev/sim/nothing"); !drivers.PortLost(err) {
 			t.Errorf("opened a line that does not exist: %v", err)
 		}
 		first.Close() //nolint:errcheck // nothing to save

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"bordo/drivers/line"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 	"bordo/sim/plant"
 )
 
@@ -66,11 +66,11 @@ func newWire(port connection, b *bus, char time.Duration) *wire {
 }
 
 // serve lets units answer until the port is closed.
-func (w *wire) serve(units map[byte]peer.Answerer) error {
+func (w *wire) serve(units map[byte]slave.Answerer) error {
 	if w.bus.stream {
-		return peer.ServeTCP(context.Background(), w, units)
+		return slave.ServeTCP(context.Background(), w, units)
 	}
-	return peer.ServeRTU(context.Background(), w, units, peer.RTU{})
+	return slave.ServeRTU(context.Background(), w, units, slave.RTU{})
 }
 
 // SetDeadline belongs to a connection; the servers ask for it.

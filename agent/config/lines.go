@@ -142,7 +142,7 @@ func (r *reader) devices(v value, l *Line, open bool, t taken) {
 			r.unit(unit, model, s.Model, &d, units)
 			d.Every = s.Every
 			read(every, &d.Every, duration(max(s.MinEvery, minEvery), maxEvery))
-			d.Taps = r.taps(points, s.Model)
+			d.ChannelMaps = r.taps(points, s.Model)
 		} else {
 			read(unit, &d.Unit, whole(0, 1<<16-1))
 			read(every, &d.Every, duration(minEvery, maxEvery))

@@ -51,7 +51,7 @@ func (d Deadband) String() string {
 }
 
 // taps reads which quantity hangs on which channel of an I/O module.
-func (r *reader) taps(v value, s drivers.Model) []drivers.Tap {
+func (r *reader) taps(v value, s drivers.Model) []drivers.ChannelMap {
 	m, ok := v.keys()
 	if !ok {
 		return nil
@@ -64,14 +64,14 @@ func (r *reader) taps(v value, s drivers.Model) []drivers.Tap {
 		v.fault("must have at most %d points (got %d)", MaxTaps, len(m.order))
 		return nil
 	}
-	var out []drivers.Tap
+	var out []drivers.ChannelMap
 	for _, key := range m.order {
 		e := m.get(key)
 		p, known := drivers.PointOf(key)
 		if !known {
 			r.fault(e.key, e.path, "unknown point %s%s", quote(key), suggestion(key, pointKeys()))
 		}
-		t := drivers.Tap{Point: key}
+		t := drivers.ChannelMap{Point: key}
 		if r.tap(e, s, p, known, &t) {
 			out = append(out, t)
 		}
@@ -96,7 +96,7 @@ func pointKeys() []string {
 }
 
 // tap reads one entry of points.
-func (r *reader) tap(v value, s drivers.Model, p drivers.Point, known bool, t *drivers.Tap) bool {
+func (r *reader) tap(v value, s drivers.Model, p drivers.Point, known bool, t *drivers.ChannelMap) bool {
 	m, ok := v.keys()
 	if !ok {
 		return false
@@ -139,7 +139,7 @@ func (r *reader) tap(v value, s drivers.Model, p drivers.Point, known bool, t *d
 }
 
 // linear reads range and scale, which go together.
-func (r *reader) linear(from, to value, c drivers.Channel, t *drivers.Tap) {
+func (r *reader) linear(from, to value, c drivers.Channel, t *drivers.ChannelMap) {
 	switch {
 	case !from.given() && !to.given():
 		return
@@ -236,9 +236,9 @@ func (r *reader) report(v value, d *Device) {
 }
 
 func (d Device) writePoints(w *writer) {
-	if len(d.Taps) > 0 {
+	if len(d.ChannelMaps) > 0 {
 		w.line(4, "points", "")
-		for _, t := range d.Taps {
+		for _, t := range d.ChannelMaps {
 			text := "{at: " + t.Channel
 			if t.Invert {
 				text += ", invert: true"

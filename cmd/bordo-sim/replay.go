@@ -11,7 +11,7 @@ import (
 
 	"bordo/cmd/commandline"
 	"bordo/drivers/modbus/golden"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // maxReplays bounds the devices of one replay: each has a port of its own.
@@ -73,7 +73,7 @@ type player struct {
 	name     string
 	file     *golden.File
 	unit     byte
-	answers  map[byte]peer.Answerer
+	answers  map[byte]slave.Answerer
 	listener net.Listener
 }
 
@@ -90,8 +90,8 @@ func newPlayer(ctx context.Context, name string) (*player, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve %s: %w", name, err)
 	}
-	unit, device := peer.NewReplay(f)
-	return &player{name, f, unit, map[byte]peer.Answerer{unit: device}, l}, nil
+	unit, device := slave.NewReplay(f)
+	return &player{name, f, unit, map[byte]slave.Answerer{unit: device}, l}, nil
 }
 
 // url is where the agent reaches the device: a recorded serial line is one in a TCP stream here.
@@ -124,9 +124,9 @@ func (p *player) serve(ctx context.Context) {
 		open.Go(func() {
 			defer func() { conn.Close(); <-free }() //nolint:errcheck // it is over
 			if p.file.Stream {
-				peer.ServeTCP(ctx, conn, p.answers) //nolint:errcheck // a client that speaks something else is let go
+				slave.ServeTCP(ctx, conn, p.answers) //nolint:errcheck // a client that speaks something else is let go
 			} else {
-				peer.ServeRTU(ctx, conn, p.answers, peer.RTU{}) //nolint:errcheck // likewise
+				slave.ServeRTU(ctx, conn, p.answers, slave.RTU{}) //nolint:errcheck // likewise
 			}
 		})
 	}

@@ -94,9 +94,9 @@ func captureOn(ctx context.Context, l config.Line, dev config.Device, port drive
 	if !ok {
 		return "", phrase{"capture %s: parla %s, e si registra solo ciò che parla modbus", "capture %s: it speaks %s, and only what speaks modbus can be captured"}.fault(dev.ID, l.Driver.Name())
 	}
-	dev.Taps = slices.Clone(dev.Taps)
-	for i := range dev.Taps { // a channel is captured as the device gives it, in mA or V
-		dev.Taps[i].From, dev.Taps[i].To = [2]float64{}, [2]float64{}
+	dev.ChannelMaps = slices.Clone(dev.ChannelMaps)
+	for i := range dev.ChannelMaps { // a channel is captured as the device gives it, in mA or V
+		dev.ChannelMaps[i].From, dev.ChannelMaps[i].To = [2]float64{}, [2]float64{}
 	}
 	medium := l.Endpoint.Line(l.ID)
 	rep, exchanges, err := driver.Capture(ctx, medium, port, dev.Device)

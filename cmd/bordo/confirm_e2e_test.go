@@ -13,7 +13,7 @@ import (
 
 	"bordo/agent"
 	"bordo/drivers"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // socketDevice is a device of a model behind a loopback port, which can be taken out for another one.
@@ -21,7 +21,7 @@ type socketDevice struct {
 	addr string
 
 	mu     sync.Mutex
-	device peer.Answerer
+	device slave.Answerer
 	conns  []net.Conn
 }
 
@@ -45,10 +45,10 @@ func newSocketDevice(t *testing.T, model, serial string) *socketDevice {
 			d.mu.Lock()
 			d.conns = append(d.conns, conn)
 			d.mu.Unlock()
-			units := map[byte]peer.Answerer{1: d}
+			units := map[byte]slave.Answerer{1: d}
 			serving.Go(func() {
-				defer conn.Close()                      //nolint:errcheck // over
-				peer.ServeTCP(t.Context(), conn, units) //nolint:errcheck // seen by who asks
+				defer conn.Close()                       //nolint:errcheck // over
+				slave.ServeTCP(t.Context(), conn, units) //nolint:errcheck // seen by who asks
 			})
 		}
 	})
@@ -70,7 +70,7 @@ func (d *socketDevice) put(t *testing.T, model, serial string) {
 // swap puts another device behind the same connection.
 func (d *socketDevice) swap(t *testing.T, model, serial string) {
 	t.Helper()
-	device, err := peer.Named(model, peer.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: serial}})
+	device, err := slave.Named(model, slave.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: serial}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func (d *socketDevice) swap(t *testing.T, model, serial string) {
 	d.device = device
 }
 
-// Answer implements peer.Answerer.
+// Answer implements slave.Answerer.
 func (d *socketDevice) Answer(pdu []byte) []byte {
 	d.mu.Lock()
 	device := d.device

@@ -158,7 +158,7 @@ func (r respondent) raw(ctx context.Context, question []byte, say func(any) erro
 	}
 	var a modbus.Answer
 	err = r.agent.Borrow(ctx, l.ID, func(ctx context.Context, port drivers.Port) (err error) {
-		a, err = modbus.NewSession(l.Endpoint.Line(l.ID), port, rawManners(profilesOf(r.cfg.Drivers))).Read(ctx, q.Unit, q.Span)
+		a, err = modbus.NewSession(l.Endpoint.Line(l.ID), port, rawTiming(profilesOf(r.cfg.Drivers))).Read(ctx, q.Unit, q.Span)
 		return err
 	})
 	if err != nil {
@@ -198,6 +198,6 @@ type agentLine struct {
 // Use implements scan.Line.
 func (l agentLine) Use(ctx context.Context, f func(context.Context, *modbus.Session) error) error {
 	return l.agent.Borrow(ctx, l.line.ID, func(ctx context.Context, port drivers.Port) error {
-		return f(ctx, modbus.NewSession(l.line.Endpoint.Line(l.line.ID), port, modbus.Manners{}))
+		return f(ctx, modbus.NewSession(l.line.Endpoint.Line(l.line.ID), port, modbus.Timing{}))
 	})
 }

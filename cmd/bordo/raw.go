@@ -32,9 +32,9 @@ const (
 // rawWait is how long a device is given: nothing is known of it, so as long as the slowest that is known.
 const rawWait = 3 * time.Second
 
-// rawManners are patient with a device of which nothing is known.
-func rawManners(profiles []*modbus.Profile) modbus.Manners {
-	return modbus.Manners{ReplyMax: rawWait, TCPReplyMax: rawWait, Gap: modbus.LongestGap(profiles)}
+// rawTiming are patient with a device of which nothing is known.
+func rawTiming(profiles []*modbus.Profile) modbus.Timing {
+	return modbus.Timing{ReplyMax: rawWait, TCPReplyMax: rawWait, Gap: modbus.LongestGap(profiles)}
 }
 
 func (q *rawQuestion) flags(set *flag.FlagSet, l *langValue) {
@@ -119,6 +119,6 @@ func (d *desk) registers(ctx context.Context, q rawQuestion) (modbus.Answer, err
 		return a, unopened(q.endpoint, err)
 	}
 	defer port.Close() //nolint:errcheck // nothing was written
-	s := modbus.NewSession(q.endpoint.Line("raw"), port, rawManners(d.profiles()))
+	s := modbus.NewSession(q.endpoint.Line("raw"), port, rawTiming(d.profiles()))
 	return s.Read(ctx, q.unit, q.span)
 }

@@ -86,7 +86,7 @@ func newReading(l config.Line, d config.Device, r drivers.Report) reading {
 		Info: agent.IdentityOf(r.Description), Values: agent.PointsOf(r.Readings)}
 	if r.Err != nil {
 		out.Cause = agent.CauseOf(contract.DeviceSilent, r.Err, l.Endpoint.Scheme)
-		out.Later = drivers.KindOf(r.Err) == drivers.Later
+		out.Later = drivers.KindOf(r.Err) == drivers.Busy
 		out.Error = strings.ReplaceAll(r.Err.Error(), "\n", "; ")
 	}
 	return out

@@ -22,7 +22,7 @@ import (
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/golden"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 	firmwarenotes "bordo/firmware-notes"
 )
 
@@ -42,7 +42,7 @@ lines:
 // bench is a desk in a synctest bubble, with devices on simulated wires instead of ports.
 type bench struct {
 	*desk
-	units  map[string]map[byte]peer.Answerer // by the endpoint's key
+	units  map[string]map[byte]slave.Answerer // by the endpoint's key
 	opened int
 }
 
@@ -52,11 +52,11 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inverter, err := peer.Named("sunspec", peer.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: "SN000123", Firmware: "3.21"}})
+	inverter, err := slave.Named("sunspec", slave.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: "SN000123", Firmware: "3.21"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	meter, err := peer.Named("eastron-sdm630", peer.Options{Identity: drivers.Description{Serial: "22041234"}})
+	meter, err := slave.Named("eastron-sdm630", slave.Options{Identity: drivers.Description{Serial: "22041234"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func newBench(t *testing.T) *bench {
 			t.Fatal(err)
 		}
 	}
-	b := &bench{units: map[string]map[byte]peer.Answerer{
+	b := &bench{units: map[string]map[byte]slave.Answerer{
 		"tcp 192.168.1.40:502": {1: inverter}, "serial /dev/ttyTEST": {3: meter}, "tcp 192.168.1.40:1502": {1: inverter},
 	}}
 	b.desk = &desk{cfg: cfg, drivers: cfg.Drivers, open: func(_ context.Context, e line.Endpoint) (drivers.Port, error) {
@@ -77,9 +77,9 @@ func newBench(t *testing.T) *bench {
 		here, there2 := driverstest.Wire(0)
 		go func() {
 			if e.Scheme == line.TCP {
-				peer.ServeTCP(t.Context(), there2, units) //nolint:errcheck // seen by who asks
+				slave.ServeTCP(t.Context(), there2, units) //nolint:errcheck // seen by who asks
 			} else {
-				peer.ServeRTU(t.Context(), there2, units, peer.RTU{}) //nolint:errcheck // likewise
+				slave.ServeRTU(t.Context(), there2, units, slave.RTU{}) //nolint:errcheck // likewise
 			}
 		}()
 		return here, nil

@@ -137,7 +137,7 @@ func (b *bench) run(d time.Duration, serve func(context.Context, *End) error) (e
 		if e := <-served; e != nil {
 			b.t.Errorf("the devices: %v", e)
 		}
-		if ctx.Err() == nil && !drivers.Lost(err) {
+		if ctx.Err() == nil && !drivers.PortLost(err) {
 			b.t.Fatalf("Run returned %v: neither its context nor its port ended", err)
 		}
 	}
@@ -262,7 +262,7 @@ func endsWithPort(t *testing.T, s *Suite) {
 		return err
 	})
 	if hung < 2 {
-		t.Errorf("the wire broke %d times in a minute: Run must notice, and return an error for which drivers.Lost holds", hung)
+		t.Errorf("the wire broke %d times in a minute: Run must notice, and return an error for which drivers.PortLost holds", hung)
 	}
 	for _, r := range b.reports {
 		b.wantTrue(r)
@@ -364,7 +364,7 @@ func (b *bench) ask(c drivers.Command) (res drivers.Result, written int) {
 
 func rejectsUnknown(t *testing.T, s *Suite) {
 	c := drivers.Command{ID: "1", Device: s.Devices[0].ID, Action: "kettle.boil"}
-	if res, n := newBench(t, s).ask(c); res.State != drivers.Rejected || res.Code == "" || n != 0 {
+	if res, n := newBench(t, s).ask(c); res.Outcome != drivers.Rejected || res.Code == "" || n != 0 {
 		t.Errorf("an unknown command gave %+v and %d writes (want state %s, a code, and none)", res, n, drivers.Rejected)
 	}
 	if s.Command.Action == "" {
@@ -372,7 +372,7 @@ func rejectsUnknown(t *testing.T, s *Suite) {
 	}
 	c = s.Command
 	c.Args = map[string]any{"nonsense": "yes"}
-	if res, n := newBench(t, s).ask(c); res.State != drivers.Rejected || n != 0 {
+	if res, n := newBench(t, s).ask(c); res.Outcome != drivers.Rejected || n != 0 {
 		t.Errorf("a command with a nonsensical argument gave %+v and %d writes", res, n)
 	}
 }
@@ -383,10 +383,10 @@ func sendsNothingExpired(t *testing.T, s *Suite) {
 	}
 	c := s.Command
 	c.Deadline = time.Now() // long past when it is asked for
-	if res, n := newBench(t, s).ask(c); res.State != drivers.Expired || n != 0 {
+	if res, n := newBench(t, s).ask(c); res.Outcome != drivers.Expired || n != 0 {
 		t.Errorf("an expired command gave %+v and %d writes", res, n)
 	}
-	if res, n := newBench(t, s).ask(s.Command); res.State == drivers.Expired || res.State == drivers.Rejected || n == 0 {
+	if res, n := newBench(t, s).ask(s.Command); res.Outcome == drivers.Expired || res.Outcome == drivers.Rejected || n == 0 {
 		t.Errorf("a good command gave %+v and %d writes", res, n)
 	}
 }

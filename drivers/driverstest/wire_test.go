@@ -98,13 +98,13 @@ func TestWireHangsUp(t *testing.T) {
 		a.Close()
 		var got bytes.Buffer
 		_, err := got.ReadFrom(b)
-		if got.String() != "bye" || !drivers.Lost(err) || !errors.Is(err, driverstest.ErrHungUp) {
+		if got.String() != "bye" || !drivers.PortLost(err) || !errors.Is(err, driverstest.ErrHungUp) {
 			t.Errorf("the other end read %q, then %v", got.String(), err)
 		}
-		if _, err := b.Write([]byte{1}); !drivers.Lost(err) {
+		if _, err := b.Write([]byte{1}); !drivers.PortLost(err) {
 			t.Errorf("the other end wrote: %v", err)
 		}
-		if _, err := a.Read(make([]byte, 1)); !drivers.Lost(err) || !errors.Is(err, os.ErrClosed) {
+		if _, err := a.Read(make([]byte, 1)); !drivers.PortLost(err) || !errors.Is(err, os.ErrClosed) {
 			t.Errorf("our own end read: %v", err)
 		}
 		if err := a.Close(); err != nil {
@@ -115,7 +115,7 @@ func TestWireHangsUp(t *testing.T) {
 		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("a read whose port is closed: %v", err)
 		}
-		if _, err := a.Read(make([]byte, 1)); !drivers.Lost(err) {
+		if _, err := a.Read(make([]byte, 1)); !drivers.PortLost(err) {
 			t.Errorf("the other end: %v", err)
 		}
 	})

@@ -188,17 +188,17 @@ func TestSerialCloseEndsARead(t *testing.T) {
 		later(t, func() {
 			timed(t, "Close", 0, func() { port.Close() })
 		})
-		if _, err := port.Read(make([]byte, 1)); !drivers.Lost(err) || !errors.Is(err, os.ErrClosed) {
+		if _, err := port.Read(make([]byte, 1)); !drivers.PortLost(err) || !errors.Is(err, os.ErrClosed) {
 			t.Errorf("read: %v", err)
 		}
 	})
 	if err := port.Close(); err != nil {
 		t.Errorf("second Close: %v", err)
 	}
-	if _, err := port.Write([]byte{1}); !drivers.Lost(err) {
+	if _, err := port.Write([]byte{1}); !drivers.PortLost(err) {
 		t.Errorf("write after Close: %v", err)
 	}
-	if err := port.SetDeadline(time.Time{}); !drivers.Lost(err) {
+	if err := port.SetDeadline(time.Time{}); !drivers.PortLost(err) {
 		t.Errorf("deadline after Close: %v", err)
 	}
 }
@@ -222,7 +222,7 @@ func TestSerialWriteThatNobodyReadsEnds(t *testing.T) {
 		for i := 0; err == nil && i < 1<<14; i++ {
 			_, err = port.Write(make([]byte, 256))
 		}
-		if !drivers.Lost(err) {
+		if !drivers.PortLost(err) {
 			t.Errorf("write: %v", err)
 		}
 	})
@@ -234,16 +234,16 @@ func TestSerialUnplug(t *testing.T) {
 	timed(t, "a read of an unplugged port", 45*time.Millisecond, func() {
 		later(t, func() { master.Close() })
 		_, err := port.Read(make([]byte, 1))
-		if !drivers.Lost(err) || drivers.KindOf(err) != drivers.Closed || !strings.Contains(err.Error(), "unplugged") || !strings.Contains(err.Error(), path) {
+		if !drivers.PortLost(err) || drivers.KindOf(err) != drivers.Closed || !strings.Contains(err.Error(), "unplugged") || !strings.Contains(err.Error(), path) {
 			t.Errorf("read: %v", err)
 		}
 	})
 	for range 100 {
-		if _, err := port.Read(make([]byte, 1)); !drivers.Lost(err) {
+		if _, err := port.Read(make([]byte, 1)); !drivers.PortLost(err) {
 			t.Fatalf("read again: %v", err) // never a time-out that a caller would repeat without end
 		}
 	}
-	if _, err := port.Write([]byte{1}); !drivers.Lost(err) {
+	if _, err := port.Write([]byte{1}); !drivers.PortLost(err) {
 		t.Errorf("write: %v", err)
 	}
 }
@@ -251,7 +251,7 @@ func TestSerialUnplug(t *testing.T) {
 // Also while nobody reads.
 func TestSerialUnplugIsNoticed(t *testing.T) {
 	master, port, _ := openPTY(t, "")
-	gone := port.(drivers.Watched).Gone()
+	gone := port.(drivers.Closer).Done()
 	select {
 	case <-gone:
 		t.Fatal("gone before it was unplugged")
@@ -262,7 +262,7 @@ func TestSerialUnplugIsNoticed(t *testing.T) {
 		<-gone
 	})
 	_, port, _ = openPTY(t, "")
-	gone = port.(drivers.Watched).Gone()
+	gone = port.(drivers.Closer).Done()
 	if err := port.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestSerialIsExclusive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := line.Open(t.Context(), e); !drivers.Lost(err) || !strings.Contains(err.Error(), "busy") {
+	if _, err := line.Open(t.Context(), e); !drivers.PortLost(err) || !strings.Contains(err.Error(), "busy") {
 		t.Errorf("a second open: %v", err)
 	}
 	port.Close()
@@ -333,7 +333,7 @@ func TestSerialOpenExplains(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = line.Open(t.Context(), e)
-		if !drivers.Lost(err) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		if !drivers.PortLost(err) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("open %s: %v", path, err)
 		}
 	}

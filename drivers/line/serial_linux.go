@@ -52,7 +52,7 @@ type serialPort struct {
 
 var _ interface {
 	drivers.Port
-	drivers.Watched
+	drivers.Closer
 } = (*serialPort)(nil)
 
 func openSerial(e Endpoint) (drivers.Port, error) {
@@ -219,8 +219,8 @@ func (p *serialPort) Close() error {
 	return nil
 }
 
-// Gone implements drivers.Watched.
-func (p *serialPort) Gone() <-chan struct{} { return p.gone }
+// Done implements drivers.Watched.
+func (p *serialPort) Done() <-chan struct{} { return p.gone }
 
 // watch notices at once when the adapter is unplugged, also while nobody reads. It ends with that or with Close, and owns
 // the lock of its side until then.

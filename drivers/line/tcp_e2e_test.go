@@ -47,7 +47,7 @@ func TestSocketDeadline(t *testing.T) {
 	p, c := dialed(t, "tcp")
 	timed(t, "a read", 20*time.Millisecond, func() {
 		p.SetDeadline(time.Now().Add(20 * time.Millisecond))
-		if _, err := p.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || drivers.Lost(err) {
+		if _, err := p.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || drivers.PortLost(err) {
 			t.Errorf("read: %v", err)
 		}
 	})
@@ -62,7 +62,7 @@ func TestSocketDeadline(t *testing.T) {
 		t.Errorf("then %q, %v", b[:n], err)
 	}
 	c.Close()
-	if _, err := arrived(p, b); !drivers.Lost(err) {
+	if _, err := arrived(p, b); !drivers.PortLost(err) {
 		t.Errorf("with a deadline that passed and the peer gone: %v", err)
 	}
 }
@@ -81,14 +81,14 @@ func TestSocketTellsWhenThePeerIsGone(t *testing.T) {
 	p, c := dialed(t, "tcp")
 	c.Close()
 	_, err := p.Read(make([]byte, 1))
-	if !drivers.Lost(err) || !errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "closed the connection") {
+	if !drivers.PortLost(err) || !errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "closed the connection") {
 		t.Errorf("read: %v", err)
 	}
 	p, c = dialed(t, "tcp")
 	c.SetLinger(0)
 	c.Close() // breaks the connection off
 	_, err = p.Read(make([]byte, 1))
-	if !drivers.Lost(err) || !strings.Contains(err.Error(), "broke the connection off") {
+	if !drivers.PortLost(err) || !strings.Contains(err.Error(), "broke the connection off") {
 		t.Errorf("read: %v", err)
 	}
 	p, _ = dialed(t, "tcp")
@@ -98,7 +98,7 @@ func TestSocketTellsWhenThePeerIsGone(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Errorf("close again: %v", err)
 	}
-	if _, err := p.Write([]byte{1}); !drivers.Lost(err) {
+	if _, err := p.Write([]byte{1}); !drivers.PortLost(err) {
 		t.Errorf("write after Close: %v", err)
 	}
 }
@@ -127,7 +127,7 @@ func TestOpenExplains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := line.Open(t.Context(), e); !drivers.Lost(err) || !strings.Contains(err.Error(), "nothing listens") || !strings.Contains(err.Error(), free) {
+	if _, err := line.Open(t.Context(), e); !drivers.PortLost(err) || !strings.Contains(err.Error(), "nothing listens") || !strings.Contains(err.Error(), free) {
 		t.Errorf("open: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

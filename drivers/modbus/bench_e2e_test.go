@@ -23,7 +23,7 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // twentyFloats is a meter of twenty floats in a row.
@@ -42,7 +42,7 @@ func twentyFloats(tb testing.TB) *modbus.Profile {
 }
 
 // floats answers any read of holding registers.
-var floats = peer.AnswererFunc(func(pdu []byte) []byte {
+var floats = slave.AnswererFunc(func(pdu []byte) []byte {
 	n := int(binary.BigEndian.Uint16(pdu[3:]))
 	out := make([]byte, 2+2*n)
 	out[0], out[1] = 3, byte(2*n)
@@ -70,24 +70,24 @@ func BenchmarkLine(b *testing.B) {
 	const think = 5 * time.Millisecond
 	for _, baud := range []int{9600, 19200, 115200} {
 		b.Run(fmt.Sprint(baud), func(b *testing.B) {
-			master, slave, err := pty.Open()
+			master, tty, err := pty.Open()
 			if err != nil {
 				b.Fatal(err)
 			}
 			defer master.Close()
-			if _, err := term.MakeRaw(int(slave.Fd())); err != nil {
+			if _, err := term.MakeRaw(int(tty.Fd())); err != nil {
 				b.Fatal(err)
 			}
 			name := filepath.Join(b.TempDir(), "line")
-			if err := os.Symlink(slave.Name(), name); err != nil {
+			if err := os.Symlink(tty.Name(), name); err != nil {
 				b.Fatal(err)
 			}
 			char := 10 * time.Second / time.Duration(baud)
 			ctx, cancel := context.WithCancel(b.Context())
 			served := make(chan error, 1)
 			go func() {
-				served <- peer.ServeRTU(ctx, serving{ctx, master}, map[byte]peer.Answerer{1: floats},
-					peer.RTU{Char: char, Delay: func(byte, []byte) time.Duration { return think }})
+				served <- slave.ServeRTU(ctx, serving{ctx, master}, map[byte]slave.Answerer{1: floats},
+					slave.RTU{Char: char, Delay: func(byte, []byte) time.Duration { return think }})
 			}()
 			url := fmt.Sprintf("serial://%s?baud=%d", name, baud)
 			e, err := line.Parse(url)
@@ -129,10 +129,10 @@ func BenchmarkLine(b *testing.B) {
 			b.ReportMetric(100*float64(needed)/float64(took[0]), "%line-best")
 			cancel()
 			<-done
-			slave.Write([]byte{0}) //nolint:errcheck // wakes the other side
+			tty.Write([]byte{0}) //nolint:errcheck // wakes the other side
 			<-served
 			port.Close()
-			slave.Close()
+			tty.Close()
 		})
 	}
 }
@@ -152,7 +152,7 @@ func server(b *testing.B) (addr string, stop func()) {
 			if err != nil {
 				return
 			}
-			peer.ServeTCP(ctx, c, map[byte]peer.Answerer{0: floats}) //nolint:errcheck // the client's error tells
+			slave.ServeTCP(ctx, c, map[byte]slave.Answerer{0: floats}) //nolint:errcheck // the client's error tells
 			c.Close()
 		}
 	}()

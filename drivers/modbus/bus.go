@@ -90,12 +90,12 @@ func (b *bus) begun() {
 	b.connection++
 }
 
-// turn is the use of the bus for one poll or one command of one device. It is a goburrow Transporter: that interface
+// transaction is the use of the bus for one poll or one command of one device. It is a goburrow Transporter: that interface
 // knows no context, so the turn carries the one of the call that it lives in.
-type turn struct {
+type transaction struct {
 	ctx     context.Context
 	bus     *bus
-	manners *Manners
+	timing  *Timing
 	at      time.Time // when the last byte of the last answer came
 	dropped bool      // the echo of the last request was taken away
 	sent    bool      // something of the last request may have reached the device
@@ -107,9 +107,9 @@ type turn struct {
 	cutting sync.WaitGroup // until that is done
 }
 
-// newTurn begins a turn; end must be called. When ctx ends, whatever the turn is doing ends at once.
-func (b *bus) newTurn(ctx context.Context, m *Manners) *turn {
-	t := &turn{ctx: ctx, bus: b, manners: m}
+// newTransaction begins a turn; end must be called. When ctx ends, whatever the turn is doing ends at once.
+func (b *bus) newTransaction(ctx context.Context, m *Timing) *transaction {
+	t := &transaction{ctx: ctx, bus: b, timing: m}
 	port := b.port
 	t.cutting.Add(1)
 	t.cut = context.AfterFunc(ctx, func() {
@@ -119,7 +119,7 @@ func (b *bus) newTurn(ctx context.Context, m *Manners) *turn {
 	return t
 }
 
-func (t *turn) end() {
+func (t *transaction) end() {
 	defer t.hangUp()
 	if !t.cut() {
 		t.cutting.Wait() // the port's next deadline must not be overwritten by this one
@@ -135,7 +135,7 @@ type Exchange struct {
 }
 
 // Send implements goburrow's Transporter.
-func (t *turn) Send(adu []byte) ([]byte, error) {
+func (t *transaction) Send(adu []byte) ([]byte, error) {
 	t.sent, t.dropped, t.heard = false, false, nil
 	t.asked++
 	answer, err := t.exchange(adu)
@@ -153,7 +153,7 @@ func (t *turn) Send(adu []byte) ([]byte, error) {
 // exchange sends a request and waits for its answer. A connection that the device closed before the first byte of an answer
 // is opened again and the request repeated, once: a device may close after each answer, or after some idle time. A write is
 // repeated only when none of it was sent.
-func (t *turn) exchange(adu []byte) ([]byte, error) {
+func (t *transaction) exchange(adu []byte) ([]byte, error) {
 	if err := t.connected(); err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func (t *turn) exchange(adu []byte) ([]byte, error) {
 }
 
 // function is the function code of a request.
-func (t *turn) function(adu []byte) byte {
+func (t *transaction) function(adu []byte) byte {
 	if t.bus.line.Stream {
 		return adu[mbapSize+1]
 	}
@@ -180,7 +180,7 @@ func (t *turn) function(adu []byte) byte {
 }
 
 // send does one exchange on a connection that is taken to be usable.
-func (t *turn) send(adu []byte) ([]byte, error) {
+func (t *transaction) send(adu []byte) ([]byte, error) {
 	if t.bus.line.Stream {
 		return t.sendTCP(adu)
 	}
@@ -188,10 +188,10 @@ func (t *turn) send(adu []byte) ([]byte, error) {
 }
 
 // tolerant tells whether answers may carry another transaction id than their request.
-func (t *turn) tolerant() bool { return t.bus.line.TolerantIDs || t.manners.TolerantIDs }
+func (t *transaction) tolerant() bool { return t.bus.line.TolerantIDs || t.timing.TolerantIDs }
 
 // heardNow notes that an answer is complete.
-func (t *turn) heardNow() {
+func (t *transaction) heardNow() {
 	t.at = time.Now()
 	t.bus.used, t.bus.heard, t.bus.answered = t.at, true, true
 }
@@ -200,7 +200,7 @@ func (t *turn) heardNow() {
 const maxLate = 16
 
 // lateUnit notes a unit that answered after its time.
-func (t *turn) lateUnit(unit byte) {
+func (t *transaction) lateUnit(unit byte) {
 	if b := t.bus; t.keep && len(b.late) < maxLate {
 		b.late = append(b.late, unit)
 	}
@@ -208,7 +208,7 @@ func (t *turn) lateUnit(unit byte) {
 
 // until sets the deadline of what comes next. The order matters: the deadline that ends a cancelled turn is set after ctx
 // ended, so either it comes after ours, or we see here that ctx ended.
-func (t *turn) until(at time.Time) error {
+func (t *transaction) until(at time.Time) error {
 	if err := t.bus.port.SetDeadline(at); err != nil {
 		return t.fail(err)
 	}
@@ -216,7 +216,7 @@ func (t *turn) until(at time.Time) error {
 }
 
 // fail is the error of a port that does not work any more.
-func (t *turn) fail(err error) error {
+func (t *transaction) fail(err error) error {
 	t.bus.broken = err
 	var e *drivers.Error
 	if errors.As(err, &e) && e.Lost {
@@ -229,7 +229,7 @@ func (t *turn) fail(err error) error {
 }
 
 // pause waits until at.
-func (t *turn) pause(at time.Time) error {
+func (t *transaction) pause(at time.Time) error {
 	wait := time.Until(at)
 	if wait <= 0 {
 		return t.ctx.Err()
@@ -246,12 +246,12 @@ func (t *turn) pause(at time.Time) error {
 
 // welcome is when a device may be asked for the first time on a port. Somebody may have had an answer of it right before the
 // port was opened, so the pause that it wants after an answer counts from there.
-func (t *turn) welcome() time.Time {
-	return t.bus.opened.Add(max(t.manners.ConnectWait, t.manners.Gap))
+func (t *transaction) welcome() time.Time {
+	return t.bus.opened.Add(max(t.timing.ConnectWait, t.timing.Gap))
 }
 
 // write sends a frame.
-func (t *turn) write(adu []byte, within time.Duration) error {
+func (t *transaction) write(adu []byte, within time.Duration) error {
 	if err := t.until(time.Now().Add(within)); err != nil {
 		return err
 	}

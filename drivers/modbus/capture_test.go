@@ -9,7 +9,7 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/modbus"
 	goldenfile "bordo/drivers/modbus/golden"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // What is captured of a device is a golden case as it stands: the test of the golden cases takes it.
@@ -18,12 +18,12 @@ func TestCapturedIsGolden(t *testing.T) {
 		model  string
 		stream bool
 		values map[string]drivers.Value
-		taps   []drivers.Tap
+		taps   []drivers.ChannelMap
 	}{
 		{"eastron-sdm630", false, map[string]drivers.Value{"ac_power": drivers.Number(-1252.25), "frequency": drivers.Number(50.02), "import_energy": drivers.Number(20714)}, nil},
 		{"sunspec", true, map[string]drivers.Value{"ac_power": drivers.Number(37390), "state": drivers.Words("producing"), "temperature": drivers.Number(24.6)}, nil},
 		{"came-gard-ptx", false, map[string]drivers.Value{"state": drivers.Words("open"), "cycles": drivers.Number(70000)}, nil},
-		{"waveshare-relay", false, nil, []drivers.Tap{{Point: "door_open", Channel: "di1", Invert: true}, {Point: "camera_power", Channel: "do2"}}},
+		{"waveshare-relay", false, nil, []drivers.ChannelMap{{Point: "door_open", Channel: "di1", Invert: true}, {Point: "camera_power", Channel: "do2"}}},
 	} {
 		t.Run(c.model, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), c.model, "captured.txtar")
@@ -35,7 +35,7 @@ func TestCapturedIsGolden(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				device, err := peer.New(p, peer.Options{Identity: drivers.Description{Serial: "2204123", Firmware: "7"}})
+				device, err := slave.New(p, slave.Options{Identity: drivers.Description{Serial: "2204123", Firmware: "7"}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -44,8 +44,8 @@ func TestCapturedIsGolden(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				dev := drivers.Device{ID: "d", Model: c.model, Unit: 7, Taps: c.taps}
-				port := served(t, c.stream, 0, map[byte]peer.Answerer{7: device}, nil)
+				dev := drivers.Device{ID: "d", Model: c.model, Unit: 7, ChannelMaps: c.taps}
+				port := served(t, c.stream, 0, map[byte]slave.Answerer{7: device}, nil)
 				rep, all, err := modbus.New().Capture(t.Context(), drivers.Line{Stream: c.stream, Baud: 9600, CharLen: 10}, port, dev)
 				if err != nil {
 					t.Fatal(err)

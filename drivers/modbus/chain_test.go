@@ -10,7 +10,7 @@ import (
 
 	"bordo/drivers"
 	"bordo/drivers/driverstest"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // A model behind the first that cannot be does not make the others unreadable, and the device says what is not read. SMA
@@ -69,7 +69,7 @@ func TestSunSpecChainIsWholeAgain(t *testing.T) {
 		now.Store(night)
 		time.AfterFunc(30*time.Minute, func() { now.Store(day) })
 		s := tcpSite(t)
-		s.add("sunspec", 1, time.Minute, peer.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
+		s.add("sunspec", 1, time.Minute, slave.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
 		s.run(3 * time.Hour)
 		var last string
 		for _, r := range s.reports {
@@ -144,8 +144,8 @@ func TestSunSpecSilentBase(t *testing.T) {
 				reports, _ := h.reach(30*time.Minute, tcpLine, builtIn, dev)
 				first := time.Duration(0)
 				for _, r := range reports {
-					if r.At.Sub(began) < 5*time.Minute && (r.Learnt != nil || len(r.Readings) > 0) {
-						t.Errorf("base %d: a device that is away taught %s", base, r.Learnt)
+					if r.At.Sub(began) < 5*time.Minute && (r.DriverState != nil || len(r.Readings) > 0) {
+						t.Errorf("base %d: a device that is away taught %s", base, r.DriverState)
 					}
 					if len(r.Readings) > 0 && first == 0 {
 						first = r.At.Sub(began)
@@ -159,10 +159,10 @@ func TestSunSpecSilentBase(t *testing.T) {
 				if (l.Base == nil) != (base == 40000) || l.Base != nil && int(*l.Base) != base {
 					t.Errorf("base %d: learnt %+v", base, l)
 				}
-				dev.Learnt = []byte(`{}`)
+				dev.DriverState = []byte(`{}`)
 				for _, r := range reports {
-					if r.Learnt != nil {
-						dev.Learnt = r.Learnt
+					if r.DriverState != nil {
+						dev.DriverState = r.DriverState
 					}
 				}
 				h.reach(5*time.Second, tcpLine, builtIn, dev)

@@ -15,7 +15,7 @@ import (
 type client struct {
 	pdu      goburrow.Client
 	packager goburrow.Packager
-	turn     *turn
+	turn     *transaction
 }
 
 // newPackager makes goburrow's handler for a unit. It is never connected: only its packager is used.
@@ -30,7 +30,7 @@ func newPackager(l drivers.Line, unit int) goburrow.Packager {
 	return p
 }
 
-func newClient(p goburrow.Packager, t *turn) client {
+func newClient(p goburrow.Packager, t *transaction) client {
 	return client{pdu: goburrow.NewClient2(p, t), packager: p, turn: t}
 }
 
@@ -145,10 +145,10 @@ func (e Exception) Error() string {
 }
 
 // kindOfException sorts refusals: 4, 5, 6, 10 and 11 are about now, the others about the question.
-func kindOfException(code byte) drivers.Kind {
+func kindOfException(code byte) drivers.ErrorKind {
 	switch code {
 	case 4, 5, 6, 10, 11:
-		return drivers.Later
+		return drivers.Busy
 	}
 	return drivers.Exception
 }

@@ -31,7 +31,7 @@ var (
 
 // profile checks and converts the whole. It goes on after a fault, so that all faults of a file are shown at once.
 func (c *compiler) profile(r *rawProfile) *Profile {
-	p := &Profile{Model: r.Model, Title: r.Title, Kind: Kind(r.Kind), Verified: r.Verified, Bus: r.Bus}
+	p := &Profile{Model: r.Model, Title: r.Title, Kind: DeviceKind(r.Kind), Verified: r.Verified, Bus: r.Bus}
 	p.SleepsNight = p.Kind == Inverter // nothing but the sun feeds most of them
 	if r.Sleeps != nil {
 		p.SleepsNight = *r.Sleeps
@@ -124,7 +124,7 @@ func (c *compiler) head(r *rawProfile, p *Profile) {
 // manners checks how the device wants to be spoken to.
 func (c *compiler) manners(r *rawProfile, p *Profile) {
 	t := &r.Timing
-	p.Manners = Manners{
+	p.Timing = Timing{
 		ReplyMax:    c.duration("timing.reply_max", t.ReplyMax, defaultReply, 10*time.Millisecond, time.Minute),
 		TCPReplyMax: c.duration("timing.tcp_reply_max", t.TCPReplyMax, defaultReply, 10*time.Millisecond, time.Minute),
 		ReplyUsual:  c.duration("timing.reply_usual", t.ReplyUsual, defaultUsual, 0, time.Minute),

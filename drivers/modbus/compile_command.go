@@ -168,12 +168,12 @@ func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunS
 }
 
 // describes tells whether there are models for a kind of device.
-func (s *SunSpec) describes(k Kind) bool {
+func (s *SunSpec) describes(k DeviceKind) bool {
 	return slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return m.Kind == k })
 }
 
 func (c *compiler) sunspecModel(path string, r *rawSunSpecModel, p *Profile) SunSpecModel {
-	m := SunSpecModel{IDs: r.IDs, Kind: cmp.Or(Kind(r.Kind), p.Kind), Title: r.Title, Family: r.Family, Lengths: r.Lengths}
+	m := SunSpecModel{IDs: r.IDs, Kind: cmp.Or(DeviceKind(r.Kind), p.Kind), Title: r.Title, Family: r.Family, Lengths: r.Lengths}
 	c.oneOf(path+".kind", r.Kind, "", string(Inverter), string(Meter))
 	if len(r.IDs) == 0 || r.Family == "" {
 		c.fault(path, "must have ids and a family")

@@ -12,20 +12,20 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // suite puts devices on a line, each with values of its own at every point.
 func suite(t *testing.T, l drivers.Line, char time.Duration, models ...string) driverstest.Suite {
 	t.Helper()
 	s := driverstest.Suite{Driver: builtIn, Line: l, Char: char, Late: 400 * time.Millisecond}
-	units, broken := map[byte]peer.Answerer{}, map[byte]peer.Answerer{}
+	units, broken := map[byte]slave.Answerer{}, map[byte]slave.Answerer{}
 	truth := map[string]drivers.Value{}
 	for i, model := range models {
 		unit := byte(i + 1)
 		id := fmt.Sprint("d", unit)
 		s.Devices = append(s.Devices, drivers.Device{ID: id, Model: model, Unit: int(unit), Every: 5 * time.Second})
-		d, err := peer.Named(model, peer.Options{})
+		d, err := slave.Named(model, slave.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,12 +42,12 @@ func suite(t *testing.T, l drivers.Line, char time.Duration, models ...string) d
 		units[unit] = d
 		broken[unit] = partial(d)
 	}
-	serve := func(units map[byte]peer.Answerer) func(context.Context, *driverstest.End) error {
+	serve := func(units map[byte]slave.Answerer) func(context.Context, *driverstest.End) error {
 		return func(ctx context.Context, there *driverstest.End) error {
 			if l.Stream {
-				return peer.ServeTCP(ctx, there, units)
+				return slave.ServeTCP(ctx, there, units)
 			}
-			return peer.ServeRTU(ctx, there, units, peer.RTU{})
+			return slave.ServeRTU(ctx, there, units, slave.RTU{})
 		}
 	}
 	s.Serve, s.Partial = serve(units), serve(broken)
@@ -70,9 +70,9 @@ func suite(t *testing.T, l drivers.Line, char time.Duration, models ...string) d
 }
 
 // partial is a device that refuses whatever touches one register of each model.
-func partial(a peer.Answerer) peer.Answerer {
+func partial(a slave.Answerer) slave.Answerer {
 	bad := map[byte][]int{3: {101, 40084}, 4: {10}}
-	return peer.AnswererFunc(func(pdu []byte) []byte {
+	return slave.AnswererFunc(func(pdu []byte) []byte {
 		if len(pdu) == 5 {
 			first, n := int(binary.BigEndian.Uint16(pdu[1:])), int(binary.BigEndian.Uint16(pdu[3:]))
 			for _, b := range bad[pdu[0]] {
@@ -109,7 +109,7 @@ func TestEveryModel(t *testing.T) {
 				if !p.Stream {
 					s = serialSite(t)
 				}
-				d := profileDevice(t, p, peer.Options{})
+				d := profileDevice(t, p, slave.Options{})
 				for _, k := range d.Points() {
 					if pt, _ := drivers.PointOf(k); pt.Type == drivers.Float {
 						d.Set(k, drivers.Number(100)) //nolint:errcheck // a power factor stays at 1

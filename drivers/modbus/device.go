@@ -31,7 +31,7 @@ type device struct {
 	rules    rules            // what a plan must keep to
 	plans    map[Pace][]block // made from items and rules; nil: to be made again
 
-	learnt   Learnt
+	saved    DriverState
 	kept     string        // learnt as it was last reported
 	retryAt  time.Time     // when the next quarantined point may be tried again
 	limitAt  time.Time     // since when the learnt limit of registers holds in this run
@@ -69,11 +69,11 @@ func newDevice(p *Profile, d drivers.Device, b *bus) (*device, error) {
 	if d.RatedW > 0 {
 		dev.guard.ratedW, dev.guard.fixed = d.RatedW, true
 	}
-	dev.learnt = parseLearnt(d.Learnt)
-	dev.kept = string(dev.learnt.json())
+	dev.saved = parseDriverState(d.DriverState)
+	dev.kept = string(dev.saved.json())
 	dev.rules.cuts = map[*item]bool{}
-	for _, tap := range d.Taps {
-		it, err := tapped(p, tap)
+	for _, tap := range d.ChannelMaps {
+		it, err := channelItem(p, tap)
 		if err != nil {
 			return nil, err
 		}
@@ -87,18 +87,18 @@ func newDevice(p *Profile, d drivers.Device, b *bus) (*device, error) {
 func (d *device) apply() {
 	p := d.profile
 	d.rules.Limits = p.Limits
-	if n := d.learnt.Registers; n > 0 && n < p.Limits.Registers {
+	if n := d.saved.Registers; n > 0 && n < p.Limits.Registers {
 		d.rules.Registers = n
 	}
-	if n := d.learnt.Bits; n > 0 && n < p.Limits.Bits {
+	if n := d.saved.Bits; n > 0 && n < p.Limits.Bits {
 		d.rules.Bits = n
 	}
 	d.rules.readable = slices.Clone(p.Readable)
 	if d.chain != nil {
 		d.rules.readable = append(d.rules.readable, d.chain.spans()...)
 	}
-	d.rules.holes = append(slices.Clone(p.Holes), d.learnt.spans()...)
-	d.rules.cost = costOn(d.bus, &p.Manners)
+	d.rules.holes = append(slices.Clone(p.Holes), d.saved.spans()...)
+	d.rules.cost = costOn(d.bus, &p.Timing)
 	d.plans, d.fresh = nil, true
 }
 
@@ -107,7 +107,7 @@ func (d *device) begin(ctx context.Context, port drivers.Port) *poll {
 	if d.bus.attach(port); d.opening != d.bus.opening {
 		d.opening, d.onceOK, d.checked, d.proved, d.tried = d.bus.opening, false, false, 0, false
 	}
-	t := d.bus.newTurn(ctx, &d.profile.Manners)
+	t := d.bus.newTransaction(ctx, &d.profile.Timing)
 	return &poll{device: d, client: newClient(d.packager, t), now: time.Now(), readings: d.bus.given[:0]}
 }
 
@@ -139,9 +139,9 @@ func (d *device) Poll(ctx context.Context, port drivers.Port) drivers.Report {
 	if d.fresh {
 		d.fresh = false
 		rep.Description = d.describe()
-		if now := string(d.learnt.json()); now != d.kept {
+		if now := string(d.saved.json()); now != d.kept {
 			d.kept = now
-			rep.Learnt = []byte(now)
+			rep.DriverState = []byte(now)
 		}
 	}
 	return rep
@@ -173,7 +173,7 @@ func (d *device) planned(pace Pace, now time.Time) []block {
 		if pace != Once && it.Pace != Fast && it.Pace != pace {
 			continue
 		}
-		q, bad := d.learnt.quarantined(it)
+		q, bad := d.saved.quarantined(it)
 		switch {
 		case !bad:
 			due = append(due, it)
@@ -201,8 +201,8 @@ func (d *device) trusted(blocks []block) []block {
 	return sorted
 }
 
-// tapped makes an item of a channel and what the configuration hangs on it.
-func tapped(p *Profile, tap drivers.Tap) (*item, error) {
+// channelItem makes an item of a channel and what the configuration hangs on it.
+func channelItem(p *Profile, tap drivers.ChannelMap) (*item, error) {
 	i := slices.IndexFunc(p.Channels, func(c Channel) bool { return c.Name == tap.Channel })
 	if i < 0 {
 		return nil, fmt.Errorf("point %s: %s has no channel %q", tap.Point, p.Title, tap.Channel)

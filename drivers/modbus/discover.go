@@ -35,10 +35,10 @@ func (p *poll) discover() error {
 		return p.chainFault(c.cut.at, c.cut.why) // nothing is left to be read
 	}
 	if d.chain != nil { // it has moved: what was learnt of addresses does not hold
-		d.learnt = Learnt{Serial: d.learnt.Serial, Firmware: d.learnt.Firmware, Registers: d.learnt.Registers}
+		d.saved = DriverState{Serial: d.saved.Serial, Firmware: d.saved.Firmware, Registers: d.saved.Registers}
 	}
-	if d.learnt.Base = nil; c.base != s.Bases[0] {
-		d.learnt.Base = &c.base
+	if d.saved.Base = nil; c.base != s.Bases[0] {
+		d.saved.Base = &c.base
 	}
 	d.chain, d.walked = c, walked{}
 	return p.settle(items)
@@ -160,7 +160,7 @@ func (d *device) points() (can, cannot []string) {
 		if it.role != isReading {
 			continue
 		}
-		if _, bad := d.learnt.quarantined(it); bad {
+		if _, bad := d.saved.quarantined(it); bad {
 			cannot = append(cannot, it.Key)
 		} else {
 			can = append(can, it.Key)

@@ -31,7 +31,7 @@ func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) d
 		return rejected("bad_argument", "%v", err)
 	}
 	if !c.Deadline.IsZero() && !time.Now().Before(c.Deadline) {
-		return drivers.Result{State: drivers.Expired, Code: "expired", Detail: "its time passed before it could be written"}
+		return drivers.Result{Outcome: drivers.Expired, Code: "expired", Detail: "its time passed before it could be written"}
 	}
 	for i, w := range writes {
 		if err := p.write(w.function, w.at, w.values); err != nil {
@@ -42,7 +42,7 @@ func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) d
 }
 
 func rejected(code, format string, args ...any) drivers.Result {
-	return drivers.Result{State: drivers.Rejected, Code: code, Detail: fmt.Sprintf(format, args...)}
+	return drivers.Result{Outcome: drivers.Rejected, Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
 // unwritten is the result of a write that was not confirmed by the device.
@@ -50,11 +50,11 @@ func unwritten(err error, sent bool) drivers.Result {
 	var e Exception
 	switch {
 	case errors.As(err, &e):
-		return drivers.Result{State: drivers.Failed, Code: fmt.Sprintf("exception_%d", e.Code), Detail: err.Error()}
+		return drivers.Result{Outcome: drivers.Failed, Code: fmt.Sprintf("exception_%d", e.Code), Detail: err.Error()}
 	case !sent:
-		return drivers.Result{State: drivers.Rejected, Code: "line_down", Detail: err.Error()}
+		return drivers.Result{Outcome: drivers.Rejected, Code: "line_down", Detail: err.Error()}
 	}
-	return drivers.Result{State: drivers.Unknown, Code: "no_answer", Detail: err.Error()}
+	return drivers.Result{Outcome: drivers.Unknown, Code: "no_answer", Detail: err.Error()}
 }
 
 // command finds an action in the profile, or in the models that the device has.
@@ -259,25 +259,25 @@ func argument(args map[string]any, name string, low, high float64) (float64, err
 func (p *poll) confirm(c *Command, writes []write) drivers.Result {
 	k := c.Check
 	if k == nil {
-		return drivers.Result{State: drivers.Done, Code: "accepted", Detail: "the device confirmed the write"}
+		return drivers.Result{Outcome: drivers.Done, Code: "accepted", Detail: "the device confirmed the write"}
 	}
 	var last drivers.Value
 	for until := time.Now().Add(k.Within); ; {
 		v, ok, err := p.look(k, writes)
 		switch {
-		case err != nil && (drivers.Lost(err) || p.ctx().Err() != nil):
-			return drivers.Result{State: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}
+		case err != nil && (drivers.PortLost(err) || p.ctx().Err() != nil):
+			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}
 		case err == nil && ok:
-			return drivers.Result{State: drivers.Done, Code: "confirmed", Detail: "read back " + v.String(), Value: plain(v)}
+			return drivers.Result{Outcome: drivers.Done, Code: "confirmed", Detail: "read back " + v.String(), Value: plain(v)}
 		case err == nil:
 			last = v
 		}
 		if !time.Now().Add(k.Interval).Before(until) {
-			return drivers.Result{State: drivers.Unknown, Code: "not_confirmed", Value: plain(last),
+			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Value: plain(last),
 				Detail: fmt.Sprintf("accepted, but after %v the device says %v instead of %s", k.Within, last, wanted(k))}
 		}
 		if err := p.turn.pause(time.Now().Add(k.Interval)); err != nil {
-			return drivers.Result{State: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}
+			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 	"bordo/drivers"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // do sends a command a while after the line is up and returns its result and what it wrote.
@@ -41,10 +41,10 @@ func (s *site) do(c drivers.Command) (res drivers.Result, wrote []string) {
 	return res, wrote
 }
 
-func barrier(t *testing.T, onCoil func(d *peer.Device, n uint16) error) (*site, *peer.Device) {
+func barrier(t *testing.T, onCoil func(d *slave.Device, n uint16) error) (*site, *slave.Device) {
 	t.Helper()
-	var d *peer.Device
-	d = device(t, "came-gard-ptx", peer.Options{OnCoil: func(n uint16, on bool) error { return onCoil(d, n) }})
+	var d *slave.Device
+	d = device(t, "came-gard-ptx", slave.Options{OnCoil: func(n uint16, on bool) error { return onCoil(d, n) }})
 	set(t, d, "state", drivers.Words("closed"))
 	s := serialSite(t)
 	s.add("came-gard-ptx", 1, time.Second, d)
@@ -53,12 +53,12 @@ func barrier(t *testing.T, onCoil func(d *peer.Device, n uint16) error) (*site, 
 
 func TestDoOpensABarrier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := barrier(t, func(d *peer.Device, n uint16) error {
+		s, _ := barrier(t, func(d *slave.Device, n uint16) error {
 			time.AfterFunc(700*time.Millisecond, func() { d.Set("state", drivers.Words("opening")) }) //nolint:errcheck // it was checked
 			return nil
 		})
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "barrier.open"})
-		if res.State != drivers.Done || res.Code != "confirmed" || res.Value != "opening" {
+		if res.Outcome != drivers.Done || res.Code != "confirmed" || res.Value != "opening" {
 			t.Errorf("result %+v", res)
 		}
 		if want := []string{"05 00 01 FF 00"}; !slices.Equal(wrote, want) {
@@ -72,28 +72,28 @@ func TestDoTellsWhatHappened(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		action string
-		on     func(d *peer.Device, n uint16) error
-		state  drivers.State
+		on     func(d *slave.Device, n uint16) error
+		state  drivers.Outcome
 		code   string
 	}{
-		{"nothing moves", "barrier.open", func(*peer.Device, uint16) error { return nil }, drivers.Unknown, "not_confirmed"},
-		{"refused", "barrier.open", func(*peer.Device, uint16) error { return peer.Exception(4) }, drivers.Failed, "exception_4"},
-		{"no answer", "barrier.open", func(*peer.Device, uint16) error { silent = true; return nil }, drivers.Unknown, "no_answer"},
-		{"no such action", "barrier.reset", func(*peer.Device, uint16) error { return nil }, drivers.Rejected, "unknown_action"},
+		{"nothing moves", "barrier.open", func(*slave.Device, uint16) error { return nil }, drivers.Unknown, "not_confirmed"},
+		{"refused", "barrier.open", func(*slave.Device, uint16) error { return slave.Exception(4) }, drivers.Failed, "exception_4"},
+		{"no answer", "barrier.open", func(*slave.Device, uint16) error { silent = true; return nil }, drivers.Unknown, "no_answer"},
+		{"no such action", "barrier.reset", func(*slave.Device, uint16) error { return nil }, drivers.Rejected, "unknown_action"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				silent = false
 				s, _ := barrier(t, c.on)
 				unit := s.units[1]
-				s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
+				s.units[1] = slave.AnswererFunc(func(pdu []byte) []byte {
 					if a := unit.Answer(pdu); !silent {
 						return a
 					}
 					return nil
 				})
 				res, wrote := s.do(drivers.Command{Device: "d1", Action: c.action})
-				if res.State != c.state || res.Code != c.code || res.Detail == "" {
+				if res.Outcome != c.state || res.Code != c.code || res.Detail == "" {
 					t.Errorf("result %+v, want %s %s", res, c.state, c.code)
 				}
 				if len(wrote) > 1 {
@@ -106,10 +106,10 @@ func TestDoTellsWhatHappened(t *testing.T) {
 
 func TestDoOnALineThatIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := barrier(t, func(*peer.Device, uint16) error { return nil })
+		s, _ := barrier(t, func(*slave.Device, uint16) error { return nil })
 		s.units = nil // nobody is there
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "barrier.open"})
-		if res.State != drivers.Rejected || len(wrote) != 0 {
+		if res.Outcome != drivers.Rejected || len(wrote) != 0 {
 			t.Errorf("result %+v, wrote %q: a device that was never heard is not commanded", res, wrote)
 		}
 	})
@@ -142,7 +142,7 @@ func TestDoArguments(t *testing.T) {
 	for _, c := range []struct {
 		action string
 		args   map[string]any
-		state  drivers.State
+		state  drivers.Outcome
 		code   string
 		wrote  string
 	}{
@@ -160,12 +160,12 @@ func TestDoArguments(t *testing.T) {
 		t.Run(fmt.Sprint(c.action, c.args), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := profile(t, relays)
-				d := profileDevice(t, p, peer.Options{})
+				d := profileDevice(t, p, slave.Options{})
 				s := tcpSite(t)
 				s.driver = modbus.Of(p)
 				s.add(p.Model, 1, time.Second, d)
 				res, wrote := s.do(drivers.Command{Device: "d1", Action: c.action, Args: c.args})
-				if res.State != c.state || res.Code != c.code || strings.Join(wrote, " | ") != c.wrote {
+				if res.Outcome != c.state || res.Code != c.code || strings.Join(wrote, " | ") != c.wrote {
 					t.Errorf("result %+v, wrote %q; want %s %s, %q", res, wrote, c.state, c.code, c.wrote)
 				}
 			})
@@ -177,26 +177,26 @@ func TestDoArguments(t *testing.T) {
 func TestDoChecksWhoItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, relays)
-		d := profileDevice(t, p, peer.Options{})
+		d := profileDevice(t, p, slave.Options{})
 		d.SetRegisters(modbus.Address{Table: modbus.Holding, Number: 500}, 0xBEEF)
 		s := tcpSite(t)
 		s.driver = modbus.Of(p)
 		s.add(p.Model, 1, time.Second, d)
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "relay.pulse", Args: map[string]any{"relay": 1, "seconds": 1}})
-		if res.State != drivers.Rejected || res.Code != "not_identified" || len(wrote) != 0 {
+		if res.Outcome != drivers.Rejected || res.Code != "not_identified" || len(wrote) != 0 {
 			t.Errorf("result %+v, wrote %q", res, wrote)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		a := device(t, "sunspec", peer.Options{SunSpec: []uint16{103, 123}, Identity: drivers.Description{Serial: "A"}})
-		b := device(t, "sunspec", peer.Options{SunSpec: []uint16{103, 123}, Identity: drivers.Description{Serial: "B"}})
-		var now atomic.Pointer[peer.Device]
+		a := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 123}, Identity: drivers.Description{Serial: "A"}})
+		b := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 123}, Identity: drivers.Description{Serial: "B"}})
+		var now atomic.Pointer[slave.Device]
 		now.Store(a)
 		s := tcpSite(t)
-		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
+		s.add("sunspec", 1, 10*time.Second, slave.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
 		time.AfterFunc(3*time.Second, func() { now.Store(b) }) // somebody swaps the inverter
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "inverter.limit", Args: map[string]any{"percent": 50}})
-		if res.State != drivers.Rejected || !strings.Contains(res.Detail, "another device") || len(wrote) != 0 {
+		if res.Outcome != drivers.Rejected || !strings.Contains(res.Detail, "another device") || len(wrote) != 0 {
 			t.Errorf("result %+v, wrote %q", res, wrote)
 		}
 	})
@@ -204,13 +204,13 @@ func TestDoChecksWhoItIs(t *testing.T) {
 
 func TestDoLimitsAnInverter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := device(t, "sunspec", peer.Options{SunSpec: []uint16{103, 123}})
+		d := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 123}})
 		at := uint16(40000 + 2 + 68 + 52)
 		d.SetRegisters(modbus.Address{Table: modbus.Holding, Number: at + 23}, 0xFFFE) // hundredths of a percent
 		s := tcpSite(t)
 		s.add("sunspec", 1, 10*time.Second, d)
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "inverter.limit", Args: map[string]any{"percent": 62.5}})
-		if res.State != drivers.Done || res.Code != "confirmed" {
+		if res.Outcome != drivers.Done || res.Code != "confirmed" {
 			t.Errorf("result %+v", res)
 		}
 		if want := []string{fmt.Sprintf("06 %02X %02X 18 6A", (at+5)>>8, (at+5)&0xFF), fmt.Sprintf("06 %02X %02X 00 01", (at+9)>>8, (at+9)&0xFF)}; !slices.Equal(wrote, want) {
@@ -225,13 +225,13 @@ func TestDoLimitsAnInverter(t *testing.T) {
 func TestTaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, relays)
-		d := profileDevice(t, p, peer.Options{})
+		d := profileDevice(t, p, slave.Options{})
 		d.SetRegisters(modbus.Address{Table: modbus.Discrete, Number: 0}, 1)
 		d.SetRegisters(modbus.Address{Table: modbus.Input, Number: 0}, 12000)
 		s := tcpSite(t)
 		s.driver = modbus.Of(p)
 		s.add(p.Model, 1, time.Second, d)
-		s.devices[0].Taps = []drivers.Tap{
+		s.devices[0].ChannelMaps = []drivers.ChannelMap{
 			{Point: "door_open", Channel: "di1", Invert: true},
 			{Point: "camera_power", Channel: "do1"},
 			{Point: "level", Channel: "ai0", From: [2]float64{4, 20}, To: [2]float64{0, 100}},
@@ -249,12 +249,12 @@ func TestTaps(t *testing.T) {
 			t.Errorf("last %v", last.Readings)
 		}
 	})
-	link := func(tap drivers.Tap) error {
+	link := func(tap drivers.ChannelMap) error {
 		p := profile(t, relays)
-		_, err := modbus.Of(p).Link(drivers.Line{Stream: true}, []drivers.Device{{ID: "d", Model: p.Model, Unit: 1, Taps: []drivers.Tap{tap}}})
+		_, err := modbus.Of(p).Link(drivers.Line{Stream: true}, []drivers.Device{{ID: "d", Model: p.Model, Unit: 1, ChannelMaps: []drivers.ChannelMap{tap}}})
 		return err
 	}
-	for _, tap := range []drivers.Tap{{Point: "door_open", Channel: "di9"}, {Point: "door", Channel: "di1"}, {Point: "level", Channel: "di1"}, {Point: "door_open", Channel: "ai0"}} {
+	for _, tap := range []drivers.ChannelMap{{Point: "door_open", Channel: "di9"}, {Point: "door", Channel: "di1"}, {Point: "level", Channel: "di1"}, {Point: "door_open", Channel: "ai0"}} {
 		if link(tap) == nil {
 			t.Errorf("%+v was accepted", tap)
 		}
@@ -267,7 +267,7 @@ func TestModuleWithoutTaps(t *testing.T) {
 		p := profile(t, relays)
 		s := tcpSite(t)
 		s.driver = modbus.Of(p)
-		s.add(p.Model, 1, time.Second, profileDevice(t, p, peer.Options{}))
+		s.add(p.Model, 1, time.Second, profileDevice(t, p, slave.Options{}))
 		s.run(1500 * time.Millisecond)
 		if len(s.asked) == 0 || s.reports[0].Err != nil {
 			t.Errorf("asked %q, %v", s.asked, s.reports[0].Err)

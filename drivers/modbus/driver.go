@@ -69,7 +69,7 @@ func Named(model string) (*Profile, error) {
 func LongestGap(profiles []*Profile) time.Duration {
 	var longest time.Duration
 	for _, p := range profiles {
-		longest = max(longest, p.Manners.Gap)
+		longest = max(longest, p.Timing.Gap)
 	}
 	return longest
 }
@@ -100,17 +100,17 @@ var index []byte
 type Driver struct {
 	models   []drivers.Model
 	profiles map[string]*Profile // those that are not embedded, or stand in place of one that is
-	embedded *shelf              // the others; nil: there are none
+	embedded *profileSet         // the others; nil: there are none
 }
 
-// shelf keeps the embedded profiles that were read. They take a long while to read on a small box.
-type shelf struct {
+// profileSet keeps the embedded profiles that were read. They take a long while to read on a small box.
+type profileSet struct {
 	mu   sync.Mutex
 	read map[string]*Profile
 }
 
 // profile panics when the embedded profile has a fault: it was tested before, so that is ours.
-func (s *shelf) profile(model string) *Profile {
+func (s *profileSet) profile(model string) *Profile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.read[model]
@@ -128,7 +128,7 @@ var _ drivers.Driver = (*Driver)(nil)
 
 // New makes the driver with the embedded profiles, followed by others. A profile replaces an earlier one of its name.
 func New(others ...*Profile) *Driver {
-	d := &Driver{embedded: &shelf{read: map[string]*Profile{}}, profiles: map[string]*Profile{}}
+	d := &Driver{embedded: &profileSet{read: map[string]*Profile{}}, profiles: map[string]*Profile{}}
 	if err := json.Unmarshal(index, &d.models); err != nil {
 		panic(fmt.Sprintf("modbus: embedded index: %v", err))
 	}

@@ -263,7 +263,7 @@ func TestSilentLineIsAskedInTheOtherFraming(t *testing.T) {
 				p.Port = p.open()
 				r.bus.attach(p)
 				_, _, err := r.read(t.Context(), 7, 1)
-				if drivers.CauseOf(err) != drivers.WrongFraming || drivers.Lost(err) || len(asked) != 2 {
+				if drivers.CauseOf(err) != drivers.WrongFraming || drivers.PortLost(err) || len(asked) != 2 {
 					t.Errorf("%v after %d questions", err, len(asked))
 				}
 				_, _, err = r.read(t.Context(), 7, 1) // it stays known without being asked again

@@ -28,7 +28,7 @@ const tryFraming = time.Second
 // examine looks whether an exchange failed because the other side uses the other framing. What it said tells; where it
 // says nothing at all, the question is asked once more in the other framing: at the first silence on the line, then
 // ever more rarely. Only questions that read are asked so.
-func (t *turn) examine(adu []byte, err error) error {
+func (t *transaction) examine(adu []byte, err error) error {
 	b := t.bus
 	kind := drivers.KindOf(err)
 	heardWrong := kind == drivers.Timeout || kind == drivers.Protocol || kind == drivers.Checksum || kind == drivers.Closed
@@ -51,7 +51,7 @@ func (t *turn) examine(adu []byte, err error) error {
 	if b.line.Stream {
 		text = answersRTU
 	}
-	return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongFraming, Lost: drivers.Lost(err), Err: errors.New(text)}
+	return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongFraming, Lost: drivers.PortLost(err), Err: errors.New(text)}
 }
 
 // powerOf8 tells whether n is 1, 8, 64, 512 ...
@@ -64,7 +64,7 @@ func powerOf8(n int) bool {
 
 // askOtherwise repeats a question in the other framing and tells whether it was answered. The connection is given up
 // after it.
-func (t *turn) askOtherwise(adu []byte) bool {
+func (t *transaction) askOtherwise(adu []byte) bool {
 	b := t.bus
 	var ask []byte
 	if b.line.Stream {

@@ -23,7 +23,7 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // A golden case is testdata/<model>/<name>.txtar:
@@ -54,7 +54,7 @@ type golden struct {
 	registers             map[modbus.Address]uint16
 	readings              map[string]string
 	identity              map[string]string
-	taps                  []drivers.Tap
+	taps                  []drivers.ChannelMap
 	commands              []string
 }
 
@@ -114,7 +114,7 @@ func readGolden(t *testing.T, file string) *golden {
 				g.identity[word] = strings.TrimSpace(rest)
 			case "taps":
 				channel, inverted, _ := strings.Cut(strings.TrimSpace(rest), " ")
-				g.taps = append(g.taps, drivers.Tap{Point: word, Channel: channel, Invert: inverted == "inverted"})
+				g.taps = append(g.taps, drivers.ChannelMap{Point: word, Channel: channel, Invert: inverted == "inverted"})
 			case "commands":
 				g.commands = append(g.commands, l)
 			}
@@ -232,7 +232,7 @@ func (g *golden) Answer(pdu []byte) []byte {
 // check polls the golden until nothing new is learnt.
 func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	here, there := driverstest.Wire(0)
-	link, err := driver.Link(drivers.Line{ID: "l", Stream: g.stream}, []drivers.Device{{ID: "d", Model: g.model, Unit: int(g.unit), Every: 10 * time.Second, Taps: g.taps}})
+	link, err := driver.Link(drivers.Line{ID: "l", Stream: g.stream}, []drivers.Device{{ID: "d", Model: g.model, Unit: int(g.unit), Every: 10 * time.Second, ChannelMaps: g.taps}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	defer cancel()
 	var sent bytes.Buffer
 	var mu sync.Mutex // the race detector does not see that nothing runs after synctest.Wait
-	units := map[byte]peer.Answerer{g.unit: peer.AnswererFunc(func(pdu []byte) []byte {
+	units := map[byte]slave.Answerer{g.unit: slave.AnswererFunc(func(pdu []byte) []byte {
 		mu.Lock()
 		defer mu.Unlock()
 		if pdu[0] == 5 || pdu[0] == 6 || pdu[0] > 15 {
@@ -251,9 +251,9 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	served := make(chan error, 1)
 	go func() {
 		if g.stream {
-			served <- peer.ServeTCP(ctx, there, units)
+			served <- slave.ServeTCP(ctx, there, units)
 		} else {
-			served <- peer.ServeRTU(ctx, there, units, peer.RTU{})
+			served <- slave.ServeRTU(ctx, there, units, slave.RTU{})
 		}
 	}()
 	in := make(chan drivers.Request, len(g.commands))

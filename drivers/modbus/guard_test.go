@@ -159,12 +159,12 @@ func TestGuardFrozen(t *testing.T) {
 }
 
 func TestMeasuredLoops(t *testing.T) {
-	level := &drivers.Tap{From: [2]float64{4, 20}, To: [2]float64{0, 100}}
-	fall := &drivers.Tap{From: [2]float64{0, 10}, To: [2]float64{250, 0}} // a distance: full when it is short
+	level := &drivers.ChannelMap{From: [2]float64{4, 20}, To: [2]float64{0, 100}}
+	fall := &drivers.ChannelMap{From: [2]float64{0, 10}, To: [2]float64{250, 0}} // a distance: full when it is short
 	for _, c := range []struct {
 		x    float64
 		unit string
-		tap  *drivers.Tap
+		tap  *drivers.ChannelMap
 		want string
 		q    drivers.Quality
 	}{

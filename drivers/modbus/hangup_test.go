@@ -17,7 +17,7 @@ import (
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // host is a Modbus TCP host with manners of its own: each request is handed to answer, which writes to the connection and
@@ -123,7 +123,7 @@ func TestDeviceThatClosesTheConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := twenty(t, "limits: {registers: 5}\n")
-				d := profileDevice(t, p, peer.Options{Identity: drivers.Description{Serial: "77", Firmware: "5"}})
+				d := profileDevice(t, p, slave.Options{Identity: drivers.Description{Serial: "77", Firmware: "5"}})
 				h := &host{t: t}
 				h.answer = func(conn *driverstest.End, n int, req []byte) bool {
 					say(conn, frame(req, d.Answer(req[7:])))
@@ -193,7 +193,7 @@ points: [{point: ac_power, at: holding:0, type: u16}]
 commands:
   - {action: power.limit, steps: [{at: holding:9, function: 6, value: 1}]}
 `)
-				d := profileDevice(t, p, peer.Options{})
+				d := profileDevice(t, p, slave.Options{})
 				h := &host{t: t}
 				h.answer = func(conn *driverstest.End, _ int, req []byte) bool {
 					if req[7] == closes {
@@ -222,7 +222,7 @@ commands:
 				if closes == 0 {
 					want = drivers.Done
 				}
-				if r := <-results; r.State != want || h.count("06 00 09 00 01") != 1 {
+				if r := <-results; r.Outcome != want || h.count("06 00 09 00 01") != 1 {
 					t.Errorf("%+v, written %d times", r, h.count("06 00 09 00 01"))
 				}
 				synctest.Wait()
@@ -239,18 +239,18 @@ func TestGatewayLosesLongAnswers(t *testing.T) {
 			for _, model := range []string{"sunspec", "test-twenty", "growatt-tlx"} {
 				t.Run(fmt.Sprint(model, " ", n, " ", how), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						driver, d := builtIn, peer.Answerer(nil)
+						driver, d := builtIn, slave.Answerer(nil)
 						id := drivers.Description{Maker: "Foreign Maker", Serial: "SN0001", Firmware: "5"}
 						switch model {
 						case "test-twenty":
 							p := twenty(t, "")
 							id.Maker, id.Serial = "", "77"
-							driver, d = modbus.Of(p), profileDevice(t, p, peer.Options{Identity: id})
+							driver, d = modbus.Of(p), profileDevice(t, p, slave.Options{Identity: id})
 						case "growatt-tlx":
 							id.Firmware = ""
-							d = device(t, model, peer.Options{Identity: id})
+							d = device(t, model, slave.Options{Identity: id})
 						default:
-							d = device(t, model, peer.Options{Identity: id})
+							d = device(t, model, slave.Options{Identity: id})
 						}
 						h := &host{t: t}
 						h.answer = func(conn *driverstest.End, _ int, req []byte) bool {
@@ -300,7 +300,7 @@ func TestGatewayLosesLongAnswers(t *testing.T) {
 // A limit is put to the test once a day: the gateway that had it was replaced.
 func TestLimitIsQuestioned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, began, long := device(t, "sunspec", peer.Options{}), time.Now(), 0
+		d, began, long := device(t, "sunspec", slave.Options{}), time.Now(), 0
 		h := &host{t: t}
 		h.answer = func(conn *driverstest.End, _ int, req []byte) bool {
 			n := int(binary.BigEndian.Uint16(req[10:]))
@@ -318,7 +318,7 @@ func TestLimitIsQuestioned(t *testing.T) {
 		if l := learnt(t, reports); l.Registers == 0 || l.Registers > 20 || long > 0 {
 			t.Errorf("after 23 hours: learnt %+v, %d long questions", l, long)
 		}
-		reports, _ = h.reach(26*time.Hour, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: dev.Every, Learnt: lastLearnt(reports)})
+		reports, _ = h.reach(26*time.Hour, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: dev.Every, DriverState: lastLearnt(reports)})
 		if l := learnt(t, reports); l.Registers != 0 || long == 0 {
 			t.Errorf("a day later: learnt %+v, %d long questions", l, long)
 		}
@@ -328,8 +328,8 @@ func TestLimitIsQuestioned(t *testing.T) {
 // lastLearnt is what was learnt in the course of reports.
 func lastLearnt(reports []drivers.Report) (out []byte) {
 	for _, r := range reports {
-		if r.Learnt != nil {
-			out = r.Learnt
+		if r.DriverState != nil {
+			out = r.DriverState
 		}
 	}
 	return out
@@ -348,7 +348,7 @@ func TestLossIsNoLimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := twenty(t, "")
-				d := profileDevice(t, p, peer.Options{})
+				d := profileDevice(t, p, slave.Options{})
 				h, n := &host{t: t}, 0
 				h.answer = func(conn *driverstest.End, _ int, req []byte) bool {
 					if n++; !loses(n, req) {

@@ -131,7 +131,7 @@ type compiler struct {
 	other  func(model string) (*Profile, error)
 	faults Faults
 
-	kind     Kind
+	kind     DeviceKind
 	order    rawOrder
 	na       map[Type][]uint64
 	ranges   map[string][2]float64 // by unit, of points that have none of their own

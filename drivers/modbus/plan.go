@@ -22,13 +22,13 @@ const (
 type item struct {
 	*Point // as the profile has it, unless the device or the configuration made it another; never changed
 	role   role
-	order  int          // of its reading in a report
-	head   *header      // of the SunSpec model that it lies in
-	twice  bool         // it has a fallback, or is one
-	piece  *piece       // of a text that is too long for one answer
-	apart  bool         // its scale factor is too far away for one answer and comes in another of the same poll
-	tap    *drivers.Tap // of an analogue channel
-	unit   string       // of an analogue channel
+	order  int                 // of its reading in a report
+	head   *header             // of the SunSpec model that it lies in
+	twice  bool                // it has a fallback, or is one
+	piece  *piece              // of a text that is too long for one answer
+	apart  bool                // its scale factor is too far away for one answer and comes in another of the same poll
+	tap    *drivers.ChannelMap // of an analogue channel
+	unit   string              // of an analogue channel
 }
 
 // Span is what must come in one answer.
@@ -74,7 +74,7 @@ type block struct {
 type cost struct{ request, register time.Duration }
 
 // costOn weighs a request with a register that is read for nothing. On TCP a register costs as good as nothing.
-func costOn(b *bus, m *Manners) cost {
+func costOn(b *bus, m *Timing) cost {
 	c := cost{request: m.ReplyUsual + m.Gap, register: b.wire(2)}
 	if !b.line.Stream {
 		c.request += 2*b.silence + b.wire(8+5) // a request, and the frame around an answer

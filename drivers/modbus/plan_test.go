@@ -99,7 +99,7 @@ func TestPlanKeepsToCuts(t *testing.T) {
 
 // The costs of a line decide: what is bridged at 115200 baud is not at 2400.
 func TestCostOfALine(t *testing.T) {
-	m := &Manners{ReplyUsual: 20 * time.Millisecond}
+	m := &Timing{ReplyUsual: 20 * time.Millisecond}
 	for _, c := range []struct {
 		line   drivers.Line
 		bridge int // the widest gap that is cheaper than a request

@@ -29,7 +29,7 @@ type poll struct {
 	events   []drivers.Event
 	factors  map[Address]uint16 // scale factors that lie too far from their values
 	deferred []deferred         // values that wait for them
-	accused  []accusation
+	accused  []refusal
 	texts    map[*Field][]byte // texts that come in pieces, as far as they came
 	taken    int               // blocks that were answered
 	first    time.Time         // when the first of the readings came
@@ -80,7 +80,7 @@ func (p *poll) run() error {
 		}
 	}
 	p.lookBehindCut()
-	p.judge()
+	p.quarantineRefused()
 	for _, d := range p.deferred {
 		if it := d.item.withFactor(p.factors); it != nil {
 			p.give(it, it.decode(d.answer))
@@ -170,7 +170,7 @@ func (p *poll) fetch(b block) bool {
 		return false
 	case unanswered(err):
 		return p.unanswered(b, err)
-	case drivers.KindOf(err) == drivers.Later:
+	case drivers.KindOf(err) == drivers.Busy:
 		p.later(err)
 	}
 	return p.failed(err)
@@ -180,7 +180,7 @@ func (p *poll) fetch(b block) bool {
 func (p *poll) failed(err error) bool {
 	p.errs = append(p.errs, err)
 	p.missed = true
-	p.stop = p.stop || drivers.Lost(err) || p.bus.line.Stream && drivers.KindOf(err) == drivers.Protocol
+	p.stop = p.stop || drivers.PortLost(err) || p.bus.line.Stream && drivers.KindOf(err) == drivers.Protocol
 	return false
 }
 
@@ -226,7 +226,7 @@ func (p *poll) take(b block, a Answer) bool {
 	}
 	p.taken++
 	for _, it := range b.items {
-		if p.learnt.release(it) {
+		if p.saved.release(it) {
 			p.apply()
 		}
 		switch it.role {

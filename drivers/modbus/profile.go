@@ -6,16 +6,16 @@ import (
 	"bordo/drivers"
 )
 
-// Kind is what a device is for. It decides which words the point "state" may hold.
-type Kind string
+// DeviceKind is what a device is for. It decides which words the point "state" may hold.
+type DeviceKind string
 
 // The kinds of device.
 const (
-	Inverter Kind = "inverter"
-	Meter    Kind = "meter"
-	Barrier  Kind = "barrier"
-	IO       Kind = "io"
-	UPS      Kind = "ups"
+	Inverter DeviceKind = "inverter"
+	Meter    DeviceKind = "meter"
+	Barrier  DeviceKind = "barrier"
+	IO       DeviceKind = "io"
+	UPS      DeviceKind = "ups"
 )
 
 // Profile is a model of device as data: where its values lie, how they are coded, how it wants to be spoken to.
@@ -23,7 +23,7 @@ const (
 type Profile struct {
 	Model       string // vendor-family
 	Title       string
-	Kind        Kind
+	Kind        DeviceKind
 	Verified    string         // paper, capture, bench or field
 	Serial      bool           // may stand behind a serial line
 	Stream      bool           // may be spoken to as Modbus TCP
@@ -33,7 +33,7 @@ type Profile struct {
 	Unit        UnitIDs
 	Every       time.Duration // how often it is polled unless the configuration says otherwise
 	MinEvery    time.Duration
-	Manners     Manners
+	Timing      Timing
 	Limits      Limits
 	Readable    []Span // answered although no point lies there: may be bridged
 	Holes       []Span // refused, or dangerous to read: never in a block
@@ -56,8 +56,8 @@ type UnitIDs struct {
 	Probe   []int // in which order a scan tries them
 }
 
-// Manners is how a device wants to be spoken to. Every number is of the model, none is in code.
-type Manners struct {
+// Timing is how a device wants to be spoken to. Every number is of the model, none is in code.
+type Timing struct {
 	ReplyMax    time.Duration // serial: from the end of a request to the start of the latest answer ever seen
 	TCPReplyMax time.Duration // TCP: the same, with the network
 	ReplyUsual  time.Duration // from the end of a request to the start of the answer, as a rule: weighs bridging
@@ -198,7 +198,7 @@ type SunSpec struct {
 // model's id register.
 type SunSpecModel struct {
 	IDs      []uint16
-	Kind     Kind // of the devices that have it
+	Kind     DeviceKind // of the devices that have it
 	Title    string
 	Family   string
 	Lengths  []int // that are legal; empty: any

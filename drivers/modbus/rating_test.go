@@ -7,7 +7,7 @@ import (
 
 	"bordo/drivers"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // Every model that has a rating tells it of the device, and a counter that leaps beyond it is
@@ -60,7 +60,7 @@ func nameplates(p *modbus.Profile) (out []nameplate) {
 }
 
 func ratingOf(t *testing.T, p *modbus.Profile, n nameplate) {
-	d, err := peer.New(p, peer.Options{SunSpec: n.chain})
+	d, err := slave.New(p, slave.Options{SunSpec: n.chain})
 	if err != nil {
 		t.Fatal(err)
 	}

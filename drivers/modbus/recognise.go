@@ -107,7 +107,7 @@ func (p *poll) identify() {
 func (p *poll) askSelf() error {
 	var items []*item
 	for _, it := range p.items {
-		if _, bad := p.learnt.quarantined(it); it.role == isSelf && !bad {
+		if _, bad := p.saved.quarantined(it); it.role == isSelf && !bad {
 			items = append(items, it)
 		}
 	}
@@ -132,7 +132,7 @@ func (p *poll) askSelf() error {
 // its counters are others. Another identity has to be read twice; as long as it was not, the device is unsure. It tells
 // whether it is settled who the device is.
 func (p *poll) recognise() bool {
-	was, now := p.learnt, p.newcomer()
+	was, now := p.saved, p.newcomer()
 	p.who.connection = p.bus.connection
 	if isOther := now != (newcomer{was.Serial, was.Firmware}); isOther && was.Serial+was.Firmware != "" && !p.repeats(now) {
 		if p.who.done(false, p.now); p.who.failed > 0 {
@@ -154,16 +154,16 @@ func (p *poll) recognise() bool {
 		p.events = append(p.events, drivers.Event{Type: eventIdentity, Data: map[string]any{"serial_before": was.Serial, "serial": now.serial}})
 	}
 	if was.Serial != "" || was.Firmware != "" {
-		p.learnt = Learnt{Base: was.Base} // the chain of this device was found there
+		p.saved = DriverState{Base: was.Base} // the chain of this device was found there
 		p.apply()
 	}
-	p.learnt.Serial, p.learnt.Firmware = now.serial, now.firmware
+	p.saved.Serial, p.saved.Firmware = now.serial, now.firmware
 	return true
 }
 
 // learn takes over what the device says of itself, as far as it says anything.
 func (p *poll) learn() {
-	for key, was := range map[string]string{selfSerial: p.learnt.Serial, selfFirmware: p.learnt.Firmware} {
+	for key, was := range map[string]string{selfSerial: p.saved.Serial, selfFirmware: p.saved.Firmware} {
 		if p.self[key] == "" && was != "" {
 			p.self[key] = was
 		}
@@ -180,11 +180,11 @@ type newcomer struct{ serial, firmware string }
 
 func (p *poll) newcomer() newcomer {
 	n := newcomer{p.said[selfSerial], p.said[selfFirmware]}
-	if blank(n.serial) && p.learnt.Serial != "" {
-		n.serial = p.learnt.Serial
+	if blank(n.serial) && p.saved.Serial != "" {
+		n.serial = p.saved.Serial
 	}
-	if blank(n.firmware) && p.learnt.Firmware != "" {
-		n.firmware = p.learnt.Firmware
+	if blank(n.firmware) && p.saved.Firmware != "" {
+		n.firmware = p.saved.Firmware
 	}
 	return n
 }

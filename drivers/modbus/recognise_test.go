@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"bordo/drivers"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // exchanged is what answers at a unit id: a meter, later another one.
@@ -18,7 +18,7 @@ type exchanged struct {
 	asked  []time.Duration // for its serial number
 }
 
-// Answer implements peer.Answerer. The serial number of an SDM630 lies at holding 0xFC00, and nothing else does.
+// Answer implements slave.Answerer. The serial number of an SDM630 lies at holding 0xFC00, and nothing else does.
 func (e *exchanged) Answer(pdu []byte) []byte {
 	since := time.Since(e.began)
 	if pdu[0] == 3 {
@@ -50,11 +50,11 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 	const known = "0s: is 1001"
 	for _, x := range []struct {
 		name   string
-		answer func(first, second peer.Answerer) func(time.Duration, bool, []byte) []byte
+		answer func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte
 		want   string
 		most   int // how often the serial number is asked for in 2h10m
 	}{
-		{"after some minutes of silence", func(first, second peer.Answerer) func(time.Duration, bool, []byte) []byte {
+		{"after some minutes of silence", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			return func(at time.Duration, _ bool, pdu []byte) []byte {
 				switch {
 				case at < 10*time.Minute:
@@ -65,7 +65,7 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 				return second.Answer(pdu)
 			}
 		}, known + ", 13m0s: 2002 for 1001, 13m0s: is 2002", 5},
-		{"between two polls", func(first, second peer.Answerer) func(time.Duration, bool, []byte) []byte {
+		{"between two polls", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			return func(at time.Duration, _ bool, pdu []byte) []byte {
 				if at < 10*time.Minute {
 					return first.Answer(pdu)
@@ -73,7 +73,7 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 				return second.Answer(pdu)
 			}
 		}, known + ", 1h0m0s: 2002 for 1001, 1h0m0s: is 2002", 5},
-		{"a garbled number for half a second", func(first, second peer.Answerer) func(time.Duration, bool, []byte) []byte {
+		{"a garbled number for half a second", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			garbled := 0
 			return func(at time.Duration, identity bool, pdu []byte) []byte {
 				if at > time.Minute && identity && garbled == 0 {
@@ -83,7 +83,7 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 				return first.Answer(pdu)
 			}
 		}, known, 6},
-		{"another number each time", func(first, second peer.Answerer) func(time.Duration, bool, []byte) []byte {
+		{"another number each time", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			n := 0
 			return func(at time.Duration, identity bool, pdu []byte) []byte {
 				a := first.Answer(pdu)
@@ -94,7 +94,7 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 				return a
 			}
 		}, known, 13},
-		{"zeros while it starts", func(first, second peer.Answerer) func(time.Duration, bool, []byte) []byte {
+		{"zeros while it starts", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			return func(at time.Duration, identity bool, pdu []byte) []byte {
 				a := first.Answer(pdu)
 				if at > time.Minute && identity {
@@ -103,7 +103,7 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 				return a
 			}
 		}, known, 3},
-		{"no answer to that question", func(first, second peer.Answerer) func(time.Duration, bool, []byte) []byte {
+		{"no answer to that question", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			return func(at time.Duration, identity bool, pdu []byte) []byte {
 				if at > time.Minute && identity {
 					return nil
@@ -111,7 +111,7 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 				return first.Answer(pdu)
 			}
 		}, known, 7},
-		{"refused", func(first, second peer.Answerer) func(time.Duration, bool, []byte) []byte {
+		{"refused", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			return func(at time.Duration, identity bool, pdu []byte) []byte {
 				if at > time.Minute && identity {
 					return []byte{0x83, 2}
@@ -122,8 +122,8 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				meter := func(serial string) peer.Answerer {
-					return device(t, "eastron-sdm630", peer.Options{Identity: drivers.Description{Serial: serial}})
+				meter := func(serial string) slave.Answerer {
+					return device(t, "eastron-sdm630", slave.Options{Identity: drivers.Description{Serial: serial}})
 				}
 				e := &exchanged{began: time.Now(), answer: x.answer(meter("1001"), meter("2002"))}
 				s := serialSite(t)
@@ -148,8 +148,8 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 // Until another number was read twice, what the device gives is uncertain; a number that was garbled harms one poll.
 func TestUnsureWhoAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		first := device(t, "eastron-sdm630", peer.Options{Identity: drivers.Description{Serial: "1001"}})
-		second := device(t, "eastron-sdm630", peer.Options{Identity: drivers.Description{Serial: "2002"}})
+		first := device(t, "eastron-sdm630", slave.Options{Identity: drivers.Description{Serial: "1001"}})
+		second := device(t, "eastron-sdm630", slave.Options{Identity: drivers.Description{Serial: "2002"}})
 		n := 0
 		e := &exchanged{began: time.Now()}
 		e.answer = func(at time.Duration, identity bool, pdu []byte) []byte {
@@ -179,13 +179,13 @@ func TestUnsureWhoAnswers(t *testing.T) {
 func TestIdentifyOnRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		about := drivers.Description{Maker: "Maker", Model: "M", Serial: "SN-1", Firmware: "1.0"}
-		old := device(t, "sunspec", peer.Options{Identity: about})
+		old := device(t, "sunspec", slave.Options{Identity: about})
 		about.Firmware = "1.1"
-		updated := device(t, "sunspec", peer.Options{Identity: about})
+		updated := device(t, "sunspec", slave.Options{Identity: about})
 		mute := false
 		s := tcpSite(t)
 		began := time.Now()
-		s.add("sunspec", 1, time.Minute, peer.AnswererFunc(func(pdu []byte) []byte {
+		s.add("sunspec", 1, time.Minute, slave.AnswererFunc(func(pdu []byte) []byte {
 			switch common := pdu[1] == 0x9C && pdu[2] == 0x42; {
 			case mute && common:
 				return []byte{0x83, 6}

@@ -33,11 +33,11 @@ func (b *bus) reopener() drivers.Reopener {
 }
 
 // mayReopen tells whether the connection can be opened again within this turn.
-func (t *turn) mayReopen() bool { return t.bus.reopener() != nil }
+func (t *transaction) mayReopen() bool { return t.bus.reopener() != nil }
 
 // kept takes "lost" off an error when the next request can open the connection again: the line goes on with the same
 // port.
-func (t *turn) kept(err error) error {
+func (t *transaction) kept(err error) error {
 	var e *drivers.Error
 	if err == nil || !t.mayReopen() || !errors.As(err, &e) || !e.Lost {
 		return err
@@ -51,10 +51,10 @@ func (t *turn) kept(err error) error {
 // connected makes sure that a request can be sent. It drops what lies on a connection unasked: that belongs to no
 // request to come. A connection that was given up, or that the device closed meanwhile, is opened again where the port
 // can do that.
-func (t *turn) connected() error {
+func (t *transaction) connected() error {
 	b := t.bus
 	if b.broken == nil && b.line.Stream {
-		if limit := t.manners.IdleClose; limit > 0 && time.Since(b.used) >= limit-idleMargin {
+		if limit := t.timing.IdleClose; limit > 0 && time.Since(b.used) >= limit-idleMargin {
 			idle := fmt.Errorf("the device closes a connection that was idle for %v", limit)
 			b.broken = &drivers.Error{Kind: drivers.Closed, Lost: true, Err: idle}
 		} else if err := t.drain(); err != nil {
@@ -71,7 +71,7 @@ func (t *turn) connected() error {
 }
 
 // drain takes what lies on the connection and notes when the device closed it. The error is that of ctx.
-func (t *turn) drain() error {
+func (t *transaction) drain() error {
 	b := t.bus
 	b.came, b.taken = 0, 0
 	for total := 0; ; {
@@ -96,7 +96,7 @@ func (t *turn) drain() error {
 }
 
 // reopen opens the connection again. The error of a port that does not open is Lost: its owner tries on.
-func (t *turn) reopen() error {
+func (t *transaction) reopen() error {
 	b := t.bus
 	used := b.used
 	var err error
@@ -124,7 +124,7 @@ func (t *turn) reopen() error {
 }
 
 // hangUp closes a connection that was given up, so that a device which serves one client is free for the next request.
-func (t *turn) hangUp() {
+func (t *transaction) hangUp() {
 	if t.bus.broken != nil && t.mayReopen() {
 		_ = t.bus.port.Close() // it is opened again before it is used
 	}

@@ -20,12 +20,12 @@ const (
 
 // sendRTU does one exchange of RTU frames. A late answer cannot be told from the answer to the next request. So after a
 // request nothing else is sent until its answer has come, or until it cannot come any more: request + reply_max.
-func (t *turn) sendRTU(adu []byte) ([]byte, error) {
+func (t *transaction) sendRTU(adu []byte) ([]byte, error) {
 	b := t.bus
 	if err := t.settle(); err != nil {
 		return nil, err
 	}
-	if err := t.write(adu, t.manners.ReplyMax+b.wire(len(adu))+b.delay); err != nil {
+	if err := t.write(adu, t.timing.ReplyMax+b.wire(len(adu))+b.delay); err != nil {
 		return nil, err
 	}
 	sent := time.Now().Add(b.wire(len(adu))) // Write returns when the bytes are buffered, not when they are out
@@ -35,19 +35,19 @@ func (t *turn) sendRTU(adu []byte) ([]byte, error) {
 		return adu, nil
 	}
 	size := expectedSize(adu[1:len(adu)-2]) + 3
-	due := sent.Add(t.manners.ReplyMax + b.wire(size) + b.delay)
+	due := sent.Add(t.timing.ReplyMax + b.wire(size) + b.delay)
 	b.quiet = due
 	frame, err := t.hear(adu, due)
 	if err != nil {
 		return nil, err
 	}
 	t.heardNow()
-	b.quiet = t.at.Add(max(b.silence, t.manners.Gap))
+	b.quiet = t.at.Add(max(b.silence, t.timing.Gap))
 	return frame, nil
 }
 
 // hear reads until the answer to req is there or due has passed.
-func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
+func (t *transaction) hear(req []byte, due time.Time) ([]byte, error) {
 	b := t.bus
 	buf, n, total := b.buf[:], 0, 0
 	for {
@@ -73,9 +73,9 @@ func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
 			}
 			if total == 0 && t.dropped {
 				return nil, &drivers.Error{Kind: drivers.Timeout, Cause: drivers.EchoOnly,
-					Err: fmt.Errorf("no answer within %v, only the echo of the request", t.manners.ReplyMax)}
+					Err: fmt.Errorf("no answer within %v, only the echo of the request", t.timing.ReplyMax)}
 			}
-			return nil, unheard(total, damaged, foreign, t.manners.ReplyMax)
+			return nil, unheard(total, damaged, foreign, t.timing.ReplyMax)
 		default:
 			t.heard = buf[:n]
 			return nil, t.fail(err)
@@ -95,7 +95,7 @@ func (t *turn) hear(req []byte, due time.Time) ([]byte, error) {
 // dropEcho takes away our own request where the line gives it back, and returns how many bytes are left. An answer is never
 // the same as the request that asks for registers, so that is how such a line shows itself; from then on the first thing
 // heard after a write, whose answer is the same, is not taken for its confirmation.
-func (t *turn) dropEcho(heard, req []byte, total int) int {
+func (t *transaction) dropEcho(heard, req []byte, total int) int {
 	reads := req[1] == 3 || req[1] == 4
 	if total != len(heard) || len(heard) < len(req) || !(reads || t.bus.echo) || !bytes.Equal(heard[:len(req)], req) || t.dropped {
 		return len(heard)
@@ -119,7 +119,7 @@ func unheard(n int, damaged bool, foreign error, within time.Duration) error {
 
 // settle listens, and drops what it hears, until the line may be used: the last answer or the last chance of one is over,
 // and there was silence for t3.5.
-func (t *turn) settle() error {
+func (t *transaction) settle() error {
 	b := t.bus
 	b.quiet = later(b.quiet, t.welcome())
 	limit := later(time.Now(), b.quiet).Add(patience)

@@ -17,7 +17,7 @@ import (
 
 	"bordo/drivers"
 	"bordo/drivers/line"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // bus is a serial line of pseudo terminals with a stable name, which can be unplugged and plugged in again.
@@ -26,12 +26,12 @@ type bus struct {
 	name   string // a link, as udev makes it
 	master *os.File
 	slave  *os.File // held open, so that the master does not hang up while nobody else has it
-	units  map[byte]peer.Answerer
+	units  map[byte]slave.Answerer
 	over   chan error
 	stop   context.CancelFunc
 }
 
-func newBus(t *testing.T, units map[byte]peer.Answerer) *bus {
+func newBus(t *testing.T, units map[byte]slave.Answerer) *bus {
 	t.Helper()
 	b := &bus{t: t, name: filepath.Join(t.TempDir(), "usb-1-2"), units: units}
 	b.plug()
@@ -40,20 +40,20 @@ func newBus(t *testing.T, units map[byte]peer.Answerer) *bus {
 
 func (b *bus) plug() {
 	b.t.Helper()
-	master, slave, err := pty.Open()
+	master, tty, err := pty.Open()
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if _, err := term.MakeRaw(int(slave.Fd())); err != nil {
+	if _, err := term.MakeRaw(int(tty.Fd())); err != nil {
 		b.t.Fatal(err)
 	}
 	os.Remove(b.name) //nolint:errcheck // the first time it is not there
-	if err := os.Symlink(slave.Name(), b.name); err != nil {
+	if err := os.Symlink(tty.Name(), b.name); err != nil {
 		b.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(b.t.Context())
-	b.master, b.slave, b.stop, b.over = master, slave, cancel, make(chan error, 1)
-	go func() { b.over <- peer.ServeRTU(ctx, serving{ctx, master}, b.units, peer.RTU{}) }()
+	b.master, b.slave, b.stop, b.over = master, tty, cancel, make(chan error, 1)
+	go func() { b.over <- slave.ServeRTU(ctx, serving{ctx, master}, b.units, slave.RTU{}) }()
 }
 
 // unplug takes the adapter away.
@@ -98,7 +98,7 @@ func open(ctx context.Context, t *testing.T, url string, link drivers.Link, out 
 			err = link.Run(ctx, p, nil, out)
 			p.Close()
 		}
-		if ctx.Err() == nil && !drivers.Lost(err) {
+		if ctx.Err() == nil && !drivers.PortLost(err) {
 			t.Errorf("the line ended with %v", err)
 			return
 		}
@@ -130,10 +130,10 @@ func linkOf(t *testing.T, url string, devices ...drivers.Device) drivers.Link {
 // Two models on one real serial line; it is unplugged and comes back under its name.
 func TestSerialLineComesBack(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	meter, gate := device(t, "eastron-sdm630", peer.Options{}), device(t, "came-gard-ptx", peer.Options{})
+	meter, gate := device(t, "eastron-sdm630", slave.Options{}), device(t, "came-gard-ptx", slave.Options{})
 	set(t, meter, "ac_voltage_l1", drivers.Number(230.5))
 	set(t, gate, "state", drivers.Words("closed"))
-	b := newBus(t, map[byte]peer.Answerer{1: meter, 2: gate})
+	b := newBus(t, map[byte]slave.Answerer{1: meter, 2: gate})
 	defer b.unplug()
 	url := "serial://" + b.name + "?baud=115200&parity=even"
 	link := linkOf(t, url, drivers.Device{ID: "meter", Model: "eastron-sdm630", Unit: 1, Every: 200 * time.Millisecond},
@@ -181,7 +181,7 @@ func TestSerialLineComesBack(t *testing.T) {
 // A TCP device that closes the connection after each answer, and one behind a serial server.
 func TestSocketsComeBack(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	d := device(t, "sunspec", peer.Options{})
+	d := device(t, "sunspec", slave.Options{})
 	set(t, d, "ac_power", drivers.Number(4321))
 	for _, scheme := range []string{"tcp", "rtu+tcp"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -199,11 +199,11 @@ func TestSocketsComeBack(t *testing.T) {
 						return
 					}
 					short, end := context.WithTimeout(ctx, 300*time.Millisecond)
-					units := map[byte]peer.Answerer{1: d}
+					units := map[byte]slave.Answerer{1: d}
 					if scheme == "tcp" {
-						err = peer.ServeTCP(short, c, units)
+						err = slave.ServeTCP(short, c, units)
 					} else {
-						err = peer.ServeRTU(short, c, units, peer.RTU{})
+						err = slave.ServeRTU(short, c, units, slave.RTU{})
 					}
 					if err != nil {
 						t.Errorf("serve: %v", err)

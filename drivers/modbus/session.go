@@ -48,15 +48,15 @@ type Session struct {
 	// KeepTCP keeps a connection after a question that was not answered: answers are told apart by their transaction ids. It
 	// is for units that nobody polls on this connection, because some devices answer with wrong ids.
 	KeepTCP bool
-	// Manners say how long answers are waited for. They may be changed between two questions.
-	Manners Manners
+	// Timing say how long answers are waited for. They may be changed between two questions.
+	Timing Timing
 
 	bus *bus
 }
 
 // NewSession begins a session on a port.
-func NewSession(l drivers.Line, port drivers.Port, m Manners) *Session {
-	return &Session{bus: busOn(l, port), Manners: m}
+func NewSession(l drivers.Line, port drivers.Port, m Timing) *Session {
+	return &Session{bus: busOn(l, port), Timing: m}
 }
 
 // Echo tells whether the line gave back what was sent on it, so far.
@@ -104,7 +104,7 @@ func (s *Session) Ask(ctx context.Context, unit int, function byte, data []byte)
 
 // turn lends the line to one exchange.
 func (s *Session) turn(ctx context.Context, unit int, f func(client) error) error {
-	t := s.bus.newTurn(ctx, &s.Manners)
+	t := s.bus.newTransaction(ctx, &s.Timing)
 	defer t.end()
 	t.keep = s.KeepTCP
 	s.bus.trace = s.Trace
@@ -117,7 +117,7 @@ const maxHeard = 4096
 
 // Listen returns what is said on a serial line within d while nothing is asked, at most 4096 bytes.
 func (s *Session) Listen(ctx context.Context, d time.Duration) ([]byte, error) {
-	t := s.bus.newTurn(ctx, &s.Manners)
+	t := s.bus.newTransaction(ctx, &s.Timing)
 	defer t.end()
 	end := time.Now().Add(d)
 	heard := make([]byte, 0, 256)
@@ -151,7 +151,7 @@ func (d *Driver) Capture(ctx context.Context, l drivers.Line, port drivers.Port,
 		return drivers.Report{}, nil, fmt.Errorf("capture %s: modbus has no model %q", dev.ID, dev.Model)
 	}
 	b := busOn(l, port)
-	dev.Learnt = nil // what it refuses belongs to the picture
+	dev.DriverState = nil // what it refuses belongs to the picture
 	fresh, err := newDevice(p, dev, b)
 	if err != nil {
 		return drivers.Report{}, nil, fmt.Errorf("capture %s: %w", dev.ID, err)

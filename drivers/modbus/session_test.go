@@ -11,19 +11,19 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // served puts answerers on a wire and returns the other end.
-func served(t *testing.T, stream bool, char time.Duration, units map[byte]peer.Answerer, delay func(byte, []byte) time.Duration) *driverstest.End {
+func served(t *testing.T, stream bool, char time.Duration, units map[byte]slave.Answerer, delay func(byte, []byte) time.Duration) *driverstest.End {
 	t.Helper()
 	here, there := driverstest.Wire(char)
 	ended := make(chan error, 1)
 	go func() {
 		if stream {
-			ended <- peer.ServeTCP(t.Context(), there, units)
+			ended <- slave.ServeTCP(t.Context(), there, units)
 		} else {
-			ended <- peer.ServeRTU(t.Context(), there, units, peer.RTU{Delay: delay})
+			ended <- slave.ServeRTU(t.Context(), there, units, slave.RTU{Delay: delay})
 		}
 	}()
 	t.Cleanup(func() {
@@ -35,20 +35,20 @@ func served(t *testing.T, stream bool, char time.Duration, units map[byte]peer.A
 	return here
 }
 
-func named(t *testing.T, model string) *peer.Device {
+func named(t *testing.T, model string) *slave.Device {
 	t.Helper()
-	d, err := peer.Named(model, peer.Options{Identity: drivers.Description{Serial: "22041234"}})
+	d, err := slave.Named(model, slave.Options{Identity: drivers.Description{Serial: "22041234"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-var hasty = modbus.Manners{ReplyMax: 200 * time.Millisecond, TCPReplyMax: 200 * time.Millisecond}
+var hasty = modbus.Timing{ReplyMax: 200 * time.Millisecond, TCPReplyMax: 200 * time.Millisecond}
 
 func TestSessionOnlyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		port := served(t, true, 0, map[byte]peer.Answerer{1: peer.AnswererFunc(func(pdu []byte) []byte {
+		port := served(t, true, 0, map[byte]slave.Answerer{1: slave.AnswererFunc(func(pdu []byte) []byte {
 			t.Errorf("the device was asked % X", pdu)
 			return pdu
 		})}, nil)
@@ -68,7 +68,7 @@ func TestSessionReadsAndTraces(t *testing.T) {
 			if err := meter.Set("frequency", drivers.Number(50)); err != nil {
 				t.Fatal(err)
 			}
-			s := modbus.NewSession(line, served(t, line.Stream, 0, map[byte]peer.Answerer{7: meter}, nil), hasty)
+			s := modbus.NewSession(line, served(t, line.Stream, 0, map[byte]slave.Answerer{7: meter}, nil), hasty)
 			var seen []string
 			s.Trace = func(x modbus.Exchange) { seen = append(seen, fmt.Sprintf("% X > % X %v", x.Request, x.Answer, x.Err)) }
 			a, err := s.Read(t.Context(), 7, modbus.Span{Table: modbus.Input, First: 0x46, Count: 2})
@@ -93,13 +93,13 @@ func TestSessionReadsAndTraces(t *testing.T) {
 func TestSessionKeepsAConnectionThroughSilence(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			port := served(t, true, 0, map[byte]peer.Answerer{1: named(t, "eastron-sdm630")}, nil)
+			port := served(t, true, 0, map[byte]slave.Answerer{1: named(t, "eastron-sdm630")}, nil)
 			s := modbus.NewSession(drivers.Line{Stream: true}, port, hasty)
 			s.KeepTCP = keep
 			span := modbus.Span{Table: modbus.Input, First: 0, Count: 2}
 			_, err := s.Read(t.Context(), 9, span)
-			if drivers.KindOf(err) != drivers.Timeout || drivers.Lost(err) == keep {
-				t.Errorf("keep %v: silence gave %v, lost %v", keep, err, drivers.Lost(err))
+			if drivers.KindOf(err) != drivers.Timeout || drivers.PortLost(err) == keep {
+				t.Errorf("keep %v: silence gave %v, lost %v", keep, err, drivers.PortLost(err))
 			}
 			if _, err = s.Read(t.Context(), 1, span); (err == nil) != keep {
 				t.Errorf("keep %v: then %v", keep, err)
@@ -112,7 +112,7 @@ func TestSessionKeepsAConnectionThroughSilence(t *testing.T) {
 func TestSessionDropsALateAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		port := served(t, true, 0, map[byte]peer.Answerer{1: peer.AnswererFunc(func([]byte) []byte {
+		port := served(t, true, 0, map[byte]slave.Answerer{1: slave.AnswererFunc(func([]byte) []byte {
 			if n++; n == 1 {
 				time.Sleep(300 * time.Millisecond)
 			}
@@ -132,7 +132,7 @@ func TestSessionDropsALateAnswer(t *testing.T) {
 
 func TestSessionStopsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := modbus.NewSession(drivers.Line{Baud: 9600, CharLen: 10}, served(t, false, 0, nil, nil), modbus.Manners{ReplyMax: time.Minute})
+		s := modbus.NewSession(drivers.Line{Baud: 9600, CharLen: 10}, served(t, false, 0, nil, nil), modbus.Timing{ReplyMax: time.Minute})
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 		defer cancel()
 		began := time.Now()
@@ -187,7 +187,7 @@ func TestSessionOnABorrowedLineLeavesItSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := named(t, "eastron-sdm630")
 		asked, slow, block := 0, false, []byte(nil) // the first block of a poll, as the driver asks for it
-		unit := peer.AnswererFunc(func(pdu []byte) []byte {
+		unit := slave.AnswererFunc(func(pdu []byte) []byte {
 			if number := int(pdu[1])<<8 + int(pdu[2]); pdu[0] == 4 && number == 0 {
 				asked++
 				block = pdu
@@ -195,7 +195,7 @@ func TestSessionOnABorrowedLineLeavesItSettled(t *testing.T) {
 			}
 			return meter.Answer(pdu)
 		})
-		port := served(t, false, 0, map[byte]peer.Answerer{1: unit}, func(byte, []byte) time.Duration {
+		port := served(t, false, 0, map[byte]slave.Answerer{1: unit}, func(byte, []byte) time.Duration {
 			if slow {
 				slow = false
 				return 450 * time.Millisecond
@@ -230,7 +230,7 @@ func TestSessionOnABorrowedLineLeavesItSettled(t *testing.T) {
 				ctx, stop := context.WithTimeout(ctx, 20*time.Millisecond)
 				defer stop()
 				slow = true
-				_, err := modbus.NewSession(line, p, modbus.Manners{ReplyMax: 500 * time.Millisecond}).
+				_, err := modbus.NewSession(line, p, modbus.Timing{ReplyMax: 500 * time.Millisecond}).
 					Read(ctx, 1, modbus.Span{Table: modbus.Input, First: uint16(block[1])<<8 + uint16(block[2]), Count: int(block[4])})
 				return err
 			}}
@@ -253,9 +253,9 @@ func TestCapture(t *testing.T) {
 		if err := meter.Set("ac_power", drivers.Number(1252)); err != nil {
 			t.Fatal(err)
 		}
-		port := served(t, false, 0, map[byte]peer.Answerer{3: meter}, nil)
+		port := served(t, false, 0, map[byte]slave.Answerer{3: meter}, nil)
 		rep, all, err := modbus.New().Capture(t.Context(), drivers.Line{Baud: 9600, CharLen: 10}, port,
-			drivers.Device{ID: "m", Model: "eastron-sdm630", Unit: 3, Learnt: []byte(`{"quarantined":[{"point":"ac_power","at":"input:0x0034","times":1}]}`)})
+			drivers.Device{ID: "m", Model: "eastron-sdm630", Unit: 3, DriverState: []byte(`{"quarantined":[{"point":"ac_power","at":"input:0x0034","times":1}]}`)})
 		if err != nil || rep.Err != nil || rep.Description == nil || rep.Description.Serial != "22041234" {
 			t.Fatalf("got %+v, %v", rep, err)
 		}

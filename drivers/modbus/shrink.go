@@ -21,12 +21,12 @@ const (
 // questionLimit forgets a limit that was learnt a day ago. Where it still holds, the next poll finds it again.
 func (d *device) questionLimit(now time.Time) {
 	switch {
-	case d.learnt.Registers == 0:
+	case d.saved.Registers == 0:
 		d.limitAt = time.Time{}
 	case d.limitAt.IsZero():
 		d.limitAt = now
 	case now.Sub(d.limitAt) >= limitAgain:
-		d.learnt.Registers, d.limitAt = 0, time.Time{}
+		d.saved.Registers, d.limitAt = 0, time.Time{}
 		d.apply()
 	}
 }
@@ -36,7 +36,7 @@ func (d *device) questionLimit(now time.Time) {
 // answer. It looks for the length that gets through within this poll, and lets the poll begin once more with that as
 // the limit. It tells whether it found one.
 func (p *poll) tooLong(b block, err error) bool {
-	if b.Table.Bits() || b.Count <= max(p.proved, 1) || !losesAnswer(err) || drivers.Lost(err) || p.searches == maxSearches {
+	if b.Table.Bits() || b.Count <= max(p.proved, 1) || !losesAnswer(err) || drivers.PortLost(err) || p.searches == maxSearches {
 		return false
 	}
 	if p.turn.at.IsZero() || p.proved == 0 { // is it there at all? That is asked once: silence costs the others on the line time
@@ -54,7 +54,7 @@ func (p *poll) tooLong(b block, err error) bool {
 	if limit == 0 {
 		return false
 	}
-	p.learnt.Registers = limit
+	p.saved.Registers = limit
 	p.apply()
 	if err := p.resettle(); err != nil {
 		p.failed(err)
@@ -126,7 +126,7 @@ func (p *poll) limit(b block) int {
 // goesOn tells whether a search goes on after an error: it can come from the length of the answer, and the line is
 // there.
 func (p *poll) goesOn(err error) bool {
-	return err != nil && losesAnswer(err) && !drivers.Lost(err) && p.ctx().Err() == nil
+	return err != nil && losesAnswer(err) && !drivers.PortLost(err) && p.ctx().Err() == nil
 }
 
 // behindOf is what lies behind the first part of a span, as long as that part at most.

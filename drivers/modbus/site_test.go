@@ -12,7 +12,7 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // builtIn is the driver with the embedded profiles, which take a while to read.
@@ -22,7 +22,7 @@ var builtIn = modbus.New()
 type site struct {
 	t       *testing.T
 	line    drivers.Line
-	units   map[byte]peer.Answerer
+	units   map[byte]slave.Answerer
 	devices []drivers.Device
 	driver  *modbus.Driver
 	mu      sync.Mutex
@@ -34,7 +34,7 @@ type site struct {
 }
 
 func tcpSite(t *testing.T) *site {
-	return &site{t: t, line: drivers.Line{ID: "l", Stream: true}, units: map[byte]peer.Answerer{}, in: make(chan drivers.Request, 8)}
+	return &site{t: t, line: drivers.Line{ID: "l", Stream: true}, units: map[byte]slave.Answerer{}, in: make(chan drivers.Request, 8)}
 }
 
 func serialSite(t *testing.T) *site {
@@ -45,9 +45,9 @@ func serialSite(t *testing.T) *site {
 }
 
 // add puts a device on the line.
-func (s *site) add(model string, unit int, every time.Duration, a peer.Answerer) {
+func (s *site) add(model string, unit int, every time.Duration, a slave.Answerer) {
 	s.devices = append(s.devices, drivers.Device{ID: fmt.Sprint("d", unit), Model: model, Unit: unit, Every: every})
-	s.units[byte(unit)] = peer.AnswererFunc(func(pdu []byte) []byte {
+	s.units[byte(unit)] = slave.AnswererFunc(func(pdu []byte) []byte {
 		s.mu.Lock()
 		s.asked = append(s.asked, fmt.Sprintf("%d: % X", unit, pdu))
 		s.mu.Unlock()
@@ -74,9 +74,9 @@ func (s *site) run(d time.Duration) {
 			defer close(over)
 			var err error
 			if s.line.Stream {
-				err = peer.ServeTCP(ctx, delayed{there, s}, s.units)
+				err = slave.ServeTCP(ctx, delayed{there, s}, s.units)
 			} else {
-				err = peer.ServeRTU(ctx, there, s.units, peer.RTU{Delay: func(byte, []byte) time.Duration { return s.delay }})
+				err = slave.ServeRTU(ctx, there, s.units, slave.RTU{Delay: func(byte, []byte) time.Duration { return s.delay }})
 			}
 			if err != nil {
 				s.t.Errorf("serve: %v", err)
@@ -131,9 +131,9 @@ func points(r drivers.Report) string {
 }
 
 // device makes the other side of a model, with every number 1 and every text at its first word.
-func device(t *testing.T, model string, o peer.Options) *peer.Device {
+func device(t *testing.T, model string, o slave.Options) *slave.Device {
 	t.Helper()
-	d, err := peer.Named(model, o)
+	d, err := slave.Named(model, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,9 +141,9 @@ func device(t *testing.T, model string, o peer.Options) *peer.Device {
 	return d
 }
 
-func profileDevice(t *testing.T, p *modbus.Profile, o peer.Options) *peer.Device {
+func profileDevice(t *testing.T, p *modbus.Profile, o slave.Options) *slave.Device {
 	t.Helper()
-	d, err := peer.New(p, o)
+	d, err := slave.New(p, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func profileDevice(t *testing.T, p *modbus.Profile, o peer.Options) *peer.Device
 	return d
 }
 
-func fill(t *testing.T, d *peer.Device) {
+func fill(t *testing.T, d *slave.Device) {
 	t.Helper()
 	for _, k := range d.Points() {
 		if p, _ := drivers.PointOf(k); p.Type == drivers.Float {
@@ -160,7 +160,7 @@ func fill(t *testing.T, d *peer.Device) {
 	}
 }
 
-func set(t *testing.T, d *peer.Device, point string, v drivers.Value) {
+func set(t *testing.T, d *slave.Device, point string, v drivers.Value) {
 	t.Helper()
 	if err := d.Set(point, v); err != nil {
 		t.Fatal(err)

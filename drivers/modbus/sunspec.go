@@ -173,7 +173,7 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 
 // wants tells whether the device that a chain describes is the one to read. A meter stands somewhere behind an inverter:
 // devices without any of the profile's models are passed over.
-func (s *SunSpec) wants(k Kind, c *chain) bool {
+func (s *SunSpec) wants(k DeviceKind, c *chain) bool {
 	return k != Meter || slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return c.find(m.IDs) != nil })
 }
 
@@ -218,7 +218,7 @@ func (p *poll) findBase(bases []uint16) (uint16, error) {
 			refusals = append(refusals, err)
 		case unanswered(err):
 			silent = append(silent, err)
-			if p.nextBase++; drivers.Lost(err) || p.silent > 0 && p.turn.at.IsZero() {
+			if p.nextBase++; drivers.PortLost(err) || p.silent > 0 && p.turn.at.IsZero() {
 				return 0, errors.Join(append(silent, refusals...)...)
 			}
 		default:
@@ -236,7 +236,7 @@ func (p *poll) findBase(bases []uint16) (uint16, error) {
 // those that have not been asked for longest.
 func (p *poll) basesInTurn(bases []uint16) []uint16 {
 	bases = slices.Clone(bases)
-	if b := p.learnt.Base; b != nil {
+	if b := p.saved.Base; b != nil {
 		if i := slices.Index(bases, *b); i > 0 {
 			bases = append([]uint16{*b}, slices.Delete(bases, i, i+1)...)
 		}

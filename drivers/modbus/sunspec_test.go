@@ -13,21 +13,21 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/modbus"
 
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 func TestSunSpecChains(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		o    peer.Options
+		o    slave.Options
 	}{
-		{"40000", peer.Options{}},
-		{"50000", peer.Options{Base: 50000}},
-		{"0", peer.Options{AtZero: true}},
-		{"common model of 65 registers", peer.Options{CommonLength: 65}},
-		{"floats", peer.Options{SunSpec: []uint16{113}}},
-		{"single phase", peer.Options{SunSpec: []uint16{101}}},
-		{"only what there is", peer.Options{Sparse: true}},
+		{"40000", slave.Options{}},
+		{"50000", slave.Options{Base: 50000}},
+		{"0", slave.Options{AtZero: true}},
+		{"common model of 65 registers", slave.Options{CommonLength: 65}},
+		{"floats", slave.Options{SunSpec: []uint16{113}}},
+		{"single phase", slave.Options{SunSpec: []uint16{101}}},
+		{"only what there is", slave.Options{Sparse: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestSunSpecWalk(t *testing.T) {
 	t.Run("without end", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := tcpSite(t)
-			s.add("sunspec", 1, time.Minute, peer.AnswererFunc(func(pdu []byte) []byte {
+			s.add("sunspec", 1, time.Minute, slave.AnswererFunc(func(pdu []byte) []byte {
 				first, n := int(binary.BigEndian.Uint16(pdu[1:])), int(binary.BigEndian.Uint16(pdu[3:]))
 				out := []byte{3, byte(2 * n)}
 				for i := range n {
@@ -178,14 +178,14 @@ func TestSunSpecWalk(t *testing.T) {
 // from the wrong place, and the next poll finds them.
 func TestSunSpecMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		before := device(t, "sunspec", peer.Options{SunSpec: []uint16{103}})
-		after := device(t, "sunspec", peer.Options{SunSpec: []uint16{113}})
+		before := device(t, "sunspec", slave.Options{SunSpec: []uint16{103}})
+		after := device(t, "sunspec", slave.Options{SunSpec: []uint16{113}})
 		set(t, before, "ac_power", drivers.Number(1111))
 		set(t, after, "ac_power", drivers.Number(2222))
-		var now atomic.Pointer[peer.Device]
+		var now atomic.Pointer[slave.Device]
 		now.Store(before)
 		s := tcpSite(t)
-		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
+		s.add("sunspec", 1, 10*time.Second, slave.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
 		time.AfterFunc(25*time.Second, func() { now.Store(after) })
 		s.run(65 * time.Second)
 		var got []string
@@ -204,10 +204,10 @@ func TestSunSpecMoves(t *testing.T) {
 // Silence in the middle of the walk is no end of the chain.
 func TestSunSpecSilenceIsNotTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := device(t, "sunspec", peer.Options{})
+		d := device(t, "sunspec", slave.Options{})
 		n := 0
 		s := tcpSite(t)
-		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte {
+		s.add("sunspec", 1, 10*time.Second, slave.AnswererFunc(func(pdu []byte) []byte {
 			if n++; n == 3 {
 				return nil
 			}
@@ -227,11 +227,11 @@ func TestSunSpecSilenceIsNotTheEnd(t *testing.T) {
 // meanwhile is not put together of both.
 func TestSunSpecWalkGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		one, other := device(t, "sunspec", peer.Options{SunSpec: []uint16{103, 160}}), device(t, "sunspec", peer.Options{SunSpec: []uint16{113}})
+		one, other := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 160}}), device(t, "sunspec", slave.Options{SunSpec: []uint16{113}})
 		set(t, other, "ac_power", drivers.Number(2222))
 		n, firsts := 0, 0
 		s := tcpSite(t)
-		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte {
+		s.add("sunspec", 1, 10*time.Second, slave.AnswererFunc(func(pdu []byte) []byte {
 			if n++; n%3 == 0 {
 				return nil
 			}
@@ -259,11 +259,11 @@ func TestSunSpecWalkGoesOn(t *testing.T) {
 // A value and its scale factor come in one answer, whatever the factor does in between.
 func TestSunSpecScaleFactorMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := device(t, "sunspec", peer.Options{})
+		d := device(t, "sunspec", slave.Options{})
 		s := tcpSite(t)
 		watts := []float64{900, 9000, 90000, 900000}
 		n := 0
-		s.add("sunspec", 1, 10*time.Second, peer.AnswererFunc(func(pdu []byte) []byte {
+		s.add("sunspec", 1, 10*time.Second, slave.AnswererFunc(func(pdu []byte) []byte {
 			set(t, d, "ac_power", drivers.Number(watts[n%len(watts)])) // between any two requests
 			n++
 			return d.Answer(pdu)
@@ -297,7 +297,7 @@ func TestSunSpecModels(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					text := fmt.Sprintf("schema: 1\nmodel: test-make\ntitle: T\nkind: inverter\nverified: paper\nlinks: [tcp]\nlimits: {registers: %d}\nsunspec: {bases: [40000], models_of: sunspec}\n", limit)
 					p := profile(t, text)
-					d := profileDevice(t, p, peer.Options{SunSpec: c.models, Groups: 3})
+					d := profileDevice(t, p, slave.Options{SunSpec: c.models, Groups: 3})
 					for k, v := range c.set {
 						set(t, d, k, drivers.Number(v))
 					}
@@ -330,7 +330,7 @@ func TestSunSpecModels(t *testing.T) {
 // Eight trackers do not fit into one request with their scale factors.
 func TestSunSpecManyTrackers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := device(t, "sunspec", peer.Options{SunSpec: []uint16{103, 160}, Groups: 8})
+		d := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 160}, Groups: 8})
 		for n := 1; n <= 8; n++ {
 			set(t, d, fmt.Sprintf("dc%d_current", n), drivers.Number(float64(n)+0.25))
 		}
@@ -351,7 +351,7 @@ func TestSunSpecManyTrackers(t *testing.T) {
 // The battery's charge and discharge inputs of a Fronius hybrid are no strings.
 func TestSunSpecSkipsTheBattery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := device(t, "sunspec", peer.Options{SunSpec: []uint16{160}, Groups: 4})
+		d := device(t, "sunspec", slave.Options{SunSpec: []uint16{160}, Groups: 4})
 		at := uint16(40000 + 2 + 68)
 		for i, name := range []string{"MPPT 1", "MPPT 2", "StCha 3", "StDisCha 4"} {
 			f := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: at + 10 + uint16(20*i) + 1}, Type: modbus.String, Length: 8}

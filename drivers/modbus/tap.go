@@ -15,7 +15,7 @@ const (
 
 // measured turns what an analogue channel shows into the quantity that hangs on it. Nothing is clamped: a value beyond the
 // sensor's range is told as it is, and doubted.
-func measured(x float64, unit string, tap *drivers.Tap) (drivers.Value, drivers.Quality) {
+func measured(x float64, unit string, tap *drivers.ChannelMap) (drivers.Value, drivers.Quality) {
 	quality := drivers.Good
 	if tap == nil {
 		return drivers.Number(x), quality

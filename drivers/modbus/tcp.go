@@ -20,7 +20,7 @@ const maxForeign = 64
 
 // sendTCP does one exchange of Modbus TCP. Any error but an exception of the device leaves the connection in an unknown
 // state, so it must be opened again.
-func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
+func (t *transaction) sendTCP(adu []byte) (answer []byte, err error) {
 	b := t.bus
 	if err := t.pause(later(b.quiet, t.welcome())); err != nil {
 		return nil, err
@@ -35,13 +35,13 @@ func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 		b.tx++ // padding behind an answer would look like it
 	}
 	binary.BigEndian.PutUint16(adu, b.tx)
-	if err := t.write(adu, t.manners.TCPReplyMax); err != nil { // the deadline holds for the answer as well
+	if err := t.write(adu, t.timing.TCPReplyMax); err != nil { // the deadline holds for the answer as well
 		return nil, err
 	}
 	written, t.heard = true, nil
 	if t.tolerant() {
 		// Nothing but its time tells an answer that comes late: until then no request goes out, on the next connection neither.
-		b.quiet = time.Now().Add(t.manners.TCPReplyMax)
+		b.quiet = time.Now().Add(t.timing.TCPReplyMax)
 	}
 	frame, err := t.await(adu)
 	if err != nil {
@@ -50,13 +50,13 @@ func (t *turn) sendTCP(adu []byte) (answer []byte, err error) {
 	copy(frame, adu[:2])
 	t.heard = nil
 	t.heardNow()
-	b.quiet = t.at.Add(t.manners.Gap)
+	b.quiet = t.at.Add(t.timing.Gap)
 	return frame, nil
 }
 
 // await reads frames until one is the answer to adu. An answer with another transaction id belongs to another request, unless
 // the line or the model tolerates that: then unit, function and length must fit, and the id must differ as it did before.
-func (t *turn) await(adu []byte) ([]byte, error) {
+func (t *transaction) await(adu []byte) ([]byte, error) {
 	b := t.bus
 	asked := binary.BigEndian.Uint16(adu)
 	foreign := strangeID{asked: asked}
@@ -130,7 +130,7 @@ func (s *strangeID) explain(err error, b *bus) error {
 }
 
 // intact tells whether a connection may be used on after an error: nothing but the answer is missing.
-func (t *turn) intact(err error) bool {
+func (t *transaction) intact(err error) bool {
 	return t.keep && !t.tolerant() && len(t.heard) == 0 && (t.ctx.Err() != nil || drivers.KindOf(err) == drivers.Timeout)
 }
 
@@ -142,7 +142,7 @@ const shortestTCP = mbapSize + 3
 //
 // A refusal is one whatever its length says: there are devices that count a byte too many, and some that pad it. What is
 // left of such a frame is not known, so the next answer is looked for by its head.
-func (t *turn) readTCP(req []byte) ([]byte, error) {
+func (t *transaction) readTCP(req []byte) ([]byte, error) {
 	b := t.bus
 	buf, n := b.buf[:], copy(b.buf[:], b.buf[b.taken:b.came])
 	b.taken, b.came, t.heard = 0, n, buf[:n]
@@ -200,14 +200,14 @@ func fromHead(heard, req []byte) []byte {
 	return nil
 }
 
-func (t *turn) silent(n int) error {
+func (t *transaction) silent(n int) error {
 	if n > 0 {
-		return fmt.Errorf("only %d bytes of an answer within %v", n, t.manners.TCPReplyMax)
+		return fmt.Errorf("only %d bytes of an answer within %v", n, t.timing.TCPReplyMax)
 	}
-	if n := t.manners.Clients; n > 0 && !t.bus.heard {
-		return fmt.Errorf("the connection is accepted but nothing is answered within %v: another client seems to hold this device (it serves %d)", t.manners.TCPReplyMax, n)
+	if n := t.timing.Clients; n > 0 && !t.bus.heard {
+		return fmt.Errorf("the connection is accepted but nothing is answered within %v: another client seems to hold this device (it serves %d)", t.timing.TCPReplyMax, n)
 	}
-	return fmt.Errorf("no answer within %v", t.manners.TCPReplyMax)
+	return fmt.Errorf("no answer within %v", t.timing.TCPReplyMax)
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -16,7 +16,7 @@ import (
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
 	goldenfile "bordo/drivers/modbus/golden"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // newModel runs what "make new-model" runs, into a directory.
@@ -77,10 +77,10 @@ func TestNewModel(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		here, there := driverstest.Wire(0)
-		unit, replay := peer.NewReplay(f)
+		unit, replay := slave.NewReplay(f)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- peer.ServeRTU(ctx, there, map[byte]peer.Answerer{unit: replay}, peer.RTU{}) }()
+		go func() { ended <- slave.ServeRTU(ctx, there, map[byte]slave.Answerer{unit: replay}, slave.RTU{}) }()
 		rep, _, err := modbus.Of(p).Capture(ctx, drivers.Line{Baud: 9600, CharLen: 10}, here, drivers.Device{ID: "d", Model: p.Model, Unit: int(unit)})
 		if err != nil || rep.Err != nil {
 			t.Errorf("%v, %v", err, rep.Err)

@@ -21,12 +21,12 @@ type rig struct {
 	t     *testing.T
 	bus   *bus
 	there *driverstest.End
-	m     Manners
+	m     Timing
 }
 
 func newRig(t *testing.T, l drivers.Line, char time.Duration) *rig {
 	here, there := driverstest.Wire(char)
-	r := &rig{t: t, bus: newBus(l), there: there, m: Manners{ReplyMax: 500 * time.Millisecond, TCPReplyMax: time.Second}}
+	r := &rig{t: t, bus: newBus(l), there: there, m: Timing{ReplyMax: 500 * time.Millisecond, TCPReplyMax: time.Second}}
 	r.bus.attach(here)
 	t.Cleanup(func() { here.Close(); there.Close() })
 	return r
@@ -40,7 +40,7 @@ var (
 
 // read asks for registers and gives their values in hexadecimal, the error, and how long it took.
 func (r *rig) read(ctx context.Context, first uint16, count int) (string, time.Duration, error) {
-	turn := r.bus.newTurn(ctx, &r.m)
+	turn := r.bus.newTransaction(ctx, &r.m)
 	defer turn.end()
 	start := time.Now()
 	a, err := newClient(newPackager(r.bus.line, 1), turn).read(Span{Holding, first, count})
@@ -85,10 +85,10 @@ func rtu(unit byte, pdu ...byte) []byte {
 	return binary.LittleEndian.AppendUint16(b, crc16(b))
 }
 
-func wantError(t *testing.T, err error, kind drivers.Kind, lost bool, text string) {
+func wantError(t *testing.T, err error, kind drivers.ErrorKind, lost bool, text string) {
 	t.Helper()
-	if drivers.KindOf(err) != kind || drivers.Lost(err) != lost || err == nil || !strings.Contains(err.Error(), text) {
-		t.Errorf("error %v (kind %v, lost %v), want %v, %v, %q", err, drivers.KindOf(err), drivers.Lost(err), kind, lost, text)
+	if drivers.KindOf(err) != kind || drivers.PortLost(err) != lost || err == nil || !strings.Contains(err.Error(), text) {
+		t.Errorf("error %v (kind %v, lost %v), want %v, %v, %q", err, drivers.KindOf(err), drivers.PortLost(err), kind, lost, text)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestTCPDropsForeignAnswers(t *testing.T) {
 func TestTCPIsLostAfterAnyError(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(r *rig, req []byte)
-		kind   drivers.Kind
+		kind   drivers.ErrorKind
 		text   string
 	}{
 		"silence":          {func(*rig, []byte) {}, drivers.Timeout, "no answer within 1s"},
@@ -157,17 +157,17 @@ func TestTCPExceptionIsAnAnswer(t *testing.T) {
 		r.serve(func(n int, req []byte) {
 			r.say([]byte{req[0], req[1], 0, 0, 0, 3, 1, 0x83, []byte{0, 1, 2, 3, 4, 5, 6, 10, 11, 128}[n]})
 		})
-		for _, kind := range []drivers.Kind{drivers.Exception, drivers.Exception, drivers.Exception, drivers.Later, drivers.Later, drivers.Later, drivers.Later, drivers.Later, drivers.Exception} {
+		for _, kind := range []drivers.ErrorKind{drivers.Exception, drivers.Exception, drivers.Exception, drivers.Busy, drivers.Busy, drivers.Busy, drivers.Busy, drivers.Busy, drivers.Exception} {
 			_, _, err := r.read(t.Context(), 7, 1)
 			wantError(t, err, kind, false, "exception")
 		}
 	})
 }
 
-func TestTCPManners(t *testing.T) {
+func TestTCPTiming(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, stream, 0)
-		r.m = Manners{TCPReplyMax: time.Second, ConnectWait: 1500 * time.Millisecond, Gap: 850 * time.Millisecond, IdleClose: 2 * time.Minute, Clients: 1}
+		r.m = Timing{TCPReplyMax: time.Second, ConnectWait: 1500 * time.Millisecond, Gap: 850 * time.Millisecond, IdleClose: 2 * time.Minute, Clients: 1}
 		r.serve(func(n int, req []byte) { r.say(mbap(idOf(req), 1)) })
 		if _, took, err := r.read(t.Context(), 7, 1); err != nil || took != 1500*time.Millisecond {
 			t.Errorf("first read after %v, %v", took, err)
@@ -214,7 +214,7 @@ func TestCancelEndsARead(t *testing.T) {
 					t.Errorf("ended after %v with %v", took, err)
 				}
 				_, took, err = r.read(ctx, 7, 1)
-				if !errors.Is(err, context.DeadlineExceeded) && !drivers.Lost(err) || took != 0 {
+				if !errors.Is(err, context.DeadlineExceeded) && !drivers.PortLost(err) || took != 0 {
 					t.Errorf("with a context that is over: after %v with %v", took, err)
 				}
 			})
@@ -259,7 +259,7 @@ func TestRTUExceptionInTwoPieces(t *testing.T) {
 func TestRTUFailures(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(r *rig)
-		kind   drivers.Kind
+		kind   drivers.ErrorKind
 		text   string
 	}{
 		"silence":      {func(*rig) {}, drivers.Timeout, "no answer within 500ms"},
@@ -400,7 +400,7 @@ func TestRTUEcho(t *testing.T) {
 			t.Fatalf("read %s, %v, echo seen %v", got, err, r.bus.echo)
 		}
 		write := func() error {
-			turn := r.bus.newTurn(t.Context(), &r.m)
+			turn := r.bus.newTransaction(t.Context(), &r.m)
 			defer turn.end()
 			return newClient(newPackager(serial9, 1), turn).write(5, Address{Coil, 1}, []uint16{coilOn})
 		}
@@ -420,7 +420,7 @@ func TestRTUBroadcast(t *testing.T) {
 				r.say(rtu(1, 3, 2, 0, 7))
 			}
 		})
-		turn := r.bus.newTurn(t.Context(), &r.m)
+		turn := r.bus.newTransaction(t.Context(), &r.m)
 		start := time.Now()
 		if err := newClient(newPackager(serial9, 0), turn).write(6, Address{Holding, 1}, []uint16{1}); err != nil || time.Since(start) != 0 {
 			t.Errorf("broadcast: %v after %v", err, time.Since(start))

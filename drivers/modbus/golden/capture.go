@@ -38,7 +38,7 @@ func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers
 			f.Identity = append(f.Identity, l)
 		}
 	}
-	for _, tap := range dev.Taps {
+	for _, tap := range dev.ChannelMaps {
 		text := tap.Channel
 		switch {
 		case tap.From != tap.To:
@@ -46,7 +46,7 @@ func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers
 		case tap.Invert:
 			text += " inverted"
 		}
-		f.Taps = append(f.Taps, Line{tap.Point, text})
+		f.Channels = append(f.Channels, Line{tap.Point, text})
 	}
 	return f, nil
 }

@@ -39,7 +39,7 @@ type File struct {
 	Exchanges []modbus.Exchange
 	Readings  []Line
 	Identity  []Line // maker, model, serial, firmware
-	Taps      []Line // point and channel of an I/O module
+	Channels  []Line // point and channel of an I/O module
 }
 
 // Line is a line of a table: a name and what stands behind it.
@@ -107,7 +107,7 @@ func (f *File) line(part, text string) error {
 	case "identity":
 		f.Identity = append(f.Identity, line)
 	case "taps":
-		f.Taps = append(f.Taps, line)
+		f.Channels = append(f.Channels, line)
 	case "commands": // what a command writes says nothing about the device
 	default:
 		return fmt.Errorf("unknown part %q: want frames, readings, identity, taps or commands", part)
@@ -197,7 +197,7 @@ func (f *File) Format() []byte {
 	for _, part := range []struct {
 		name  string
 		lines []Line
-	}{{"readings", f.Readings}, {"identity", f.Identity}, {"taps", f.Taps}} {
+	}{{"readings", f.Readings}, {"identity", f.Identity}, {"taps", f.Channels}} {
 		if len(part.lines) == 0 {
 			continue
 		}

@@ -17,7 +17,7 @@ import (
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/golden"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // Every golden case of the project is read, and what is written from it is the same conversation.
@@ -76,17 +76,17 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 }
 
 // ask polls a device once through Capture.
-func ask(t *testing.T, model string, stream bool, unit byte, a peer.Answerer) (drivers.Report, []modbus.Exchange) {
+func ask(t *testing.T, model string, stream bool, unit byte, a slave.Answerer) (drivers.Report, []modbus.Exchange) {
 	t.Helper()
 	here, there := driverstest.Wire(0)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	units := map[byte]peer.Answerer{unit: a}
+	units := map[byte]slave.Answerer{unit: a}
 	go func() {
 		if stream {
-			ended <- peer.ServeTCP(ctx, there, units)
+			ended <- slave.ServeTCP(ctx, there, units)
 		} else {
-			ended <- peer.ServeRTU(ctx, there, units, peer.RTU{})
+			ended <- slave.ServeRTU(ctx, there, units, slave.RTU{})
 		}
 	}()
 	rep, all, err := modbus.New().Capture(ctx, drivers.Line{Stream: stream, Baud: 9600, CharLen: 10}, here, drivers.Device{ID: "dev-1", Model: model, Unit: int(unit)})
@@ -118,7 +118,7 @@ func TestCaptureAndReplay(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				device, err := peer.New(p, peer.Options{Identity: drivers.Description{Serial: c.serial, Firmware: "7"}})
+				device, err := slave.New(p, slave.Options{Identity: drivers.Description{Serial: c.serial, Firmware: "7"}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -141,7 +141,7 @@ func TestCaptureAndReplay(t *testing.T) {
 						t.Errorf("%q is in\n%s", secret, text)
 					}
 				}
-				unit, replay := peer.NewReplay(f)
+				unit, replay := slave.NewReplay(f)
 				again, _ := ask(t, c.model, c.stream, unit, replay)
 				if unit != 5 || !reflect.DeepEqual(again.Readings, rep.Readings) || again.Err != nil || len(again.Readings) == 0 {
 					t.Errorf("unit %d gives %v (%v), want %v", unit, again.Readings, again.Err, rep.Readings)
@@ -164,11 +164,11 @@ func TestCaptureOfHalfAPoll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		device, err := peer.New(p, peer.Options{})
+		device, err := slave.New(p, slave.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		rep, all := ask(t, p.Model, false, 1, peer.AnswererFunc(func(pdu []byte) []byte {
+		rep, all := ask(t, p.Model, false, 1, slave.AnswererFunc(func(pdu []byte) []byte {
 			if pdu[0] == 3 {
 				return nil
 			}
@@ -195,7 +195,7 @@ func TestReplayRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, r := peer.NewReplay(f)
+	_, r := slave.NewReplay(f)
 	for req, want := range map[string]string{
 		"\x01\x00\x00\x00\x0A":             "01 02 05 02",
 		"\x01\x00\x01\x00\x03":             "01 01 02",
@@ -225,7 +225,7 @@ func FuzzParse(f *testing.F) {
 		if again, err := golden.Parse("x", file.Format()); err != nil || !reflect.DeepEqual(again.Exchanges, file.Exchanges) {
 			t.Errorf("read back differs: %v", err)
 		}
-		_, r := peer.NewReplay(file)
+		_, r := slave.NewReplay(file)
 		for _, x := range file.Exchanges {
 			if _, pdu, err := golden.Open(x.Request, file.Stream); err == nil {
 				r.Answer(pdu)

@@ -277,7 +277,7 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 			return 0, false, ctx.Err()
 		}
 		var refusal modbus.Exception
-		if !drivers.Lost(err) && drivers.CauseOf(err) != drivers.HungUp {
+		if !drivers.PortLost(err) && drivers.CauseOf(err) != drivers.HungUp {
 			b.hear.lost = 0
 		}
 		switch {
@@ -292,7 +292,7 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 			return took, true, nil
 		case b.framing:
 			return 0, false, nil
-		case drivers.Lost(err), drivers.CauseOf(err) == drivers.HungUp:
+		case drivers.PortLost(err), drivers.CauseOf(err) == drivers.HungUp:
 			if b.hear.lost++; !b.stream || b.hear.lost >= maxLost {
 				return 0, false, err
 			}
@@ -328,7 +328,7 @@ func (b *bus) patient(ctx context.Context, unit int, span modbus.Span, wait time
 // once asks one question and notes what was heard instead of its answer.
 func (b *bus) once(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (took time.Duration, err error) {
 	err = b.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
-		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: wait, TCPReplyMax: wait, Gap: briefGap, ConnectWait: b.connectWait(), TolerantIDs: b.tolerant}, true
+		s.Timing, s.KeepTCP = modbus.Timing{ReplyMax: wait, TCPReplyMax: wait, Gap: briefGap, ConnectWait: b.connectWait(), TolerantIDs: b.tolerant}, true
 		asked := false
 		s.Trace = func(x modbus.Exchange) {
 			if asked = x.Answer != nil || drivers.KindOf(x.Err) != drivers.Protocol || x.Heard != nil; !b.stream {
@@ -356,7 +356,7 @@ func (b *bus) connectWait() time.Duration {
 	wait := time.Duration(0)
 	for _, p := range b.Profiles {
 		if b.stream && p.Stream {
-			wait = max(wait, p.Manners.ConnectWait)
+			wait = max(wait, p.Timing.ConnectWait)
 		}
 	}
 	return min(wait, mostWait)

@@ -64,7 +64,7 @@ func (q *inquiry) ask(ctx context.Context, f func(context.Context, *modbus.Sessi
 		return errSilent
 	}
 	err := q.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
-		s.Manners, s.KeepTCP = modbus.Manners{ReplyMax: q.wait, TCPReplyMax: q.wait, Gap: q.gap, TolerantIDs: q.ids}, true
+		s.Timing, s.KeepTCP = modbus.Timing{ReplyMax: q.wait, TCPReplyMax: q.wait, Gap: q.gap, TolerantIDs: q.ids}, true
 		return f(ctx, s)
 	})
 	switch {
@@ -72,7 +72,7 @@ func (q *inquiry) ask(ctx context.Context, f func(context.Context, *modbus.Sessi
 		q.lost = ctx.Err()
 	case drivers.KindOf(err) == drivers.Timeout:
 		q.silent++
-	case drivers.Lost(err), drivers.CauseOf(err) == drivers.HungUp:
+	case drivers.PortLost(err), drivers.CauseOf(err) == drivers.HungUp:
 		q.silent++ // some devices close the connection instead of refusing
 	}
 	return err

@@ -14,8 +14,8 @@ import (
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
 	"bordo/drivers/modbus/scan"
+	"bordo/drivers/modbus/slave"
 )
 
 // site is a place where a scan is made: serial devices that hear one setting only, and hosts with ports. It lives in a
@@ -23,12 +23,12 @@ import (
 type site struct {
 	t       *testing.T
 	setting string                   // of the serial devices: baud=...&parity=...
-	units   map[byte]peer.Answerer   // on the serial line
+	units   map[byte]slave.Answerer  // on the serial line
 	delay   func(byte) time.Duration // of an answer
-	hosts   map[string]map[byte]peer.Answerer
-	tunnels map[string]map[byte]peer.Answerer // what answers in RTU frames at a host
-	wrong   func(port *driverstest.End)       // what happens on the line at a wrong setting
-	right   func(port *driverstest.End)       // what else happens at the right one
+	hosts   map[string]map[byte]slave.Answerer
+	tunnels map[string]map[byte]slave.Answerer // what answers in RTU frames at a host
+	wrong   func(port *driverstest.End)        // what happens on the line at a wrong setting
+	right   func(port *driverstest.End)        // what else happens at the right one
 	echo    bool
 
 	mu     sync.Mutex
@@ -40,12 +40,12 @@ type site struct {
 }
 
 func newSite(t *testing.T) *site {
-	return &site{t: t, units: map[byte]peer.Answerer{}, hosts: map[string]map[byte]peer.Answerer{}}
+	return &site{t: t, units: map[byte]slave.Answerer{}, hosts: map[string]map[byte]slave.Answerer{}}
 }
 
-func device(t *testing.T, model string, o peer.Options, values map[string]float64) *peer.Device {
+func device(t *testing.T, model string, o slave.Options, values map[string]float64) *slave.Device {
 	t.Helper()
-	d, err := peer.Named(model, o)
+	d, err := slave.Named(model, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,8 +57,8 @@ func device(t *testing.T, model string, o peer.Options, values map[string]float6
 	return d
 }
 
-func serial(number string) peer.Options {
-	return peer.Options{Identity: drivers.Description{Serial: number}}
+func serial(number string) slave.Options {
+	return slave.Options{Identity: drivers.Description{Serial: number}}
 }
 
 // grid is what a three-phase device measures.
@@ -81,12 +81,12 @@ func (s *site) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, err
 			return nil, &drivers.Error{Op: "open", Kind: drivers.Closed, Lost: true, Err: ctx.Err()}
 		}
 		return s.connect(0, func(ctx context.Context, there *driverstest.End) error {
-			return peer.ServeTCP(ctx, there, s.noted(units))
+			return slave.ServeTCP(ctx, there, s.noted(units))
 		}), nil
 	}
 	if e.Scheme == line.RTUOverTCP {
 		return s.connect(0, func(ctx context.Context, there *driverstest.End) error {
-			return peer.ServeRTU(ctx, there, s.noted(s.tunnels[e.Host]), peer.RTU{})
+			return slave.ServeRTU(ctx, there, s.noted(s.tunnels[e.Host]), slave.RTU{})
 		}), nil
 	}
 	char := time.Duration(e.Line("").CharLen) * time.Second / time.Duration(e.Baud)
@@ -102,9 +102,9 @@ func (s *site) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, err
 			s.right(there)
 		}
 		if s.echo {
-			return peer.ServeRTU(ctx, echoing{there}, s.noted(s.units), peer.RTU{})
+			return slave.ServeRTU(ctx, echoing{there}, s.noted(s.units), slave.RTU{})
 		}
-		return peer.ServeRTU(ctx, there, s.noted(s.units), peer.RTU{Delay: func(unit byte, _ []byte) time.Duration {
+		return slave.ServeRTU(ctx, there, s.noted(s.units), slave.RTU{Delay: func(unit byte, _ []byte) time.Duration {
 			if s.delay == nil {
 				return 20 * time.Millisecond
 			}
@@ -154,10 +154,10 @@ func (e echoing) Read(b []byte) (int, error) {
 }
 
 // noted keeps what was asked, and refuses to be written to.
-func (s *site) noted(units map[byte]peer.Answerer) map[byte]peer.Answerer {
-	out := map[byte]peer.Answerer{}
+func (s *site) noted(units map[byte]slave.Answerer) map[byte]slave.Answerer {
+	out := map[byte]slave.Answerer{}
 	for u, a := range units {
-		out[u] = peer.AnswererFunc(func(pdu []byte) []byte {
+		out[u] = slave.AnswererFunc(func(pdu []byte) []byte {
 			s.mu.Lock()
 			s.asked = append(s.asked, fmt.Sprintf("%d: % X", u, pdu))
 			s.mu.Unlock()

@@ -181,10 +181,10 @@ func (d *Direct) Use(ctx context.Context, f func(context.Context, *modbus.Sessio
 		if err != nil {
 			return err
 		}
-		d.port, d.session = port, modbus.NewSession(d.endpoint.Line("scan"), port, modbus.Manners{})
+		d.port, d.session = port, modbus.NewSession(d.endpoint.Line("scan"), port, modbus.Timing{})
 	}
 	err := f(ctx, d.session)
-	if drivers.Lost(err) {
+	if drivers.PortLost(err) {
 		d.Close()
 	}
 	return err

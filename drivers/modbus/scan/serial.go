@@ -149,7 +149,7 @@ func (s *Scanner) setting(ctx context.Context, e line.Endpoint, open Open, h *he
 
 // gone tells why a port cannot be used.
 func (s *Scanner) gone(ctx context.Context, err error, e line.Endpoint) error {
-	if ctx.Err() == nil && drivers.Lost(err) {
+	if ctx.Err() == nil && drivers.PortLost(err) {
 		s.tell(Event{Trouble: &Trouble{Cause: NoPort, Port: e.String(), Detail: err.Error()}})
 	}
 	return err

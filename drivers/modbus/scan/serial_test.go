@@ -13,8 +13,8 @@ import (
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
 	"bordo/drivers/modbus/scan"
+	"bordo/drivers/modbus/slave"
 )
 
 const ttyTest = "/dev/ttyTEST"
@@ -47,7 +47,7 @@ func TestSerialTellsWhatItIsNotSureOf(t *testing.T) {
 		s := newSite(t)
 		s.setting = "baud=9600&parity=none"
 		s.units[3] = device(t, "eastron-sdm630", serial("22041234"), grid())
-		s.units[4] = peer.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 1} })
+		s.units[4] = slave.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 1} })
 		sc := s.scanner()
 		sc.Units = []int{3, 4}
 		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
@@ -74,18 +74,18 @@ func TestSerialLeavesDevicesTheirPause(t *testing.T) {
 }
 
 // pausing is a device that insists on the pause of its model. Its answers begin 20 ms after the question.
-func pausing(t *testing.T, d peer.Answerer, model string) peer.Answerer {
+func pausing(t *testing.T, d slave.Answerer, model string) slave.Answerer {
 	t.Helper()
 	p, err := modbus.Named(model)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var deaf time.Time
-	return peer.AnswererFunc(func(pdu []byte) []byte {
+	return slave.AnswererFunc(func(pdu []byte) []byte {
 		if time.Now().Before(deaf) {
 			return nil
 		}
-		deaf = time.Now().Add(20*time.Millisecond + p.Manners.Gap)
+		deaf = time.Now().Add(20*time.Millisecond + p.Timing.Gap)
 		return d.Answer(pdu)
 	})
 }
@@ -282,7 +282,7 @@ func TestOnLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.setting = "baud=9600&parity=even"
-		s.units[1] = peer.AnswererFunc(func([]byte) []byte { t.Error("a device that is known was asked"); return nil })
+		s.units[1] = slave.AnswererFunc(func([]byte) []byte { t.Error("a device that is known was asked"); return nil })
 		s.units[9] = device(t, "eastron-sdm120", serial("22041234"), grid1())
 		e, err := line.Parse("serial:///dev/ttyTEST?baud=9600&parity=even")
 		if err != nil {
@@ -306,8 +306,8 @@ func TestOnLine(t *testing.T) {
 func TestOnLineOfAGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		units := map[byte]peer.Answerer{0: peer.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 11} })}
-		units[3] = peer.AnswererFunc(func([]byte) []byte { t.Error("a device that is known was asked"); return nil })
+		units := map[byte]slave.Answerer{0: slave.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 11} })}
+		units[3] = slave.AnswererFunc(func([]byte) []byte { t.Error("a device that is known was asked"); return nil })
 		units[201] = device(t, "eastron-sdm120", serial("22041234"), grid1())
 		s.hosts["h:502"] = units
 		e, err := line.Parse("tcp://h:502")

@@ -9,8 +9,8 @@ import (
 
 	"bordo/drivers"
 	"bordo/drivers/line"
-	"bordo/drivers/modbus/peer"
 	"bordo/drivers/modbus/scan"
+	"bordo/drivers/modbus/slave"
 )
 
 // unasked returns what a scan told that it did not look for, nil where it told nothing.
@@ -30,7 +30,7 @@ func twoSpeeds(t *testing.T) (*site, scan.Open) {
 	s, fast := newSite(t), newSite(t)
 	s.setting, fast.setting = "baud=9600&parity=none", "baud=38400&parity=even"
 	s.units[3] = device(t, "eastron-sdm630", serial("22041234"), grid())
-	fast.units[1] = device(t, "came-gard-ptx", peer.Options{}, nil)
+	fast.units[1] = device(t, "came-gard-ptx", slave.Options{}, nil)
 	return s, func(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
 		if strings.Contains(e.String(), fast.setting) {
 			return fast.openPort(ctx, e)
@@ -110,7 +110,7 @@ func TestSerialWithAllSpeedsAsksTheLikelyNumbers(t *testing.T) {
 
 // A device that gives nothing by which it is known has candidates: of its kind of line, the likeliest first.
 func TestCandidates(t *testing.T) {
-	dumb := peer.AnswererFunc(func(pdu []byte) []byte { // gives 64 holding registers, and nothing else
+	dumb := slave.AnswererFunc(func(pdu []byte) []byte { // gives 64 holding registers, and nothing else
 		if pdu[0] != 3 || int(pdu[1])<<8+int(pdu[2])+int(pdu[4]) > 64 {
 			return []byte{pdu[0] | 0x80, 2}
 		}
@@ -125,7 +125,7 @@ func TestCandidates(t *testing.T) {
 		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
 			t.Error(err)
 		}
-		s.hosts["192.168.1.9:502"] = map[byte]peer.Answerer{1: dumb}
+		s.hosts["192.168.1.9:502"] = map[byte]slave.Answerer{1: dumb}
 		if err := sc.TCP(t.Context(), scan.Target{Hosts: []string{"192.168.1.9"}, Port: 502}, s.openPort); err != nil {
 			t.Error(err)
 		}

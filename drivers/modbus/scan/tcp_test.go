@@ -13,8 +13,8 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
 	"bordo/drivers/modbus/scan"
+	"bordo/drivers/modbus/slave"
 )
 
 func target(t *testing.T, text string) scan.Target {
@@ -30,8 +30,8 @@ func target(t *testing.T, text string) scan.Target {
 func TestTCPFindsSunSpec(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		o := peer.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: "SN000123", Firmware: "3.21"}}
-		s.hosts["10.0.0.7:502"] = map[byte]peer.Answerer{126: device(t, "sunspec", o, grid())}
+		o := slave.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: "SN000123", Firmware: "3.21"}}
+		s.hosts["10.0.0.7:502"] = map[byte]slave.Answerer{126: device(t, "sunspec", o, grid())}
 		if err := s.scanner().TCP(t.Context(), target(t, "10.0.0.7"), s.openPort); err != nil {
 			t.Error(err)
 		}
@@ -49,8 +49,8 @@ func TestTCPTellsTheMakeOfASunSpecDevice(t *testing.T) {
 	for maker, model := range map[string]string{"Fronius": "fronius-symo", "SolarEdge ": "solaredge", "Nobody": "sunspec", "KOSTAL": "kostal-plenticore", "Power-One": "fimer-pvs"} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t)
-			o := peer.Options{Identity: drivers.Description{Maker: maker, Model: "X 10", Serial: "7"}}
-			s.hosts["h:502"] = map[byte]peer.Answerer{1: device(t, "sunspec", o, grid())}
+			o := slave.Options{Identity: drivers.Description{Maker: maker, Model: "X 10", Serial: "7"}}
+			s.hosts["h:502"] = map[byte]slave.Answerer{1: device(t, "sunspec", o, grid())}
 			if err := s.scanner().TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {
 				t.Error(err)
 			}
@@ -67,7 +67,7 @@ func TestTCPAsksForTheName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSite(t)
-				s.hosts["h:502"] = map[byte]peer.Answerer{1: peer.AnswererFunc(func(pdu []byte) []byte {
+				s.hosts["h:502"] = map[byte]slave.Answerer{1: slave.AnswererFunc(func(pdu []byte) []byte {
 					if pdu[0] == answer[0] {
 						return answer
 					}
@@ -86,7 +86,7 @@ func TestTCPAsksForTheName(t *testing.T) {
 func TestTCPFindsADeviceOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.hosts["h:502"] = map[byte]peer.Answerer{0: device(t, "sunspec", serial("1"), grid())}
+		s.hosts["h:502"] = map[byte]slave.Answerer{0: device(t, "sunspec", serial("1"), grid())}
 		s.hosts["h:1502"] = s.hosts["h:502"]
 		if err := s.scanner().TCP(t.Context(), target(t, "h"), s.openPort); err != nil {
 			t.Error(err)
@@ -99,9 +99,9 @@ func TestTCPFindsADeviceOnce(t *testing.T) {
 func TestTCPGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		units := map[byte]peer.Answerer{}
+		units := map[byte]slave.Answerer{}
 		for u := 1; u <= 255; u++ {
-			units[byte(u)] = peer.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 11} })
+			units[byte(u)] = slave.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 11} })
 		}
 		units[38] = device(t, "eastron-sdm120", serial("22041234"), grid1())
 		units[201] = device(t, "eastron-sdm120", serial("22041235"), grid1())
@@ -114,17 +114,17 @@ func TestTCPGateway(t *testing.T) {
 }
 
 func TestTCPTroubles(t *testing.T) {
-	refusing := peer.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 10} })
-	gateway := map[byte]peer.Answerer{0: refusing}
+	refusing := slave.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 10} })
+	gateway := map[byte]slave.Answerer{0: refusing}
 	for _, c := range []struct {
 		name  string
-		host  map[byte]peer.Answerer
+		host  map[byte]slave.Answerer
 		there bool
 		want  scan.Cause
 	}{
 		{"refused", nil, false, scan.Refused},
 		{"not there", nil, true, scan.Unreachable},
-		{"silent", map[byte]peer.Answerer{99: refusing}, true, scan.NotModbus},
+		{"silent", map[byte]slave.Answerer{99: refusing}, true, scan.NotModbus},
 		{"empty gateway", gateway, true, scan.NobodyThere},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -151,8 +151,8 @@ func TestTCPNetwork(t *testing.T) {
 		for i := range 256 {
 			s.hosts[fmt.Sprintf("10.0.0.%d:502", i)] = nil
 		}
-		s.hosts["10.0.0.17:502"] = map[byte]peer.Answerer{1: device(t, "sunspec", serial("A"), grid())}
-		s.hosts["10.0.0.200:502"] = map[byte]peer.Answerer{3: device(t, "sunspec", serial("B"), grid())}
+		s.hosts["10.0.0.17:502"] = map[byte]slave.Answerer{1: device(t, "sunspec", serial("A"), grid())}
+		s.hosts["10.0.0.200:502"] = map[byte]slave.Answerer{3: device(t, "sunspec", serial("B"), grid())}
 		began := time.Now()
 		if err := s.scanner().TCP(t.Context(), target(t, "10.0.0.0/24"), s.openPort); err != nil {
 			t.Error(err)
@@ -170,7 +170,7 @@ func TestTCPNetwork(t *testing.T) {
 func TestTCPStopsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.hosts["10.0.0.1:502"] = map[byte]peer.Answerer{99: nil}
+		s.hosts["10.0.0.1:502"] = map[byte]slave.Answerer{99: nil}
 		s.hosts["10.0.0.2:502"] = nil
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
@@ -190,7 +190,7 @@ func TestTCPDeviceThatHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		inverter := device(t, "sunspec", serial("A"), grid())
-		s.hosts["h:502"] = map[byte]peer.Answerer{3: inverter}
+		s.hosts["h:502"] = map[byte]slave.Answerer{3: inverter}
 		sc := s.scanner()
 		sc.Units = []int{1, 3}
 		hanging := &hangingSite{site: s}
@@ -203,33 +203,33 @@ func TestTCPDeviceThatHangsUp(t *testing.T) {
 
 // A host that answers under every unit id ends the scan soon, whatever it says under each, and the scan says so.
 func TestTCPHostThatAnswersUnderEveryNumber(t *testing.T) {
-	zeros := peer.AnswererFunc(func(pdu []byte) []byte {
+	zeros := slave.AnswererFunc(func(pdu []byte) []byte {
 		if pdu[0] > 4 {
 			return []byte{pdu[0] | 0x80, 1}
 		}
 		return append([]byte{pdu[0], 2 * pdu[4]}, make([]byte, 2*int(pdu[4]))...)
 	})
-	refusing := peer.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 2} })
+	refusing := slave.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 2} })
 	for name, c := range map[string]struct {
-		unit  func(u byte) peer.Answerer
+		unit  func(u byte) slave.Answerer
 		delay time.Duration
 		want  int
 	}{
-		"one device":              {func(byte) peer.Answerer { return device(t, "sunspec", serial("1"), grid()) }, 0, 1},
-		"one device, slowly":      {func(byte) peer.Answerer { return device(t, "sunspec", serial("1"), grid()) }, 1500 * time.Millisecond, 1},
-		"a device for each":       {func(u byte) peer.Answerer { return device(t, "sunspec", serial(fmt.Sprint(u)), grid()) }, 0, 10},
-		"zeros":                   {func(byte) peer.Answerer { return zeros }, 0, 1},
-		"zeros, slowly":           {func(byte) peer.Answerer { return zeros }, 300 * time.Millisecond, 1},
-		"refusals":                {func(byte) peer.Answerer { return refusing }, 0, 1},
-		"refusals, after a while": {func(byte) peer.Answerer { return refusing }, 700 * time.Millisecond, 1},
+		"one device":              {func(byte) slave.Answerer { return device(t, "sunspec", serial("1"), grid()) }, 0, 1},
+		"one device, slowly":      {func(byte) slave.Answerer { return device(t, "sunspec", serial("1"), grid()) }, 1500 * time.Millisecond, 1},
+		"a device for each":       {func(u byte) slave.Answerer { return device(t, "sunspec", serial(fmt.Sprint(u)), grid()) }, 0, 10},
+		"zeros":                   {func(byte) slave.Answerer { return zeros }, 0, 1},
+		"zeros, slowly":           {func(byte) slave.Answerer { return zeros }, 300 * time.Millisecond, 1},
+		"refusals":                {func(byte) slave.Answerer { return refusing }, 0, 1},
+		"refusals, after a while": {func(byte) slave.Answerer { return refusing }, 700 * time.Millisecond, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSite(t)
-				units := map[byte]peer.Answerer{}
+				units := map[byte]slave.Answerer{}
 				for u := 1; u <= 247; u++ {
-					var a peer.Answerer
-					units[byte(u)] = peer.AnswererFunc(func(pdu []byte) []byte {
+					var a slave.Answerer
+					units[byte(u)] = slave.AnswererFunc(func(pdu []byte) []byte {
 						if a == nil {
 							a = c.unit(byte(u))
 						}
@@ -261,7 +261,7 @@ func TestTCPSlowHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		d := device(t, "sunspec", serial("1"), grid())
-		s.hosts["h:502"] = map[byte]peer.Answerer{3: peer.AnswererFunc(func(pdu []byte) []byte {
+		s.hosts["h:502"] = map[byte]slave.Answerer{3: slave.AnswererFunc(func(pdu []byte) []byte {
 			time.Sleep(1800 * time.Millisecond)
 			return d.Answer(pdu)
 		})}
@@ -272,7 +272,7 @@ func TestTCPSlowHost(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.hosts["h:502"] = map[byte]peer.Answerer{254: device(t, "sunspec", serial("1"), grid())}
+		s.hosts["h:502"] = map[byte]slave.Answerer{254: device(t, "sunspec", serial("1"), grid())}
 		sc := s.scanner()
 		began := time.Now()
 		if err := sc.TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil || time.Since(began) > time.Minute {
@@ -306,7 +306,7 @@ func (o *otherIDs) Read(b []byte) (int, error) {
 func TestTCPGatewayWithOtherIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.hosts["h:502"] = map[byte]peer.Answerer{3: device(t, "sunspec", serial("A"), grid())}
+		s.hosts["h:502"] = map[byte]slave.Answerer{3: device(t, "sunspec", serial("A"), grid())}
 		if err := s.scanner().TCP(t.Context(), target(t, "h:502"), (&idsSite{s}).openPort); err != nil {
 			t.Error(err)
 		}
@@ -328,8 +328,8 @@ func TestTCPGatewayWithOtherIDs(t *testing.T) {
 func TestTCPSerialServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.hosts["h:502"] = map[byte]peer.Answerer{}
-		s.tunnels = map[string]map[byte]peer.Answerer{"h:502": {2: device(t, "eastron-sdm120", serial("22041234"), grid1())}}
+		s.hosts["h:502"] = map[byte]slave.Answerer{}
+		s.tunnels = map[string]map[byte]slave.Answerer{"h:502": {2: device(t, "eastron-sdm120", serial("22041234"), grid1())}}
 		if err := s.scanner().TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {
 			t.Error(err)
 		}
@@ -341,9 +341,9 @@ func TestTCPSerialServer(t *testing.T) {
 func TestTCPTellsACutChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		d := device(t, "sunspec", peer.Options{Identity: drivers.Description{Serial: "A"}, SunSpec: []uint16{103, 160}}, grid())
+		d := device(t, "sunspec", slave.Options{Identity: drivers.Description{Serial: "A"}, SunSpec: []uint16{103, 160}}, grid())
 		d.SetRegisters(modbus.Address{Table: modbus.Holding, Number: 40002 + 68 + 52 + 1}, 0xFFFF)
-		s.hosts["h:502"] = map[byte]peer.Answerer{1: d}
+		s.hosts["h:502"] = map[byte]slave.Answerer{1: d}
 		sc := s.scanner()
 		sc.Units = []int{1}
 		if err := sc.TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {

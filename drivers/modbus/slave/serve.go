@@ -1,4 +1,4 @@
-package peer
+package slave
 
 import (
 	"context"
@@ -219,7 +219,7 @@ func endWith(ctx context.Context, conn any) func() {
 // over is how a server ends: well when it was asked to, or when the other side went away.
 func over(ctx context.Context, err error) error {
 	switch {
-	case ctx.Err() != nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed), drivers.Lost(err):
+	case ctx.Err() != nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed), drivers.PortLost(err):
 		return nil
 	}
 	return fmt.Errorf("serve Modbus: %w", err)

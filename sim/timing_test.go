@@ -49,7 +49,7 @@ func dial(t *testing.T, s *Site) net.Conn {
 }
 
 // A device wants to be spoken to as its profile says, and gives no answer to who does not.
-func TestDevicesInsistOnTheirManners(t *testing.T) {
+func TestDevicesInsistOnTheirTiming(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := one(t, "huawei-sun2000") // waits 1.5 s after a connection, 50 ms between requests, has one client
 		c := dial(t, s)
@@ -126,7 +126,7 @@ func TestInverterObeysALimit(t *testing.T) {
 		answer := make(chan drivers.Answer, 1)
 		in <- drivers.Request{Device: "dev", Command: &drivers.Command{ID: "1", Device: "dev", Action: "inverter.limit", Args: map[string]any{"percent": 30.0}},
 			Answer: func(a drivers.Answer) { answer <- a }}
-		if a := <-answer; a.Result.State != drivers.Done {
+		if a := <-answer; a.Result.Outcome != drivers.Done {
 			t.Errorf("inverter.limit: %+v", a.Result)
 		}
 		time.Sleep(10 * time.Second)

@@ -1,9 +1,9 @@
-// Package peer is the device side of Modbus: register images made from the same profiles that the driver reads with, and
+// Package slave is the device side of Modbus: register images made from the same profiles that the driver reads with, and
 // servers for TCP and RTU. It is for the simulator and for tests, and never linked into the agent.
 //
 // Everything waits by package time and channels, so it runs inside testing/synctest over a simulated wire. Because driver
 // and peer share the profile, a wrong address agrees with itself here: golden frames from outside prove the profile.
-package peer
+package slave
 
 import (
 	"encoding/binary"

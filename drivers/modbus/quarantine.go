@@ -63,11 +63,11 @@ func (p *poll) split(b block) (left, right block) {
 func (p *poll) blame(b, left, right block) {
 	switch n := int(right.First) - left.End(); {
 	case n > 0:
-		p.learnt.hole(Span{b.Table, uint16(left.End()), n})
+		p.saved.hole(Span{b.Table, uint16(left.End()), n})
 	case b.Table.Bits():
-		p.learnt.Bits = max(left.Count, right.Count)
+		p.saved.Bits = max(left.Count, right.Count)
 	default:
-		p.learnt.Registers = max(left.Count, right.Count)
+		p.saved.Registers = max(left.Count, right.Count)
 	}
 	p.apply()
 }
@@ -79,18 +79,18 @@ func (p *poll) quarantine(it *item, err error) {
 	if errors.As(err, &e) {
 		why = e.Error()
 	}
-	p.accused = append(p.accused, accusation{it, why})
+	p.accused = append(p.accused, refusal{it, why})
 }
 
-// accusation is a point that was refused alone.
-type accusation struct {
+// refusal is a point that was refused alone.
+type refusal struct {
 	item *item
 	why  string
 }
 
-// judge ends a poll: what was refused alone goes into quarantine, unless the device refused everything. Then it is the
+// quarantineRefused ends a poll: what was refused alone goes into quarantine, unless the device refused everything. Then it is the
 // device that is not ready, and it is asked for one point only until that is over.
-func (p *poll) judge() {
+func (p *poll) quarantineRefused() {
 	p.refusing = p.taken == 0 && len(p.accused) > 0
 	if p.refusing {
 		p.missed = true
@@ -99,7 +99,7 @@ func (p *poll) judge() {
 		return
 	}
 	for _, a := range p.accused {
-		p.learnt.put(a.item, a.why, p.now)
+		p.saved.put(a.item, a.why, p.now)
 	}
 	if len(p.accused) > 0 {
 		p.apply()

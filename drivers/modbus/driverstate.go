@@ -14,12 +14,12 @@ const (
 	lastRetry  = time.Hour
 )
 
-// maxLearnt bounds what a device can make us remember.
-const maxLearnt = 256
+// maxDriverState bounds what a device can make us remember.
+const maxDriverState = 256
 
-// Learnt is what a device taught about itself beyond its profile. It is plain data, kept across restarts as JSON (in
+// DriverState is what a device taught about itself beyond its profile. It is plain data, kept across restarts as JSON (in
 // drivers.Report and drivers.Device), and holds for one device with one firmware.
-type Learnt struct {
+type DriverState struct {
 	Serial      string       `json:"serial,omitempty"`    // of the device that taught it
 	Firmware    string       `json:"firmware,omitempty"`  // that it had
 	Registers   int          `json:"registers,omitempty"` // that one request may ask for; 0: as the profile says
@@ -39,14 +39,14 @@ type Quarantine struct {
 	Times int       `json:"times"` // how often it was refused
 }
 
-// parseLearnt reads what was kept. What cannot be read, or cannot be, is dropped: it is learnt again.
-func parseLearnt(data []byte) Learnt {
-	var l Learnt
+// parseDriverState reads what was kept. What cannot be read, or cannot be, is dropped: it is learnt again.
+func parseDriverState(data []byte) DriverState {
+	var l DriverState
 	if len(data) == 0 || json.Unmarshal(data, &l) != nil {
-		return Learnt{}
+		return DriverState{}
 	}
-	if l.Registers < 0 || l.Bits < 0 || len(l.Holes) > maxLearnt || len(l.Quarantined) > maxLearnt {
-		return Learnt{}
+	if l.Registers < 0 || l.Bits < 0 || len(l.Holes) > maxDriverState || len(l.Quarantined) > maxDriverState {
+		return DriverState{}
 	}
 	l.Holes = slices.DeleteFunc(l.Holes, func(s string) bool { _, err := parseSpan(s); return err != nil })
 	l.Quarantined = slices.DeleteFunc(l.Quarantined, func(q Quarantine) bool { _, err := parseSpan(q.At); return err != nil || q.Times < 1 })
@@ -54,7 +54,7 @@ func parseLearnt(data []byte) Learnt {
 }
 
 // json gives what is to be kept, the same bytes for the same knowledge.
-func (l *Learnt) json() []byte {
+func (l *DriverState) json() []byte {
 	data, err := json.Marshal(l)
 	if err != nil {
 		panic(fmt.Sprintf("modbus: %+v does not marshal: %v", l, err)) // it holds texts, numbers and sane times only
@@ -63,7 +63,7 @@ func (l *Learnt) json() []byte {
 }
 
 // spans are what must not be read over.
-func (l *Learnt) spans() []Span {
+func (l *DriverState) spans() []Span {
 	var out []Span
 	for _, text := range l.Holes {
 		if s, err := parseSpan(text); err == nil {
@@ -79,7 +79,7 @@ func (l *Learnt) spans() []Span {
 }
 
 // quarantined finds the entry of an item.
-func (l *Learnt) quarantined(it *item) (*Quarantine, bool) {
+func (l *DriverState) quarantined(it *item) (*Quarantine, bool) {
 	if len(l.Quarantined) == 0 {
 		return nil, false
 	}
@@ -92,10 +92,10 @@ func (l *Learnt) quarantined(it *item) (*Quarantine, bool) {
 }
 
 // put takes an item into quarantine, or prolongs it.
-func (l *Learnt) put(it *item, why string, now time.Time) {
+func (l *DriverState) put(it *item, why string, now time.Time) {
 	q, ok := l.quarantined(it)
 	if !ok {
-		if len(l.Quarantined) == maxLearnt {
+		if len(l.Quarantined) == maxDriverState {
 			return
 		}
 		l.Quarantined = append(l.Quarantined, Quarantine{Point: it.Key, At: it.place().String(), Since: now.UTC()})
@@ -107,7 +107,7 @@ func (l *Learnt) put(it *item, why string, now time.Time) {
 }
 
 // release ends a quarantine and tells whether there was one.
-func (l *Learnt) release(it *item) bool {
+func (l *DriverState) release(it *item) bool {
 	q, ok := l.quarantined(it)
 	if !ok {
 		return false
@@ -118,8 +118,8 @@ func (l *Learnt) release(it *item) bool {
 }
 
 // hole remembers a span that cannot be read over.
-func (l *Learnt) hole(s Span) {
-	if text := s.String(); len(l.Holes) < maxLearnt && !slices.Contains(l.Holes, text) {
+func (l *DriverState) hole(s Span) {
+	if text := s.String(); len(l.Holes) < maxDriverState && !slices.Contains(l.Holes, text) {
 		l.Holes = append(l.Holes, text)
 	}
 }

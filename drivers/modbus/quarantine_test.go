@@ -12,7 +12,7 @@ import (
 
 	"bordo/drivers"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 // twenty is a model with twenty values in a row.
@@ -34,20 +34,20 @@ identity: {serial: {at: holding:200, type: u16}, firmware: {at: holding:201, typ
 	return profile(t, text)
 }
 
-func twentySite(t *testing.T, d *peer.Device, p *modbus.Profile) *site {
+func twentySite(t *testing.T, d *slave.Device, p *modbus.Profile) *site {
 	s := tcpSite(t)
 	s.driver = modbus.Of(p)
 	s.add(p.Model, 1, 10*time.Second, d)
 	return s
 }
 
-func learnt(t *testing.T, reports []drivers.Report) modbus.Learnt {
+func learnt(t *testing.T, reports []drivers.Report) modbus.DriverState {
 	t.Helper()
-	var l modbus.Learnt
+	var l modbus.DriverState
 	for _, r := range reports {
-		if r.Learnt != nil {
-			l = modbus.Learnt{}
-			if err := json.Unmarshal(r.Learnt, &l); err != nil {
+		if r.DriverState != nil {
+			l = modbus.DriverState{}
+			if err := json.Unmarshal(r.DriverState, &l); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -60,7 +60,7 @@ func TestHealFindsTheRegister(t *testing.T) {
 	for bad := range 20 {
 		synctest.Test(t, func(t *testing.T) {
 			p := twenty(t, "")
-			d := profileDevice(t, p, peer.Options{})
+			d := profileDevice(t, p, slave.Options{})
 			d.Refuse(modbus.Span{Table: modbus.Holding, First: uint16(100 + bad), Count: 1})
 			s := twentySite(t, d, p)
 			s.run(25 * time.Second)
@@ -109,7 +109,7 @@ points:
   - {point: ac_power, at: holding:0, type: u16}
   - {point: frequency, at: holding:10, type: u16}
 `)
-		d := profileDevice(t, p, peer.Options{})
+		d := profileDevice(t, p, slave.Options{})
 		d.Refuse(modbus.Span{Table: modbus.Holding, First: 5, Count: 1})
 		s := twentySite(t, d, p)
 		s.run(15 * time.Second)
@@ -131,7 +131,7 @@ points:
 func TestHealLearnsTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
-		d := profileDevice(t, p, peer.Options{Registers: 7})
+		d := profileDevice(t, p, slave.Options{Registers: 7})
 		s := twentySite(t, d, p)
 		s.run(35 * time.Second)
 		for i, r := range s.reports {
@@ -152,28 +152,28 @@ func TestHealLearnsTheLimit(t *testing.T) {
 func TestLearntIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
-		d := profileDevice(t, p, peer.Options{Identity: drivers.Description{Serial: "77", Firmware: "5"}})
+		d := profileDevice(t, p, slave.Options{Identity: drivers.Description{Serial: "77", Firmware: "5"}})
 		d.Refuse(modbus.Span{Table: modbus.Holding, First: 103, Count: 1})
 		s := twentySite(t, d, p)
 		s.run(5 * time.Second)
-		kept := s.reports[0].Learnt
+		kept := s.reports[0].DriverState
 		if len(kept) == 0 {
 			t.Fatal("nothing was learnt")
 		}
-		again := func(learnt []byte, d *peer.Device) *site {
+		again := func(learnt []byte, d *slave.Device) *site {
 			s := twentySite(t, d, p)
-			s.devices[0].Learnt = learnt
+			s.devices[0].DriverState = learnt
 			s.run(14 * time.Second)
 			return s
 		}
 		s = again(kept, d)
-		if s.reports[0].Err != nil || len(s.asked) > 6 || s.reports[0].Learnt != nil {
-			t.Errorf("after a restart: %v, %d requests, learnt %s", s.reports[0].Err, len(s.asked), s.reports[0].Learnt)
+		if s.reports[0].Err != nil || len(s.asked) > 6 || s.reports[0].DriverState != nil {
+			t.Errorf("after a restart: %v, %d requests, learnt %s", s.reports[0].Err, len(s.asked), s.reports[0].DriverState)
 		}
 		if value(s.reports[1], "dc4_power") != "?" {
 			t.Error("the quarantined point was asked for after a restart")
 		}
-		whole := profileDevice(t, p, peer.Options{Identity: drivers.Description{Serial: "77", Firmware: "6"}})
+		whole := profileDevice(t, p, slave.Options{Identity: drivers.Description{Serial: "77", Firmware: "6"}})
 		s = again(kept, whole)
 		if value(s.reports[1], "dc4_power") != "1" {
 			t.Errorf("with another firmware the point is still left out: %s", points(s.reports[1]))
@@ -194,13 +194,13 @@ func TestLearntIsRemembered(t *testing.T) {
 func TestQuarantineIsRetriedRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
-		d := profileDevice(t, p, peer.Options{})
+		d := profileDevice(t, p, slave.Options{})
 		hole := modbus.Span{Table: modbus.Holding, First: 103, Count: 1}
 		d.Refuse(hole)
 		s := twentySite(t, d, p)
 		tries := 0
 		unit := s.units[1]
-		s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
+		s.units[1] = slave.AnswererFunc(func(pdu []byte) []byte {
 			if string(pdu) == string([]byte{3, 0, 103, 0, 1}) {
 				if tries++; tries == 5 {
 					d.Allow(hole)
@@ -226,11 +226,11 @@ func TestQuarantineIsRetriedRarely(t *testing.T) {
 func TestHealDeviceThatRefusesEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
-		d := profileDevice(t, p, peer.Options{})
+		d := profileDevice(t, p, slave.Options{})
 		var ready atomic.Bool
 		s := twentySite(t, d, p)
 		unit := s.units[1]
-		s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
+		s.units[1] = slave.AnswererFunc(func(pdu []byte) []byte {
 			answer := unit.Answer(pdu)
 			if !ready.Load() {
 				return []byte{pdu[0] | 0x80, 2}
@@ -260,9 +260,9 @@ func TestHealDeviceThatRefusesEverything(t *testing.T) {
 func TestHealPassingRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
-		s := twentySite(t, profileDevice(t, p, peer.Options{}), p)
+		s := twentySite(t, profileDevice(t, p, slave.Options{}), p)
 		unit, n := s.units[1], 0
-		s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
+		s.units[1] = slave.AnswererFunc(func(pdu []byte) []byte {
 			answer := unit.Answer(pdu)
 			if n++; n == 1 {
 				return []byte{pdu[0] | 0x80, 3}
@@ -288,13 +288,13 @@ func TestHealSilentRegister(t *testing.T) {
 		t.Run(fmt.Sprint("serial ", serial), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := twenty(t, "limits: {registers: 10}\n")
-				d := profileDevice(t, p, peer.Options{})
+				d := profileDevice(t, p, slave.Options{})
 				s := twentySite(t, d, p)
 				if serial {
 					s.line, s.char = drivers.Line{Baud: 9600, CharLen: 10}, 10*time.Second/9600
 				}
 				unit := s.units[1]
-				s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
+				s.units[1] = slave.AnswererFunc(func(pdu []byte) []byte {
 					if first, n := int(pdu[2]), int(pdu[4]); pdu[0] == 3 && first <= 113 && 113 < first+n {
 						return nil // dies of register 113
 					}
@@ -321,8 +321,8 @@ func TestDeadDeviceIsProbedCheaply(t *testing.T) {
 		p := twenty(t, "")
 		s := serialSite(t)
 		s.driver = modbus.Of(p)
-		s.add(p.Model, 1, time.Second, peer.AnswererFunc(func([]byte) []byte { return nil }))
-		s.add(p.Model, 2, time.Second, profileDevice(t, p, peer.Options{}))
+		s.add(p.Model, 1, time.Second, slave.AnswererFunc(func([]byte) []byte { return nil }))
+		s.add(p.Model, 2, time.Second, profileDevice(t, p, slave.Options{}))
 		s.run(time.Hour)
 		dead := 0
 		for _, a := range s.asked {
@@ -346,12 +346,12 @@ func TestLaterIsNotBroken(t *testing.T) {
 	for _, code := range []byte{6, 10, 11} {
 		synctest.Test(t, func(t *testing.T) {
 			p := twenty(t, "limits: {registers: 10}\n")
-			d := profileDevice(t, p, peer.Options{})
+			d := profileDevice(t, p, slave.Options{})
 			var asleep atomic.Bool
 			asleep.Store(true)
 			s := twentySite(t, d, p)
 			unit := s.units[1]
-			s.units[1] = peer.AnswererFunc(func(pdu []byte) []byte {
+			s.units[1] = slave.AnswererFunc(func(pdu []byte) []byte {
 				answer := unit.Answer(pdu)
 				if asleep.Load() {
 					return []byte{pdu[0] | 0x80, code}
@@ -364,7 +364,7 @@ func TestLaterIsNotBroken(t *testing.T) {
 				t.Fatalf("%d polls in 65 s", len(s.reports))
 			}
 			for i, r := range s.reports {
-				if i < 5 && (drivers.KindOf(r.Err) != drivers.Later || len(r.Readings) != 0) || i > 5 && (r.Err != nil || len(r.Readings) != 20) {
+				if i < 5 && (drivers.KindOf(r.Err) != drivers.Busy || len(r.Readings) != 0) || i > 5 && (r.Err != nil || len(r.Readings) != 20) {
 					t.Errorf("poll %d: %d readings, %v", i+1, len(r.Readings), r.Err)
 				}
 			}
@@ -391,7 +391,7 @@ points:
   - {point: temperature, at: holding:100, type: u16, pace: slow}
   - {point: capacity, at: holding:200, type: u16, pace: once}
 `)
-		s := twentySite(t, profileDevice(t, p, peer.Options{Identity: drivers.Description{Serial: "AB12"}}), p)
+		s := twentySite(t, profileDevice(t, p, slave.Options{Identity: drivers.Description{Serial: "AB12"}}), p)
 		s.run(125 * time.Second)
 		count := map[string]int{}
 		for _, r := range s.reports {
@@ -421,9 +421,9 @@ func TestOneDeadAmongTen(t *testing.T) {
 			s := serialSite(t)
 			s.driver, s.delay = modbus.Of(p), 30*time.Millisecond
 			for unit := 1; unit <= 10; unit++ {
-				var a peer.Answerer = profileDevice(t, p, peer.Options{})
+				var a slave.Answerer = profileDevice(t, p, slave.Options{})
 				if unit == 5 && dead {
-					a = peer.AnswererFunc(func([]byte) []byte { return nil })
+					a = slave.AnswererFunc(func([]byte) []byte { return nil })
 				}
 				s.add(p.Model, unit, 4*time.Second, a)
 			}

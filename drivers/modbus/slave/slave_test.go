@@ -1,4 +1,4 @@
-package peer_test
+package slave_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/peer"
+	"bordo/drivers/modbus/slave"
 )
 
 const model = `
@@ -35,20 +35,20 @@ points:
   - {point: frequency, at: holding:2, type: u16, sf: holding:3}
 `
 
-func newDevice(t *testing.T, o peer.Options) *peer.Device {
+func newDevice(t *testing.T, o slave.Options) *slave.Device {
 	t.Helper()
 	p, err := modbus.Load("test.yaml", []byte(model))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := peer.New(p, o)
+	d, err := slave.New(p, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func ask(d *peer.Device, pdu string) string {
+func ask(d *slave.Device, pdu string) string {
 	b, err := hex.DecodeString(strings.ReplaceAll(pdu, " ", ""))
 	if err != nil {
 		panic(err)
@@ -58,7 +58,7 @@ func ask(d *peer.Device, pdu string) string {
 
 // Requests and answers as in the Modbus Application Protocol, chapter 6.
 func TestAnswer(t *testing.T) {
-	d := newDevice(t, peer.Options{Sparse: true})
+	d := newDevice(t, slave.Options{Sparse: true})
 	if err := d.Set("ac_power", drivers.Number(-12.3)); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestAnswer(t *testing.T) {
 }
 
 func TestSetRaisesTheScaleFactor(t *testing.T) {
-	d := newDevice(t, peer.Options{})
+	d := newDevice(t, slave.Options{})
 	for point, v := range map[string]float64{"ac_energy": 100, "frequency": 50} {
 		if err := d.Set(point, drivers.Number(v)); err != nil {
 			t.Fatal(err)
@@ -124,11 +124,11 @@ func TestSetRaisesTheScaleFactor(t *testing.T) {
 
 func TestHooks(t *testing.T) {
 	var seen []string
-	d := newDevice(t, peer.Options{
+	d := newDevice(t, slave.Options{
 		OnCoil: func(n uint16, on bool) error { seen = append(seen, fmt.Sprint("coil ", n, on)); return nil },
 		OnRegisters: func(n uint16, v []uint16) error {
 			seen = append(seen, fmt.Sprint("registers ", n, v))
-			return peer.Exception(6)
+			return slave.Exception(6)
 		},
 		Writable: func(a modbus.Address) bool { return a.Number != 2 },
 	})
@@ -150,12 +150,12 @@ func TestHooks(t *testing.T) {
 func TestServeRTU(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := driverstest.Wire(0)
-		d := newDevice(t, peer.Options{})
+		d := newDevice(t, slave.Options{})
 		ctx, cancel := context.WithCancel(t.Context())
 		served := make(chan error, 1)
 		const char = time.Millisecond
 		go func() {
-			served <- peer.ServeRTU(ctx, there, map[byte]peer.Answerer{1: d}, peer.RTU{Char: char, Delay: func(byte, []byte) time.Duration { return 50 * time.Millisecond }})
+			served <- slave.ServeRTU(ctx, there, map[byte]slave.Answerer{1: d}, slave.RTU{Char: char, Delay: func(byte, []byte) time.Duration { return 50 * time.Millisecond }})
 		}()
 		say := func(frame string) {
 			b, err := hex.DecodeString(strings.ReplaceAll(frame, " ", ""))
@@ -188,13 +188,13 @@ func TestServeEndsWithTheWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := driverstest.Wire(0)
 		served := make(chan error, 2)
-		go func() { served <- peer.ServeTCP(t.Context(), there, nil) }()
+		go func() { served <- slave.ServeTCP(t.Context(), there, nil) }()
 		here.Close()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
 		here, there = driverstest.Wire(0)
-		go func() { served <- peer.ServeTCP(t.Context(), there, nil) }()
+		go func() { served <- slave.ServeTCP(t.Context(), there, nil) }()
 		here.Write([]byte("GET / HTTP/1.1\r\n")) //nolint:errcheck // it is what it is about
 		if err := <-served; err == nil {
 			t.Error("HTTP was taken for Modbus")

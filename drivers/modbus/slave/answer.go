@@ -1,4 +1,4 @@
-package peer
+package slave
 
 import (
 	"encoding/binary"
