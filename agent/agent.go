@@ -19,9 +19,9 @@ import (
 	"bordo/agent/config"
 	"bordo/agent/energy"
 	"bordo/agent/health"
-	"bordo/agent/keep"
 	"bordo/agent/loglimit"
 	"bordo/agent/record"
+	"bordo/agent/statefile"
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
@@ -29,31 +29,31 @@ import (
 
 // Agent is one node. It is made by New and run once.
 type Agent struct {
-	cfg        *config.Config
-	sys        System
-	log        *slog.Logger
-	topics     contract.Topics
-	lines      []*lineOwner
-	board      *board
-	shelf      shelf
-	memory     memory
-	book       *energy.Book
-	handed     []buffer.ID // what it handed over last; written while it flushes
-	confirmed  atomic.Bool // the disk does not know of an exchange, or of the accounts as they were at the last try
-	clock      *clock.Keeper
-	conditions *health.Conditions
-	began      time.Time     // with its monotonic part
-	uptime     time.Duration // of the machine, at began
-	boot       string        // which start of the machine
-	hw         string        // which board
-	lastSet    atomic.Pointer[clock.Set]
-	since      time.Time // began by the wall clock
+	cfg          *config.Config
+	sys          System
+	log          *slog.Logger
+	topics       contract.Topics
+	lines        []*lineRunner
+	devices      *deviceTable
+	retained     retained
+	state        stateStore
+	accounts     *energy.Accounts
+	handedOffIDs []buffer.ID // what it handed over last; written while it flushes
+	confirmed    atomic.Bool // the disk does not know of an exchange, or of the accounts as they were at the last try
+	clock        *clock.Keeper
+	conditions   *health.Conditions
+	began        time.Time     // with its monotonic part
+	uptime       time.Duration // of the machine, at began
+	boot         string        // which start of the machine
+	hw           string        // which board
+	lastSet      atomic.Pointer[clock.Set]
+	since        time.Time // began by the wall clock
 
 	mu    sync.Mutex
 	store *buffer.Store // nil until it is open and after it is closed
 	fwd   *forwarder    // nil likewise
 
-	telling sync.Mutex // one goroutine tells gaps at a time
+	reporting sync.Mutex // one goroutine tells gaps at a time
 }
 
 // New prepares a node. It opens and touches nothing.
@@ -64,10 +64,10 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 	}
 	sys.Logger = slog.New(loglimit.NewHandler(sys.Logger.Handler()))
 	now, _ := sys.Wall()
-	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), hw: hardware(), board: newBoard(cfg.Lines, now)}
-	a.book = a.openBook()
-	a.conditions = health.New(a.now, a.tellCondition)
-	a.memory.dir, a.memory.log = keep.New(cfg.StateDir, keep.Options{Logger: a.log}), a.log
+	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), hw: hardware(), devices: newDeviceTable(cfg.Lines, now)}
+	a.accounts = a.openAccounts()
+	a.conditions = health.New(a.now, a.publishCondition)
+	a.state.dir, a.state.log = statefile.New(cfg.StateDir, statefile.Options{Logger: a.log}), a.log
 	if err := a.place(); err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.lines = append(a.lines, &lineOwner{
+		a.lines = append(a.lines, &lineRunner{
 			cfg: l, link: link, sys: sys, log: a.log,
 			in:   make(chan drivers.Request, maxRequests),
 			out:  a.accept,
@@ -91,7 +91,7 @@ func (a *Agent) link(l config.Line) (drivers.Link, error) {
 	devices := make([]drivers.Device, len(l.Devices))
 	for i, d := range l.Devices {
 		devices[i] = d.Device
-		devices[i].DriverState = a.memory.learntOf(d.ID, d.Model)
+		devices[i].DriverState = a.state.driverStateOf(d.ID, d.Model)
 	}
 	link, err := l.Driver.Link(l.Endpoint.Line(l.ID), devices)
 	if err != nil {
@@ -102,9 +102,9 @@ func (a *Agent) link(l config.Line) (drivers.Link, error) {
 
 // remember reads what was kept of earlier runs.
 func (a *Agent) remember() error {
-	a.memory.load()
+	a.state.load()
 	a.rememberClock()
-	a.rememberBook()
+	a.restoreAccounts()
 	for _, l := range a.lines {
 		link, err := a.link(l.cfg)
 		if err != nil {
@@ -112,11 +112,11 @@ func (a *Agent) remember() error {
 		}
 		l.link = link
 	}
-	for _, gone := range a.memory.gone(a.board.ids()) {
-		a.shelf.put(a.topics.Meta(gone), nil)
+	for _, gone := range a.state.removedDevices(a.devices.ids()) {
+		a.retained.put(a.topics.Meta(gone), nil)
 	}
-	for _, id := range a.board.ids() {
-		a.publishMeta(id, a.memory.descriptionOf(id, a.board.model(id)))
+	for _, id := range a.devices.ids() {
+		a.publishMeta(id, a.state.descriptionOf(id, a.devices.model(id)))
 	}
 	return nil
 }
@@ -141,9 +141,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("open buffer: %w", err)
 	}
 	fwd := &forwarder{
-		cfg: a.cfg.MQTT, node: a.cfg.Node, now: a.now, tlsTime: a.tlsTime, topics: a.topics, sys: a.sys, log: a.log, store: store, shelf: &a.shelf, memory: &a.memory,
-		status: a.nodeStatus, giveUp: a.giveUp, connectedTo: a.tellGaps, twin: a.twin,
-		cleared:   func(topic string) { a.memory.clear(topic[strings.LastIndexByte(topic, '/')+1:]) },
+		cfg: a.cfg.MQTT, node: a.cfg.Node, now: a.now, tlsTime: a.tlsTime, topics: a.topics, sys: a.sys, log: a.log, store: store, retained: &a.retained, saved: &a.state,
+		status: a.nodeStatus, giveUp: a.giveUp, connectedTo: a.reportGaps, duplicateNode: a.duplicateNode,
+		cleared:   func(topic string) { a.state.clear(topic[strings.LastIndexByte(topic, '/')+1:]) },
 		notRouted: func(on bool, detail string) { a.conditions.Set(contract.NotRouted, "", on, detail) },
 		sync:      a.cfg.Buffer.Sync,
 		pathNews: func(limited, refused string) {
@@ -163,20 +163,20 @@ func (a *Agent) Run(ctx context.Context) error {
 	if earlier != nil {
 		a.clockSet(earlier, a.stamp(time.Time{}))
 	}
-	a.tellGaps()
+	a.reportGaps()
 
 	var forwarding, polling sync.WaitGroup
 	forwarding.Go(func() { fwd.run(context.WithoutCancel(ctx)) })
 	for _, l := range a.lines {
 		polling.Go(func() { l.run(ctx) })
 	}
-	polling.Go(func() { a.tellGapsNowAndThen(ctx) })
+	polling.Go(func() { a.reportGapsPeriodically(ctx) })
 	polling.Go(func() { a.conditions.Run(ctx) })
 	polling.Go(func() { a.watchStore(ctx) })
 	polling.Go(func() { a.watchCredentials(ctx) })
 	polling.Go(func() { a.watchConfig(ctx) })
 	polling.Go(func() { a.keepCounts(ctx) })
-	polling.Go(func() { a.keepBook(ctx) })
+	polling.Go(func() { a.keepAccounts(ctx) })
 	polling.Go(func() { a.keepClock(ctx) })
 	a.notify("READY=1")
 	a.log.Info("running", "node", a.cfg.Node, "lines", len(a.lines), "epoch", store.Opened().Epoch)
@@ -184,11 +184,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	<-ctx.Done()
 	a.notify("STOPPING=1")
 	polling.Wait()
-	a.flushBook()
+	a.flushAccounts()
 	close(fwd.stop)
 	forwarding.Wait()
 	if err = store.Close(); err == nil {
-		a.closeBook()
+		a.closeAccounts()
 	}
 	a.log.Info("stopped")
 	return err
@@ -199,12 +199,12 @@ func (a *Agent) keepCounts(ctx context.Context) {
 	for more := true; more; more = pause(ctx, countsEvery) {
 		if a.sys.Written != nil {
 			if n, err := a.sys.Written(); err == nil {
-				a.memory.wrote(n)
+				a.state.wrote(n)
 			}
 		}
-		a.memory.save(keptCounts, a.memory.totals())
+		a.state.save(keptCounts, a.state.totals())
 	}
-	a.memory.save(keptCounts, a.memory.totals())
+	a.state.save(keptCounts, a.state.totals())
 }
 
 func (a *Agent) notify(state string) {
@@ -221,7 +221,7 @@ func (a *Agent) accept(r drivers.Report) {
 		a.publishMeta(r.Device, r.Description)
 	}
 	if r.DriverState != nil {
-		a.memory.learn(r.Device, a.board.model(r.Device), r.DriverState)
+		a.state.setDriverState(r.Device, a.devices.model(r.Device), r.DriverState)
 	}
 	for _, e := range r.Events {
 		if e.Type == contract.DeviceReplaced {
@@ -235,7 +235,7 @@ func (a *Agent) accept(r drivers.Report) {
 	}
 	a.watchPhases(&r, at)
 	a.account(&r, at)
-	if len(r.Readings) == 0 || !a.board.devs[r.Device].reporter.due(r.Readings, r.At) {
+	if len(r.Readings) == 0 || !a.devices.devs[r.Device].reporter.due(r.Readings, r.At) {
 		return
 	}
 	a.storeSample(&r, at)
@@ -243,8 +243,8 @@ func (a *Agent) accept(r drivers.Report) {
 
 // storeSample stores a poll as a sample.
 func (a *Agent) storeSample(r *drivers.Report, at moment) {
-	ts, mono := a.board.place(r.Device, at)
-	dev := a.board.devs[r.Device]
+	ts, mono := a.devices.place(r.Device, at)
+	dev := a.devices.devs[r.Device]
 	row := record.AppendSample(dev.row[:0], &record.Sample{
 		Dev: r.Device, TS: ts, Mono: mono, Boot: a.boot, Clk: at.clk, Readings: r.Readings})
 	dev.row = row // the store copies it
@@ -261,7 +261,7 @@ func (a *Agent) storeSample(r *drivers.Report, at moment) {
 // keeper is how records of a device, or of the node itself, go into the store: those of a device marked personal do not
 // stay there once they were acknowledged.
 func (a *Agent) keeper(device string) func(c buffer.Class, from, to int64, row []byte) (buffer.ID, error) {
-	if d := a.board.devs[device]; d != nil && d.cfg.Personal { // the configuration never changes
+	if d := a.devices.devs[device]; d != nil && d.cfg.Personal { // the configuration never changes
 		return a.store.AppendPrivate
 	}
 	return a.store.Append
@@ -271,7 +271,7 @@ func (a *Agent) keeper(device string) func(c buffer.Class, from, to int64, row [
 // sleep.
 func (a *Agent) lineChanged(l config.Line, port drivers.Port, err error) {
 	now := a.now()
-	if a.board.line(l.ID, port, err, now) && port != nil {
+	if a.devices.line(l.ID, port, err, now) && port != nil {
 		a.log.Info("line open", "line", l.ID, "port", l.Endpoint.String())
 	}
 	for _, d := range l.Devices {
@@ -285,19 +285,19 @@ func (a *Agent) lineChanged(l config.Line, port drivers.Port, err error) {
 	}
 }
 
-func (a *Agent) tellNews() {
+func (a *Agent) publishStatus() {
 	a.mu.Lock()
 	fwd := a.fwd
 	a.mu.Unlock()
 	if fwd != nil {
-		fwd.tellNews()
+		fwd.publishStatus()
 	}
 }
 
-// twin notes how many sessions in a row died as soon as they began: when two boxes have one identity, each throws the other
+// duplicateNode notes how many sessions in a row died as soon as they began: when two boxes have one identity, each throws the other
 // out.
-func (a *Agent) twin(sessions int) {
-	suspected := sessions >= twinSessions
+func (a *Agent) duplicateNode(sessions int) {
+	suspected := sessions >= duplicateSessions
 	if a.conditions.Set(contract.TwinSuspected, "", suspected, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession)) && suspected {
 		a.event(contract.NodeDevice, contract.IdentityConflict, map[string]any{"sessions": sessions})
 	}
@@ -317,7 +317,7 @@ func (a *Agent) event(dev, typ string, data any) {
 // publishMeta puts a device's meta on the shelf; about is nil when nothing new is known of it. What is said of a device
 // outlives the agent, so that a restart changes nothing as long as the device answers as before.
 func (a *Agent) publishMeta(id string, about *drivers.Description) {
-	dev, known := a.board.describe(id, about)
+	dev, known := a.devices.describe(id, about)
 	m := contract.Meta{
 		Node: a.cfg.Node, Dev: id, Maker: known.Maker, Model: known.Model, Profile: dev.Model,
 		Serial: known.Serial, Firmware: known.Firmware, Quarantined: known.Quarantined,
@@ -325,15 +325,15 @@ func (a *Agent) publishMeta(id string, about *drivers.Description) {
 	}
 	payload, err := m.Encode()
 	if err == nil {
-		m.Rev = a.memory.describe(id, dev.Model, known, payload)
+		m.Rev = a.state.describe(id, dev.Model, known, payload)
 		payload, err = m.Encode()
 	}
 	if err != nil {
 		a.log.Error("encode meta", "device", id, "err", err)
 		return
 	}
-	if a.shelf.put(a.topics.Meta(id), payload) {
-		a.tellNews()
+	if a.retained.put(a.topics.Meta(id), payload) {
+		a.publishStatus()
 	}
 }
 
@@ -345,14 +345,14 @@ func (a *Agent) nodeStatus(sess string) contract.Status {
 		Node: a.cfg.Node, State: contract.Online, Sess: sess, Boot: a.boot,
 		Ep: next.Epoch, Next: next.Seq, Backlog: a.backlog(),
 		Clk: now.clk, Ver: a.sys.Version, TS: now.wall.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
-		Health: a.health(), Asleep: a.board.asleep(),
+		Health: a.health(), Asleep: a.devices.asleep(),
 		HW: a.hw, TLSUntil: validUntil(a.cfg.MQTT.CertFile),
 	}
 	if a.store.Opened().Memory {
 		s.Store = contract.InMemory
 	}
-	totals := a.memory.totals()
-	s.Lost, s.BytesMonth, s.DiskDay = &totals.Lost, totals.Bytes, a.memory.diskDay()
+	totals := a.state.totals()
+	s.Lost, s.BytesMonth, s.DiskDay = &totals.Lost, totals.Bytes, a.state.diskDay()
 	if a.cfg.Site.Name != "" || a.cfg.Site.Located {
 		s.Site = &contract.Site{Name: a.cfg.Site.Name, Lat: a.cfg.Site.Lat, Lon: a.cfg.Site.Lon}
 	}
@@ -372,7 +372,7 @@ func (a *Agent) Status() Status {
 	_, clk := a.sys.Wall()
 	s := Status{
 		Node: a.cfg.Node, Version: a.sys.Version, Since: a.since, Clock: clk, Simulation: a.cfg.Simulation, Config: a.configStatus(),
-		Lines: a.board.status(), Health: a.health(),
+		Lines: a.devices.status(), Health: a.health(),
 	}
 	a.mu.Lock()
 	store, fwd := a.store, a.fwd
@@ -386,8 +386,8 @@ func (a *Agent) Status() Status {
 	s.Broker = fwd.brokerStatus()
 	st := store.Stats()
 	s.Store = StoreStatus{Epoch: st.Epoch, Next: st.Next, Backlog: a.backlog(), Bytes: st.DiskBytes, FromMemory: st.FromMemory,
-		Memory: st.FreshBytes, Max: st.MaxSize, Fault: st.Fault, WrittenDay: a.memory.diskDay()}
-	totals := a.memory.totals()
+		Memory: st.FreshBytes, Max: st.MaxSize, Fault: st.Fault, WrittenDay: a.state.diskDay()}
+	totals := a.state.totals()
 	s.Sent, s.Lost = SentStatus{Month: totals.Month, Bytes: totals.Bytes}, totals.Lost
 	return s
 }

@@ -119,7 +119,7 @@ func (a *Agent) Borrow(ctx context.Context, line string, f func(context.Context,
 	return <-answers
 }
 
-func (a *Agent) owner(is func(config.Line) bool) *lineOwner {
+func (a *Agent) owner(is func(config.Line) bool) *lineRunner {
 	for _, l := range a.lines {
 		if is(l.cfg) {
 			return l
@@ -129,8 +129,8 @@ func (a *Agent) owner(is func(config.Line) bool) *lineOwner {
 }
 
 // ask hands a request to a line that is open.
-func (a *Agent) ask(ctx context.Context, l *lineOwner, r drivers.Request) error {
-	if open, err := a.board.isOpen(l.cfg.ID); !open {
+func (a *Agent) ask(ctx context.Context, l *lineRunner, r drivers.Request) error {
+	if open, err := a.devices.isOpen(l.cfg.ID); !open {
 		return fmt.Errorf("%w: %w", ErrLineDown, err)
 	}
 	select {
@@ -144,7 +144,7 @@ func (a *Agent) ask(ctx context.Context, l *lineOwner, r drivers.Request) error 
 }
 
 // isOpen tells whether a line's port is open, and why not.
-func (b *board) isOpen(line string) (bool, error) {
+func (b *deviceTable) isOpen(line string) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.lines {

@@ -29,16 +29,16 @@ type Exchange struct {
 // Exchanged reads who a device is and tells whether that is to be confirmed. The error matches ErrUnknownName, ErrLineDown or
 // ErrNotIdentified.
 func (a *Agent) Exchanged(ctx context.Context, device string) (Exchange, error) {
-	if a.board.devs[device] == nil {
+	if a.devices.devs[device] == nil {
 		return Exchange{}, fmt.Errorf("confirm %s: %w", device, ErrUnknownName)
 	}
 	if err := a.identify(ctx, device); err != nil {
 		return Exchange{}, fmt.Errorf("confirm %s: %w", device, err)
 	}
-	known, answers, replaced := a.book.Replaced(device)
+	known, answers, replaced := a.accounts.Replaced(device)
 	e := Exchange{Device: device, Before: known}
 	if replaced {
-		e.After, e.Counters = answers, a.book.Counters(device)
+		e.After, e.Counters = answers, a.accounts.Counters(device)
 	}
 	return e, nil
 }
@@ -52,7 +52,7 @@ func (a *Agent) Confirm(ctx context.Context, device string, final energy.Final) 
 	if err != nil || e.After == "" {
 		return e, err
 	}
-	if e.Refused = a.book.Confirm(device, e.After, final); e.Refused != nil {
+	if e.Refused = a.accounts.Confirm(device, e.After, final); e.Refused != nil {
 		return e, nil
 	}
 	a.log.Info("exchange confirmed", "device", device, "before", e.Before, "serial", e.After)

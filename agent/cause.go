@@ -51,7 +51,7 @@ func CauseOf(code string, err error, scheme line.Scheme) string {
 func (a *Agent) explain(h contract.Health) contract.Health {
 	switch h.Code {
 	case contract.LineDown, contract.DeviceSilent:
-		scheme, err := a.board.failure(h.Dev, h.Code)
+		scheme, err := a.devices.failure(h.Dev, h.Code)
 		h.Cause = CauseOf(h.Code, err, scheme)
 		h.Text = contract.SentenceOf(h.Code, h.Cause, scheme == line.Serial)
 	}
@@ -68,7 +68,7 @@ func (a *Agent) health() []contract.Health {
 }
 
 // failure is what last went wrong with a device, or with its line.
-func (b *board) failure(dev, code string) (line.Scheme, error) {
+func (b *deviceTable) failure(dev, code string) (line.Scheme, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.devs[dev]

@@ -14,7 +14,7 @@ var deviceConditions = [...]string{contract.DeviceSilent, contract.DevicePartial
 
 // observe takes what a poll says of its device's health.
 func (a *Agent) observe(r *drivers.Report, at moment) {
-	code, failed := a.board.report(*r, at)
+	code, failed := a.devices.report(*r, at)
 	if 0 < failed && failed < silentAfter {
 		for _, c := range deviceConditions {
 			if failed > 1 {
@@ -31,8 +31,8 @@ func (a *Agent) observe(r *drivers.Report, at moment) {
 	}
 }
 
-// tellCondition stores the event of a condition that was raised or cleared, logs it, and has the status told.
-func (a *Agent) tellCondition(c health.Change) {
+// publishCondition stores the event of a condition that was raised or cleared, logs it, and has the status told.
+func (a *Agent) publishCondition(c health.Change) {
 	h := c.Health
 	data := map[string]any{"code": h.Code, "severity": h.Severity, "since": h.Since}
 	dev := h.Dev
@@ -54,7 +54,7 @@ func (a *Agent) tellCondition(c health.Change) {
 		a.log.Info("condition cleared", "code", h.Code, "device", dev, "lasted", lasted.Round(time.Second), "flaps", h.Flaps)
 	}
 	a.event(dev, c.Type, data)
-	a.tellNews()
+	a.publishStatus()
 }
 
 // watchPhases raises and clears the conditions of the three phases of a device.
@@ -62,7 +62,7 @@ func (a *Agent) watchPhases(r *drivers.Report, at moment) {
 	if len(r.Readings) == 0 {
 		return
 	}
-	missing, reversed := a.board.devs[r.Device].phases.Observe(r.Readings, time.Duration(at.mono)*time.Millisecond)
+	missing, reversed := a.devices.devs[r.Device].phases.Observe(r.Readings, time.Duration(at.mono)*time.Millisecond)
 	a.setPhase(contract.PhaseMissing, r.Device, missing)
 	a.setPhase(contract.PhaseReversed, r.Device, reversed)
 }

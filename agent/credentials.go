@@ -29,7 +29,7 @@ func (a *Agent) watchCredentials(ctx context.Context) {
 		}
 		if now := validUntil(a.cfg.MQTT.CertFile); now != until {
 			until = now
-			a.fwd.tellNews()
+			a.fwd.publishStatus()
 		}
 	}
 }

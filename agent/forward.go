@@ -22,36 +22,36 @@ import (
 
 // Times of the forwarder.
 const (
-	reconnectFirst = time.Second      // the back-off before the second attempt is up to this long
-	refusedWait    = time.Minute      // after a refused login
-	shortSession   = 5 * time.Second  // a session that ends sooner is suspicious
-	longSession    = time.Minute      // a session that lasts longer is a sign that nobody else uses this node's id
-	twinSessions   = 3                // so many short sessions without a long one, and another box may be using this node's id
-	muteSessions   = 3                // so many sessions without an echo, and the access rules are in question
-	twinWait       = time.Minute      // then the next attempt waits for one to five times this long
-	statusEvery    = 10 * time.Minute // the retained status is written again
-	flushTime      = time.Second      // at the stop: for what is fresh
-	goodbyeTime    = 300 * time.Millisecond
+	reconnectFirst    = time.Second      // the back-off before the second attempt is up to this long
+	refusedWait       = time.Minute      // after a refused login
+	shortSession      = 5 * time.Second  // a session that ends sooner is suspicious
+	longSession       = time.Minute      // a session that lasts longer is a sign that nobody else uses this node's id
+	duplicateSessions = 3                // so many short sessions without a long one, and another box may be using this node's id
+	muteSessions      = 3                // so many sessions without an echo, and the access rules are in question
+	duplicateWait     = time.Minute      // then the next attempt waits for one to five times this long
+	statusEvery       = 10 * time.Minute // the retained status is written again
+	flushTime         = time.Second      // at the stop: for what is fresh
+	goodbyeTime       = 300 * time.Millisecond
 )
 
 // forwarder carries records from the store to a broker. It owns the connection: one goroutine runs it.
 type forwarder struct {
-	cfg         config.MQTT
-	node        string
-	topics      contract.Topics
-	sys         System
-	now         func() time.Time // by the wall clock
-	tlsTime     func() time.Time // at which certificates are judged
-	log         *slog.Logger
-	store       *buffer.Store
-	shelf       *shelf // what is retained: one meta a device
-	memory      *memory
-	cleared     func(topic string)                // an empty retained message was acknowledged
-	status      func(sess string) contract.Status // the node's status as it is now
-	giveUp      func(ids []buffer.ID)             // records that nobody can read: a gap event and away
-	notRouted   func(on bool, detail string)      // a condition of the node
-	twin        func(sessions int)                // how many sessions in a row died as soon as they began
-	connectedTo func()                            // a connection was made
+	cfg           config.MQTT
+	node          string
+	topics        contract.Topics
+	sys           System
+	now           func() time.Time // by the wall clock
+	tlsTime       func() time.Time // at which certificates are judged
+	log           *slog.Logger
+	store         *buffer.Store
+	retained      *retained // what is retained: one meta a device
+	saved         *stateStore
+	cleared       func(topic string)                // an empty retained message was acknowledged
+	status        func(sess string) contract.Status // the node's status as it is now
+	giveUp        func(ids []buffer.ID)             // records that nobody can read: a gap event and away
+	notRouted     func(on bool, detail string)      // a condition of the node
+	duplicateNode func(sessions int)                // how many sessions in a row died as soon as they began
+	connectedTo   func()                            // a connection was made
 
 	packetRefused func(on bool, detail string) // a condition of the node, as is
 	overwritten   func(what string)            // that somebody else has written its status just now
@@ -105,7 +105,7 @@ func (f *forwarder) run(ctx context.Context) {
 		if p := f.paths[f.cfg.URLs[off.failures%len(f.cfg.URLs)].String()]; p != nil {
 			wait = max(wait, time.Until(p.rest))
 		}
-		f.twin(off.short)
+		f.duplicateNode(off.short)
 		if off.mute >= muteSessions && (f.reportPath() || f.path.blame.IsMany()) {
 			f.path.barred = true
 			f.reportPath()
@@ -192,8 +192,8 @@ func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Dur
 	case lived > longSession:
 		b.short = 0
 	}
-	if b.short >= twinSessions {
-		return twinWait + mathrand.N(4*twinWait)
+	if b.short >= duplicateSessions {
+		return duplicateWait + mathrand.N(4*duplicateWait)
 	}
 	return mathrand.N(min(cfg.ReconnectJitter, cfg.ReconnectMax) + 1)
 }
@@ -230,7 +230,7 @@ func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
 		ClientID: f.node,
 		Username: f.cfg.Username,
 		Password: password.Reveal(),
-		Sent:     func(n int) { f.memory.sent(f.now(), int64(n)) },
+		Sent:     func(n int) { f.saved.sent(f.now(), int64(n)) },
 	}
 	conn, err := f.login(ctx, p, o, sess)
 	if err != nil {
@@ -284,7 +284,7 @@ func (f *forwarder) pathTo(u *url.URL) *path {
 		if f.paths == nil {
 			f.paths = make(map[string]*path)
 		}
-		f.path = newPath(int(f.cfg.MaxMessage), f.memory.brokerLimits(key), func(l brokerLimits) { f.memory.setBrokerLimits(key, l) }, time.Now())
+		f.path = newPath(int(f.cfg.MaxMessage), f.saved.brokerLimits(key), func(l brokerLimits) { f.saved.setBrokerLimits(key, l) }, time.Now())
 		f.paths[key] = f.path
 	}
 	return f.path
@@ -362,28 +362,28 @@ func (f *forwarder) brokerStatus() BrokerStatus {
 	return st
 }
 
-// tellNews wakes the session because status or meta changed.
-func (f *forwarder) tellNews() {
+// publishStatus wakes the session because status or meta changed.
+func (f *forwarder) publishStatus() {
 	select {
 	case f.news <- struct{}{}:
 	default:
 	}
 }
 
-// shelf holds the retained messages that stand beside status: topic to payload, with a revision each.
-type shelf struct {
+// retained holds the retained messages that stand beside status: topic to payload, with a revision each.
+type retained struct {
 	mu    sync.Mutex
 	order []string
-	items map[string]shelved
+	items map[string]retainedMessage
 }
 
-type shelved struct {
+type retainedMessage struct {
 	payload []byte
 	rev     uint64
 }
 
 // put sets a topic's payload and tells whether that changed anything.
-func (s *shelf) put(topic string, payload []byte) bool {
+func (s *retained) put(topic string, payload []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, ok := s.items[topic]
@@ -394,14 +394,14 @@ func (s *shelf) put(topic string, payload []byte) bool {
 		s.order = append(s.order, topic)
 	}
 	if s.items == nil {
-		s.items = make(map[string]shelved)
+		s.items = make(map[string]retainedMessage)
 	}
-	s.items[topic] = shelved{payload, old.rev + 1}
+	s.items[topic] = retainedMessage{payload, old.rev + 1}
 	return true
 }
 
 // remove forgets a topic.
-func (s *shelf) remove(topic string) {
+func (s *retained) remove(topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.items, topic)
@@ -409,7 +409,7 @@ func (s *shelf) remove(topic string) {
 }
 
 // since returns what has changed against the revisions in seen, and notes the new ones there.
-func (s *shelf) since(seen map[string]uint64) []*message {
+func (s *retained) since(seen map[string]uint64) []*message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []*message

@@ -43,16 +43,16 @@ func (a *Agent) openedRow(o buffer.Opened) []byte {
 		Mono: at.mono, Boot: a.boot, Clk: at.clk, Data: body})
 }
 
-// tellGaps stores an event for each gap that the store has not told yet. A crash in between tells a gap twice.
-func (a *Agent) tellGaps() {
-	a.telling.Lock()
-	defer a.telling.Unlock()
+// reportGaps stores an event for each gap that the store has not told yet. A crash in between tells a gap twice.
+func (a *Agent) reportGaps() {
+	a.reporting.Lock()
+	defer a.reporting.Unlock()
 	for _, g := range a.store.Gaps() {
 		data := map[string]any{"ep": g.Epoch, "class": g.Class.String(), "from": g.From, "to": nil, "why": g.Reason}
 		if g.To != nil {
 			data["to"], data["n"] = *g.To, g.Count
 		}
-		a.memory.lost(g.Count)
+		a.state.lost(g.Count)
 		text := "records lost"
 		if g.Reason == buffer.FromMemory {
 			text = "records may be lost"
@@ -66,9 +66,9 @@ func (a *Agent) tellGaps() {
 	}
 }
 
-func (a *Agent) tellGapsNowAndThen(ctx context.Context) {
+func (a *Agent) reportGapsPeriodically(ctx context.Context) {
 	for pause(ctx, gapsEvery) {
-		a.tellGaps()
+		a.reportGaps()
 	}
 }
 
@@ -78,7 +78,7 @@ func (a *Agent) giveUp(ids []buffer.ID) {
 		a.event(contract.NodeDevice, contract.StoreGap, map[string]any{
 			"ep": id.Epoch, "class": "reading", "from": id.Seq, "to": id.Seq, "n": 1, "why": "unreadable"})
 	}
-	a.memory.lost(uint64(len(ids)))
+	a.state.lost(uint64(len(ids)))
 	if err := a.store.Settle(ids); err != nil {
 		a.log.Error("give up records", "count", len(ids), "err", err)
 	}

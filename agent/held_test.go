@@ -89,7 +89,7 @@ func TestHeldBack(t *testing.T) {
 	f.path = newPath(contract.MaxPayload, brokerLimits{}, func(brokerLimits) {}, now)
 	f.path.size.Fail(2000, now)
 	s := newSession(f, f.path, nil, nil, "s")
-	s.platform = newPlatform(config.AckBroker)
+	s.acks = newPlatformAcks(config.AckBroker)
 	m := s.takeBacklog()
 	if len(m) != 1 || s.histClass != buffer.Event {
 		t.Fatalf("%d messages of %s come first, want the event", len(m), s.histClass)

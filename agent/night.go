@@ -41,7 +41,7 @@ func silences() []string {
 // mayRest tells whether a device that gives nothing, or not everything, is only asleep: its model sleeps, it is night, and
 // the device did not already fail by day.
 func (a *Agent) mayRest(dev string, at time.Time) bool {
-	return a.board.sleeper(dev) && isNight(a.cfg.Site, at) && !a.failedByDay(dev)
+	return a.devices.sleeper(dev) && isNight(a.cfg.Site, at) && !a.failedByDay(dev)
 }
 
 // failedByDay tells whether a device has not answered since the sun was up: night does not excuse that. In the evening
@@ -55,12 +55,12 @@ func (a *Agent) failedByDay(dev string) bool {
 
 // rest notes whether a device sleeps, and returns that. A device that sleeps has no fault.
 func (a *Agent) rest(dev string, asleep bool) bool {
-	changed, publish := a.board.sleeping(dev, asleep)
+	changed, publish := a.devices.sleeping(dev, asleep)
 	if changed {
 		a.log.Info("device asleep", "device", dev, "asleep", asleep)
 	}
 	if publish {
-		a.tellNews()
+		a.publishStatus()
 	}
 	return asleep
 }
@@ -78,7 +78,7 @@ func empty(readings []drivers.Reading) bool {
 
 // sleeper tells whether a device is one that sleeps at night. A model for any make can be a meter as well; what the device
 // delivers tells them apart.
-func (b *board) sleeper(id string) bool {
+func (b *deviceTable) sleeper(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.devs[id]
@@ -88,7 +88,7 @@ func (b *board) sleeper(id string) bool {
 }
 
 // asleep lists the devices that sleep, in the configuration's order.
-func (b *board) asleep() []string {
+func (b *deviceTable) asleep() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []string

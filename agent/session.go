@@ -20,12 +20,12 @@ const (
 	backlogAtOnce = 2048
 )
 
-// gatherTime is how long what became deliverable waits for more of its kind. Devices are polled in step, and their answers
+// batchDelay is how long what became deliverable waits for more of its kind. Devices are polled in step, and their answers
 // come in within milliseconds: taken together they cost the processor less than one by one (BENCH.md).
-const gatherTime = 10 * time.Millisecond
+const batchDelay = 10 * time.Millisecond
 
-// calmTime is how long a status that nothing hurries waits for a moment when no message is under way.
-const calmTime = 2 * time.Second
+// statusDelay is how long a status that nothing hurries waits for a moment when no message is under way.
+const statusDelay = 2 * time.Second
 
 // echoWait is how long the broker may take to send the node's own status back to it. Brokers acknowledge what their access
 // rules then drop: the echo is the only sign that messages are routed.
@@ -46,7 +46,7 @@ type session struct {
 	comp composer
 
 	live, hist   []*message // composed, their records leased, not yet handed over
-	outcomes     chan outcome
+	deliveries   chan delivery
 	inflight     int
 	full         bool // the window was, and is not half empty yet
 	histInflight int  // at most half of the window: live samples always find a place
@@ -70,7 +70,7 @@ type session struct {
 	statusAcked   bool
 	aloneUntil    time.Time
 
-	platform *platform
+	acks *platformAcks
 
 	own        *ownStatus  // what comes on the node's own status topic
 	echoed     bool        // this session's status came back
@@ -78,27 +78,27 @@ type session struct {
 	correct    *time.Timer // running while a correction of the status waits
 	correctDue bool        // it is running
 
-	gather  *time.Timer // running while what became deliverable waits for more
-	waits   bool        // it is running
-	freshIn bool        // the live lane may have something
+	batch    *time.Timer // running while what became deliverable waits for more
+	batching bool        // it is running
+	freshIn  bool        // the live lane may have something
 
-	seen      map[string]uint64 // revisions of the shelf that the broker has, or is being told
-	statusDue bool
-	calm      *time.Timer // running while a status waits until nothing is under way; then it is told all the same
-	calmDue   bool        // it is running
-	messages  bucket
-	bytes     bucket
-	slow      float64   // factor on the history lane's rates
-	histFrom  time.Time // no history before
-	histEmpty bool      // nothing was there when last asked
-	histSent  bool      // since status told the backlog
-	toldSome  bool      // status told a backlog the last time
-	stopping  bool
-	failed    error // a publication failed: nothing more is handed over, the session ends
+	seen            map[string]uint64 // revisions of the shelf that the broker has, or is being told
+	statusDue       bool
+	deferred        *time.Timer // running while a status waits until nothing is under way; then it is told all the same
+	deferredDue     bool        // it is running
+	messages        bucket
+	bytes           bucket
+	slow            float64   // factor on the history lane's rates
+	histFrom        time.Time // no history before
+	histEmpty       bool      // nothing was there when last asked
+	histSent        bool      // since status told the backlog
+	reportedBacklog bool      // status told a backlog the last time
+	stopping        bool
+	failed          error // a publication failed: nothing more is handed over, the session ends
 }
 
-// outcome is what became of a message.
-type outcome struct {
+// delivery is what became of a message.
+type delivery struct {
 	*message
 	err   error
 	took  time.Duration
@@ -113,24 +113,24 @@ func newSession(f *forwarder, p *path, conn *mqtt.Conn, u *url.URL, sess string)
 	p.held, p.heldSize = 0, 0
 	return &session{
 		f: f, path: p, conn: conn, url: u, sess: sess,
-		comp:      composer{topics: f.topics, pack: f.cfg.HistoryGzip},
-		outcomes:  make(chan outcome, f.cfg.Window),
-		proofs:    make(chan uint64, 4),
-		answers:   make(chan subscribed, 16),
-		platform:  newPlatform(f.cfg.Ack),
-		own:       newOwnStatus(sess),
-		held:      heldBack{old: make(map[string]*heldOld), count: make(map[buffer.Class]int)},
-		correct:   time.NewTimer(time.Hour),
-		calm:      time.NewTimer(calmTime),
-		gather:    time.NewTimer(0),
-		waits:     true, // the timer has to run out
-		freshIn:   true,
-		seen:      make(map[string]uint64),
-		statusDue: true,
-		messages:  newBucket(f.cfg.HistoryRate, max(1, f.cfg.HistoryRate), now),
-		bytes:     newBucket(float64(f.cfg.HistoryBytes), float64(f.cfg.HistoryBytes), now),
-		slow:      1,
-		histFrom:  now.Add(rand.N(min(f.cfg.HistoryJitter, f.cfg.ReconnectMax) + 1)),
+		comp:       composer{topics: f.topics, pack: f.cfg.HistoryGzip},
+		deliveries: make(chan delivery, f.cfg.Window),
+		proofs:     make(chan uint64, 4),
+		answers:    make(chan subscribed, 16),
+		acks:       newPlatformAcks(f.cfg.Ack),
+		own:        newOwnStatus(sess),
+		held:       heldBack{old: make(map[string]*heldOld), count: make(map[buffer.Class]int)},
+		correct:    time.NewTimer(time.Hour),
+		deferred:   time.NewTimer(statusDelay),
+		batch:      time.NewTimer(0),
+		batching:   true, // the timer has to run out
+		freshIn:    true,
+		seen:       make(map[string]uint64),
+		statusDue:  true,
+		messages:   newBucket(f.cfg.HistoryRate, max(1, f.cfg.HistoryRate), now),
+		bytes:      newBucket(float64(f.cfg.HistoryBytes), float64(f.cfg.HistoryBytes), now),
+		slow:       1,
+		histFrom:   now.Add(rand.N(min(f.cfg.HistoryJitter, f.cfg.ReconnectMax) + 1)),
 	}
 }
 
@@ -152,8 +152,8 @@ func (s *session) run(ctx context.Context) error {
 }
 
 func (s *session) forward(ctx context.Context) error {
-	defer s.gather.Stop()
-	defer s.calm.Stop()
+	defer s.batch.Stop()
+	defer s.deferred.Stop()
 	s.correct.Stop()
 	defer s.correct.Stop()
 	if !s.quiet() {
@@ -172,23 +172,23 @@ func (s *session) forward(ctx context.Context) error {
 		s.subscribeDue(ctx)
 		again := s.handOver()
 		select {
-		case o := <-s.outcomes:
+		case o := <-s.deliveries:
 			if s.settleAll(o); s.failed != nil {
 				return fmt.Errorf("%w: %w", errSessionEnded, cmp.Or(s.conn.Err(), s.failed))
 			}
 		case <-s.wake():
-			s.waits = true
-			s.gather.Reset(gatherTime)
-		case <-s.gather.C:
+			s.batching = true
+			s.batch.Reset(batchDelay)
+		case <-s.batch.C:
 			select {
 			case <-s.f.store.Wake(): // of what is taken now
 			default:
 			}
-			s.waits, s.freshIn, s.histEmpty = false, true, false
+			s.batching, s.freshIn, s.histEmpty = false, true, false
 		case <-s.f.news:
 			s.statusDue = true
-		case <-s.calm.C:
-			s.statusDue, s.calmDue = s.statusDue || s.calmDue, false
+		case <-s.deferred.C:
+			s.statusDue, s.deferredDue = s.statusDue || s.deferredDue, false
 		case <-refresh.C:
 			s.refresh()
 		case <-s.own.news:
@@ -199,8 +199,8 @@ func (s *session) forward(ctx context.Context) error {
 			s.answered(a)
 		case order := <-s.proofs:
 			s.prove(order, time.Now())
-		case <-s.platform.news:
-			s.forget(s.platform.heard())
+		case <-s.acks.news:
+			s.forget(s.acks.heard())
 			s.histEmpty = false
 		case <-canary.C:
 			switch {
@@ -213,7 +213,7 @@ func (s *session) forward(ctx context.Context) error {
 				s.f.notRouted(true, "the broker acknowledged the status and did not send it back within 10 s")
 			}
 		case <-settled.C:
-			s.f.twin(0)
+			s.f.duplicateNode(0)
 			s.f.steady(s.url)
 			if !s.unheard {
 				s.f.packetRefused(false, "")
@@ -230,7 +230,7 @@ func (s *session) forward(ctx context.Context) error {
 
 // wake tells that the store has something new; nil while what it has is gathered anyway.
 func (s *session) wake() <-chan struct{} {
-	if s.waits {
+	if s.batching {
 		return nil
 	}
 	return s.f.store.Wake()
@@ -289,7 +289,7 @@ func (s *session) nextLive() *message {
 	if s.statusDue {
 		s.statusDue = false
 		if m := s.statusMessage(contract.Online); m != nil {
-			s.live = append([]*message{m}, append(s.f.shelf.since(s.seen), s.live...)...)
+			s.live = append([]*message{m}, append(s.f.retained.since(s.seen), s.live...)...)
 		}
 	}
 	if len(s.live) == 0 && (s.freshIn || s.stopping) {
@@ -297,8 +297,8 @@ func (s *session) nextLive() *message {
 		recs := s.f.store.Fresh(freshAtOnce)
 		s.live, s.freshIn = s.compose(recs, false), len(recs) == freshAtOnce
 	}
-	if s.calmDue && s.inflight == 0 && len(s.live) == 0 && !s.waits && !s.stopping {
-		s.calmDue = false
+	if s.deferredDue && s.inflight == 0 && len(s.live) == 0 && !s.batching && !s.stopping {
+		s.deferredDue = false
 		if m := s.statusMessage(contract.Online); m != nil {
 			return m
 		}
@@ -309,15 +309,15 @@ func (s *session) nextLive() *message {
 // statusSoon tells the status as soon as nothing is under way, because what is waits in the backlog that the status tells:
 // without that, one that is told in step with the polls would never tell an empty one.
 func (s *session) statusSoon() {
-	if !s.calmDue {
-		s.calmDue = true
-		s.calm.Reset(calmTime)
+	if !s.deferredDue {
+		s.deferredDue = true
+		s.deferred.Reset(statusDelay)
 	}
 }
 
 // nextHist returns the next message of the history lane, or how long to wait for it; nil and 0 when there is none.
 func (s *session) nextHist() (*message, time.Duration) {
-	if s.stopping || s.histInflight >= max(1, s.f.cfg.Window/2) || len(s.platform.waiting) > awaitingHist {
+	if s.stopping || s.histInflight >= max(1, s.f.cfg.Window/2) || len(s.acks.waiting) > awaitingHist {
 		return nil, 0
 	}
 	now := time.Now()
@@ -329,7 +329,7 @@ func (s *session) nextHist() (*message, time.Duration) {
 		s.histEmpty = len(s.hist) == 0
 	}
 	if len(s.hist) == 0 {
-		if s.histInflight == 0 && (s.histSent || s.toldSome && s.inflight == 0 && len(s.f.store.Summary()) == 0) { // drained: tell it
+		if s.histInflight == 0 && (s.histSent || s.reportedBacklog && s.inflight == 0 && len(s.f.store.Summary()) == 0) { // drained: tell it
 			s.histSent = false
 			s.statusSoon()
 			return s.nextLive(), 0
@@ -382,13 +382,13 @@ func (s *session) lease(class buffer.Class) (out []buffer.Record) {
 
 // unknown returns the records that the platform has not said it has; the others are settled without being sent again.
 func (s *session) unknown(recs []buffer.Record) []buffer.Record {
-	if len(s.platform.ok) == 0 {
+	if len(s.acks.ok) == 0 {
 		return recs
 	}
 	var out []buffer.Record
 	var known []buffer.ID
 	for _, r := range recs {
-		if s.platform.stored(r.ID) {
+		if s.acks.stored(r.ID) {
 			known = append(known, r.ID)
 		} else {
 			out = append(out, r)
@@ -416,7 +416,7 @@ func (s *session) compose(recs []buffer.Record, hist bool) []*message {
 func (s *session) statusMessage(state contract.State) *message {
 	st := s.f.status(s.sess)
 	st.State = state
-	s.toldSome = len(st.Backlog) > 0
+	s.reportedBacklog = len(st.Backlog) > 0
 	payload, err := s.shrink(st)
 	if err != nil {
 		s.f.log.Error("encode status", "err", err)
@@ -429,7 +429,7 @@ func (s *session) statusMessage(state contract.State) *message {
 // time stay in the store.
 func (s *session) goodbye() {
 	s.stopping = true
-	s.statusDue, s.calmDue = false, false
+	s.statusDue, s.deferredDue = false, false
 	s.drain(flushTime, func() bool { s.handOver(); return s.inflight == 0 })
 	if m := s.statusMessage(contract.Offline); m != nil && s.inflight < s.f.cfg.Window && s.failed == nil {
 		s.publish(m)
@@ -443,7 +443,7 @@ func (s *session) drain(atMost time.Duration, done func() bool) {
 	defer over.Stop()
 	for !done() {
 		select {
-		case o := <-s.outcomes:
+		case o := <-s.deliveries:
 			if s.settle(o); s.failed != nil {
 				return
 			}
@@ -459,7 +459,7 @@ func (s *session) drain(atMost time.Duration, done func() bool) {
 func (s *session) end() {
 	s.conn.Close(s.stopping)
 	for s.inflight > 0 {
-		s.settle(<-s.outcomes)
+		s.settle(<-s.deliveries)
 	}
 	for _, d := range s.doubts { // the broker said that it has them, and ended the session
 		s.f.store.Release(d.ids)
@@ -470,7 +470,7 @@ func (s *session) end() {
 		s.f.store.Release(m.ids)
 	}
 	s.live, s.hist = nil, nil
-	s.f.store.Release(s.platform.all())
+	s.f.store.Release(s.acks.all())
 }
 
 func shift(list *[]*message) *message {

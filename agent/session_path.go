@@ -59,7 +59,7 @@ func (s *session) listen() {
 		s.asking = append(s.asking, s.f.topics.Status())
 	}
 	switch {
-	case !s.platform.on:
+	case !s.acks.on:
 	case s.f.isDeaf(s.f.topics.Ack()):
 		s.missing = append(s.missing, s.f.topics.Ack())
 	default:
@@ -85,7 +85,7 @@ func (s *session) subscribeDue(ctx context.Context) {
 			}
 			handle := s.own.saw
 			if filter == s.f.topics.Ack() {
-				handle = s.platform.take
+				handle = s.acks.take
 			}
 			s.conn.SubscribeLater(ctx, filter, handle, func(err error) { s.answers <- subscribed{filter, err} })
 		}

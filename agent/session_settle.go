@@ -28,7 +28,7 @@ func (s *session) publish(m *message) {
 	}
 	s.order++
 	began := time.Now()
-	o := outcome{message: m, order: s.order, ahead: s.unacked, alone: s.path.alone(m.topic, n)}
+	o := delivery{message: m, order: s.order, ahead: s.unacked, alone: s.path.alone(m.topic, n)}
 	if o.alone {
 		s.alone++
 	}
@@ -36,15 +36,15 @@ func (s *session) publish(m *message) {
 		Topic: m.topic, Payload: m.payload, Retain: m.retain && !began.Before(s.path.plain), Patience: s.path.pace.Patience(s.unacked),
 	}, func(err error) {
 		o.err, o.took = err, time.Since(began)
-		s.outcomes <- o // holds a whole window: never blocks
+		s.deliveries <- o // holds a whole window: never blocks
 	})
 }
 
 // settleAll settles an outcome and those that have come meanwhile.
-func (s *session) settleAll(o outcome) {
+func (s *session) settleAll(o delivery) {
 	for s.settle(o); ; s.settle(o) {
 		select {
-		case o = <-s.outcomes:
+		case o = <-s.deliveries:
 		default:
 			return
 		}
@@ -54,7 +54,7 @@ func (s *session) settleAll(o outcome) {
 // settle takes an outcome to the store: acknowledged records are forgotten, the others become deliverable again. A
 // publication that failed is the end of the session: paho may refuse the next ones for a while before it says that the
 // connection is lost, and to offer it the same records again and again would help nobody.
-func (s *session) settle(o outcome) {
+func (s *session) settle(o delivery) {
 	n := o.size()
 	s.inflight--
 	s.unacked -= n
@@ -100,11 +100,11 @@ func (s *session) taken(m *message, now time.Time) {
 	s.path.pass(m.topic, m.size(), now)
 	s.f.reportPath()
 	if m.retain && len(m.payload) == 0 {
-		s.f.shelf.remove(m.topic)
+		s.f.retained.remove(m.topic)
 		s.f.cleared(m.topic)
 	}
-	s.forget(s.platform.sent(m.ids))
-	s.f.store.Release(s.platform.surplus())
+	s.forget(s.acks.sent(m.ids))
+	s.f.store.Release(s.acks.surplus())
 }
 
 // forget lets go of records that are where they belong.
@@ -115,7 +115,7 @@ func (s *session) forget(ids []buffer.ID) {
 }
 
 // doubt keeps an acknowledged message until the broker shows that it lives on.
-func (s *session) doubt(o outcome) {
+func (s *session) doubt(o delivery) {
 	s.doubts = append(s.doubts, doubted{o.message, o.order})
 	s.conn.Ping(func() {
 		select {

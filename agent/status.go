@@ -119,8 +119,8 @@ type PointStatus struct {
 	Quality contract.Quality `json:"quality"`
 }
 
-// board holds the last state of every line and device. Lines write to it, the status readers read.
-type board struct {
+// deviceTable holds the last state of every line and device. Lines write to it, the status readers read.
+type deviceTable struct {
 	mu    sync.Mutex
 	lines []*lineState
 	devs  map[string]*deviceState
@@ -154,8 +154,8 @@ type deviceState struct {
 	about           drivers.Description
 }
 
-func newBoard(lines []config.Line, now time.Time) *board {
-	b := &board{devs: make(map[string]*deviceState)}
+func newDeviceTable(lines []config.Line, now time.Time) *deviceTable {
+	b := &deviceTable{devs: make(map[string]*deviceState)}
 	for _, l := range lines {
 		ls := &lineState{cfg: l, since: now, err: errNotOpen}
 		b.lines = append(b.lines, ls)
@@ -171,7 +171,7 @@ func newBoard(lines []config.Line, now time.Time) *board {
 var errNotOpen = errors.New("not opened yet")
 
 // line notes that a line opened (port is not nil) or was lost and tells whether that is a change.
-func (b *board) line(id string, port drivers.Port, err error, now time.Time) (changed bool) {
+func (b *deviceTable) line(id string, port drivers.Port, err error, now time.Time) (changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.lines {
@@ -193,7 +193,7 @@ const silentAfter = 3
 
 // report notes a poll and returns how many in a row have failed by now, and the condition that this means: "" for none, as
 // long as they are fewer than silentAfter.
-func (b *board) report(r drivers.Report, at moment) (code string, failed int) {
+func (b *deviceTable) report(r drivers.Report, at moment) (code string, failed int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.devs[r.Device]
@@ -221,7 +221,7 @@ func (b *board) report(r drivers.Report, at moment) (code string, failed int) {
 }
 
 // ids lists the devices in the configuration's order.
-func (b *board) ids() []string {
+func (b *deviceTable) ids() []string {
 	var out []string
 	for _, l := range b.lines {
 		for _, d := range l.cfg.Devices {
@@ -232,14 +232,14 @@ func (b *board) ids() []string {
 }
 
 // model returns the model that a device is configured as.
-func (b *board) model(id string) string {
+func (b *deviceTable) model(id string) string {
 	return b.devs[id].cfg.Model // never changes
 }
 
 // sleeping notes whether a device is asleep. It returns whether that is a change, and whether status is to follow it now: a
 // device that falls asleep and wakes up all the time would otherwise cost a status message each time. The next regular status
 // has what was left out.
-func (b *board) sleeping(id string, asleep bool) (changed, publish bool) {
+func (b *deviceTable) sleeping(id string, asleep bool) (changed, publish bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.devs[id]
@@ -260,7 +260,7 @@ const asleepEvery = 5 * time.Minute
 
 // place gives a sample of a device its times: those of the moment, but both later than those of the sample before. Wall
 // times of another era count for nothing: they were of another clock, and must not hold back those of this one.
-func (b *board) place(id string, at moment) (ts, mono int64) {
+func (b *deviceTable) place(id string, at moment) (ts, mono int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.devs[id]
@@ -272,7 +272,7 @@ func (b *board) place(id string, at moment) (ts, mono int64) {
 }
 
 // restamped notes that samples up to the given times, by device, are now of this era.
-func (b *board) restamped(last map[string]int64, era uint64) {
+func (b *deviceTable) restamped(last map[string]int64, era uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id, ts := range last {
@@ -285,7 +285,7 @@ func (b *board) restamped(last map[string]int64, era uint64) {
 }
 
 // describe notes what a device said of itself and returns its state of knowledge.
-func (b *board) describe(id string, about *drivers.Description) (config.Device, drivers.Description) {
+func (b *deviceTable) describe(id string, about *drivers.Description) (config.Device, drivers.Description) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.devs[id]
@@ -295,7 +295,7 @@ func (b *board) describe(id string, about *drivers.Description) (config.Device, 
 	return d.cfg, d.about
 }
 
-func (b *board) status() []LineStatus {
+func (b *deviceTable) status() []LineStatus {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []LineStatus

@@ -43,10 +43,10 @@ func (a *Agent) watchStore(ctx context.Context) {
 			a.conditions.Set(contract.RunsAsRoot, "", text != "", text)
 		}
 		if time.Since(retried) >= unsavedEvery {
-			a.memory.retry()
+			a.state.retry()
 			retried = time.Now()
 		}
-		err = a.memory.unsaved()
+		err = a.state.unsaved()
 		a.conditions.Set(contract.StateUnsaved, "", err != nil, owner.ExplainState(err, a.cfg.StateDir))
 	}
 }
@@ -80,6 +80,6 @@ func (s *session) warnOfMemory() {
 	s.statusDue = false
 	s.live = s.compose(s.f.store.Fresh(freshAhead), false)
 	if m := s.statusMessage(contract.Online); m != nil {
-		s.live = append(append(s.live, m), s.f.shelf.since(s.seen)...)
+		s.live = append(append(s.live, m), s.f.retained.since(s.seen)...)
 	}
 }

@@ -39,9 +39,9 @@ func (a *Agent) place() error {
 // rememberClock takes the last trusted time as the least that it can be now.
 func (a *Agent) rememberClock() {
 	var s clock.State
-	if err := a.memory.dir.Load(keptClock, &s); err != nil {
+	if err := a.state.dir.Load(keptClock, &s); err != nil {
 		a.log.Error("load clock", "err", err)
-		a.memory.note(keptClock, err)
+		a.state.note(keptClock, err)
 	}
 	a.clock = clock.New(clock.Options{State: s, NotBefore: a.sys.Built, Steadfast: a.cfg.Clock.Trust == config.TrustSystem})
 }
@@ -52,7 +52,7 @@ func (a *Agent) keepClock(ctx context.Context) {
 		now := a.stamp(time.Time{})
 		a.conditions.Set(contract.ClockUnset, "", now.clk != contract.ClockSync, "nothing has set the clock since the start")
 		if s, due := a.clock.Save(time.Duration(now.mono) * time.Millisecond); due {
-			a.memory.save(keptClock, s)
+			a.state.save(keptClock, s)
 		}
 	}
 }
@@ -110,7 +110,7 @@ func (a *Agent) restamp(set *clock.Set, era uint64) (n int) {
 		r.From, r.To = ts, ts
 		return r, true
 	})
-	a.board.restamped(last, era)
+	a.devices.restamped(last, era)
 	return n
 }
 

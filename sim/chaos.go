@@ -38,7 +38,7 @@ func Chaos(seed uint64) *Scenario {
 		}},
 	}
 	s.Broker.Faults = c.brokerFaults()
-	s.Box.Faults = c.boxFaults()
+	s.Host.Faults = c.boxFaults()
 	return s
 }
 

@@ -21,7 +21,7 @@ type device struct {
 	spec     Device
 	site     *Site
 	bus      *bus
-	body     body
+	body     model
 	profile  *modbus.Profile
 	image    *slave.Device
 	recorded *replay                 // a device that only says what it once said; nil for all others
@@ -59,7 +59,7 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 		d.body, d.recorded = replayBody{}, newReplay(f)
 		return d, nil
 	}
-	if d.body, err = newBody(spec, profile.Kind, s.seed, d.has); err != nil {
+	if d.body, err = newModel(spec, profile.Kind, s.seed, d.has); err != nil {
 		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
 	}
 	s.nature.add(d.body)
@@ -74,7 +74,7 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
 	}
 	d.fields = fieldsOf(profile, d.image)
-	if b, ok := d.body.(*inverterBody); ok {
+	if b, ok := d.body.(*inverterModel); ok {
 		b.alarm = brokenWord(d.fields["alarm"].Flags)
 	}
 	return d, nil
@@ -165,7 +165,7 @@ func sunspecModels(p *modbus.Profile) []uint16 {
 
 // coils ties the commands of a barrier's profile to its motor.
 func (d *device) coils(p *modbus.Profile) func(number uint16, on bool) error {
-	b, ok := d.body.(*barrierBody)
+	b, ok := d.body.(*barrierModel)
 	if !ok {
 		return nil
 	}
@@ -187,7 +187,7 @@ func (d *device) coils(p *modbus.Profile) func(number uint16, on bool) error {
 
 // written lets an inverter obey the limit that now stands in its registers.
 func (d *device) written(uint16, []uint16) error {
-	b, ok := d.body.(*inverterBody)
+	b, ok := d.body.(*inverterModel)
 	p, has := d.fields["power_limit"]
 	if ok && has {
 		if v := d.read(&p, false); v.Type() == drivers.Float {

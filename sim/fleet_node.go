@@ -35,8 +35,8 @@ type fleetNode struct {
 	dice   plant.Dice
 	draws  uint64
 
-	nature *nature
-	bodies map[string]body // by device id
+	nature *physics
+	bodies map[string]model // by device id
 
 	ep      string
 	seq     uint64
@@ -70,17 +70,17 @@ var fleetPoints = map[string][]string{
 }
 
 func newFleetNode(f *Fleet, topics contract.Topics, dice plant.Dice) (*fleetNode, error) {
-	n := &fleetNode{fleet: f, topics: topics, dice: dice, bodies: map[string]body{}}
+	n := &fleetNode{fleet: f, topics: topics, dice: dice, bodies: map[string]model{}}
 	rated := dice.Between(0, 3000, 100000)
 	s := &Scenario{Site: Place{Lat: dice.Between(1, 37, 46.5), Lon: dice.Between(2, 7, 18)}, Clouds: dice.Float(3),
 		Load: Load{Base: rated / 20, Peak: rated / 2}}
 	var err error
-	if n.nature, err = newNature(s, dice.Word(4), f.start.Add(-f.o.Backlog), 1); err != nil {
+	if n.nature, err = newPhysics(s, dice.Word(4), f.start.Add(-f.o.Backlog), 1); err != nil {
 		return nil, err
 	}
 	nothing := func(FaultKind) (Fault, bool) { return Fault{}, false }
-	n.bodies["inv-1"] = newInverterBody(Inverter{Rated: rated, Strings: 2, Energy: dice.Between(5, 100, 500000)}, nothing)
-	n.bodies["meter-1"] = newMeterBody(Meter{Import: dice.Between(6, 100, 100000), Export: dice.Between(7, 100, 300000)})
+	n.bodies["inv-1"] = newInverterModel(Inverter{Rated: rated, Strings: 2, Energy: dice.Between(5, 100, 500000)}, nothing)
+	n.bodies["meter-1"] = newMeterModel(Meter{Import: dice.Between(6, 100, 100000), Export: dice.Between(7, 100, 300000)})
 	n.nature.add(n.bodies["inv-1"])
 	n.nature.add(n.bodies["meter-1"])
 	n.nature.settle()

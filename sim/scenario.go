@@ -36,7 +36,7 @@ type Scenario struct {
 	Mains   FaultTable `yaml:"mains"`
 	Broker  FaultTable `yaml:"broker"`
 	Link    FaultTable `yaml:"link"` // before the broker of a site that is served; in a test, of a Proxy
-	Box     FaultTable `yaml:"box"`
+	Host    FaultTable `yaml:"box"`
 }
 
 // Place is where a site is.
@@ -217,7 +217,7 @@ func (s *Scenario) Check() error {
 	if !between(s.Load.Base, 0, math.MaxFloat64) || !between(s.Load.Peak, s.Load.Base, math.MaxFloat64) {
 		bad("load", "must not be negative, and peak not below base (got %v, %v)", s.Load.Base, s.Load.Peak)
 	}
-	for place, table := range map[string]FaultTable{"mains": s.Mains, "broker": s.Broker, "link": s.Link, "box": s.Box} {
+	for place, table := range map[string]FaultTable{"mains": s.Mains, "broker": s.Broker, "link": s.Link, "box": s.Host} {
 		for i, f := range table.Faults {
 			if err := f.check(place); err != nil {
 				bad(fmt.Sprintf("%s.faults[%d]", place, i), "%w", err)

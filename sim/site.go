@@ -45,13 +45,13 @@ type Site struct {
 	truthMost int // changes of a point that are remembered
 
 	mu     sync.Mutex // guards nature and the images of all devices
-	nature *nature
+	nature *physics
 
 	devices map[string]*device // none is added after New
 	buses   []*bus             // in the order of the scenario
 	byPort  map[string]*bus    // by line.Endpoint.Key
 
-	box  *Box
+	host *Host
 	open connections
 	wake chan struct{} // told when faults change
 }
@@ -74,9 +74,9 @@ func New(s *Scenario, o Options) (*Site, error) {
 	site := &Site{scenario: s, seed: o.Seed, log: o.Logger, start: time.Now(), truthMost: cmp.Or(o.truthMost, maxTruth),
 		devices: map[string]*device{}, byPort: map[string]*bus{}, wake: make(chan struct{}, 1)}
 	site.open.list = map[io.Closer]*bus{}
-	site.box = newBox(o.Seed, site.start, s.Box.Faults)
+	site.host = newHost(o.Seed, site.start, s.Host.Faults)
 	var err error
-	if site.nature, err = newNature(s, o.Seed, site.start, o.Speed); err != nil {
+	if site.nature, err = newPhysics(s, o.Seed, site.start, o.Speed); err != nil {
 		return nil, fmt.Errorf("make site: %w", err)
 	}
 	var wrong []error
@@ -232,7 +232,7 @@ func (s *Site) attach(b *bus, c connection, char time.Duration, understood func(
 func (s *Site) Run(ctx context.Context) error {
 	defer s.open.finish()
 	var box sync.WaitGroup
-	box.Go(func() { s.box.run(ctx) })
+	box.Go(func() { s.host.run(ctx) })
 	defer box.Wait()
 	gone := make(map[*bus]bool, len(s.buses))
 	for {
@@ -319,7 +319,7 @@ func (s *Site) faultsOf(place string) (*faults, error) {
 	case "mains":
 		return s.nature.mains, nil
 	case "box":
-		return s.box.faults, nil
+		return s.host.faults, nil
 	}
 	for _, b := range s.buses {
 		if b.id == place {
@@ -377,12 +377,12 @@ func (s *Site) Clear(place string, id int) (int, error) {
 	return fs.clear(id), nil
 }
 
-// Box is the computer of the site.
-func (s *Site) Box() *Box { return s.box }
+// Host is the computer of the site.
+func (s *Site) Host() *Host { return s.host }
 
 // Heal ends every fault of the site.
 func (s *Site) Heal() {
-	s.box.Clear(0)
+	s.host.Clear(0)
 	s.nature.mains.clear(0)
 	for _, b := range s.buses {
 		b.faults.clear(0)

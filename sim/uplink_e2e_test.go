@@ -143,8 +143,8 @@ func TestUplinkReconnectsForReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := agent.New(cfg, agent.System{OpenPort: site.OpenPort, DialMQTT: tcp, Wall: site.Box().Wall,
-		DiskFree: site.Box().DiskFree, Logger: slog.New(slog.DiscardHandler), Version: "e2e"})
+	a, err := agent.New(cfg, agent.System{OpenPort: site.OpenPort, DialMQTT: tcp, Wall: site.Host().Wall,
+		DiskFree: site.Host().DiskFree, Logger: slog.New(slog.DiscardHandler), Version: "e2e"})
 	if err != nil {
 		t.Fatal(err)
 	}

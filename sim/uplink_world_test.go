@@ -308,8 +308,8 @@ func (u *uplink) start() {
 	if *worldLog {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	if u.agent, err = agent.New(cfg, agent.System{OpenPort: u.site.OpenPort, DialMQTT: u.dial, Wall: u.site.Box().Wall,
-		DiskFree: u.site.Box().DiskFree, Logger: log, Version: "uplink"}); err != nil {
+	if u.agent, err = agent.New(cfg, agent.System{OpenPort: u.site.OpenPort, DialMQTT: u.dial, Wall: u.site.Host().Wall,
+		DiskFree: u.site.Host().DiskFree, Logger: log, Version: "uplink"}); err != nil {
 		u.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

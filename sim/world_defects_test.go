@@ -40,7 +40,7 @@ func provedWorld() *sim.Scenario {
 	}
 	s.Lines[1].Faults = []sim.Fault{{Kind: sim.Silent, Device: "meter-2", At: awayAt + 2*time.Minute, For: 5 * time.Minute}}
 	s.Broker.Faults = []sim.Fault{{Kind: sim.BrokerGone, At: awayAt, For: awayFor}}
-	s.Box.Faults = []sim.Fault{{Kind: sim.Kill, At: cutAt, For: time.Second}}
+	s.Host.Faults = []sim.Fault{{Kind: sim.Kill, At: cutAt, For: time.Second}}
 	return s
 }
 
@@ -58,7 +58,7 @@ func TestWorldProvesItsCheckers(t *testing.T) {
 		{"records are dropped after the acknowledgement", "at-least-once-or-gap", func(s *sim.Scenario) {
 			s.Broker.Faults = append(s.Broker.Faults, sim.Fault{Kind: sim.Denied, At: 10 * time.Minute, For: 12 * time.Second})
 		}, nil},
-		{"a power cut takes minutes", "at-least-once-or-gap", func(s *sim.Scenario) { s.Box.Faults[0].At = awayAt + 4*time.Minute }, sealsLate},
+		{"a power cut takes minutes", "at-least-once-or-gap", func(s *sim.Scenario) { s.Host.Faults[0].At = awayAt + 4*time.Minute }, sealsLate},
 		{"a number is used again", "identity-once", nil, usesNumbersAgain},
 		{"a late reply is taken for the next answer", "nothing-invented", nil, answersLate},
 		{"a glitch of a counter is booked", "quarter-hours-add-up", nil, booksGlitches},
@@ -83,7 +83,7 @@ func TestWorldProvesItsCheckers(t *testing.T) {
 					o.defect = c.defect()
 				}
 				if c.want == "quiet-card" || c.want == "" {
-					spec.Broker.Faults, spec.Box.Faults = nil, nil // its claim is about a healthy link
+					spec.Broker.Faults, spec.Host.Faults = nil, nil // its claim is about a healthy link
 					o.card = provedDisk
 				}
 				var names []string

@@ -98,7 +98,7 @@ type world struct {
 	bounded    *check.Bounded
 	neighbours *check.Neighbours
 	drains     *check.Drains
-	quiet      *check.QuietCard
+	quiet      *check.FlashWear
 	room       *check.Room
 	watched    sync.Mutex // the checkers are told things by two goroutines
 
@@ -148,7 +148,7 @@ func newWorld(t *testing.T, dir string, seed uint64, spec *sim.Scenario, o optio
 	checkers := []check.Checker{w.once, check.NewIdentityOnce(), check.NewNothingInvented(site, pollSpan),
 		check.NewQuarterHours(most), check.NewEventsFirst(), check.NewConditionRate(), w.bounded, w.room, w.neighbours, w.drains}
 	if o.card > 0 {
-		w.quiet = check.NewQuietCard(o.card)
+		w.quiet = check.NewFlashWear(o.card)
 		checkers = append(checkers, w.quiet)
 	}
 	w.suite = check.NewSuite("", checkers...)
@@ -165,7 +165,7 @@ func (w *world) live(faulty time.Duration) []check.Verdict {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	kills := make(chan struct{}, 1)
-	w.site.Box().OnKill(func() {
+	w.site.Host().OnKill(func() {
 		select {
 		case kills <- struct{}{}:
 		default:
@@ -222,7 +222,7 @@ func (w *world) drained() bool {
 // look measures what has a limit, and notes since when nothing can be stored.
 func (w *world) look() {
 	now := time.Now()
-	if free, _ := w.site.Box().DiskFree(""); free > 0 {
+	if free, _ := w.site.Host().DiskFree(""); free > 0 {
 		if !w.full.IsZero() {
 			w.full, w.writes = time.Time{}, now.Add(diskBack)
 		}
@@ -291,7 +291,7 @@ func (w *world) start(dir string) {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	w.net, w.card, w.given, w.writes = &network{site: w.site, broker: w.broker}, newCard(dir), nil, time.Now()
-	system := agent.System{OpenPort: w.net.openPort, DialMQTT: w.net.dial, Wall: w.site.Box().Wall, DiskFree: w.net.diskFree,
+	system := agent.System{OpenPort: w.net.openPort, DialMQTT: w.net.dial, Wall: w.site.Host().Wall, DiskFree: w.net.diskFree,
 		Written: w.card.written, Logger: log, Version: "world"}
 	if w.opt.defect.system != nil {
 		system = w.opt.defect.system(system)
@@ -400,7 +400,7 @@ func (n *network) diskFree(dir string) (uint64, error) {
 	if n.dead {
 		return 1 << 30, nil
 	}
-	return n.site.Box().DiskFree(dir)
+	return n.site.Host().DiskFree(dir)
 }
 
 func (n *network) cut() {

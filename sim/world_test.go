@@ -51,7 +51,7 @@ func TestWorldOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spec := sim.Chaos(*worldFrom)
 		spec.Broker.Faults = []sim.Fault{{Kind: sim.BrokerGone, At: 20 * time.Minute, For: *worldOut}}
-		spec.Box.Faults = []sim.Fault{{Kind: sim.Kill, At: 20*time.Minute + *worldOut/2, For: time.Second}}
+		spec.Host.Faults = []sim.Fault{{Kind: sim.Kill, At: 20*time.Minute + *worldOut/2, For: time.Second}}
 		w := newWorld(t, dir, *worldFrom, spec, options{size: usualSize})
 		w.judge(w.live(*worldOut + 30*time.Minute))
 		largest, evicted := w.room.Largest()
@@ -77,7 +77,7 @@ func TestWorldFullStore(t *testing.T) {
 		}
 		spec.Lines = append(spec.Lines, meters)
 		spec.Broker.Faults = []sim.Fault{{Kind: sim.BrokerGone, At: 10 * time.Minute, For: away}}
-		spec.Box.Faults = []sim.Fault{{Kind: sim.Kill, At: 10*time.Minute + away/2, For: time.Second}}
+		spec.Host.Faults = []sim.Fault{{Kind: sim.Kill, At: 10*time.Minute + away/2, For: time.Second}}
 		w := newWorld(t, dir, 1, spec, options{size: 16 << 20})
 		w.judge(w.live(away + 20*time.Minute))
 		largest, evicted := w.room.Largest()
@@ -99,7 +99,7 @@ func TestWorldFlapping(t *testing.T) {
 		for i := range spec.Lines {
 			spec.Lines[i].Faults = nil
 		}
-		spec.Broker.Faults, spec.Box.Faults = nil, nil
+		spec.Broker.Faults, spec.Host.Faults = nil, nil
 		const from = 5 * time.Minute
 		spec.Lines[1].Faults = []sim.Fault{{Kind: sim.Gone, At: from, Every: 90 * time.Second, For: 45 * time.Second}}
 		spec.Lines[2].Faults = []sim.Fault{{Kind: sim.Silent, At: from, Every: 30 * time.Second, For: 20 * time.Second}}
@@ -117,11 +117,11 @@ func TestWorldFlapping(t *testing.T) {
 	})
 }
 
-// quietCard is how many bytes a day a node with six devices may write on a healthy link.
-const quietCard = 8 << 20
+// flashBytesPerDay is how many bytes a day a node with six devices may write on a healthy link.
+const flashBytesPerDay = 8 << 20
 
-// TestWorldQuietCard lets nothing go wrong for three hours and counts what is written to the flash.
-func TestWorldQuietCard(t *testing.T) {
+// TestWorldFlashWear lets nothing go wrong for three hours and counts what is written to the flash.
+func TestWorldFlashWear(t *testing.T) {
 	t.Parallel()
 	dir := storeDir(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -129,8 +129,8 @@ func TestWorldQuietCard(t *testing.T) {
 		for i := range spec.Lines {
 			spec.Lines[i].Faults = nil
 		}
-		spec.Broker.Faults, spec.Box.Faults = nil, nil
-		w := newWorld(t, dir, 1, spec, options{card: quietCard})
+		spec.Broker.Faults, spec.Host.Faults = nil, nil
+		w := newWorld(t, dir, 1, spec, options{card: flashBytesPerDay})
 		w.judge(w.live(3 * time.Hour))
 		t.Logf("%d bytes in three hours", w.card.total.Load())
 	})

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"bordo/agent/energy"
-	"bordo/agent/keep"
+	"bordo/agent/statefile"
 	"bordo/contract"
 )
 
@@ -156,7 +156,7 @@ func FuzzRestore(f *testing.F) {
 
 func TestBook(t *testing.T) {
 	devices := map[string]energy.Options{"inv-1": minutely, "inv-2": minutely, "gate": {}}
-	b := energy.NewBook(devices)
+	b := energy.NewAccounts(devices)
 	wall := at("2026-03-10 12:00:00")
 	var calls []string
 	var saved energy.States
@@ -187,7 +187,7 @@ func TestBook(t *testing.T) {
 		t.Errorf("calls: %q", calls)
 	}
 	// The states are those from before: restored, they give the last quarter again.
-	again := energy.NewBook(map[string]energy.Options{"inv-1": minutely, "new": minutely})
+	again := energy.NewAccounts(map[string]energy.Options{"inv-1": minutely, "new": minutely})
 	if err := again.Restore(saved, false); err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestBook(t *testing.T) {
 	}
 	// A damaged state costs its device.
 	saved["inv-2"] = json.RawMessage(`{"version":9}`)
-	again = energy.NewBook(devices)
+	again = energy.NewAccounts(devices)
 	if err := again.Restore(saved, false); err == nil || !strings.Contains(err.Error(), "device inv-2") || strings.Contains(err.Error(), "inv-1") {
 		t.Errorf("restore: %v", err)
 	}
@@ -227,20 +227,20 @@ func TestBookThroughFiles(t *testing.T) {
 	devices := map[string]energy.Options{"inv-1": minutely}
 	wall, mono := at("2026-03-10 12:00:00"), time.Hour
 	var given []energy.Interval
-	start := func() (*energy.Book, *keep.Dir, error) {
-		files := keep.New(dir, keep.Options{})
+	start := func() (*energy.Accounts, *statefile.Dir, error) {
+		files := statefile.New(dir, statefile.Options{})
 		var states energy.States
 		err := files.Load("energy", &states)
-		if err != nil && !errors.Is(err, keep.ErrOlder) {
+		if err != nil && !errors.Is(err, statefile.ErrOlder) {
 			t.Fatal(err)
 		}
-		b := energy.NewBook(devices)
+		b := energy.NewAccounts(devices)
 		if rerr := b.Restore(states, err != nil); rerr != nil {
 			t.Fatal(rerr)
 		}
 		return b, files, err
 	}
-	run := func(b *energy.Book, files *keep.Dir, minutes int) {
+	run := func(b *energy.Accounts, files *statefile.Dir, minutes int) {
 		for range minutes {
 			b.Observe("inv-1", energy.Poll{Wall: wall, Mono: mono, Boot: "b1", Clk: contract.ClockSync, Readings: counted(100 + mono.Minutes()/10)})
 			wall, mono = wall.Add(time.Minute), mono+time.Minute
@@ -281,7 +281,7 @@ func TestBookThroughFiles(t *testing.T) {
 	}
 	given = nil
 	b, files, err = start()
-	if !errors.Is(err, keep.ErrOlder) {
+	if !errors.Is(err, statefile.ErrOlder) {
 		t.Fatal(err)
 	}
 	run(b, files, 10)
@@ -298,7 +298,7 @@ func TestBookThroughFiles(t *testing.T) {
 
 // TestBookAtOnce is for the race detector: polls from two lines, a flush, the page that asks for the state.
 func TestBookAtOnce(t *testing.T) {
-	b := energy.NewBook(map[string]energy.Options{"inv-1": minutely, "inv-2": minutely})
+	b := energy.NewAccounts(map[string]energy.Options{"inv-1": minutely, "inv-2": minutely})
 	done := make(chan int)
 	for g := range 4 {
 		go func() {

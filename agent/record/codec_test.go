@@ -332,7 +332,7 @@ func FuzzMeta(f *testing.F) {
 			return
 		}
 		for i := range recs {
-			if _, err := KindOf(recs[i].Payload); err != nil {
+			if _, err := TypeOf(recs[i].Payload); err != nil {
 				continue
 			}
 			if _, err := DecodeSample(recs[i].Payload); err != nil && o.ids[i] > 0 && o.shapes[o.ids[i]-1].kind == sampleV1 {

@@ -37,12 +37,12 @@ type Event struct {
 	Data json.RawMessage // a JSON object; kept to the byte
 }
 
-// Kind says what a row holds.
-type Kind uint8
+// Type says what a row holds.
+type Type uint8
 
 // The kinds of row.
 const (
-	KindSample Kind = iota + 1
+	KindSample Type = iota + 1
 	KindEvent
 )
 
@@ -140,8 +140,8 @@ func AppendEvent(dst []byte, e *Event) []byte {
 	return append(appendText(dst, e.Type), e.Data...)
 }
 
-// KindOf tells what a row holds.
-func KindOf(payload []byte) (Kind, error) {
+// TypeOf tells what a row holds.
+func TypeOf(payload []byte) (Type, error) {
 	if len(payload) < headLen {
 		return 0, badRow("%d bytes", len(payload))
 	}
@@ -156,7 +156,7 @@ func KindOf(payload []byte) (Kind, error) {
 
 // Times returns when a row was recorded: by the wall clock, by the monotonic clock, and how good the former is.
 func Times(payload []byte) (ts, mono int64, clk contract.Clock, err error) {
-	if _, err := KindOf(payload); err != nil {
+	if _, err := TypeOf(payload); err != nil {
 		return 0, 0, "", err
 	}
 	if int(payload[offClk]) >= len(clkOf) {
@@ -169,7 +169,7 @@ func Times(payload []byte) (ts, mono int64, clk contract.Clock, err error) {
 
 // Restamp corrects the time of a row where it lies; its length stays. Only a row that nobody has seen may be restamped.
 func Restamp(payload []byte, ts int64, clk contract.Clock) error {
-	if _, err := KindOf(payload); err != nil {
+	if _, err := TypeOf(payload); err != nil {
 		return err
 	}
 	payload[offClk] = clkCode(clk)

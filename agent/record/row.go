@@ -26,7 +26,7 @@ type head struct {
 // readHead reads the head of a row of the given kind and returns where the rest begins.
 func readHead(row []byte, kind byte) (h head, rest int, err error) {
 	if len(row) < headLen || row[0] != kind {
-		if _, err := KindOf(row); err != nil {
+		if _, err := TypeOf(row); err != nil {
 			return head{}, 0, err
 		}
 		return head{}, 0, badRow("kind %#02x instead of %#02x", row[0], kind)
@@ -233,7 +233,7 @@ func decimalOf(f float64) (m int64, e int, ok bool) {
 
 // Info is what can be told of a row without taking out its readings or data.
 type Info struct {
-	Kind      Kind
+	Kind      Type
 	Dev, Boot string
 	Type      string // of an event
 	TS, Mono  int64
@@ -243,7 +243,7 @@ type Info struct {
 
 // Describe reads the head of a row.
 func Describe(payload []byte) (Info, error) {
-	kind, err := KindOf(payload)
+	kind, err := TypeOf(payload)
 	if err != nil {
 		return Info{}, err
 	}

@@ -137,7 +137,7 @@ func (s *sealer) add(rec *buffer.Record) {
 // parse reads a row completely, a sample's readings into s.row. Not ok: the bytes are not a row of ours, or there are too
 // many different texts already; one row adds at most two for each of its readings.
 func (s *sealer) parse(row []byte) (h head, rest int, ok bool) {
-	kind, err := KindOf(row)
+	kind, err := TypeOf(row)
 	if err != nil || len(s.texts) > maxTexts/2 {
 		return head{}, 0, false
 	}

@@ -23,8 +23,8 @@ const stopWithin = 1500 * time.Millisecond
 // shownWithin is how long the view has to write what it is writing.
 const shownWithin = 200 * time.Millisecond
 
-func demoVerb() commandline.Verb {
-	return commandline.Verb{
+func demoCommand() commandline.Command {
+	return commandline.Command{
 		Name: "demo", Brief: "the real agent on a simulated site, live, until Ctrl-C",
 		Text: `Starts a site with an inverter, a meter and a barrier, a broker, and the real agent, and shows what arrives at the broker: a
 table at a terminal, otherwise a line for each sample. It ends with Ctrl-C, a hang-up, or the reader of its output, and leaves

@@ -25,8 +25,8 @@ import (
 // controlFile is where serve leaves the address of the control API, below --dir.
 const controlFile = "control.url"
 
-func doVerb() commandline.Verb {
-	return commandline.Verb{
+func doCommand() commandline.Command {
+	return commandline.Command{
 		Name: "do", Brief: "tells a site that is served what to suffer", Takes: "ACTION ...", Most: 18,
 		Text: `Tells a site of bordo-sim serve, by the --dir that it was given or the address of its control API:
 

@@ -13,8 +13,8 @@ import (
 	"bordo/sim"
 )
 
-func fleetVerb() commandline.Verb {
-	return commandline.Verb{
+func fleetCommand() commandline.Command {
+	return commandline.Command{
 		Name: "fleet", Brief: "many nodes at once, to load a broker and what listens behind it",
 		Text: `Is many nodes, with a real MQTT connection each, and tells every few seconds what the broker did to them. They begin with
 a backlog and lose their link in storms, where that is wanted, and send what they could not deliver when they are back.

@@ -47,7 +47,7 @@ func program() commandline.Program {
 	return commandline.Program{
 		Name:  "bordo-sim",
 		Brief: "Simulates the devices that the agent reads, the lines that it reads them on, and its broker.",
-		Verbs: []commandline.Verb{demoVerb(), serveVerb(), doVerb(), fleetVerb(), replayVerb(), scenariosVerb(),
+		Commands: []commandline.Command{demoCommand(), serveCommand(), doCommand(), fleetCommand(), replayCommand(), scenariosCommand(),
 			commandline.Version("bordo-sim", version)},
 		Hint: "serve",
 	}

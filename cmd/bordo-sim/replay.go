@@ -17,8 +17,8 @@ import (
 // maxReplays bounds the devices of one replay: each has a port of its own.
 const maxReplays = 256
 
-func replayVerb() commandline.Verb {
-	return commandline.Verb{
+func replayCommand() commandline.Command {
+	return commandline.Command{
 		Name: "replay", Brief: "what bordo capture recorded, until Ctrl-C", Takes: "FILE...", Most: maxReplays,
 		Text: `Serves recorded conversations, each on a loopback port of its own: what bordo capture wrote on a site answers again, register
 by register. For one device on a line as it was recorded: bordo-sim serve --from FILE.`,

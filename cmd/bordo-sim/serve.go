@@ -14,8 +14,8 @@ import (
 	"bordo/sim"
 )
 
-func serveVerb() commandline.Verb {
-	return commandline.Verb{
+func serveCommand() commandline.Command {
+	return commandline.Command{
 		Name: "serve", Brief: "a simulated site, or a device as it was captured, until Ctrl-C", Takes: "[SCENARIO]", Most: 1,
 		Text: `Serves a site: those of bordo-sim scenarios by name, or the file of a scenario (sim/README.md). Serial lines are pseudo
 terminals under DIR, TCP lines and the broker are free loopback ports. A configuration for the agent is written beside
@@ -153,7 +153,7 @@ func printEndpoints(out io.Writer, s *sim.Scenario, server *sim.Server, config s
 		fmt.Fprintf(out, "\nbroker  %s\n    bordoctl watch --url %s\n", server.Broker, server.Broker) //nolint:errcheck // a table for a person
 	}
 	fmt.Fprintf(out, "\ncontrol %s\n    bordo-sim do --url %s faults\n", server.API, server.API) //nolint:errcheck // a table for a person
-	if len(s.Box.Faults) > 0 {
+	if len(s.Host.Faults) > 0 {
 		fmt.Fprintln(out, "\nWhat the scenario wants of the box (its clock, its disk, its end) happens in tests only: the box of a served site is this machine.") //nolint:errcheck // a note for a person
 	}
 	if server.Broker == "" && len(s.Broker.Faults)+len(s.Link.Faults) > 0 {
@@ -162,8 +162,8 @@ func printEndpoints(out io.Writer, s *sim.Scenario, server *sim.Server, config s
 	fmt.Fprintf(out, "\nconfiguration for the agent: %s\n    bordo run --config %s\n", config, config) //nolint:errcheck // a table for a person
 }
 
-func scenariosVerb() commandline.Verb {
-	return commandline.Verb{
+func scenariosCommand() commandline.Command {
+	return commandline.Command{
 		Name: "scenarios", Brief: "the scenarios that are built in", Text: "Lists the scenarios that are built in, for bordo-sim serve.",
 		Flags: func(*flag.FlagSet) commandline.Action {
 			return func(_ context.Context, c commandline.Console, _ []string) error {

@@ -35,7 +35,7 @@ func scanInto(t *testing.T, text string, yes bool, answer string) (file, out, sa
 			return answer, nil
 		}}
 		c, o, s := printed()
-		err = runScan(t.Context(), c, b.desk, j, italian(), false)
+		err = runScan(t.Context(), c, b.client, j, italian(), false)
 		out, said = o.String(), s.String()
 	})
 	return file, out, said, err

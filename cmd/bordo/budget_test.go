@@ -15,7 +15,7 @@ func TestBudget(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, errs, code := command(t, "check", "--budget", "--config", path)
+	out, errs, code := invoke(t, "check", "--budget", "--config", path)
 	want := "testdata/budget.txt"
 	if *update {
 		if err := os.WriteFile(want, []byte(out), 0o644); err != nil {
@@ -31,7 +31,7 @@ func TestBudget(t *testing.T) {
 			t.Errorf("%d characters in %q", len(l), l)
 		}
 	}
-	if _, errs, code := command(t, "check", "--config", path); code != 2 || !strings.Contains(errs, "/nowhere/password") {
+	if _, errs, code := invoke(t, "check", "--config", path); code != 2 || !strings.Contains(errs, "/nowhere/password") {
 		t.Errorf("without --budget: exit code %d, %s", code, errs)
 	}
 }

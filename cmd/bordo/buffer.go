@@ -20,8 +20,8 @@ import (
 	"bordo/buffer"
 )
 
-func bufferVerb(l *langValue) verb {
-	return verb{
+func bufferCommand(l *langValue) command {
+	return command{
 		name:  "buffer",
 		brief: phrase{"che cosa c'è nell'archivio: quanto, quali record, se è integro", "what lies in the store: its size, its records, whether it is whole"}.in(l),
 		takes: phrase{"stat|list|export|verify [CARTELLA]", "stat|list|export|verify [DIR]"}.in(l),
@@ -155,7 +155,7 @@ func (o *bufferOptions) run(ctx context.Context, c console, set *flag.FlagSet, o
 	return errors.Join(err, s.close())
 }
 
-func (o *bufferOptions) print(ctx context.Context, c console, s *storeDesk, q bufferQuestion, cfg *config.Config) error {
+func (o *bufferOptions) print(ctx context.Context, c console, s *storeClient, q bufferQuestion, cfg *config.Config) error {
 	switch q.Do {
 	case "stat":
 		return printStat(ctx, c, s, q, o, cfg)
@@ -186,8 +186,8 @@ func (o *bufferOptions) configuration(c console, dir string) (*config.Config, er
 	return nil, nil
 }
 
-// storeDesk is where a store is asked: at the running agent that has it open, or else here.
-type storeDesk struct {
+// storeClient is where a store is asked: at the running agent that has it open, or else here.
+type storeClient struct {
 	dir     string
 	running bool
 	ask     func(ctx context.Context, q bufferQuestion, heard func(bufferPart) error) error
@@ -195,7 +195,7 @@ type storeDesk struct {
 }
 
 // openStore finds out who has the store. cfg may be nil when dir is named.
-func openStore(ctx context.Context, cfg *config.Config, dir string) (*storeDesk, error) {
+func openStore(ctx context.Context, cfg *config.Config, dir string) (*storeClient, error) {
 	tenant, node := "unknown", "unknown"
 	var o buffer.Options
 	own := false
@@ -234,14 +234,14 @@ func openStore(ctx context.Context, cfg *config.Config, dir string) (*storeDesk,
 		return nil, err
 	}
 	a := archive.New(s, tenant, node)
-	return &storeDesk{dir: dir, close: s.Close, ask: func(ctx context.Context, q bufferQuestion, heard func(bufferPart) error) error {
+	return &storeClient{dir: dir, close: s.Close, ask: func(ctx context.Context, q bufferQuestion, heard func(bufferPart) error) error {
 		return q.answer(ctx, a, heard)
 	}}, nil
 }
 
 // askedStore is the store of a running agent.
-func askedStore(cfg *config.Config, dir string) *storeDesk {
-	return &storeDesk{dir: dir, running: true, close: func() error { return nil },
+func askedStore(cfg *config.Config, dir string) *storeClient {
+	return &storeClient{dir: dir, running: true, close: func() error { return nil },
 		ask: func(ctx context.Context, q bufferQuestion, heard func(bufferPart) error) error {
 			return control.Ask(ctx, cfg.Control.Socket, "buffer", q, func(raw json.RawMessage) error {
 				var p bufferPart
@@ -254,8 +254,8 @@ func askedStore(cfg *config.Config, dir string) *storeDesk {
 }
 
 // damagedStore is a store that cannot be opened as it is: it can only say so.
-func damagedStore(dir string, err error) *storeDesk {
-	return &storeDesk{dir: dir, close: func() error { return nil },
+func damagedStore(dir string, err error) *storeClient {
+	return &storeClient{dir: dir, close: func() error { return nil },
 		ask: func(_ context.Context, q bufferQuestion, heard func(bufferPart) error) error {
 			if q.Do != "verify" {
 				return err

@@ -17,8 +17,8 @@ import (
 	"bordo/drivers/modbus/golden"
 )
 
-func captureVerb(l *langValue) verb {
-	return verb{
+func captureCommand(l *langValue) command {
+	return command{
 		name:  "capture",
 		brief: phrase{"registra ciò che risponde un dispositivo, come prova del suo profilo", "records what a device answers, as a proof for its profile"}.in(l),
 		takes: phrase{"DISPOSITIVO", "DEVICE"}.in(l),
@@ -43,7 +43,7 @@ simulator can replay it.`}.in(l),
 				}
 				ctx, stop := stoppable(ctx)
 				defer stop()
-				d, err := newDesk(ctx, c, *path, true)
+				d, err := newClient(ctx, c, *path, true)
 				if err != nil {
 					return err
 				}
@@ -53,7 +53,7 @@ simulator can replay it.`}.in(l),
 	}
 }
 
-func capture(ctx context.Context, c console, d *desk, id, to string, l *langValue) error {
+func capture(ctx context.Context, c console, d *client, id, to string, l *langValue) error {
 	has, dev, err := d.device(id)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func capture(ctx context.Context, c console, d *desk, id, to string, l *langValu
 	return nil
 }
 
-func (d *desk) captureDirect(ctx context.Context, l config.Line, dev config.Device) (string, error) {
+func (d *client) captureDirect(ctx context.Context, l config.Line, dev config.Device) (string, error) {
 	port, err := d.open(ctx, l.Endpoint)
 	if err != nil {
 		return "", permitted(err, portOwner())

@@ -18,8 +18,8 @@ import (
 	"bordo/cmd/terminal"
 )
 
-func checkVerb(l *langValue) verb {
-	return verb{
+func checkCommand(l *langValue) command {
+	return command{
 		name:  "check",
 		brief: phrase{"dice tutti gli errori della configurazione; non tocca nulla", "tells every fault of the configuration at once; touches nothing"}.in(l),
 		text: phrase{

@@ -18,8 +18,8 @@ import (
 	"bordo/drivers"
 )
 
-func confirmVerb(l *langValue) verb {
-	return verb{
+func confirmCommand(l *langValue) command {
+	return command{
 		name:  "confirm",
 		brief: phrase{"accetta che un dispositivo è stato sostituito", "accepts that a device was exchanged for another one"}.in(l),
 		takes: phrase{"DISPOSITIVO", "DEVICE"}.in(l),
@@ -55,7 +55,7 @@ there is nothing to confirm.
 				if len(operands) == 0 {
 					return misused("confirm", phrase{"confirm: quale dispositivo? bordo status mostra che cosa è stato sostituito", "confirm: which device? bordo status shows what was exchanged"})
 				}
-				desk, err := newDesk(ctx, c, *path, true)
+				desk, err := newClient(ctx, c, *path, true)
 				if err != nil {
 					return err
 				}
@@ -104,7 +104,7 @@ func parseKWh(text string) (float64, error) {
 	return kwh, nil
 }
 
-func confirm(ctx context.Context, c console, d *desk, device string, final *finalFlag, lang *langValue) error {
+func confirm(ctx context.Context, c console, d *client, device string, final *finalFlag, lang *langValue) error {
 	if _, _, err := d.device(device); err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func confirm(ctx context.Context, c console, d *desk, device string, final *fina
 	return nil
 }
 
-func (d *desk) confirm(ctx context.Context, q confirmQuestion) (e agent.Exchange, err error) {
+func (d *client) confirm(ctx context.Context, q confirmQuestion) (e agent.Exchange, err error) {
 	err = d.ask(ctx, "confirm", q, func(part json.RawMessage) error { return json.Unmarshal(part, &e) })
 	return e, err
 }

@@ -38,7 +38,7 @@ func parses(name string, rest []string) string {
 	if name == "help" {
 		return ""
 	}
-	for _, v := range verbs(english()) {
+	for _, v := range commands(english()) {
 		if v.name != name {
 			continue
 		}

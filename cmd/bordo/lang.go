@@ -44,22 +44,22 @@ func (p phrase) in(l *langValue, args ...any) string {
 }
 
 // fault makes an error of the sentence. Errors among its arguments are its causes.
-func (p phrase) fault(args ...any) error { return told{p, args} }
+func (p phrase) fault(args ...any) error { return localizedError{p, args} }
 
-// told is an error that is a phrase.
-type told struct {
+// localizedError is an error that is a phrase.
+type localizedError struct {
 	phrase
 	args []any
 }
 
 // Error tells it in English.
-func (t told) Error() string {
+func (t localizedError) Error() string {
 	l := langValue("en")
 	return sentence(t, &l)
 }
 
 // Unwrap returns the causes.
-func (t told) Unwrap() (causes []error) {
+func (t localizedError) Unwrap() (causes []error) {
 	for _, a := range t.args {
 		if err, ok := a.(error); ok {
 			causes = append(causes, err)
@@ -71,7 +71,7 @@ func (t told) Unwrap() (causes []error) {
 // sentence is an error in a language, as far as it is a phrase.
 func sentence(err error, l *langValue) string {
 	switch x := err.(type) {
-	case told:
+	case localizedError:
 		return x.in(l, append([]any(nil), x.args...)...)
 	case mistake:
 		return sentence(x.Err, l)

@@ -128,14 +128,14 @@ func TestMistakesInItalian(t *testing.T) {
 		if !strings.Contains(line, "--conf") && args[0] != "chekc" {
 			args = append(args, "--config", path)
 		}
-		if out, errs, code := command(t, args...); code == 0 || out != "" || !strings.HasPrefix(errs, want) {
+		if out, errs, code := invoke(t, args...); code == 0 || out != "" || !strings.HasPrefix(errs, want) {
 			t.Errorf("%s: exit code %d, %q and %q, want %q", line, code, out, errs, want)
 		}
 	}
-	if _, errs, code := command(t, "check", "--lang", "it", "--config", strings.TrimSuffix(path, ".yaml")+".none"); code != 2 || !strings.HasSuffix(errs, "\nindicarla con --config FILE\n") {
+	if _, errs, code := invoke(t, "check", "--lang", "it", "--config", strings.TrimSuffix(path, ".yaml")+".none"); code != 2 || !strings.HasSuffix(errs, "\nindicarla con --config FILE\n") {
 		t.Errorf("exit code %d, %q", code, errs)
 	}
-	if out, _, code := command(t, "help", "scan", "--lang", "it"); code != 0 || !strings.HasPrefix(out, "uso: bordo scan ") || !strings.Contains(out, "Cerca dispositivi Modbus") {
+	if out, _, code := invoke(t, "help", "scan", "--lang", "it"); code != 0 || !strings.HasPrefix(out, "uso: bordo scan ") || !strings.Contains(out, "Cerca dispositivi Modbus") {
 		t.Errorf("exit code %d, %q", code, out)
 	}
 }

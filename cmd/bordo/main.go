@@ -36,11 +36,11 @@ func main() {
 	os.Exit(execute(context.Background(), os.Args[1:], console{os.Stdout, os.Stderr}))
 }
 
-// verbs lists what the program can do, in the order in which help shows it, in the language of l.
-func verbs(l *langValue) []verb {
-	return []verb{
-		runVerb(l), checkVerb(l), statusVerb(l), scanVerb(l), readVerb(l), captureVerb(l), confirmVerb(l), bufferVerb(l),
-		notesVerb(l), modelsVerb(l), pointsVerb(l), versionVerb(l),
+// commands lists what the program can do, in the order in which help shows it, in the language of l.
+func commands(l *langValue) []command {
+	return []command{
+		runCommand(l), checkCommand(l), statusCommand(l), scanCommand(l), readCommand(l), captureCommand(l), confirmCommand(l), bufferCommand(l),
+		notesCommand(l), modelsCommand(l), pointsCommand(l), versionCommand(l),
 	}
 }
 

@@ -19,8 +19,8 @@ import (
 	"bordo/drivers/all"
 )
 
-func modelsVerb(l *langValue) verb {
-	return verb{
+func modelsCommand(l *langValue) command {
+	return command{
 		name:  "models",
 		brief: phrase{"i modelli di dispositivo che questo programma conosce", "the models of device that this program knows"}.in(l),
 		text: phrase{

@@ -13,8 +13,8 @@ import (
 	firmwarenotes "bordo/firmware-notes"
 )
 
-func notesVerb(l *langValue) verb {
-	return verb{
+func notesCommand(l *langValue) command {
+	return command{
 		name:  "notes",
 		brief: phrase{"ciò che si sa di un modello: collegamento, impostazioni, stranezze", "what is known of a model: wiring, settings, oddities"}.in(l),
 		text: phrase{

@@ -10,8 +10,8 @@ import (
 	"bordo/drivers"
 )
 
-func pointsVerb(l *langValue) verb {
-	return verb{
+func pointsCommand(l *langValue) command {
+	return command{
 		name:  "points",
 		brief: phrase{"i nomi che una grandezza può avere: per i morsetti e per i profili", "the names that a value can have: for terminals and for profiles"}.in(l),
 		text: phrase{

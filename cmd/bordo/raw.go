@@ -90,7 +90,7 @@ func (q *rawQuestion) check(operands []string) error {
 	return nil
 }
 
-func readRaw(ctx context.Context, c console, d *desk, q rawQuestion, asJSON bool, l *langValue) error {
+func readRaw(ctx context.Context, c console, d *client, q rawQuestion, asJSON bool, l *langValue) error {
 	a, err := d.registers(ctx, q)
 	if err != nil {
 		return hinted(err, drivers.CauseOf(err).String(), q.endpoint.String())
@@ -106,7 +106,7 @@ func readRaw(ctx context.Context, c console, d *desk, q rawQuestion, asJSON bool
 }
 
 // registers asks through the agent where that has the line.
-func (d *desk) registers(ctx context.Context, q rawQuestion) (modbus.Answer, error) {
+func (d *client) registers(ctx context.Context, q rawQuestion) (modbus.Answer, error) {
 	a := modbus.Answer{Span: q.span}
 	if l := d.held(q.endpoint); l != nil {
 		err := d.ask(ctx, "raw", registersQuestion{l.ID, q.unit, q.span}, func(part json.RawMessage) error {

@@ -22,8 +22,8 @@ import (
 	"bordo/drivers/line"
 )
 
-func readVerb(l *langValue) verb {
-	return verb{
+func readCommand(l *langValue) command {
+	return command{
 		name:  "read",
 		brief: phrase{"legge una volta un dispositivo, o registri così come sono", "reads a device once, or registers as they are"}.in(l),
 		takes: phrase{"[DISPOSITIVO]", "[DEVICE]"}.in(l),
@@ -54,7 +54,7 @@ address as it stands in the frame (decimal or 0x), and how many. It only reads.
 				if err := q.check(operands); err != nil {
 					return err
 				}
-				desk, err := newDesk(ctx, c, *path, q.url == "")
+				desk, err := newClient(ctx, c, *path, q.url == "")
 				if err != nil {
 					return err
 				}
@@ -92,7 +92,7 @@ func newReading(l config.Line, d config.Device, r drivers.Report) reading {
 	return out
 }
 
-func read(ctx context.Context, c console, d *desk, device string, lang *langValue, asJSON bool) error {
+func read(ctx context.Context, c console, d *client, device string, lang *langValue, asJSON bool) error {
 	r, err := d.read(ctx, device)
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func read(ctx context.Context, c console, d *desk, device string, lang *langValu
 }
 
 // read polls a device through the agent, or by itself when none runs.
-func (d *desk) read(ctx context.Context, id string) (reading, error) {
+func (d *client) read(ctx context.Context, id string) (reading, error) {
 	l, dev, err := d.device(id)
 	if err != nil {
 		return reading{}, err
@@ -124,7 +124,7 @@ func (d *desk) read(ctx context.Context, id string) (reading, error) {
 }
 
 // pollOnce opens a device's port, polls the device once and closes the port.
-func (d *desk) pollOnce(ctx context.Context, l config.Line, dev config.Device) (rep drivers.Report, err error) {
+func (d *client) pollOnce(ctx context.Context, l config.Line, dev config.Device) (rep drivers.Report, err error) {
 	link, err := l.Driver.Link(l.Endpoint.Line(l.ID), []drivers.Device{dev.Device})
 	if err != nil {
 		return rep, err

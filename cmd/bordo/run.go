@@ -28,8 +28,8 @@ const collectAt = 40
 // errLeft is the error of an agent that was told twice to stop.
 var errLeft = errors.New("left at once, on the second signal")
 
-func runVerb(l *langValue) verb {
-	return verb{
+func runCommand(l *langValue) command {
+	return command{
 		name:  "run",
 		brief: phrase{"legge, conserva e consegna finché non viene fermato", "polls, stores and forwards until it is told to stop"}.in(l),
 		text: phrase{

@@ -16,8 +16,8 @@ import (
 	"bordo/drivers/modbus/scan"
 )
 
-func scanVerb(l *langValue) verb {
-	return verb{
+func scanCommand(l *langValue) command {
+	return command{
 		name:  "scan",
 		brief: phrase{"cerca dispositivi e propone le loro righe di configurazione", "looks for devices and proposes their lines of the configuration"}.in(l),
 		takes: phrase{"tcp HOST[:PORTA]|RETE | serial PERCORSO", "tcp HOST[:PORT]|NETWORK | serial PATH"}.in(l),
@@ -72,7 +72,7 @@ bordo check would refuse. On a serial port it stops at the first speed with whic
 				}
 				ctx, stop := stoppable(ctx)
 				defer stop()
-				d, err := newDesk(ctx, c, *path, false)
+				d, err := newClient(ctx, c, *path, false)
 				if err != nil {
 					return err
 				}
@@ -151,7 +151,7 @@ func foundPorts() phrase {
 }
 
 // runScan scans and prints. What was found before Ctrl-C is printed all the same.
-func runScan(ctx context.Context, c console, d *desk, j job, lang *langValue, asJSON bool) error {
+func runScan(ctx context.Context, c console, d *client, j job, lang *langValue, asJSON bool) error {
 	w := newWatcher(c, d, lang, asJSON)
 	err := d.scan(ctx, j, w)
 	w.bar.clear()
@@ -176,7 +176,7 @@ func runScan(ctx context.Context, c console, d *desk, j job, lang *langValue, as
 }
 
 // scan does the job: lines of the running agent through it, everything else on ports of its own.
-func (d *desk) scan(ctx context.Context, j job, w *watcher) error {
+func (d *client) scan(ctx context.Context, j job, w *watcher) error {
 	s := &scan.Scanner{Profiles: d.profiles(), Units: j.units, AllSpeeds: j.allSpeeds, Say: w.take}
 	if j.target == nil {
 		if held := d.held(line.Endpoint{Scheme: line.Serial, Path: j.path}); held != nil {
@@ -218,7 +218,7 @@ func (d *desk) scan(ctx context.Context, j job, w *watcher) error {
 }
 
 // scanThrough lets the agent scan one of its lines.
-func (d *desk) scanThrough(ctx context.Context, id string, j job, w *watcher) error {
+func (d *client) scanThrough(ctx context.Context, id string, j job, w *watcher) error {
 	return d.ask(ctx, "scan", scanQuestion{id, j.units}, func(part json.RawMessage) error {
 		var e scan.Event
 		if err := json.Unmarshal(part, &e); err != nil {
@@ -244,7 +244,7 @@ func lastingName(path string) string {
 }
 
 // known names the configured device that was found.
-func (d *desk) known(f *scan.Found) string {
+func (d *client) known(f *scan.Found) string {
 	if d.cfg == nil {
 		return ""
 	}
@@ -262,7 +262,7 @@ func (d *desk) known(f *scan.Found) string {
 }
 
 // propose is what the configuration lacks of what was found. A port that it has under another name keeps that name.
-func (d *desk) propose(found []scan.Found) scan.Proposal {
+func (d *client) propose(found []scan.Found) scan.Proposal {
 	t := scan.Taken{Ports: map[string]string{}, Buses: map[string]string{}}
 	if d.cfg == nil {
 		return scan.Propose(found, t)

@@ -26,7 +26,7 @@ func TestScanProposesAConfiguration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := runScan(t.Context(), c, b.desk, j, italian(), false); err != nil {
+		if err := runScan(t.Context(), c, b.client, j, italian(), false); err != nil {
 			t.Errorf("%v, said %s", err, said)
 		}
 		want := `lines:
@@ -60,14 +60,14 @@ func TestScanKnowsWhatIsConfigured(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := runScan(t.Context(), c, b.desk, j, english(), false); err != nil || out.String() != "" {
+		if err := runScan(t.Context(), c, b.client, j, english(), false); err != nil || out.String() != "" {
 			t.Errorf("%v, proposed\n%s", err, out)
 		}
 		if want := "serial SN000123 = inv-1, configured already\n"; !strings.Contains(said.String(), want) {
 			t.Errorf("no %q in\n%s", want, said)
 		}
 		c, out, _ = printed()
-		if err := runScan(t.Context(), c, b.desk, j, english(), true); err != nil {
+		if err := runScan(t.Context(), c, b.client, j, english(), true); err != nil {
 			t.Error(err)
 		}
 		var kinds []string
@@ -97,13 +97,13 @@ func TestScanThatIsStopped(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		err = runScan(ctx, c, b.desk, j, english(), false)
+		err = runScan(ctx, c, b.client, j, english(), false)
 		if err == nil || err.Error() != "stopped: the rest was not looked for" || !strings.Contains(out.String(), "model: eastron-sdm630") {
 			t.Errorf("%v, proposed\n%s", err, out)
 		}
 		j.path = "/dev/ttyNONE"
 		c, out, said := printed()
-		err = runScan(t.Context(), c, b.desk, j, italian(), false)
+		err = runScan(t.Context(), c, b.client, j, italian(), false)
 		if err == nil || sentence(err, italian()) != "nessun dispositivo trovato" || out.String() != "" || !strings.Contains(said.String(), "! La porta non si può usare.\n  (/dev/ttyNONE: la porta non c'è: ") {
 			t.Errorf("%v, said\n%s", err, said)
 		}

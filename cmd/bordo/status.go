@@ -14,8 +14,8 @@ import (
 	"bordo/agent/control"
 )
 
-func statusVerb(l *langValue) verb {
-	return verb{
+func statusCommand(l *langValue) command {
+	return command{
 		name:  "status",
 		brief: phrase{"come stanno l'agente, il broker, l'archivio, le linee e i dispositivi", "how the running agent, its broker, store, lines and devices are"}.in(l),
 		text: phrase{

@@ -41,7 +41,7 @@ lines:
 
 // bench is a desk in a synctest bubble, with devices on simulated wires instead of ports.
 type bench struct {
-	*desk
+	*client
 	units  map[string]map[byte]slave.Answerer // by the endpoint's key
 	opened int
 }
@@ -68,7 +68,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{units: map[string]map[byte]slave.Answerer{
 		"tcp 192.168.1.40:502": {1: inverter}, "serial /dev/ttyTEST": {3: meter}, "tcp 192.168.1.40:1502": {1: inverter},
 	}}
-	b.desk = &desk{cfg: cfg, drivers: cfg.Drivers, open: func(_ context.Context, e line.Endpoint) (drivers.Port, error) {
+	b.client = &client{cfg: cfg, drivers: cfg.Drivers, open: func(_ context.Context, e line.Endpoint) (drivers.Port, error) {
 		units, there := b.units[e.Key()]
 		if !there {
 			return nil, &drivers.Error{Op: "open " + e.String(), Kind: drivers.Closed, Lost: true, Err: errors.New("no such port")}
@@ -99,7 +99,7 @@ func TestReadByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		c, out, _ := printed()
-		if err := read(t.Context(), c, b.desk, "meter-1", italian(), false); err != nil {
+		if err := read(t.Context(), c, b.client, "meter-1", italian(), false); err != nil {
 			t.Error(err)
 		}
 		for _, want := range []string{
@@ -111,7 +111,7 @@ func TestReadByItself(t *testing.T) {
 			}
 		}
 		c, out, _ = printed()
-		if err := read(t.Context(), c, b.desk, "inv-1", english(), true); err != nil {
+		if err := read(t.Context(), c, b.client, "inv-1", english(), true); err != nil {
 			t.Error(err)
 		}
 		var r reading
@@ -121,7 +121,7 @@ func TestReadByItself(t *testing.T) {
 		if b.opened != 2 {
 			t.Errorf("%d ports were opened", b.opened)
 		}
-		err := read(t.Context(), c, b.desk, "metre-1", english(), false)
+		err := read(t.Context(), c, b.client, "metre-1", english(), false)
 		if want := `no device "metre-1" in bordo.yaml (did you mean meter-1?)`; err == nil || err.Error() != want || !errors.As(err, new(mistake)) {
 			t.Errorf("got %v, want %s", err, want)
 		}
@@ -134,14 +134,14 @@ func TestReadOfASilentDevice(t *testing.T) {
 		b := newBench(t)
 		b.units["serial /dev/ttyTEST"] = nil
 		c, out, _ := printed()
-		if err := read(t.Context(), c, b.desk, "meter-1", english(), false); err == nil || !strings.Contains(err.Error(), "no answer within 500ms") {
+		if err := read(t.Context(), c, b.client, "meter-1", english(), false); err == nil || !strings.Contains(err.Error(), "no answer within 500ms") {
 			t.Errorf("got %v", err)
 		}
 		if !strings.Contains(out.String(), "\nno values\n") {
 			t.Errorf("printed\n%s", out)
 		}
 		delete(b.units, "serial /dev/ttyTEST")
-		if err := read(t.Context(), c, b.desk, "meter-1", english(), false); err == nil || !strings.Contains(err.Error(), "no such port") {
+		if err := read(t.Context(), c, b.client, "meter-1", english(), false); err == nil || !strings.Contains(err.Error(), "no such port") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -155,7 +155,7 @@ func TestReadRaw(t *testing.T) {
 		if err := q.check(nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := readRaw(t.Context(), c, b.desk, q, false, english()); err != nil {
+		if err := readRaw(t.Context(), c, b.client, q, false, english()); err != nil {
 			t.Error(err)
 		}
 		want := `                             high register first     low register first
@@ -178,7 +178,7 @@ func TestCaptureByItself(t *testing.T) {
 		b := newBench(t)
 		file := filepath.Join(t.TempDir(), "meter.txtar")
 		c, out, said := printed()
-		if err := capture(t.Context(), c, b.desk, "meter-1", file, english()); err != nil {
+		if err := capture(t.Context(), c, b.client, "meter-1", file, english()); err != nil {
 			t.Fatal(err)
 		}
 		if out.String() != "" || !strings.HasPrefix(said.String(), file+": written") {
@@ -195,11 +195,11 @@ func TestCaptureByItself(t *testing.T) {
 		if strings.Contains(string(text), "22041234") || strings.Contains(string(text), "01 50 54 92") {
 			t.Errorf("the serial number is in\n%s", text)
 		}
-		if err := capture(t.Context(), c, b.desk, "meter-1", file, english()); !errors.Is(err, os.ErrExist) {
+		if err := capture(t.Context(), c, b.client, "meter-1", file, english()); !errors.Is(err, os.ErrExist) {
 			t.Errorf("a file that was there: %v", err)
 		}
 		c, out, _ = printed()
-		if err := capture(t.Context(), c, b.desk, "inv-1", "", english()); err != nil || !strings.Contains(out.String(), "\nserial XX000000\n") {
+		if err := capture(t.Context(), c, b.client, "inv-1", "", english()); err != nil || !strings.Contains(out.String(), "\nserial XX000000\n") {
 			t.Errorf("%v, printed\n%s", err, out)
 		}
 	})
@@ -250,18 +250,18 @@ func TestRawQuestions(t *testing.T) {
 }
 
 func TestPoints(t *testing.T) {
-	stdout, _, code := command(t, "points", "--lang", "it", "PORTA")
+	stdout, _, code := invoke(t, "points", "--lang", "it", "PORTA")
 	if want := "PUNTO      UNITÀ  TIPO   CHE COS'È\ndoor_open  -      sì/no  Porta aperta\n"; code != 0 || stdout != want {
 		t.Errorf("exit code %d, printed\n%swant\n%s", code, stdout, want)
 	}
-	if stdout, _, code := command(t, "points"); code != 0 || strings.Count(stdout, "\n") != 1+len(drivers.Points())+3 || !strings.Contains(stdout, "\ndc1_power ") {
+	if stdout, _, code := invoke(t, "points"); code != 0 || strings.Count(stdout, "\n") != 1+len(drivers.Points())+3 || !strings.Contains(stdout, "\ndc1_power ") {
 		t.Errorf("exit code %d, printed\n%s", code, stdout)
 	}
-	if _, stderr, code := command(t, "points", "cancello"); code != 1 || !strings.Contains(stderr, "no point has \"cancello\" in it") {
+	if _, stderr, code := invoke(t, "points", "cancello"); code != 1 || !strings.Contains(stderr, "no point has \"cancello\" in it") {
 		t.Errorf("exit code %d, printed\n%s", code, stderr)
 	}
 	var list []map[string]any
-	stdout, _, code = command(t, "points", "--json", "import_energy")
+	stdout, _, code = invoke(t, "points", "--json", "import_energy")
 	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) == 0 || list[0]["unit"] != "kW.h" || list[0]["kind"] != "counter" {
 		t.Errorf("exit code %d, %v, printed\n%s", code, err, stdout)
 	}
@@ -269,22 +269,22 @@ func TestPoints(t *testing.T) {
 
 func TestModelsAndNotes(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none.yaml")
-	stdout, _, code := command(t, "models", "--config", none)
+	stdout, _, code := invoke(t, "models", "--config", none)
 	if code != 0 || !strings.Contains(stdout, "\ncame-gard-ptx        barrier   38400 8E1   unverified  CAME GARD PTX") {
 		t.Errorf("exit code %d, printed\n%s", code, stdout)
 	}
-	stdout, _, code = command(t, "models", "--config", none, "--json")
+	stdout, _, code = invoke(t, "models", "--config", none, "--json")
 	var list []map[string]any
 	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) != len(all.List()[0].Models()) {
 		t.Errorf("exit code %d, %v, %d models", code, err, len(list))
 	}
 	whole, _ := firmwarenotes.Note("came-gard-ptx")
 	for _, name := range []string{"came-gard-ptx", "ptx", "CAME"} {
-		if stdout, stderr, code := command(t, "notes", name); code != 0 || stdout != page(whole, plainWidth) {
+		if stdout, stderr, code := invoke(t, "notes", name); code != 0 || stdout != page(whole, plainWidth) {
 			t.Errorf("notes %s: exit code %d, %s", name, code, stderr)
 		}
 	}
-	if stdout, _, code := command(t, "notes"); code != 0 || stdout != strings.Join(firmwarenotes.Models(), "\n")+"\n" {
+	if stdout, _, code := invoke(t, "notes"); code != 0 || stdout != strings.Join(firmwarenotes.Models(), "\n")+"\n" {
 		t.Errorf("exit code %d, printed\n%s", code, stdout)
 	}
 	for name, want := range map[string]string{
@@ -293,7 +293,7 @@ func TestModelsAndNotes(t *testing.T) {
 		"a":       "is in the names of several models: ",
 		"qqqqqq":  "no note of \"qqqqqq\": bordo notes lists them",
 	} {
-		if _, stderr, code := command(t, "notes", name); code != 2 || !strings.Contains(stderr, want) {
+		if _, stderr, code := invoke(t, "notes", name); code != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("notes %s: exit code %d, %s", name, code, stderr)
 		}
 	}
@@ -327,7 +327,7 @@ func TestSameEndpoint(t *testing.T) {
 }
 
 func TestLanguage(t *testing.T) {
-	if _, stderr, code := command(t, "read", "--lang", "fr", "x"); code != 2 || !strings.Contains(stderr, "want it or en") {
+	if _, stderr, code := invoke(t, "read", "--lang", "fr", "x"); code != 2 || !strings.Contains(stderr, "want it or en") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
@@ -381,7 +381,7 @@ func TestModelsAgreeWithTheReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	none := filepath.Join(t.TempDir(), "bordo.yaml")
-	stdout, _, code := command(t, "models", "--config", none, "--json")
+	stdout, _, code := invoke(t, "models", "--config", none, "--json")
 	var list []struct{ Model, Verified string }
 	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) < 20 {
 		t.Fatalf("exit code %d, %v, %d models", code, err, len(list))

@@ -11,8 +11,8 @@ import (
 	"bordo/cmd/commandline"
 )
 
-func versionVerb(l *langValue) verb {
-	return verb{
+func versionCommand(l *langValue) command {
+	return command{
 		name:  "version",
 		brief: phrase{"da che cosa è fatto questo programma", "what this program was built from"}.in(l),
 		text: phrase{"Stampa la versione, il compilatore, il sistema per cui è fatto e, se è noto, il commit.",

@@ -21,8 +21,8 @@ const (
 	atMost = time.Minute
 )
 
-func inventoryVerb() commandline.Verb {
-	return commandline.Verb{
+func inventoryCommand() commandline.Command {
+	return commandline.Command{
 		Name:  "inventory",
 		Brief: "nodes and devices, as the retained status and meta tell",
 		Text: `Lists every node and device that the broker keeps a status or a description of, and ends by itself: when nothing more

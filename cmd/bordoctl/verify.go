@@ -23,8 +23,8 @@ var errFound = errors.New("faults were found")
 // askedFor is how long the broker may take to send everything retained again.
 const askedFor = 15 * time.Second
 
-func verifyVerb() commandline.Verb {
-	return commandline.Verb{
+func verifyCommand() commandline.Command {
+	return commandline.Command{
 		Name:  "verify",
 		Brief: "listens for a while and holds what it hears against the contract",
 		Text: `Listens to everything below the root and tells what is not as the contract says; exit code 1 when anything is.

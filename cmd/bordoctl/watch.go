@@ -17,8 +17,8 @@ import (
 	"bordo/contract/consumer"
 )
 
-func watchVerb() commandline.Verb {
-	return commandline.Verb{
+func watchCommand() commandline.Command {
+	return commandline.Command{
 		Name:  "watch",
 		Brief: "nodes and devices live: state, freshness, backlog, conditions, what is missing",
 		Text: `Shows who is there until Ctrl-C: a table at a terminal, otherwise a line for each change. What needs somebody stands first.

@@ -33,8 +33,8 @@ func (m Mistake) Unwrap() error { return m.Err }
 // Action is a verb with its flags set; operands are what stands beside the flags.
 type Action func(ctx context.Context, c Console, operands []string) error
 
-// Verb is one thing that a program can do.
-type Verb struct {
+// Command is one thing that a program can do.
+type Command struct {
 	Name  string
 	Brief string // for the list
 	Text  string // for its own page
@@ -44,7 +44,7 @@ type Verb struct {
 }
 
 // flagSet makes the verb's flags, and the action that sees their values. It prints nothing by itself.
-func (v Verb) flagSet() (*flag.FlagSet, Action) {
+func (v Command) flagSet() (*flag.FlagSet, Action) {
 	set := flag.NewFlagSet(v.Name, flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	return set, v.Flags(set)
@@ -52,10 +52,10 @@ func (v Verb) flagSet() (*flag.FlagSet, Action) {
 
 // Program is a program with verbs. One of them should be called version.
 type Program struct {
-	Name  string
-	Brief string // a sentence or two, for the head of the list
-	Verbs []Verb // in the order in which the list shows them
-	Hint  string // of the line on help: a verb with a page worth reading
+	Name     string
+	Brief    string    // a sentence or two, for the head of the list
+	Commands []Command // in the order in which the list shows them
+	Hint     string    // of the line on help: a verb with a page worth reading
 
 	Language Language // of what it says by itself; "" is English
 }
@@ -119,15 +119,15 @@ func negative(word string) bool {
 	return len(word) > 1 && word[0] == '-' && word[1] >= '0' && word[1] <= '9'
 }
 
-func (p Program) find(name string) (Verb, error) {
+func (p Program) find(name string) (Command, error) {
 	names := []string{"help"}
-	for _, v := range p.Verbs {
+	for _, v := range p.Commands {
 		if v.Name == name {
 			return v, nil
 		}
 		names = append(names, v.Name)
 	}
-	return Verb{}, p.Misused("", p.Language.Of("comando sconosciuto %q%s", "unknown verb %q%s"), name, p.meant(nearest.Names(name, names, 1)))
+	return Command{}, p.Misused("", p.Language.Of("comando sconosciuto %q%s", "unknown verb %q%s"), name, p.meant(nearest.Names(name, names, 1)))
 }
 
 // known looks for flags that the verb does not have, before package flag says so in words that suggest nothing.
@@ -185,17 +185,17 @@ func (p Program) overview(w io.Writer) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n%s\n\n", p.Brief, p.Language.Of("uso: "+p.Name+" COMANDO [opzioni]", "usage: "+p.Name+" VERB [flags]"))
 	wide := 8
-	for _, v := range p.Verbs {
+	for _, v := range p.Commands {
 		wide = max(wide, len(v.Name))
 	}
-	for _, v := range p.Verbs {
+	for _, v := range p.Commands {
 		fmt.Fprintf(&b, "  %-*s  %s\n", wide, v.Name, v.Brief)
 	}
 	fmt.Fprintf(&b, "  %-*s  %s: %s help %s\n", wide, "help", p.Language.Of("questa pagina, o quella di un comando", "this page, or that of one verb"), p.Name, p.Hint)
 	show(w, b.String())
 }
 
-func (p Program) page(w io.Writer, v Verb) {
+func (p Program) page(w io.Writer, v Command) {
 	set, _ := v.flagSet()
 	var line, list strings.Builder
 	wide := 17

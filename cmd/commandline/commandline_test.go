@@ -13,7 +13,7 @@ import (
 
 // sample is a program that says back what it was told.
 func sample() Program {
-	return Program{Name: "sample", Brief: "Says it back.", Hint: "say", Verbs: []Verb{
+	return Program{Name: "sample", Brief: "Says it back.", Hint: "say", Commands: []Command{
 		{Name: "say", Brief: "says it", Text: "Says what it is told.", Takes: "WORD", Most: 1, Flags: func(set *flag.FlagSet) Action {
 			loud := set.Bool("loud", false, "say it loud")
 			times := set.Int("times", 1, "say it `N` times")

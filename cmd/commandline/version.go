@@ -8,8 +8,8 @@ import (
 )
 
 // Version is the verb that tells what a program was built from.
-func Version(program, version string) Verb {
-	return Verb{
+func Version(program, version string) Command {
+	return Command{
 		Name:  "version",
 		Brief: "what this program was built from",
 		Text:  "Prints the version, the compiler, the system it was built for and, where it is known, the commit.",

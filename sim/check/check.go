@@ -46,7 +46,7 @@ type Site struct {
 }
 
 // World makes a Site of a simulated one.
-func World(s *sim.Site) Site { return Site{Truth: s.Truth, Offsets: s.Box().Offsets} }
+func World(s *sim.Site) Site { return Site{Truth: s.Truth, Offsets: s.Host().Offsets} }
 
 // moments gives the moments of package time that a stamp can stand for which has arrived at a time: a node may go on in the
 // time that it was told before a jump, and nothing arrives before it was stamped.

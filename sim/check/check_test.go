@@ -195,7 +195,7 @@ func newRig() *rig {
 		neighbours: check.NewNeighbours(plant, begin, map[string]time.Duration{dev: every}), drains: check.NewDrains(10 * time.Minute)}
 	r.suite = check.NewSuite("", r.once, check.NewIdentityOnce(), check.NewNothingInvented(plant, 2*time.Second),
 		check.NewQuarterHours(map[string]float64{dev: 10}),
-		check.NewEventsFirst(), check.NewConditionRate(), r.bounded, r.room, r.neighbours, r.drains, check.NewQuietCard(100<<20))
+		check.NewEventsFirst(), check.NewConditionRate(), r.bounded, r.room, r.neighbours, r.drains, check.NewFlashWear(100<<20))
 	r.neighbours.Until(begin.Add(2 * time.Hour))
 	r.drains.Healed(begin.Add(2 * time.Hour))
 	r.bounded.Measure("goroutines", 42)
@@ -440,7 +440,7 @@ func changeInterval(s *story, n int, change func(d map[string]any)) {
 
 func TestCheckersNeedSomethingToJudge(t *testing.T) {
 	suite := check.NewSuite("", check.NewNothingInvented(plant, time.Second), check.NewBounded(map[string]float64{"disk": 1}),
-		check.NewDrains(time.Minute), check.NewQuietCard(1), check.NewRoom(1))
+		check.NewDrains(time.Minute), check.NewFlashWear(1), check.NewRoom(1))
 	if got := suite.Judge(); len(got) != 5 {
 		t.Errorf("%d of 5 checkers complain that they saw nothing: %v", len(got), got)
 	}

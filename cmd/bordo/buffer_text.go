@@ -43,7 +43,7 @@ func limitsOf(cfg *config.Config) *storeLimits {
 	return &storeLimits{cfg.Buffer.MaxSize, cfg.Buffer.History, cfg.Buffer.EnergyHistory, cfg.Buffer.Sync.String()}
 }
 
-func printStat(ctx context.Context, c console, s *storeDesk, q bufferQuestion, o *bufferOptions, cfg *config.Config) error {
+func printStat(ctx context.Context, c console, s *storeClient, q bufferQuestion, o *bufferOptions, cfg *config.Config) error {
 	st := storeStat{Dir: s.dir, Running: s.running, Limits: limitsOf(cfg)}
 	err := s.ask(ctx, q, func(p bufferPart) error {
 		if p.Stat != nil {
@@ -174,7 +174,7 @@ func minuteText(ms int64, zone *time.Location) string {
 	return time.UnixMilli(ms).In(zone).Format("2006-01-02 15:04")
 }
 
-func printList(ctx context.Context, c console, s *storeDesk, q bufferQuestion, o *bufferOptions, zone *time.Location) error {
+func printList(ctx context.Context, c console, s *storeClient, q bufferQuestion, o *bufferOptions, zone *time.Location) error {
 	var list []archive.Entry
 	var t archive.Tally
 	err := s.ask(ctx, q, func(p bufferPart) error {
@@ -240,7 +240,7 @@ func damagedBlocks(t archive.Tally, l *langValue) error {
 }
 
 // printRecords streams the messages, one a line.
-func printRecords(ctx context.Context, c console, s *storeDesk, q bufferQuestion, l *langValue) error {
+func printRecords(ctx context.Context, c console, s *storeClient, q bufferQuestion, l *langValue) error {
 	w := bufio.NewWriterSize(c.out, 64<<10)
 	var t archive.Tally
 	err := s.ask(ctx, q, func(p bufferPart) error {
@@ -262,7 +262,7 @@ func printRecords(ctx context.Context, c console, s *storeDesk, q bufferQuestion
 	return damagedBlocks(t, l)
 }
 
-func printVerify(ctx context.Context, c console, s *storeDesk, q bufferQuestion, o *bufferOptions) error {
+func printVerify(ctx context.Context, c console, s *storeClient, q bufferQuestion, o *bufferOptions) error {
 	var r buffer.Report
 	err := s.ask(ctx, q, func(p bufferPart) error {
 		if p.Report != nil {

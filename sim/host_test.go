@@ -14,7 +14,7 @@ import (
 func TestBoxGoesWrongByItsTimeTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		b := newBox(1, start, []Fault{
+		b := newHost(1, start, []Fault{
 			{Kind: ClockJump, By: time.Hour, At: time.Minute, For: time.Second, Every: 10 * time.Minute},
 			{Kind: ClockFree, For: 30 * time.Second},
 			{Kind: DiskFull, At: 2 * time.Minute, For: time.Minute},

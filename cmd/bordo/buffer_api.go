@@ -91,8 +91,8 @@ func (q bufferQuestion) export(ctx context.Context, a *archive.Archive, say func
 	return say(p)
 }
 
-func (r respondent) buffer(ctx context.Context, question []byte, say func(any) error) error {
-	q, err := understood[bufferQuestion](question)
+func (r apiHandler) buffer(ctx context.Context, question []byte, say func(any) error) error {
+	q, err := decode[bufferQuestion](question)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,11 @@
-// Package keep holds the small files that outlive the agent: what it has learnt, counted and been told, a few kilobytes
+// Package statefile holds the small files that outlive the agent: what it has learnt, counted and been told, a few kilobytes
 // each, in one directory.
 //
 // It promises that a power cut at any moment leaves the content before or the content after a Save, never a mixture; that a
 // damaged file is noticed, set aside and never believed, while the generation before it is used in its place; and that the
 // card is written only when something has changed. It does not hold data that must not be lost: records belong in the
 // buffer.
-package keep
+package statefile
 
 import (
 	"bytes"

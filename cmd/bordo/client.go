@@ -22,9 +22,9 @@ import (
 // defaultConfig is where the configuration lies unless --config says otherwise.
 const defaultConfig = "/etc/bordo/bordo.yaml"
 
-// desk is where a verb asks devices: through the running agent where that has their line, and by itself otherwise. One port
+// client is where a verb asks devices: through the running agent where that has their line, and by itself otherwise. One port
 // is never used by both.
-type desk struct {
+type client struct {
 	cfg     *config.Config // nil where there is none
 	drivers []drivers.Driver
 	running *agent.Status // nil when no agent runs
@@ -32,9 +32,9 @@ type desk struct {
 	open    func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
 }
 
-// newDesk reads the configuration and asks whether its agent runs. needed tells whether the verb can do without either.
-func newDesk(ctx context.Context, c console, path string, needed bool) (*desk, error) {
-	d := &desk{drivers: all.List(), open: line.Open}
+// newClient reads the configuration and asks whether its agent runs. needed tells whether the verb can do without either.
+func newClient(ctx context.Context, c console, path string, needed bool) (*client, error) {
+	d := &client{drivers: all.List(), open: line.Open}
 	cfg, err := load(path)
 	switch {
 	case err == nil:
@@ -63,15 +63,15 @@ func newDesk(ctx context.Context, c console, path string, needed bool) (*desk, e
 }
 
 // ask asks the running agent.
-func (d *desk) ask(ctx context.Context, what string, question any, heard func(json.RawMessage) error) error {
+func (d *client) ask(ctx context.Context, what string, question any, heard func(json.RawMessage) error) error {
 	return control.Ask(ctx, d.socket, what, question, heard)
 }
 
 // notRunning is the error of a verb that only the running agent can do.
-func (d *desk) notRunning() error { return notRunning(d.cfg) }
+func (d *client) notRunning() error { return notRunning(d.cfg) }
 
 // held returns the line of the running agent that an endpoint belongs to, nil when it has none.
-func (d *desk) held(e line.Endpoint) *agent.LineStatus {
+func (d *client) held(e line.Endpoint) *agent.LineStatus {
 	if d.running == nil {
 		return nil
 	}
@@ -99,7 +99,7 @@ func realPath(path string) string {
 }
 
 // device finds a configured device and its line.
-func (d *desk) device(id string) (config.Line, config.Device, error) {
+func (d *client) device(id string) (config.Line, config.Device, error) {
 	var ids []string
 	for _, l := range d.cfg.Lines {
 		for _, dev := range l.Devices {
@@ -113,7 +113,7 @@ func (d *desk) device(id string) (config.Line, config.Device, error) {
 }
 
 // profiles are the Modbus models that are known here.
-func (d *desk) profiles() []*modbus.Profile { return profilesOf(d.drivers) }
+func (d *client) profiles() []*modbus.Profile { return profilesOf(d.drivers) }
 
 func profilesOf(list []drivers.Driver) []*modbus.Profile {
 	var out []*modbus.Profile

@@ -38,27 +38,27 @@ type (
 
 // questions ties them to an agent. All but confirm only read.
 func questions(a *agent.Agent, cfg *config.Config) map[string]control.Stream {
-	r := respondent{a, cfg}
+	r := apiHandler{a, cfg}
 	return map[string]control.Stream{
 		"read": r.read, "capture": r.capture, "raw": r.raw, "scan": r.scan,
 		"confirm": r.confirm, "buffer": r.buffer,
 	}
 }
 
-type respondent struct {
+type apiHandler struct {
 	agent *agent.Agent
 	cfg   *config.Config
 }
 
-// understood reads a question of this program's.
-func understood[T any](question []byte) (q T, err error) {
+// decode reads a question of this program's.
+func decode[T any](question []byte) (q T, err error) {
 	if err := json.Unmarshal(question, &q); err != nil {
 		return q, fmt.Errorf("understand the question: %w", err)
 	}
 	return q, nil
 }
 
-func (r respondent) device(id string) (config.Line, config.Device, error) {
+func (r apiHandler) device(id string) (config.Line, config.Device, error) {
 	for _, l := range r.cfg.Lines {
 		for _, d := range l.Devices {
 			if d.ID == id {
@@ -70,15 +70,15 @@ func (r respondent) device(id string) (config.Line, config.Device, error) {
 }
 
 // asked is the device that a question is about.
-func (r respondent) asked(question []byte) (config.Line, config.Device, error) {
-	q, err := understood[deviceQuestion](question)
+func (r apiHandler) asked(question []byte) (config.Line, config.Device, error) {
+	q, err := decode[deviceQuestion](question)
 	if err != nil {
 		return config.Line{}, config.Device{}, err
 	}
 	return r.device(q.Device)
 }
 
-func (r respondent) read(ctx context.Context, question []byte, say func(any) error) error {
+func (r apiHandler) read(ctx context.Context, question []byte, say func(any) error) error {
 	l, d, err := r.asked(question)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (r respondent) read(ctx context.Context, question []byte, say func(any) err
 	return say(out)
 }
 
-func (r respondent) capture(ctx context.Context, question []byte, say func(any) error) error {
+func (r apiHandler) capture(ctx context.Context, question []byte, say func(any) error) error {
 	l, d, err := r.asked(question)
 	if err != nil {
 		return err
@@ -116,8 +116,8 @@ func (r respondent) capture(ctx context.Context, question []byte, say func(any) 
 	return say(text)
 }
 
-func (r respondent) confirm(ctx context.Context, question []byte, say func(any) error) error {
-	q, err := understood[confirmQuestion](question)
+func (r apiHandler) confirm(ctx context.Context, question []byte, say func(any) error) error {
+	q, err := decode[confirmQuestion](question)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (r respondent) confirm(ctx context.Context, question []byte, say func(any) 
 }
 
 // modbusLine finds a line on which registers can be read.
-func (r respondent) modbusLine(id string) (config.Line, error) {
+func (r apiHandler) modbusLine(id string) (config.Line, error) {
 	for _, l := range r.cfg.Lines {
 		if l.ID != id {
 			continue
@@ -147,8 +147,8 @@ func (r respondent) modbusLine(id string) (config.Line, error) {
 	return config.Line{}, fmt.Errorf("line %s: %w", id, agent.ErrUnknownName)
 }
 
-func (r respondent) raw(ctx context.Context, question []byte, say func(any) error) error {
-	q, err := understood[registersQuestion](question)
+func (r apiHandler) raw(ctx context.Context, question []byte, say func(any) error) error {
+	q, err := decode[registersQuestion](question)
 	if err != nil {
 		return err
 	}
@@ -167,8 +167,8 @@ func (r respondent) raw(ctx context.Context, question []byte, say func(any) erro
 	return say(a.Data)
 }
 
-func (r respondent) scan(ctx context.Context, question []byte, say func(any) error) error {
-	q, err := understood[scanQuestion](question)
+func (r apiHandler) scan(ctx context.Context, question []byte, say func(any) error) error {
+	q, err := decode[scanQuestion](question)
 	if err != nil {
 		return err
 	}

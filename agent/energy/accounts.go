@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Book holds the accounts of all devices of a node. Its methods may be called from several goroutines at once.
-type Book struct {
+// Accounts holds the accounts of all devices of a node. Its methods may be called from several goroutines at once.
+type Accounts struct {
 	flushing sync.Mutex // held over one Flush
 
 	mu       sync.Mutex
@@ -20,9 +20,9 @@ type Book struct {
 // States are the states of accounts, by device.
 type States map[string]json.RawMessage
 
-// NewBook opens an empty account for each device.
-func NewBook(devices map[string]Options) *Book {
-	b := &Book{accounts: make(map[string]*Account, len(devices))}
+// NewAccounts opens an empty account for each device.
+func NewAccounts(devices map[string]Options) *Accounts {
+	b := &Accounts{accounts: make(map[string]*Account, len(devices))}
 	for id, o := range devices {
 		b.accounts[id] = New(o)
 	}
@@ -31,7 +31,7 @@ func NewBook(devices map[string]Options) *Book {
 
 // Restore gives the accounts their states back; see Account.Restore. A device without a state has an empty account, and a
 // state without a device is dropped. The error joins those of the accounts that cannot be restored.
-func (b *Book) Restore(states States, older bool) error {
+func (b *Accounts) Restore(states States, older bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var faults []error
@@ -46,7 +46,7 @@ func (b *Book) Restore(states States, older bool) error {
 }
 
 // Observe takes a poll of a device in. One that it does not know is ignored.
-func (b *Book) Observe(device string, p Poll) []Rejection {
+func (b *Accounts) Observe(device string, p Poll) []Rejection {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a := b.accounts[device]; a != nil {
@@ -56,7 +56,7 @@ func (b *Book) Observe(device string, p Poll) []Rejection {
 }
 
 // Rated is Account.Rated.
-func (b *Book) Rated(device string, kw float64) {
+func (b *Accounts) Rated(device string, kw float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a := b.accounts[device]; a != nil {
@@ -65,7 +65,7 @@ func (b *Book) Rated(device string, kw float64) {
 }
 
 // Believed is Account.Believed.
-func (b *Book) Believed(device, point string) (kwh float64, ok bool) {
+func (b *Accounts) Believed(device, point string) (kwh float64, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a := b.accounts[device]; a != nil {
@@ -75,7 +75,7 @@ func (b *Book) Believed(device, point string) (kwh float64, ok bool) {
 }
 
 // Serial is Account.Serial.
-func (b *Book) Serial(device, serial string) (uncertain bool) {
+func (b *Accounts) Serial(device, serial string) (uncertain bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := b.accounts[device]
@@ -83,7 +83,7 @@ func (b *Book) Serial(device, serial string) (uncertain bool) {
 }
 
 // Replaced is Account.Replaced.
-func (b *Book) Replaced(device string) (known, answers string, ok bool) {
+func (b *Accounts) Replaced(device string) (known, answers string, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a := b.accounts[device]; a != nil {
@@ -93,7 +93,7 @@ func (b *Book) Replaced(device string) (known, answers string, ok bool) {
 }
 
 // Confirm is Account.Confirm. It does nothing when there is no such device.
-func (b *Book) Confirm(device, serial string, final Final) *FinalFault {
+func (b *Accounts) Confirm(device, serial string, final Final) *FinalFault {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a := b.accounts[device]; a != nil {
@@ -103,7 +103,7 @@ func (b *Book) Confirm(device, serial string, final Final) *FinalFault {
 }
 
 // Counters is Account.Counters.
-func (b *Book) Counters(device string) []CounterReading {
+func (b *Accounts) Counters(device string) []CounterReading {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a := b.accounts[device]; a != nil {
@@ -113,20 +113,20 @@ func (b *Book) Counters(device string) []CounterReading {
 }
 
 // States are the states of all accounts.
-func (b *Book) States() States {
+func (b *Accounts) States() States {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.states()
 }
 
 // Keep hands the states of all accounts to save, between two calls of Flush: what Flush has taken is with who was given it.
-func (b *Book) Keep(save func(States) error) error {
+func (b *Accounts) Keep(save func(States) error) error {
 	b.flushing.Lock()
 	defer b.flushing.Unlock()
 	return save(b.States())
 }
 
-func (b *Book) states() States {
+func (b *Accounts) states() States {
 	out := make(States, len(b.accounts))
 	for id, a := range b.accounts {
 		out[id] = a.State()
@@ -140,7 +140,7 @@ func (b *Book) states() States {
 // called. What save returns is returned, after everything was given: a state that cannot be saved keeps no energy back.
 //
 // Flush is meant to be called some times a minute, from one goroutine; one that is called while another is under way waits.
-func (b *Book) Flush(save func(States) error, give func(device string, t Taken)) error {
+func (b *Accounts) Flush(save func(States) error, give func(device string, t Taken)) error {
 	b.flushing.Lock()
 	defer b.flushing.Unlock()
 	states, taken := b.take()
@@ -155,7 +155,7 @@ func (b *Book) Flush(save func(States) error, give func(device string, t Taken))
 }
 
 // take takes from every account that is ready. It returns nil when none is.
-func (b *Book) take() (before States, taken map[string]Taken) {
+func (b *Accounts) take() (before States, taken map[string]Taken) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id, a := range b.accounts {

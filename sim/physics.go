@@ -16,8 +16,8 @@ const (
 	fastest  = 3600 // times real
 )
 
-// nature is all that is physical at a site: it knows no line and no protocol. The caller holds the site's lock.
-type nature struct {
+// physics is all that is physical at a site: it knows no line and no protocol. The caller holds the site's lock.
+type physics struct {
 	place    plant.Place
 	sky      plant.Sky
 	grid     plant.Grid
@@ -32,8 +32,8 @@ type nature struct {
 	now      time.Time     // how far the bodies have been moved, on package time
 
 	mains     *faults // of the public network
-	producers []*inverterBody
-	others    []body
+	producers []*inverterModel
+	others    []model
 }
 
 // moment is what all bodies of a site share while they are moved one step.
@@ -50,12 +50,12 @@ type moment struct {
 	producedW          float64 // by all inverters
 }
 
-func newNature(s *Scenario, seed uint64, start time.Time, speed float64) (*nature, error) {
+func newPhysics(s *Scenario, seed uint64, start time.Time, speed float64) (*physics, error) {
 	location, err := s.location()
 	if err != nil {
 		return nil, fmt.Errorf("site.timezone: %w", err)
 	}
-	n := &nature{
+	n := &physics{
 		mains: newFaults(seed, "mains", start, s.Mains.Faults),
 		place: plant.Place{Lat: s.Site.Lat, Lon: s.Site.Lon},
 		sky:   plant.NewSky(seed, s.Clouds), grid: plant.NewGrid(seed),
@@ -74,8 +74,8 @@ func newNature(s *Scenario, seed uint64, start time.Time, speed float64) (*natur
 }
 
 // add takes a body in. An inverter is moved before all others, because they measure what it makes.
-func (n *nature) add(b body) {
-	if v, ok := b.(*inverterBody); ok {
+func (n *physics) add(b model) {
+	if v, ok := b.(*inverterModel); ok {
 		n.producers = append(n.producers, v)
 		return
 	}
@@ -83,12 +83,12 @@ func (n *nature) add(b body) {
 }
 
 // advance moves everything to a time, in steps.
-func (n *nature) advance(now time.Time) {
+func (n *physics) advance(now time.Time) {
 	n.advanceBy(now, max(finest, time.Duration(float64(step)/max(1, n.speed))))
 }
 
 // leap lets time go by at once for everything physical.
-func (n *nature) leap(now time.Time, by time.Duration) {
+func (n *physics) leap(now time.Time, by time.Duration) {
 	n.advance(now)
 	for by > 0 {
 		dt := min(leapStep, by)
@@ -99,7 +99,7 @@ func (n *nature) leap(now time.Time, by time.Duration) {
 }
 
 // advanceBy moves everything to a time, in steps of a length.
-func (n *nature) advanceBy(now time.Time, step time.Duration) {
+func (n *physics) advanceBy(now time.Time, step time.Duration) {
 	for n.now.Before(now) {
 		dt := min(step, now.Sub(n.now))
 		n.now = n.now.Add(dt)
@@ -108,10 +108,10 @@ func (n *nature) advanceBy(now time.Time, step time.Duration) {
 }
 
 // settle lets everything take its place at the beginning.
-func (n *nature) settle() { n.move(0) }
+func (n *physics) settle() { n.move(0) }
 
 // move carries out one step of dt that ends at n.now: first those who produce, then those who measure.
-func (n *nature) move(dt time.Duration) {
+func (n *physics) move(dt time.Duration) {
 	m := moment{dt: dt, elapsed: n.elapsed(), at: n.sunTime(), sky: n.sky}
 	m.elevation, m.azimuth = plant.Sun(m.at, n.place)
 	m.air = n.sky.Air(m.at)
@@ -130,11 +130,11 @@ func (n *nature) move(dt time.Duration) {
 }
 
 // elapsed is how much physical time has gone by since the start.
-func (n *nature) elapsed() time.Duration {
+func (n *physics) elapsed() time.Duration {
 	return time.Duration(float64(n.now.Sub(n.start))*n.speed) + n.leapt
 }
 
 // sunTime is what the sun's clock shows.
-func (n *nature) sunTime() time.Time {
+func (n *physics) sunTime() time.Time {
 	return n.sunStart.Add(time.Duration(float64(n.elapsed()) * n.pace)).In(n.location)
 }

@@ -19,7 +19,7 @@ import (
 // watcher tells a person how a scan goes, and keeps what it found.
 type watcher struct {
 	c      console
-	desk   *desk
+	desk   *client
 	lang   *langValue
 	asJSON bool
 	bar    *bar
@@ -31,7 +31,7 @@ type watcher struct {
 	through  []string // lines that were asked through the agent
 }
 
-func newWatcher(c console, d *desk, lang *langValue, asJSON bool) *watcher {
+func newWatcher(c console, d *client, lang *langValue, asJSON bool) *watcher {
 	return &watcher{c: c, desk: d, lang: lang, asJSON: asJSON, bar: newBar(c.err, lang)}
 }
 

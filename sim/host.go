@@ -10,9 +10,9 @@ import (
 	"bordo/contract"
 )
 
-// Box is the small computer at a site, as far as it can go wrong: its wall clock, its disk, its life. Its methods have the
+// Host is the small computer at a site, as far as it can go wrong: its wall clock, its disk, its life. Its methods have the
 // signatures of the agent's System and may be called from any goroutine.
-type Box struct {
+type Host struct {
 	faults *faults
 	wake   chan struct{}
 
@@ -33,8 +33,8 @@ type clockJump struct {
 // plentyOfDisk is what is free while nothing is wrong.
 const plentyOfDisk = 8 << 30
 
-func newBox(seed uint64, start time.Time, list []Fault) *Box {
-	b := &Box{faults: newFaults(seed, "box", start, list), wake: make(chan struct{}, 1),
+func newHost(seed uint64, start time.Time, list []Fault) *Host {
+	b := &Host{faults: newFaults(seed, "box", start, list), wake: make(chan struct{}, 1),
 		jumps: []clockJump{{at: start}}, jumped: map[uint64]bool{}, killed: map[uint64]bool{}}
 	b.faults.change = func() {
 		select {
@@ -46,7 +46,7 @@ func newBox(seed uint64, start time.Time, list []Fault) *Box {
 }
 
 // Wall is the wall clock of the box and how far it can be trusted.
-func (b *Box) Wall() (time.Time, contract.Clock) {
+func (b *Host) Wall() (time.Time, contract.Clock) {
 	now := time.Now()
 	quality := contract.ClockSync
 	if _, _, free := b.faults.on(ClockFree, "", now); free {
@@ -59,7 +59,7 @@ func (b *Box) Wall() (time.Time, contract.Clock) {
 }
 
 // jump carries out a jump that has come due. The caller holds the lock.
-func (b *Box) jump(now time.Time) {
+func (b *Host) jump(now time.Time) {
 	f, n, on := b.faults.on(ClockJump, "", now)
 	if !on || b.jumped[n] {
 		return
@@ -70,7 +70,7 @@ func (b *Box) jump(now time.Time) {
 }
 
 // JumpClock moves the wall clock by d, now.
-func (b *Box) JumpClock(d time.Duration) {
+func (b *Host) JumpClock(d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.offset += d
@@ -79,7 +79,7 @@ func (b *Box) JumpClock(d time.Duration) {
 
 // Offsets lists by how much the wall clock was ahead of package time at any moment up to one, each once: a stamp of the
 // wall clock that was made until then is one of them off.
-func (b *Box) Offsets(until time.Time) []time.Duration {
+func (b *Host) Offsets(until time.Time) []time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []time.Duration
@@ -92,7 +92,7 @@ func (b *Box) Offsets(until time.Time) []time.Duration {
 }
 
 // DiskFree tells how much a file can still grow.
-func (b *Box) DiskFree(string) (uint64, error) {
+func (b *Host) DiskFree(string) (uint64, error) {
 	if _, _, full := b.faults.on(DiskFull, "", time.Now()); full {
 		return 0, nil
 	}
@@ -100,14 +100,14 @@ func (b *Box) DiskFree(string) (uint64, error) {
 }
 
 // OnKill lets f be called, from Run's goroutine, each time when the box dies without a word.
-func (b *Box) OnKill(f func()) {
+func (b *Host) OnKill(f func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.onKill = f
 }
 
 // Raise lets something go wrong from now on and returns the number by which Clear ends it.
-func (b *Box) Raise(f Fault) (int, error) {
+func (b *Host) Raise(f Fault) (int, error) {
 	if err := f.check("box"); err != nil {
 		return 0, fmt.Errorf("raise: %w", err)
 	}
@@ -115,10 +115,10 @@ func (b *Box) Raise(f Fault) (int, error) {
 }
 
 // Clear ends the fault with a number, or all for 0. A clock that has jumped stays where it is.
-func (b *Box) Clear(id int) { b.faults.clear(id) }
+func (b *Host) Clear(id int) { b.faults.clear(id) }
 
 // run carries out kills and jumps when they are due.
-func (b *Box) run(ctx context.Context) {
+func (b *Host) run(ctx context.Context) {
 	for {
 		now := time.Now()
 		b.mu.Lock()

@@ -9,8 +9,8 @@ import (
 	"bordo/sim/plant"
 )
 
-// body is a device's physical side. The site's lock is held during its calls.
-type body interface {
+// model is a device's physical side. The site's lock is held during its calls.
+type model interface {
 	// move lets a step of time go by.
 	move(m *moment)
 	// points gives the value of every point that the body knows.
@@ -24,35 +24,35 @@ type body interface {
 // trouble asks whether a fault of a device is on now.
 type trouble func(kind FaultKind) (Fault, bool)
 
-// newBody makes the physical side of a device: what the scenario says, else the usual for its kind of model.
-func newBody(d Device, kind modbus.DeviceKind, seed uint64, has trouble) (body, error) {
+// newModel makes the physical side of a device: what the scenario says, else the usual for its kind of model.
+func newModel(d Device, kind modbus.DeviceKind, seed uint64, has trouble) (model, error) {
 	switch {
 	case d.Inverter != nil:
-		return newInverterBody(*d.Inverter, has), nil
+		return newInverterModel(*d.Inverter, has), nil
 	case d.Meter != nil:
-		return newMeterBody(*d.Meter), nil
+		return newMeterModel(*d.Meter), nil
 	case d.Barrier != nil:
-		return newBarrierBody(*d.Barrier, plant.NewDice(seed, "traffic "+d.ID), has), nil
+		return newBarrierModel(*d.Barrier, plant.NewDice(seed, "traffic "+d.ID), has), nil
 	case d.UPS != nil:
-		return newUPSBody(*d.UPS), nil
+		return newUPSModel(*d.UPS), nil
 	}
 	switch kind {
 	case modbus.Inverter:
-		return newInverterBody(Inverter{Rated: 10000, Strings: 2}, has), nil
+		return newInverterModel(Inverter{Rated: 10000, Strings: 2}, has), nil
 	case modbus.Meter:
-		return newMeterBody(Meter{}), nil
+		return newMeterModel(Meter{}), nil
 	case modbus.Barrier:
-		return newBarrierBody(Barrier{}, plant.NewDice(seed, "traffic "+d.ID), has), nil
+		return newBarrierModel(Barrier{}, plant.NewDice(seed, "traffic "+d.ID), has), nil
 	case modbus.UPS:
-		return newUPSBody(UPS{}), nil
+		return newUPSModel(UPS{}), nil
 	case modbus.IO:
 		return newIOBody(d, plant.NewDice(seed, "io "+d.ID), has), nil
 	}
 	return nil, fmt.Errorf("nothing is known of a model of kind %q", kind)
 }
 
-// inverterBody is an inverter with the catalogue's names.
-type inverterBody struct {
+// inverterModel is an inverter with the catalogue's names.
+type inverterModel struct {
 	*plant.Inverter
 	silentAtNight bool
 	limitPct      float64 // what a master has written: 100 is no limit
@@ -61,8 +61,8 @@ type inverterBody struct {
 	alarmed       bool   // it was told
 }
 
-func newInverterBody(i Inverter, has trouble) *inverterBody {
-	b := &inverterBody{Inverter: plant.NewInverter(i.Rated, plant.Rated(i.Rated, max(1, i.Strings), i.Shaded...), i.Energy),
+func newInverterModel(i Inverter, has trouble) *inverterModel {
+	b := &inverterModel{Inverter: plant.NewInverter(i.Rated, plant.Rated(i.Rated, max(1, i.Strings), i.Shaded...), i.Energy),
 		silentAtNight: i.Night == "silent", limitPct: 100, has: has}
 	if i.SelfTest > 0 {
 		b.SelfTest = i.SelfTest
@@ -70,7 +70,7 @@ func newInverterBody(i Inverter, has trouble) *inverterBody {
 	return b
 }
 
-func (b *inverterBody) move(m *moment) {
+func (b *inverterModel) move(m *moment) {
 	b.GridLost = !m.mains
 	_, b.Broken = b.has(Broken)
 	b.LimitPct = b.limitPct
@@ -81,14 +81,14 @@ func (b *inverterBody) move(m *moment) {
 }
 
 // dead: without light and without grid nothing feeds it, and some are dead every night.
-func (b *inverterBody) dead() bool {
+func (b *inverterModel) dead() bool {
 	asleep := b.State == plant.Sleeping || b.State == plant.Off
 	return asleep && (b.silentAtNight || b.GridLost)
 }
 
-func (b *inverterBody) reset() { b.EnergyKWh, b.TodayKWh = 0, 0 }
+func (b *inverterModel) reset() { b.EnergyKWh, b.TodayKWh = 0, 0 }
 
-func (b *inverterBody) points(put func(string, drivers.Value)) {
+func (b *inverterModel) points(put func(string, drivers.Value)) {
 	put("state", drivers.Words(b.State))
 	if fault := b.State == plant.Fault; b.alarm != "" && (fault || b.alarmed) {
 		text := ""
@@ -127,19 +127,19 @@ func (b *inverterBody) points(put func(string, drivers.Value)) {
 // phases are the suffixes of the three phases.
 var phases = [plant.Phases]string{"l1", "l2", "l3"}
 
-// meterBody is a meter with the catalogue's names.
-type meterBody struct {
+// meterModel is a meter with the catalogue's names.
+type meterModel struct {
 	*plant.Meter
 	measures string
 	mains    bool
 }
 
-func newMeterBody(m Meter) *meterBody {
-	return &meterBody{Meter: &plant.Meter{ImportKWh: m.Import, ExportKWh: m.Export}, measures: m.Measures, mains: true}
+func newMeterModel(m Meter) *meterModel {
+	return &meterModel{Meter: &plant.Meter{ImportKWh: m.Import, ExportKWh: m.Export}, measures: m.Measures, mains: true}
 }
 
 // move lets the meter see what it measures.
-func (b *meterBody) move(m *moment) {
+func (b *meterModel) move(m *moment) {
 	var active, reactive [plant.Phases]float64
 	for i := range active {
 		switch b.measures {
@@ -156,11 +156,11 @@ func (b *meterBody) move(m *moment) {
 }
 
 // dead: a meter is fed by what it measures.
-func (b *meterBody) dead() bool { return !b.mains }
+func (b *meterModel) dead() bool { return !b.mains }
 
-func (b *meterBody) reset() { b.ImportKWh, b.ExportKWh, b.ImportKvarh, b.ExportKvarh = 0, 0, 0, 0 }
+func (b *meterModel) reset() { b.ImportKWh, b.ExportKWh, b.ImportKvarh, b.ExportKvarh = 0, 0, 0, 0 }
 
-func (b *meterBody) points(put func(string, drivers.Value)) {
+func (b *meterModel) points(put func(string, drivers.Value)) {
 	number := func(point string, v float64) { put(point, drivers.Number(v)) }
 	active, reactive := plant.Sum(b.Active), plant.Sum(b.Reactive)
 	apparent, between, total := 0.0, b.Supply.LineToLine(), 0.0
@@ -188,8 +188,8 @@ func (b *meterBody) points(put func(string, drivers.Value)) {
 	number("reactive_export_energy", b.ExportKvarh)
 }
 
-// barrierBody is a barrier, the vehicles that come to it, and the catalogue's names.
-type barrierBody struct {
+// barrierModel is a barrier, the vehicles that come to it, and the catalogue's names.
+type barrierModel struct {
 	*plant.Barrier
 	traffic time.Duration
 	dice    plant.Dice
@@ -199,15 +199,15 @@ type barrierBody struct {
 	has     trouble
 }
 
-func newBarrierBody(s Barrier, dice plant.Dice, has trouble) *barrierBody {
-	b := &barrierBody{Barrier: plant.NewBarrier(orDefault(s.Travel, 4*time.Second), s.Cycles), traffic: s.Traffic, dice: dice, has: has}
+func newBarrierModel(s Barrier, dice plant.Dice, has trouble) *barrierModel {
+	b := &barrierModel{Barrier: plant.NewBarrier(orDefault(s.Travel, 4*time.Second), s.Cycles), traffic: s.Traffic, dice: dice, has: has}
 	b.AutoClose = s.AutoClose
 	b.next = b.wait() / 4 // nobody waits long for the first one
 	return b
 }
 
 // wait draws the time until the next vehicle: within a quarter of the mean.
-func (b *barrierBody) wait() time.Duration {
+func (b *barrierModel) wait() time.Duration {
 	return time.Duration(b.dice.Between(b.vehicle, 0.75, 1.25) * float64(b.traffic))
 }
 
@@ -219,7 +219,7 @@ const (
 	vehicleGone = 11 * time.Second
 )
 
-func (b *barrierBody) move(m *moment) {
+func (b *barrierModel) move(m *moment) {
 	if m.mains != b.Powered {
 		b.Power(m.mains)
 	}
@@ -236,7 +236,7 @@ func (b *barrierBody) move(m *moment) {
 }
 
 // drive lets the vehicles come and go.
-func (b *barrierBody) drive(elapsed time.Duration) {
+func (b *barrierModel) drive(elapsed time.Duration) {
 	if elapsed < b.next {
 		return
 	}
@@ -252,11 +252,11 @@ func (b *barrierBody) drive(elapsed time.Duration) {
 	}
 }
 
-func (b *barrierBody) dead() bool { return !b.Powered }
+func (b *barrierModel) dead() bool { return !b.Powered }
 
-func (b *barrierBody) reset() { b.Cycles = 0 }
+func (b *barrierModel) reset() { b.Cycles = 0 }
 
-func (b *barrierBody) points(put func(string, drivers.Value)) {
+func (b *barrierModel) points(put func(string, drivers.Value)) {
 	put("state", drivers.Words(b.State))
 	put("position", drivers.Number(b.Position))
 	put("cycles", drivers.Number(float64(b.Cycles)))
@@ -265,10 +265,10 @@ func (b *barrierBody) points(put func(string, drivers.Value)) {
 	put("temperature", drivers.Number(b.Temperature))
 }
 
-// upsBody is an uninterruptible supply with the catalogue's names.
-type upsBody struct{ *plant.UPS }
+// upsModel is an uninterruptible supply with the catalogue's names.
+type upsModel struct{ *plant.UPS }
 
-func newUPSBody(u UPS) *upsBody {
+func newUPSModel(u UPS) *upsModel {
 	capacity, load := u.Capacity, u.Load
 	if capacity == 0 {
 		capacity = 240
@@ -276,12 +276,12 @@ func newUPSBody(u UPS) *upsBody {
 	if load == 0 {
 		load = 40
 	}
-	return &upsBody{plant.NewUPS(capacity, load)}
+	return &upsModel{plant.NewUPS(capacity, load)}
 }
 
-func (b *upsBody) move(m *moment) { b.Step(m.dt, m.mains, m.air) }
+func (b *upsModel) move(m *moment) { b.Step(m.dt, m.mains, m.air) }
 
-func (b *upsBody) points(put func(string, drivers.Value)) {
+func (b *upsModel) points(put func(string, drivers.Value)) {
 	put("mains_ok", drivers.Truth(b.Mains))
 	put("on_battery", drivers.Truth(!b.Mains))
 	put("battery_charge", drivers.Number(b.ChargePct))
@@ -291,6 +291,6 @@ func (b *upsBody) points(put func(string, drivers.Value)) {
 	put("temperature", drivers.Number(b.Celsius))
 }
 
-func (b *upsBody) dead() bool { return b.Dead() }
+func (b *upsModel) dead() bool { return b.Dead() }
 
-func (b *upsBody) reset() {}
+func (b *upsModel) reset() {}

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"bordo/agent/energy"
-	"bordo/agent/keep"
 	"bordo/agent/record"
+	"bordo/agent/statefile"
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
@@ -23,8 +23,8 @@ const quartersEvery = 20 * time.Second
 // quarter is the length of an interval, in ms.
 const quarter = int64(15 * time.Minute / time.Millisecond)
 
-// openBook makes an account for each device.
-func (a *Agent) openBook() *energy.Book {
+// openAccounts makes an account for each device.
+func (a *Agent) openAccounts() *energy.Accounts {
 	devices := make(map[string]energy.Options)
 	for _, l := range a.cfg.Lines {
 		for _, d := range l.Devices {
@@ -32,19 +32,19 @@ func (a *Agent) openBook() *energy.Book {
 				Points: energy.Points(d.Spec.Points), Meter: d.Spec.Kind != "inverter"}
 		}
 	}
-	return energy.NewBook(devices)
+	return energy.NewAccounts(devices)
 }
 
-// rememberBook goes on from the accounts of the run before. What cannot be read begins anew, and says so by its segment.
-func (a *Agent) rememberBook() {
+// restoreAccounts goes on from the accounts of the run before. What cannot be read begins anew, and says so by its segment.
+func (a *Agent) restoreAccounts() {
 	var states energy.States
-	err := a.memory.dir.Load(keptEnergy, &states)
-	older := errors.Is(err, keep.ErrOlder)
+	err := a.state.dir.Load(keptEnergy, &states)
+	older := errors.Is(err, statefile.ErrOlder)
 	if err != nil && !older {
 		a.log.Error("load energy accounts", "err", err)
-		a.memory.note(keptEnergy, err)
+		a.state.note(keptEnergy, err)
 	}
-	if err := a.book.Restore(states, older); err != nil {
+	if err := a.accounts.Restore(states, older); err != nil {
 		a.log.Error("restore energy accounts", "err", err)
 	}
 }
@@ -53,16 +53,16 @@ func (a *Agent) rememberBook() {
 // not, its readings become uncertain until somebody confirms the exchange.
 func (a *Agent) account(r *drivers.Report, at moment) {
 	if r.Description != nil {
-		a.book.Serial(r.Device, r.Description.Serial)
-		a.book.Rated(r.Device, r.Description.RatedW/1000)
+		a.accounts.Serial(r.Device, r.Description.Serial)
+		a.accounts.Rated(r.Device, r.Description.RatedW/1000)
 	}
-	known, answers, replaced := a.book.Replaced(r.Device)
+	known, answers, replaced := a.accounts.Replaced(r.Device)
 	if a.conditions.Set(contract.DeviceExchanged, r.Device, replaced, known+" was known, "+answers+" answers") && replaced {
 		a.append(buffer.Event, r.Device, contract.DeviceReplaced, at, map[string]any{"serial_before": known, "serial": answers})
 	}
 	a.doubtZeros(r)
 	poll := energy.Poll{Wall: at.wall, Mono: time.Duration(at.mono) * time.Millisecond, Boot: a.boot, Clk: at.clk, Readings: r.Readings}
-	for _, rej := range a.book.Observe(r.Device, poll) {
+	for _, rej := range a.accounts.Observe(r.Device, poll) {
 		a.log.Warn("counter not believed", "device", r.Device, "point", rej.Point, "cause", rej.Cause, "value", rej.Value)
 		a.append(buffer.Event, r.Device, contract.EnergyRejected, at, rej)
 	}
@@ -84,57 +84,57 @@ func (a *Agent) doubtZeros(r *drivers.Report) {
 		if x.Quality != drivers.Good || x.Value.Type() != drivers.Float || x.Value.Float() != 0 || !energy.Counts(x.Point) {
 			continue
 		}
-		if last, ok := a.book.Believed(r.Device, x.Point); ok && last > 0 {
+		if last, ok := a.accounts.Believed(r.Device, x.Point); ok && last > 0 {
 			x.Quality = drivers.Uncertain
 		}
 	}
 }
 
-// keepBook hands over quarters as they become certain.
-func (a *Agent) keepBook(ctx context.Context) {
+// keepAccounts hands over quarters as they become certain.
+func (a *Agent) keepAccounts(ctx context.Context) {
 	for pause(ctx, quartersEvery) {
-		a.flushBook()
+		a.flushAccounts()
 	}
 }
 
-// flushBook stores what is certain. The accounts from before are saved first, so that a power cut in between gives the same
+// flushAccounts stores what is certain. The accounts from before are saved first, so that a power cut in between gives the same
 // records again. They are on the disk until what was handed over is safe, and as long nothing more is: from the accounts of
 // two steps ago the second would come again as something else.
-func (a *Agent) flushBook() {
-	if !a.handedSafe() {
+func (a *Agent) flushAccounts() {
+	if !a.isHandOffSafe() {
 		return
 	}
 	if err := a.keepConfirmed(); err != nil {
-		a.memory.note(keptEnergy, err)
+		a.state.note(keptEnergy, err)
 	}
 	mono := a.stamp(time.Time{}).mono
-	err := a.book.Flush(func(s energy.States) error {
-		a.handed = nil
-		return a.saveBook(s)
+	err := a.accounts.Flush(func(s energy.States) error {
+		a.handedOffIDs = nil
+		return a.saveAccounts(s)
 	}, func(device string, t energy.Taken) {
 		for _, s := range t.Segments {
 			at := moment{wall: time.UnixMilli(s.At), clk: s.Clk, mono: mono}
-			a.handed = append(a.handed, a.append(buffer.Event, device, contract.EnergySegment, at, s))
+			a.handedOffIDs = append(a.handedOffIDs, a.append(buffer.Event, device, contract.EnergySegment, at, s))
 		}
 		for _, i := range t.Intervals {
 			at := moment{wall: time.UnixMilli(i.Start + quarter), clk: i.Clk, mono: mono}
-			a.handed = append(a.handed, a.append(buffer.Interval, device, contract.EnergyInterval, at, i))
+			a.handedOffIDs = append(a.handedOffIDs, a.append(buffer.Interval, device, contract.EnergyInterval, at, i))
 		}
 	})
 	if err != nil { // they are saved as soon as what was handed over is safe
-		a.memory.note(keptEnergy, err)
+		a.state.note(keptEnergy, err)
 		a.confirmed.Store(true)
 	}
 }
 
-// handedSafe tells whether a power cut takes nothing of what the accounts have handed over. It cannot be said while the store
+// isHandOffSafe tells whether a power cut takes nothing of what the accounts have handed over. It cannot be said while the store
 // does not write and the broker does not acknowledge.
-func (a *Agent) handedSafe() bool { return a.store.Safe(a.handed) }
+func (a *Agent) isHandOffSafe() bool { return a.store.Safe(a.handedOffIDs) }
 
-func (a *Agent) saveBook(s energy.States) error {
-	err := a.memory.dir.Save(keptEnergy, s)
+func (a *Agent) saveAccounts(s energy.States) error {
+	err := a.state.dir.Save(keptEnergy, s)
 	if err == nil {
-		a.memory.note(keptEnergy, nil)
+		a.state.note(keptEnergy, nil)
 	}
 	return err
 }
@@ -145,21 +145,21 @@ func (a *Agent) keepConfirmed() error {
 	if !a.confirmed.Load() {
 		return nil
 	}
-	return a.book.Keep(func(s energy.States) error {
-		if !a.handedSafe() {
+	return a.accounts.Keep(func(s energy.States) error {
+		if !a.isHandOffSafe() {
 			_, fault := a.store.Fault()
 			return fault
 		}
-		err := a.saveBook(s)
+		err := a.saveAccounts(s)
 		a.confirmed.Store(err != nil)
 		return err
 	})
 }
 
-// closeBook saves the accounts once the store is closed in order: what they have handed over is on the disk by then, and the
+// closeAccounts saves the accounts once the store is closed in order: what they have handed over is on the disk by then, and the
 // quarter that runs goes on after the next start.
-func (a *Agent) closeBook() {
-	if err := a.saveBook(a.book.States()); err != nil {
+func (a *Agent) closeAccounts() {
+	if err := a.saveAccounts(a.accounts.States()); err != nil {
 		a.log.Error("save energy accounts", "err", err)
 	}
 }

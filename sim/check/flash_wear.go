@@ -8,9 +8,9 @@ import (
 	"bordo/contract"
 )
 
-// QuietCard claims that a node on a healthy link spares its flash, and that its own figure is true: a harness that counts
+// FlashWear claims that a node on a healthy link spares its flash, and that its own figure is true: a harness that counts
 // from outside tells it what was really written.
-type QuietCard struct {
+type FlashWear struct {
 	limit  int64 // bytes a day
 	counts []wrote
 	found  findings
@@ -29,17 +29,17 @@ const (
 	cardDay      = 24 * time.Hour
 )
 
-// NewQuietCard makes the checker with the bytes that may be written in a day.
-func NewQuietCard(bytesPerDay int64) *QuietCard { return &QuietCard{limit: bytesPerDay} }
+// NewFlashWear makes the checker with the bytes that may be written in a day.
+func NewFlashWear(bytesPerDay int64) *FlashWear { return &FlashWear{limit: bytesPerDay} }
 
 // Name implements Checker.
-func (*QuietCard) Name() string { return "quiet-card" }
+func (*FlashWear) Name() string { return "quiet-card" }
 
 // Wrote tells how many bytes were written to the flash since the beginning, which is the first call.
-func (c *QuietCard) Wrote(at time.Time, bytes int64) { c.counts = append(c.counts, wrote{at, bytes}) }
+func (c *FlashWear) Wrote(at time.Time, bytes int64) { c.counts = append(c.counts, wrote{at, bytes}) }
 
 // See implements Checker. What a node tells was true at some moment since it last counted.
-func (c *QuietCard) See(m *Message) {
+func (c *FlashWear) See(m *Message) {
 	if m.Status == nil || m.Status.State != contract.Online || m.Status.DiskDay == 0 {
 		return
 	}
@@ -57,7 +57,7 @@ func (c *QuietCard) See(m *Message) {
 }
 
 // between is what was written from the first count to the last one that is not after a moment.
-func (c *QuietCard) between(end time.Time) (bytes int64) {
+func (c *FlashWear) between(end time.Time) (bytes int64) {
 	for _, w := range c.counts {
 		if !w.at.After(end) {
 			bytes = w.bytes - c.counts[0].bytes
@@ -67,7 +67,7 @@ func (c *QuietCard) between(end time.Time) (bytes int64) {
 }
 
 // Judge implements Checker.
-func (c *QuietCard) Judge() []string {
+func (c *FlashWear) Judge() []string {
 	if c.told == 0 {
 		c.found.add("the node never told how much was written")
 	}

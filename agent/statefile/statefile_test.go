@@ -1,4 +1,4 @@
-package keep_test
+package statefile_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"bordo/agent/keep"
+	"bordo/agent/statefile"
 )
 
 type state struct {
@@ -39,7 +39,7 @@ func files(t *testing.T, dir string) map[string]string {
 	return out
 }
 
-func save(t *testing.T, d *keep.Dir, s state) {
+func save(t *testing.T, d *statefile.Dir, s state) {
 	t.Helper()
 	if err := d.Save("energy", s); err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func save(t *testing.T, d *keep.Dir, s state) {
 func expect(t *testing.T, dir string, n int, want error) {
 	t.Helper()
 	s := state{N: 99}
-	if err := keep.New(dir, keep.Options{}).Load("energy", &s); !errors.Is(err, want) || err != nil && want == nil {
+	if err := statefile.New(dir, statefile.Options{}).Load("energy", &s); !errors.Is(err, want) || err != nil && want == nil {
 		t.Fatalf("got error %v, want %v", err, want)
 	}
 	if s.N != n {
@@ -61,7 +61,7 @@ func expect(t *testing.T, dir string, n int, want error) {
 func TestSavedIsLoaded(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "not", "there", "yet")
 	expect(t, dir, 0, nil)
-	d := keep.New(dir, keep.Options{})
+	d := statefile.New(dir, statefile.Options{})
 	for n := 1; n <= 5; n++ {
 		save(t, d, state{N: n, M: map[string]string{"b": "2", "a": "1"}})
 		expect(t, dir, n, nil)
@@ -70,10 +70,10 @@ func TestSavedIsLoaded(t *testing.T) {
 		t.Errorf("files: %q", got)
 	}
 	// A second Dir goes on where the first one was, whether it has loaded or not.
-	save(t, keep.New(dir, keep.Options{}), state{N: 6})
+	save(t, statefile.New(dir, statefile.Options{}), state{N: 6})
 	expect(t, dir, 6, nil)
 	var s state
-	d = keep.New(dir, keep.Options{})
+	d = statefile.New(dir, statefile.Options{})
 	if err := d.Load("energy", &s); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestSavedIsLoaded(t *testing.T) {
 
 func TestFileCanBeReadByPeople(t *testing.T) {
 	dir := t.TempDir()
-	save(t, keep.New(dir, keep.Options{}), state{N: 1, Text: "città"})
+	save(t, statefile.New(dir, statefile.Options{}), state{N: 1, Text: "città"})
 	// printf '1 plain\n{"n":1,"text":"città"}' | sha256sum
 	want := "bordo-state 1 1 plain 0854324a1d04b6e0511d524598f17b82de0964191691a31fe1cc2d46ff66cd43\n{\"n\":1,\"text\":\"città\"}"
 	if got := files(t, dir)["energy.2"]; got != want {
@@ -97,7 +97,7 @@ func TestFileCanBeReadByPeople(t *testing.T) {
 
 func TestSameContentIsNotWrittenAgain(t *testing.T) {
 	dir := t.TempDir()
-	d := keep.New(dir, keep.Options{})
+	d := statefile.New(dir, statefile.Options{})
 	save(t, d, state{N: 1})
 	save(t, d, state{N: 2})
 	before := files(t, dir)
@@ -123,7 +123,7 @@ func TestSameContentIsNotWrittenAgain(t *testing.T) {
 		save(t, d, state{N: 2})
 		untouched()
 	}
-	d = keep.New(dir, keep.Options{})
+	d = statefile.New(dir, statefile.Options{})
 	var s state
 	if err := d.Load("energy", &s); err != nil {
 		t.Fatal(err)
@@ -136,14 +136,14 @@ func TestSameContentIsNotWrittenAgain(t *testing.T) {
 
 func TestLargeContentIsPacked(t *testing.T) {
 	dir := t.TempDir()
-	d := keep.New(dir, keep.Options{MaxSize: 100_000})
+	d := statefile.New(dir, statefile.Options{MaxSize: 100_000})
 	save(t, d, state{N: 1, Text: strings.Repeat("quarto d'ora ", 5000)})
 	expect(t, dir, 1, nil)
 	if n := len(files(t, dir)["energy.2"]); n > 2000 {
 		t.Errorf("65 kB of the same words take %d bytes", n)
 	}
 	var s state
-	if err := keep.New(dir, keep.Options{}).Load("energy", &s); err != nil || len(s.Text) != 65000 {
+	if err := statefile.New(dir, statefile.Options{}).Load("energy", &s); err != nil || len(s.Text) != 65000 {
 		t.Errorf("%v, %d characters", err, len(s.Text))
 	}
 	if err := d.Save("energy", state{N: 2, Text: strings.Repeat("x", 100_000)}); err == nil {
@@ -152,7 +152,7 @@ func TestLargeContentIsPacked(t *testing.T) {
 	expect(t, dir, 1, nil)
 	// What unpacks to more than is allowed is not unpacked.
 	s = state{N: 99}
-	if err := keep.New(dir, keep.Options{MaxSize: 50_000}).Load("energy", &s); err != nil || s.N != 0 {
+	if err := statefile.New(dir, statefile.Options{MaxSize: 50_000}).Load("energy", &s); err != nil || s.N != 0 {
 		t.Errorf("%v, %d", err, s.N)
 	}
 }
@@ -179,7 +179,7 @@ func TestDamageOfOneFile(t *testing.T) {
 			text = strings.Repeat("y", 5000)
 		}
 		dir := t.TempDir()
-		d := keep.New(dir, keep.Options{})
+		d := statefile.New(dir, statefile.Options{})
 		save(t, d, state{N: 1, Text: text})
 		save(t, d, state{N: 2, Text: text})
 		whole := files(t, dir)
@@ -194,9 +194,9 @@ func TestDamageOfOneFile(t *testing.T) {
 					}
 				}
 				var log bytes.Buffer
-				d := keep.New(dir, keep.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				d := statefile.New(dir, statefile.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 				var s state
-				if err := d.Load("energy", &s); !errors.Is(err, keep.ErrOlder) || s.N != other || s.Text != text {
+				if err := d.Load("energy", &s); !errors.Is(err, statefile.ErrOlder) || s.N != other || s.Text != text {
 					t.Fatalf("%s of %s: %v, generation %d", what, victim, err, s.N)
 				}
 				if n := strings.Count(log.String(), "state file is damaged"); n != 1 || !strings.Contains(log.String(), victim) {
@@ -221,7 +221,7 @@ func TestDamageOfOneFile(t *testing.T) {
 
 func TestDamageOfBoth(t *testing.T) {
 	dir := t.TempDir()
-	d := keep.New(dir, keep.Options{})
+	d := statefile.New(dir, statefile.Options{})
 	save(t, d, state{N: 1})
 	save(t, d, state{N: 2})
 	for _, name := range []string{"energy.1", "energy.2"} {
@@ -230,14 +230,14 @@ func TestDamageOfBoth(t *testing.T) {
 		}
 	}
 	expect(t, dir, 0, nil)
-	d = keep.New(dir, keep.Options{})
+	d = statefile.New(dir, statefile.Options{})
 	save(t, d, state{N: 3})
 	expect(t, dir, 3, nil)
 }
 
 func TestLeftOverIsHarmless(t *testing.T) {
 	dir := t.TempDir()
-	d := keep.New(dir, keep.Options{})
+	d := statefile.New(dir, statefile.Options{})
 	save(t, d, state{N: 1})
 	// A power cut between writing and renaming leaves a whole or a torn file beside the two.
 	for _, left := range []string{"", "bordo-state 1 9 pl", files(t, dir)["energy.2"]} {
@@ -255,12 +255,12 @@ func TestLeftOverIsHarmless(t *testing.T) {
 
 func TestContentOfAnotherShape(t *testing.T) {
 	dir := t.TempDir()
-	d := keep.New(dir, keep.Options{})
+	d := statefile.New(dir, statefile.Options{})
 	save(t, d, state{N: 1})
 	if err := d.Save("energy", []int{1, 2}); err != nil { // as a later version might
 		t.Fatal(err)
 	}
-	expect(t, dir, 1, keep.ErrOlder)
+	expect(t, dir, 1, statefile.ErrOlder)
 	if err := d.Save("energy", map[string]any{"n": 5, "new_key": true}); err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestContentOfAnotherShape(t *testing.T) {
 
 func TestFaults(t *testing.T) {
 	dir := t.TempDir()
-	d := keep.New(dir, keep.Options{})
+	d := statefile.New(dir, statefile.Options{})
 	var s state
 	for _, name := range []string{"", "A", "../up", "a.b", "-a", strings.Repeat("a", 41)} {
 		if err := d.Save(name, s); err == nil {
@@ -295,7 +295,7 @@ func TestFaults(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	below := keep.New(file, keep.Options{})
+	below := statefile.New(file, statefile.Options{})
 	if err := below.Load("energy", &s); err == nil {
 		t.Error("loaded from below a file")
 	}
@@ -323,7 +323,7 @@ func TestFaults(t *testing.T) {
 
 // TestSeveralAtOnce is for the race detector; at the end the last content counts.
 func TestSeveralAtOnce(t *testing.T) {
-	d := keep.New(t.TempDir(), keep.Options{})
+	d := statefile.New(t.TempDir(), statefile.Options{})
 	done := make(chan error)
 	for g := range 4 {
 		go func() {

@@ -16,9 +16,9 @@ const (
 	awaitingMax  = 16384
 )
 
-// platform keeps, with "ack: platform", what the broker has acknowledged and the platform has not. The records stay leased.
+// platformAcks keeps, with "ack: platform", what the broker has acknowledged and the platform has not. The records stay leased.
 // With "ack: broker" it is off and takes nothing.
-type platform struct {
+type platformAcks struct {
 	on      bool
 	latest  atomic.Pointer[contract.Ack] // as it came last; it is cumulative
 	news    chan struct{}                // cap 1
@@ -27,12 +27,12 @@ type platform struct {
 	order   []buffer.ID // as sent; also of some that wait no more
 }
 
-func newPlatform(mode config.Ack) *platform {
-	return &platform{on: mode == config.AckPlatform, news: make(chan struct{}, 1), waiting: make(map[buffer.ID]bool)}
+func newPlatformAcks(mode config.Ack) *platformAcks {
+	return &platformAcks{on: mode == config.AckPlatform, news: make(chan struct{}, 1), waiting: make(map[buffer.ID]bool)}
 }
 
 // take takes a message with the platform's acknowledgements.
-func (p *platform) take(m mqtt.Message) {
+func (p *platformAcks) take(m mqtt.Message) {
 	a, err := contract.DecodeAck(m.Payload)
 	if err != nil {
 		return // not of this contract: nothing is acknowledged by it
@@ -45,7 +45,7 @@ func (p *platform) take(m mqtt.Message) {
 }
 
 // stored tells whether the platform has said that it has a record.
-func (p *platform) stored(id buffer.ID) bool {
+func (p *platformAcks) stored(id buffer.ID) bool {
 	for _, r := range p.ok[id.Epoch] {
 		if r[0] <= id.Seq && id.Seq <= r[1] {
 			return true
@@ -55,7 +55,7 @@ func (p *platform) stored(id buffer.ID) bool {
 }
 
 // sent takes records that the broker acknowledged and returns those that need no further word.
-func (p *platform) sent(ids []buffer.ID) (settled []buffer.ID) {
+func (p *platformAcks) sent(ids []buffer.ID) (settled []buffer.ID) {
 	if !p.on {
 		return ids
 	}
@@ -71,7 +71,7 @@ func (p *platform) sent(ids []buffer.ID) (settled []buffer.ID) {
 }
 
 // heard takes the platform's latest word and returns what it settles.
-func (p *platform) heard() (settled []buffer.ID) {
+func (p *platformAcks) heard() (settled []buffer.ID) {
 	if a := p.latest.Load(); a != nil {
 		p.ok = a.OK
 	}
@@ -85,7 +85,7 @@ func (p *platform) heard() (settled []buffer.ID) {
 }
 
 // surplus returns the oldest records beyond what may wait.
-func (p *platform) surplus() (back []buffer.ID) {
+func (p *platformAcks) surplus() (back []buffer.ID) {
 	for len(p.waiting) > awaitingMax && len(p.order) > 0 {
 		if id := p.order[0]; p.waiting[id] {
 			delete(p.waiting, id)
@@ -106,7 +106,7 @@ func (p *platform) surplus() (back []buffer.ID) {
 }
 
 // all returns everything that waits, and forgets it.
-func (p *platform) all() []buffer.ID {
+func (p *platformAcks) all() []buffer.ID {
 	var out []buffer.ID
 	for id := range p.waiting {
 		out = append(out, id)

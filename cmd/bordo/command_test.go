@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// command executes a command line and returns what it printed and its exit code.
-func command(t *testing.T, args ...string) (stdout, stderr string, code int) {
+// invoke executes a command line and returns what it printed and its exit code.
+func invoke(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, errs strings.Builder
 	code = execute(t.Context(), args, console{&out, &errs})
@@ -49,7 +49,7 @@ func TestCommandLines(t *testing.T) {
 		{"status --config /nowhere/bordo.yaml", 2, "", "bordo: read configuration: open /nowhere/bordo.yaml: no such file or directory\n"},
 	} {
 		t.Run(x.line, func(t *testing.T) {
-			stdout, stderr, code := command(t, strings.Fields(x.line)...)
+			stdout, stderr, code := invoke(t, strings.Fields(x.line)...)
 			if code != x.code {
 				t.Errorf("exit code %d, want %d", code, x.code)
 			}
@@ -64,12 +64,12 @@ func TestCommandLines(t *testing.T) {
 
 // The sentences that the overview and a page are made of have no room for a verb without words.
 func TestEveryVerbHasAPage(t *testing.T) {
-	overview, _, _ := command(t, "help")
-	for _, v := range verbs(english()) {
+	overview, _, _ := invoke(t, "help")
+	for _, v := range commands(english()) {
 		if !strings.Contains(overview, v.name) || v.brief == "" {
 			t.Errorf("%s is not in the overview", v.name)
 		}
-		page, _, code := command(t, "help", v.name)
+		page, _, code := invoke(t, "help", v.name)
 		if code != 0 || !strings.Contains(page, v.text) || v.text == "" {
 			t.Errorf("%s: page %q, exit code %d", v.name, page, code)
 		}
@@ -105,14 +105,14 @@ site: {lat: 45.4, lon: 9.7}
 
 func TestCheckOfASoundFile(t *testing.T) {
 	dir, path := write(t, sound)
-	stdout, stderr, code := command(t, "check", "--config", path)
+	stdout, stderr, code := invoke(t, "check", "--config", path)
 	if want := path + ": correct: 2 lines, 3 devices\n"; code != 0 || stdout != want {
 		t.Errorf("got %q with exit code %d, want %q", stdout, code, want)
 	}
 	if want := "warning: " + path + ":13:36: lines[1].devices[0].model: eastron-sdm630 leaves the factory with "; !strings.HasPrefix(stderr, want) {
 		t.Errorf("got %q, want %q", stderr, want)
 	}
-	stdout, _, code = command(t, "check", "--config", path, "--print")
+	stdout, _, code = invoke(t, "check", "--config", path, "--print")
 	for _, want := range []string{"\nnode: \"rivolta\"\n", "  url: [\"mqtts://broker.test:8883\"]\n", "  window: 20\n", "        every: 10s\n"} {
 		if code != 0 || !strings.Contains(stdout, want) {
 			t.Errorf("exit code %d and no %q in\n%s", code, want, stdout)
@@ -133,7 +133,7 @@ func TestCheckOfAnOlderModel(t *testing.T) {
 	if err := os.WriteFile(model, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stdout, stderr, code := command(t, "check", "--config", path)
+	stdout, stderr, code := invoke(t, "check", "--config", path)
 	if want := "profiles_dir: " + model + ":8:5: points[0].na: must say what means that there is no value"; code != 0 || stdout == "" || !strings.Contains(stderr, want) {
 		t.Errorf("exit code %d, printed %q and %q, want %q", code, stdout, stderr, want)
 	}
@@ -158,7 +158,7 @@ PATH:13:58: lines[1].devices[0].unit: must be 1 to 247 (got 300)
 PATH:13:69: lines[1].devices[1].id: is the id of another device already: lines[0].devices[0].id (PATH:10:20)
 `, "PATH", path)
 	for _, verb := range []string{"check", "run", "status"} {
-		stdout, stderr, code := command(t, verb, "--config", path)
+		stdout, stderr, code := invoke(t, verb, "--config", path)
 		if code != 2 || stdout != "" || stderr != want {
 			t.Errorf("%s: exit code %d, printed %q and\n%swant\n%s", verb, code, stdout, stderr, want)
 		}
@@ -174,7 +174,7 @@ func TestPlaceholdersAreRefused(t *testing.T) {
 	}
 	dir, path := write(t, strings.ReplaceAll(string(sample), "/var/lib/bordo", "DIR"))
 	for _, verb := range []string{"check", "run"} {
-		_, stderr, code := command(t, verb, "--config", path)
+		_, stderr, code := invoke(t, verb, "--config", path)
 		if want := path + ":5:9: tenant: \"my-tenant\" stands for your own: write the tenant that the centre gave you\n"; code != 2 || !strings.HasPrefix(stderr, want) {
 			t.Errorf("%s: exit code %d, %q", verb, code, stderr)
 		}
@@ -182,7 +182,7 @@ func TestPlaceholdersAreRefused(t *testing.T) {
 			t.Errorf("%s: no %q in %q", verb, want, stderr)
 		}
 	}
-	_, stderr, code := command(t, "check", "--config", path, "--lang", "it")
+	_, stderr, code := invoke(t, "check", "--config", path, "--lang", "it")
 	if want := path + ":6:7: node: \"my-node\" è solo un esempio: scrivere il nome che il centro ha dato"; code != 2 || !strings.Contains(stderr, want) {
 		t.Errorf("exit code %d, no %q in %q", code, want, stderr)
 	}
@@ -192,7 +192,7 @@ func TestPlaceholdersAreRefused(t *testing.T) {
 // What is wrong with the YAML is said in the installer's language.
 func TestFaultsOfYAMLInItalian(t *testing.T) {
 	_, path := write(t, strings.Replace(sound, "tenant: ", "tenant:", 1))
-	_, stderr, code := command(t, "check", "--config", path, "--lang", "it")
+	_, stderr, code := invoke(t, "check", "--config", path, "--lang", "it")
 	want := path + ":2:1: manca uno spazio dopo i due punti: scrivere tenant: e poi il valore\n1 da correggere, "
 	if code != 2 || !strings.HasPrefix(stderr, want) {
 		t.Errorf("exit code %d, %q, want %q", code, stderr, want)
@@ -209,7 +209,7 @@ func TestCheckWarnsOfOddPasswords(t *testing.T) {
 		"en": {"begins with a byte order mark", "ends with a blank, which is part of it"},
 		"it": {"comincia con un BOM", "finisce con uno spazio, che ne fa parte"},
 	} {
-		_, stderr, code := command(t, "check", "--config", path, "--lang", lang)
+		_, stderr, code := invoke(t, "check", "--config", path, "--lang", lang)
 		if code != 0 || !strings.Contains(stderr, want[0]) || !strings.Contains(stderr, want[1]) || strings.Contains(stderr, "secret") {
 			t.Errorf("exit code %d, %q", code, stderr)
 		}
@@ -218,11 +218,11 @@ func TestCheckWarnsOfOddPasswords(t *testing.T) {
 
 func TestCheckReadsTheSecrets(t *testing.T) {
 	dir, path := write(t, strings.Replace(sound, "broker.test}", "broker.test, username: u, password_file: DIR/none}", 1))
-	_, stderr, code := command(t, "check", "--config", path)
+	_, stderr, code := invoke(t, "check", "--config", path)
 	if want := path + ":4:62: mqtt.password_file: read " + dir + "/none: no such file or directory\n"; code != 2 || stderr != want {
 		t.Errorf("got %q with exit code %d, want %q", stderr, code, want)
 	}
-	_, stderr, code = command(t, "check", "--config", path, "--lang", "it")
+	_, stderr, code = invoke(t, "check", "--config", path, "--lang", "it")
 	if want := path + ":4:62: mqtt.password_file: manca il file " + dir + "/none\n"; code != 2 || !strings.HasPrefix(stderr, want) {
 		t.Errorf("got %q with exit code %d, want %q", stderr, code, want)
 	}
@@ -232,7 +232,7 @@ func TestCheckReadsTheSecrets(t *testing.T) {
 func TestStatusOfAnAgentThatDoesNotRun(t *testing.T) {
 	dir, path := write(t, sound)
 	for _, flags := range [][]string{nil, {"--json"}} {
-		stdout, stderr, code := command(t, append([]string{"status", "--config", path}, flags...)...)
+		stdout, stderr, code := invoke(t, append([]string{"status", "--config", path}, flags...)...)
 		want := "bordo: the agent does not run: nobody answers at " + dir + "/run/b.sock\nstart it with: systemctl start bordo, or: bordo run --config " + path
 		if code != 1 || stdout != "" || !strings.HasPrefix(stderr, want) {
 			t.Errorf("exit code %d, printed %q and %q", code, stdout, stderr)

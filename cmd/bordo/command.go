@@ -17,8 +17,8 @@ type mistake = commandline.Mistake
 // action is a verb with its flags set; operands are what stands beside the flags.
 type action func(ctx context.Context, c console, operands []string) error
 
-// verb is one thing that the program can do: a commandline.Verb.
-type verb struct {
+// command is one thing that the program can do: a commandline.Verb.
+type command struct {
 	name, brief, text, takes string
 	most                     int
 	flags                    func(*flag.FlagSet) action
@@ -30,8 +30,8 @@ func program(l *langValue) commandline.Program {
 		"Bordo, l'agente del sito: legge i dispositivi, conserva ciò che dicono, lo consegna a un broker.",
 		"Bordo, the agent of the site: polls devices, keeps what they say, hands it to a broker.",
 	}.in(l)}
-	for _, v := range verbs(l) {
-		p.Verbs = append(p.Verbs, commandline.Verb{Name: v.name, Brief: v.brief, Text: v.text, Takes: v.takes, Most: v.most,
+	for _, v := range commands(l) {
+		p.Commands = append(p.Commands, commandline.Command{Name: v.name, Brief: v.brief, Text: v.text, Takes: v.takes, Most: v.most,
 			Flags: func(set *flag.FlagSet) commandline.Action {
 				act := v.flags(set)
 				return func(ctx context.Context, c commandline.Console, operands []string) error {

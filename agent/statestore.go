@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"bordo/agent/keep"
+	"bordo/agent/statefile"
 	"bordo/drivers"
 )
 
@@ -30,16 +30,16 @@ const (
 	keptCounts = "counts"
 )
 
-// memory is what outlives the agent besides the records.
-type memory struct {
-	dir *keep.Dir
+// stateStore is what outlives the agent besides the records.
+type stateStore struct {
+	dir *statefile.Dir
 	log interface {
 		Error(msg string, args ...any)
 	}
 
 	mu      sync.Mutex
-	learnt  map[string]learnt // by device
-	metas   map[string]meta   // of the devices whose meta stands at the broker
+	drivers map[string]driverState // by device
+	metas   map[string]meta        // of the devices whose meta stands at the broker
 	counts  counts
 	brokers map[string]brokerLimits // by URL
 	disk    []uint64                // bytes written to storage, the last day's snapshots, oldest first
@@ -48,8 +48,8 @@ type memory struct {
 	pending map[string]any   // what could not be saved, by name
 }
 
-// learnt is what a driver found out about a device.
-type learnt struct {
+// driverState is what a driver found out about a device.
+type driverState struct {
 	Model string `json:"model"` // another model starts anew
 	Data  []byte `json:"data"`
 }
@@ -69,17 +69,17 @@ type counts struct {
 	Bytes int64  `json:"bytes"` // handed to the broker's socket in that month
 }
 
-func (m *memory) load() {
+func (m *stateStore) load() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for name, v := range map[string]any{keptLearnt: &m.learnt, keptMetas: &m.metas, keptCounts: &m.counts, keptBrokers: &m.brokers} {
+	for name, v := range map[string]any{keptLearnt: &m.drivers, keptMetas: &m.metas, keptCounts: &m.counts, keptBrokers: &m.brokers} {
 		if err := m.dir.Load(name, v); err != nil {
 			m.log.Error("load state", "err", err)
 			m.noteHeld(name, err)
 		}
 	}
-	if m.learnt == nil {
-		m.learnt = make(map[string]learnt)
+	if m.drivers == nil {
+		m.drivers = make(map[string]driverState)
 	}
 	if m.metas == nil {
 		m.metas = make(map[string]meta)
@@ -90,14 +90,14 @@ func (m *memory) load() {
 }
 
 // brokerLimits is what was found out about a broker.
-func (m *memory) brokerLimits(url string) brokerLimits {
+func (m *stateStore) brokerLimits(url string) brokerLimits {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.brokers[url]
 }
 
 // setBrokerLimits keeps what was found out about a broker. It happens a handful of times for each.
-func (m *memory) setBrokerLimits(url string, l brokerLimits) {
+func (m *stateStore) setBrokerLimits(url string, l brokerLimits) {
 	m.mu.Lock()
 	m.brokers[url] = l
 	all := maps.Clone(m.brokers)
@@ -105,26 +105,26 @@ func (m *memory) setBrokerLimits(url string, l brokerLimits) {
 	m.save(keptBrokers, all)
 }
 
-func (m *memory) learntOf(dev, model string) []byte {
+func (m *stateStore) driverStateOf(dev, model string) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if l := m.learnt[dev]; l.Model == model {
+	if l := m.drivers[dev]; l.Model == model {
 		return l.Data
 	}
 	return nil
 }
 
-// learn keeps what was found out about a device. It happens when a device is new or changes, not in every poll.
-func (m *memory) learn(dev, model string, data []byte) {
+// setDriverState keeps what was found out about a device. It happens when a device is new or changes, not in every poll.
+func (m *stateStore) setDriverState(dev, model string, data []byte) {
 	m.mu.Lock()
-	m.learnt[dev] = learnt{model, data}
-	all := maps.Clone(m.learnt)
+	m.drivers[dev] = driverState{model, data}
+	all := maps.Clone(m.drivers)
 	m.mu.Unlock()
 	m.save(keptLearnt, all)
 }
 
-// gone returns the devices whose meta may stand at the broker although they have left the configuration.
-func (m *memory) gone(devices []string) []string {
+// removedDevices returns the devices whose meta may stand at the broker although they have left the configuration.
+func (m *stateStore) removedDevices(devices []string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []string
@@ -138,7 +138,7 @@ func (m *memory) gone(devices []string) []string {
 }
 
 // descriptionOf is what a device said of itself in an earlier run, nil when nothing is known.
-func (m *memory) descriptionOf(dev, model string) *drivers.Description {
+func (m *stateStore) descriptionOf(dev, model string) *drivers.Description {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if k, ok := m.metas[dev]; ok && k.Model == model {
@@ -149,7 +149,7 @@ func (m *memory) descriptionOf(dev, model string) *drivers.Description {
 
 // describe notes, before it happens, that this meta of a device will stand at the broker, and returns its rev: one more
 // when it says something else than before.
-func (m *memory) describe(dev, model string, about drivers.Description, payload []byte) (rev uint64) {
+func (m *stateStore) describe(dev, model string, about drivers.Description, payload []byte) (rev uint64) {
 	hash := sha256.Sum256(payload)
 	sum := hex.EncodeToString(hash[:8])
 	m.mu.Lock()
@@ -166,7 +166,7 @@ func (m *memory) describe(dev, model string, about drivers.Description, payload 
 }
 
 // clear notes that the meta of a device does not stand at the broker any more.
-func (m *memory) clear(dev string) {
+func (m *stateStore) clear(dev string) {
 	m.mu.Lock()
 	delete(m.metas, dev)
 	all := maps.Clone(m.metas)
@@ -175,7 +175,7 @@ func (m *memory) clear(dev string) {
 }
 
 // sent counts bytes towards the month that now lies in.
-func (m *memory) sent(now time.Time, n int64) {
+func (m *stateStore) sent(now time.Time, n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if month := now.UTC().Format("2006-01"); m.counts.Month != month {
@@ -184,20 +184,20 @@ func (m *memory) sent(now time.Time, n int64) {
 	m.counts.Bytes += n
 }
 
-func (m *memory) lost(n uint64) {
+func (m *stateStore) lost(n uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.counts.Lost += n
 }
 
-func (m *memory) totals() counts {
+func (m *stateStore) totals() counts {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.counts
 }
 
 // wrote takes a snapshot of the bytes that this process has caused to be written to storage.
-func (m *memory) wrote(total uint64) {
+func (m *stateStore) wrote(total uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.disk = append(m.disk, total)
@@ -207,7 +207,7 @@ func (m *memory) wrote(total uint64) {
 }
 
 // diskDay is how much was written in the last day, or since the start.
-func (m *memory) diskDay() int64 {
+func (m *stateStore) diskDay() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.disk) == 0 {
@@ -217,7 +217,7 @@ func (m *memory) diskDay() int64 {
 }
 
 // save writes a file. What cannot be written is tried again by retry.
-func (m *memory) save(name string, v any) {
+func (m *stateStore) save(name string, v any) {
 	err := m.dir.Save(name, v)
 	m.note(name, err)
 	m.mu.Lock()
@@ -232,7 +232,7 @@ func (m *memory) save(name string, v any) {
 }
 
 // note takes down what became of an access to a file, and logs a fault when it begins or changes.
-func (m *memory) note(name string, err error) {
+func (m *stateStore) note(name string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil && (m.faults[name] == nil || m.faults[name].Error() != err.Error()) {
@@ -242,8 +242,8 @@ func (m *memory) note(name string, err error) {
 }
 
 // noteHeld is note without the log, for those who hold mu. ErrOlder is no fault: the next save mends it.
-func (m *memory) noteHeld(name string, err error) {
-	if err == nil || errors.Is(err, keep.ErrOlder) {
+func (m *stateStore) noteHeld(name string, err error) {
+	if err == nil || errors.Is(err, statefile.ErrOlder) {
 		delete(m.faults, name)
 		return
 	}
@@ -255,14 +255,14 @@ func (m *memory) noteHeld(name string, err error) {
 
 // retry saves again what could not be saved. A file that could not be read at the start and has not changed since is looked
 // at, to see whether it could be by now.
-func (m *memory) retry() {
+func (m *stateStore) retry() {
 	m.mu.Lock()
 	faults, pending := maps.Clone(m.faults), maps.Clone(m.pending)
 	m.mu.Unlock()
 	for name := range faults {
 		if v, ok := pending[name]; ok {
 			m.save(name, v)
-		} else if name != keptEnergy { // the accounts are saved again by flushBook
+		} else if name != keptEnergy { // the accounts are saved again by flushAccounts
 			var v any
 			m.note(name, m.dir.Load(name, &v))
 		}
@@ -270,7 +270,7 @@ func (m *memory) retry() {
 }
 
 // unsaved is why some file cannot be saved, nil when all can be.
-func (m *memory) unsaved() error {
+func (m *stateStore) unsaved() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(m.faults)) {

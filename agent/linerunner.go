@@ -18,8 +18,8 @@ const (
 // maxRequests bounds the requests that wait for a line; more are refused.
 const maxRequests = 16
 
-// lineOwner opens one port, runs the link on it and opens it again when it is lost. It is the only one who touches it.
-type lineOwner struct {
+// lineRunner opens one port, runs the link on it and opens it again when it is lost. It is the only one who touches it.
+type lineRunner struct {
 	cfg  config.Line
 	link drivers.Link
 	sys  System
@@ -31,7 +31,7 @@ type lineOwner struct {
 
 // run blocks until ctx ends. The port is closed when it returns. A port that is lost is opened again at once; only one
 // that cannot be opened counts as down, so that a device that breaks its connection is that device's fault alone.
-func (l *lineOwner) run(ctx context.Context) {
+func (l *lineRunner) run(ctx context.Context) {
 	wait := time.Duration(0)
 	for pause(ctx, wait) {
 		port, err := l.sys.OpenPort(ctx, l.cfg.Endpoint)
