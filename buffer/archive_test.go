@@ -20,6 +20,7 @@ func TestRecords(t *testing.T) {
 				t.Fatal(err)
 			}
 			byName[name] = id
+			synctest.Wait() // until the run loop rests: what it seals just now, it seals before anything that follows
 		}
 		settle := func(s *Store, name string) {
 			if err := s.Settle([]ID{byName[name]}); err != nil {
