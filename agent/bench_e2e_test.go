@@ -18,6 +18,7 @@ import (
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // These benchmarks measure the built agent in a process of its own against Debian's mosquitto on loopback. The figures
@@ -162,7 +163,7 @@ func fill(b *testing.B, dir string, records int) (epoch string) {
 		d, ts := i%benchDevices, from+int64(i/benchDevices)*1000+int64(i%benchDevices)
 		s := record.Sample{Dev: benchDevice(d), TS: ts, Mono: ts - from, Boot: "b7c1e2f0", Clk: contract.ClockSync}
 		for p, v := range walks[d].step() {
-			s.Readings = append(s.Readings, drivers.Reading{Point: keys[p], Value: drivers.Number(shortest(v))})
+			s.Readings = append(s.Readings, drivers.Reading{Point: keys[p], Value: catalogue.Number(shortest(v))})
 		}
 		if _, err := store.Append(buffer.Reading, ts, ts, record.AppendSample(nil, &s)); err != nil {
 			b.Fatal(err)

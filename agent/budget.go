@@ -5,7 +5,7 @@ import (
 
 	"bordo/agent/config"
 	"bordo/contract"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // What a message costs on the link besides its own bytes.
@@ -59,7 +59,7 @@ func Estimate(c *config.Config) (Budget, error) {
 		for _, d := range l.Devices {
 			fields := typical(d)
 			for _, f := range fields {
-				if p, ok := drivers.PointOf(f.Key); ok && p.Kind == drivers.Counter && p.Unit == "kW.h" {
+				if p, ok := catalogue.PointOf(f.Key); ok && p.Kind == catalogue.Counter && p.Unit == "kW.h" {
 					counters++
 				}
 			}
@@ -90,22 +90,22 @@ func typical(d config.Device) []contract.Field {
 		keys = append(keys, t.Point)
 	}
 	if len(keys) == 0 {
-		for _, p := range drivers.Points()[:unknownPoints] {
+		for _, p := range catalogue.Points()[:unknownPoints] {
 			keys = append(keys, p.Key)
 		}
 	}
 	var out []contract.Field
 	for _, k := range keys {
-		p, _ := drivers.PointOf(k)
+		p, _ := catalogue.PointOf(k)
 		f := contract.Field{Key: k, Quality: contract.QualityGood}
 		switch p.Type {
-		case drivers.Text:
+		case catalogue.Text:
 			f.Kind, f.Text = contract.KindText, "producing"
-		case drivers.Bool:
+		case catalogue.Bool:
 			f.Kind, f.Num = contract.KindBool, 1
 		default:
 			f.Kind, f.Num = contract.KindNumber, 1234.5
-			if p.Kind == drivers.Counter {
+			if p.Kind == catalogue.Counter {
 				f.Num = 123456.78
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // BenchmarkCompose makes the messages of a backlog: samples of ten devices with 20 values each.
@@ -15,12 +16,12 @@ func BenchmarkCompose(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	points := drivers.Points()[:20]
+	points := catalogue.Points()[:20]
 	var recs []buffer.Record
 	for i := range 2000 {
 		s := record.Sample{Dev: "inv-" + string(rune('0'+i%10)), TS: 1760000000000 + int64(i)*1000, Mono: int64(i) * 1000, Boot: "b7c1e2f0", Clk: contract.ClockSync}
 		for j, p := range points {
-			s.Readings = append(s.Readings, drivers.Reading{Point: p.Key, Value: drivers.Number(float64(2300+i%50+j) / 10)})
+			s.Readings = append(s.Readings, drivers.Reading{Point: p.Key, Value: catalogue.Number(float64(2300+i%50+j) / 10)})
 		}
 		recs = append(recs, buffer.Record{ID: buffer.ID{Epoch: "k3f9x2q7", Seq: uint64(i + 1)}, Class: buffer.Reading, Payload: record.AppendSample(nil, &s)})
 	}

@@ -12,6 +12,7 @@ import (
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // keptEnergy is the file with the accounts of all counters.
@@ -29,7 +30,7 @@ func (a *Agent) openAccounts() *energy.Accounts {
 	for _, l := range a.cfg.Lines {
 		for _, d := range l.Devices {
 			devices[d.ID] = energy.Options{Every: d.Every, RatedKW: d.RatedW / 1000, About: d.About,
-				Points: energy.Points(d.Spec.Points), Meter: d.Spec.Kind != "inverter"}
+				Points: energy.Points(d.Spec.Points), Meter: d.Spec.Kind != catalogue.Inverter}
 		}
 	}
 	return energy.NewAccounts(devices)
@@ -81,7 +82,7 @@ func (a *Agent) account(r *drivers.Report, at moment) {
 func (a *Agent) doubtZeros(r *drivers.Report) {
 	for i := range r.Readings {
 		x := &r.Readings[i]
-		if x.Quality != drivers.Good || x.Value.Type() != drivers.Float || x.Value.Float() != 0 || !energy.Counts(x.Point) {
+		if x.Quality != drivers.Good || x.Value.Type() != catalogue.Float || x.Value.Float() != 0 || !energy.Counts(x.Point) {
 			continue
 		}
 		if last, ok := a.accounts.Believed(r.Device, x.Point); ok && last > 0 {

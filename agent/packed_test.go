@@ -9,6 +9,7 @@ import (
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // texts makes n rows of a device with one text each.
@@ -16,7 +17,7 @@ func texts(n int, text func(i int) string) []buffer.Record {
 	var out []buffer.Record
 	for i := range n {
 		row := record.AppendSample(nil, &record.Sample{Dev: "inv-1", TS: 1760000000000 + int64(i)*1000, Clk: contract.ClockSync,
-			Readings: []drivers.Reading{{Point: "alarm", Value: drivers.Words(text(i))}}})
+			Readings: []drivers.Reading{{Point: "alarm", Value: catalogue.Words(text(i))}}})
 		out = append(out, buffer.Record{ID: buffer.ID{Epoch: "k3f9x2q7", Seq: uint64(i + 1)}, Class: buffer.Reading, Payload: row})
 	}
 	return out

@@ -8,19 +8,19 @@ import (
 	"time"
 
 	"bordo/contract"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/sim"
 )
 
 // largeSample shows every point of a device, and more than 2 KiB with that. What the device counts itself is left out.
 func largeSample() map[string]float64 {
 	more := map[string]float64{}
-	for _, p := range drivers.Points() {
-		if p.Type == drivers.Float {
+	for _, p := range catalogue.Points() {
+		if p.Type == catalogue.Float {
 			more[p.Key] = 12345.678
 		}
 	}
-	for i := 1; i <= drivers.MaxStrings; i++ {
+	for i := 1; i <= catalogue.MaxStrings; i++ {
 		for _, what := range []string{"voltage", "current", "power"} {
 			more[fmt.Sprintf("dc%d_%s", i, what)] = 12345.678
 		}

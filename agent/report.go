@@ -5,6 +5,7 @@ import (
 
 	"bordo/agent/config"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // reporter decides which polls of a device become records. Its device's line alone uses it.
@@ -43,10 +44,10 @@ func (r *reporter) changed(now drivers.Reading) bool {
 	if !known || last.Quality != now.Quality || last.Value.Type() != now.Value.Type() {
 		return true
 	}
-	if now.Value.Type() != drivers.Float {
+	if now.Value.Type() != catalogue.Float {
 		return last.Value != now.Value
 	}
-	if p, ok := drivers.PointOf(now.Point); ok && p.Kind == drivers.Counter {
+	if p, ok := catalogue.PointOf(now.Point); ok && p.Kind == catalogue.Counter {
 		return false
 	}
 	band, own := r.cfg.Points[now.Point]

@@ -7,6 +7,7 @@ import (
 
 	"bordo/agent/config"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // A state has the words of its own model in meta, not those of everything that has a state.
@@ -16,8 +17,8 @@ func TestMetaStates(t *testing.T) {
 		want  []string
 	}{
 		{drivers.Model{Kind: "inverter", States: []string{"off", "producing"}}, []string{"off", "producing"}},
-		{drivers.Model{Kind: "inverter"}, drivers.InverterStates},
-		{drivers.Model{Kind: "barrier"}, drivers.BarrierStates},
+		{drivers.Model{Kind: "inverter"}, catalogue.InverterStates},
+		{drivers.Model{Kind: "barrier"}, catalogue.BarrierStates},
 	} {
 		p, ok := points(c.model, []string{"ac_power", "state"}).Point("state")
 		if !ok || !slices.Equal(p.Enum, c.want) {
@@ -30,8 +31,8 @@ func TestReportOnChange(t *testing.T) {
 	r := reporter{cfg: config.Report{OnChange: true, Deadband: config.Deadband{Value: 0.01, Relative: true}, AtLeast: time.Minute,
 		Points: map[string]config.Deadband{"frequency": {Value: 0.05}}}}
 	poll := func(power, hz, energy float64, state string, q drivers.Quality) []drivers.Reading {
-		return []drivers.Reading{{Point: "ac_power", Value: drivers.Number(power)}, {Point: "frequency", Value: drivers.Number(hz)},
-			{Point: "ac_energy", Value: drivers.Number(energy)}, {Point: "state", Value: drivers.Words(state), Quality: q}}
+		return []drivers.Reading{{Point: "ac_power", Value: catalogue.Number(power)}, {Point: "frequency", Value: catalogue.Number(hz)},
+			{Point: "ac_energy", Value: catalogue.Number(energy)}, {Point: "state", Value: catalogue.Words(state), Quality: q}}
 	}
 	start := time.Unix(1_000_000, 0)
 	steps := []struct {

@@ -20,6 +20,7 @@ import (
 	"bordo/agent/config"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
 	"bordo/sim"
@@ -140,20 +141,20 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	c.n++
 	c.energy[c.id]++
 	r := drivers.Report{At: time.Now(), Err: err, Identified: !c.mute[c.id], Readings: []drivers.Reading{
-		{Point: "cycles", Value: drivers.Number(float64(c.n))},
-		{Point: "ac_power", Value: drivers.Number(float64(c.n) / 10)},
-		{Point: "ac_energy", Value: drivers.Number(1000 + float64(c.energy[c.id])/100)},
+		{Point: "cycles", Value: catalogue.Number(float64(c.n))},
+		{Point: "ac_power", Value: catalogue.Number(float64(c.n) / 10)},
+		{Point: "ac_energy", Value: catalogue.Number(1000 + float64(c.energy[c.id])/100)},
 		{Point: "temperature", Quality: drivers.Bad},
 	}}
 	if c.zero[c.id] {
-		r.Readings[2].Value = drivers.Number(0)
+		r.Readings[2].Value = catalogue.Number(0)
 	}
 	for point, v := range c.more[c.id] {
-		r.Readings = append(r.Readings, drivers.Reading{Point: point, Value: drivers.Number(v)})
+		r.Readings = append(r.Readings, drivers.Reading{Point: point, Value: catalogue.Number(v)})
 	}
 	for i := 1; c.wide && i <= 7; i++ {
 		for j, what := range []string{"voltage", "current", "power"} {
-			r.Readings = append(r.Readings, drivers.Reading{Point: fmt.Sprintf("dc%d_%s", i, what), Value: drivers.Number(float64(3000+10*i+j+c.n%97) / 10)})
+			r.Readings = append(r.Readings, drivers.Reading{Point: fmt.Sprintf("dc%d_%s", i, what), Value: catalogue.Number(float64(3000+10*i+j+c.n%97) / 10)})
 		}
 	}
 	for i := range r.Readings {

@@ -10,6 +10,7 @@ import (
 	"bordo/agent/phases"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/line"
 )
 
@@ -336,14 +337,14 @@ func IdentityOf(about *drivers.Description) *DeviceIdentity {
 func PointsOf(readings []drivers.Reading) []PointStatus {
 	var out []PointStatus
 	for _, r := range readings {
-		p, _ := drivers.PointOf(r.Point)
+		p, _ := catalogue.PointOf(r.Point)
 		ps := PointStatus{Point: r.Point, Unit: p.Unit, Quality: qualities[r.Quality]}
 		switch r.Value.Type() {
-		case drivers.Float:
+		case catalogue.Float:
 			ps.Value = r.Value.Float()
-		case drivers.Bool:
+		case catalogue.Bool:
 			ps.Value = r.Value.Bool()
-		case drivers.Text:
+		case catalogue.Text:
 			ps.Value = r.Value.Text()
 		}
 		out = append(out, ps)
@@ -361,14 +362,14 @@ func text(err error) string {
 // points makes the meta of a device's points, in the catalogue's order. A state has the words that its model knows.
 func points(model drivers.Model, keys []string) contract.MetaPoints {
 	keys = slices.Clone(keys)
-	slices.SortStableFunc(keys, func(a, b string) int { return drivers.PointOrder(a) - drivers.PointOrder(b) })
+	slices.SortStableFunc(keys, func(a, b string) int { return catalogue.PointOrder(a) - catalogue.PointOrder(b) })
 	out := contract.MetaPoints{}
 	for _, k := range slices.Compact(keys) {
-		p, ok := drivers.PointOf(k)
+		p, ok := catalogue.PointOf(k)
 		if !ok {
 			continue
 		}
-		if states := drivers.StatesOf(model); k == "state" && states != nil {
+		if states := model.StateWords(); k == "state" && states != nil {
 			p.Enum = states
 		}
 		out = append(out, contract.MetaPoint{Key: k, Type: p.Type.String(), Unit: p.Unit, Kind: string(p.Kind),

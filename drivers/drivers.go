@@ -5,6 +5,7 @@
 package drivers
 
 import (
+	"bordo/drivers/catalogue"
 	"context"
 	"io"
 	"slices"
@@ -49,8 +50,8 @@ const (
 
 // Reading is one point of one device at the time of its report.
 type Reading struct {
-	Point   string // a key of the catalogue
-	Value   Value  // absent when Quality is Bad
+	Point   string          // a key of the catalogue
+	Value   catalogue.Value // absent when Quality is Bad
 	Quality Quality
 }
 
@@ -207,8 +208,8 @@ func (b BusCan) Allows(baud int, parity string) bool {
 type Model struct {
 	Name     string // vendor-family: the stem of profile, firmware note and goldens
 	Title    string // as a person calls it
-	Kind     string // inverter, meter, barrier, io, ups
-	Unit     Range  // unit ids that are allowed; zero: the model has none
+	Kind     catalogue.DeviceKind
+	Unit     Range // unit ids that are allowed; zero: the model has none
 	Every    time.Duration
 	MinEvery time.Duration // polling faster than this is refused
 	Streams  bool          // may stand behind a tcp:// line
@@ -235,6 +236,15 @@ func (m Model) Proof() string {
 		return Unverified
 	}
 	return m.Verified
+}
+
+// StateWords are the words that the point "state" of the model can hold; nil when nothing narrower is known than the
+// catalogue.
+func (m Model) StateWords() []string {
+	if len(m.States) > 0 {
+		return m.States
+	}
+	return m.Kind.States()
 }
 
 // Channel is an input or output that means nothing until the configuration says what hangs on it.

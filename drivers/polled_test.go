@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // script is a Poller that follows a script and notes when it was called.
@@ -47,7 +48,7 @@ func (s *script) Do(_ context.Context, _ drivers.Port, c drivers.Command) driver
 }
 
 func good() drivers.Report {
-	return drivers.Report{Readings: []drivers.Reading{{Point: "ac_power", Value: drivers.Number(1)}}}
+	return drivers.Report{Readings: []drivers.Reading{{Point: "ac_power", Value: catalogue.Number(1)}}}
 }
 
 func bad(k drivers.ErrorKind) drivers.Report {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
 )
@@ -233,7 +233,7 @@ func pointTable(points []modbus.Point, at func(*modbus.Field) string) string {
 	for i := range points {
 		q := &points[i]
 		key, n := q.Key, strings.ReplaceAll(q.Key, "{n}", "1")
-		is, ok := drivers.PointOf(n)
+		is, ok := catalogue.PointOf(n)
 		if !ok {
 			is = q.Is
 		}

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // maxControlBody bounds a request to the control API.
@@ -174,7 +174,7 @@ func (v *Server) State() State {
 	st.Sun = s.nature.sunTime()
 	for id, d := range s.devices {
 		values := map[string]string{}
-		d.body.points(func(point string, v drivers.Value) { values[point] = v.String() })
+		d.body.points(func(point string, v catalogue.Value) { values[point] = v.String() })
 		st.Devices[id], st.Lines[id] = values, d.bus.id
 	}
 	return st

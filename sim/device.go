@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/slave"
 	"bordo/drivers/nearest"
@@ -81,14 +82,14 @@ func newDevice(s *Site, b *bus, spec Device) (*device, error) {
 }
 
 // fits says that a device is described as something that its model is not.
-func (d Device) fits(kind modbus.DeviceKind) error {
-	for said, is := range map[modbus.DeviceKind]bool{modbus.Inverter: d.Inverter != nil, modbus.Meter: d.Meter != nil,
-		modbus.Barrier: d.Barrier != nil, modbus.UPS: d.UPS != nil, modbus.IO: d.IO != nil} {
+func (d Device) fits(kind catalogue.DeviceKind) error {
+	for said, is := range map[catalogue.DeviceKind]bool{catalogue.Inverter: d.Inverter != nil, catalogue.Meter: d.Meter != nil,
+		catalogue.Barrier: d.Barrier != nil, catalogue.UPS: d.UPS != nil, catalogue.IO: d.IO != nil} {
 		switch {
 		case !is:
 		case said != kind:
 			return fmt.Errorf("model %s is %s: %s is not for it, %s is", d.Model, aKind(kind), said, kind)
-		case d.From != "" && said != modbus.IO: // the taps of a recording say what hangs on its channels
+		case d.From != "" && said != catalogue.IO: // the taps of a recording say what hangs on its channels
 			return fmt.Errorf("a recording says what it once said: %s does nothing there", said)
 		}
 	}
@@ -190,7 +191,7 @@ func (d *device) written(uint16, []uint16) error {
 	b, ok := d.body.(*inverterModel)
 	p, has := d.fields["power_limit"]
 	if ok && has {
-		if v := d.read(&p, false); v.Type() == drivers.Float {
+		if v := d.read(&p, false); v.Type() == catalogue.Float {
 			b.limitPct = v.Float()
 		}
 	}
@@ -247,7 +248,7 @@ func (d *device) refresh(now time.Time) {
 
 // renew puts what is into the registers, but for one point that is stuck.
 func (d *device) renew(stuck string, now time.Time) {
-	d.body.points(func(point string, v drivers.Value) {
+	d.body.points(func(point string, v catalogue.Value) {
 		p, ok := d.fields[point]
 		if !ok || stuck == point {
 			return
@@ -260,21 +261,21 @@ func (d *device) renew(stuck string, now time.Time) {
 }
 
 // read decodes a point from the registers as they are, or as if they were all 0, under the point's own conditions.
-func (d *device) read(p *modbus.Point, null bool) drivers.Value {
+func (d *device) read(p *modbus.Point, null bool) catalogue.Value {
 	if p.When != nil && !p.When.Holds(d.answer(p.When.Span(), null)) {
 		return p.Else
 	}
 	v := d.decode(&p.Field, p.Is.Type, null)
-	if p.Range != nil && v.Type() == drivers.Float && (v.Float() < p.Range[0] || v.Float() > p.Range[1]) {
-		return drivers.Value{}
+	if p.Range != nil && v.Type() == catalogue.Float && (v.Float() < p.Range[0] || v.Float() > p.Range[1]) {
+		return catalogue.Value{}
 	}
 	return v
 }
 
-func (d *device) decode(f *modbus.Field, as drivers.Type, null bool) drivers.Value {
+func (d *device) decode(f *modbus.Field, as catalogue.Type, null bool) catalogue.Value {
 	v, q := f.Decode(d.answer(f.Span(), null), as)
 	if q == drivers.Bad {
-		return drivers.Value{}
+		return catalogue.Value{}
 	}
 	return v
 }
@@ -345,7 +346,7 @@ func fieldsOf(p *modbus.Profile, image *slave.Device) map[string]modbus.Point {
 				for n := range (int(length) + 2 - r.At) / r.Size {
 					for _, point := range r.Points {
 						point.Key = strings.ReplaceAll(point.Key, "{n}", strconv.Itoa(n+1))
-						if is, ok := drivers.PointOf(point.Key); ok {
+						if is, ok := catalogue.PointOf(point.Key); ok {
 							point.Is = is
 						}
 						sf := point.SF

@@ -7,8 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"bordo/drivers"
-	"bordo/drivers/modbus"
+	"bordo/drivers/catalogue"
 )
 
 // takes lists the keys that a kind of fault uses beside its time table. Any other key would be accepted without effect, so it
@@ -111,23 +110,23 @@ func (d *device) canHave(kind FaultKind) bool {
 	}
 	switch kind {
 	case Broken, Limit:
-		return d.kind() == modbus.Inverter
+		return d.kind() == catalogue.Inverter
 	case Obstacle, Photocell, Loop, Key:
-		return d.kind() == modbus.Barrier
+		return d.kind() == catalogue.Barrier
 	case Wire:
-		return d.kind() == modbus.IO
+		return d.kind() == catalogue.IO
 	case Reset: // what has no counters has nothing to reset
-		return d.kind() != modbus.UPS && d.kind() != modbus.IO
+		return d.kind() != catalogue.UPS && d.kind() != catalogue.IO
 	}
 	return true
 }
 
 // kind is what the device is.
-func (d *device) kind() modbus.DeviceKind { return d.profile.Kind }
+func (d *device) kind() catalogue.DeviceKind { return d.profile.Kind }
 
 // moving lists the points that change by themselves and lie in the device's registers: those that can be stuck.
 func (d *device) moving() (keys []string) {
-	d.body.points(func(point string, _ drivers.Value) {
+	d.body.points(func(point string, _ catalogue.Value) {
 		if _, ok := d.fields[point]; ok {
 			keys = append(keys, point)
 		}
@@ -151,11 +150,11 @@ func (d *device) article() string {
 	return d.spec.ID + " is " + aKind(d.kind())
 }
 
-func aKind(k modbus.DeviceKind) string {
+func aKind(k catalogue.DeviceKind) string {
 	switch k {
-	case modbus.Inverter, modbus.IO:
-		return map[modbus.DeviceKind]string{modbus.Inverter: "an inverter", modbus.IO: "an I/O module"}[k]
-	case modbus.UPS:
+	case catalogue.Inverter, catalogue.IO:
+		return map[catalogue.DeviceKind]string{catalogue.Inverter: "an inverter", catalogue.IO: "an I/O module"}[k]
+	case catalogue.UPS:
 		return "a UPS"
 	}
 	return "a " + string(k)
@@ -168,7 +167,7 @@ func (s *Site) checkMains(f Fault) error {
 	}
 	for _, d := range s.devices {
 		wired := slices.ContainsFunc(d.spec.IO, func(c Channel) bool { return c.Is == "mains" })
-		if d.recorded == nil && (d.kind() != modbus.IO || wired) {
+		if d.recorded == nil && (d.kind() != catalogue.IO || wired) {
 			return nil
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"bordo/contract"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/sim/plant"
 )
 
@@ -147,7 +147,7 @@ func (n *fleetNode) measure(at time.Time, into *[]fleetSample) {
 	n.nature.advanceBy(at, n.fleet.o.Every)
 	for _, dev := range []string{"inv-1", "meter-1"} {
 		var fields []contract.Field
-		n.bodies[dev].points(func(point string, v drivers.Value) {
+		n.bodies[dev].points(func(point string, v catalogue.Value) {
 			if slices.Contains(fleetPoints[dev], point) {
 				fields = append(fields, fieldOf(point, v))
 			}
@@ -161,9 +161,9 @@ func (n *fleetNode) measure(at time.Time, into *[]fleetSample) {
 }
 
 // fieldOf writes a value as an agent does, without digits that no meter has.
-func fieldOf(point string, v drivers.Value) contract.Field {
+func fieldOf(point string, v catalogue.Value) contract.Field {
 	f := contract.Field{Key: point, Kind: contract.KindText, Text: v.Text(), Quality: contract.QualityGood}
-	if v.Type() == drivers.Float {
+	if v.Type() == catalogue.Float {
 		f.Kind, f.Text = contract.KindNumber, ""
 		f.Num, _ = strconv.ParseFloat(strconv.FormatFloat(v.Float(), 'f', 3, 64), 64)
 	}

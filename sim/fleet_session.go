@@ -10,7 +10,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"bordo/contract"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // fleetSession is one connection of a node.
@@ -79,7 +79,7 @@ func (s *fleetSession) begin() {
 	for _, dev := range []string{"inv-1", "meter-1"} {
 		m := contract.Meta{Node: n.topics.Node(), Dev: dev, Rev: 1, Maker: "Bordo", Model: "Fleet", Every: n.fleet.o.Every.Milliseconds()}
 		for _, key := range fleetPoints[dev] {
-			if p, ok := drivers.PointOf(key); ok {
+			if p, ok := catalogue.PointOf(key); ok {
 				m.Points = append(m.Points, contract.MetaPoint{Key: key, Type: p.Type.String(), Unit: p.Unit, Kind: string(p.Kind), Label: contract.Label{It: p.It, En: p.En}})
 			}
 		}

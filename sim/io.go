@@ -3,7 +3,7 @@ package sim
 import (
 	"time"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 	"bordo/sim/plant"
 )
@@ -53,29 +53,29 @@ func (b *ioBody) move(m *moment) {
 }
 
 // points: a module has none of its own.
-func (b *ioBody) points(func(string, drivers.Value)) {}
+func (b *ioBody) points(func(string, catalogue.Value)) {}
 
 func (b *ioBody) dead() bool { return false } // fed by the UPS of the cabinet
 
 func (b *ioBody) reset() {}
 
 // signal is what stands at a channel: a truth value, or a number in the channel's unit.
-func (b *ioBody) signal(c Channel) drivers.Value {
+func (b *ioBody) signal(c Channel) catalogue.Value {
 	if f, broken := b.has(Wire); broken && (f.Point == "" || f.Point == c.At) {
 		if c.Is == "level" || c.Is == "value" {
-			return drivers.Number(0)
+			return catalogue.Number(0)
 		}
-		return drivers.Truth(false)
+		return catalogue.Truth(false)
 	}
 	switch c.Is {
 	case "door":
-		return drivers.Truth(b.open[c.At])
+		return catalogue.Truth(b.open[c.At])
 	case "mains":
-		return drivers.Truth(b.mains)
+		return catalogue.Truth(b.mains)
 	case "level":
-		return drivers.Number(emptyMA + (fullMA-emptyMA)*b.tanks[c.At].LevelPct/100)
+		return catalogue.Number(emptyMA + (fullMA-emptyMA)*b.tanks[c.At].LevelPct/100)
 	}
-	return drivers.Number(c.Value)
+	return catalogue.Number(c.Value)
 }
 
 // wire puts what stands at the channels into the registers, and notes what a tapped point is then worth.
@@ -102,14 +102,14 @@ func (d *device) wire(now time.Time) {
 }
 
 // tapped is what an agent makes of a channel as its registers are.
-func (d *device) tapped(ch *modbus.Channel, c Channel) drivers.Value {
-	as := drivers.Float
+func (d *device) tapped(ch *modbus.Channel, c Channel) catalogue.Value {
+	as := catalogue.Float
 	if ch.Unit == "" {
-		as = drivers.Bool
+		as = catalogue.Bool
 	}
 	v := d.decode(&ch.Field, as, false)
-	if c.Is == "level" && v.Type() == drivers.Float {
-		return drivers.Number((v.Float() - emptyMA) / (fullMA - emptyMA) * 100)
+	if c.Is == "level" && v.Type() == catalogue.Float {
+		return catalogue.Number((v.Float() - emptyMA) / (fullMA - emptyMA) * 100)
 	}
 	return v
 }

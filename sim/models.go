@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"bordo/drivers"
-	"bordo/drivers/modbus"
+	"bordo/drivers/catalogue"
 	"bordo/sim/plant"
 )
 
@@ -14,7 +13,7 @@ type model interface {
 	// move lets a step of time go by.
 	move(m *moment)
 	// points gives the value of every point that the body knows.
-	points(put func(point string, v drivers.Value))
+	points(put func(point string, v catalogue.Value))
 	// dead tells whether the device's electronics have no power, or sleep so deep that they hear nothing.
 	dead() bool
 	// reset lets the counters begin anew, as after a replacement.
@@ -25,7 +24,7 @@ type model interface {
 type trouble func(kind FaultKind) (Fault, bool)
 
 // newModel makes the physical side of a device: what the scenario says, else the usual for its kind of model.
-func newModel(d Device, kind modbus.DeviceKind, seed uint64, has trouble) (model, error) {
+func newModel(d Device, kind catalogue.DeviceKind, seed uint64, has trouble) (model, error) {
 	switch {
 	case d.Inverter != nil:
 		return newInverterModel(*d.Inverter, has), nil
@@ -37,15 +36,15 @@ func newModel(d Device, kind modbus.DeviceKind, seed uint64, has trouble) (model
 		return newUPSModel(*d.UPS), nil
 	}
 	switch kind {
-	case modbus.Inverter:
+	case catalogue.Inverter:
 		return newInverterModel(Inverter{Rated: 10000, Strings: 2}, has), nil
-	case modbus.Meter:
+	case catalogue.Meter:
 		return newMeterModel(Meter{}), nil
-	case modbus.Barrier:
+	case catalogue.Barrier:
 		return newBarrierModel(Barrier{}, plant.NewDice(seed, "traffic "+d.ID), has), nil
-	case modbus.UPS:
+	case catalogue.UPS:
 		return newUPSModel(UPS{}), nil
-	case modbus.IO:
+	case catalogue.IO:
 		return newIOBody(d, plant.NewDice(seed, "io "+d.ID), has), nil
 	}
 	return nil, fmt.Errorf("nothing is known of a model of kind %q", kind)
@@ -88,16 +87,16 @@ func (b *inverterModel) dead() bool {
 
 func (b *inverterModel) reset() { b.EnergyKWh, b.TodayKWh = 0, 0 }
 
-func (b *inverterModel) points(put func(string, drivers.Value)) {
-	put("state", drivers.Words(b.State))
+func (b *inverterModel) points(put func(string, catalogue.Value)) {
+	put("state", catalogue.Words(b.State))
 	if fault := b.State == plant.Fault; b.alarm != "" && (fault || b.alarmed) {
 		text := ""
 		if b.alarmed = fault; fault {
 			text = b.alarm
 		}
-		put("alarm", drivers.Words(text))
+		put("alarm", catalogue.Words(text))
 	}
-	number := func(point string, v float64) { put(point, drivers.Number(v)) }
+	number := func(point string, v float64) { put(point, catalogue.Number(v)) }
 	number("ac_power", b.PowerW)
 	number("apparent_power", b.PowerW)
 	number("reactive_power", 0)
@@ -160,8 +159,8 @@ func (b *meterModel) dead() bool { return !b.mains }
 
 func (b *meterModel) reset() { b.ImportKWh, b.ExportKWh, b.ImportKvarh, b.ExportKvarh = 0, 0, 0, 0 }
 
-func (b *meterModel) points(put func(string, drivers.Value)) {
-	number := func(point string, v float64) { put(point, drivers.Number(v)) }
+func (b *meterModel) points(put func(string, catalogue.Value)) {
+	number := func(point string, v float64) { put(point, catalogue.Number(v)) }
 	active, reactive := plant.Sum(b.Active), plant.Sum(b.Reactive)
 	apparent, between, total := 0.0, b.Supply.LineToLine(), 0.0
 	for i, l := range phases {
@@ -256,13 +255,13 @@ func (b *barrierModel) dead() bool { return !b.Powered }
 
 func (b *barrierModel) reset() { b.Cycles = 0 }
 
-func (b *barrierModel) points(put func(string, drivers.Value)) {
-	put("state", drivers.Words(b.State))
-	put("position", drivers.Number(b.Position))
-	put("cycles", drivers.Number(float64(b.Cycles)))
-	put("photocell_clear", drivers.Truth(!b.PhotocellBroken))
-	put("loop_occupied", drivers.Truth(b.LoopOccupied))
-	put("temperature", drivers.Number(b.Temperature))
+func (b *barrierModel) points(put func(string, catalogue.Value)) {
+	put("state", catalogue.Words(b.State))
+	put("position", catalogue.Number(b.Position))
+	put("cycles", catalogue.Number(float64(b.Cycles)))
+	put("photocell_clear", catalogue.Truth(!b.PhotocellBroken))
+	put("loop_occupied", catalogue.Truth(b.LoopOccupied))
+	put("temperature", catalogue.Number(b.Temperature))
 }
 
 // upsModel is an uninterruptible supply with the catalogue's names.
@@ -281,14 +280,14 @@ func newUPSModel(u UPS) *upsModel {
 
 func (b *upsModel) move(m *moment) { b.Step(m.dt, m.mains, m.air) }
 
-func (b *upsModel) points(put func(string, drivers.Value)) {
-	put("mains_ok", drivers.Truth(b.Mains))
-	put("on_battery", drivers.Truth(!b.Mains))
-	put("battery_charge", drivers.Number(b.ChargePct))
-	put("battery_voltage", drivers.Number(b.Voltage()))
-	put("runtime", drivers.Number(b.Runtime().Minutes()))
-	put("load_power", drivers.Number(b.LoadW))
-	put("temperature", drivers.Number(b.Celsius))
+func (b *upsModel) points(put func(string, catalogue.Value)) {
+	put("mains_ok", catalogue.Truth(b.Mains))
+	put("on_battery", catalogue.Truth(!b.Mains))
+	put("battery_charge", catalogue.Number(b.ChargePct))
+	put("battery_voltage", catalogue.Number(b.Voltage()))
+	put("runtime", catalogue.Number(b.Runtime().Minutes()))
+	put("load_power", catalogue.Number(b.LoadW))
+	put("temperature", catalogue.Number(b.Celsius))
 }
 
 func (b *upsModel) dead() bool { return b.Dead() }

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 )
 
@@ -31,11 +31,11 @@ func liveOne(t *testing.T, p *modbus.Profile) {
 	}
 	dev := Device{ID: "dev", Model: p.Model, Unit: p.Unit.Default, Every: max(10*time.Second, p.MinEvery), IO: channelsOf(p)}
 	switch p.Kind {
-	case modbus.Inverter:
+	case catalogue.Inverter:
 		dev.Inverter = &Inverter{Rated: 20000, Strings: 2, Energy: 1000}
-	case modbus.Meter:
+	case catalogue.Meter:
 		dev.Meter = &Meter{Measures: "load", Import: 1000}
-	case modbus.Barrier:
+	case catalogue.Barrier:
 		dev.Barrier = &Barrier{Traffic: 2 * time.Minute, Cycles: 100}
 	}
 	s := &Scenario{Version: 1, Name: "one", Site: Place{Lat: 45.36, Lon: 9.69}, Sun: Sun{From: "2026-06-21T08:00"}, Clouds: 0.3,
@@ -44,25 +44,25 @@ func liveOne(t *testing.T, p *modbus.Profile) {
 		Lines: []Line{{ID: "line", Port: port, Devices: []Device{dev}}}}
 	_, a := live(t, s, 1, 2*time.Hour, nil)
 	switch p.Kind {
-	case modbus.Inverter:
+	case catalogue.Inverter:
 		counts(t, a, "ac_energy", "ac_power")
 		moves(t, a, "ac_power", 0, 20000)
 		words(t, a, "state", "producing")
 		varies(t, a, "state") // the mains were gone
-	case modbus.Meter:
+	case catalogue.Meter:
 		if !slices.ContainsFunc(p.Points, func(x modbus.Point) bool { return x.Key == "ac_power" }) {
 			moves(t, a, "import_energy", 1000, 1050) // it counts, and tells no power
 			break
 		}
 		counts(t, a, "import_energy", "ac_power")
 		moves(t, a, "ac_power", 2000, 10000)
-	case modbus.Barrier:
+	case catalogue.Barrier:
 		moves(t, a, "position", 0, 100)
 		moves(t, a, "cycles", 100, 300) // up and down for each of sixty vehicles
-	case modbus.UPS:
+	case catalogue.UPS:
 		moves(t, a, "battery_charge", 1, 100)
 		words(t, a, "on_battery", "true", "false")
-	case modbus.IO:
+	case catalogue.IO:
 		words(t, a, "door_open", "true", "false")
 		words(t, a, "mains_ok", "true", "false")
 	}
@@ -72,7 +72,7 @@ func liveOne(t *testing.T, p *modbus.Profile) {
 // grid requires that what a model measures of the mains is what mains are like, and that their voltage is never still.
 func grid(t *testing.T, a *agent, p *modbus.Profile) {
 	t.Helper()
-	if p.Kind != modbus.Inverter && p.Kind != modbus.Meter {
+	if p.Kind != catalogue.Inverter && p.Kind != catalogue.Meter {
 		return
 	}
 	told, moved := 0, false
@@ -125,7 +125,7 @@ func moves(t *testing.T, a *agent, point string, low, high float64) {
 func varies(t *testing.T, a *agent, point string) {
 	t.Helper()
 	values, _ := a.good("dev", point)
-	if !slices.ContainsFunc(values, func(v drivers.Value) bool { return v != values[0] }) {
+	if !slices.ContainsFunc(values, func(v catalogue.Value) bool { return v != values[0] }) {
 		t.Errorf("%s always says %v", point, values[0])
 	}
 }

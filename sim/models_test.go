@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 )
 
@@ -52,17 +53,17 @@ func TestEveryModelIsSimulated(t *testing.T) {
 }
 
 // expected lists points without which a device of a kind is of no use.
-func expected(k modbus.DeviceKind) []string {
+func expected(k catalogue.DeviceKind) []string {
 	switch k {
-	case modbus.Inverter:
+	case catalogue.Inverter:
 		return []string{"state", "ac_power", "ac_energy"}
-	case modbus.Meter:
+	case catalogue.Meter:
 		return []string{"import_energy"}
-	case modbus.Barrier:
+	case catalogue.Barrier:
 		return []string{"state", "position", "cycles"}
-	case modbus.UPS:
+	case catalogue.UPS:
 		return []string{"battery_charge"}
-	case modbus.IO:
+	case catalogue.IO:
 		return []string{"door_open", "mains_ok"}
 	}
 	return nil
@@ -70,7 +71,7 @@ func expected(k modbus.DeviceKind) []string {
 
 // channelsOf hangs something on the first inputs of an I/O module.
 func channelsOf(p *modbus.Profile) []Channel {
-	if p.Kind != modbus.IO {
+	if p.Kind != catalogue.IO {
 		return nil
 	}
 	var out []Channel

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/golden"
 	"bordo/drivers/modbus/slave"
@@ -73,10 +73,10 @@ func (r *replay) Answer(pdu []byte) []byte {
 // replayBody is the physical side of a device that is only remembered: nothing in it moves.
 type replayBody struct{}
 
-func (replayBody) move(*moment)                       {}
-func (replayBody) points(func(string, drivers.Value)) {}
-func (replayBody) dead() bool                         { return false }
-func (replayBody) reset()                             {}
+func (replayBody) move(*moment)                         {}
+func (replayBody) points(func(string, catalogue.Value)) {}
+func (replayBody) dead() bool                           { return false }
+func (replayBody) reset()                               {}
 
 // readCapture reads a recorded conversation.
 func readCapture(path string) (*golden.File, error) {

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus/golden"
 )
 
@@ -54,8 +54,8 @@ func TestReplayGivesTheReadingsOfTheFile(t *testing.T) {
 }
 
 // reads tells whether a value is what stands in a file.
-func reads(v drivers.Value, text string) bool {
-	if f, err := strconv.ParseFloat(text, 64); err == nil && v.Type() == drivers.Float {
+func reads(v catalogue.Value, text string) bool {
+	if f, err := strconv.ParseFloat(text, 64); err == nil && v.Type() == catalogue.Float {
 		return math.Abs(v.Float()-f) <= 1e-4*math.Max(1, math.Abs(f))
 	}
 	return v.String() == text || v.String() == "" && text == `""`

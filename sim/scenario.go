@@ -17,7 +17,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"bordo/contract"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
 )
@@ -338,7 +338,7 @@ func (d Device) check(at string, bad func(place, format string, args ...any)) {
 }
 
 func (c Channel) check(at string, bad func(place, format string, args ...any)) {
-	if _, ok := drivers.PointOf(c.Point); !ok {
+	if _, ok := catalogue.PointOf(c.Point); !ok {
 		bad(at+".point", "%q is not in the catalogue", c.Point)
 	}
 	switch c.Is {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus/slave"
@@ -273,7 +274,7 @@ func (s *Site) turn(b *bus, gone bool) {
 
 // Truth lists every value that a point of a device held between two times, both included, as its registers had them: what
 // an agent may have read. ok is false when the site knows nothing of that.
-func (s *Site) Truth(device, point string, from, to time.Time) (values []drivers.Value, ok bool) {
+func (s *Site) Truth(device, point string, from, to time.Time) (values []catalogue.Value, ok bool) {
 	d := s.devices[device]
 	if d == nil {
 		return nil, false

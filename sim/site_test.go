@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
 	"bordo/sim/plant"
@@ -34,7 +35,7 @@ func (a *agent) of(dev string) []drivers.Report {
 }
 
 // good gives the values that a point had in the reports that brought it.
-func (a *agent) good(dev, point string) (values []drivers.Value, at []time.Time) {
+func (a *agent) good(dev, point string) (values []catalogue.Value, at []time.Time) {
 	for _, r := range a.of(dev) {
 		for _, x := range r.Readings {
 			if x.Point == point && x.Quality == drivers.Good {

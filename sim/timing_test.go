@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
 )
@@ -133,7 +134,7 @@ func TestInverterObeysALimit(t *testing.T) {
 		cancel()
 		<-ended
 		port.Close() //nolint:errcheck // a wire
-		got := map[string]drivers.Value{}
+		got := map[string]catalogue.Value{}
 		for _, r := range last.Readings {
 			got[r.Point] = r.Value
 		}

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // How many changes of one point are remembered; the oldest eighth is dropped at the limit. A register changes with each request,
@@ -27,14 +27,14 @@ type truth struct {
 type series struct {
 	at    []int64 // since when it held a value
 	seen  []int64 // and when that was last so
-	value []drivers.Value
+	value []catalogue.Value
 	cut   bool // the beginning was thrown away
 }
 
 func newTruth(most int) *truth { return &truth{most: most, points: map[string]*series{}} }
 
 // note records that a point holds a value from now on.
-func (t *truth) note(point string, v drivers.Value, now time.Time) {
+func (t *truth) note(point string, v catalogue.Value, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.points[point]
@@ -62,7 +62,7 @@ const renewed = time.Second
 
 // held lists every value that a point had between two times, both included. ok is false when nothing is known of that
 // span: the point is not one of the device's, or it is too long ago.
-func (t *truth) held(point string, from, to time.Time) (values []drivers.Value, ok bool) {
+func (t *truth) held(point string, from, to time.Time) (values []catalogue.Value, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.points[point]

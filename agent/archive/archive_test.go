@@ -13,13 +13,14 @@ import (
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 const noon = 1772362800000 // 2026-03-01T11:00:00Z
 
 func sample(dev string, ts int64) []byte {
 	return record.AppendSample(nil, &record.Sample{Dev: dev, TS: ts, Clk: contract.ClockSync, Readings: []drivers.Reading{
-		{Point: "ac_power", Value: drivers.Number(1234.5)}, {Point: "state", Value: drivers.Words("producing")},
+		{Point: "ac_power", Value: catalogue.Number(1234.5)}, {Point: "state", Value: catalogue.Words("producing")},
 		{Point: "temperature", Quality: drivers.Bad}}})
 }
 

@@ -12,6 +12,7 @@ import (
 	"bordo/agent/record"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // reporter is what tests and properties have in common.
@@ -351,7 +352,7 @@ func TestRestamp(t *testing.T) {
 	b.wrong = -6 * time.Hour
 	stamp := b.read()
 	sample := record.Sample{Dev: "inv-1", TS: stamp.Time.UnixMilli(), Mono: b.mono.Milliseconds(), Boot: "b1", Clk: stamp.Clk,
-		Readings: []drivers.Reading{{Point: "ac_power", Value: drivers.Number(5)}}}
+		Readings: []drivers.Reading{{Point: "ac_power", Value: catalogue.Number(5)}}}
 	truth := b.truth.UnixMilli()
 	b.wait(42 * time.Second)
 	b.wrong, b.synced = 0, true

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/nearest"
 )
 
@@ -67,7 +68,7 @@ func (r *reader) taps(v value, s drivers.Model) []drivers.ChannelMap {
 	var out []drivers.ChannelMap
 	for _, key := range m.order {
 		e := m.get(key)
-		p, known := drivers.PointOf(key)
+		p, known := catalogue.PointOf(key)
 		if !known {
 			r.fault(e.key, e.path, "unknown point %s%s", quote(key), suggestion(key, pointKeys()))
 		}
@@ -89,14 +90,14 @@ func suggestion(name string, known []string) string {
 
 func pointKeys() []string {
 	var keys []string
-	for _, p := range drivers.Points() {
+	for _, p := range catalogue.Points() {
 		keys = append(keys, p.Key)
 	}
 	return keys
 }
 
 // tap reads one entry of points.
-func (r *reader) tap(v value, s drivers.Model, p drivers.Point, known bool, t *drivers.ChannelMap) bool {
+func (r *reader) tap(v value, s drivers.Model, p catalogue.Point, known bool, t *drivers.ChannelMap) bool {
 	m, ok := v.keys()
 	if !ok {
 		return false
@@ -117,9 +118,9 @@ func (r *reader) tap(v value, s drivers.Model, p drivers.Point, known bool, t *d
 	}
 	c := s.Channels[i]
 	switch {
-	case known && c.Unit == "" && p.Type != drivers.Bool:
+	case known && c.Unit == "" && p.Type != catalogue.Bool:
 		at.fault("%s is digital and %s is a %s", c.Name, p.Key, p.Type)
-	case known && c.Unit != "" && p.Type != drivers.Float:
+	case known && c.Unit != "" && p.Type != catalogue.Float:
 		at.fault("%s is analogue and %s is a %s", c.Name, p.Key, p.Type)
 	}
 	if c.Unit == "" {
@@ -221,11 +222,11 @@ func (r *reader) report(v value, d *Device) {
 		for _, key := range pm.order {
 			e := pm.get(key)
 			var b Deadband
-			p, known := drivers.PointOf(key)
+			p, known := catalogue.PointOf(key)
 			switch {
 			case !known:
 				r.fault(e.key, e.path, "unknown point %s%s", quote(key), suggestion(key, pointKeys()))
-			case p.Type != drivers.Float || p.Kind == drivers.Counter:
+			case p.Type != catalogue.Float || p.Kind == catalogue.Counter:
 				r.fault(e.key, e.path, "%s has no deadband: only numbers that go up and down have one", key)
 			case read(e, &b, deadband):
 				rep.Points[key] = b

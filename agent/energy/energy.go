@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // Defaults and fixed limits.
@@ -113,8 +114,8 @@ func (o Options) rules(told float64) rules {
 // Counts tells whether a point is a counter whose quarters are accounted: energy in kW.h that is never set back by the
 // device itself.
 func Counts(point string) bool {
-	p, ok := drivers.PointOf(point)
-	return ok && p.Kind == drivers.Counter && p.Unit == "kW.h" && !strings.HasSuffix(p.Key, "_today")
+	p, ok := catalogue.PointOf(point)
+	return ok && p.Kind == catalogue.Counter && p.Unit == "kW.h" && !strings.HasSuffix(p.Key, "_today")
 }
 
 // ownCounter is the counter of what a device makes or passes on itself.
@@ -236,7 +237,7 @@ func (a *Account) observe(list *[]*counter, at moment, readings []drivers.Readin
 
 // number is the value of a reading that can be believed.
 func number(r drivers.Reading) (v float64, ok bool) {
-	return r.Value.Float(), r.Quality == drivers.Good && r.Value.Type() == drivers.Float
+	return r.Value.Float(), r.Quality == drivers.Good && r.Value.Type() == catalogue.Float
 }
 
 // counter finds a counter of the device or begins to keep it.
@@ -244,8 +245,8 @@ func (a *Account) counter(point string) *counter { return counterOf(&a.s.Counter
 
 // counterOf finds a counter in a list or adds it. The order is that of the catalogue.
 func counterOf(list *[]*counter, point string) *counter {
-	at, ok := slices.BinarySearchFunc(*list, drivers.PointOrder(point), func(c *counter, order int) int {
-		return drivers.PointOrder(c.Point) - order
+	at, ok := slices.BinarySearchFunc(*list, catalogue.PointOrder(point), func(c *counter, order int) int {
+		return catalogue.PointOrder(c.Point) - order
 	})
 	if !ok {
 		*list = slices.Insert(*list, at, &counter{Point: point, Why: CauseRestart, Step: perKWh})

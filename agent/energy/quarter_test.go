@@ -10,6 +10,7 @@ import (
 	"bordo/agent/energy"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 const min5 = 5 * time.Minute
@@ -185,13 +186,13 @@ func TestWhatCounts(t *testing.T) {
 		v := float64(i)
 		r.wait(time.Minute)
 		r.read(
-			drivers.Reading{Point: "import_energy", Value: drivers.Number(900 + v)},
-			drivers.Reading{Point: "export_energy", Value: drivers.Number(900 - v), Quality: drivers.Uncertain},
-			drivers.Reading{Point: "ac_energy_today", Value: drivers.Number(v)},
-			drivers.Reading{Point: "reactive_import_energy", Value: drivers.Number(v)},
-			drivers.Reading{Point: "cycles", Value: drivers.Number(v)},
-			drivers.Reading{Point: "ac_energy", Value: drivers.Words("much")},
-			drivers.Reading{Point: "export_energy", Value: drivers.Number(v), Quality: drivers.Stale},
+			drivers.Reading{Point: "import_energy", Value: catalogue.Number(900 + v)},
+			drivers.Reading{Point: "export_energy", Value: catalogue.Number(900 - v), Quality: drivers.Uncertain},
+			drivers.Reading{Point: "ac_energy_today", Value: catalogue.Number(v)},
+			drivers.Reading{Point: "reactive_import_energy", Value: catalogue.Number(v)},
+			drivers.Reading{Point: "cycles", Value: catalogue.Number(v)},
+			drivers.Reading{Point: "ac_energy", Value: catalogue.Words("much")},
+			drivers.Reading{Point: "export_energy", Value: catalogue.Number(v), Quality: drivers.Stale},
 			bad("ac_energy"),
 		)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"bordo/agent/energy"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // leap reads a counter for five minutes, lets it rise by 7 kWh in ten seconds, and goes on for another half an hour. It
@@ -16,7 +17,7 @@ func leap(r *rig, point string) string {
 		for range n {
 			v += 0.01
 			r.wait(s10)
-			r.read(drivers.Reading{Point: point, Value: drivers.Number(v)})
+			r.read(drivers.Reading{Point: point, Value: catalogue.Number(v)})
 		}
 	}
 	read(30)

@@ -9,6 +9,7 @@ import (
 	"bordo/agent/energy"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // rig is an account with the clocks that it is told of.
@@ -102,7 +103,7 @@ func (r *rig) reboot(o energy.Options, boot string, off time.Duration) {
 }
 
 func good(point string, v float64) drivers.Reading {
-	return drivers.Reading{Point: point, Value: drivers.Number(v)}
+	return drivers.Reading{Point: point, Value: catalogue.Number(v)}
 }
 
 func bad(point string) drivers.Reading { return drivers.Reading{Point: point, Quality: drivers.Bad} }

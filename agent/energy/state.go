@@ -7,7 +7,7 @@ import (
 	"math"
 	"slices"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 const stateVersion = 1
@@ -51,7 +51,7 @@ func (a *Account) Restore(b json.RawMessage, older bool) error {
 	}
 	s.Runs++
 	for _, list := range [][]*counter{s.Counters, s.Other} {
-		slices.SortFunc(list, func(a, b *counter) int { return drivers.PointOrder(a.Point) - drivers.PointOrder(b.Point) })
+		slices.SortFunc(list, func(a, b *counter) int { return catalogue.PointOrder(a.Point) - catalogue.PointOrder(b.Point) })
 	}
 	for _, c := range s.Counters {
 		c.Ledger.Doubt = c.Ledger.Doubt || older

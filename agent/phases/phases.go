@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // Limits of the rules.
@@ -159,7 +160,7 @@ var (
 func three(readings []drivers.Reading, points [3]string) (out [3]float64, ok bool) {
 	found := 0
 	for _, r := range readings {
-		if r.Quality != drivers.Good || r.Value.Type() != drivers.Float {
+		if r.Quality != drivers.Good || r.Value.Type() != catalogue.Float {
 			continue
 		}
 		if i := slices.Index(points[:], r.Point); i >= 0 {

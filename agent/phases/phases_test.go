@@ -8,6 +8,7 @@ import (
 
 	"bordo/agent/phases"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // poll makes the readings of three phases.
@@ -15,8 +16,8 @@ func poll(volts, watts [3]float64) []drivers.Reading {
 	var out []drivers.Reading
 	for i := range 3 {
 		out = append(out,
-			drivers.Reading{Point: fmt.Sprintf("ac_voltage_l%d", i+1), Value: drivers.Number(volts[i])},
-			drivers.Reading{Point: fmt.Sprintf("ac_power_l%d", i+1), Value: drivers.Number(watts[i])})
+			drivers.Reading{Point: fmt.Sprintf("ac_voltage_l%d", i+1), Value: catalogue.Number(volts[i])},
+			drivers.Reading{Point: fmt.Sprintf("ac_power_l%d", i+1), Value: catalogue.Number(watts[i])})
 	}
 	return out
 }

@@ -17,6 +17,7 @@ import (
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 func roundTrip(t interface {
@@ -214,7 +215,7 @@ func TestManyTexts(t *testing.T) {
 		var s Sample
 		for j := range 400 {
 			word := strings.Repeat("w", 1+i%3) + string(rune(j)) + string(rune(i))
-			s.Readings = append(s.Readings, drivers.Reading{Point: "k" + word, Value: drivers.Words(word)})
+			s.Readings = append(s.Readings, drivers.Reading{Point: "k" + word, Value: catalogue.Words(word)})
 		}
 		recs = append(recs, buffer.Record{Payload: AppendSample(nil, &s)})
 	}

@@ -9,6 +9,7 @@ import (
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 func drawClock(t *rapid.T) contract.Clock {
@@ -43,12 +44,12 @@ func drawReading(t *rapid.T) drivers.Reading {
 	}
 	switch rapid.IntRange(0, 7).Draw(t, "type") {
 	case 0:
-		r.Value = drivers.Truth(rapid.Bool().Draw(t, "truth"))
+		r.Value = catalogue.Truth(rapid.Bool().Draw(t, "truth"))
 	case 1:
-		r.Value = drivers.Words(rapid.SampledFrom([]string{"", "open", "closed", "\x00\xff", "città"}).Draw(t, "text"))
+		r.Value = catalogue.Words(rapid.SampledFrom([]string{"", "open", "closed", "\x00\xff", "città"}).Draw(t, "text"))
 	case 2: // absent
 	default:
-		r.Value = drivers.Number(drawFloat(t))
+		r.Value = catalogue.Number(drawFloat(t))
 	}
 	return r
 }

@@ -12,6 +12,7 @@ import (
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // imageRows are one row of each kind and of everything that a row can hold. They are what testdata was made of; a new
@@ -22,13 +23,13 @@ func imageRows() (samples []Sample, events []Event) {
 			Dev: fmt.Sprintf("inv-%d", 1+i%2), TS: 1760000000000 + int64(i)*5000, Mono: 86400000 + int64(i)*5000, Boot: "b7c1e2f0",
 			Clk: []contract.Clock{contract.ClockSync, contract.ClockEst, contract.ClockFree}[i],
 			Readings: []drivers.Reading{
-				{Point: "ac_power", Value: drivers.Number(1234.5 + float64(i))},
-				{Point: "ac_voltage_l1", Value: drivers.Number(float64(float32(230.1234)))},
-				{Point: "power_factor", Value: drivers.Number(1 / (3 + float64(i)))},
-				{Point: "reactive_power", Value: drivers.Number(math.Copysign(0, -1))},
-				{Point: "own_point", Value: drivers.Number(-17), Quality: drivers.Uncertain},
-				{Point: "photocell_clear", Value: drivers.Truth(i == 1)},
-				{Point: "state", Value: drivers.Words("producing"), Quality: drivers.Stale},
+				{Point: "ac_power", Value: catalogue.Number(1234.5 + float64(i))},
+				{Point: "ac_voltage_l1", Value: catalogue.Number(float64(float32(230.1234)))},
+				{Point: "power_factor", Value: catalogue.Number(1 / (3 + float64(i)))},
+				{Point: "reactive_power", Value: catalogue.Number(math.Copysign(0, -1))},
+				{Point: "own_point", Value: catalogue.Number(-17), Quality: drivers.Uncertain},
+				{Point: "photocell_clear", Value: catalogue.Truth(i == 1)},
+				{Point: "state", Value: catalogue.Words("producing"), Quality: drivers.Stale},
 				{Point: "temperature", Quality: drivers.Bad},
 			},
 		})

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"bordo/buffer"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // opener reads the meta section of one block. Its scratch is kept from block to block.
@@ -317,9 +317,9 @@ func (o *opener) readTags() (nums, words int, err error) {
 				return 0, 0, o.m.fail("tag %#02x", t)
 			}
 			switch r.kind() {
-			case drivers.Float:
+			case catalogue.Float:
 				nums++
-			case drivers.Text:
+			case catalogue.Text:
 				words++
 			}
 			c.mixed = c.mixed || t != tags[0]
@@ -415,7 +415,7 @@ func (o *opener) readings(dst []byte, sh *openShape) ([]byte, error) {
 			c.tags.at++
 		}
 		word := ""
-		if tag&3 == byte(drivers.Text) {
+		if tag&3 == byte(catalogue.Text) {
 			word = o.texts[o.words[c.words.at]]
 			c.words.at++
 		}
@@ -424,8 +424,8 @@ func (o *opener) readings(dst []byte, sh *openShape) ([]byte, error) {
 			return nil, o.m.fail("payloads are larger than %d bytes", o.payload)
 		}
 		dst = append(append(dst, tag), c.name...)
-		switch drivers.Type(tag & 3) {
-		case drivers.Float:
+		switch catalogue.Type(tag & 3) {
+		case catalogue.Float:
 			b := uint64(o.nums[c.nums.at])
 			c.nums.at++
 			switch tag >> 4 {
@@ -444,7 +444,7 @@ func (o *opener) readings(dst []byte, sh *openShape) ([]byte, error) {
 			default:
 				dst = binary.LittleEndian.AppendUint64(dst, b)
 			}
-		case drivers.Text:
+		case catalogue.Text:
 			dst = appendText(dst, word)
 		}
 	}
@@ -455,8 +455,8 @@ func (o *opener) readings(dst []byte, sh *openShape) ([]byte, error) {
 func (o *opener) tight(dst []byte, c *openColumn, tag byte, word string) bool {
 	var room [11]byte
 	size := 1 + len(c.name) + len(word)
-	switch drivers.Type(tag & 3) {
-	case drivers.Float:
+	switch catalogue.Type(tag & 3) {
+	case catalogue.Float:
 		b := uint64(o.nums[c.nums.at])
 		switch tag >> 4 {
 		case formDecimal:
@@ -467,7 +467,7 @@ func (o *opener) tight(dst []byte, c *openColumn, tag byte, word string) bool {
 		default:
 			size += 8
 		}
-	case drivers.Text:
+	case catalogue.Text:
 		size += len(binary.AppendUvarint(room[:0], uint64(len(word))))
 	}
 	return size <= cap(dst)-len(dst)

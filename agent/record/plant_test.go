@@ -8,6 +8,7 @@ import (
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // A workload makes what a plant of 20 devices with 25 points each says every 10 s: the records of one poll after another.
@@ -40,9 +41,9 @@ func walk() workload {
 		for d := range out {
 			for p := range at[d] {
 				at[d][p] += int64(math.Round(rng.NormFloat64() * 8))
-				out[d] = append(out[d], drivers.Reading{Point: plantKeys[p], Value: drivers.Number(float64(at[d][p]) / scale[p])})
+				out[d] = append(out[d], drivers.Reading{Point: plantKeys[p], Value: catalogue.Number(float64(at[d][p]) / scale[p])})
 			}
-			out[d] = append(out[d], drivers.Reading{Point: "state", Value: drivers.Words("producing")})
+			out[d] = append(out[d], drivers.Reading{Point: "state", Value: catalogue.Words("producing")})
 		}
 		return out
 	}}
@@ -70,7 +71,7 @@ func day() workload {
 				if exact {
 					v = float64(float32(f))
 				}
-				out[d] = append(out[d], drivers.Reading{Point: plantKeys[p], Value: drivers.Number(v)})
+				out[d] = append(out[d], drivers.Reading{Point: plantKeys[p], Value: catalogue.Number(v)})
 			}
 			volt := func() float64 { return 231 + 2*sun + rng.NormFloat64()*0.3 }
 			u := [3]float64{volt(), volt(), volt()}
@@ -101,7 +102,7 @@ func day() workload {
 			if sun == 0 {
 				state = "sleeping"
 			}
-			out[d] = append(out[d], drivers.Reading{Point: "state", Value: drivers.Words(state)})
+			out[d] = append(out[d], drivers.Reading{Point: "state", Value: catalogue.Words(state)})
 		}
 		return out
 	}}
@@ -113,7 +114,7 @@ func noise() workload {
 		out := make([][]drivers.Reading, plantDevices)
 		for d := range out {
 			for p := range plantPoints {
-				out[d] = append(out[d], drivers.Reading{Point: plantKeys[p], Value: drivers.Number(2000 + 500*rng.Float64())})
+				out[d] = append(out[d], drivers.Reading{Point: plantKeys[p], Value: catalogue.Number(2000 + 500*rng.Float64())})
 			}
 		}
 		return out

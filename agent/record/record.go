@@ -14,6 +14,7 @@ import (
 
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // Sample is one poll of one device.
@@ -118,14 +119,14 @@ func AppendSample(dst []byte, s *Sample) []byte {
 		t := r.Value.Type()
 		tag := byte(t) | byte(r.Quality&3)<<2
 		switch t {
-		case drivers.Float:
+		case catalogue.Float:
 			dst = appendFloat(dst, tag, r.Point, r.Value.Float())
-		case drivers.Bool:
+		case catalogue.Bool:
 			if r.Value.Bool() {
 				tag |= 1 << 4
 			}
 			dst = appendKey(append(dst, tag), r.Point)
-		case drivers.Text:
+		case catalogue.Text:
 			dst = appendText(appendKey(append(dst, tag), r.Point), r.Value.Text())
 		default:
 			dst = appendKey(append(dst, tag), r.Point)

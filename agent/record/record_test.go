@@ -11,6 +11,7 @@ import (
 
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // TestSampleRoundTrip: a sample reads back exactly, floats to the bit, and there is one row for it.
@@ -97,13 +98,13 @@ func TestUnknownClockIsFree(t *testing.T) {
 // TestFields: what is sent of a row, in its order, with the contract's codes.
 func TestFields(t *testing.T) {
 	s := Sample{Dev: "inv-1", TS: 1760000000000, Clk: contract.ClockSync, Readings: []drivers.Reading{
-		{Point: "ac_power", Value: drivers.Number(1234.5)},
-		{Point: "own_point", Value: drivers.Number(1.0 / 3), Quality: drivers.Uncertain},
-		{Point: "photocell_clear", Value: drivers.Truth(true), Quality: drivers.Stale},
-		{Point: "full", Value: drivers.Truth(false)},
+		{Point: "ac_power", Value: catalogue.Number(1234.5)},
+		{Point: "own_point", Value: catalogue.Number(1.0 / 3), Quality: drivers.Uncertain},
+		{Point: "photocell_clear", Value: catalogue.Truth(true), Quality: drivers.Stale},
+		{Point: "full", Value: catalogue.Truth(false)},
 		{Point: "temperature", Quality: drivers.Bad},
-		{Point: "level", Value: drivers.Number(math.NaN())},
-		{Point: "state", Value: drivers.Words("città \"open\"\n")},
+		{Point: "level", Value: catalogue.Number(math.NaN())},
+		{Point: "state", Value: catalogue.Words("città \"open\"\n")},
 	}}
 	fields, err := Fields(nil, AppendSample(nil, &s))
 	if err != nil {
@@ -122,7 +123,7 @@ func TestFields(t *testing.T) {
 
 // TestRowFaults: each way in which bytes are not a row is an error that says so.
 func TestRowFaults(t *testing.T) {
-	s := Sample{Dev: "inv-1", Readings: []drivers.Reading{{Point: "ac_power", Value: drivers.Number(12.5)}}}
+	s := Sample{Dev: "inv-1", Readings: []drivers.Reading{{Point: "ac_power", Value: catalogue.Number(12.5)}}}
 	row := AppendSample(nil, &s)
 	at := len(row) - 4 // the tag: then the key and two bytes of the number 125×2×10+1
 	edit := func(i int, b ...byte) []byte {
@@ -181,8 +182,8 @@ func TestTooManyReadings(t *testing.T) {
 
 func FuzzRow(f *testing.F) {
 	s := Sample{Dev: "inv-1", Boot: "b", Readings: []drivers.Reading{
-		{Point: "ac_power", Value: drivers.Number(12.5)}, {Point: "x", Value: drivers.Number(0.1 + 0.2)},
-		{Point: "state", Value: drivers.Words("open")}, {Point: "y", Value: drivers.Number(float64(float32(0.7)))},
+		{Point: "ac_power", Value: catalogue.Number(12.5)}, {Point: "x", Value: catalogue.Number(0.1 + 0.2)},
+		{Point: "state", Value: catalogue.Words("open")}, {Point: "y", Value: catalogue.Number(float64(float32(0.7)))},
 	}}
 	f.Add(AppendSample(nil, &s))
 	f.Add(AppendEvent(nil, &Event{Dev: "inv-1", Type: "bordo.store.gap.v1", Data: []byte("{}")}))

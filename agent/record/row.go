@@ -6,6 +6,7 @@ import (
 
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // span is where a text lies in a row.
@@ -102,16 +103,16 @@ const (
 	tagLimit   = 0x30
 )
 
-func (r *reading) kind() drivers.Type       { return drivers.Type(r.tag & 3) }
+func (r *reading) kind() catalogue.Type     { return catalogue.Type(r.tag & 3) }
 func (r *reading) quality() drivers.Quality { return drivers.Quality(r.tag >> 2 & 3) }
 func (r *reading) form() int                { return int(r.tag >> 4) }
 
 // formed tells whether the tag's form suits its type.
 func (r *reading) formed() bool {
 	switch r.kind() {
-	case drivers.Float:
+	case catalogue.Float:
 		return r.form() <= formSingle
-	case drivers.Bool:
+	case catalogue.Bool:
 		return r.form() <= 1
 	}
 	return r.form() == 0
@@ -125,16 +126,16 @@ func (r *reading) name(row string) string {
 	return r.key.of(row)
 }
 
-func (r *reading) value(row string) drivers.Value {
+func (r *reading) value(row string) catalogue.Value {
 	switch r.kind() {
-	case drivers.Float:
-		return drivers.Number(math.Float64frombits(r.bits))
-	case drivers.Bool:
-		return drivers.Truth(r.form() != 0)
-	case drivers.Text:
-		return drivers.Words(r.text.of(row))
+	case catalogue.Float:
+		return catalogue.Number(math.Float64frombits(r.bits))
+	case catalogue.Bool:
+		return catalogue.Truth(r.form() != 0)
+	case catalogue.Text:
+		return catalogue.Words(r.text.of(row))
 	}
-	return drivers.Value{}
+	return catalogue.Value{}
 }
 
 // readReading reads the reading at the given place and returns where the next begins.
@@ -158,9 +159,9 @@ func readReading(row []byte, at int) (r reading, rest int, err error) {
 		}
 	}
 	switch r.kind() {
-	case drivers.Float:
+	case catalogue.Float:
 		r.bits, rest, err = readFloat(row, rest, r.form())
-	case drivers.Text:
+	case catalogue.Text:
 		r.text, rest, err = readText(row, rest)
 	}
 	return r, rest, err
@@ -279,14 +280,14 @@ func Fields(dst []contract.Field, payload []byte) ([]contract.Field, error) {
 		}
 		f := contract.Field{Key: r.name(text), Quality: qualityCode[r.quality()]}
 		switch r.kind() {
-		case drivers.Float:
+		case catalogue.Float:
 			f.Kind, f.Num = contract.KindNumber, math.Float64frombits(r.bits)
-		case drivers.Bool:
+		case catalogue.Bool:
 			f.Kind = contract.KindBool
 			if r.form() != 0 {
 				f.Num = 1
 			}
-		case drivers.Text:
+		case catalogue.Text:
 			f.Kind, f.Text = contract.KindText, r.text.of(text)
 		}
 		dst = append(dst, f)

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 
 	"bordo/buffer"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // shape is what rows of one device have in common: the same kind, boot and, of a sample, the same points in the same
@@ -270,9 +270,9 @@ func (s *sealer) readings(row []byte, sh *shape) {
 		r := &s.row[i]
 		c := &s.cols[sh.cols[i]]
 		switch r.kind() {
-		case drivers.Float:
+		case catalogue.Float:
 			c.nums = append(c.nums, r.bits)
-		case drivers.Text:
+		case catalogue.Text:
 			c.texts = append(c.texts, s.text(row[r.text.from:r.text.to]))
 		}
 		c.tags = append(c.tags, r.tag)

@@ -15,7 +15,7 @@ import (
 
 	"bordo/cmd/terminal"
 	"bordo/contract"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // view shows what arrives on a broker: a table that is drawn again and again on a terminal, or a line for each sample.
@@ -240,7 +240,7 @@ func (d *deviceView) line(dev string, at time.Time, late bool, fields map[string
 func (d *deviceView) unit(key string) string {
 	u, ok := d.units[key]
 	if !ok {
-		p, _ := drivers.PointOf(key)
+		p, _ := catalogue.PointOf(key)
 		u = p.Unit
 	}
 	if u == "1" { // UCUM for a plain number
@@ -256,7 +256,7 @@ func sortedKeys(fields map[string]field) []string {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b string) int {
-		if d := drivers.PointOrder(a) - drivers.PointOrder(b); d != 0 {
+		if d := catalogue.PointOrder(a) - catalogue.PointOrder(b); d != 0 {
 			return d
 		}
 		return strings.Compare(a, b)

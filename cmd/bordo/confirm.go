@@ -15,7 +15,7 @@ import (
 	"bordo/agent"
 	"bordo/agent/energy"
 	"bordo/cmd/terminal"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 func confirmCommand(l *langValue) command {
@@ -161,7 +161,7 @@ func askFinal(in io.Reader, out io.Writer, e agent.Exchange, lang *langValue) (e
 		if c.KWh != nil {
 			last = phrase{"ultima lettura %s kWh", "last read %s kWh"}.in(lang, kwhText(*c.KWh))
 		}
-		p, _ := drivers.PointOf(c.Point)
+		p, _ := catalogue.PointOf(c.Point)
 		for {
 			fmt.Fprintf(out, "  %s, %s: ", lang.Of(p.It, p.En), last)
 			if !lines.Scan() {

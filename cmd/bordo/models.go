@@ -73,7 +73,7 @@ func models(c console, path string, asJSON bool, l *langValue) error {
 	}
 	t := terminal.Table{Head: strings.Split(phrase{"modello,tipo,bus,verificato,che cos'è", "model,kind,bus,verified,what it is"}.in(l), ",")}
 	for _, m := range list {
-		t.Rows = append(t.Rows, []string{m.Name, m.Kind, busText(m.Bus), m.Proof(), m.Title})
+		t.Rows = append(t.Rows, []string{m.Name, string(m.Kind), busText(m.Bus), m.Proof(), m.Title})
 	}
 	width, _, _ := terminal.Size(c.out)
 	_, err := io.WriteString(c.out, t.Text(width))
@@ -95,7 +95,7 @@ func writeModelsJSON(c console, list []drivers.Model) error {
 	}
 	var out []model
 	for _, m := range list {
-		out = append(out, model{m.Name, m.Title, m.Kind, m.Bus, m.Serial, m.Streams, m.Every.String(), m.Proof(), m.Frames, m.Points})
+		out = append(out, model{m.Name, m.Title, string(m.Kind), m.Bus, m.Serial, m.Streams, m.Every.String(), m.Proof(), m.Frames, m.Points})
 	}
 	return writeJSON(c, out)
 }

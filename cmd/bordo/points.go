@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"bordo/cmd/terminal"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 func pointsCommand(l *langValue) command {
@@ -35,7 +35,7 @@ is. With a TEXT only those that have it in them: bordo points door. Counters onl
 
 // points prints the points of the catalogue whose name or label, in either language, has text in it.
 func points(c console, text string, asJSON bool, l *langValue) error {
-	var found []drivers.Point
+	var found []catalogue.Point
 	for _, p := range catalogued() {
 		if strings.Contains(strings.ToLower(p.Key+"\n"+p.It+"\n"+p.En), strings.ToLower(text)) {
 			found = append(found, p)
@@ -57,17 +57,17 @@ func points(c console, text string, asJSON bool, l *langValue) error {
 }
 
 // catalogued are all points, with the DC input number 1 for those that are numbered.
-func catalogued() []drivers.Point {
-	list := append([]drivers.Point(nil), drivers.Points()...)
+func catalogued() []catalogue.Point {
+	list := append([]catalogue.Point(nil), catalogue.Points()...)
 	for _, key := range []string{"dc1_voltage", "dc1_current", "dc1_power"} {
-		if p, ok := drivers.PointOf(key); ok {
+		if p, ok := catalogue.PointOf(key); ok {
 			list = append(list, p)
 		}
 	}
 	return list
 }
 
-func unitText(p drivers.Point) string {
+func unitText(p catalogue.Point) string {
 	if p.Unit == "" || p.Unit == "1" {
 		return "-"
 	}
@@ -75,21 +75,21 @@ func unitText(p drivers.Point) string {
 }
 
 // kindText says how a point behaves, and of a state whether it is one of two.
-func kindText(p drivers.Point, l *langValue) string {
+func kindText(p catalogue.Point, l *langValue) string {
 	switch {
-	case p.Type == drivers.Bool:
+	case p.Type == catalogue.Bool:
 		return phrase{"sì/no", "yes/no"}.in(l)
-	case p.Kind == drivers.Counter:
+	case p.Kind == catalogue.Counter:
 		return phrase{"conteggio", "counter"}.in(l)
-	case p.Kind == drivers.Gauge:
+	case p.Kind == catalogue.Gauge:
 		return phrase{"misura", "gauge"}.in(l)
-	case p.Kind == drivers.StateKind:
+	case p.Kind == catalogue.StateKind:
 		return phrase{"stato", "state"}.in(l)
 	}
 	return phrase{"testo", "text"}.in(l)
 }
 
-func writePointsJSON(c console, list []drivers.Point) error {
+func writePointsJSON(c console, list []catalogue.Point) error {
 	type point struct {
 		Point string            `json:"point"`
 		Type  string            `json:"type"`

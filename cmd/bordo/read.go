@@ -19,6 +19,7 @@ import (
 	"bordo/cmd/terminal"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/line"
 )
 
@@ -209,7 +210,7 @@ func writeReading(c console, r reading, zone *time.Location, lang *langValue) er
 	var rows [][4]string
 	var wide [4]int
 	for _, v := range r.Values {
-		p, _ := drivers.PointOf(v.Point)
+		p, _ := catalogue.PointOf(v.Point)
 		row := [4]string{v.Point, valueText(v, lang), p.Unit, p.En}
 		if *lang == "it" {
 			row[3] = p.It
@@ -233,7 +234,7 @@ func phaseRows(values []agent.PointStatus, width int, lang *langValue) string {
 	var readings []drivers.Reading
 	for _, v := range values {
 		if x, ok := v.Value.(float64); ok && v.Quality == contract.QualityGood {
-			readings = append(readings, drivers.Reading{Point: v.Point, Value: drivers.Number(x)})
+			readings = append(readings, drivers.Reading{Point: v.Point, Value: catalogue.Number(x)})
 		}
 	}
 	missing, reversed := phases.Look(readings)

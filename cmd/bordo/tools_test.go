@@ -18,6 +18,7 @@ import (
 	"bordo/contract"
 	"bordo/drivers"
 	"bordo/drivers/all"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
@@ -61,7 +62,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	for k, v := range map[string]float64{"frequency": 50.02, "ac_voltage_l1": 231.5, "ac_voltage_l2": 230, "ac_voltage_l3": 229.25} {
-		if err := errors.Join(meter.Set(k, drivers.Number(v)), inverter.Set(k, drivers.Number(v))); err != nil {
+		if err := errors.Join(meter.Set(k, catalogue.Number(v)), inverter.Set(k, catalogue.Number(v))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -254,7 +255,7 @@ func TestPoints(t *testing.T) {
 	if want := "PUNTO      UNITÀ  TIPO   CHE COS'È\ndoor_open  -      sì/no  Porta aperta\n"; code != 0 || stdout != want {
 		t.Errorf("exit code %d, printed\n%swant\n%s", code, stdout, want)
 	}
-	if stdout, _, code := invoke(t, "points"); code != 0 || strings.Count(stdout, "\n") != 1+len(drivers.Points())+3 || !strings.Contains(stdout, "\ndc1_power ") {
+	if stdout, _, code := invoke(t, "points"); code != 0 || strings.Count(stdout, "\n") != 1+len(catalogue.Points())+3 || !strings.Contains(stdout, "\ndc1_power ") {
 		t.Errorf("exit code %d, printed\n%s", code, stdout)
 	}
 	if _, stderr, code := invoke(t, "points", "cancello"); code != 1 || !strings.Contains(stderr, "no point has \"cancello\" in it") {

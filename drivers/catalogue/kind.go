@@ -12,5 +12,28 @@ const (
 	UPS      DeviceKind = "ups"
 )
 
-// States are the words that the point "state" of a device of this kind can hold; nil when nothing narrower is known than the
-// catalogue.
+// DeviceKinds returns every kind.
+func DeviceKinds() []DeviceKind { return []DeviceKind{Inverter, Meter, Barrier, IO, UPS} }
+
+// Prefix begins the id that is proposed for a device of this kind: inv, meter, barrier, io, ups, and dev for an unknown kind.
+func (k DeviceKind) Prefix() string {
+	switch k {
+	case Inverter:
+		return "inv"
+	case Meter, Barrier, IO, UPS:
+		return string(k)
+	}
+	return "dev"
+}
+
+// States are the words that the point "state" of a device of this kind can hold; nil when nothing narrower is known than
+// the catalogue.
+func (k DeviceKind) States() []string {
+	switch k {
+	case Inverter:
+		return InverterStates
+	case Barrier:
+		return BarrierStates
+	}
+	return nil
+}

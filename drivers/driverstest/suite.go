@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // Suite is what every driver is put through. Each check runs in a synctest bubble of its own, on a wire of its own.
@@ -23,7 +24,7 @@ type Suite struct {
 	// Serve plays the devices on the other end of the wire until ctx ends or the wire is closed; its error fails the test.
 	Serve func(ctx context.Context, there *End) error
 	// Truth is what a device shows at a point, all the time; false: it is not asked for, or changes.
-	Truth func(device, point string) (drivers.Value, bool)
+	Truth func(device, point string) (catalogue.Value, bool)
 	// Writes tells whether a frame that the driver sent makes a device do or keep something. Frames come whole where the
 	// driver writes them whole. nil: a poll may not send anything at all.
 	Writes func(sent []byte) bool
@@ -186,10 +187,10 @@ func wantKnown(t *testing.T, device string, points []string) {
 	t.Helper()
 	order := -1
 	for _, k := range points {
-		if _, ok := drivers.PointOf(k); !ok {
+		if _, ok := catalogue.PointOf(k); !ok {
 			t.Errorf("%s: %s is not in the catalogue", device, k)
 		}
-		if o := drivers.PointOrder(k); o <= order {
+		if o := catalogue.PointOrder(k); o <= order {
 			t.Errorf("%s: %s is out of the catalogue's order", device, k)
 		} else {
 			order = o
@@ -202,15 +203,15 @@ func (b *bench) wantTrue(r drivers.Report) int {
 	b.t.Helper()
 	seen := map[string]bool{}
 	for _, rd := range r.Readings {
-		p, ok := drivers.PointOf(rd.Point)
+		p, ok := catalogue.PointOf(rd.Point)
 		switch {
 		case !ok:
 			b.t.Errorf("%s: %s is not in the catalogue", r.Device, rd.Point)
 		case seen[rd.Point]:
 			b.t.Errorf("%s: %s comes twice", r.Device, rd.Point)
-		case (rd.Quality == drivers.Bad) != (rd.Value.Type() == drivers.None):
+		case (rd.Quality == drivers.Bad) != (rd.Value.Type() == catalogue.None):
 			b.t.Errorf("%s: %s is %v with quality %d", r.Device, rd.Point, rd.Value, rd.Quality)
-		case rd.Value.Type() != drivers.None && rd.Value.Type() != p.Type:
+		case rd.Value.Type() != catalogue.None && rd.Value.Type() != p.Type:
 			b.t.Errorf("%s: %s is a %v, the catalogue says %v", r.Device, rd.Point, rd.Value.Type(), p.Type)
 		}
 		seen[rd.Point] = true

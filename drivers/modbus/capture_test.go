@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 	goldenfile "bordo/drivers/modbus/golden"
 	"bordo/drivers/modbus/slave"
@@ -17,12 +18,12 @@ func TestCapturedIsGolden(t *testing.T) {
 	for _, c := range []struct {
 		model  string
 		stream bool
-		values map[string]drivers.Value
+		values map[string]catalogue.Value
 		taps   []drivers.ChannelMap
 	}{
-		{"eastron-sdm630", false, map[string]drivers.Value{"ac_power": drivers.Number(-1252.25), "frequency": drivers.Number(50.02), "import_energy": drivers.Number(20714)}, nil},
-		{"sunspec", true, map[string]drivers.Value{"ac_power": drivers.Number(37390), "state": drivers.Words("producing"), "temperature": drivers.Number(24.6)}, nil},
-		{"came-gard-ptx", false, map[string]drivers.Value{"state": drivers.Words("open"), "cycles": drivers.Number(70000)}, nil},
+		{"eastron-sdm630", false, map[string]catalogue.Value{"ac_power": catalogue.Number(-1252.25), "frequency": catalogue.Number(50.02), "import_energy": catalogue.Number(20714)}, nil},
+		{"sunspec", true, map[string]catalogue.Value{"ac_power": catalogue.Number(37390), "state": catalogue.Words("producing"), "temperature": catalogue.Number(24.6)}, nil},
+		{"came-gard-ptx", false, map[string]catalogue.Value{"state": catalogue.Words("open"), "cycles": catalogue.Number(70000)}, nil},
 		{"waveshare-relay", false, nil, []drivers.ChannelMap{{Point: "door_open", Channel: "di1", Invert: true}, {Point: "camera_power", Channel: "do2"}}},
 	} {
 		t.Run(c.model, func(t *testing.T) {

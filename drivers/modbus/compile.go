@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // Limits of the protocol.
@@ -31,8 +32,8 @@ var (
 
 // profile checks and converts the whole. It goes on after a fault, so that all faults of a file are shown at once.
 func (c *compiler) profile(r *rawProfile) *Profile {
-	p := &Profile{Model: r.Model, Title: r.Title, Kind: DeviceKind(r.Kind), Verified: r.Verified, Bus: r.Bus}
-	p.SleepsNight = p.Kind == Inverter // nothing but the sun feeds most of them
+	p := &Profile{Model: r.Model, Title: r.Title, Kind: catalogue.DeviceKind(r.Kind), Verified: r.Verified, Bus: r.Bus}
+	p.SleepsNight = p.Kind == catalogue.Inverter // nothing but the sun feeds most of them
 	if r.Sleeps != nil {
 		p.SleepsNight = *r.Sleeps
 	}
@@ -84,7 +85,7 @@ func (c *compiler) head(r *rawProfile, p *Profile) {
 	if r.Title == "" {
 		c.fault("title", "must be given: the model as a person calls it")
 	}
-	c.oneOf("kind", r.Kind, "inverter", "meter", "barrier", "io", "ups")
+	c.oneOf("kind", r.Kind, kindNames()...)
 	c.oneOf("verified", r.Verified, "paper", "capture", "bench", "field")
 	for i, l := range r.Links {
 		c.oneOf(fmt.Sprintf("links[%d]", i), l, "serial", "tcp")
@@ -162,7 +163,7 @@ func (c *compiler) sentinels(raw map[string][]uint64) map[Type][]uint64 {
 func (c *compiler) unitRanges(raw map[string][]float64) map[string][2]float64 {
 	out := map[string][2]float64{}
 	for unit, r := range raw {
-		_, _, known := drivers.Point{Type: drivers.Float, Unit: unit}.Possible()
+		_, _, known := catalogue.Point{Type: catalogue.Float, Unit: unit}.Possible()
 		switch {
 		case !known:
 			c.fault("ranges."+unit, "must be a unit of the catalogue, such as V, A or W (got %q)", unit)
@@ -252,7 +253,7 @@ func (c *compiler) crossing(path string, points []Point) {
 func (c *compiler) guards(r *rawGuards) Guards {
 	g := Guards{NullFrame: r.NullFrame, Frozen: c.number("guards.frozen", r.Frozen, 0, 0, 100000), Counters: r.Counters, RatedW: r.RatedW}
 	for i, k := range r.NullFrame {
-		if pt, ok := drivers.PointOf(k); !ok || pt.Type != drivers.Float {
+		if pt, ok := catalogue.PointOf(k); !ok || pt.Type != catalogue.Float {
 			c.fault(fmt.Sprintf("guards.null_frame[%d]", i), "must be a point of the catalogue that is a number (got %q)", k)
 		}
 	}
@@ -290,6 +291,13 @@ func (c *compiler) naming(path string, r *rawNaming) *Naming {
 }
 
 // oneOf checks a word.
+func kindNames() (out []string) {
+	for _, k := range catalogue.DeviceKinds() {
+		out = append(out, string(k))
+	}
+	return out
+}
+
 func (c *compiler) oneOf(path, got string, allowed ...string) {
 	if !slices.Contains(allowed, got) {
 		c.fault(path, "must be %s (got %q)", strings.Join(slices.DeleteFunc(slices.Clone(allowed), func(s string) bool { return s == "" }), ", "), got)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // coilOn is what function 5 writes to switch a coil on.
@@ -96,7 +96,7 @@ func (c *compiler) check(path string, r *rawCheck, points []Point) *Check {
 	}
 	if r.Point != "" {
 		i := slices.IndexFunc(points, func(p Point) bool { return p.Key == r.Point })
-		if i < 0 || points[i].Is.Type != drivers.Text || len(r.Words) == 0 {
+		if i < 0 || points[i].Is.Type != catalogue.Text || len(r.Words) == 0 {
 			c.fault(path+".point", "must be a text point of this profile, with the words that confirm the command (got %q)", r.Point)
 		}
 	}
@@ -168,13 +168,13 @@ func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunS
 }
 
 // describes tells whether there are models for a kind of device.
-func (s *SunSpec) describes(k DeviceKind) bool {
+func (s *SunSpec) describes(k catalogue.DeviceKind) bool {
 	return slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return m.Kind == k })
 }
 
 func (c *compiler) sunspecModel(path string, r *rawSunSpecModel, p *Profile) SunSpecModel {
-	m := SunSpecModel{IDs: r.IDs, Kind: cmp.Or(DeviceKind(r.Kind), p.Kind), Title: r.Title, Family: r.Family, Lengths: r.Lengths}
-	c.oneOf(path+".kind", r.Kind, "", string(Inverter), string(Meter))
+	m := SunSpecModel{IDs: r.IDs, Kind: cmp.Or(catalogue.DeviceKind(r.Kind), p.Kind), Title: r.Title, Family: r.Family, Lengths: r.Lengths}
+	c.oneOf(path+".kind", r.Kind, "", string(catalogue.Inverter), string(catalogue.Meter))
 	if len(r.IDs) == 0 || r.Family == "" {
 		c.fault(path, "must have ids and a family")
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // numberFormat is what may print a number: one verb and some text around it.
@@ -130,7 +130,7 @@ func (c *compiler) point(path string, r *rawPoint) Point {
 	p := Point{Field: c.field(path, &r.Field), Pace: Pace(r.Pace)}
 	key := strings.ReplaceAll(r.Point, "{n}", "1")
 	var ok bool
-	if p.Is, ok = drivers.PointOf(key); !ok {
+	if p.Is, ok = catalogue.PointOf(key); !ok {
 		c.fault(path+".point", "must be a point of the catalogue (bordo points)%s (got %q)", like(key), r.Point)
 	}
 	p.Key, p.Fallback = r.Point, r.Fallback
@@ -138,7 +138,7 @@ func (c *compiler) point(path string, r *rawPoint) Point {
 	if p.Pace == "" {
 		p.Pace = Fast
 	}
-	if u, ok := c.ranges[p.Is.Unit]; ok && p.Is.Type == drivers.Float {
+	if u, ok := c.ranges[p.Is.Unit]; ok && p.Is.Type == catalogue.Float {
 		p.Range = &u
 	}
 	if len(r.Range) == 2 && r.Range[0] <= r.Range[1] {
@@ -163,19 +163,19 @@ func (c *compiler) point(path string, r *rawPoint) Point {
 }
 
 // value is a fixed value of a point.
-func (c *compiler) value(path string, raw any, as drivers.Type) drivers.Value {
-	v := drivers.Value{}
+func (c *compiler) value(path string, raw any, as catalogue.Type) catalogue.Value {
+	v := catalogue.Value{}
 	switch x := raw.(type) {
 	case string:
-		v = drivers.Words(x)
+		v = catalogue.Words(x)
 	case bool:
-		v = drivers.Truth(x)
+		v = catalogue.Truth(x)
 	case float64:
-		v = drivers.Number(x)
+		v = catalogue.Number(x)
 	case uint64:
-		v = drivers.Number(float64(x))
+		v = catalogue.Number(float64(x))
 	case int64:
-		v = drivers.Number(float64(x))
+		v = catalogue.Number(float64(x))
 	}
 	if v.Type() != as {
 		c.fault(path, "must be a %s, as the point is (got %v)", as, raw)
@@ -186,15 +186,15 @@ func (c *compiler) value(path string, raw any, as drivers.Type) drivers.Value {
 // suits checks that the coding can give what the catalogue says of the point.
 func (c *compiler) suits(path string, p *Point) {
 	switch p.Is.Type {
-	case drivers.Bool:
+	case catalogue.Bool:
 		if p.Type != Bool {
 			c.fault(path+".type", "must be bool: %s is true or false (got %q)", p.Key, p.Type)
 		}
-	case drivers.Float:
+	case catalogue.Float:
 		if p.Type == Bool || p.Type == Bits || p.Type == String || p.Type == Date || p.Type == Dotted {
 			c.fault(path+".type", "must be a number: %s is one (got %q)", p.Key, p.Type)
 		}
-	case drivers.Text:
+	case catalogue.Text:
 		switch p.Type {
 		case Bool, F32, F64:
 			c.fault(path+".type", "must give a text: %s is one (got %q)", p.Key, p.Type)
@@ -212,9 +212,9 @@ func (c *compiler) suits(path string, p *Point) {
 
 // states checks the words of the point "state".
 func (c *compiler) states(path string, p *Point) {
-	words := drivers.InverterStates
-	if c.kind == Barrier {
-		words = drivers.BarrierStates
+	words := catalogue.InverterStates
+	if c.kind == catalogue.Barrier {
+		words = catalogue.BarrierStates
 	}
 	for raw, word := range p.Enum {
 		if !slices.Contains(words, word) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/slave"
@@ -20,7 +21,7 @@ func suite(t *testing.T, l drivers.Line, char time.Duration, models ...string) d
 	t.Helper()
 	s := driverstest.Suite{Driver: builtIn, Line: l, Char: char, Late: 400 * time.Millisecond}
 	units, broken := map[byte]slave.Answerer{}, map[byte]slave.Answerer{}
-	truth := map[string]drivers.Value{}
+	truth := map[string]catalogue.Value{}
 	for i, model := range models {
 		unit := byte(i + 1)
 		id := fmt.Sprint("d", unit)
@@ -30,9 +31,9 @@ func suite(t *testing.T, l drivers.Line, char time.Duration, models ...string) d
 			t.Fatal(err)
 		}
 		for n, k := range d.Points() {
-			p, _ := drivers.PointOf(k)
-			switch v := drivers.Number(float64(10*int(unit) + n + 1)); {
-			case p.Type != drivers.Float:
+			p, _ := catalogue.PointOf(k)
+			switch v := catalogue.Number(float64(10*int(unit) + n + 1)); {
+			case p.Type != catalogue.Float:
 			case d.Set(k, v) == nil:
 				truth[id+k] = v
 			default:
@@ -51,9 +52,9 @@ func suite(t *testing.T, l drivers.Line, char time.Duration, models ...string) d
 		}
 	}
 	s.Serve, s.Partial = serve(units), serve(broken)
-	s.Truth = func(device, point string) (drivers.Value, bool) {
+	s.Truth = func(device, point string) (catalogue.Value, bool) {
 		v, ok := truth[device+point]
-		if p, _ := drivers.PointOf(point); p.Type != drivers.Float || math.Abs(v.Float()) > 1e6 {
+		if p, _ := catalogue.PointOf(point); p.Type != catalogue.Float || math.Abs(v.Float()) > 1e6 {
 			return v, false
 		}
 		return v, ok
@@ -111,8 +112,8 @@ func TestEveryModel(t *testing.T) {
 				}
 				d := profileDevice(t, p, slave.Options{})
 				for _, k := range d.Points() {
-					if pt, _ := drivers.PointOf(k); pt.Type == drivers.Float {
-						d.Set(k, drivers.Number(100)) //nolint:errcheck // a power factor stays at 1
+					if pt, _ := catalogue.PointOf(k); pt.Type == catalogue.Float {
+						d.Set(k, catalogue.Number(100)) //nolint:errcheck // a power factor stays at 1
 					}
 				}
 				s.add(p.Model, p.Unit.Default, p.Every, d)
@@ -122,7 +123,7 @@ func TestEveryModel(t *testing.T) {
 					t.Fatalf("%d readings, %v", len(r.Readings), r.Err)
 				}
 				for _, rd := range r.Readings {
-					if want := d.Value(rd.Point); rd.Quality == drivers.Good && want.Type() == drivers.Float && rd.Value != want {
+					if want := d.Value(rd.Point); rd.Quality == drivers.Good && want.Type() == catalogue.Float && rd.Value != want {
 						t.Errorf("%s is %v, was set to %v", rd.Point, rd.Value, want)
 					}
 				}

@@ -10,6 +10,7 @@ import (
 	goburrow "github.com/goburrow/modbus"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // slowEvery is how often points of pace "slow" are read.
@@ -64,7 +65,7 @@ func newDevice(p *Profile, d drivers.Device, b *bus) (*device, error) {
 	dev := &device{
 		id: d.ID, profile: p, unit: unit, bus: b, packager: newPackager(b.line, unit),
 		self: map[string]string{}, mute: map[*item]int{},
-		guard: guard{rules: p.Guards, ratedW: p.Guards.RatedW, inverter: p.Kind == Inverter},
+		guard: guard{rules: p.Guards, ratedW: p.Guards.RatedW, inverter: p.Kind == catalogue.Inverter},
 	}
 	if d.RatedW > 0 {
 		dev.guard.ratedW, dev.guard.fixed = d.RatedW, true
@@ -207,16 +208,16 @@ func channelItem(p *Profile, tap drivers.ChannelMap) (*item, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("point %s: %s has no channel %q", tap.Point, p.Title, tap.Channel)
 	}
-	is, ok := drivers.PointOf(tap.Point)
+	is, ok := catalogue.PointOf(tap.Point)
 	if !ok {
 		return nil, fmt.Errorf("point %q is not in the catalogue", tap.Point)
 	}
 	ch := p.Channels[i]
 	it := &item{Point: &Point{Key: tap.Point, Is: is, Field: ch.Field, Pace: Fast}}
 	switch {
-	case ch.Type == Bool && is.Type == drivers.Bool:
+	case ch.Type == Bool && is.Type == catalogue.Bool:
 		it.Invert = ch.Invert != tap.Invert
-	case ch.Type != Bool && is.Type == drivers.Float:
+	case ch.Type != Bool && is.Type == catalogue.Float:
 		if tap.From != tap.To {
 			it.tap = &tap
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // Items that are what the device says of itself; no point of the catalogue begins so.
@@ -78,7 +79,7 @@ func (p *poll) settle(items []*item) error {
 	}
 	markTwice(items)
 	for _, it := range items {
-		it.order = drivers.PointOrder(it.Key)
+		it.order = catalogue.PointOrder(it.Key)
 	}
 	d.items = items
 	d.rules.cuts = map[*item]bool{}
@@ -114,11 +115,11 @@ func selfItems(id Identity) []*item {
 }
 
 func selfItem(key string, f Field) *item {
-	return &item{role: isSelf, Point: &Point{Key: key, Is: drivers.Point{Key: key, Type: drivers.Text}, Field: f, Pace: Once}}
+	return &item{role: isSelf, Point: &Point{Key: key, Is: catalogue.Point{Key: key, Type: catalogue.Text}, Field: f, Pace: Once}}
 }
 
 func ratingItem(f Field) *item {
-	return &item{role: isRating, Point: &Point{Key: selfRating, Is: drivers.Point{Key: selfRating, Type: drivers.Float}, Field: f, Pace: Once}}
+	return &item{role: isRating, Point: &Point{Key: selfRating, Is: catalogue.Point{Key: selfRating, Type: catalogue.Float}, Field: f, Pace: Once}}
 }
 
 // describe gives what the device says of itself when that became known or changed.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // Do implements drivers.Poller: one command of the profile's allow-list, written once, then confirmed by reading where the
@@ -204,7 +205,7 @@ func (p *poll) resolve(c *Command, args map[string]any) ([]write, error) {
 			if err != nil {
 				return nil, err
 			}
-			if w.values, err = s.Field.Encode(drivers.Number(x), sf); err != nil {
+			if w.values, err = s.Field.Encode(catalogue.Number(x), sf); err != nil {
 				return nil, err
 			}
 			used[a.Name] = true
@@ -229,9 +230,9 @@ func (p *poll) factor(at *Address) (int, error) {
 		return 0, err
 	}
 	f := Field{At: *at, Type: I16, Length: 1}
-	v, _ := f.Decode(a, drivers.Float)
+	v, _ := f.Decode(a, catalogue.Float)
 	sf := int(v.Float())
-	if v.Type() == drivers.None || sf < -maxFactor || sf > maxFactor {
+	if v.Type() == catalogue.None || sf < -maxFactor || sf > maxFactor {
 		return 0, fmt.Errorf("scale factor at %v is %v", *at, v)
 	}
 	return sf, nil
@@ -261,7 +262,7 @@ func (p *poll) confirm(c *Command, writes []write) drivers.Result {
 	if k == nil {
 		return drivers.Result{Outcome: drivers.Done, Code: "accepted", Detail: "the device confirmed the write"}
 	}
-	var last drivers.Value
+	var last catalogue.Value
 	for until := time.Now().Add(k.Within); ; {
 		v, ok, err := p.look(k, writes)
 		switch {
@@ -290,24 +291,24 @@ func wanted(k *Check) string {
 }
 
 // look reads what confirms a command.
-func (p *poll) look(k *Check, writes []write) (drivers.Value, bool, error) {
+func (p *poll) look(k *Check, writes []write) (catalogue.Value, bool, error) {
 	if k.Field != nil {
 		a, err := p.read(p.rules.rounded(k.Field.Span()))
 		if err != nil {
-			return drivers.Value{}, false, err
+			return catalogue.Value{}, false, err
 		}
 		raw := a.register(k.Field.At.Number, k.Field.Length)
-		v, _ := k.Field.Decode(a, drivers.Float)
+		v, _ := k.Field.Decode(a, catalogue.Float)
 		return v, raw != nil && sameRegisters(raw, writes[0].values), nil
 	}
 	i := slices.IndexFunc(p.items, func(it *item) bool { return it.Key == k.Point })
 	if i < 0 {
-		return drivers.Value{}, false, fmt.Errorf("no point %s to confirm with", k.Point)
+		return catalogue.Value{}, false, fmt.Errorf("no point %s to confirm with", k.Point)
 	}
 	it := p.items[i]
 	a, err := p.read(p.rules.rounded(it.Span()))
 	if err != nil {
-		return drivers.Value{}, false, err
+		return catalogue.Value{}, false, err
 	}
 	rd := it.decode(a)
 	return rd.Value, slices.Contains(k.Words, rd.Value.Text()), nil
@@ -326,13 +327,13 @@ func sameRegisters(raw []byte, values []uint16) bool {
 }
 
 // plain is a value as a result carries it.
-func plain(v drivers.Value) any {
+func plain(v catalogue.Value) any {
 	switch v.Type() {
-	case drivers.Float:
+	case catalogue.Float:
 		return v.Float()
-	case drivers.Bool:
+	case catalogue.Bool:
 		return v.Bool()
-	case drivers.Text:
+	case catalogue.Text:
 		return v.Text()
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/slave"
 )
@@ -45,7 +46,7 @@ func barrier(t *testing.T, onCoil func(d *slave.Device, n uint16) error) (*site,
 	t.Helper()
 	var d *slave.Device
 	d = device(t, "came-gard-ptx", slave.Options{OnCoil: func(n uint16, on bool) error { return onCoil(d, n) }})
-	set(t, d, "state", drivers.Words("closed"))
+	set(t, d, "state", catalogue.Words("closed"))
 	s := serialSite(t)
 	s.add("came-gard-ptx", 1, time.Second, d)
 	return s, d
@@ -54,7 +55,7 @@ func barrier(t *testing.T, onCoil func(d *slave.Device, n uint16) error) (*site,
 func TestDoOpensABarrier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := barrier(t, func(d *slave.Device, n uint16) error {
-			time.AfterFunc(700*time.Millisecond, func() { d.Set("state", drivers.Words("opening")) }) //nolint:errcheck // it was checked
+			time.AfterFunc(700*time.Millisecond, func() { d.Set("state", catalogue.Words("opening")) }) //nolint:errcheck // it was checked
 			return nil
 		})
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "barrier.open"})

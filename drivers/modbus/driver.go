@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 //go:embed profiles/*.yaml
@@ -159,7 +160,7 @@ func (d *Driver) Models() []drivers.Model { return slices.Clone(d.models) }
 // modelOf says what a profile is to those who do not speak Modbus.
 func modelOf(p *Profile) drivers.Model {
 	m := drivers.Model{
-		Name: p.Model, Title: p.Title, Kind: string(p.Kind), Unit: p.Unit.Range, Every: p.Every, MinEvery: p.MinEvery,
+		Name: p.Model, Title: p.Title, Kind: p.Kind, Unit: p.Unit.Range, Every: p.Every, MinEvery: p.MinEvery,
 		Streams: p.Stream, Serial: p.Serial, Bus: p.Bus, BusCan: p.BusCan, Verified: p.Verified, Sleeps: p.SleepsNight,
 	}
 	if p.SunSpec != nil && p.SunSpec.Stated {
@@ -186,11 +187,11 @@ func statesOf(p *Profile) (out []string) {
 		for _, w := range pt.Enum {
 			words[w] = true
 		}
-		if pt.Else.Type() == drivers.Text {
+		if pt.Else.Type() == catalogue.Text {
 			words[pt.Else.Text()] = true
 		}
 	}
-	state, _ := drivers.PointOf("state")
+	state, _ := catalogue.PointOf("state")
 	for _, w := range state.Enum {
 		if words[w] {
 			out = append(out, w)

@@ -8,12 +8,12 @@ import (
 	"strconv"
 	"strings"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // Encode is the inverse of Decode for a device's side and for commands: the registers that hold v, with the scale factor
 // sf where the field has one. The error says that the value does not fit.
-func (f *Field) Encode(v drivers.Value, sf int) ([]uint16, error) {
+func (f *Field) Encode(v catalogue.Value, sf int) ([]uint16, error) {
 	switch f.Type {
 	case String:
 		return f.encodeText(v.Text())
@@ -24,7 +24,7 @@ func (f *Field) Encode(v drivers.Value, sf int) ([]uint16, error) {
 	case Date:
 		return nil, fmt.Errorf("encode %s: dates are not encoded", f.At)
 	}
-	if v.Type() == drivers.Text {
+	if v.Type() == catalogue.Text {
 		bits, err := f.numberOf(v.Text())
 		if err != nil {
 			return nil, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // Type is how a value is coded in registers.
@@ -147,22 +148,22 @@ func (a Answer) bit(number uint16) (set, ok bool) {
 // Decode gives the value of the field in an answer, as the catalogue's type. It is a pure function: any bytes give a value
 // or an absent one with Bad. Absent are: a "no value" pattern, a float that is not a number or is denormal, an invalid scale factor or
 // digit, a number that has no word in Enum, and an answer that does not hold the field.
-func (f *Field) Decode(a Answer, as drivers.Type) (drivers.Value, drivers.Quality) {
+func (f *Field) Decode(a Answer, as catalogue.Type) (catalogue.Value, drivers.Quality) {
 	v, ok := f.decode(a, as)
-	if !ok || v.Type() == drivers.None {
-		return drivers.Value{}, drivers.Bad
+	if !ok || v.Type() == catalogue.None {
+		return catalogue.Value{}, drivers.Bad
 	}
 	return v, drivers.Good
 }
 
-func (f *Field) decode(a Answer, as drivers.Type) (drivers.Value, bool) {
-	none := drivers.Value{}
+func (f *Field) decode(a Answer, as catalogue.Type) (catalogue.Value, bool) {
+	none := catalogue.Value{}
 	if a.Table != f.At.Table {
 		return none, false
 	}
 	if f.At.Table.Bits() {
 		set, ok := a.bit(f.At.Number)
-		return drivers.Truth(set != f.Invert), ok
+		return catalogue.Truth(set != f.Invert), ok
 	}
 	raw := a.register(f.At.Number, f.Length)
 	if raw == nil {
@@ -170,14 +171,14 @@ func (f *Field) decode(a Answer, as drivers.Type) (drivers.Value, bool) {
 	}
 	if f.Type == String {
 		text := stringOf(raw, f.Bytes)
-		return drivers.Words(text), text != ""
+		return catalogue.Words(text), text != ""
 	}
 	if f.Type == Date {
 		text, ok := dateOf(raw, f.Format)
-		return drivers.Words(text), ok
+		return catalogue.Words(text), ok
 	}
 	if f.Type == Dotted {
-		return drivers.Words(dottedOf(raw)), true
+		return catalogue.Words(dottedOf(raw)), true
 	}
 	bits := f.pattern(raw)
 	bits, available := f.available(bits)
@@ -185,11 +186,11 @@ func (f *Field) decode(a Answer, as drivers.Type) (drivers.Value, bool) {
 		return none, false
 	}
 	switch as {
-	case drivers.Bool:
-		return drivers.Truth((bits>>f.Bit&1 == 1) != f.Invert), true
-	case drivers.Text:
+	case catalogue.Bool:
+		return catalogue.Truth((bits>>f.Bit&1 == 1) != f.Invert), true
+	case catalogue.Text:
 		text, ok := f.textOf(bits)
-		return drivers.Words(text), ok
+		return catalogue.Words(text), ok
 	}
 	return f.number(a, bits)
 }
@@ -218,8 +219,8 @@ func (f *Field) pattern(raw []byte) uint64 {
 }
 
 // number decodes and scales.
-func (f *Field) number(a Answer, bits uint64) (drivers.Value, bool) {
-	none, sf := drivers.Value{}, 0
+func (f *Field) number(a Answer, bits uint64) (catalogue.Value, bool) {
+	none, sf := catalogue.Value{}, 0
 	if f.SF != nil {
 		raw := a.register(f.SF.Number, 1)
 		if raw == nil {
@@ -256,7 +257,7 @@ func (f *Field) number(a Answer, bits uint64) (drivers.Value, bool) {
 }
 
 // shift adds the offset. decimals is how many the value can have, -1 when that is not known; the sum gets no more.
-func (f *Field) shift(x float64, decimals int) (drivers.Value, bool) {
+func (f *Field) shift(x float64, decimals int) (catalogue.Value, bool) {
 	if f.HasOff && !math.IsNaN(x) && !math.IsInf(x, 0) {
 		x += f.Offset.apply(1, 0)
 		if decimals >= 0 {
@@ -264,8 +265,8 @@ func (f *Field) shift(x float64, decimals int) (drivers.Value, bool) {
 			x = math.Round(x*p) / p
 		}
 	}
-	v := drivers.Number(x)
-	return v, v.Type() != drivers.None
+	v := catalogue.Number(x)
+	return v, v.Type() != catalogue.None
 }
 
 // whole is the number that an integer pattern means.

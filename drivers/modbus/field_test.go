@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // at7 is a field that lies at holding register 7 of an answer that begins at 5.
@@ -86,7 +87,7 @@ func TestDecodeNumbers(t *testing.T) {
 		{"not in the answer", at7(U32, 2, Field{}), "0000 0000 0001", "-"},
 		{"scale factor not in the answer", at7(U16, 1, Field{SF: &Address{Holding, 4}}), "0000 0000 0001", "-"},
 	} {
-		v, q := c.field.Decode(answer5(c.words), drivers.Float)
+		v, q := c.field.Decode(answer5(c.words), catalogue.Float)
 		if v.String() != c.want || (q == drivers.Bad) != (c.want == "-") {
 			t.Errorf("%s: %s gives %v (quality %d), want %s", c.name, c.words, v, q, c.want)
 		}
@@ -99,30 +100,30 @@ func TestDecodeTextsAndBits(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		field Field
-		as    drivers.Type
+		as    catalogue.Type
 		words string
 		want  string
 	}{
-		{"enum", at7(U16, 1, Field{Enum: states}), drivers.Text, "0000 0000 0004", "producing"},
-		{"enum without the number", at7(U16, 1, Field{Enum: states}), drivers.Text, "0000 0000 0005", "-"},
-		{"enum, else as printed", at7(U16, 1, Field{Enum: map[uint64]string{0: ""}, Format: "E%03d"}), drivers.Text, "0000 0000 0019", "E025"},
-		{"hexadecimal", at7(U16, 1, Field{Format: "0x%04X"}), drivers.Text, "0000 0000 1033", "0x1033"},
-		{"signed", at7(I16, 1, Field{Format: "%d"}), drivers.Text, "0000 0000 FFFF", "-1"},
-		{"flags", at7(Bits, 1, Field{Flags: flags}), drivers.Text, "0000 0000 0081", "earth fault, too hot"},
-		{"no flag", at7(Bits, 1, Field{Flags: flags}), drivers.Text, "0000 0000 0100", ""},
-		{"flags over three registers, the first lowest", at7(Bits, 3, Field{Flags: flags, Words: LowFirst}), drivers.Text, "0000 0000 0001 0000 0002", "earth fault, fan"},
-		{"string", at7(String, 3, Field{}), drivers.Text, "0000 0000 4142 4320 2000", "ABC"},
-		{"string cut at NUL", at7(String, 3, Field{}), drivers.Text, "0000 0000 4100 4243 4445", "A"},
-		{"string with rubbish", at7(String, 2, Field{}), drivers.Text, "0000 0000 41FF 0A42", "A??B"},
-		{"string, bytes swapped", at7(String, 2, Field{Bytes: LowFirst}), drivers.Text, "0000 0000 4241 0043", "ABC"},
-		{"empty string", at7(String, 1, Field{}), drivers.Text, "0000 0000 0000", "-"},
-		{"dotted", at7(Dotted, 3, Field{}), drivers.Text, "0000 0000 0001 000C 0003", "1.12.3"},
-		{"days since 2000", at7(Date, 1, Field{Format: daysSince2000}), drivers.Text, "0000 0000 223E", "2024-01-01"},
-		{"date and time", at7(Date, 6, Field{Format: ymdhms}), drivers.Text, "0000 0000 0018 0002 001D 000C 0022 0038", "2024-02-29T12:34:56"},
-		{"a day that was not", at7(Date, 6, Field{Format: ymdhms}), drivers.Text, "0000 0000 0017 0002 001D 000C 0022 0038", "-"},
-		{"bit set", at7(Bool, 1, Field{Bit: 3}), drivers.Bool, "0000 0000 0008", "true"},
-		{"bit clear", at7(Bool, 1, Field{Bit: 3}), drivers.Bool, "0000 0000 0007", "false"},
-		{"bit inverted", at7(Bool, 1, Field{Bit: 3, Invert: true}), drivers.Bool, "0000 0000 0007", "true"},
+		{"enum", at7(U16, 1, Field{Enum: states}), catalogue.Text, "0000 0000 0004", "producing"},
+		{"enum without the number", at7(U16, 1, Field{Enum: states}), catalogue.Text, "0000 0000 0005", "-"},
+		{"enum, else as printed", at7(U16, 1, Field{Enum: map[uint64]string{0: ""}, Format: "E%03d"}), catalogue.Text, "0000 0000 0019", "E025"},
+		{"hexadecimal", at7(U16, 1, Field{Format: "0x%04X"}), catalogue.Text, "0000 0000 1033", "0x1033"},
+		{"signed", at7(I16, 1, Field{Format: "%d"}), catalogue.Text, "0000 0000 FFFF", "-1"},
+		{"flags", at7(Bits, 1, Field{Flags: flags}), catalogue.Text, "0000 0000 0081", "earth fault, too hot"},
+		{"no flag", at7(Bits, 1, Field{Flags: flags}), catalogue.Text, "0000 0000 0100", ""},
+		{"flags over three registers, the first lowest", at7(Bits, 3, Field{Flags: flags, Words: LowFirst}), catalogue.Text, "0000 0000 0001 0000 0002", "earth fault, fan"},
+		{"string", at7(String, 3, Field{}), catalogue.Text, "0000 0000 4142 4320 2000", "ABC"},
+		{"string cut at NUL", at7(String, 3, Field{}), catalogue.Text, "0000 0000 4100 4243 4445", "A"},
+		{"string with rubbish", at7(String, 2, Field{}), catalogue.Text, "0000 0000 41FF 0A42", "A??B"},
+		{"string, bytes swapped", at7(String, 2, Field{Bytes: LowFirst}), catalogue.Text, "0000 0000 4241 0043", "ABC"},
+		{"empty string", at7(String, 1, Field{}), catalogue.Text, "0000 0000 0000", "-"},
+		{"dotted", at7(Dotted, 3, Field{}), catalogue.Text, "0000 0000 0001 000C 0003", "1.12.3"},
+		{"days since 2000", at7(Date, 1, Field{Format: daysSince2000}), catalogue.Text, "0000 0000 223E", "2024-01-01"},
+		{"date and time", at7(Date, 6, Field{Format: ymdhms}), catalogue.Text, "0000 0000 0018 0002 001D 000C 0022 0038", "2024-02-29T12:34:56"},
+		{"a day that was not", at7(Date, 6, Field{Format: ymdhms}), catalogue.Text, "0000 0000 0017 0002 001D 000C 0022 0038", "-"},
+		{"bit set", at7(Bool, 1, Field{Bit: 3}), catalogue.Bool, "0000 0000 0008", "true"},
+		{"bit clear", at7(Bool, 1, Field{Bit: 3}), catalogue.Bool, "0000 0000 0007", "false"},
+		{"bit inverted", at7(Bool, 1, Field{Bit: 3, Invert: true}), catalogue.Bool, "0000 0000 0007", "true"},
 	} {
 		v, q := c.field.Decode(answer5(c.words), c.as)
 		if v.String() != c.want || (q == drivers.Bad) != (c.want == "-") {
@@ -135,17 +136,17 @@ func TestDecodeCoils(t *testing.T) {
 	a := Answer{Span{Coil, 5, 10}, []byte{0b0000_0101, 0b10}} // 5, 7 and 14 are on
 	for number, want := range map[uint16]string{5: "true", 6: "false", 7: "true", 14: "true", 13: "false", 15: "-", 4: "-"} {
 		f := Field{At: Address{Coil, number}, Type: Bool, Length: 1}
-		if v, _ := f.Decode(a, drivers.Bool); v.String() != want {
+		if v, _ := f.Decode(a, catalogue.Bool); v.String() != want {
 			t.Errorf("coil %d is %v, want %s", number, v, want)
 		}
 		f.Invert = true
 		inverse := map[string]string{"true": "false", "false": "true", "-": "-"}[want]
-		if v, _ := f.Decode(a, drivers.Bool); v.String() != inverse {
+		if v, _ := f.Decode(a, catalogue.Bool); v.String() != inverse {
 			t.Errorf("coil %d inverted is %v, want %s", number, v, inverse)
 		}
 	}
 	f := Field{At: Address{Discrete, 5}, Type: Bool, Length: 1}
-	if _, q := f.Decode(a, drivers.Bool); q != drivers.Bad {
+	if _, q := f.Decode(a, catalogue.Bool); q != drivers.Bad {
 		t.Error("a discrete input was read from coils")
 	}
 }
@@ -158,7 +159,7 @@ func TestScaleIsCleanForEveryRegister(t *testing.T) {
 	}{{"0.1", 1}, {"0.01", 2}, {"0.001", 3}, {"0.0001", 4}} {
 		s := scale(c.text)
 		for raw := -32768; raw <= 65535; raw++ {
-			got := drivers.Number(s.apply(float64(raw), 0)).String()
+			got := catalogue.Number(s.apply(float64(raw), 0)).String()
 			digits := len(got) - 1 - strings.IndexByte(got, '.')
 			if strings.IndexByte(got, '.') >= 0 && digits > c.digits {
 				t.Fatalf("%d times %s is %s", raw, c.text, got)
@@ -190,27 +191,27 @@ func TestScaleUndoes(t *testing.T) {
 func TestEncodeIsTheInverse(t *testing.T) {
 	for _, c := range []struct {
 		field Field
-		value drivers.Value
+		value catalogue.Value
 		sf    int
 		words string
 	}{
-		{at7(U16, 1, Field{Scale: scale("0.1")}), drivers.Number(230.2), 0, "08FE"},
-		{at7(I16, 1, Field{}), drivers.Number(-2), 0, "FFFE"},
-		{at7(I32, 2, Field{Words: LowFirst, Scale: scale("0.1")}), drivers.Number(-1), 0, "FFF6 FFFF"},
-		{at7(U64, 4, Field{}), drivers.Number(math.Ldexp(1, 63)), 0, "8000 0000 0000 0000"},
-		{at7(S16, 1, Field{}), drivers.Number(-5), 0, "8005"},
-		{at7(BCD16, 1, Field{}), drivers.Number(1234), 0, "1234"},
-		{at7(U8Hi, 1, Field{}), drivers.Number(3), 0, "0300"},
-		{at7(F32, 2, Field{}), drivers.Number(230.2), 0, "4366 3333"},
-		{at7(F64, 4, Field{}), drivers.Number(1.23), 0, "3FF3 AE14 7AE1 47AE"},
-		{at7(U16, 1, Field{Offset: scale("-40"), HasOff: true}), drivers.Number(25), 0, "0041"},
-		{at7(U16, 1, Field{}), drivers.Number(230.2), -1, "08FE"},
-		{at7(U16, 1, Field{Enum: map[uint64]string{4: "producing"}}), drivers.Words("producing"), 0, "0004"},
-		{at7(U16, 1, Field{Format: "E%03d"}), drivers.Words("E025"), 0, "0019"},
-		{at7(Bits, 1, Field{Flags: []Flag{{0, "a"}, {7, "b"}}}), drivers.Words("a, b"), 0, "0081"},
-		{at7(String, 2, Field{}), drivers.Words("ABC"), 0, "4142 4300"},
-		{at7(Dotted, 3, Field{}), drivers.Words("1.12.3"), 0, "0001 000C 0003"},
-		{at7(Bool, 1, Field{Bit: 3}), drivers.Truth(true), 0, "0008"},
+		{at7(U16, 1, Field{Scale: scale("0.1")}), catalogue.Number(230.2), 0, "08FE"},
+		{at7(I16, 1, Field{}), catalogue.Number(-2), 0, "FFFE"},
+		{at7(I32, 2, Field{Words: LowFirst, Scale: scale("0.1")}), catalogue.Number(-1), 0, "FFF6 FFFF"},
+		{at7(U64, 4, Field{}), catalogue.Number(math.Ldexp(1, 63)), 0, "8000 0000 0000 0000"},
+		{at7(S16, 1, Field{}), catalogue.Number(-5), 0, "8005"},
+		{at7(BCD16, 1, Field{}), catalogue.Number(1234), 0, "1234"},
+		{at7(U8Hi, 1, Field{}), catalogue.Number(3), 0, "0300"},
+		{at7(F32, 2, Field{}), catalogue.Number(230.2), 0, "4366 3333"},
+		{at7(F64, 4, Field{}), catalogue.Number(1.23), 0, "3FF3 AE14 7AE1 47AE"},
+		{at7(U16, 1, Field{Offset: scale("-40"), HasOff: true}), catalogue.Number(25), 0, "0041"},
+		{at7(U16, 1, Field{}), catalogue.Number(230.2), -1, "08FE"},
+		{at7(U16, 1, Field{Enum: map[uint64]string{4: "producing"}}), catalogue.Words("producing"), 0, "0004"},
+		{at7(U16, 1, Field{Format: "E%03d"}), catalogue.Words("E025"), 0, "0019"},
+		{at7(Bits, 1, Field{Flags: []Flag{{0, "a"}, {7, "b"}}}), catalogue.Words("a, b"), 0, "0081"},
+		{at7(String, 2, Field{}), catalogue.Words("ABC"), 0, "4142 4300"},
+		{at7(Dotted, 3, Field{}), catalogue.Words("1.12.3"), 0, "0001 000C 0003"},
+		{at7(Bool, 1, Field{Bit: 3}), catalogue.Truth(true), 0, "0008"},
 	} {
 		regs, err := c.field.Encode(c.value, c.sf)
 		if err != nil {
@@ -227,15 +228,15 @@ func TestEncodeIsTheInverse(t *testing.T) {
 	}
 	for _, c := range []struct {
 		field Field
-		value drivers.Value
+		value catalogue.Value
 	}{
-		{at7(U16, 1, Field{}), drivers.Number(-1)},
-		{at7(U16, 1, Field{}), drivers.Number(65536)},
-		{at7(I16, 1, Field{}), drivers.Number(32768)},
-		{at7(U16, 1, Field{Enum: map[uint64]string{1: "on"}}), drivers.Words("off")},
-		{at7(String, 1, Field{}), drivers.Words("long")},
-		{at7(Dotted, 1, Field{}), drivers.Words("1.2")},
-		{at7(Date, 1, Field{}), drivers.Words("2024-01-01")},
+		{at7(U16, 1, Field{}), catalogue.Number(-1)},
+		{at7(U16, 1, Field{}), catalogue.Number(65536)},
+		{at7(I16, 1, Field{}), catalogue.Number(32768)},
+		{at7(U16, 1, Field{Enum: map[uint64]string{1: "on"}}), catalogue.Words("off")},
+		{at7(String, 1, Field{}), catalogue.Words("long")},
+		{at7(Dotted, 1, Field{}), catalogue.Words("1.2")},
+		{at7(Date, 1, Field{}), catalogue.Words("2024-01-01")},
 	} {
 		if regs, err := c.field.Encode(c.value, 0); err == nil {
 			t.Errorf("%s took %v as %04X", c.field.Type, c.value, regs)
@@ -253,8 +254,8 @@ func FuzzDecode(f *testing.F) {
 			n = 1
 		}
 		field := at7(typ, n, Field{SF: &Address{Holding, 6}, Scale: scale("0.001"), Format: "%d", Enum: map[uint64]string{1: "one"}, Flags: []Flag{{1, "b"}}})
-		v, q := field.Decode(Answer{Span{Holding, 5, len(data) / 2}, data}, drivers.Type(1+as%3))
-		if (v.Type() == drivers.None) != (q == drivers.Bad) {
+		v, q := field.Decode(Answer{Span{Holding, 5, len(data) / 2}, data}, catalogue.Type(1+as%3))
+		if (v.Type() == catalogue.None) != (q == drivers.Bad) {
 			t.Errorf("%s of % X: %v with quality %d", typ, data, v, q)
 		}
 	})

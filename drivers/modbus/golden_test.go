@@ -21,6 +21,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/slave"
@@ -359,7 +360,7 @@ func shown(r drivers.Reading) string {
 	switch {
 	case r.Quality == drivers.Bad:
 		return "no value"
-	case r.Value.Type() != drivers.Float:
+	case r.Value.Type() != catalogue.Float:
 		return r.Value.String()
 	}
 	text := strconv.FormatFloat(r.Value.Float(), 'g', 10, 64)
@@ -370,9 +371,9 @@ func shown(r drivers.Reading) string {
 }
 
 // suspicion says what is probably wrong with a value that is not the wanted one.
-func suspicion(v drivers.Value, want string) string {
+func suspicion(v catalogue.Value, want string) string {
 	x, err := strconv.ParseFloat(want, 64)
-	if err != nil || x == 0 || v.Type() != drivers.Float || v.Float() == 0 {
+	if err != nil || x == 0 || v.Type() != catalogue.Float || v.Float() == 0 {
 		return ""
 	}
 	switch ratio := v.Float() / x; {
@@ -389,9 +390,9 @@ func suspicion(v drivers.Value, want string) string {
 }
 
 // agrees compares a value with what the source prints: a number to the digits that are there.
-func agrees(v drivers.Value, want string) bool {
-	if v.Type() != drivers.Float {
-		return v.String() == want || v.Type() == drivers.Text && want == `""` && v.Text() == ""
+func agrees(v catalogue.Value, want string) bool {
+	if v.Type() != catalogue.Float {
+		return v.String() == want || v.Type() == catalogue.Text && want == `""` && v.Text() == ""
 	}
 	x, err := strconv.ParseFloat(want, 64)
 	if err != nil {

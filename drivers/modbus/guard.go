@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // Events of this driver.
@@ -73,7 +74,7 @@ func (g *guard) check(readings []drivers.Reading, at time.Time) ([]drivers.Readi
 	}
 	if g.empty(readings) {
 		for i := range readings {
-			readings[i].Value, readings[i].Quality = drivers.Value{}, drivers.Bad
+			readings[i].Value, readings[i].Quality = catalogue.Value{}, drivers.Bad
 		}
 		if g.null {
 			return readings, nil
@@ -85,7 +86,7 @@ func (g *guard) check(readings []drivers.Reading, at time.Time) ([]drivers.Readi
 	events := g.freeze(readings)
 	for i := range readings {
 		r := &readings[i]
-		if r.Quality != drivers.Good || r.Value.Type() != drivers.Float {
+		if r.Quality != drivers.Good || r.Value.Type() != catalogue.Float {
 			continue
 		}
 		if g.ratedW > 0 && r.Point == "ac_power" && math.Abs(r.Value.Float()) > 2*g.ratedW {
@@ -94,7 +95,7 @@ func (g *guard) check(readings []drivers.Reading, at time.Time) ([]drivers.Readi
 		if !g.rules.Counters {
 			continue
 		}
-		if p, _ := drivers.PointOf(r.Point); p.Kind == drivers.Counter && p.Unit == "kW.h" {
+		if p, _ := catalogue.PointOf(r.Point); p.Kind == catalogue.Counter && p.Unit == "kW.h" {
 			events = append(events, g.count(r, p, at)...)
 		}
 	}
@@ -151,7 +152,7 @@ func flows(readings []drivers.Reading) bool {
 // counter has gone on from there for a while; then it is a new beginning. Zero is never one: it is what a device shows that
 // has not read its memory yet, so a counter that was above it has to count on from zero before it is believed. A counter of
 // the day begins anew at midnight, by the device's clock: that is no fall.
-func (g *guard) count(r *drivers.Reading, p drivers.Point, at time.Time) []drivers.Event {
+func (g *guard) count(r *drivers.Reading, p catalogue.Point, at time.Time) []drivers.Event {
 	now := r.Value.Float()
 	c := g.counters[r.Point]
 	if c == nil {

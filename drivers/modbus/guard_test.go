@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // course feeds a guard one reading a minute and shows what becomes of it: value, a sign for the quality, and the events.
@@ -15,7 +16,7 @@ func course(g *guard, point string, values ...float64) string {
 	at := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	for _, v := range values {
 		readings, events := g.check([]drivers.Reading{
-			{Point: point, Value: drivers.Number(v)}, {Point: "ac_power", Value: drivers.Number(1000)},
+			{Point: point, Value: catalogue.Number(v)}, {Point: "ac_power", Value: catalogue.Number(1000)},
 		}, at)
 		at = at.Add(time.Minute)
 		text := readings[0].Value.String() + map[drivers.Quality]string{drivers.Good: "", drivers.Uncertain: "?", drivers.Bad: "!", drivers.Stale: "~"}[readings[0].Quality]
@@ -108,7 +109,7 @@ func TestGuardRatingOfADevice(t *testing.T) {
 func TestGuardRating(t *testing.T) {
 	g := &guard{ratedW: 6000}
 	for power, want := range map[float64]drivers.Quality{5000: drivers.Good, 7000: drivers.Good, 13000: drivers.Uncertain, -13000: drivers.Uncertain} {
-		readings, _ := g.check([]drivers.Reading{{Point: "ac_power", Value: drivers.Number(power)}}, time.Time{})
+		readings, _ := g.check([]drivers.Reading{{Point: "ac_power", Value: catalogue.Number(power)}}, time.Time{})
 		if readings[0].Quality != want || readings[0].Value.Float() != power {
 			t.Errorf("%v W of 6 kW: %v", power, readings)
 		}
@@ -119,8 +120,8 @@ func TestGuardNullFrame(t *testing.T) {
 	g := &guard{rules: Guards{NullFrame: []string{"frequency", "ac_voltage_l1"}}}
 	frame := func(hz, volt float64, q drivers.Quality) []drivers.Reading {
 		return []drivers.Reading{
-			{Point: "ac_power", Value: drivers.Number(0)}, {Point: "frequency", Value: drivers.Number(hz)},
-			{Point: "ac_voltage_l1", Value: drivers.Number(volt), Quality: q},
+			{Point: "ac_power", Value: catalogue.Number(0)}, {Point: "frequency", Value: catalogue.Number(hz)},
+			{Point: "ac_voltage_l1", Value: catalogue.Number(volt), Quality: q},
 		}
 	}
 	for _, c := range []struct {
@@ -134,10 +135,10 @@ func TestGuardNullFrame(t *testing.T) {
 		{"still empty", frame(0, 0, drivers.Good), true, 0},
 		{"half", frame(50, 0, drivers.Good), false, 0},
 		{"empty again", frame(0, 0, drivers.Bad), true, 1},
-		{"nothing of it there", []drivers.Reading{{Point: "ac_power", Value: drivers.Number(0)}}, false, 0},
+		{"nothing of it there", []drivers.Reading{{Point: "ac_power", Value: catalogue.Number(0)}}, false, 0},
 	} {
 		readings, events := g.check(c.readings, time.Time{})
-		if (readings[0].Quality == drivers.Bad) != c.empty || (readings[0].Value.Type() == drivers.None) != c.empty || len(events) != c.events {
+		if (readings[0].Quality == drivers.Bad) != c.empty || (readings[0].Value.Type() == catalogue.None) != c.empty || len(events) != c.events {
 			t.Errorf("%s: %v, %v", c.name, readings, events)
 		}
 	}
@@ -151,7 +152,7 @@ func TestGuardFrozen(t *testing.T) {
 	}
 	night := &guard{rules: Guards{Frozen: 2}}
 	for range 10 {
-		readings, events := night.check([]drivers.Reading{{Point: "ac_power", Value: drivers.Number(0)}}, time.Time{})
+		readings, events := night.check([]drivers.Reading{{Point: "ac_power", Value: catalogue.Number(0)}}, time.Time{})
 		if readings[0].Quality != drivers.Good || len(events) != 0 {
 			t.Fatalf("a night is taken for frozen: %v, %v", readings, events)
 		}

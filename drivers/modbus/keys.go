@@ -9,7 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/nearest"
 )
 
@@ -79,8 +79,8 @@ func fields(typ reflect.Type, visit func(key string, t reflect.Type)) {
 func like(key string) string {
 	const few = 4
 	words := strings.Split(key, "_")
-	all := make([]string, 0, len(drivers.Points()))
-	for _, p := range drivers.Points() {
+	all := make([]string, 0, len(catalogue.Points()))
+	for _, p := range catalogue.Points() {
 		all = append(all, p.Key)
 	}
 	shared := func(point string) float64 { // share of the words of both that both have

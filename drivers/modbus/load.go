@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"bordo/drivers/catalogue"
 	"cmp"
 	"errors"
 	"fmt"
@@ -131,7 +132,7 @@ type compiler struct {
 	other  func(model string) (*Profile, error)
 	faults Faults
 
-	kind     DeviceKind
+	kind     catalogue.DeviceKind
 	order    rawOrder
 	na       map[Type][]uint64
 	ranges   map[string][2]float64 // by unit, of points that have none of their own

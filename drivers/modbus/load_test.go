@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"bordo/drivers/catalogue"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -69,7 +70,7 @@ func TestSleepsAtNight(t *testing.T) {
 		}
 	}
 	for _, p := range Embedded() {
-		if p.Kind == Inverter && !p.SleepsNight {
+		if p.Kind == catalogue.Inverter && !p.SleepsNight {
 			t.Errorf("%s does not sleep at night", p.Model)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // A register that a device does not fill is no alarm, and no reason to hide those of the others.
@@ -40,7 +41,7 @@ func TestFlagsThatAreNotThere(t *testing.T) {
 		{"every pattern is a value", at7(Bits, 1, Field{Flags: low}), "FFFF", "earth fault, fan"},
 		{"a pattern", at7(Bits, 1, Field{Flags: low, NA: []uint64{0x7FFF}}), "7FFF", "-"},
 	} {
-		v, q := c.field.Decode(answer5("0000 0000 "+c.words), drivers.Text)
+		v, q := c.field.Decode(answer5("0000 0000 "+c.words), catalogue.Text)
 		if v.String() != c.want || (q == drivers.Bad) != (c.want == "-") {
 			t.Errorf("%s: %s gives %q (quality %d), want %q", c.name, c.words, v, q, c.want)
 		}
@@ -52,7 +53,7 @@ func TestFlagsThatAreNotThere(t *testing.T) {
 func TestAllOnesIsNoText(t *testing.T) {
 	for _, p := range Embedded() {
 		for _, pt := range everyPoint(p) {
-			if pt.At.Table.Bits() || pt.Is.Type == drivers.Float || pt.Type == String || pt.Type == Date || pt.Type == Dotted {
+			if pt.At.Table.Bits() || pt.Is.Type == catalogue.Float || pt.Type == String || pt.Type == Date || pt.Type == Dotted {
 				continue
 			}
 			data := []byte(strings.Repeat("\xFF", 2*pt.Length))
@@ -99,7 +100,7 @@ func TestFlagsOfAnOlderProfile(t *testing.T) {
 		t.Errorf("warnings %q", warnings)
 	}
 	p, _ := extended.(*Driver).Profile("acme-ups")
-	if v, q := p.Points[0].Decode(Answer{p.Points[0].place(), []byte{0xFF, 0xFF}}, drivers.Text); q != drivers.Bad {
+	if v, q := p.Points[0].Decode(Answer{p.Points[0].place(), []byte{0xFF, 0xFF}}, catalogue.Text); q != drivers.Bad {
 		t.Errorf("all ones give %q", v)
 	}
 }

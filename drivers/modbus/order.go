@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"slices"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // sortPoints puts keys into the catalogue's order.
 func sortPoints(keys []string) {
 	slices.SortFunc(keys, func(a, b string) int {
-		return cmp.Compare(drivers.PointOrder(a), drivers.PointOrder(b))
+		return cmp.Compare(catalogue.PointOrder(a), catalogue.PointOrder(b))
 	})
 }

@@ -1,6 +1,8 @@
 package modbus
 
-import "bordo/drivers"
+import (
+	"bordo/drivers/catalogue"
+)
 
 // piece is a part of a text that one answer cannot hold.
 type piece struct {
@@ -29,7 +31,7 @@ func pieces(it *item, limit int) []*item {
 // tell takes a part of what the device says of itself. A text in pieces counts when all of them came in one poll.
 func (p *poll) tell(it *item, a Answer) {
 	if it.piece == nil {
-		v, _ := it.Decode(a, drivers.Text)
+		v, _ := it.Decode(a, catalogue.Text)
 		p.hear(it.Key, v.Text())
 		return
 	}
@@ -44,7 +46,7 @@ func (p *poll) tell(it *item, a Answer) {
 	raw = append(raw, a.register(it.At.Number, it.Length)...)
 	p.texts[whole] = raw
 	if len(raw) == 2*whole.Length {
-		v, _ := whole.Decode(Answer{Span: whole.Span(), Data: raw}, drivers.Text)
+		v, _ := whole.Decode(Answer{Span: whole.Span(), Data: raw}, catalogue.Text)
 		p.hear(it.Key, v.Text())
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // role is what becomes of an item's value.
@@ -190,7 +191,7 @@ func (r *rules) blockOf(items []*item) block {
 func (it *item) decode(a Answer) drivers.Reading {
 	rd := drivers.Reading{Point: it.Key, Quality: drivers.Bad}
 	if it.When != nil && !it.When.holds(a) {
-		if it.Else.Type() != drivers.None {
+		if it.Else.Type() != catalogue.None {
 			rd.Value, rd.Quality = it.Else, drivers.Good
 		}
 		return rd
@@ -199,8 +200,8 @@ func (it *item) decode(a Answer) drivers.Reading {
 	if it.unit != "" && rd.Quality == drivers.Good {
 		rd.Value, rd.Quality = measured(rd.Value.Float(), it.unit, it.tap)
 	}
-	if rd.Value.Type() == drivers.Float && !it.possible(rd.Value.Float()) {
-		rd.Value, rd.Quality = drivers.Value{}, drivers.Bad
+	if rd.Value.Type() == catalogue.Float && !it.possible(rd.Value.Float()) {
+		rd.Value, rd.Quality = catalogue.Value{}, drivers.Bad
 	}
 	return rd
 }
@@ -213,7 +214,7 @@ func (p *Point) possible(x float64) bool {
 // holds tells whether the condition is met in an answer.
 func (t *Test) holds(a Answer) bool {
 	if t.Type == String {
-		v, _ := t.Decode(a, drivers.Text)
+		v, _ := t.Decode(a, catalogue.Text)
 		return t.matches(v.Text())
 	}
 	if a.Table.Bits() {

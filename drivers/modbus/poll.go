@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // suspicious is how many polls in a row a block may stay unanswered, while others are answered, before it is taken for
@@ -247,7 +248,7 @@ func (p *poll) take(b block, a Answer) bool {
 			}
 			p.factors[it.At] = binary.BigEndian.Uint16(a.register(it.At.Number, 1))
 		case isRating:
-			if v, q := it.Decode(a, drivers.Float); q == drivers.Good && p.guard.rate(v.Float()) {
+			if v, q := it.Decode(a, catalogue.Float); q == drivers.Good && p.guard.rate(v.Float()) {
 				p.fresh = true
 			}
 		}

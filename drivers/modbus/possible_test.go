@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // wild are patterns that are no measurement: what a device holds that does not fill a register, what a number looks like
@@ -43,7 +44,7 @@ func TestNoModelGivesTheImpossible(t *testing.T) {
 	for _, p := range Embedded() {
 		for _, pt := range everyPoint(p) {
 			low, high, ok := pt.Is.Possible()
-			if pt.Is.Type != drivers.Float {
+			if pt.Is.Type != catalogue.Float {
 				continue
 			}
 			if !ok || low >= high || pt.Range != nil && (pt.Range[0] < low || pt.Range[1] > high) {
@@ -95,7 +96,7 @@ func TestPlantsArePossible(t *testing.T) {
 		"volume":          {0, 2500},
 		"ac_energy_today": {0, 7800},
 	} {
-		pt, ok := drivers.PointOf(point)
+		pt, ok := catalogue.PointOf(point)
 		for _, x := range values {
 			if !ok || !pt.IsPossible(x) {
 				t.Errorf("%s of %v is not possible", point, x)

@@ -4,18 +4,7 @@ import (
 	"time"
 
 	"bordo/drivers"
-)
-
-// DeviceKind is what a device is for. It decides which words the point "state" may hold.
-type DeviceKind string
-
-// The kinds of device.
-const (
-	Inverter DeviceKind = "inverter"
-	Meter    DeviceKind = "meter"
-	Barrier  DeviceKind = "barrier"
-	IO       DeviceKind = "io"
-	UPS      DeviceKind = "ups"
+	"bordo/drivers/catalogue"
 )
 
 // Profile is a model of device as data: where its values lie, how they are coded, how it wants to be spoken to.
@@ -23,7 +12,7 @@ const (
 type Profile struct {
 	Model       string // vendor-family
 	Title       string
-	Kind        DeviceKind
+	Kind        catalogue.DeviceKind
 	Verified    string         // paper, capture, bench or field
 	Serial      bool           // may stand behind a serial line
 	Stream      bool           // may be spoken to as Modbus TCP
@@ -88,13 +77,13 @@ const (
 
 // Point is one reading of a model.
 type Point struct {
-	Key   string        // of the catalogue
-	Is    drivers.Point // what the catalogue says of it
-	Field               // where it lies and how it is coded
+	Key   string          // of the catalogue
+	Is    catalogue.Point // what the catalogue says of it
+	Field                 // where it lies and how it is coded
 	Pace  Pace
 	Range *[2]float64 // a value outside is not possible, so it is no value
 	When  *Test       // the value means something only when this holds
-	Else  drivers.Value
+	Else  catalogue.Value
 
 	Fallback bool // counts only where the other point of this key has no value
 }
@@ -198,7 +187,7 @@ type SunSpec struct {
 // model's id register.
 type SunSpecModel struct {
 	IDs      []uint16
-	Kind     DeviceKind // of the devices that have it
+	Kind     catalogue.DeviceKind // of the devices that have it
 	Title    string
 	Family   string
 	Lengths  []int // that are legal; empty: any

@@ -5,7 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/slave"
 )
@@ -66,15 +66,15 @@ func ratingOf(t *testing.T, p *modbus.Profile, n nameplate) {
 	}
 	fill(t, d)
 	const counter, want = "ac_energy", 6000.0
-	values, err := n.field.Encode(drivers.Number(want), 0)
+	values, err := n.field.Encode(catalogue.Number(want), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.SetRegisters(n.field.At, values...)
 	for _, k := range []string{"ac_power", "frequency"} {
-		set(t, d, k, drivers.Number(50))
+		set(t, d, k, catalogue.Number(50))
 	}
-	set(t, d, counter, drivers.Number(1000))
+	set(t, d, counter, catalogue.Number(1000))
 	s := tcpSite(t)
 	if !p.Stream {
 		s = serialSite(t)
@@ -82,7 +82,7 @@ func ratingOf(t *testing.T, p *modbus.Profile, n nameplate) {
 	s.add(p.Model, p.Unit.Default, p.Every, d)
 	go func() {
 		time.Sleep(2*p.Every + p.Every/2)
-		set(t, d, counter, drivers.Number(1007))
+		set(t, d, counter, catalogue.Number(1007))
 	}()
 	s.run(5 * p.Every)
 	told, doubted := 0.0, false

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus/slave"
 )
@@ -131,8 +132,8 @@ func linkOf(t *testing.T, url string, devices ...drivers.Device) drivers.Link {
 func TestSerialLineComesBack(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	meter, gate := device(t, "eastron-sdm630", slave.Options{}), device(t, "came-gard-ptx", slave.Options{})
-	set(t, meter, "ac_voltage_l1", drivers.Number(230.5))
-	set(t, gate, "state", drivers.Words("closed"))
+	set(t, meter, "ac_voltage_l1", catalogue.Number(230.5))
+	set(t, gate, "state", catalogue.Words("closed"))
 	b := newBus(t, map[byte]slave.Answerer{1: meter, 2: gate})
 	defer b.unplug()
 	url := "serial://" + b.name + "?baud=115200&parity=even"
@@ -182,7 +183,7 @@ func TestSerialLineComesBack(t *testing.T) {
 func TestSocketsComeBack(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	d := device(t, "sunspec", slave.Options{})
-	set(t, d, "ac_power", drivers.Number(4321))
+	set(t, d, "ac_power", catalogue.Number(4321))
 	for _, scheme := range []string{"tcp", "rtu+tcp"} {
 		t.Run(scheme, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")

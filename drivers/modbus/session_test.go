@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/slave"
@@ -65,7 +66,7 @@ func TestSessionReadsAndTraces(t *testing.T) {
 	for _, line := range []drivers.Line{{Stream: true}, {Baud: 9600, CharLen: 10}} {
 		synctest.Test(t, func(t *testing.T) {
 			meter := named(t, "eastron-sdm630")
-			if err := meter.Set("frequency", drivers.Number(50)); err != nil {
+			if err := meter.Set("frequency", catalogue.Number(50)); err != nil {
 				t.Fatal(err)
 			}
 			s := modbus.NewSession(line, served(t, line.Stream, 0, map[byte]slave.Answerer{7: meter}, nil), hasty)
@@ -191,7 +192,7 @@ func TestSessionOnABorrowedLineLeavesItSettled(t *testing.T) {
 			if number := int(pdu[1])<<8 + int(pdu[2]); pdu[0] == 4 && number == 0 {
 				asked++
 				block = pdu
-				meter.Set("ac_voltage_l1", drivers.Number(float64(asked))) //nolint:errcheck // it has the point
+				meter.Set("ac_voltage_l1", catalogue.Number(float64(asked))) //nolint:errcheck // it has the point
 			}
 			return meter.Answer(pdu)
 		})
@@ -250,7 +251,7 @@ func TestSessionOnABorrowedLineLeavesItSettled(t *testing.T) {
 func TestCapture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := named(t, "eastron-sdm630")
-		if err := meter.Set("ac_power", drivers.Number(1252)); err != nil {
+		if err := meter.Set("ac_power", catalogue.Number(1252)); err != nil {
 			t.Fatal(err)
 		}
 		port := served(t, false, 0, map[byte]slave.Answerer{3: meter}, nil)

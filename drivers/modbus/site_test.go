@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/slave"
@@ -154,13 +155,13 @@ func profileDevice(t *testing.T, p *modbus.Profile, o slave.Options) *slave.Devi
 func fill(t *testing.T, d *slave.Device) {
 	t.Helper()
 	for _, k := range d.Points() {
-		if p, _ := drivers.PointOf(k); p.Type == drivers.Float {
-			set(t, d, k, drivers.Number(1))
+		if p, _ := catalogue.PointOf(k); p.Type == catalogue.Float {
+			set(t, d, k, catalogue.Number(1))
 		}
 	}
 }
 
-func set(t *testing.T, d *slave.Device, point string, v drivers.Value) {
+func set(t *testing.T, d *slave.Device, point string, v catalogue.Value) {
 	t.Helper()
 	if err := d.Set(point, v); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // What the chain of SunSpec models is made of, and how far it is followed.
@@ -173,8 +174,8 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 
 // wants tells whether the device that a chain describes is the one to read. A meter stands somewhere behind an inverter:
 // devices without any of the profile's models are passed over.
-func (s *SunSpec) wants(k DeviceKind, c *chain) bool {
-	return k != Meter || slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return c.find(m.IDs) != nil })
+func (s *SunSpec) wants(k catalogue.DeviceKind, c *chain) bool {
+	return k != catalogue.Meter || slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return c.find(m.IDs) != nil })
 }
 
 // place is where a device begins: behind which unit id, and at which address of the chain.
@@ -373,12 +374,12 @@ func (p *poll) repeated(h *header, q *Repeat) ([]Point, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v, quality := f.Decode(a, drivers.Float); quality == drivers.Good && v.Float() >= 1 && int(v.Float()) < count {
+		if v, quality := f.Decode(a, catalogue.Float); quality == drivers.Good && v.Float() >= 1 && int(v.Float()) < count {
 			count = int(v.Float())
 		}
 	}
 	var out []Point
-	for i, n := 0, 0; i < count && n < drivers.MaxStrings; i++ {
+	for i, n := 0, 0; i < count && n < catalogue.MaxStrings; i++ {
 		shift := uint16(i * q.Size)
 		if q.Skip != nil {
 			t := *q.Skip
@@ -394,7 +395,7 @@ func (p *poll) repeated(h *header, q *Repeat) ([]Point, error) {
 		n++
 		for _, pt := range q.Points {
 			pt.Key = strings.ReplaceAll(pt.Key, "{n}", strconv.Itoa(n))
-			pt.Is, _ = drivers.PointOf(pt.Key)
+			pt.Is, _ = catalogue.PointOf(pt.Key)
 			pt.At.Number += shift // the scale factors stand before the groups and do not repeat
 			out = append(out, pt)
 		}

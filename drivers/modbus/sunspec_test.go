@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 
 	"bordo/drivers/modbus/slave"
@@ -33,10 +34,10 @@ func TestSunSpecChains(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c.o.Identity = drivers.Description{Maker: "ACME", Model: "M10", Serial: "S1", Firmware: "2.1"}
 				d := device(t, "sunspec", c.o)
-				set(t, d, "ac_power", drivers.Number(5430))
-				set(t, d, "frequency", drivers.Number(49.98))
-				set(t, d, "ac_energy", drivers.Number(12345.678))
-				set(t, d, "state", drivers.Words("producing"))
+				set(t, d, "ac_power", catalogue.Number(5430))
+				set(t, d, "frequency", catalogue.Number(49.98))
+				set(t, d, "ac_energy", catalogue.Number(12345.678))
+				set(t, d, "state", catalogue.Words("producing"))
 				s := tcpSite(t)
 				s.add("sunspec", 1, 10*time.Second, d)
 				s.run(25 * time.Second)
@@ -180,8 +181,8 @@ func TestSunSpecMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before := device(t, "sunspec", slave.Options{SunSpec: []uint16{103}})
 		after := device(t, "sunspec", slave.Options{SunSpec: []uint16{113}})
-		set(t, before, "ac_power", drivers.Number(1111))
-		set(t, after, "ac_power", drivers.Number(2222))
+		set(t, before, "ac_power", catalogue.Number(1111))
+		set(t, after, "ac_power", catalogue.Number(2222))
 		var now atomic.Pointer[slave.Device]
 		now.Store(before)
 		s := tcpSite(t)
@@ -228,7 +229,7 @@ func TestSunSpecSilenceIsNotTheEnd(t *testing.T) {
 func TestSunSpecWalkGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one, other := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 160}}), device(t, "sunspec", slave.Options{SunSpec: []uint16{113}})
-		set(t, other, "ac_power", drivers.Number(2222))
+		set(t, other, "ac_power", catalogue.Number(2222))
 		n, firsts := 0, 0
 		s := tcpSite(t)
 		s.add("sunspec", 1, 10*time.Second, slave.AnswererFunc(func(pdu []byte) []byte {
@@ -264,13 +265,13 @@ func TestSunSpecScaleFactorMoves(t *testing.T) {
 		watts := []float64{900, 9000, 90000, 900000}
 		n := 0
 		s.add("sunspec", 1, 10*time.Second, slave.AnswererFunc(func(pdu []byte) []byte {
-			set(t, d, "ac_power", drivers.Number(watts[n%len(watts)])) // between any two requests
+			set(t, d, "ac_power", catalogue.Number(watts[n%len(watts)])) // between any two requests
 			n++
 			return d.Answer(pdu)
 		}))
 		s.run(5 * time.Minute)
 		for _, r := range s.reports {
-			ok := slices.ContainsFunc(watts, func(w float64) bool { return value(r, "ac_power") == fmt.Sprint(drivers.Number(w)) })
+			ok := slices.ContainsFunc(watts, func(w float64) bool { return value(r, "ac_power") == fmt.Sprint(catalogue.Number(w)) })
 			if !ok {
 				t.Errorf("power %s", value(r, "ac_power"))
 			}
@@ -299,7 +300,7 @@ func TestSunSpecModels(t *testing.T) {
 					p := profile(t, text)
 					d := profileDevice(t, p, slave.Options{SunSpec: c.models, Groups: 3})
 					for k, v := range c.set {
-						set(t, d, k, drivers.Number(v))
+						set(t, d, k, catalogue.Number(v))
 					}
 					s := tcpSite(t)
 					s.driver = modbus.Of(p)
@@ -312,7 +313,7 @@ func TestSunSpecModels(t *testing.T) {
 					}
 					first := s.reports[0]
 					for k, v := range c.set {
-						if got := value(first, k); got != drivers.Number(v).String() {
+						if got := value(first, k); got != catalogue.Number(v).String() {
 							t.Errorf("%s is %s, want %v", k, got, v)
 						}
 					}
@@ -332,7 +333,7 @@ func TestSunSpecManyTrackers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 160}, Groups: 8})
 		for n := 1; n <= 8; n++ {
-			set(t, d, fmt.Sprintf("dc%d_current", n), drivers.Number(float64(n)+0.25))
+			set(t, d, fmt.Sprintf("dc%d_current", n), catalogue.Number(float64(n)+0.25))
 		}
 		s := tcpSite(t)
 		s.add("sunspec", 1, 10*time.Second, d)
@@ -355,7 +356,7 @@ func TestSunSpecSkipsTheBattery(t *testing.T) {
 		at := uint16(40000 + 2 + 68)
 		for i, name := range []string{"MPPT 1", "MPPT 2", "StCha 3", "StDisCha 4"} {
 			f := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: at + 10 + uint16(20*i) + 1}, Type: modbus.String, Length: 8}
-			regs, err := f.Encode(drivers.Words(name), 0)
+			regs, err := f.Encode(catalogue.Words(name), 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // Limits of a 4-20 mA loop, after NAMUR NE 43: below and above the first pair the wire is broken or the sensor at fault,
@@ -15,15 +16,15 @@ const (
 
 // measured turns what an analogue channel shows into the quantity that hangs on it. Nothing is clamped: a value beyond the
 // sensor's range is told as it is, and doubted.
-func measured(x float64, unit string, tap *drivers.ChannelMap) (drivers.Value, drivers.Quality) {
+func measured(x float64, unit string, tap *drivers.ChannelMap) (catalogue.Value, drivers.Quality) {
 	quality := drivers.Good
 	if tap == nil {
-		return drivers.Number(x), quality
+		return catalogue.Number(x), quality
 	}
 	if unit == "mA" && tap.From == [2]float64{4, 20} {
 		switch {
 		case x < brokenBelow || x > brokenAbove:
-			return drivers.Value{}, drivers.Bad
+			return catalogue.Value{}, drivers.Bad
 		case x < rangeBelow || x > rangeAbove:
 			quality = drivers.Uncertain
 		}
@@ -35,5 +36,5 @@ func measured(x float64, unit string, tap *drivers.ChannelMap) (drivers.Value, d
 		p := math.Pow10(digits)
 		y = math.Round(y*p) / p
 	}
-	return drivers.Number(y), quality
+	return catalogue.Number(y), quality
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"bordo/contract"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/sim"
 )
 
@@ -40,7 +40,7 @@ type Checker interface {
 // Site is what the checkers ask of the world. A *sim.Site and its box give it; see World.
 type Site struct {
 	// Truth lists what a point held between two moments of package time.
-	Truth func(device, point string, from, to time.Time) ([]drivers.Value, bool)
+	Truth func(device, point string, from, to time.Time) ([]catalogue.Value, bool)
 	// Offsets lists by how much the node's wall clock was ahead of package time at any moment up to one, each once.
 	Offsets func(until time.Time) []time.Duration
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"bordo/contract"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/sim"
 	"bordo/sim/check"
 )
@@ -37,18 +37,18 @@ func counterKWh(at time.Time) float64 {
 
 // plant answers for the site of the story: registers are renewed each second.
 var plant = check.Site{
-	Truth: func(device, point string, from, to time.Time) (values []drivers.Value, ok bool) {
+	Truth: func(device, point string, from, to time.Time) (values []catalogue.Value, ok bool) {
 		if device != dev {
 			return nil, false
 		}
 		for at := from.Truncate(time.Second); !at.After(to); at = at.Add(time.Second) {
 			switch point {
 			case "ac_power":
-				values = append(values, drivers.Number(powerW(at)))
+				values = append(values, catalogue.Number(powerW(at)))
 			case "ac_energy":
-				values = append(values, drivers.Number(counterKWh(at)))
+				values = append(values, catalogue.Number(counterKWh(at)))
 			case "state":
-				values = append(values, drivers.Words("producing"))
+				values = append(values, catalogue.Words("producing"))
 			default:
 				return nil, false
 			}

@@ -8,7 +8,7 @@ import (
 	"sort"
 
 	"bordo/contract"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // place is where a record stands among those of its node: epochs begin with a counter, so that their order is that of time.
@@ -62,8 +62,8 @@ func (c *counters) see(m *Message) {
 	}
 	for _, s := range m.Batch.Samples {
 		for point, v := range s.V {
-			p, ok := drivers.PointOf(point)
-			if x, number := v.(float64); ok && number && x > 0 && p.Kind == drivers.Counter {
+			p, ok := catalogue.PointOf(point)
+			if x, number := v.(float64); ok && number && x > 0 && p.Kind == catalogue.Counter {
 				k := counterKey{m.Node, m.Batch.Dev, point}
 				c.read[k] = append(c.read[k], counterReading{place{m.Batch.Ep, s.Seq}, s.TS, m.Batch.Clk == contract.ClockFree, x})
 			}

@@ -7,6 +7,7 @@ import (
 	"bordo/agent/energy"
 	"bordo/contract"
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // What the checker takes for a leap is what the agent does not believe: both know the same bound. The agent holds a
@@ -26,7 +27,7 @@ func TestALeapIsWhatTheAgentDoesNotBelieve(t *testing.T) {
 			}
 			before = r
 			rejected += len(account.Observe(energy.Poll{Wall: begin.Add(at), Mono: at, Boot: "b", Clk: contract.ClockSync,
-				Readings: []drivers.Reading{{Point: "ac_energy", Value: drivers.Number(value)}}}))
+				Readings: []drivers.Reading{{Point: "ac_energy", Value: catalogue.Number(value)}}}))
 		}
 		if rejected > 0 != leaps {
 			t.Errorf("%.0f kW: the agent rejected %d times", kw, rejected)

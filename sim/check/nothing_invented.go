@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"bordo/contract"
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 )
 
 // NothingInvented claims that every published value stood in the device's registers when its sample was taken.
@@ -53,11 +53,11 @@ func (c *NothingInvented) See(m *Message) {
 
 func (c *NothingInvented) hold(m *Message, point string, s contract.Sample, value any) {
 	known := false
-	var last []drivers.Value
+	var last []catalogue.Value
 	heldBetween := func(from, to time.Time) bool {
 		held, ok := c.site.Truth(m.Batch.Dev, point, from, to)
 		known, last = known || ok, held
-		return slices.ContainsFunc(held, func(h drivers.Value) bool { return same(h, value) })
+		return slices.ContainsFunc(held, func(h catalogue.Value) bool { return same(h, value) })
 	}
 	for _, at := range c.site.moments(s.TS, m.At) {
 		if heldBetween(at.Add(-c.span), at.Add(time.Millisecond)) { // the stamp has whole milliseconds
@@ -76,14 +76,14 @@ func (c *NothingInvented) hold(m *Message, point string, s contract.Sample, valu
 }
 
 // same compares a published value with what a register held. Scaling may round the last bits of a number.
-func same(held drivers.Value, value any) bool {
+func same(held catalogue.Value, value any) bool {
 	switch v := value.(type) {
 	case float64:
-		return held.Type() == drivers.Float && math.Abs(held.Float()-v) <= 1e-9*math.Max(1, math.Abs(v))
+		return held.Type() == catalogue.Float && math.Abs(held.Float()-v) <= 1e-9*math.Max(1, math.Abs(v))
 	case bool:
-		return held.Type() == drivers.Bool && held.Bool() == v
+		return held.Type() == catalogue.Bool && held.Bool() == v
 	case string:
-		return held.Type() == drivers.Text && held.Text() == v
+		return held.Type() == catalogue.Text && held.Text() == v
 	}
 	return false
 }

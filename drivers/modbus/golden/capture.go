@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 )
 
@@ -51,8 +52,8 @@ func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers
 	return f, nil
 }
 
-func valueText(v drivers.Value) string {
-	if v.Type() == drivers.Text && v.Text() == "" {
+func valueText(v catalogue.Value) string {
+	if v.Type() == catalogue.Text && v.Text() == "" {
 		return `""`
 	}
 	return v.String()
@@ -95,7 +96,7 @@ func (f *File) maskNumber(field *modbus.Field) (string, error) {
 			a.Data[at+2*j], a.Data[at+2*j+1] = 0, 1
 		}
 		seal(f.Exchanges[i].Answer, f.Stream)
-		v, _ := field.Decode(a, drivers.Text)
+		v, _ := field.Decode(a, catalogue.Text)
 		if text = v.Text(); text == "" {
 			return "", fmt.Errorf("the serial number at %v cannot be masked", field.At)
 		}

@@ -15,7 +15,7 @@ import (
 	"slices"
 	"strings"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 )
 
@@ -100,7 +100,7 @@ func (f *File) line(part, text string) error {
 	case "frames":
 		return f.frame(text)
 	case "readings":
-		if _, ok := drivers.PointOf(word); !ok {
+		if _, ok := catalogue.PointOf(word); !ok {
 			return fmt.Errorf("%q is no point of the catalogue", word)
 		}
 		f.Readings = append(f.Readings, line)

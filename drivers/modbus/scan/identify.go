@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 )
 
@@ -93,10 +94,10 @@ func (q *inquiry) read(ctx context.Context, span modbus.Span) (modbus.Answer, er
 }
 
 // decode reads a field as a model wants to be asked for it; absent when the device does not give it.
-func (q *inquiry) decode(ctx context.Context, p *modbus.Profile, f *modbus.Field, as drivers.Type) drivers.Value {
+func (q *inquiry) decode(ctx context.Context, p *modbus.Profile, f *modbus.Field, as catalogue.Type) catalogue.Value {
 	a, err := q.read(ctx, p.Asked(f.Span()))
 	if err != nil {
-		return drivers.Value{}
+		return catalogue.Value{}
 	}
 	v, _ := f.Decode(a, as)
 	return v
@@ -158,7 +159,7 @@ func (q *inquiry) sunSpec(ctx context.Context, profiles []*modbus.Profile, f *Fo
 			}
 			text := func(offset uint16, registers int) string {
 				field := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: base + 2 + offset}, Type: modbus.String, Length: registers}
-				v, _ := field.Decode(a, drivers.Text)
+				v, _ := field.Decode(a, catalogue.Text)
 				return v.Text()
 			}
 			f.Maker, f.Product, f.Firmware, f.Serial = text(maker, 16), text(product, 16), text(firmware, 8), text(serial, 16)
@@ -324,7 +325,7 @@ func (q *inquiry) looks(ctx context.Context, p *modbus.Profile) int {
 		if n == nil || n.Field == nil {
 			continue
 		}
-		switch v := q.decode(ctx, p, n.Field, drivers.Text).Text(); {
+		switch v := q.decode(ctx, p, n.Field, catalogue.Text).Text(); {
 		case n.Field.Type == modbus.String && len(v) >= 3 && !strings.Contains(v, "?"):
 			score += pointsText
 		case listed(n.Field, v):
@@ -335,18 +336,18 @@ func (q *inquiry) looks(ctx context.Context, p *modbus.Profile) int {
 		pt := &p.Points[i]
 		switch pt.Key {
 		case "frequency":
-			switch x := q.decode(ctx, p, &pt.Field, drivers.Float).Float(); {
+			switch x := q.decode(ctx, p, &pt.Field, catalogue.Float).Float(); {
 			case x > 47 && x < 53:
 				score += pointsGrid
 			case x != 0: // an inverter that sleeps measures none
 				score -= contradiction
 			}
 		case "ac_voltage_l1", "ac_voltage_l2", "ac_voltage_l3":
-			if x := q.decode(ctx, p, &pt.Field, drivers.Float).Float(); x > 180 && x < 280 {
+			if x := q.decode(ctx, p, &pt.Field, catalogue.Float).Float(); x > 180 && x < 280 {
 				score += pointsGrid / 2
 			}
 		case "state":
-			if v := q.decode(ctx, p, &pt.Field, drivers.Text).Text(); listed(&pt.Field, v) {
+			if v := q.decode(ctx, p, &pt.Field, catalogue.Text).Text(); listed(&pt.Field, v) {
 				score += pointsText
 			}
 		}
@@ -373,9 +374,9 @@ func (q *inquiry) introduce(ctx context.Context, p *modbus.Profile, f *Found) {
 		switch {
 		case part.n == nil:
 		case part.n.Field != nil:
-			if v := q.decode(ctx, p, part.n.Field, drivers.Text); v.Text() != "" {
+			if v := q.decode(ctx, p, part.n.Field, catalogue.Text); v.Text() != "" {
 				*part.to = v.Text()
-			} else if v := q.decode(ctx, p, part.n.Field, drivers.Float); v.Type() == drivers.Float {
+			} else if v := q.decode(ctx, p, part.n.Field, catalogue.Float); v.Type() == catalogue.Float {
 				*part.to = v.String()
 			}
 		case *part.to == "":

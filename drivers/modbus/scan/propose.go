@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"bordo/drivers/catalogue"
 	"bordo/drivers/line"
 )
 
@@ -135,7 +136,7 @@ func aboutEntry(f Found) string {
 // could be, as remarks: the person takes the # away from one of them.
 func entries(f Found, devices *[]string) []string {
 	if f.Model != "" {
-		id := free(kindWord(f.Kind), devices)
+		id := free(catalogue.DeviceKind(f.Kind).Prefix(), devices)
 		return []string{aboutEntry(f), deviceEntry(id, f.Model, f.Unit)}
 	}
 	about := strings.TrimSpace(f.Maker + " " + f.Product)
@@ -148,7 +149,7 @@ func entries(f Found, devices *[]string) []string {
 	}
 	for _, c := range f.Candidates {
 		others := slices.Clone(*devices) // only one of the candidates will have the id
-		id := free(kindWord(c.Kind), &others)
+		id := free(catalogue.DeviceKind(c.Kind).Prefix(), &others)
 		out = append(out, "# "+deviceEntry(id, c.Model, f.Unit))
 	}
 	return out
@@ -176,13 +177,6 @@ func free(word string, taken *[]string) string {
 			return id
 		}
 	}
-}
-
-func kindWord(kind string) string {
-	if word := map[string]string{"inverter": "inv", "meter": "meter", "barrier": "barrier", "io": "io", "ups": "ups"}[kind]; word != "" {
-		return word
-	}
-	return "dev"
 }
 
 func lineWord(e line.Endpoint) string {

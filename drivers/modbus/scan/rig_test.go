@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
@@ -50,7 +51,7 @@ func device(t *testing.T, model string, o slave.Options, values map[string]float
 		t.Fatal(err)
 	}
 	for k, v := range values {
-		if err := d.Set(k, drivers.Number(v)); err != nil {
+		if err := d.Set(k, catalogue.Number(v)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 )
 
@@ -60,7 +60,7 @@ func (d *Device) common(at uint16, length int) {
 	}{{2, 16, or(id.Maker, "Bordo")}, {18, 16, or(id.Model, "Simulated")}, {42, 8, or(id.Firmware, "1.0")}, {50, 16, or(id.Serial, "SIM0001")}} {
 		f := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: at + uint16(part.off)}, Type: modbus.String, Length: part.length}
 		text := part.text[:min(len(part.text), 2*part.length)]
-		if values, err := f.Encode(drivers.Words(text), 0); err == nil { // it was cut to fit
+		if values, err := f.Encode(catalogue.Words(text), 0); err == nil { // it was cut to fit
 			d.store(f.At, values)
 		}
 	}
@@ -102,7 +102,7 @@ func (d *Device) known(at, id uint16, m *modbus.SunSpecModel) int {
 		for n := range groups {
 			for _, p := range r.Points {
 				p.Key = strings.ReplaceAll(p.Key, "{n}", strconv.Itoa(n+1))
-				p.Is, _ = drivers.PointOf(p.Key)
+				p.Is, _ = catalogue.PointOf(p.Key)
 				d.addModel(p, at, n*r.Size)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
 )
 
@@ -71,7 +72,7 @@ type Device struct {
 	cells  map[modbus.Address]uint16          // guarded by mu, as all below
 	holes  []modbus.Span                      // refused with exception 2
 	fields map[string][]*modbus.Point         // by point key; several SunSpec models may have one
-	values map[string]drivers.Value           // as they were set
+	values map[string]catalogue.Value         // as they were set
 	shared map[modbus.Address][]*modbus.Point // points that share a scale factor
 	extent []modbus.Span                      // what exists besides cells
 }
@@ -83,7 +84,7 @@ var _ Answerer = (*Device)(nil)
 func New(p *modbus.Profile, o Options) (*Device, error) {
 	d := &Device{
 		profile: p, options: o, limits: p.Limits,
-		cells: map[modbus.Address]uint16{}, fields: map[string][]*modbus.Point{}, values: map[string]drivers.Value{},
+		cells: map[modbus.Address]uint16{}, fields: map[string][]*modbus.Point{}, values: map[string]catalogue.Value{},
 		shared: map[modbus.Address][]*modbus.Point{}, extent: slices.Clone(p.Readable),
 	}
 	if o.Registers > 0 {
@@ -199,7 +200,7 @@ func (d *Device) identify() error {
 		}
 		d.blank(part.n.Field)
 		if part.text != "" {
-			values, err := part.n.Field.Encode(drivers.Words(part.text), 0)
+			values, err := part.n.Field.Encode(catalogue.Words(part.text), 0)
 			if err != nil {
 				errs = append(errs, err)
 				continue
@@ -237,7 +238,7 @@ func (d *Device) Points() []string {
 // Set gives a point a value, in the catalogue's unit; an absent value makes it "not available". Where several SunSpec
 // models have the point, it is set in each. Where the scale factor does not fit the value it is raised for all points that
 // share it, as devices do. The error says that the model has no such point or cannot hold the value.
-func (d *Device) Set(point string, v drivers.Value) error {
+func (d *Device) Set(point string, v catalogue.Value) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	fields, ok := d.fields[point]
@@ -252,8 +253,8 @@ func (d *Device) Set(point string, v drivers.Value) error {
 	return nil
 }
 
-func (d *Device) set(p *modbus.Point, v drivers.Value) error {
-	if v.Type() == drivers.None {
+func (d *Device) set(p *modbus.Point, v catalogue.Value) error {
+	if v.Type() == catalogue.None {
 		d.blank(&p.Field)
 		delete(d.values, p.Key)
 		return nil
@@ -282,7 +283,7 @@ func (d *Device) put(p *modbus.Point, values []uint16) {
 }
 
 // setScaled raises the scale factor until the value fits, and rewrites what shares it.
-func (d *Device) setScaled(p *modbus.Point, v drivers.Value) error {
+func (d *Device) setScaled(p *modbus.Point, v catalogue.Value) error {
 	sf := int(int16(d.cells[*p.SF]))
 	before := sf
 	values, err := p.Encode(v, sf)
@@ -311,7 +312,7 @@ func (d *Device) setScaled(p *modbus.Point, v drivers.Value) error {
 }
 
 // Value returns what a point was last Set to, absent if it never was.
-func (d *Device) Value(point string) drivers.Value {
+func (d *Device) Value(point string) catalogue.Value {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.values[point]

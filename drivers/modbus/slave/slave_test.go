@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"bordo/drivers"
+	"bordo/drivers/catalogue"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/slave"
@@ -59,7 +59,7 @@ func ask(d *slave.Device, pdu string) string {
 // Requests and answers as in the Modbus Application Protocol, chapter 6.
 func TestAnswer(t *testing.T) {
 	d := newDevice(t, slave.Options{Sparse: true})
-	if err := d.Set("ac_power", drivers.Number(-12.3)); err != nil {
+	if err := d.Set("ac_power", catalogue.Number(-12.3)); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, ask, want string }{
@@ -98,26 +98,26 @@ func TestAnswer(t *testing.T) {
 func TestSetRaisesTheScaleFactor(t *testing.T) {
 	d := newDevice(t, slave.Options{})
 	for point, v := range map[string]float64{"ac_energy": 100, "frequency": 50} {
-		if err := d.Set(point, drivers.Number(v)); err != nil {
+		if err := d.Set(point, catalogue.Number(v)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := d.Set("ac_energy", drivers.Number(5e9)); err != nil { // more than 32 bits hold: tens from now on
+	if err := d.Set("ac_energy", catalogue.Number(5e9)); err != nil { // more than 32 bits hold: tens from now on
 		t.Fatal(err)
 	}
 	regs := d.Registers(modbus.Address{Table: modbus.Holding, Number: 2}, 2)
 	if int16(regs[1]) != 1 || regs[0]&0xFFFF == 50 {
 		t.Errorf("registers %04X", regs)
 	}
-	for point, v := range map[string]drivers.Value{"nothing": drivers.Number(1), "ac_power": drivers.Words("x")} {
+	for point, v := range map[string]catalogue.Value{"nothing": catalogue.Number(1), "ac_power": catalogue.Words("x")} {
 		if err := d.Set(point, v); err == nil {
 			t.Errorf("%s took %v", point, v)
 		}
 	}
-	if err := d.Set("ac_power", drivers.Number(1e6)); err == nil {
+	if err := d.Set("ac_power", catalogue.Number(1e6)); err == nil {
 		t.Error("a value that does not fit was taken")
 	}
-	if err := d.Set("ac_power", drivers.Value{}); err != nil || d.Registers(modbus.Address{Table: modbus.Holding}, 1)[0] != 0x8000 {
+	if err := d.Set("ac_power", catalogue.Value{}); err != nil || d.Registers(modbus.Address{Table: modbus.Holding}, 1)[0] != 0x8000 {
 		t.Errorf("no value: %v, %04X", err, d.Registers(modbus.Address{Table: modbus.Holding}, 1))
 	}
 }

@@ -1,4 +1,4 @@
-package drivers
+package catalogue
 
 // possible are the bounds of what a quantity can be at any site that this agent is for, by unit. They are generous: a
 // plant of some megawatts on a medium-voltage line lies well within them, and what does not is a sentinel, a register that

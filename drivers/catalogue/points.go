@@ -1,4 +1,6 @@
-package drivers
+// Package catalogue names what devices measure and are: points with their types, units, kinds and labels, values, and kinds of
+// device. A name means the same in code, configuration, notes and on MQTT.
+package catalogue
 
 import (
 	"fmt"
@@ -31,27 +33,14 @@ type Point struct {
 // MaxStrings is how many DC inputs (dc1_... to dcN_...) the catalogue knows.
 const MaxStrings = 32
 
-// StatesOf are the words that the point "state" of a model can hold; nil when nothing narrower is known than the catalogue.
-func StatesOf(m Model) []string {
-	switch {
-	case len(m.States) > 0:
-		return m.States
-	case m.Kind == "inverter":
-		return InverterStates
-	case m.Kind == "barrier":
-		return BarrierStates
-	}
-	return nil
-}
-
 // InverterStates are the words of the inverter's point "state".
 var InverterStates = []string{"off", "sleeping", "starting", "producing", "throttled", "stopping", "fault", "standby"}
 
 // BarrierStates are the words of a barrier's point "state".
 var BarrierStates = []string{"open", "closed", "opening", "closing", "stopped", "partial", "calibrating", "fault", "unknown"}
 
-// catalogue lists every point once, in the order in which people want to see them. Add in this manner, never a synonym.
-var catalogue = []Point{
+// points lists every point once, in the order in which people want to see them. Add in this manner, never a synonym.
+var points = []Point{
 	{"state", Text, "", StateKind, "Stato", "State", append(append([]string{}, InverterStates...), without(BarrierStates, InverterStates)...)},
 	{"alarm", Text, "", TextKind, "Allarme", "Alarm", nil},
 	{"alarm_code", Text, "", TextKind, "Codice di allarme", "Alarm code", nil},
@@ -113,7 +102,7 @@ var catalogue = []Point{
 }
 
 // Points returns the catalogue, without the numbered DC inputs. The caller must not change it.
-func Points() []Point { return catalogue }
+func Points() []Point { return points }
 
 // PointOf returns the catalogue's entry for a key, among them dc1_voltage, dc1_current, dc1_power to dcN_...
 func PointOf(key string) (Point, bool) {
@@ -129,15 +118,15 @@ func PointOrder(key string) int {
 		return i
 	}
 	if n, q, ok := dcParts(key); ok {
-		return len(catalogue) + 3*n + strings.Index("vcp", q[:1])
+		return len(points) + 3*n + strings.Index("vcp", q[:1])
 	}
-	return len(catalogue) + 3*MaxStrings + 3
+	return len(points) + 3*MaxStrings + 3
 }
 
 // byKey and orderOf index the catalogue; neither changes.
 var byKey, orderOf = func() (map[string]Point, map[string]int) {
-	m, o := make(map[string]Point, len(catalogue)), make(map[string]int, len(catalogue))
-	for i, p := range catalogue {
+	m, o := make(map[string]Point, len(points)), make(map[string]int, len(points))
+	for i, p := range points {
 		m[p.Key], o[p.Key] = p, i
 	}
 	return m, o
