@@ -6,10 +6,7 @@ import (
 	"fmt"
 )
 
-// CommandType is the "typ" of the protected header of a command on cmd, a JWS in compact form signed with Ed25519.
-const CommandType = "bordo-command+jws"
-
-// Command is the signed body of a message on cmd.
+// Command is the signed body of a message on cmd: a JWS in compact form signed with Ed25519, "typ" bordo-command+jws.
 type Command struct {
 	SV   int            `json:"sv"`
 	ID   string         `json:"id"`  // UUIDv7: executed once, whatever arrives how often

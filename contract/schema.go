@@ -7,8 +7,3 @@ import "embed"
 //
 //go:embed schema/*.json
 var Schemas embed.FS
-
-// AsyncAPI is the contract as an AsyncAPI 3.0 document, which refers to the schemas beside it.
-//
-//go:embed asyncapi.yaml
-var AsyncAPI []byte

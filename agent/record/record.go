@@ -155,19 +155,6 @@ func TypeOf(payload []byte) (Type, error) {
 	return 0, badRow("unknown kind or version %#02x", payload[0])
 }
 
-// Times returns when a row was recorded: by the wall clock, by the monotonic clock, and how good the former is.
-func Times(payload []byte) (ts, mono int64, clk contract.Clock, err error) {
-	if _, err := TypeOf(payload); err != nil {
-		return 0, 0, "", err
-	}
-	if int(payload[offClk]) >= len(clkOf) {
-		return 0, 0, "", badRow("clock quality %d", payload[offClk])
-	}
-	ts = int64(binary.LittleEndian.Uint64(payload[offTS:]))
-	mono = int64(binary.LittleEndian.Uint64(payload[offMono:]))
-	return ts, mono, clkOf[payload[offClk]], nil
-}
-
 // Restamp corrects the time of a row where it lies; its length stays. Only a row that nobody has seen may be restamped.
 func Restamp(payload []byte, ts int64, clk contract.Clock) error {
 	if _, err := TypeOf(payload); err != nil {

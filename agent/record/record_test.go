@@ -1,6 +1,7 @@
 package record
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"math"
@@ -80,7 +81,7 @@ func TestRestamp(t *testing.T) {
 		if want := AppendSample(nil, &s); string(row) != string(want) {
 			t.Fatalf("restamped %x, want %x", row, want)
 		}
-		ts, mono, clk, err := Times(row)
+		ts, mono, clk, err := times(row)
 		if err != nil || ts != s.TS || mono != s.Mono || clk != s.Clk {
 			t.Fatalf("Times = %d %d %s %v", ts, mono, clk, err)
 		}
@@ -203,4 +204,17 @@ func FuzzRow(f *testing.F) {
 			t.Fatalf("%+v became %+v, %v", s, again, err)
 		}
 	})
+}
+
+// times returns when a row was recorded: by the wall clock, by the monotonic clock, and how good the former is.
+func times(payload []byte) (ts, mono int64, clk contract.Clock, err error) {
+	if _, err := TypeOf(payload); err != nil {
+		return 0, 0, "", err
+	}
+	if int(payload[offClk]) >= len(clkOf) {
+		return 0, 0, "", badRow("clock quality %d", payload[offClk])
+	}
+	ts = int64(binary.LittleEndian.Uint64(payload[offTS:]))
+	mono = int64(binary.LittleEndian.Uint64(payload[offMono:]))
+	return ts, mono, clkOf[payload[offClk]], nil
 }

@@ -66,11 +66,8 @@ func (t Type) registers() (int, bool) {
 // Order is which part of a value comes first.
 type Order string
 
-// The orders. The zero value is HighFirst.
-const (
-	HighFirst Order = "high"
-	LowFirst  Order = "low"
-)
+// LowFirst is the order in which the low part comes first. The zero value, and "high", is the other one.
+const LowFirst Order = "low"
 
 // Flag is a bit of a Bits field and what it means when it is set.
 type Flag struct {
