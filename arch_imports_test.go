@@ -109,7 +109,7 @@ func toolOfTests(name string) bool {
 		}
 	}
 	dir, ours := local(name)
-	return name == "testing" || ours && (top(dir) == "sim" || dir == "drivers/driverstest" ||
+	return name == "testing" || ours && (top(dir) == "sim" || dir == "drivers/driverstest" || dir == "contract/foreign" ||
 		within(dir, "drivers") && strings.Contains(dir+"/", "/slave/"))
 }
 

@@ -5,82 +5,21 @@ package contract
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
+
+	"bordo/contract/foreign"
 )
-
-// postgres is a server of its own, on a socket in a directory of its own.
-type postgres struct{ dir, bin string }
-
-func newPostgres(t *testing.T) postgres {
-	t.Helper()
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if err != nil || len(found) == 0 {
-		t.Fatal("no PostgreSQL: make packages installs what tests need")
-	}
-	slices.Sort(found)
-	dir, err := os.MkdirTemp("", "bordo-pg-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	p := postgres{dir, filepath.Dir(found[len(found)-1])}
-	server := []*exec.Cmd{
-		exec.Command(p.bin+"/initdb", "-D", dir+"/data", "-A", "trust", "-U", "bordo", "-E", "UTF8", "--locale=C", "--no-sync"),
-		exec.Command(p.bin+"/postgres", "-D", dir+"/data", "-k", dir, "-c", "listen_addresses=", "-F"),
-	}
-	if os.Getuid() == 0 { // which the server refuses to run as
-		u, err := user.Lookup("postgres")
-		if err != nil {
-			t.Fatal(err)
-		}
-		uid, err1 := strconv.Atoi(u.Uid)
-		gid, err2 := strconv.Atoi(u.Gid)
-		if err1 != nil || err2 != nil || os.Chown(dir, uid, gid) != nil {
-			t.Fatalf("give %s to postgres: %v, %v", dir, err1, err2)
-		}
-		for _, cmd := range server {
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-			cmd.Dir = dir
-		}
-	}
-	run(t, "", server[0])
-	start(t, server[1])
-	for end := time.Now().Add(patience); exec.Command(p.bin+"/pg_isready", "-q", "-h", dir).Run() != nil; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("PostgreSQL does not answer")
-		}
-	}
-	return p
-}
-
-// sql runs statements and returns the rows, fields separated by |.
-func (p postgres) sql(t *testing.T, text string) string {
-	t.Helper()
-	out := run(t, text, exec.Command(p.bin+"/psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", p.dir, "-U", "bordo", "postgres"))
-	return strings.TrimSpace(out)
-}
 
 // TestTimescaleTables: the tables take each message once, and the views say what the messages say.
 func TestTimescaleTables(t *testing.T) {
-	p := newPostgres(t)
+	p := foreign.NewPostgres(t)
 	schema, err := os.ReadFile("examples/timescale.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // as often as you like
-		p.sql(t, string(schema))
+		p.SQL(t, string(schema))
 	}
 	good := goldens(t)
 	batch := func(name string) string {
@@ -112,7 +51,7 @@ func TestTimescaleTables(t *testing.T) {
 			jsonb_build_object('ep', 'k3f9x2q7', 'seq', s, 'hist', h, 'v_ac_power', 1) FROM generate_series(1, 3) s, (VALUES (true), (false)) x(h);
 			SELECT count(*), bool_or((fields->>'hist')::boolean) FROM tele_once`, "3|f"},
 	} {
-		if got := p.sql(t, c.sql); got != c.want {
+		if got := p.SQL(t, c.sql); got != c.want {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
 	}

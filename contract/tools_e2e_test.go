@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"bordo/contract/foreign"
 )
 
 // TestJavaScript: what tools of others say of the contract, and what the examples in JavaScript do with it. The packages are
@@ -21,20 +24,20 @@ func TestJavaScript(t *testing.T) {
 		return cmd
 	}
 	t.Run("AsyncAPI", func(t *testing.T) {
-		checkAsyncAPI(t, run(t, "", node("asyncapi.mjs", absolute(t, "asyncapi.yaml"))))
+		checkAsyncAPI(t, foreign.Run(t, "", node("asyncapi.mjs", absolute(t, "asyncapi.yaml"))))
 	})
 	t.Run("AsyncAPI with a fault", func(t *testing.T) {
 		// The validator is one that can say no: the same document without the version of the contract.
 		bad := filepath.Join(t.TempDir(), "asyncapi.yaml")
 		copyFile(t, "asyncapi.yaml", bad)
-		run(t, "", exec.Command("sed", "-i", "/^  version: /d; s#'./schema/#'"+absolute(t, "schema")+"/#", bad))
-		if out := run(t, "", node("asyncapi.mjs", bad)); !strings.Contains(out, `"severity":0`) {
+		foreign.Run(t, "", exec.Command("sed", "-i", "/^  version: /d; s#'./schema/#'"+absolute(t, "schema")+"/#", bad))
+		if out := foreign.Run(t, "", node("asyncapi.mjs", bad)); !strings.Contains(out, `"severity":0`) {
 			t.Errorf("nothing is wrong with %s", out)
 		}
 	})
 	t.Run("Ajv", func(t *testing.T) {
 		var says map[string]string
-		out := run(t, "", node("ajv.mjs", absolute(t, "schema"), absolute(t, "testdata/v1")))
+		out := foreign.Run(t, "", node("ajv.mjs", absolute(t, "schema"), absolute(t, "testdata/v1")))
 		if err := json.Unmarshal([]byte(out), &says); err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +52,7 @@ func TestJavaScript(t *testing.T) {
 		}
 	})
 	t.Run("Node-RED", func(t *testing.T) {
-		out := run(t, "", node("nodered.mjs", absolute(t, "examples/node-red.json"), absolute(t, "testdata/v1/batch-states.json")))
+		out := foreign.Run(t, "", node("nodered.mjs", absolute(t, "examples/node-red.json"), absolute(t, "testdata/v1/batch-states.json")))
 		for _, want := range []string{
 			`{"topic":"quintano/barrier-1/state","payload":"opening","timestamp":86400000,"quality":192,"id":"quintano/00017q2m-9007199254740991/state"}`,
 			`{"topic":"quintano/barrier-1/position","payload":-0.5,"timestamp":86400000,"quality":64,`,
@@ -124,37 +127,34 @@ func checkLive(t *testing.T, node func(...string) *exec.Cmd) {
 	const base = "bordo/v1/cremasco/quintano/"
 	b.publish(t, base+"status", string(good["status-online"]), true)
 	b.publish(t, base+"meta/inv-1", string(good["meta-inverter"]), true)
-	view := start(t, node("live.mjs", "mqtt://127.0.0.1:"+b.port))
-	if got, want := view.next(t), "quintano online SIMULATED backlog 102 | meter-1: Il dispositivo non risponde"; got != want {
+	view := foreign.Start(t, node("live.mjs", "mqtt://"+b.Addr()))
+	if got, want := view.Next(t), "quintano online SIMULATED backlog 102 | meter-1: Il dispositivo non risponde"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	sample := strings.ReplaceAll(string(good["batch-tele"]), "pi-0042", "quintano")
 	tele := func() { b.publish(t, base+"tele/inv-1", sample, false) }
 	tele()
 	line := "quintano/inv-1 2025-10-09T08:53:20.000Z ac_power=1234.5 W on=true flow=-"
-	if got := view.next(t); got != line {
+	if got := view.Next(t); got != line {
 		t.Errorf("got  %s\nwant %s", got, line)
 	}
 	b.publish(t, base+"status", string(Will("quintano", "an-earlier-one")), true)
 	tele()
-	if got := view.next(t); got != line {
+	if got := view.Next(t); got != line {
 		t.Errorf("after a late will: %s", got)
 	}
 	b.publish(t, base+"status", string(good["status-lost"]), true)
-	if got := view.next(t); got != "quintano lost backlog 0" {
+	if got := view.Next(t); got != "quintano lost backlog 0" {
 		t.Error(got)
 	}
 }
-
-// python is Debian's, which has Debian's paho-mqtt: a machine may have another one before it on its path.
-const python = "/usr/bin/python3"
 
 // TestArchive: the archive in Python keeps each record once, over its own restarts, and misses nothing while it is away.
 func TestArchive(t *testing.T) {
 	b := newBroker(t)
 	db := filepath.Join(t.TempDir(), "archive.db")
-	archive := func() *process {
-		return start(t, exec.Command(python, "examples/archive.py", "127.0.0.1", b.port, db))
+	archive := func() *foreign.Process {
+		return foreign.Start(t, exec.Command(foreign.Python, "examples/archive.py", "127.0.0.1", b.port(), db))
 	}
 	const base = "bordo/v1/cremasco/quintano/"
 	good := goldens(t)
@@ -166,11 +166,11 @@ func TestArchive(t *testing.T) {
 	for _, want := range []string{
 		"quintano 00017q2m 12 meter-1 sample est", "quintano 00017q2m 14 meter-1 sample est", "quintano 00017q2m 17 meter-1 sample est",
 	} {
-		if got := a.next(t); got != want {
+		if got := a.Next(t); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
-	a.stop()
+	a.Stop(syscall.SIGTERM)
 	b.publish(t, base+"hist/meter-1", hist, false) // 14 and 17 again, 99 new
 	b.publish(t, base+"event/node", string(good["event-store-gap"]), false)
 	b.publish(t, base+"res", string(good["event-result"]), false)
@@ -180,12 +180,12 @@ func TestArchive(t *testing.T) {
 		"quintano k3f9x2q7 10240 node bordo.store.gap.v1 sync",
 		"quintano k3f9x2q7 301 barrier-1 bordo.command.v1 sync",
 	} {
-		if got := a.next(t); got != want {
+		if got := a.Next(t); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
-	a.stop()
-	count := run(t, "", exec.Command(python, "-c",
+	a.Stop(syscall.SIGTERM)
+	count := foreign.Run(t, "", exec.Command(foreign.Python, "-c",
 		"import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT count(*), count(DISTINCT ep || seq) FROM record').fetchone())", db))
 	if got := strings.TrimSpace(count); got != "6 6" {
 		t.Errorf("records and identities: %s", got)

@@ -4,24 +4,20 @@ package sim_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"bordo/agent"
 	"bordo/agent/config"
+	"bordo/contract/foreign"
 	"bordo/drivers"
 	"bordo/drivers/modbus"
 	"bordo/sim"
@@ -31,56 +27,14 @@ import (
 // status is tried again at once when it breaks, where others would be taken for a second box with the same name.
 func deaf(t *testing.T) *url.URL {
 	t.Helper()
-	dir := t.TempDir()
-	addr := freePort(t)
-	for name, text := range map[string]string{
-		"acl":  "topic write bordo/#\n",
-		"conf": fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nacl_file %s/acl\nuser root\n", addr.Port, dir),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path, err := exec.LookPath("mosquitto")
-	if err != nil {
-		path = "/usr/sbin/mosquitto"
-	}
-	m := exec.Command(path, "-c", filepath.Join(dir, "conf"))
-	m.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := m.Start(); err != nil {
+	m := foreign.NewMosquitto(t)
+	acl := filepath.Join(m.Dir, "acl")
+	if err := os.WriteFile(acl, []byte("topic write bordo/#\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		m.Process.Kill() //nolint:errcheck // it may have ended
-		m.Wait()         //nolint:errcheck // killed
-	})
-	eventually(t, "mosquitto listens", func() bool {
-		c, err := net.Dial("tcp", addr.String())
-		if err == nil {
-			c.Close() //nolint:errcheck // it was only a question
-		}
-		return err == nil
-	})
-	return &url.URL{Scheme: "mqtt", Host: addr.String()}
-}
-
-// freePort holds a port until the test ends: nobody is given it, and whoever asks for it by its number may listen there.
-func freePort(t *testing.T) *net.TCPAddr {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) }) //nolint:errcheck // it never was connected
-	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
-		unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})); err != nil {
-		t.Fatal(err)
-	}
-	at, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: at.(*unix.SockaddrInet4).Port}
+	m.Configure(t, m.Plain()+"acl_file "+acl+"\n")
+	m.Up(t)
+	return &url.URL{Scheme: "mqtt", Host: m.Addr()}
 }
 
 // eventually waits for something that takes real time.

@@ -119,7 +119,7 @@ func TestBufferRunningAndStopped(t *testing.T) {
 		t.Errorf("verify: %s", out)
 	}
 
-	a.stop(syscall.SIGKILL)
+	a.Stop(syscall.SIGKILL)
 	before := files(t, dir)
 	killed := exported(t, rules, config)
 	must(t, "buffer", "stat", "--config", config)
@@ -129,8 +129,8 @@ func TestBufferRunningAndStopped(t *testing.T) {
 		t.Errorf("looking at the killed agent's store changed it\nbefore %v\nafter  %v", before, after)
 	}
 	b := runAgent(t, config)
-	b.says(t, "msg=running")
-	b.stop(syscall.SIGTERM)
+	b.Says(t, "msg=running")
+	b.Stop(syscall.SIGTERM)
 	before = files(t, dir)
 	closed := exported(t, rules, config)
 	if after := files(t, dir); !maps.Equal(before, after) {
@@ -162,7 +162,7 @@ func TestBufferExportToHead(t *testing.T) {
 	config := simulated(t)
 	a := runAgent(t, config)
 	waitFor(t, config, func(d map[string]agent.DeviceStatus) bool { return d["meter-1"].Polls > 2 })
-	a.stop(syscall.SIGTERM)
+	a.Stop(syscall.SIGTERM)
 	temp := t.TempDir()
 	cmd := exec.Command("bash", "-c", `set -o pipefail; "$0" buffer export --class interval --month 2026-03 --csv --config "$1" | head -n 1`, filepath.Join(bin, "bordo"), config)
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"bordo/contract"
+	"bordo/contract/foreign"
 )
 
 // bordoctl runs the tool of the centre to its end.
@@ -32,25 +33,26 @@ type change struct {
 }
 
 // untilChange waits until a watch has told what is asked for.
-func untilChange(t *testing.T, p *process, what string, is func(change) bool) {
+func untilChange(t *testing.T, p *foreign.Process, what string, is func(change) bool) {
 	t.Helper()
 	over := time.After(patience)
 	for seen := 0; ; {
-		p.mu.Lock()
-		lines, more := p.stdout[seen:], p.more
-		seen = len(p.stdout)
-		p.mu.Unlock()
+		ended, more := p.Ended(), p.More()
+		lines := p.Stdout()[seen:]
+		seen += len(lines)
 		for _, l := range lines {
 			if is(decode[change](t, l)) {
 				return
 			}
 		}
+		if ended {
+			t.Fatalf("%s ended before %s", p.Name(), what)
+		}
 		select {
 		case <-more:
-		case <-p.done:
-			t.Fatalf("%s ended before %s", p.name, what)
+		case <-p.Done():
 		case <-over:
-			t.Fatalf("%s did not tell %s", p.name, what)
+			t.Fatalf("%s did not tell %s", p.Name(), what)
 		}
 	}
 }
@@ -61,7 +63,7 @@ func TestCentre(t *testing.T) {
 	m := secured(t, a)
 	cert, key := a.issue(t, "platform", false)
 	ca := filepath.Join(a.dir, "ca.crt")
-	url := fmt.Sprintf("mqtts://127.0.0.1:%d", m.port)
+	url := fmt.Sprintf("mqtts://127.0.0.1:%d", m.Port)
 	as := []string{"--url", url, "--ca-file", ca, "--cert-file", cert, "--key-file", key}
 
 	if out, errs, code := bordoctl(t, append([]string{"inventory"}, as...)...); code != 1 || out != "" || !strings.Contains(errs, "the broker keeps nothing for us below bordo/v1/+/+/#\nCheck --root and --tenant.") {
@@ -93,15 +95,15 @@ func TestCentre(t *testing.T) {
 		t.Errorf("the certificate ends in a day, and that is all that is said: %q", errs)
 	}
 
-	agent.stop(syscall.SIGKILL)
+	agent.Stop(syscall.SIGKILL)
 	untilChange(t, watch, "the loss of the node", func(c change) bool { return c.What == "node" && c.State == "lost" })
-	m.down()
+	m.Down()
 	untilChange(t, watch, "the loss of the broker", func(c change) bool { return c.What == "link" && c.State == "lost" })
-	m.up(t)
+	m.Up(t)
 	untilChange(t, watch, "its return", func(c change) bool { return c.What == "link" && c.State == "connected" })
-	watch.stop(syscall.SIGINT)
+	watch.Stop(syscall.SIGINT)
 	if watch.ProcessState.ExitCode() != 0 {
-		t.Errorf("Ctrl-C gives exit code %d: %s", watch.ProcessState.ExitCode(), strings.Join(watch.stderr, "\n"))
+		t.Errorf("Ctrl-C gives exit code %d: %s", watch.ProcessState.ExitCode(), strings.Join(watch.Stderr(), "\n"))
 	}
 }
 
@@ -111,13 +113,13 @@ func TestCentreIsToldWhatIsWrong(t *testing.T) {
 	m := secured(t, a)
 	closed := closedBroker(t)
 	cert, key := a.issue(t, "platform", false)
-	foreign, foreignKey := stranger.issue(t, "platform", false)
+	other, otherKey := stranger.issue(t, "platform", false)
 	password := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(password, []byte("wrong\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ca, otherCA := filepath.Join(a.dir, "ca.crt"), filepath.Join(stranger.dir, "ca.crt")
-	secure, open := fmt.Sprintf("mqtts://127.0.0.1:%d", m.port), fmt.Sprintf("mqtt://127.0.0.1:%d", closed.port)
+	secure, open := fmt.Sprintf("mqtts://127.0.0.1:%d", m.Port), fmt.Sprintf("mqtt://127.0.0.1:%d", closed.Port)
 	for name, c := range map[string]struct {
 		args []string
 		want string
@@ -125,12 +127,12 @@ func TestCentreIsToldWhatIsWrong(t *testing.T) {
 		"an authority that nobody knows": {[]string{"--url", secure, "--cert-file", cert, "--key-file", key}, "give the authority's certificate with --ca-file"},
 		"another authority":              {[]string{"--url", secure, "--ca-file", otherCA, "--cert-file", cert, "--key-file", key}, "signed by somebody else than --ca-file"},
 		"no certificate":                 {[]string{"--url", secure, "--ca-file", ca}, "The broker wants a certificate from us"},
-		"a certificate of elsewhere":     {[]string{"--url", secure, "--ca-file", ca, "--cert-file", foreign, "--key-file", foreignKey}, "The broker does not accept our certificate"},
+		"a certificate of elsewhere":     {[]string{"--url", secure, "--ca-file", ca, "--cert-file", other, "--key-file", otherKey}, "The broker does not accept our certificate"},
 		"no TLS where there should be":   {[]string{"--url", strings.Replace(secure, "mqtts", "mqtt", 1)}, "does this port want TLS?"},
 		"TLS where there is none":        {[]string{"--url", strings.Replace(open, "mqtt", "mqtts", 1), "--ca-file", ca}, "is there TLS on this port?"},
 		"a wrong password":               {[]string{"--url", open, "--username", "admin", "--password-file", password}, "Check --username and what stands in --password-file"},
 		"no right to subscribe":          {[]string{"--url", open}, "The broker's access rules keep this user from these topics"},
-		"nobody there":                   {[]string{"--url", fmt.Sprintf("mqtt://127.0.0.1:%d", freePort(t))}, "Nobody listens there"},
+		"nobody there":                   {[]string{"--url", fmt.Sprintf("mqtt://127.0.0.1:%d", foreign.FreePort(t))}, "Nobody listens there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, verb := range []string{"watch", "verify", "inventory"} {
@@ -144,38 +146,34 @@ func TestCentreIsToldWhatIsWrong(t *testing.T) {
 }
 
 // closedBroker is a Mosquitto whose rules allow nobody anything, and refuse subscriptions in so many words.
-func closedBroker(t *testing.T) *mosquitto {
+func closedBroker(t *testing.T) *foreign.Mosquitto {
 	t.Helper()
 	plugins, err := filepath.Glob("/usr/lib/*/mosquitto_dynamic_security.so")
 	if err != nil || len(plugins) == 0 {
 		t.Fatalf("mosquitto has no dynamic security: %v", err)
 	}
-	dir := t.TempDir()
-	rules := filepath.Join(dir, "rules.json")
+	m := foreign.NewMosquitto(t)
+	rules := filepath.Join(m.Dir, "rules.json")
 	if out, err := exec.Command("mosquitto_ctrl", "dynsec", "init", rules, "admin", "right").CombinedOutput(); err != nil {
 		if _, there := os.Stat(rules); there != nil {
 			t.Fatalf("make rules: %v\n%s", err, out)
 		}
 	}
-	m := &mosquitto{port: freePort(t), conf: filepath.Join(dir, "mosquitto.conf")}
-	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nuser root\nplugin %s\nplugin_opt_config_file %s\n", m.port, plugins[0], rules)
-	if err := os.WriteFile(m.conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m.up(t)
+	m.Configure(t, m.Plain()+fmt.Sprintf("plugin %s\nplugin_opt_config_file %s\n", plugins[0], rules))
+	m.Up(t)
 	return m
 }
 
 // bad is a node that does everything wrong that can be done wrong.
 type bad struct {
 	t   *testing.T
-	m   *mosquitto
+	m   *foreign.Mosquitto
 	seq uint64
 }
 
 func (b *bad) publish(topic, payload string, more ...string) {
 	b.t.Helper()
-	args := append([]string{"-h", "127.0.0.1", "-p", fmt.Sprint(b.m.port), "-i", "bad", "-t", "bordo/v1/cremasco/" + topic, "-s", "-q", "1"}, more...)
+	args := append([]string{"-h", "127.0.0.1", "-p", fmt.Sprint(b.m.Port), "-i", "bad", "-t", "bordo/v1/cremasco/" + topic, "-s", "-q", "1"}, more...)
 	cmd := exec.Command("mosquitto_pub", args...)
 	cmd.Stdin = strings.NewReader(payload)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -213,7 +211,7 @@ func (b *bad) sample() string {
 // TestVerifyFinds: through a real broker, each kind of fault is found, and nothing else.
 func TestVerifyFinds(t *testing.T) {
 	m := newMosquitto(t)
-	m.up(t)
+	m.Up(t)
 	b := &bad{t: t, m: m}
 	b.publish("ponte/meta/inv-1", `{"sv":1,"node":"ponte","dev":"inv-1","rev":1,"points":{}}`, "-r")
 	b.status()
@@ -221,9 +219,9 @@ func TestVerifyFinds(t *testing.T) {
 	old := strings.Replace(sampleOf(t, "ponte", "inv-2", 9, 1, time.Now()), "0001abcd", "0000abcd", 1)
 	b.publish("ponte/tele/inv-2", old, "-r") // retained, and of no description
 
-	verify := start(t, filepath.Join(bin, "bordoctl"), "verify", "--for", "10s", "--wait", "3m", "--json", "--url", fmt.Sprintf("mqtt://127.0.0.1:%d", m.port))
-	m.says(t, " 1 bordo/v1/") // has granted what verify asked for
-	heard := start(t, filepath.Join(bin, "bordoctl"), "watch", "--json", "--url", fmt.Sprintf("mqtt://127.0.0.1:%d", m.port))
+	verify := start(t, filepath.Join(bin, "bordoctl"), "verify", "--for", "10s", "--wait", "3m", "--json", "--url", fmt.Sprintf("mqtt://127.0.0.1:%d", m.Port))
+	m.Says(t, " 1 bordo/v1/") // has granted what verify asked for
+	heard := start(t, filepath.Join(bin, "bordoctl"), "watch", "--json", "--url", fmt.Sprintf("mqtt://127.0.0.1:%d", m.Port))
 	untilChange(t, heard, "its connection", func(c change) bool { return c.What == "link" })
 	b.status()
 	again := b.sample()
@@ -243,7 +241,7 @@ func TestVerifyFinds(t *testing.T) {
 	}
 	b.status()
 	select {
-	case <-verify.done:
+	case <-verify.Done():
 	case <-time.After(5 * time.Minute):
 		t.Fatal("verify does not end")
 	}
@@ -258,8 +256,8 @@ func TestVerifyFinds(t *testing.T) {
 			Resent int
 		}
 	}
-	if err := json.Unmarshal([]byte(strings.Join(verify.stdout, "\n")), &report); err != nil || report.OK {
-		t.Fatalf("%v\n%s", err, strings.Join(verify.stdout, "\n"))
+	if err := json.Unmarshal([]byte(strings.Join(verify.Stdout(), "\n")), &report); err != nil || report.OK {
+		t.Fatalf("%v\n%s", err, strings.Join(verify.Stdout(), "\n"))
 	}
 	var got []string
 	for _, f := range report.Faults {
@@ -270,10 +268,10 @@ func TestVerifyFinds(t *testing.T) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(slices.Compact(got), want) {
-		t.Errorf("found %q,\nwant %q\n%s", got, want, strings.Join(verify.stdout, "\n"))
+		t.Errorf("found %q,\nwant %q\n%s", got, want, strings.Join(verify.Stdout(), "\n"))
 	}
 	if report.Nodes[0].Resent < 1 {
 		t.Errorf("nothing came again: %+v", report.Nodes)
 	}
-	heard.stop(syscall.SIGTERM)
+	heard.Stop(syscall.SIGTERM)
 }

@@ -35,7 +35,7 @@ func edit(t *testing.T, path, from, to string) (undo func()) {
 // A configuration that changed while the agent runs is not applied, and check and status say so in both languages.
 func TestConfigurationChangedSinceStart(t *testing.T) {
 	dir, path := lonely(t, nobody(t), "")
-	runAgent(t, path).says(t, "msg=running")
+	runAgent(t, path).Says(t, "msg=running")
 	ask := func(verb string, more ...string) (string, int) {
 		t.Helper()
 		out, errs, code := bordo(t, append([]string{verb, "--config", path}, more...)...)

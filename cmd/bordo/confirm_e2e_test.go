@@ -131,7 +131,7 @@ func TestConfirm(t *testing.T) {
 		t.Errorf("said %q, want %q", out, want)
 	}
 
-	a.stop(syscall.SIGKILL) // at once: nothing but the confirmation itself can have been written
+	a.Stop(syscall.SIGKILL) // at once: nothing but the confirmation itself can have been written
 	runAgent(t, config)
 	waitFor(t, config, func(d map[string]agent.DeviceStatus) bool {
 		return d["inv-1"].Polls > 1 && d["inv-1"].Info != nil && d["inv-1"].Info.Serial == "SN-THIRD-3"

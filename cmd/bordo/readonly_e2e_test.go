@@ -109,14 +109,14 @@ func detailOf(s agent.Status, code string) string {
 // same, the tools say what is wrong, and the store opens when the card can be written again.
 func TestRunOnAReadOnlyCard(t *testing.T) {
 	broker := newMosquitto(t)
-	broker.up(t)
+	broker.Up(t)
 	sub := subscribe(t, broker)
 	dir := filepath.Join(openDir(t), "card")
 	readOnly := card(t, dir)
-	path := localNode(t, dir, fmt.Sprintf("127.0.0.1:%d", broker.port))
+	path := localNode(t, dir, fmt.Sprintf("127.0.0.1:%d", broker.Port))
 	first := start(t, filepath.Join(bin, "bordo"), "run", "--config", path)
-	first.says(t, "broker connected")
-	first.stop(syscall.SIGTERM)
+	first.Says(t, "broker connected")
+	first.Stop(syscall.SIGTERM)
 
 	readOnly(true)
 	if _, errs, code := bordo(t, "check", "--config", path); code != 0 || !strings.Contains(errs, "read-only") {
@@ -151,7 +151,7 @@ func TestRunOnAReadOnlyCard(t *testing.T) {
 	if after.Store.Epoch == st.Store.Epoch {
 		t.Errorf("epoch %s goes on", after.Store.Epoch)
 	}
-	p.stop(syscall.SIGTERM)
+	p.Stop(syscall.SIGTERM)
 	var epochs []string
 	sub.until(t, "the opening of the third epoch", func() bool {
 		epochs = nil
@@ -172,15 +172,15 @@ func TestRunOnAReadOnlyCard(t *testing.T) {
 // opens the store once that was done. Root is warned.
 func TestRunAfterRootDid(t *testing.T) {
 	broker := newMosquitto(t)
-	broker.up(t)
+	broker.Up(t)
 	dir := filepath.Join(openDir(t), "home")
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, 65534, 65534), os.Mkdir(dir+"/store", 0o755), os.Chown(dir+"/store", 65534, 65534)); err != nil {
 		t.Fatal(err)
 	}
-	path := localNode(t, dir, fmt.Sprintf("127.0.0.1:%d", broker.port))
+	path := localNode(t, dir, fmt.Sprintf("127.0.0.1:%d", broker.Port))
 	root := start(t, filepath.Join(bin, "bordo"), "run", "--config", path)
 	asks(t, path, "warn root", func(s agent.Status) bool { return detailOf(s, contract.RunsAsRoot) != "" })
-	root.stop(syscall.SIGTERM)
+	root.Stop(syscall.SIGTERM)
 	cure := "chown -R nobody: " + dir + "/store/buffer"
 	if _, errs, code := bordo(t, "check", "--config", path); code != 0 || !strings.Contains(errs, cure) {
 		t.Errorf("check as root: %d, %s", code, errs)
@@ -207,5 +207,5 @@ func TestRunAfterRootDid(t *testing.T) {
 	if list, err := filepath.Glob(dir + "/store/buffer/damaged-*"); err != nil || len(list) > 0 {
 		t.Errorf("set aside: %v, %v", list, err)
 	}
-	p.stop(syscall.SIGTERM)
+	p.Stop(syscall.SIGTERM)
 }

@@ -16,6 +16,7 @@ import (
 
 	"bordo/agent"
 	"bordo/contract"
+	"bordo/contract/foreign"
 )
 
 // renewal is a box at a broker whose certificates are renewed while it runs. The files that both read stand in dir.
@@ -25,7 +26,7 @@ type renewal struct {
 	dir              string
 	trust, cert, key string // of the box
 	clients          string // the authorities that the broker trusts
-	broker           *mosquitto
+	broker           *foreign.Mosquitto
 	sub              *subscriber
 	config           string
 }
@@ -63,21 +64,19 @@ func newRenewal(t *testing.T) *renewal {
 	r.broker = secured(t, r.old)
 	r.clients = filepath.Join(r.dir, "clients.pem")
 	r.write(r.clients, r.old.file("ca.crt"), r.fresh.file("ca.crt"))
-	text, err := os.ReadFile(r.broker.conf)
+	text, err := os.ReadFile(r.broker.Conf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	conf := strings.Replace(string(text), "cafile "+r.old.file("ca.crt"), "cafile "+r.clients, 1)
-	if err := os.WriteFile(r.broker.conf, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	r.broker.Configure(t, conf)
 	r.restart()
 
 	// The platform has its new certificate already, and trusts both authorities.
 	cert, key := r.fresh.issue(t, "platform", false)
 	both := filepath.Join(r.dir, "both.pem")
 	r.write(both, r.clients)
-	r.sub = subscribe(t, r.broker, "--cafile", both, "--cert", cert, "--key", key, "-h", "127.0.0.1", "-p", fmt.Sprint(r.broker.port))
+	r.sub = subscribe(t, r.broker, "--cafile", both, "--cert", cert, "--key", key, "-h", "127.0.0.1", "-p", fmt.Sprint(r.broker.Port))
 
 	plain, dir := site(t, r.broker, "")
 	r.config = secureSite(t, r.old, r.broker, plain, filepath.Join(dir, "own.yaml"), "quintano")
@@ -99,8 +98,8 @@ func (a *authority) file(name string) string { return filepath.Join(a.dir, name)
 // restart cuts every connection.
 func (r *renewal) restart() {
 	r.t.Helper()
-	r.broker.down()
-	r.broker.up(r.t)
+	r.broker.Down()
+	r.broker.Up(r.t)
 }
 
 func (r *renewal) until(what string, ok func(s contract.Status) bool) contract.Status {
@@ -191,7 +190,7 @@ func TestRenewal(t *testing.T) {
 	r.restart()
 	stranger, strangerKey := r.old.issue(t, "ponte", false)
 	if out, err := exec.Command("mosquitto_pub", "--cafile", r.trust, "--cert", stranger, "--key", strangerKey,
-		"-h", "127.0.0.1", "-p", fmt.Sprint(r.broker.port), "-q", "1", "-t", "x", "-m", "x").CombinedOutput(); err == nil {
+		"-h", "127.0.0.1", "-p", fmt.Sprint(r.broker.Port), "-q", "1", "-t", "x", "-m", "x").CombinedOutput(); err == nil {
 		t.Errorf("a certificate of the old authority got in: %s", out)
 	}
 	r.until("the box after the old authority", func(s contract.Status) bool { return s.State == contract.Online && s.Sess != renewed.Sess })
@@ -199,7 +198,7 @@ func TestRenewal(t *testing.T) {
 	r.rollServer()
 	r.expire()
 
-	box.stop(syscall.SIGTERM)
+	box.Stop(syscall.SIGTERM)
 	r.sub.until(t, "the goodbye", func() bool { return r.sub.status(t, "quintano").State == contract.Offline })
 	st := r.sub.status(t, "quintano")
 	for seq := uint64(1); seq < st.Next; seq++ {

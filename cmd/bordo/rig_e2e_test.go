@@ -3,25 +3,19 @@
 package main_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"bordo/contract"
+	"bordo/contract/foreign"
 	"bordo/contract/schema"
 )
 
@@ -30,7 +24,7 @@ var bin string
 
 // Programs that run beside others on a busy machine need their time.
 const (
-	patience = 2 * time.Minute  // for anything that is to come
+	patience = foreign.Patience // for anything that is to come
 	promptly = 30 * time.Second // for what takes no time on a machine that has nothing else to do
 )
 
@@ -57,176 +51,20 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// process is a program that a test started, and what it printed.
-type process struct {
-	*exec.Cmd
-	name string
-
-	mu     sync.Mutex
-	stdout []string
-	stderr []string
-	more   chan struct{} // closed and renewed with each line
-	done   chan struct{}
-	err    error
-}
-
 // start runs a program until the test ends.
-func start(t *testing.T, name string, args ...string) *process {
+func start(t *testing.T, name string, args ...string) *foreign.Process {
 	t.Helper()
-	p := &process{Cmd: exec.Command(name, args...), name: filepath.Base(name), more: make(chan struct{}), done: make(chan struct{})}
-	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	stdout, err := p.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stderr, err := p.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Start(); err != nil {
-		t.Fatalf("start %s: %v", name, err)
-	}
-	var reading sync.WaitGroup
-	reading.Go(func() { p.collect(bufio.NewScanner(stdout), &p.stdout) })
-	reading.Go(func() { p.collect(bufio.NewScanner(stderr), &p.stderr) })
-	go func() {
-		reading.Wait()
-		p.err = p.Wait()
-		close(p.done)
-	}()
-	t.Cleanup(func() {
-		p.stop(syscall.SIGKILL)
-		if t.Failed() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			t.Logf("%s said:\n%s", p.name, strings.Join(p.stderr[max(0, len(p.stderr)-40):], "\n"))
-		}
-	})
-	return p
+	return foreign.Start(t, exec.Command(name, args...))
 }
 
-func (p *process) collect(s *bufio.Scanner, to *[]string) {
-	s.Buffer(nil, 1<<20)
-	for s.Scan() {
-		p.mu.Lock()
-		*to = append(*to, s.Text())
-		close(p.more)
-		p.more = make(chan struct{})
-		p.mu.Unlock()
-	}
-}
-
-// stop signals the program and waits until it has ended.
-func (p *process) stop(sig syscall.Signal) {
-	select {
-	case <-p.done:
-		return
-	default:
-	}
-	p.Process.Signal(sig) //nolint:errcheck // it may have ended in between
-	<-p.done
-}
-
-// line waits for a line on stdout that begins with prefix and returns the rest.
-func (p *process) line(t *testing.T, prefix string) string {
+// newMosquitto is a broker with a store of its own, so that subscribers with a session miss nothing while it is down. It does not
+// run yet.
+func newMosquitto(t *testing.T) *foreign.Mosquitto {
 	t.Helper()
-	over := time.After(patience)
-	for {
-		p.mu.Lock()
-		for _, l := range p.stdout {
-			if rest, ok := strings.CutPrefix(l, prefix); ok {
-				p.mu.Unlock()
-				return strings.TrimSpace(rest)
-			}
-		}
-		more := p.more
-		p.mu.Unlock()
-		select {
-		case <-more:
-		case <-p.done:
-			t.Fatalf("%s ended without printing %q", p.name, prefix)
-		case <-over:
-			t.Fatalf("%s did not print %q", p.name, prefix)
-		}
-	}
-}
-
-// mosquitto is a real broker with a store of its own, so that subscribers with a session miss nothing while it is down.
-type mosquitto struct {
-	port int
-	conf string
-	*process
-}
-
-func newMosquitto(t *testing.T) *mosquitto {
-	t.Helper()
-	dir := t.TempDir()
-	m := &mosquitto{port: freePort(t), conf: filepath.Join(dir, "mosquitto.conf")}
-	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location %s/\nmax_queued_messages 0\nuser root\n"+
-		"log_type error\nlog_type warning\nlog_type notice\nlog_type information\nlog_type subscribe\n", m.port, dir)
-	if err := os.WriteFile(m.conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	m := foreign.NewMosquitto(t)
+	m.Configure(t, m.Plain()+fmt.Sprintf("persistence true\npersistence_location %s/\nmax_queued_messages 0\n"+
+		"log_type error\nlog_type warning\nlog_type notice\nlog_type information\nlog_type subscribe\n", m.Dir))
 	return m
-}
-
-// up starts the broker and waits until it accepts connections.
-func (m *mosquitto) up(t *testing.T) {
-	t.Helper()
-	path, err := exec.LookPath("mosquitto")
-	if err != nil {
-		path = "/usr/sbin/mosquitto"
-	}
-	m.process = start(t, path, "-c", m.conf)
-	for over := time.Now().Add(patience); time.Now().Before(over); {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", m.port))
-		if err == nil {
-			c.Close() //nolint:errcheck // it was only a question
-			return
-		}
-		select {
-		case <-m.done:
-			t.Fatalf("mosquitto ended: %v", m.err)
-		case <-time.After(25 * time.Millisecond):
-		}
-	}
-	t.Fatal("mosquitto does not listen")
-}
-
-// down ends the broker. It loses a signal that comes when it listens already and its main loop has not begun, so it is told
-// again.
-func (m *mosquitto) down() {
-	for {
-		select {
-		case <-m.done:
-			return
-		default:
-		}
-		m.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended in between
-		select {
-		case <-m.done:
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-// freePort holds a port until the test ends: nobody is given it, and whoever asks for it by its number may listen there.
-func freePort(t *testing.T) int {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) }) //nolint:errcheck // it never was connected
-	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
-		unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})); err != nil {
-		t.Fatal(err)
-	}
-	at, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return at.(*unix.SockaddrInet4).Port
 }
 
 // arrival is a sample or event as the subscriber got it.
@@ -239,7 +77,7 @@ type arrival struct {
 
 // subscriber is a plain program that has subscribed to everything. It keeps what arrived by identity.
 type subscriber struct {
-	*process
+	*foreign.Process
 	args    []string
 	schemas schema.Set
 
@@ -263,28 +101,26 @@ func loadSchemas(t *testing.T) schema.Set {
 }
 
 // subscribe starts mosquitto_sub with a session that lasts, connected as given or else plainly, and waits for the broker's consent.
-func subscribe(t *testing.T, m *mosquitto, how ...string) *subscriber {
+func subscribe(t *testing.T, m *foreign.Mosquitto, how ...string) *subscriber {
 	t.Helper()
 	if len(how) == 0 {
-		how = []string{"-h", "127.0.0.1", "-p", fmt.Sprint(m.port)}
+		how = []string{"-h", "127.0.0.1", "-p", fmt.Sprint(m.Port)}
 	}
 	args := append([]string{"-oL", "mosquitto_sub", "-i", "centre", "-c", "-q", "1", "-d", "-F", "message %t %p", "-t", "bordo/#"}, how...)
 	s := &subscriber{
-		process: start(t, "stdbuf", args...),
+		Process: start(t, "stdbuf", args...),
 		args:    args,
 		schemas: loadSchemas(t),
 		arrived: make(map[string]arrival), last: make(map[string][]byte),
 	}
-	s.line(t, "Subscribed")
+	s.Line(t, "Subscribed")
 	return s
 }
 
 // pump takes in what has arrived since the last time.
 func (s *subscriber) pump() {
-	s.process.mu.Lock()
-	lines := s.stdout[s.read:]
-	s.read = len(s.stdout)
-	s.process.mu.Unlock()
+	lines := s.Stdout()[s.read:]
+	s.read += len(lines)
 	for _, l := range lines {
 		if rest, ok := strings.CutPrefix(l, "message "); ok {
 			topic, payload, _ := strings.Cut(rest, " ")
@@ -344,6 +180,7 @@ func (s *subscriber) until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	over := time.Now().Add(patience)
 	for {
+		more := s.More()
 		s.pump()
 		if ok() {
 			return
@@ -351,9 +188,6 @@ func (s *subscriber) until(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(over) {
 			t.Fatalf("not within %v: %s (%d identities arrived)", patience, what, len(s.arrived))
 		}
-		s.process.mu.Lock()
-		more := s.more
-		s.process.mu.Unlock()
 		select {
 		case <-more:
 		case <-time.After(200 * time.Millisecond):
@@ -366,13 +200,11 @@ func (s *subscriber) until(t *testing.T, what string, ok func() bool) {
 // when the broker goes. Its session lasts, so nothing is missed.
 func (s *subscriber) again(t *testing.T) {
 	t.Helper()
-	select {
-	case <-s.done:
-	default:
+	if !s.Ended() {
 		return
 	}
 	s.pump()
-	s.process, s.read = start(t, "stdbuf", s.args...), 0
+	s.Process, s.read = start(t, "stdbuf", s.args...), 0
 }
 
 // sane fails the test when a message was not as the contract says.

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"bordo/contract/foreign"
 )
 
 // lonely writes the configuration of a node with a port that does not exist and a broker at addr.
@@ -40,30 +42,7 @@ lines:
 }
 
 // nobody is an address where nothing listens.
-func nobody(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", freePort(t)) }
-
-// says waits for a line on stderr with the text in it.
-func (p *process) says(t *testing.T, text string) string {
-	t.Helper()
-	over := time.After(patience)
-	for {
-		p.mu.Lock()
-		lines, more := p.stderr, p.more
-		p.mu.Unlock()
-		for _, l := range lines {
-			if strings.Contains(l, text) {
-				return l
-			}
-		}
-		select {
-		case <-more:
-		case <-p.done:
-			t.Fatalf("%s ended without %q in its log", p.name, text)
-		case <-over:
-			t.Fatalf("%s did not log %q", p.name, text)
-		}
-	}
-}
+func nobody(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", foreign.FreePort(t)) }
 
 // The agent goes on when whoever reads its log has ended.
 func TestRunOutlivesTheReaderOfItsLog(t *testing.T) {
@@ -125,7 +104,7 @@ func TestRunsWithoutAnything(t *testing.T) {
 		if got := told(); got != "READY=1" {
 			t.Errorf("the service manager was told %q", got)
 		}
-		a.says(t, "code=line_down device=meter-1")
+		a.Says(t, "code=line_down device=meter-1")
 		out, errs, code := bordo(t, "status", "--config", path)
 		for _, want := range []string{"node      quintano, bordo ", ", not connected for ", "\nline      bus, serial:///dev/bordo-is-not-here?", "  meter-1  eastron-sdm630  never answered\n"} {
 			if code != 0 || !strings.Contains(out, want) {
@@ -133,7 +112,7 @@ func TestRunsWithoutAnything(t *testing.T) {
 			}
 		}
 		began := time.Now()
-		a.stop(sig)
+		a.Stop(sig)
 		if d := time.Since(began); d > promptly || a.ProcessState.ExitCode() != 0 {
 			t.Errorf("%v: ended after %v with %v", sig, d, a.ProcessState)
 		}
@@ -153,7 +132,7 @@ func TestRunsWithoutAnything(t *testing.T) {
 func TestTwoAgents(t *testing.T) {
 	dir, path := lonely(t, nobody(t), "")
 	first := runAgent(t, path)
-	first.says(t, "msg=running")
+	first.Says(t, "msg=running")
 	_, errs, code := bordo(t, "run", "--config", path)
 	if want := "bordo: another bordo runs with this configuration: it holds " + dir + "/store\n"; code != 1 || errs != want {
 		t.Errorf("exit code %d, %q, want %q", code, errs, want)
@@ -180,13 +159,13 @@ func TestTwoAgents(t *testing.T) {
 func TestStartsAgainAfterKill(t *testing.T) {
 	dir, path := lonely(t, nobody(t), "")
 	first := runAgent(t, path)
-	first.says(t, "msg=running")
-	first.stop(syscall.SIGKILL)
+	first.Says(t, "msg=running")
+	first.Stop(syscall.SIGKILL)
 	if _, err := os.Lstat(filepath.Join(dir, "run", "b.sock")); err != nil {
 		t.Fatalf("the killed agent took its socket along: %v", err)
 	}
 	second := runAgent(t, path)
-	second.says(t, "msg=running")
+	second.Says(t, "msg=running")
 	if _, errs, code := bordo(t, "status", "--config", path); code != 0 {
 		t.Errorf("the second agent does not answer: %s", errs)
 	}
@@ -258,22 +237,21 @@ func TestSecondSignalLeavesAtOnce(t *testing.T) {
 	addr, published := stubborn(t)
 	_, path := lonely(t, addr, "")
 	a := runAgent(t, path)
-	a.says(t, "msg=running")
+	a.Says(t, "msg=running")
 	select {
 	case <-published: // and never acknowledged: stopping waits for it
 	case <-time.After(patience):
 		t.Fatal("nothing was published")
 	}
 	a.Process.Signal(syscall.SIGTERM) //nolint:errcheck // the log tells
-	a.says(t, "msg=stopping")
+	a.Says(t, "msg=stopping")
 	began := time.Now()
-	a.stop(syscall.SIGTERM)
+	a.Stop(syscall.SIGTERM)
 	if d := time.Since(began); d > promptly || a.ProcessState.ExitCode() != 1 {
 		t.Errorf("ended after %v with %v", d, a.ProcessState)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if last := a.stderr[len(a.stderr)-1]; last != "bordo: left at once, on the second signal" {
+	said := a.Stderr()
+	if last := said[len(said)-1]; last != "bordo: left at once, on the second signal" {
 		t.Errorf("the last word was %q", last)
 	}
 }
@@ -290,11 +268,11 @@ func TestRunsWithoutItsPassword(t *testing.T) {
 		t.Errorf("check made %v (%v)", entries, err)
 	}
 	a := runAgent(t, path)
-	a.says(t, "msg=running")
-	if l := a.says(t, "level=ERROR msg=configuration"); !strings.Contains(l, ": mqtt.password_file: "+reason) {
+	a.Says(t, "msg=running")
+	if l := a.Says(t, "level=ERROR msg=configuration"); !strings.Contains(l, ": mqtt.password_file: "+reason) {
 		t.Errorf("got %s", l)
 	}
-	a.says(t, "msg=\"broker not connected\" url=mqtt://")
+	a.Says(t, "msg=\"broker not connected\" url=mqtt://")
 	out, _, _ := bordo(t, "status", "--config", path)
 	if !strings.Contains(out, reason) {
 		t.Errorf("the status does not tell why:\n%s", out)
@@ -308,9 +286,9 @@ func TestRunsWithoutItsSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := runAgent(t, path)
-	a.says(t, "msg=\"nobody can ask this agent\"")
-	a.says(t, "msg=running")
-	a.stop(syscall.SIGTERM)
+	a.Says(t, "msg=\"nobody can ask this agent\"")
+	a.Says(t, "msg=running")
+	a.Stop(syscall.SIGTERM)
 	if a.ProcessState.ExitCode() != 0 {
 		t.Errorf("ended with %v", a.ProcessState)
 	}

@@ -14,12 +14,13 @@ import (
 
 	"bordo/agent"
 	"bordo/contract"
+	"bordo/contract/foreign"
 )
 
 // site writes a configuration whose devices are served by a Modbus program of another make.
-func site(t *testing.T, m *mosquitto, extra string) (config, dir string) {
+func site(t *testing.T, m *foreign.Mosquitto, extra string) (config, dir string) {
 	t.Helper()
-	devices := start(t, "/usr/bin/python3", filepath.Join("testdata", "devices.py"))
+	devices := start(t, foreign.Python, filepath.Join("testdata", "devices.py"))
 	dir = t.TempDir()
 	config = filepath.Join(dir, "bordo.yaml")
 	text := fmt.Sprintf(`version: 1
@@ -40,14 +41,14 @@ lines:
     port: rtu+tcp://127.0.0.1:%[4]s?baud=115200
     devices:
       - {id: meter-1, model: eastron-sdm630, unit: 3, every: 1s, about: {pod: IT001E12345678, role: exchange}}
-%[5]s`, dir, m.port, devices.line(t, "sunspec"), devices.line(t, "sdm630"), extra)
+%[5]s`, dir, m.Port, devices.Line(t, "sunspec"), devices.Line(t, "sdm630"), extra)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return config, dir
 }
 
-func runAgent(t *testing.T, config string) *process {
+func runAgent(t *testing.T, config string) *foreign.Process {
 	t.Helper()
 	return start(t, filepath.Join(bin, "bordo"), "run", "--config", config)
 }
@@ -56,7 +57,7 @@ func runAgent(t *testing.T, config string) *process {
 // is what the devices hold.
 func TestForeignDevicesToForeignBroker(t *testing.T) {
 	m := newMosquitto(t)
-	m.up(t)
+	m.Up(t)
 	sub := subscribe(t, m)
 	config, _ := site(t, m, "")
 	began := time.Now()
@@ -108,7 +109,7 @@ func TestForeignDevicesToForeignBroker(t *testing.T) {
 	}
 
 	stop := time.Now()
-	a.stop(syscall.SIGTERM)
+	a.Stop(syscall.SIGTERM)
 	if d := time.Since(stop); d > promptly || a.ProcessState.ExitCode() != 0 {
 		t.Errorf("stopped after %v with %v", d, a.ProcessState)
 	}
@@ -164,9 +165,9 @@ func (s *subscriber) lastSeq(epoch string) uint64 {
 // half a minute costs nothing: every sample arrives once, the late ones as history.
 func TestBrokerAway(t *testing.T) {
 	m := newMosquitto(t)
-	m.up(t)
+	m.Up(t)
 	sub := subscribe(t, m)
-	m.down()
+	m.Down()
 	config, _ := site(t, m, fmt.Sprintf(`
   - id: nowhere
     port: tcp://127.0.0.1:%d
@@ -174,17 +175,17 @@ func TestBrokerAway(t *testing.T) {
   - id: unplugged
     port: serial:///dev/pts/987654?baud=9600
     devices: [{id: meter-2, model: eastron-sdm630, unit: 1, every: 1s}]
-`, freePort(t)))
+`, foreign.FreePort(t)))
 	a := runAgent(t, config)
 	time.Sleep(4 * time.Second) // the outage is real time: the sockets are
-	m.up(t)
+	m.Up(t)
 	sub.until(t, "samples from before the broker came", func() bool { return len(sub.samples("inv-1")) >= 6 })
 	leaving := time.Now().UnixMilli()
-	m.down()
+	m.Down()
 	left := time.Now().UnixMilli()
 	time.Sleep(30 * time.Second)
 	back := time.Now().UnixMilli()
-	m.up(t)
+	m.Up(t)
 	sub.until(t, "fresh samples after the outage and an empty backlog", func() bool {
 		fresh := 0
 		for _, s := range sub.samples("inv-1") {
@@ -204,7 +205,7 @@ func TestBrokerAway(t *testing.T) {
 			t.Errorf("line %s is not shown as down: %+v", l.ID, l)
 		}
 	}
-	a.stop(syscall.SIGTERM)
+	a.Stop(syscall.SIGTERM)
 	sub.until(t, "the goodbye", func() bool { return sub.status(t, "quintano").State == contract.Offline })
 
 	sub.complete(t, own.Store.Epoch)
@@ -235,12 +236,12 @@ func TestBrokerAway(t *testing.T) {
 // identity carries two payloads.
 func TestKill(t *testing.T) {
 	m := newMosquitto(t)
-	m.up(t)
+	m.Up(t)
 	sub := subscribe(t, m)
 	config, _ := site(t, m, "")
 	first := runAgent(t, config)
 	sub.until(t, "a first sample", func() bool { return len(sub.samples("inv-1")) >= 1 })
-	m.down()
+	m.Down()
 	away := time.Now().UnixMilli()
 	time.Sleep(10 * time.Second)
 	out, errs, code := bordo(t, "status", "--config", config, "--json")
@@ -248,15 +249,15 @@ func TestKill(t *testing.T) {
 		t.Fatalf("bordo status: %d %s", code, errs)
 	}
 	was := decode[agent.Status](t, out)
-	first.stop(syscall.SIGKILL)
+	first.Stop(syscall.SIGKILL)
 	killed := time.Now().UnixMilli()
 	second := runAgent(t, config)
-	m.up(t)
+	m.Up(t)
 	sub.until(t, "the gap of the first run and samples of the second", func() bool {
 		_, ok := gapOf(sub, was.Store.Epoch)
 		return ok && fresh(sub, killed) >= 4
 	})
-	second.stop(syscall.SIGTERM)
+	second.Stop(syscall.SIGTERM)
 	sub.until(t, "the goodbye", func() bool { return sub.status(t, "quintano").State == contract.Offline })
 
 	gap, _ := gapOf(sub, was.Store.Epoch)

@@ -24,6 +24,7 @@ import (
 
 	"bordo/agent"
 	"bordo/contract"
+	"bordo/contract/foreign"
 )
 
 // authority makes certificates for one test.
@@ -86,10 +87,9 @@ func (a *authority) issue(t *testing.T, name string, isCA bool) (cert, key strin
 }
 
 // secured is a broker with the configuration that is shipped, its paths and port apart.
-func secured(t *testing.T, a *authority) *mosquitto {
+func secured(t *testing.T, a *authority) *foreign.Mosquitto {
 	t.Helper()
-	dir := t.TempDir()
-	m := &mosquitto{port: freePort(t), conf: filepath.Join(dir, "mosquitto.conf")}
+	m := foreign.NewMosquitto(t)
 	cert, key := a.issue(t, "server", false)
 	shipped := filepath.Join("..", "..", "packaging", "mosquitto")
 	text, err := os.ReadFile(filepath.Join(shipped, "bordo.conf"))
@@ -100,33 +100,31 @@ func secured(t *testing.T, a *authority) *mosquitto {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acl := filepath.Join(dir, "bordo.acl")
+	acl := filepath.Join(m.Dir, "bordo.acl")
 	if err := os.WriteFile(acl, rules, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	conf := strings.NewReplacer(
-		"listener 8883", fmt.Sprintf("listener %d 127.0.0.1", m.port),
+		"listener 8883", fmt.Sprintf("listener %d 127.0.0.1", m.Port),
 		"/etc/mosquitto/ca.crt", filepath.Join(a.dir, "ca.crt"), "/etc/mosquitto/server.crt", cert,
 		"/etc/mosquitto/server.key", key, "/etc/mosquitto/bordo.acl", acl,
-		"persistence true", "persistence true\npersistence_location "+dir+"/\nuser root").Replace(string(text))
-	if err := os.WriteFile(m.conf, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m.up(t)
+		"persistence true", "persistence true\npersistence_location "+m.Dir+"/\nuser root").Replace(string(text))
+	m.Configure(t, conf)
+	m.Up(t)
 	return m
 }
 
 // secureSite writes the configuration of a site once more, for TLS and under somebody's certificate.
-func secureSite(t *testing.T, a *authority, m *mosquitto, plain, path, certOf string) string {
+func secureSite(t *testing.T, a *authority, m *foreign.Mosquitto, plain, path, certOf string) string {
 	t.Helper()
 	text, err := os.ReadFile(plain)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cert, key := a.issue(t, certOf, false)
-	url := fmt.Sprintf(`url: "mqtt://127.0.0.1:%d"`, m.port)
+	url := fmt.Sprintf(`url: "mqtt://127.0.0.1:%d"`, m.Port)
 	replaced := strings.Replace(string(text), url, fmt.Sprintf(`url: "mqtts://127.0.0.1:%d", ca_file: %s, cert_file: %s, key_file: %s`,
-		m.port, filepath.Join(a.dir, "ca.crt"), cert, key), 1)
+		m.Port, filepath.Join(a.dir, "ca.crt"), cert, key), 1)
 	if err := os.WriteFile(path, []byte(replaced), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +138,7 @@ func TestTLS(t *testing.T) {
 	m := secured(t, a)
 	tls := func(name string) []string {
 		cert, key := a.issue(t, name, false)
-		return []string{"--cafile", filepath.Join(a.dir, "ca.crt"), "--cert", cert, "--key", key, "-h", "127.0.0.1", "-p", fmt.Sprint(m.port)}
+		return []string{"--cafile", filepath.Join(a.dir, "ca.crt"), "--cert", cert, "--key", key, "-h", "127.0.0.1", "-p", fmt.Sprint(m.Port)}
 	}
 	sub := subscribe(t, m, tls("platform")...)
 	plain, dir := site(t, m, "")
@@ -156,7 +154,7 @@ func TestTLS(t *testing.T) {
 	if heard, _ := exec.Command("mosquitto_sub", spy...).Output(); len(heard) > 0 {
 		t.Errorf("another box read this one's topics: %s", heard)
 	}
-	own.stop(syscall.SIGTERM)
+	own.Stop(syscall.SIGTERM)
 	sub.until(t, "the goodbye", func() bool { return sub.status(t, "quintano").State == contract.Offline })
 	if _, heard := sub.last["bordo/v1/cremasco/quintano/cmd"]; heard {
 		t.Error("another box wrote to this one's commands")
@@ -166,7 +164,7 @@ func TestTLS(t *testing.T) {
 	before := len(sub.arrived)
 	config := secureSite(t, a, m, plain, filepath.Join(dir, "wrong.yaml"), "ponte")
 	wrong := runAgent(t, config)
-	t.Cleanup(func() { wrong.stop(syscall.SIGKILL) })
+	t.Cleanup(func() { wrong.Stop(syscall.SIGKILL) })
 	over := time.Now().Add(patience)
 	for {
 		out, _, code := bordo(t, "status", "--config", config, "--json")
@@ -186,7 +184,7 @@ func TestTLS(t *testing.T) {
 	}
 
 	// Without a certificate there is no way in.
-	if out, err := exec.Command("mosquitto_pub", "--cafile", filepath.Join(a.dir, "ca.crt"), "-h", "127.0.0.1", "-p", fmt.Sprint(m.port), "-t", "x", "-m", "x").CombinedOutput(); err == nil {
+	if out, err := exec.Command("mosquitto_pub", "--cafile", filepath.Join(a.dir, "ca.crt"), "-h", "127.0.0.1", "-p", fmt.Sprint(m.Port), "-t", "x", "-m", "x").CombinedOutput(); err == nil {
 		t.Errorf("a client without certificate got in: %s", out)
 	}
 	sub.sane(t)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bordo/agent"
+	"bordo/contract/foreign"
 )
 
 const aHead = "version: 1\ntenant: cremasco\nnode: quintano\nsite: {lat: 45.4, lon: 9.6}\nclock: {trust: system}\nmqtt: {url: mqtt://127.0.0.1:1}\nbuffer: {dir: DIR/store/buffer}\ncontrol: {socket: DIR/b.sock}\n"
@@ -33,8 +34,8 @@ func configured(t *testing.T, lines string) (path string) {
 
 // A scan finds devices of another make, and what it proposes is a configuration.
 func TestScanOfForeignDevices(t *testing.T) {
-	devices := start(t, "/usr/bin/python3", filepath.Join("testdata", "devices.py"))
-	at := "127.0.0.1:" + devices.line(t, "sunspec")
+	devices := start(t, foreign.Python, filepath.Join("testdata", "devices.py"))
+	at := "127.0.0.1:" + devices.Line(t, "sunspec")
 	none := configured(t, "lines: []\n")
 	stdout, stderr, code := bordo(t, "scan", "tcp", at, "--config", none, "--lang", "en")
 	if code != 0 || !strings.Contains(stderr, "+ "+at+", number 1: SunSpec") || !strings.Contains(stderr, "Altra Marca AM-20K, serial SN000123") {
@@ -56,7 +57,7 @@ func TestScanOfForeignDevices(t *testing.T) {
 		t.Errorf("read %+v", r)
 	}
 
-	meter := "rtu+tcp://127.0.0.1:" + devices.line(t, "sdm630")
+	meter := "rtu+tcp://127.0.0.1:" + devices.Line(t, "sdm630")
 	raw := must(t, "read", "--raw", meter, "--unit", "3", "--input", "0x46", "--count", "2", "--config", none)
 	if !strings.Contains(raw, "\n   70  4248  16968         BH   1112020091      50.02 ") {
 		t.Errorf("read\n%s", raw)
@@ -82,7 +83,7 @@ func simulated(t *testing.T) (config string) {
 	t.Helper()
 	dir := t.TempDir()
 	site := start(t, filepath.Join(bin, "bordo-sim"), "serve", "demo", "--dir", dir)
-	site.line(t, "configuration for the agent:")
+	site.Line(t, "configuration for the agent:")
 	return filepath.Join(dir, "bordo.yaml")
 }
 
@@ -148,13 +149,11 @@ func TestToolsThroughTheRunningAgent(t *testing.T) {
 			t.Errorf("%s: %d polls in %v (want %d), %d failures: %s", id, polls, took, least, d.Failures, d.Error)
 		}
 	}
-	a.mu.Lock()
-	for _, l := range a.stderr {
+	for _, l := range a.Stderr() {
 		if strings.Contains(l, "port lost") {
 			t.Errorf("a port was lost: %s", l)
 		}
 	}
-	a.mu.Unlock()
 	_, said, code = bordo(t, "read", "nobody", "--config", config)
 	if code != 2 || !strings.Contains(said, `no device "nobody"`) {
 		t.Errorf("exit code %d: %s", code, said)
@@ -188,9 +187,9 @@ func TestScanIsStopped(t *testing.T) {
 	waitFor(t, config, func(d map[string]agent.DeviceStatus) bool { return d["meter-1"].Polls > 0 })
 	tty := filepath.Join(filepath.Dir(config), "rs485-a")
 	s := start(t, filepath.Join(bin, "bordo"), "scan", "serial", tty, "--config", config, "--json")
-	s.line(t, `{"progress":{"done":2,`)
+	s.Line(t, `{"progress":{"done":2,`)
 	began := time.Now()
-	s.stop(syscall.SIGINT)
+	s.Stop(syscall.SIGINT)
 	if took := time.Since(began); took > promptly || s.ProcessState.ExitCode() != 1 {
 		t.Errorf("ended after %v with exit code %d", took, s.ProcessState.ExitCode())
 	}
@@ -215,7 +214,7 @@ func TestCaptureIsReplayed(t *testing.T) {
 		{"inv-1", "tcp", "lines:\n  - {id: l, port: PORT, devices: [{id: inv-1, model: sunspec, unit: 1}]}\n"},
 		{"meter-1", "rtu+tcp", "lines:\n  - {id: l, port: PORT, devices: [{id: meter-1, model: eastron-sdm630, unit: 3}]}\n"},
 	} {
-		port, _, _ := strings.Cut(sim.line(t, c.scheme+"://"), " ")
+		port, _, _ := strings.Cut(sim.Line(t, c.scheme+"://"), " ")
 		out := decode[struct{ Values []agent.PointStatus }](t, must(t, "read", c.id, "--json", "--config",
 			configured(t, strings.ReplaceAll(c.config, "PORT", c.scheme+"://"+port))))
 		text, err := os.ReadFile(files[i])
