@@ -93,7 +93,7 @@ func (k FaultKind) belongs() string {
 func between(x, low, high float64) bool { return x >= low && x <= high }
 
 // suffers lists the faults that a device can have, those of single exchanges included.
-func (d *device) suffers() (kinds []FaultKind) {
+func (d *modbusDevice) suffers() (kinds []FaultKind) {
 	for kind, place := range where {
 		if place == "exchange" || place == "device" && d.canHave(kind) {
 			kinds = append(kinds, kind)
@@ -104,7 +104,7 @@ func (d *device) suffers() (kinds []FaultKind) {
 }
 
 // canHave tells whether a fault of the place "device" has an effect on this one.
-func (d *device) canHave(kind FaultKind) bool {
+func (d *modbusDevice) canHave(kind FaultKind) bool {
 	if d.recorded != nil {
 		return kind == Silent // it says what it once said, and nothing moves in it
 	}
@@ -122,10 +122,10 @@ func (d *device) canHave(kind FaultKind) bool {
 }
 
 // kind is what the device is.
-func (d *device) kind() catalogue.DeviceKind { return d.profile.Kind }
+func (d *modbusDevice) kind() catalogue.DeviceKind { return d.profile.Kind }
 
 // moving lists the points that change by themselves and lie in the device's registers: those that can be stuck.
-func (d *device) moving() (keys []string) {
+func (d *modbusDevice) moving() (keys []string) {
 	d.body.points(func(point string, _ catalogue.Value) {
 		if _, ok := d.fields[point]; ok {
 			keys = append(keys, point)
@@ -135,7 +135,7 @@ func (d *device) moving() (keys []string) {
 }
 
 // channels lists the channels of an I/O module that something is wired to.
-func (d *device) channels() (keys []string) {
+func (d *modbusDevice) channels() (keys []string) {
 	for _, c := range d.spec.IO {
 		keys = append(keys, c.At)
 	}
@@ -143,7 +143,7 @@ func (d *device) channels() (keys []string) {
 }
 
 // article names the device with its kind: "inv-1 is an inverter".
-func (d *device) article() string {
+func (d *modbusDevice) article() string {
 	if d.recorded != nil {
 		return d.spec.ID + " is a recording"
 	}
@@ -204,10 +204,10 @@ func (s *Site) checkFault(b *bus, f Fault) error {
 		case place == "device" && !d.canHave(f.Kind):
 			return fmt.Errorf("%s: %s cannot happen to it; what can: %s%s", d.article(), f.Kind, joinKinds(d.suffers()), s.whoCan(f.Kind))
 		}
-		devices = []*device{d}
+		devices = []*modbusDevice{d}
 	}
 	if place == "device" {
-		devices = slices.DeleteFunc(devices, func(d *device) bool { return !d.canHave(f.Kind) })
+		devices = slices.DeleteFunc(devices, func(d *modbusDevice) bool { return !d.canHave(f.Kind) })
 	}
 	if len(devices) == 0 {
 		return fmt.Errorf("%s cannot happen to any device on line %s%s", f.Kind, b.id, s.whoCan(f.Kind))
@@ -232,7 +232,7 @@ func (s *Site) whoCan(kind FaultKind) string {
 }
 
 // checkPoint says that none of the devices has the point of a fault, or the channel.
-func checkPoint(devices []*device, f Fault) error {
+func checkPoint(devices []*modbusDevice, f Fault) error {
 	if f.Point == "" {
 		return nil
 	}
@@ -255,7 +255,7 @@ func checkPoint(devices []*device, f Fault) error {
 }
 
 // names lists the ids of devices.
-func names(devices []*device) (ids []string) {
+func names(devices []*modbusDevice) (ids []string) {
 	for _, d := range devices {
 		ids = append(ids, d.spec.ID)
 	}

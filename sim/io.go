@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"bordo/drivers/catalogue"
-	"bordo/drivers/modbus"
 	"bordo/sim/plant"
 )
 
@@ -76,40 +75,4 @@ func (b *ioBody) signal(c Channel) catalogue.Value {
 		return catalogue.Number(emptyMA + (fullMA-emptyMA)*b.tanks[c.At].LevelPct/100)
 	}
 	return catalogue.Number(c.Value)
-}
-
-// wire puts what stands at the channels into the registers, and notes what a tapped point is then worth.
-func (d *device) wire(now time.Time) {
-	b, ok := d.body.(*ioBody)
-	if !ok {
-		return
-	}
-	for i := range d.profile.Channels {
-		ch := &d.profile.Channels[i]
-		for _, c := range b.channels {
-			if c.At != ch.Name {
-				continue
-			}
-			values, err := ch.Encode(b.signal(c), 0)
-			if err != nil {
-				d.site.log.Debug("signal does not fit", "device", d.spec.ID, "point", c.Point, "err", err)
-				continue
-			}
-			d.image.SetRegisters(ch.At, values...)
-			d.truth.note(c.Point, d.tapped(ch, c), now)
-		}
-	}
-}
-
-// tapped is what an agent makes of a channel as its registers are.
-func (d *device) tapped(ch *modbus.Channel, c Channel) catalogue.Value {
-	as := catalogue.Float
-	if ch.Unit == "" {
-		as = catalogue.Bool
-	}
-	v := d.decode(&ch.Field, as, false)
-	if c.Is == "level" && v.Type() == catalogue.Float {
-		return catalogue.Number((v.Float() - emptyMA) / (fullMA - emptyMA) * 100)
-	}
-	return v
 }

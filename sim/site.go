@@ -48,9 +48,9 @@ type Site struct {
 	mu     sync.Mutex // guards nature and the images of all devices
 	nature *physics
 
-	devices map[string]*device // none is added after New
-	buses   []*bus             // in the order of the scenario
-	byPort  map[string]*bus    // by line.Endpoint.Key
+	devices map[string]*modbusDevice // none is added after New
+	buses   []*bus                   // in the order of the scenario
+	byPort  map[string]*bus          // by line.Endpoint.Key
 
 	host *Host
 	open connections
@@ -73,7 +73,7 @@ func New(s *Scenario, o Options) (*Site, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	site := &Site{scenario: s, seed: o.Seed, log: o.Logger, start: time.Now(), truthMost: cmp.Or(o.truthMost, maxTruth),
-		devices: map[string]*device{}, byPort: map[string]*bus{}, wake: make(chan struct{}, 1)}
+		devices: map[string]*modbusDevice{}, byPort: map[string]*bus{}, wake: make(chan struct{}, 1)}
 	site.open.list = map[io.Closer]*bus{}
 	site.host = newHost(o.Seed, site.start, s.Host.Faults)
 	var err error
@@ -118,7 +118,7 @@ func (s *Site) addLine(l Line) error {
 	if err != nil {
 		return err
 	}
-	b := &bus{id: l.ID, endpoint: e, stream: e.Scheme == line.TCP, devices: map[byte]*device{},
+	b := &bus{id: l.ID, endpoint: e, stream: e.Scheme == line.TCP, devices: map[byte]*modbusDevice{},
 		faults: newFaults(s.seed, "line "+l.ID, s.start, l.Faults), dice: plant.NewDice(s.seed, "bus "+l.ID)}
 	b.faults.change = func() {
 		select {
@@ -127,7 +127,7 @@ func (s *Site) addLine(l Line) error {
 		}
 	}
 	for _, spec := range l.Devices {
-		d, err := newDevice(s, b, spec)
+		d, err := newModbusDevice(s, b, spec)
 		if err != nil {
 			return err
 		}

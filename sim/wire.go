@@ -1,14 +1,12 @@
 package sim
 
 import (
-	"context"
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"bordo/drivers/line"
-	"bordo/drivers/modbus/slave"
 	"bordo/sim/plant"
 )
 
@@ -22,23 +20,15 @@ type bus struct {
 	stream   bool // Modbus TCP; false: RTU, on a serial line or in a TCP stream
 	faults   *faults
 	dice     plant.Dice
-	devices  map[byte]*device // by unit id
-	order    []*device        // as in the scenario
-	n        atomic.Uint64    // exchanges so far
-	onGone   func(gone bool)  // told when the cable is pulled and put back; may be nil
+	devices  map[byte]*modbusDevice // by unit id
+	order    []*modbusDevice        // as in the scenario
+	n        atomic.Uint64          // exchanges so far
+	onGone   func(gone bool)        // told when the cable is pulled and put back; may be nil
 }
 
 func (b *bus) isGone(now time.Time) bool {
 	_, _, gone := b.faults.on(Gone, "", now)
 	return gone
-}
-
-// deviceOf names the device that a unit id belongs to.
-func (b *bus) deviceOf(unit byte) string {
-	if d := b.devices[unit]; d != nil {
-		return d.spec.ID
-	}
-	return ""
 }
 
 // wire is one open connection of a bus, seen from the devices. What they write passes through the bus's faults.
@@ -63,14 +53,6 @@ type wire struct {
 
 func newWire(port connection, b *bus, char time.Duration) *wire {
 	return &wire{port: port, bus: b, char: char, opened: time.Now(), spoke: map[byte]time.Time{}, pending: map[*time.Timer]bool{}}
-}
-
-// serve lets units answer until the port is closed.
-func (w *wire) serve(units map[byte]slave.Answerer) error {
-	if w.bus.stream {
-		return slave.ServeTCP(context.Background(), w, units)
-	}
-	return slave.ServeRTU(context.Background(), w, units, slave.RTU{})
 }
 
 // SetDeadline belongs to a connection; the servers ask for it.
@@ -130,34 +112,6 @@ func (w *wire) Write(reply []byte) (int, error) {
 	}
 	return len(reply), nil
 }
-
-// rude tells whether the request came too early for the device: right after the connection was opened, or without the
-// pause that it wants after its last answer. Such a request gets no answer; so does a second client of a device that has
-// only one. The caller holds the lock.
-func (w *wire) rude(reply []byte) bool {
-	unitAt := 0
-	if w.bus.stream {
-		unitAt = 6
-	}
-	if w.hushed {
-		return true
-	}
-	if len(reply) <= unitAt {
-		return false
-	}
-	unit := reply[unitAt]
-	d := w.bus.devices[unit]
-	if d == nil {
-		return false
-	}
-	last, spoken := w.spoke[unit]
-	w.spoke[unit] = time.Now().Add(d.manners.ReplyUsual)
-	early := w.heard.Sub(w.opened) < d.manners.ConnectWait*leniency/100
-	return early || spoken && w.heard.Sub(last) < d.manners.Gap*leniency/100
-}
-
-// leniency is how many per cent of a pause a device insists on: clocks differ.
-const leniency = 90
 
 // writeLater writes a reply when its time has come, while the devices go on listening.
 func (w *wire) writeLater(frame []byte, delay time.Duration) {
@@ -241,34 +195,6 @@ func (b *bus) spoil(reply, request []byte, n uint64, now time.Time) (frame []byt
 	return frame, b.usual(reply[unitAt])
 }
 
-// exception makes an exception of a reply.
-func (b *bus) exception(frame []byte, unitAt int, code byte) []byte {
-	out := append(frame[:unitAt+1], frame[unitAt+1]|0x80, code)
-	if b.stream {
-		binary.BigEndian.PutUint16(out[4:], 3)
-		return out
-	}
-	out = append(out, 0, 0)
-	b.seal(out)
-	return out
-}
-
-// stranger is a unit id that nobody on the bus has.
-func (b *bus) stranger(unit byte) byte {
-	for b.devices[unit] != nil {
-		unit = unit%247 + 1
-	}
-	return unit
-}
-
-// seal makes the checksum of an RTU frame right again.
-func (b *bus) seal(frame []byte) {
-	if !b.stream {
-		body := len(frame) - 2
-		binary.LittleEndian.PutUint16(frame[body:], crc16(frame[:body]))
-	}
-}
-
 // garble flips one to three bits: as many as the checksum of RTU is sure to notice. TCP has a checksum of its own, so
 // that on a stream only the header can come out wrong, through a bad gateway; the unit is another fault.
 func (b *bus) garble(frame []byte, n uint64) {
@@ -287,69 +213,4 @@ func (b *bus) garble(frame []byte, n uint64) {
 func (b *bus) noise(n uint64) []byte {
 	w := b.dice.Word(8*n + 6)
 	return binary.BigEndian.AppendUint64(nil, b.dice.Word(8*n+7))[:1+w%6]
-}
-
-// idleClose is after how much silence a device of the bus closes a connection; 0: never.
-func (b *bus) idleClose() (shortest time.Duration) {
-	if !b.stream {
-		return 0
-	}
-	for _, d := range b.devices {
-		if idle := d.manners.IdleClose; idle > 0 && (shortest == 0 || idle < shortest) {
-			shortest = idle
-		}
-	}
-	return shortest
-}
-
-// clients is how many connections the devices of the bus take at once; 0: any number.
-func (b *bus) clients() (fewest int) {
-	if b.endpoint.Scheme == line.Serial {
-		return 0
-	}
-	for _, d := range b.devices {
-		if n := d.manners.Clients; n > 0 && (fewest == 0 || n < fewest) {
-			fewest = n
-		}
-	}
-	return fewest
-}
-
-// replyMax is the latest that a device ever answers.
-func (b *bus) replyMax(unit byte) time.Duration {
-	if d := b.devices[unit]; d != nil {
-		return d.replyMax
-	}
-	return time.Second
-}
-
-// usual is how long a device takes as a rule.
-func (b *bus) usual(unit byte) time.Duration {
-	if d := b.devices[unit]; d != nil {
-		return d.manners.ReplyUsual
-	}
-	return 0
-}
-
-func orCode(code, standard int) int {
-	if code == 0 {
-		return standard
-	}
-	return code
-}
-
-// crc16 is the checksum of an RTU frame (Modbus over Serial Line V1.02, 6.2.2).
-func crc16(b []byte) uint16 {
-	crc := uint16(0xFFFF)
-	for _, c := range b {
-		crc ^= uint16(c)
-		for range 8 {
-			if crc&1 == 1 {
-				crc = crc>>1 ^ 0xA001
-			} else {
-				crc >>= 1
-			}
-		}
-	}
-	return crc
 }
