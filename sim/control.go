@@ -174,8 +174,8 @@ func (v *Server) State() State {
 	st.Sun = s.nature.sunTime()
 	for id, d := range s.devices {
 		values := map[string]string{}
-		d.body.points(func(point string, v catalogue.Value) { values[point] = v.String() })
-		st.Devices[id], st.Lines[id] = values, d.bus.id
+		d.about().body.points(func(point string, v catalogue.Value) { values[point] = v.String() })
+		st.Devices[id], st.Lines[id] = values, d.about().bus.id
 	}
 	return st
 }

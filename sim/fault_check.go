@@ -93,61 +93,14 @@ func (k FaultKind) belongs() string {
 func between(x, low, high float64) bool { return x >= low && x <= high }
 
 // suffers lists the faults that a device can have, those of single exchanges included.
-func (d *modbusDevice) suffers() (kinds []FaultKind) {
+func suffers(d device) (kinds []FaultKind) {
 	for kind, place := range where {
-		if place == "exchange" || place == "device" && d.canHave(kind) {
+		if (place == "exchange" || place == "device") && d.canHave(kind) {
 			kinds = append(kinds, kind)
 		}
 	}
 	slices.Sort(kinds)
 	return kinds
-}
-
-// canHave tells whether a fault of the place "device" has an effect on this one.
-func (d *modbusDevice) canHave(kind FaultKind) bool {
-	if d.recorded != nil {
-		return kind == Silent // it says what it once said, and nothing moves in it
-	}
-	switch kind {
-	case Broken, Limit:
-		return d.kind() == catalogue.Inverter
-	case Obstacle, Photocell, Loop, Key:
-		return d.kind() == catalogue.Barrier
-	case Wire:
-		return d.kind() == catalogue.IO
-	case Reset: // what has no counters has nothing to reset
-		return d.kind() != catalogue.UPS && d.kind() != catalogue.IO
-	}
-	return true
-}
-
-// kind is what the device is.
-func (d *modbusDevice) kind() catalogue.DeviceKind { return d.profile.Kind }
-
-// moving lists the points that change by themselves and lie in the device's registers: those that can be stuck.
-func (d *modbusDevice) moving() (keys []string) {
-	d.body.points(func(point string, _ catalogue.Value) {
-		if _, ok := d.fields[point]; ok {
-			keys = append(keys, point)
-		}
-	})
-	return keys
-}
-
-// channels lists the channels of an I/O module that something is wired to.
-func (d *modbusDevice) channels() (keys []string) {
-	for _, c := range d.spec.IO {
-		keys = append(keys, c.At)
-	}
-	return keys
-}
-
-// article names the device with its kind: "inv-1 is an inverter".
-func (d *modbusDevice) article() string {
-	if d.recorded != nil {
-		return d.spec.ID + " is a recording"
-	}
-	return d.spec.ID + " is " + aKind(d.kind())
 }
 
 func aKind(k catalogue.DeviceKind) string {
@@ -166,8 +119,9 @@ func (s *Site) checkMains(f Fault) error {
 		return err
 	}
 	for _, d := range s.devices {
-		wired := slices.ContainsFunc(d.spec.IO, func(c Channel) bool { return c.Is == "mains" })
-		if d.recorded == nil && (d.kind() != catalogue.IO || wired) {
+		h := d.about()
+		wired := slices.ContainsFunc(h.spec.IO, func(c Channel) bool { return c.Is == "mains" })
+		if !h.recorded && (h.kind != catalogue.IO || wired) {
 			return nil
 		}
 	}
@@ -177,7 +131,7 @@ func (s *Site) checkMains(f Fault) error {
 // checkMoving says that nothing at a site moves with sun and time.
 func (s *Site) checkMoving() error {
 	for _, d := range s.devices {
-		if d.recorded == nil {
+		if !d.about().recorded {
 			return nil
 		}
 	}
@@ -189,26 +143,23 @@ func (s *Site) checkFault(b *bus, f Fault) error {
 	if err := f.check("line"); err != nil {
 		return err
 	}
-	place := where[f.Kind]
-	if place == "line" {
+	if where[f.Kind] == "line" {
 		return nil
 	}
-	devices := slices.Clone(b.order)
+	devices := slices.Clone(b.protocol.devices())
 	if f.Device != "" {
 		d := s.devices[f.Device]
 		switch {
 		case d == nil:
 			return fmt.Errorf("no device %q: must be %s", f.Device, oneOf(names(devices)))
-		case d.bus != b:
-			return fmt.Errorf("%s is on line %s: on line %s it must be %s", f.Device, d.bus.id, b.id, oneOf(names(devices)))
-		case place == "device" && !d.canHave(f.Kind):
-			return fmt.Errorf("%s: %s cannot happen to it; what can: %s%s", d.article(), f.Kind, joinKinds(d.suffers()), s.whoCan(f.Kind))
+		case d.about().bus != b:
+			return fmt.Errorf("%s is on line %s: on line %s it must be %s", f.Device, d.about().bus.id, b.id, oneOf(names(devices)))
+		case !d.canHave(f.Kind):
+			return fmt.Errorf("%s: %s cannot happen to it; what can: %s%s", d.about().article(), f.Kind, joinKinds(suffers(d)), s.whoCan(f.Kind))
 		}
-		devices = []*modbusDevice{d}
+		devices = []device{d}
 	}
-	if place == "device" {
-		devices = slices.DeleteFunc(devices, func(d *modbusDevice) bool { return !d.canHave(f.Kind) })
-	}
+	devices = slices.DeleteFunc(devices, func(d device) bool { return !d.canHave(f.Kind) })
 	if len(devices) == 0 {
 		return fmt.Errorf("%s cannot happen to any device on line %s%s", f.Kind, b.id, s.whoCan(f.Kind))
 	}
@@ -219,9 +170,9 @@ func (s *Site) checkFault(b *bus, f Fault) error {
 func (s *Site) whoCan(kind FaultKind) string {
 	var can []string
 	for _, b := range s.buses {
-		for _, d := range b.order {
-			if where[kind] != "device" || d.canHave(kind) {
-				can = append(can, fmt.Sprintf("%s (line %s)", d.spec.ID, b.id))
+		for _, d := range b.protocol.devices() {
+			if d.canHave(kind) {
+				can = append(can, fmt.Sprintf("%s (line %s)", d.about().spec.ID, b.id))
 			}
 		}
 	}
@@ -232,7 +183,7 @@ func (s *Site) whoCan(kind FaultKind) string {
 }
 
 // checkPoint says that none of the devices has the point of a fault, or the channel.
-func checkPoint(devices []*modbusDevice, f Fault) error {
+func checkPoint(devices []device, f Fault) error {
 	if f.Point == "" {
 		return nil
 	}
@@ -240,7 +191,7 @@ func checkPoint(devices []*modbusDevice, f Fault) error {
 	for _, d := range devices {
 		points := d.moving()
 		if f.Kind == Wire {
-			points = d.channels()
+			points = d.about().channels()
 		}
 		if slices.Contains(points, f.Point) {
 			return nil
@@ -255,9 +206,9 @@ func checkPoint(devices []*modbusDevice, f Fault) error {
 }
 
 // names lists the ids of devices.
-func names(devices []*modbusDevice) (ids []string) {
+func names(devices []device) (ids []string) {
 	for _, d := range devices {
-		ids = append(ids, d.spec.ID)
+		ids = append(ids, d.about().spec.ID)
 	}
 	return ids
 }

@@ -3,90 +3,174 @@ package sim
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"time"
 
 	"bordo/drivers/line"
 	"bordo/drivers/modbus/slave"
 )
 
-// deviceOf names the device that a unit id belongs to.
-func (b *bus) deviceOf(unit byte) string {
-	if d := b.devices[unit]; d != nil {
-		return d.spec.ID
-	}
-	return ""
+// modbusLine is the devices of a line that speaks Modbus.
+type modbusLine struct {
+	bus    *bus
+	stream bool                   // Modbus TCP; false: RTU, on a serial line or in a TCP stream
+	units  map[byte]*modbusDevice // by unit id
+	order  []device
 }
 
-// serve lets units answer until the port is closed.
-func (w *wire) serve(units map[byte]slave.Answerer) error {
-	if w.bus.stream {
-		return slave.ServeTCP(context.Background(), w, units)
+var _ protocol = (*modbusLine)(nil)
+
+func newModbusLine(s *Site, b *bus, specs []Device) (protocol, error) {
+	l := &modbusLine{bus: b, stream: b.endpoint.Scheme == line.TCP, units: map[byte]*modbusDevice{}}
+	for _, spec := range specs {
+		d, err := newModbusDevice(s, l, spec)
+		if err != nil {
+			return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+		}
+		l.units[byte(spec.Unit)] = d
+		l.order = append(l.order, d)
 	}
-	return slave.ServeRTU(context.Background(), w, units, slave.RTU{})
+	return l, nil
+}
+
+// devices implements protocol.
+func (l *modbusLine) devices() []device { return l.order }
+
+// serve implements protocol.
+func (l *modbusLine) serve(ctx context.Context, w *wire) error {
+	units := make(map[byte]slave.Answerer, len(l.units))
+	for unit, d := range l.units {
+		units[unit] = d
+	}
+	p := &modbusPort{wire: w, line: l, spoke: map[byte]time.Time{}, hushed: l.clients() > 0 && w.others >= l.clients()}
+	if l.stream {
+		return slave.ServeTCP(ctx, p, units)
+	}
+	return slave.ServeRTU(ctx, p, units, slave.RTU{})
+}
+
+// modbusPort is a connection as the Modbus servers use it. It has the manners of the devices, and the faults that only
+// somebody who knows Modbus can make.
+type modbusPort struct {
+	*wire
+	line   *modbusLine
+	hushed bool               // another client holds the device: this one gets no answer
+	spoke  map[byte]time.Time // when each unit's last reply ended
+}
+
+// Read implements io.Reader. A device that closes idle connections does it here.
+func (p *modbusPort) Read(b []byte) (int, error) {
+	if idle := p.line.idleClose(); idle > 0 {
+		if err := p.SetDeadline(time.Now().Add(idle)); err != nil {
+			return 0, err
+		}
+	}
+	return p.wire.Read(b)
+}
+
+// Write takes one reply, whole.
+func (p *modbusPort) Write(reply []byte) (int, error) {
+	x, ok := p.exchange()
+	if !ok || p.rude(reply, x) {
+		return len(reply), nil
+	}
+	if err := p.send(x, p.line.message(reply, x)); err != nil {
+		return 0, err
+	}
+	return len(reply), nil
+}
+
+// unitAt is where the unit id stands in a frame.
+func (l *modbusLine) unitAt() int {
+	if l.stream {
+		return 6
+	}
+	return 0
 }
 
 // rude tells whether the request came too early for the device: right after the connection was opened, or without the
 // pause that it wants after its last answer. Such a request gets no answer; so does a second client of a device that has
-// only one. The caller holds the lock.
-func (w *wire) rude(reply []byte) bool {
-	unitAt := 0
-	if w.bus.stream {
-		unitAt = 6
-	}
-	if w.hushed {
+// only one.
+func (p *modbusPort) rude(reply []byte, x exchange) bool {
+	if p.hushed {
 		return true
 	}
-	if len(reply) <= unitAt {
+	if len(reply) <= p.line.unitAt() {
 		return false
 	}
-	unit := reply[unitAt]
-	d := w.bus.devices[unit]
+	unit := reply[p.line.unitAt()]
+	d := p.line.units[unit]
 	if d == nil {
 		return false
 	}
-	last, spoken := w.spoke[unit]
-	w.spoke[unit] = time.Now().Add(d.manners.ReplyUsual)
-	early := w.heard.Sub(w.opened) < d.manners.ConnectWait*leniency/100
-	return early || spoken && w.heard.Sub(last) < d.manners.Gap*leniency/100
+	last, spoken := p.spoke[unit]
+	p.spoke[unit] = time.Now().Add(d.manners.ReplyUsual)
+	early := x.heard.Sub(p.opened) < d.manners.ConnectWait*leniency/100
+	return early || spoken && x.heard.Sub(last) < d.manners.Gap*leniency/100
 }
 
 // leniency is how many per cent of a pause a device insists on: clocks differ.
 const leniency = 90
 
+// message makes what goes out of a reply: as it is, or as the faults of Modbus have it.
+func (l *modbusLine) message(reply []byte, x exchange) message {
+	m := message{data: append([]byte(nil), reply...)}
+	if len(reply) < l.unitAt()+3 {
+		return m
+	}
+	if l.stream { // TCP has a checksum of its own: only the header can come out wrong, through a bad gateway
+		m.fragile = 6
+	}
+	if d := l.units[reply[l.unitAt()]]; d != nil {
+		m.from, m.usual, m.latest = d, d.manners.ReplyUsual, d.replyMax
+	}
+	hit := func(kind FaultKind) (Fault, bool) { return l.bus.hit(kind, m.from, x) }
+	if f, exception := hit(Exception); exception {
+		m.data = l.exception(m.data, byte(orCode(f.Code, 4)))
+	} else if _, busy := hit(Busy); busy {
+		m.data = l.exception(m.data, 6)
+	}
+	if _, wrong := hit(WrongUnit); wrong {
+		m.data[l.unitAt()] = l.stranger(m.data[l.unitAt()])
+		l.seal(m.data)
+	}
+	return m
+}
+
 // exception makes an exception of a reply.
-func (b *bus) exception(frame []byte, unitAt int, code byte) []byte {
-	out := append(frame[:unitAt+1], frame[unitAt+1]|0x80, code)
-	if b.stream {
+func (l *modbusLine) exception(frame []byte, code byte) []byte {
+	out := append(frame[:l.unitAt()+1], frame[l.unitAt()+1]|0x80, code)
+	if l.stream {
 		binary.BigEndian.PutUint16(out[4:], 3)
 		return out
 	}
 	out = append(out, 0, 0)
-	b.seal(out)
+	l.seal(out)
 	return out
 }
 
-// stranger is a unit id that nobody on the bus has.
-func (b *bus) stranger(unit byte) byte {
-	for b.devices[unit] != nil {
+// stranger is a unit id that nobody on the line has.
+func (l *modbusLine) stranger(unit byte) byte {
+	for l.units[unit] != nil {
 		unit = unit%247 + 1
 	}
 	return unit
 }
 
 // seal makes the checksum of an RTU frame right again.
-func (b *bus) seal(frame []byte) {
-	if !b.stream {
+func (l *modbusLine) seal(frame []byte) {
+	if !l.stream {
 		body := len(frame) - 2
 		binary.LittleEndian.PutUint16(frame[body:], crc16(frame[:body]))
 	}
 }
 
-// idleClose is after how much silence a device of the bus closes a connection; 0: never.
-func (b *bus) idleClose() (shortest time.Duration) {
-	if !b.stream {
+// idleClose is after how much silence a device of the line closes a connection; 0: never.
+func (l *modbusLine) idleClose() (shortest time.Duration) {
+	if !l.stream {
 		return 0
 	}
-	for _, d := range b.devices {
+	for _, d := range l.units {
 		if idle := d.manners.IdleClose; idle > 0 && (shortest == 0 || idle < shortest) {
 			shortest = idle
 		}
@@ -94,33 +178,17 @@ func (b *bus) idleClose() (shortest time.Duration) {
 	return shortest
 }
 
-// clients is how many connections the devices of the bus take at once; 0: any number.
-func (b *bus) clients() (fewest int) {
-	if b.endpoint.Scheme == line.Serial {
+// clients is how many connections the devices of the line take at once; 0: any number.
+func (l *modbusLine) clients() (fewest int) {
+	if l.bus.endpoint.Scheme == line.Serial {
 		return 0
 	}
-	for _, d := range b.devices {
+	for _, d := range l.units {
 		if n := d.manners.Clients; n > 0 && (fewest == 0 || n < fewest) {
 			fewest = n
 		}
 	}
 	return fewest
-}
-
-// replyMax is the latest that a device ever answers.
-func (b *bus) replyMax(unit byte) time.Duration {
-	if d := b.devices[unit]; d != nil {
-		return d.replyMax
-	}
-	return time.Second
-}
-
-// usual is how long a device takes as a rule.
-func (b *bus) usual(unit byte) time.Duration {
-	if d := b.devices[unit]; d != nil {
-		return d.manners.ReplyUsual
-	}
-	return 0
 }
 
 func orCode(code, standard int) int {

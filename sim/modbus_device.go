@@ -17,54 +17,52 @@ import (
 	"bordo/sim/plant"
 )
 
-// modbusDevice is one simulated piece of hardware: a physical side, and registers in which it shows.
+// modbusDevice is a device whose physical side shows in the registers of a Modbus model.
 type modbusDevice struct {
-	spec     Device
-	site     *Site
-	bus      *bus
-	body     model
+	hardware
 	profile  *modbus.Profile
 	image    *slave.Device
-	recorded *replay                 // a device that only says what it once said; nil for all others
+	replay   *replay                 // of a recording; nil for all others
 	fields   map[string]modbus.Point // where each point lies, with absolute addresses
-	truth    *truth
 	manners  modbus.Timing
 	replyMax time.Duration
-	resets   uint64 // the last window of a counter reset that was carried out
 }
 
-var _ slave.Answerer = (*modbusDevice)(nil)
+var (
+	_ device         = (*modbusDevice)(nil)
+	_ slave.Answerer = (*modbusDevice)(nil)
+)
 
 // newModbusDevice makes a device of a model that a profile describes. The caller holds the site's lock.
-func newModbusDevice(s *Site, b *bus, spec Device) (*modbusDevice, error) {
+func newModbusDevice(s *Site, l *modbusLine, spec Device) (*modbusDevice, error) {
 	profile, err := modbus.Named(spec.Model)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("device %s: no Modbus model is called %q%s", spec.ID, spec.Model, meant(spec.Model))
+		return nil, fmt.Errorf("no Modbus model is called %q%s", spec.Model, meant(spec.Model))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+		return nil, err
 	}
 	if err := spec.fits(profile.Kind); err != nil {
-		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+		return nil, err
 	}
 	if err := spec.wired(profile.Channels); err != nil {
-		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+		return nil, err
 	}
-	d := &modbusDevice{spec: spec, site: s, bus: b, truth: newTruth(s.truthMost), profile: profile,
+	d := &modbusDevice{hardware: newHardware(s, l.bus, spec, profile.Kind), profile: profile,
 		manners: profile.Timing, replyMax: profile.Timing.ReplyMax}
 	if spec.From != "" {
 		f, err := readCapture(spec.From)
 		if err != nil {
-			return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+			return nil, err
 		}
-		d.body, d.recorded = replayBody{}, newReplay(f)
+		d.body, d.recorded, d.replay = replayBody{}, true, newReplay(f)
 		return d, nil
 	}
 	if d.body, err = newModel(spec, profile.Kind, s.seed, d.has); err != nil {
-		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+		return nil, err
 	}
 	s.nature.add(d.body)
-	if b.stream {
+	if l.stream {
 		d.replyMax = profile.Timing.TCPReplyMax
 	}
 	o := slave.Options{Identity: drivers.Description{Serial: serialOf(spec.ID)}, OnCoil: d.coils(profile), OnRegisters: d.written}
@@ -72,13 +70,42 @@ func newModbusDevice(s *Site, b *bus, spec Device) (*modbusDevice, error) {
 		o.SunSpec, o.Groups = sunspecModels(profile), max(1, inverterStrings(spec))
 	}
 	if d.image, err = slave.New(profile, o); err != nil {
-		return nil, fmt.Errorf("device %s: %w", spec.ID, err)
+		return nil, err
 	}
 	d.fields = fieldsOf(profile, d.image)
 	if b, ok := d.body.(*inverterModel); ok {
 		b.alarm = brokenWord(d.fields["alarm"].Flags)
 	}
 	return d, nil
+}
+
+// points implements device.
+func (d *modbusDevice) points() []string {
+	if d.recorded {
+		return nil
+	}
+	return d.image.Points()
+}
+
+// moving implements device: the points that change by themselves and lie in the device's registers.
+func (d *modbusDevice) moving() (keys []string) {
+	d.body.points(func(point string, _ catalogue.Value) {
+		if _, ok := d.fields[point]; ok {
+			keys = append(keys, point)
+		}
+	})
+	return keys
+}
+
+// canHave implements device.
+func (d *modbusDevice) canHave(kind FaultKind) bool {
+	switch kind {
+	case Exception, Busy, WrongUnit:
+		return true
+	case Stuck, Null: // of the registers
+		return !d.recorded
+	}
+	return d.hardware.canHave(kind)
 }
 
 // wired says that something hangs on a channel that the model does not have.
@@ -188,36 +215,17 @@ func (d *modbusDevice) Answer(pdu []byte) []byte {
 	d.site.mu.Lock()
 	defer d.site.mu.Unlock()
 	now := time.Now()
-	d.site.nature.advance(now)
-	if d.mute(now) {
+	if !d.attend(now) {
 		return nil
 	}
-	if d.recorded != nil {
-		return d.recorded.Answer(pdu)
-	}
-	if _, n, reset := d.bus.faults.on(Reset, d.spec.ID, now); reset && n != d.resets {
-		d.resets = n
-		d.body.reset()
+	if d.replay != nil {
+		return d.replay.Answer(pdu)
 	}
 	if _, _, null := d.bus.faults.on(Null, d.spec.ID, now); null {
 		return d.nullAnswer(pdu, now)
 	}
 	d.refresh(now)
 	return d.image.Answer(pdu)
-}
-
-// mute tells whether the device hears nothing now.
-func (d *modbusDevice) mute(now time.Time) bool {
-	if _, _, silent := d.bus.faults.on(Silent, d.spec.ID, now); silent {
-		return true
-	}
-	return d.body.dead()
-}
-
-// has tells whether a fault of this device is on, at the moment to which the physics have come.
-func (d *modbusDevice) has(kind FaultKind) (Fault, bool) {
-	f, _, on := d.bus.faults.on(kind, d.spec.ID, d.site.nature.now)
-	return f, on
 }
 
 // refresh puts the physical values into the registers and remembers what the registers then hold: that, rounded as the

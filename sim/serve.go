@@ -23,6 +23,8 @@ type ServeOptions struct {
 	Broker  bool    // also an MQTT broker behind a link, on a free loopback port
 	Control bool    // also the control API, on a free loopback port
 	Logger  *slog.Logger
+
+	families []family // protocols besides Modbus
 }
 
 // Endpoint is where a line of a site that is served can be opened.
@@ -61,7 +63,7 @@ func Serve(ctx context.Context, s *Scenario, o ServeOptions) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	site, err := New(s, Options{Seed: o.Seed, Speed: o.Speed, Logger: o.Logger, truthMost: servedTruth})
+	site, err := New(s, Options{Seed: o.Seed, Speed: o.Speed, Logger: o.Logger, truthMost: servedTruth, families: o.families})
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,6 @@ import (
 	"bordo/drivers/catalogue"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
-	"bordo/drivers/modbus/slave"
 	"bordo/sim/plant"
 )
 
@@ -33,7 +32,8 @@ type Options struct {
 	Speed  float64 // how fast everything physical goes by, at most 3600; 0 stands for 1
 	Logger *slog.Logger
 
-	truthMost int // changes of a point that are remembered; 0 stands for maxTruth
+	truthMost int      // changes of a point that are remembered; 0 stands for maxTruth
+	families  []family // protocols besides Modbus
 }
 
 // Site is a simulated site. Its methods may be called from any goroutine.
@@ -43,14 +43,15 @@ type Site struct {
 	log      *slog.Logger
 	start    time.Time
 
-	truthMost int // changes of a point that are remembered
+	truthMost int      // changes of a point that are remembered
+	families  []family // protocols besides Modbus
 
 	mu     sync.Mutex // guards nature and the images of all devices
 	nature *physics
 
-	devices map[string]*modbusDevice // none is added after New
-	buses   []*bus                   // in the order of the scenario
-	byPort  map[string]*bus          // by line.Endpoint.Key
+	devices map[string]device // none is added after New
+	buses   []*bus            // in the order of the scenario
+	byPort  map[string]*bus   // by line.Endpoint.Key
 
 	host *Host
 	open connections
@@ -72,8 +73,8 @@ func New(s *Scenario, o Options) (*Site, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	site := &Site{scenario: s, seed: o.Seed, log: o.Logger, start: time.Now(), truthMost: cmp.Or(o.truthMost, maxTruth),
-		devices: map[string]*modbusDevice{}, byPort: map[string]*bus{}, wake: make(chan struct{}, 1)}
+	site := &Site{scenario: s, seed: o.Seed, log: o.Logger, start: time.Now(), truthMost: cmp.Or(o.truthMost, maxTruth), families: o.families,
+		devices: map[string]device{}, byPort: map[string]*bus{}, wake: make(chan struct{}, 1)}
 	site.open.list = map[io.Closer]*bus{}
 	site.host = newHost(o.Seed, site.start, s.Host.Faults)
 	var err error
@@ -118,21 +119,18 @@ func (s *Site) addLine(l Line) error {
 	if err != nil {
 		return err
 	}
-	b := &bus{id: l.ID, endpoint: e, stream: e.Scheme == line.TCP, devices: map[byte]*modbusDevice{},
-		faults: newFaults(s.seed, "line "+l.ID, s.start, l.Faults), dice: plant.NewDice(s.seed, "bus "+l.ID)}
+	b := &bus{id: l.ID, endpoint: e, faults: newFaults(s.seed, "line "+l.ID, s.start, l.Faults), dice: plant.NewDice(s.seed, "bus "+l.ID)}
 	b.faults.change = func() {
 		select {
 		case s.wake <- struct{}{}:
 		default:
 		}
 	}
-	for _, spec := range l.Devices {
-		d, err := newModbusDevice(s, b, spec)
-		if err != nil {
-			return err
-		}
-		s.devices[spec.ID], b.devices[byte(spec.Unit)] = d, d
-		b.order = append(b.order, d)
+	if b.protocol, err = s.newProtocol(b, l.Devices); err != nil {
+		return err
+	}
+	for _, d := range b.protocol.devices() {
+		s.devices[d.about().spec.ID] = d
 	}
 	s.buses = append(s.buses, b)
 	s.byPort[e.Key()] = b
@@ -203,23 +201,34 @@ type connection interface {
 	SetDeadline(time.Time) error
 }
 
+// session is a connection and the loop that serves it. Closing it ends both.
+type session struct {
+	connection
+	end context.CancelFunc
+}
+
+// Close implements io.Closer.
+func (s *session) Close() error {
+	s.end()
+	return s.connection.Close()
+}
+
 // attach lets the devices of a bus answer on a connection until it ends. char is how long a character takes where the
 // connection does not take that time itself. understood tells whether the master uses the settings of the line; nil: always.
 func (s *Site) attach(b *bus, c connection, char time.Duration, understood func() bool) error {
-	if err := s.open.add(c, b); err != nil {
+	ctx, cancel := context.WithCancel(context.Background())
+	open := &session{connection: c, end: cancel}
+	if err := s.open.add(open, b); err != nil {
+		cancel()
 		return err
-	}
-	units := make(map[byte]slave.Answerer, len(b.devices))
-	for unit, d := range b.devices {
-		units[unit] = d
 	}
 	w := newWire(c, b, char)
 	w.understood = understood
-	w.hushed = b.clients() > 0 && s.open.count(b) > b.clients()
+	w.others = s.open.count(b) - 1
 	go func() {
-		defer s.open.remove(c)
-		err := w.serve(units)
-		c.Close() //nolint:errcheck // nothing to save
+		defer s.open.remove(open)
+		err := b.protocol.serve(ctx, w)
+		open.Close() //nolint:errcheck // nothing to save
 		w.close()
 		if err != nil && !errors.Is(err, net.ErrClosed) {
 			s.log.Debug("connection ended", "line", b.id, "err", err)
@@ -279,7 +288,7 @@ func (s *Site) Truth(device, point string, from, to time.Time) (values []catalog
 	if d == nil {
 		return nil, false
 	}
-	return d.truth.held(point, from, to)
+	return d.about().truth.held(point, from, to)
 }
 
 // MoveSun lets the sun's clock jump: a night can be had at any time.
@@ -307,8 +316,8 @@ func (s *Site) JumpClock(by time.Duration) error {
 func (s *Site) Points() map[string][]string {
 	out := make(map[string][]string, len(s.devices))
 	for id, d := range s.devices {
-		if d.recorded == nil {
-			out[id] = d.image.Points()
+		if !d.about().recorded {
+			out[id] = d.points()
 		}
 	}
 	return out

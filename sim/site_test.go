@@ -336,7 +336,7 @@ func TestDevicesSufferWhatIsDoneToThem(t *testing.T) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				s.nature.advance(time.Now())
-				s.devices["barrier-1"].body.(*barrierModel).Obey(plant.OrderOpen)
+				s.devices["barrier-1"].about().body.(*barrierModel).Obey(plant.OrderOpen)
 			})
 			if got := states(a, c.dev); !strings.HasPrefix(got, c.want) {
 				t.Errorf("%s: states %q, want %q", c.fault.Kind, got, c.want)
@@ -351,7 +351,7 @@ func TestMainsCut(t *testing.T) {
 		scenario := mustLoad(t, "demo")
 		scenario.Mains.Faults = []Fault{{Kind: MainsCut, At: time.Minute, For: 2 * time.Minute}}
 		_, a := live(t, scenario, 1, 7*time.Minute, func(s *Site) {
-			barrier := s.devices["barrier-1"].body.(*barrierModel)
+			barrier := s.devices["barrier-1"].about().body.(*barrierModel)
 			for _, c := range []struct {
 				after time.Duration
 				state string

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
@@ -10,20 +11,18 @@ import (
 	"bordo/sim/plant"
 )
 
-// maxLate bounds the replies of one connection that are still to come.
+// maxLate bounds the messages of one connection that are still to come.
 const maxLate = 16
 
-// bus is the medium of one line: it counts its exchanges and lets things go wrong with them.
+// bus is the medium of one line: it counts its exchanges and lets things go wrong with them, whatever its devices speak.
 type bus struct {
 	id       string
 	endpoint line.Endpoint
-	stream   bool // Modbus TCP; false: RTU, on a serial line or in a TCP stream
 	faults   *faults
 	dice     plant.Dice
-	devices  map[byte]*modbusDevice // by unit id
-	order    []*modbusDevice        // as in the scenario
-	n        atomic.Uint64          // exchanges so far
-	onGone   func(gone bool)        // told when the cable is pulled and put back; may be nil
+	protocol protocol        // and its devices
+	n        atomic.Uint64   // exchanges so far
+	onGone   func(gone bool) // told when the cable is pulled and put back; may be nil
 }
 
 func (b *bus) isGone(now time.Time) bool {
@@ -31,7 +30,17 @@ func (b *bus) isGone(now time.Time) bool {
 	return gone
 }
 
-// wire is one open connection of a bus, seen from the devices. What they write passes through the bus's faults.
+// hit tells whether a fault strikes an exchange with a device, which is nil where nobody has that address.
+func (b *bus) hit(kind FaultKind, d device, x exchange) (Fault, bool) {
+	id := ""
+	if d != nil {
+		id = d.about().spec.ID
+	}
+	return b.faults.hit(kind, id, x.n, x.at)
+}
+
+// wire is one open connection of a bus, seen from the devices. What they send passes through the bus's faults. One goroutine
+// may read and one send.
 type wire struct {
 	port connection
 	bus  *bus
@@ -40,31 +49,25 @@ type wire struct {
 	understood func() bool // whether the master uses the settings of the line; nil: it always does
 
 	opened time.Time
-	hushed bool // another client holds the device: this one gets no answer
+	others int // connections of the bus that were open before this one
 
 	mu      sync.Mutex
-	request []byte             // what was heard since the last reply
-	heard   time.Time          // when it began
-	spoke   map[byte]time.Time // when each unit's last reply ended
+	request []byte    // what was heard since the last exchange
+	heard   time.Time // when it began
 	pending map[*time.Timer]bool
 	closed  bool
 	late    sync.WaitGroup
 }
 
 func newWire(port connection, b *bus, char time.Duration) *wire {
-	return &wire{port: port, bus: b, char: char, opened: time.Now(), spoke: map[byte]time.Time{}, pending: map[*time.Timer]bool{}}
+	return &wire{port: port, bus: b, char: char, opened: time.Now(), pending: map[*time.Timer]bool{}}
 }
 
-// SetDeadline belongs to a connection; the servers ask for it.
+// SetDeadline sets when a Read gives up.
 func (w *wire) SetDeadline(t time.Time) error { return w.port.SetDeadline(t) }
 
-// Read implements io.Reader for the devices' side. A device that closes idle connections does it here.
+// Read implements io.Reader for the devices' side.
 func (w *wire) Read(p []byte) (int, error) {
-	if idle := w.bus.idleClose(); idle > 0 {
-		if err := w.port.SetDeadline(time.Now().Add(idle)); err != nil {
-			return 0, err
-		}
-	}
 	n, err := w.port.Read(p)
 	for err == nil && !w.fits() {
 		n, err = w.port.Read(p) // noise to the devices
@@ -84,37 +87,54 @@ func (w *wire) Read(p []byte) (int, error) {
 // fail their parity or checksum, and a device that hears none says nothing.
 func (w *wire) fits() bool { return w.understood == nil || w.understood() }
 
-// Write takes one reply, whole.
-func (w *wire) Write(reply []byte) (int, error) {
-	if !w.fits() {
-		return len(reply), nil
-	}
-	now := time.Now()
-	n := w.bus.n.Add(1)
-	w.mu.Lock()
-	request, rude := w.request, w.rude(reply)
-	w.request = nil
-	w.mu.Unlock()
-	if rude {
-		return len(reply), nil
-	}
-	frame, delay := w.bus.spoil(reply, request, n, now)
-	delay += time.Duration(len(request)+len(frame)) * w.char
-	switch {
-	case len(frame) == 0:
-		return len(reply), nil
-	case delay > 0:
-		w.writeLater(frame, delay)
-		return len(reply), nil
-	}
-	if _, err := w.port.Write(frame); err != nil {
-		return 0, err
-	}
-	return len(reply), nil
+// exchange is one turn on a line: what was heard, and a message of a device after it.
+type exchange struct {
+	n       uint64    // counts those of the line, from 1
+	at      time.Time // when the device speaks
+	request []byte    // what was heard since the exchange before; empty when a device speaks unasked
+	heard   time.Time // when that began
 }
 
-// writeLater writes a reply when its time has come, while the devices go on listening.
-func (w *wire) writeLater(frame []byte, delay time.Duration) {
+// exchange begins the next exchange. ok is false when the master has other settings than the line: then nobody understands
+// anybody, and nothing is to be sent.
+func (w *wire) exchange() (x exchange, ok bool) {
+	if !w.fits() {
+		return exchange{}, false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x = exchange{n: w.bus.n.Add(1), at: time.Now(), request: w.request, heard: w.heard}
+	w.request = nil
+	return x, true
+}
+
+// message is what a device says in one exchange, whole. It belongs to send then.
+type message struct {
+	from    device // nil: nobody whom faults of a device could strike
+	data    []byte
+	fragile int           // how many of its bytes, from the first on, can come out wrong; 0: all
+	usual   time.Duration // how long the device takes to say it
+	latest  time.Duration // how long it takes at the most; 0: a second
+}
+
+// send lets the faults of the bus act on a message and puts on the wire what they leave of it: at once, or, without waiting
+// for that, when its time has come.
+func (w *wire) send(x exchange, m message) error {
+	frame, delay := w.bus.spoil(m, x)
+	delay += time.Duration(len(x.request)+len(frame)) * w.char
+	switch {
+	case len(frame) == 0:
+		return nil
+	case delay > 0:
+		w.sendLater(frame, delay)
+		return nil
+	}
+	_, err := w.port.Write(frame)
+	return err
+}
+
+// sendLater writes a message when its time has come, while the devices go on listening.
+func (w *wire) sendLater(frame []byte, delay time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || len(w.pending) == maxLate {
@@ -149,63 +169,41 @@ func (w *wire) close() {
 	w.late.Wait()
 }
 
-// spoil lets the faults of a bus act on a reply: it returns what is to be sent, and how much later.
-func (b *bus) spoil(reply, request []byte, n uint64, now time.Time) (frame []byte, delay time.Duration) {
-	unitAt := 0
-	if b.stream {
-		unitAt = 6
-	}
-	if len(reply) < unitAt+3 {
-		return reply, 0
-	}
-	name := b.deviceOf(reply[unitAt])
-	hit := func(kind FaultKind) (Fault, bool) { return b.faults.hit(kind, name, n, now) }
-	if _, drop := hit(Drop); drop {
+// spoil lets the faults of a bus act on the bytes of a message: it returns what is to be sent, and how much later.
+func (b *bus) spoil(m message, x exchange) (frame []byte, delay time.Duration) {
+	hit := func(kind FaultKind) (Fault, bool) { return b.hit(kind, m.from, x) }
+	frame = m.data
+	if _, drop := hit(Drop); drop || len(frame) == 0 {
 		return nil, 0
 	}
-	frame = append([]byte(nil), reply...)
-	if f, exception := hit(Exception); exception {
-		frame = b.exception(frame, unitAt, byte(orCode(f.Code, 4)))
-	} else if _, busy := hit(Busy); busy {
-		frame = b.exception(frame, unitAt, 6)
-	}
-	if _, wrong := hit(WrongUnit); wrong {
-		frame[unitAt] = b.stranger(frame[unitAt])
-		b.seal(frame)
-	}
 	if _, garble := hit(Garble); garble {
-		b.garble(frame, n)
+		b.garble(frame[:cmp.Or(min(m.fragile, len(frame)), len(frame))], x.n)
 	}
-	if _, truncate := hit(Truncate); truncate {
-		frame = frame[:1+int(b.dice.Word(8*n)%uint64(len(frame)-1))]
+	if _, truncate := hit(Truncate); truncate && len(frame) > 1 {
+		frame = frame[:1+int(b.dice.Word(8*x.n)%uint64(len(frame)-1))]
 	}
 	if _, noise := hit(Noise); noise {
-		frame = append(b.noise(n), frame...)
+		frame = append(b.noise(x.n), frame...)
 	}
 	if _, echo := hit(Echo); echo {
-		frame = append(append([]byte(nil), request...), frame...)
+		frame = append(append([]byte(nil), x.request...), frame...)
 	}
 	if f, late := hit(Late); late {
 		delay = f.By
 		if delay == 0 {
-			delay = time.Duration(b.dice.Between(8*n+1, 0.3, 1) * float64(b.replyMax(reply[unitAt])))
+			delay = time.Duration(b.dice.Between(8*x.n+1, 0.3, 1) * float64(cmp.Or(m.latest, time.Second)))
 		}
 		return frame, delay
 	}
-	return frame, b.usual(reply[unitAt])
+	return frame, m.usual
 }
 
-// garble flips one to three bits: as many as the checksum of RTU is sure to notice. TCP has a checksum of its own, so
-// that on a stream only the header can come out wrong, through a bad gateway; the unit is another fault.
+// garble flips one to three bits: as many as the checksum of Modbus RTU is sure to notice.
 func (b *bus) garble(frame []byte, n uint64) {
-	size := uint64(len(frame))
-	if b.stream {
-		size = 6
-	}
 	flips := 1 + b.dice.Word(8*n+2)%3
 	for i := range flips {
 		w := b.dice.Word(8*n + 3 + i)
-		frame[w>>3%size] ^= 1 << (w & 7)
+		frame[w>>3%uint64(len(frame))] ^= 1 << (w & 7)
 	}
 }
 
