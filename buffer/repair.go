@@ -21,6 +21,8 @@ import (
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/ristretto/v2/z"
 	"google.golang.org/protobuf/proto"
+
+	"bordo/buffer/atomicfile"
 )
 
 // repairReport is what happened while the database was opened.
@@ -392,7 +394,7 @@ func (f *repairReport) putAside(dir, path string) error {
 		return fmt.Errorf("put aside: %w", err)
 	}
 	f.recount = true
-	return errors.Join(syncDir(filepath.Dir(path)), syncDir(dir))
+	return errors.Join(atomicfile.SyncDir(filepath.Dir(path)), atomicfile.SyncDir(dir))
 }
 
 // asides lists the directories with damaged files, oldest first.

@@ -23,6 +23,8 @@ import (
 	"reflect"
 	"regexp"
 	"sync"
+
+	"bordo/buffer/atomicfile"
 )
 
 // Limits of one file.
@@ -184,7 +186,7 @@ func (d *Dir) Save(name string, v any) error {
 		return fmt.Errorf("save state %s: %w", name, err)
 	}
 	serial := g.serial + 1
-	if err := replace(d.slot(name, serial%2), encode(serial, content)); err != nil {
+	if err := atomicfile.Replace(d.slot(name, serial%2), encode(serial, content)); err != nil {
 		return fmt.Errorf("save state %s: %w", name, err)
 	}
 	d.names[name] = generation{serial, sum}
@@ -194,36 +196,6 @@ func (d *Dir) Save(name string, v any) error {
 // slot is one of the two files of a name; generations take them in turn.
 func (d *Dir) slot(name string, n uint64) string {
 	return filepath.Join(d.path, fmt.Sprintf("%s.%d", name, n+1))
-}
-
-// replace puts content in place of a file: after a power cut either the old or the new one is there, whole.
-func replace(file string, content []byte) error {
-	f, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(file+".new", file)
-	}
-	if err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	err = dir.Sync()
-	if cerr := dir.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }
 
 // A file is one line and the content:
