@@ -108,6 +108,20 @@ func (d *modbusDevice) canHave(kind FaultKind) bool {
 	return d.hardware.canHave(kind)
 }
 
+// checkModbus says what no Modbus device can have: a unit id that is none or is taken, a poll more often than the model takes.
+func (d Device) checkModbus(at string, units map[int]bool, bad func(place, format string, args ...any)) {
+	if d.Unit < 1 || d.Unit > 247 {
+		bad(at+".unit", "must be 1 to 247 (got %d)", d.Unit)
+	}
+	if units[d.Unit] {
+		bad(at+".unit", "%d is there twice on this line", d.Unit)
+	}
+	units[d.Unit] = true
+	if p, err := modbus.Named(d.Model); err == nil && d.Every > 0 && d.Every < p.MinEvery {
+		bad(at+".every", "must be at least %s for model %s (got %s)", p.MinEvery, d.Model, d.Every)
+	}
+}
+
 // wired says that something hangs on a channel that the model does not have.
 func (d Device) wired(channels []modbus.Channel) error {
 	var names []string

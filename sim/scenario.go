@@ -19,7 +19,6 @@ import (
 	"bordo/contract"
 	"bordo/drivers/catalogue"
 	"bordo/drivers/line"
-	"bordo/drivers/modbus"
 )
 
 // Scenario is a simulated site: where it is, what stands there, how it is wired and what goes wrong. It is a value: a
@@ -256,13 +255,7 @@ func (s *Scenario) checkLines(bad func(place, format string, args ...any)) {
 				bad(at+".id", "%q is there twice", d.ID)
 			}
 			devices[d.ID] = true
-			if d.Unit < 1 || d.Unit > 247 {
-				bad(at+".unit", "must be 1 to 247 (got %d)", d.Unit)
-			}
-			if units[d.Unit] {
-				bad(at+".unit", "%d is there twice on this line", d.Unit)
-			}
-			units[d.Unit] = true
+			d.checkModbus(at, units, bad) // the only protocol that scenarios have; an unknown model is told by New
 			d.check(at, bad)
 		}
 		for j, f := range l.Faults {
@@ -278,9 +271,6 @@ func (s *Scenario) checkLines(bad func(place, format string, args ...any)) {
 }
 
 func (d Device) check(at string, bad func(place, format string, args ...any)) {
-	if p, err := modbus.Named(d.Model); err == nil && d.Every > 0 && d.Every < p.MinEvery { // an unknown model is told by New
-		bad(at+".every", "must be at least %s for model %s (got %s)", p.MinEvery, d.Model, d.Every)
-	}
 	if d.Every < 0 {
 		bad(at+".every", "must not be negative (got %s)", d.Every)
 	}
