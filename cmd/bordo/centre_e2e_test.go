@@ -59,6 +59,7 @@ func untilChange(t *testing.T, p *foreign.Process, what string, is func(change) 
 
 // TestCentre: the tool of the centre with the real agent, over TLS and under the access rules that are shipped.
 func TestCentre(t *testing.T) {
+	t.Parallel() // it mostly waits
 	a := newAuthority(t)
 	m := secured(t, a)
 	cert, key := a.issue(t, "platform", false)
@@ -210,6 +211,7 @@ func (b *bad) sample() string {
 
 // TestVerifyFinds: through a real broker, each kind of fault is found, and nothing else.
 func TestVerifyFinds(t *testing.T) {
+	t.Parallel() // it mostly waits
 	m := newMosquitto(t)
 	m.Up(t)
 	b := &bad{t: t, m: m}

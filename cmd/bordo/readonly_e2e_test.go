@@ -108,6 +108,7 @@ func detailOf(s agent.Status, code string) string {
 // A card that has become read-only does not keep the agent from starting: it runs from memory, a second one is kept out all the
 // same, the tools say what is wrong, and the store opens when the card can be written again.
 func TestRunOnAReadOnlyCard(t *testing.T) {
+	t.Parallel() // it mostly waits
 	broker := newMosquitto(t)
 	broker.Up(t)
 	sub := subscribe(t, broker)
@@ -171,6 +172,7 @@ func TestRunOnAReadOnlyCard(t *testing.T) {
 // What root's run leaves behind cannot be used by the service's user: the agent runs from memory, names owner and cure, and
 // opens the store once that was done. Root is warned.
 func TestRunAfterRootDid(t *testing.T) {
+	t.Parallel() // it mostly waits
 	broker := newMosquitto(t)
 	broker.Up(t)
 	dir := filepath.Join(openDir(t), "home")

@@ -155,6 +155,7 @@ func (r *renewal) ends(path string) int64 {
 // TestRenewal: certificates are renewed under a box that runs. What is on the disk counts at the next connection; a file that
 // was half written is told while the connection still lives, and costs nothing once it is right.
 func TestRenewal(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := newRenewal(t)
 	box := runAgent(t, r.config)
 	r.flows("with the first certificate")

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -28,8 +29,20 @@ const (
 	promptly = 30 * time.Second // for what takes no time on a machine that has nothing else to do
 )
 
+// waiting is how many tests run at once that mostly wait, unless -parallel says otherwise: more than there are processors.
+const waiting = "12"
+
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
+		flag.Parse()
+		chosen := false
+		flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+		if !chosen {
+			if err := flag.Set("test.parallel", waiting); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+		}
 		if err := os.Setenv("LC_ALL", "C"); err != nil { // English, unless a test asks for another language
 			fmt.Fprintln(os.Stderr, err)
 			return 1

@@ -81,6 +81,7 @@ func TestRunOutlivesTheReaderOfItsLog(t *testing.T) {
 }
 
 func TestRunsWithoutAnything(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir, path := lonely(t, nobody(t), "")
 	notify := filepath.Join(dir, "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notify, Net: "unixgram"})
@@ -99,8 +100,9 @@ func TestRunsWithoutAnything(t *testing.T) {
 		return string(b[:n])
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
-		t.Setenv("NOTIFY_SOCKET", notify)
-		a := runAgent(t, path)
+		cmd := exec.Command(filepath.Join(bin, "bordo"), "run", "--config", path)
+		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify)
+		a := foreign.Start(t, cmd)
 		if got := told(); got != "READY=1" {
 			t.Errorf("the service manager was told %q", got)
 		}

@@ -164,6 +164,7 @@ func (s *subscriber) lastSeq(epoch string) uint64 {
 // TestBrokerAway: the agent starts without its broker and with ports that do not exist, and a broker that goes away for
 // half a minute costs nothing: every sample arrives once, the late ones as history.
 func TestBrokerAway(t *testing.T) {
+	t.Parallel() // it mostly waits
 	m := newMosquitto(t)
 	m.Up(t)
 	sub := subscribe(t, m)
@@ -235,6 +236,7 @@ func TestBrokerAway(t *testing.T) {
 // TestKill: the agent is killed while its broker is away. What was sealed arrives, what was cut off is under a gap, and no
 // identity carries two payloads.
 func TestKill(t *testing.T) {
+	t.Parallel() // it mostly waits
 	m := newMosquitto(t)
 	m.Up(t)
 	sub := subscribe(t, m)

@@ -134,6 +134,7 @@ func secureSite(t *testing.T, a *authority, m *foreign.Mosquitto, plain, path, c
 // TestTLS: client certificates and the shipped access rules. A box reaches the platform under its own name, is told when
 // it uses another's, and another box's certificate opens nothing of it.
 func TestTLS(t *testing.T) {
+	t.Parallel() // it mostly waits
 	a := newAuthority(t)
 	m := secured(t, a)
 	tls := func(name string) []string {

@@ -34,6 +34,7 @@ func configured(t *testing.T, lines string) (path string) {
 
 // A scan finds devices of another make, and what it proposes is a configuration.
 func TestScanOfForeignDevices(t *testing.T) {
+	t.Parallel() // it mostly waits
 	devices := start(t, foreign.Python, filepath.Join("testdata", "devices.py"))
 	at := "127.0.0.1:" + devices.Line(t, "sunspec")
 	none := configured(t, "lines: []\n")
