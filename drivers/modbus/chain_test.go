@@ -102,7 +102,7 @@ func TestSunSpecSilentModel(t *testing.T) {
 					}
 					return name != "closed instead"
 				}
-				reports, _ := h.reach(time.Hour, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Second})
+				reports, _ := h.reach(time.Hour-time.Second, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Second})
 				var warning string
 				for _, r := range reports {
 					if r.Description != nil {
@@ -141,7 +141,7 @@ func TestSunSpecSilentBase(t *testing.T) {
 				began := time.Now()
 				time.AfterFunc(5*time.Minute, func() { away.Store(false) })
 				dev := drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Second}
-				reports, _ := h.reach(30*time.Minute, tcpLine, builtIn, dev)
+				reports, _ := h.reach(30*time.Minute-time.Second, tcpLine, builtIn, dev)
 				first := time.Duration(0)
 				for _, r := range reports {
 					if r.At.Sub(began) < 5*time.Minute && (r.DriverState != nil || len(r.Readings) > 0) {

@@ -164,7 +164,7 @@ func TestDeviceThatAlwaysHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
 		h := &host{t: t, answer: func(*driverstest.End, int, []byte) bool { return false }}
-		reports, _ := h.reach(10*time.Minute, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: time.Second})
+		reports, _ := h.reach(10*time.Minute-time.Second/2, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: time.Second})
 		if len(reports) > 30 || h.opened > 4*len(reports)+8 {
 			t.Errorf("%d reports, %d connections in 10 minutes", len(reports), h.opened)
 		}
@@ -270,7 +270,7 @@ func TestGatewayLosesLongAnswers(t *testing.T) {
 							return true
 						}
 						began := time.Now()
-						reports, _ := h.reach(90*time.Second, tcpLine, driver, drivers.Device{ID: "d1", Model: model, Unit: 1, Every: 10 * time.Second})
+						reports, _ := h.reach(89*time.Second, tcpLine, driver, drivers.Device{ID: "d1", Model: model, Unit: 1, Every: 10 * time.Second})
 						if len(reports) == 0 || len(reports[0].Readings) < 5 || reports[0].At.Sub(began) > time.Minute {
 							t.Fatalf("after %v: %v", reports[0].At.Sub(began), reports[0].Err)
 						}
@@ -314,11 +314,11 @@ func TestLimitIsQuestioned(t *testing.T) {
 			return true
 		}
 		dev := drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Minute}
-		reports, _ := h.reach(23*time.Hour, tcpLine, builtIn, dev)
+		reports, _ := h.reach(23*time.Hour-time.Second, tcpLine, builtIn, dev)
 		if l := learnt(t, reports); l.Registers == 0 || l.Registers > 20 || long > 0 {
 			t.Errorf("after 23 hours: learnt %+v, %d long questions", l, long)
 		}
-		reports, _ = h.reach(26*time.Hour, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: dev.Every, DriverState: lastLearnt(reports)})
+		reports, _ = h.reach(26*time.Hour-time.Second, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: dev.Every, DriverState: lastLearnt(reports)})
 		if l := learnt(t, reports); l.Registers != 0 || long == 0 {
 			t.Errorf("a day later: learnt %+v, %d long questions", l, long)
 		}
@@ -356,7 +356,7 @@ func TestLossIsNoLimit(t *testing.T) {
 					}
 					return true
 				}
-				reports, _ := h.reach(5*time.Minute, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 10 * time.Second})
+				reports, _ := h.reach(5*time.Minute-time.Second, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 10 * time.Second})
 				want := 20
 				if strings.Contains(name, "register") {
 					want = 19

@@ -56,7 +56,7 @@ func TestLossesDoNotDrawAPollOut(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, began := twenty(t, "limits: {registers: 1}\ntiming: {tcp_reply_max: 1s}\n"), time.Now()
 				h := ticking(t, began, func(n int, _ []byte) bool { return n%every == 0 })
-				reports, _ := h.reach(30*time.Minute, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
+				reports, _ := h.reach(30*time.Minute-time.Second, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
 				for i, r := range reports {
 					if len(r.Readings) == 0 {
 						continue // the first answer was lost: the device is not asked on
