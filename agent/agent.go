@@ -17,7 +17,6 @@ import (
 
 	"bordo/agent/clock"
 	"bordo/agent/config"
-	"bordo/agent/energy"
 	"bordo/agent/health"
 	"bordo/agent/loglimit"
 	"bordo/agent/record"
@@ -37,9 +36,11 @@ type Agent struct {
 	devices      *deviceTable
 	retained     retained
 	state        stateStore
-	accounts     *energy.Accounts
-	handedOffIDs []buffer.ID // what it handed over last; written while it flushes
-	confirmed    atomic.Bool // the disk does not know of an exchange, or of the accounts as they were at the last try
+	records      *recorder
+	observers    []observer
+	deviceHealth *deviceHealth
+	descriptions *descriptions
+	accounting   *accounting
 	clock        *clock.Keeper
 	conditions   *health.Conditions
 	began        time.Time     // with its monotonic part
@@ -56,7 +57,7 @@ type Agent struct {
 	reporting sync.Mutex // one goroutine tells gaps at a time
 }
 
-// New prepares a node. It opens and touches nothing.
+// New prepares a node and reads what earlier runs saved. It opens nothing.
 func New(cfg *config.Config, sys System) (*Agent, error) {
 	topics, err := contract.NewTopics(cfg.MQTT.Root, cfg.Tenant, cfg.Node)
 	if err != nil {
@@ -65,14 +66,19 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 	sys.Logger = slog.New(loglimit.NewHandler(sys.Logger.Handler()))
 	now, _ := sys.Wall()
 	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), hw: hardware(), devices: newDeviceTable(cfg.Lines, now)}
-	a.accounts = a.openAccounts()
 	a.conditions = health.New(a.now, a.publishCondition)
 	a.state.dir, a.state.log = statefile.New(cfg.StateDir, statefile.Options{Logger: a.log}), a.log
 	if err := a.place(); err != nil {
 		return nil, err
 	}
+	a.records = &recorder{log: a.log, boot: a.boot, stamp: a.stamp, personal: a.devices.personal()}
+	a.deviceHealth = &deviceHealth{devices: a.devices, conditions: a.conditions, site: cfg.Site, log: a.log, now: a.now, publishStatus: a.publishStatus}
+	a.descriptions = &descriptions{topics: topics, devices: a.devices, saved: &a.state, retained: &a.retained, log: a.log, publishStatus: a.publishStatus}
+	a.accounting = &accounting{accounts: openAccounts(cfg.Lines), conditions: a.conditions, records: a.records, saved: &a.state, log: a.log}
+	a.observers = a.newObservers()
+	a.state.load()
 	for _, l := range cfg.Lines {
-		link, err := a.link(l)
+		link, err := link(l, a.state.driverStateOf)
 		if err != nil {
 			return nil, err
 		}
@@ -80,18 +86,34 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 			cfg: l, link: link, sys: sys, log: a.log,
 			in:   make(chan drivers.Request, maxRequests),
 			out:  a.accept,
-			tell: func(port drivers.Port, err error) { a.lineChanged(l, port, err) },
+			tell: func(port drivers.Port, err error) { a.deviceHealth.lineChanged(l, port, err) },
 		})
 	}
 	return a, nil
 }
 
-// link joins the devices of a line, with what is remembered of them.
-func (a *Agent) link(l config.Line) (drivers.Link, error) {
+// Check reports whether an agent can be made of a configuration: the topics can be formed, and each driver accepts its
+// devices. It touches nothing.
+func Check(cfg *config.Config) error {
+	if _, err := contract.NewTopics(cfg.MQTT.Root, cfg.Tenant, cfg.Node); err != nil {
+		return err
+	}
+	for _, l := range cfg.Lines {
+		if _, err := link(l, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// link joins the devices of a line. saved, where it is not nil, returns what an earlier run found out about a device.
+func link(l config.Line, saved func(dev, model string) []byte) (drivers.Link, error) {
 	devices := make([]drivers.Device, len(l.Devices))
 	for i, d := range l.Devices {
 		devices[i] = d.Device
-		devices[i].DriverState = a.state.driverStateOf(d.ID, d.Model)
+		if saved != nil {
+			devices[i].DriverState = saved(d.ID, d.Model)
+		}
 	}
 	link, err := l.Driver.Link(l.Endpoint.Line(l.ID), devices)
 	if err != nil {
@@ -100,33 +122,22 @@ func (a *Agent) link(l config.Line) (drivers.Link, error) {
 	return link, nil
 }
 
-// remember reads what was kept of earlier runs.
-func (a *Agent) remember() error {
-	a.state.load()
+// remember goes on from what was saved by earlier runs.
+func (a *Agent) remember() {
 	a.rememberClock()
-	a.restoreAccounts()
-	for _, l := range a.lines {
-		link, err := a.link(l.cfg)
-		if err != nil {
-			return err
-		}
-		l.link = link
-	}
+	a.accounting.restore()
 	for _, gone := range a.state.removedDevices(a.devices.ids()) {
 		a.retained.put(a.topics.Meta(gone), nil)
 	}
 	for _, id := range a.devices.ids() {
-		a.publishMeta(id, a.state.descriptionOf(id, a.devices.model(id)))
+		a.descriptions.publish(id, a.state.descriptionOf(id, a.devices.model(id)))
 	}
-	return nil
 }
 
 // Run blocks until ctx ends and everything is stopped: the lines, then a bounded flush, the broker, the store. The error
 // is that of the store; everything else is a state that the agent lives with.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.remember(); err != nil {
-		return err
-	}
+	a.remember()
 	store, err := buffer.Open(a.cfg.Buffer.Dir, buffer.Options{
 		Codec:         record.NewCodec(),
 		MaxSize:       a.cfg.Buffer.MaxSize,
@@ -135,6 +146,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		Sync:          a.cfg.Buffer.Sync,
 		DiskFree:      a.sys.DiskFree,
 		First:         a.openedRow,
+		Trusted:       a.trustedTime,
 		Logger:        a.log,
 	})
 	if err != nil {
@@ -157,9 +169,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.stamp(time.Time{}) // tells whether the clock was set while the agent was away
 	earlier := a.lastSet.Load()
 	a.mu.Lock()
-	a.store, a.fwd = store, fwd
+	a.store, a.fwd, a.records.store = store, fwd, store
 	a.mu.Unlock()
-	a.event(contract.NodeDevice, contract.StoreOpened, a.openedData(store.Opened()))
+	a.records.event(contract.NodeDevice, contract.StoreOpened, a.openedData(store.Opened()))
 	if earlier != nil {
 		a.clockSet(earlier, a.stamp(time.Time{}))
 	}
@@ -176,7 +188,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	polling.Go(func() { a.watchCredentials(ctx) })
 	polling.Go(func() { a.watchConfig(ctx) })
 	polling.Go(func() { a.keepCounts(ctx) })
-	polling.Go(func() { a.keepAccounts(ctx) })
+	polling.Go(func() { a.accounting.run(ctx) })
 	polling.Go(func() { a.keepClock(ctx) })
 	a.notify("READY=1")
 	a.log.Info("running", "node", a.cfg.Node, "lines", len(a.lines), "epoch", store.Opened().Epoch)
@@ -184,11 +196,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	<-ctx.Done()
 	a.notify("STOPPING=1")
 	polling.Wait()
-	a.flushAccounts()
+	a.accounting.flush()
 	close(fwd.stop)
 	forwarding.Wait()
 	if err = store.Close(); err == nil {
-		a.closeAccounts()
+		a.accounting.close()
 	}
 	a.log.Info("stopped")
 	return err
@@ -216,72 +228,8 @@ func (a *Agent) notify(state string) {
 // accept takes a report from a line. It is called from each line's goroutine and waits for at most one transaction.
 func (a *Agent) accept(r drivers.Report) {
 	at := a.stamp(r.At)
-	a.observe(&r, at)
-	if r.Description != nil {
-		a.publishMeta(r.Device, r.Description)
-	}
-	if r.DriverState != nil {
-		a.state.setDriverState(r.Device, a.devices.model(r.Device), r.DriverState)
-	}
-	for _, e := range r.Events {
-		if e.Type == contract.DeviceReplaced {
-			continue // account tells it, also when the exchange happened while the agent was not running
-		}
-		when := at
-		if !e.At.IsZero() {
-			when = a.stamp(e.At)
-		}
-		a.append(buffer.Event, r.Device, e.Type, when, e.Data)
-	}
-	a.watchPhases(&r, at)
-	a.account(&r, at)
-	if len(r.Readings) == 0 || !a.devices.devs[r.Device].reporter.due(r.Readings, r.At) {
-		return
-	}
-	a.storeSample(&r, at)
-}
-
-// storeSample stores a poll as a sample.
-func (a *Agent) storeSample(r *drivers.Report, at moment) {
-	ts, mono := a.devices.place(r.Device, at)
-	dev := a.devices.devs[r.Device]
-	row := record.AppendSample(dev.row[:0], &record.Sample{
-		Dev: r.Device, TS: ts, Mono: mono, Boot: a.boot, Clk: at.clk, Readings: r.Readings})
-	dev.row = row // the store copies it
-	if _, err := a.keeper(r.Device)(buffer.Reading, ts, ts, row); err != nil {
-		a.log.Error("store sample", "device", r.Device, "err", err)
-	}
-	if set := a.lastSet.Load(); set != nil && at.clk == contract.ClockFree {
-		if now := a.stamp(time.Time{}); now.era != at.era { // set since the stamp: too late to be corrected with the others
-			a.restamp(set, now.era)
-		}
-	}
-}
-
-// keeper is how records of a device, or of the node itself, go into the store: those of a device marked personal do not
-// stay there once they were acknowledged.
-func (a *Agent) keeper(device string) func(c buffer.Class, from, to int64, row []byte) (buffer.ID, error) {
-	if d := a.devices.devs[device]; d != nil && d.cfg.Personal { // the configuration never changes
-		return a.store.AppendPrivate
-	}
-	return a.store.Append
-}
-
-// lineChanged takes a change of a port. A line that is down is a condition of each of its devices, except of those that
-// sleep.
-func (a *Agent) lineChanged(l config.Line, port drivers.Port, err error) {
-	now := a.now()
-	if a.devices.line(l.ID, port, err, now) && port != nil {
-		a.log.Info("line open", "line", l.ID, "port", l.Endpoint.String())
-	}
-	for _, d := range l.Devices {
-		if port == nil && a.rest(d.ID, a.lineRests(l, d.ID, now)) {
-			for _, code := range silences() {
-				a.conditions.Set(code, d.ID, false, "")
-			}
-			continue
-		}
-		a.conditions.Set(contract.LineDown, d.ID, port == nil, text(err))
+	for _, o := range a.observers {
+		o.Observe(&r, at)
 	}
 }
 
@@ -299,7 +247,7 @@ func (a *Agent) publishStatus() {
 func (a *Agent) duplicateNode(sessions int) {
 	suspected := sessions >= duplicateSessions
 	if a.conditions.Set(contract.TwinSuspected, "", suspected, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession)) && suspected {
-		a.event(contract.NodeDevice, contract.IdentityConflict, map[string]any{"sessions": sessions})
+		a.records.event(contract.NodeDevice, contract.IdentityConflict, map[string]any{"sessions": sessions})
 	}
 }
 
@@ -307,34 +255,6 @@ func (a *Agent) duplicateNode(sessions int) {
 func (a *Agent) overwritten(what string) {
 	a.conditions.Set(contract.StatusOverwritten, "", true, what)
 	a.conditions.Set(contract.StatusOverwritten, "", false, "")
-}
-
-// event stores an event of a device that happens now; it is on the disk when event returns.
-func (a *Agent) event(dev, typ string, data any) {
-	a.append(buffer.Event, dev, typ, a.stamp(time.Time{}), data)
-}
-
-// publishMeta puts a device's meta on the shelf; about is nil when nothing new is known of it. What is said of a device
-// outlives the agent, so that a restart changes nothing as long as the device answers as before.
-func (a *Agent) publishMeta(id string, about *drivers.Description) {
-	dev, known := a.devices.describe(id, about)
-	m := contract.Meta{
-		Node: a.cfg.Node, Dev: id, Maker: known.Maker, Model: known.Model, Profile: dev.Model,
-		Serial: known.Serial, Firmware: known.Firmware, Quarantined: known.Quarantined,
-		Every: dev.Every.Milliseconds(), About: dev.About, Points: points(dev.Spec, known.Points),
-	}
-	payload, err := m.Encode()
-	if err == nil {
-		m.Rev = a.state.describe(id, dev.Model, known, payload)
-		payload, err = m.Encode()
-	}
-	if err != nil {
-		a.log.Error("encode meta", "device", id, "err", err)
-		return
-	}
-	if a.retained.put(a.topics.Meta(id), payload) {
-		a.publishStatus()
-	}
 }
 
 // nodeStatus is the node's status for the contract.

@@ -35,10 +35,10 @@ func (a *Agent) Exchanged(ctx context.Context, device string) (Exchange, error) 
 	if err := a.identify(ctx, device); err != nil {
 		return Exchange{}, fmt.Errorf("confirm %s: %w", device, err)
 	}
-	known, answers, replaced := a.accounts.Replaced(device)
+	known, answers, replaced := a.accounting.accounts.Replaced(device)
 	e := Exchange{Device: device, Before: known}
 	if replaced {
-		e.After, e.Counters = answers, a.accounts.Counters(device)
+		e.After, e.Counters = answers, a.accounting.accounts.Counters(device)
 	}
 	return e, nil
 }
@@ -52,12 +52,12 @@ func (a *Agent) Confirm(ctx context.Context, device string, final energy.Final) 
 	if err != nil || e.After == "" {
 		return e, err
 	}
-	if e.Refused = a.accounts.Confirm(device, e.After, final); e.Refused != nil {
+	if e.Refused = a.accounting.accounts.Confirm(device, e.After, final); e.Refused != nil {
 		return e, nil
 	}
 	a.log.Info("exchange confirmed", "device", device, "before", e.Before, "serial", e.After)
-	a.confirmed.Store(true)
-	if err := a.keepConfirmed(); err != nil {
+	a.accounting.confirmed.Store(true)
+	if err := a.accounting.keepConfirmed(); err != nil {
 		e.Unkept = err.Error()
 	}
 	a.conditions.Clear(contract.DeviceExchanged, device)

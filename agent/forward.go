@@ -48,7 +48,7 @@ type forwarder struct {
 	saved         *stateStore
 	cleared       func(topic string)                // an empty retained message was acknowledged
 	status        func(sess string) contract.Status // the node's status as it is now
-	giveUp        func(ids []buffer.ID)             // records that nobody can read: a gap event and away
+	giveUp        func(recs []buffer.Record)        // records that nobody can read: a gap event and away
 	notRouted     func(on bool, detail string)      // a condition of the node
 	duplicateNode func(sessions int)                // how many sessions in a row died as soon as they began
 	connectedTo   func()                            // a connection was made

@@ -58,7 +58,7 @@ func (a *Agent) reportGaps() {
 			text = "records may be lost"
 		}
 		a.log.Warn(text, "epoch", g.Epoch, "class", g.Class.String(), "from", g.From, "count", g.Count, "why", g.Reason)
-		a.event(contract.NodeDevice, contract.StoreGap, data)
+		a.records.event(contract.NodeDevice, contract.StoreGap, data)
 		if err := a.store.GapReported(g); err != nil {
 			a.log.Error("settle gap", "err", err)
 			return
@@ -73,10 +73,12 @@ func (a *Agent) reportGapsPeriodically(ctx context.Context) {
 }
 
 // giveUp lets go of records that cannot be read and tells each as a gap.
-func (a *Agent) giveUp(ids []buffer.ID) {
-	for _, id := range ids {
-		a.event(contract.NodeDevice, contract.StoreGap, map[string]any{
-			"ep": id.Epoch, "class": "reading", "from": id.Seq, "to": id.Seq, "n": 1, "why": "unreadable"})
+func (a *Agent) giveUp(recs []buffer.Record) {
+	ids := make([]buffer.ID, len(recs))
+	for i, r := range recs {
+		ids[i] = r.ID
+		a.records.event(contract.NodeDevice, contract.StoreGap, map[string]any{
+			"ep": r.Epoch, "class": r.Class.String(), "from": r.Seq, "to": r.Seq, "n": 1, "why": "unreadable"})
 	}
 	a.state.lost(uint64(len(ids)))
 	if err := a.store.Settle(ids); err != nil {

@@ -50,7 +50,7 @@ type batchKey struct {
 // compose makes messages: events one by one and first, then samples batched, each in the order in which they stand.
 // Records that cannot be read, or are larger than a message may be, come back as broken with the reason: they must not
 // block what is behind them.
-func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*message, broken []buffer.ID, err error) {
+func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*message, broken []buffer.Record, err error) {
 	var order []*batch
 	open := make(map[batchKey]*batch)
 	for _, r := range recs {
@@ -74,7 +74,7 @@ func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*
 			}
 		}
 		if fault != nil {
-			broken = append(broken, r.ID)
+			broken = append(broken, r)
 			err = errors.Join(err, fmt.Errorf("record %s-%d: %w", r.Epoch, r.Seq, fault))
 		}
 	}
@@ -175,7 +175,11 @@ func (c *composer) event(r buffer.Record, hist bool) (*message, error) {
 	}
 	head := contract.EventHead{Tenant: c.topics.Tenant(), Node: c.topics.Node(), Dev: e.Dev,
 		Ep: r.Epoch, Seq: r.Seq, Type: e.Type, TS: e.TS, Clk: e.Clk}
-	return &message{topic: c.topics.Event(e.Dev), payload: contract.AppendEvent(nil, head, e.Data), ids: []buffer.ID{r.ID}, hist: hist}, nil
+	topic := c.topics.Event(e.Dev)
+	if contract.RouteOf(e.Type).Kind == contract.KindRes {
+		topic = c.topics.Res()
+	}
+	return &message{topic: topic, payload: contract.AppendEvent(nil, head, e.Data), ids: []buffer.ID{r.ID}, hist: hist}, nil
 }
 
 // qualities translates the drivers' qualities into the contract's codes.

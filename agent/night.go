@@ -40,35 +40,35 @@ func silences() []string {
 
 // mayRest tells whether a device that gives nothing, or not everything, is only asleep: its model sleeps, it is night, and
 // the device did not already fail by day.
-func (a *Agent) mayRest(dev string, at time.Time) bool {
-	return a.devices.sleeper(dev) && isNight(a.cfg.Site, at) && !a.failedByDay(dev)
+func (d *deviceHealth) mayRest(dev string, at time.Time) bool {
+	return d.devices.sleeper(dev) && isNight(d.site, at) && !d.failedByDay(dev)
 }
 
 // failedByDay tells whether a device has not answered since the sun was up: night does not excuse that. In the evening
 // between dawn's elevation and dusk's nobody can tell, so such a fault ends at dusk.
-func (a *Agent) failedByDay(dev string) bool {
-	return slices.ContainsFunc(a.conditions.List(), func(h contract.Health) bool {
+func (d *deviceHealth) failedByDay(dev string) bool {
+	return slices.ContainsFunc(d.conditions.List(), func(h contract.Health) bool {
 		return h.Dev == dev && h.OKSince == 0 && (h.Code == contract.LineDown || h.Code == contract.DeviceSilent) &&
-			elevation(a.cfg.Site, time.UnixMilli(h.Since)) >= dawn
+			elevation(d.site, time.UnixMilli(h.Since)) >= dawn
 	})
 }
 
 // rest notes whether a device sleeps, and returns that. A device that sleeps has no fault.
-func (a *Agent) rest(dev string, asleep bool) bool {
-	changed, publish := a.devices.sleeping(dev, asleep)
+func (d *deviceHealth) rest(dev string, asleep bool) bool {
+	changed, publish := d.devices.sleeping(dev, asleep)
 	if changed {
-		a.log.Info("device asleep", "device", dev, "asleep", asleep)
+		d.log.Info("device asleep", "device", dev, "asleep", asleep)
 	}
 	if publish {
-		a.publishStatus()
+		d.publishStatus()
 	}
 	return asleep
 }
 
 // lineRests tells whether a device sleeps behind a port that does not open. What stands in the network may be fed by the
 // inverter; an adapter that is missing from the box itself is a fault at any time.
-func (a *Agent) lineRests(l config.Line, dev string, at time.Time) bool {
-	return l.Endpoint.Scheme != line.Serial && a.mayRest(dev, at)
+func (d *deviceHealth) lineRests(l config.Line, dev string, at time.Time) bool {
+	return l.Endpoint.Scheme != line.Serial && d.mayRest(dev, at)
 }
 
 // empty tells whether a poll gave values, and none that means something.

@@ -43,6 +43,7 @@ type faults struct {
 	rated  map[string]float64            // by device: the power in W that it says it has
 	zero   map[string]bool               // by device: its counter shows nothing
 	more   map[string]map[string]float64 // by device: points that it shows as well
+	events map[string][]drivers.Event    // by device: what its next poll reports
 }
 
 // rate lets a device say its rated power from the next start on.
@@ -134,13 +135,15 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	if c.silent[c.id] {
 		return drivers.Report{Err: &drivers.Error{Op: "count", Kind: drivers.Timeout}}
 	}
+	events := c.events[c.id]
+	delete(c.events, c.id)
 	err := c.fails[c.id]
 	if drivers.KindOf(err) == drivers.Busy {
 		return drivers.Report{Err: err}
 	}
 	c.n++
 	c.energy[c.id]++
-	r := drivers.Report{At: time.Now(), Err: err, Identified: !c.mute[c.id], Readings: []drivers.Reading{
+	r := drivers.Report{At: time.Now(), Err: err, Events: events, Identified: !c.mute[c.id], Readings: []drivers.Reading{
 		{Point: "cycles", Value: catalogue.Number(float64(c.n))},
 		{Point: "ac_power", Value: catalogue.Number(float64(c.n) / 10)},
 		{Point: "ac_energy", Value: catalogue.Number(1000 + float64(c.energy[c.id])/100)},
@@ -235,7 +238,7 @@ func newNode(t *testing.T) *node {
 
 func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
-	n := &node{t: t, faults: &faults{silent: map[string]bool{}, empty: map[string]bool{}, mute: map[string]bool{}, asked: map[string]int{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}, more: map[string]map[string]float64{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}, empty: map[string]bool{}, mute: map[string]bool{}, asked: map[string]int{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}, more: map[string]map[string]float64{}, events: map[string][]drivers.Event{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
 	n.free.Store(10 << 30)
 	n.text = fmt.Sprintf(`version: 1
@@ -292,7 +295,7 @@ func (n *node) take(p sim.Publication) {
 		for _, s := range b.Samples {
 			n.identity(fmt.Sprintf("%s-%d", b.Ep, s.Seq), sample{p.Topic, string(s.Raw), a.Dev, s.TS, b.Clk, p.At, s.V, s.Q})
 		}
-	case contract.KindEvent:
+	case contract.KindEvent, contract.KindRes:
 		e, err := contract.DecodeEvent(p.Payload)
 		if err != nil {
 			n.t.Errorf("%s: %v: %s", p.Topic, err, p.Payload)

@@ -350,7 +350,8 @@ func (s *session) nextHist() (*message, time.Duration) {
 }
 
 func (s *session) takeBacklog() []*message {
-	for _, class := range []buffer.Class{buffer.Event, buffer.Interval, buffer.Reading} {
+	for _, c := range contract.Classes() {
+		class := storageClass(c)
 		for s.held.count[class] < heldMost {
 			recs := s.lease(class)
 			if len(recs) == 0 {

@@ -222,6 +222,16 @@ func (b *deviceTable) report(r drivers.Report, at moment) (code string, failed i
 }
 
 // ids lists the devices in the configuration's order.
+func (b *deviceTable) personal() map[string]bool {
+	out := make(map[string]bool)
+	for id, d := range b.devs {
+		if d.cfg.Personal {
+			out[id] = true
+		}
+	}
+	return out
+}
+
 func (b *deviceTable) ids() []string {
 	var out []string
 	for _, l := range b.lines {

@@ -89,7 +89,17 @@ func (a *Agent) clockSet(set *clock.Set, now moment) {
 	}
 	n := a.restamp(set, now.era)
 	a.log.Warn("clock set", "offset", set.Offset, "was", string(set.Was), "count", n)
-	a.append(buffer.Event, contract.NodeDevice, contract.ClockSet, now, set.Data())
+	a.records.append(contract.NodeDevice, contract.ClockSet, now, set.Data())
+}
+
+// restampLate corrects a sample that was stored with a moment from before the clock was set: too late to be corrected with
+// the others.
+func (a *Agent) restampLate(stamped moment) {
+	if set := a.lastSet.Load(); set != nil && stamped.clk == contract.ClockFree {
+		if now := a.stamp(time.Time{}); now.era != stamped.era {
+			a.restamp(set, now.era)
+		}
+	}
 }
 
 // restamp corrects the samples that wait in memory and have neither been handed to the broker nor sealed. Events are on the
@@ -125,4 +135,11 @@ func (a *Agent) tlsTime() time.Time {
 		return floor
 	}
 	return now
+}
+
+// trustedTime is the wall clock and whether it is synchronised. The store calls it with its locks held, so nothing follows
+// from a clock that was set.
+func (a *Agent) trustedTime() (now time.Time, ok bool) {
+	now, clk := a.sys.Wall()
+	return now, clk == contract.ClockSync
 }

@@ -125,7 +125,7 @@ func added(file string, before []byte, parts []scan.Part) ([]byte, *config.Confi
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := agent.New(cfg, system(cfg, quiet())); err != nil {
+	if err := agent.Check(cfg); err != nil {
 		return nil, nil, err
 	}
 	if !extends(cfg, old, parts) {

@@ -95,8 +95,8 @@ func checked(path string, own, files bool) (*config.Config, error) {
 	if len(faults) > 0 {
 		return cfg, mistake{Err: faults}
 	}
-	// The drivers have the last word on their devices. Making an agent opens and touches nothing.
-	if _, err := agent.New(cfg, system(cfg, quiet())); err != nil {
+	// The drivers have the last word on their devices.
+	if err := agent.Check(cfg); err != nil {
 		return cfg, mistake{Err: phrase{"%s: %v", "%s: %v"}.fault(path, err)}
 	}
 	return cfg, nil

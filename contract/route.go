@@ -1,0 +1,37 @@
+package contract
+
+import "strings"
+
+// Class says how a node stores a record, and with the order of [Classes] when it delivers an old one.
+type Class string
+
+// The classes.
+const (
+	ClassEvent    Class = "event"    // on the disk at once, given up last
+	ClassCard     Class = "card"     // personal data, even as a pseudonym: erased once delivered or after a week
+	ClassInterval Class = "interval" // the account of a quarter of an hour, kept for years
+	ClassReading  Class = "reading"  // a sample; no event has it
+)
+
+// Classes returns all classes in the order in which a node delivers its backlog.
+func Classes() []Class { return []Class{ClassEvent, ClassCard, ClassInterval, ClassReading} }
+
+// Route is the way of an event through a node.
+type Route struct {
+	Class Class
+	Kind  string // of the topic that it is published on: KindEvent or KindRes
+}
+
+// RouteOf returns the way of an event of a type, also of one that this package does not know. All events about access cards
+// (bordo.card.*) are personal data.
+func RouteOf(eventType string) Route {
+	switch {
+	case eventType == EnergyInterval:
+		return Route{ClassInterval, KindEvent}
+	case eventType == CommandEvent:
+		return Route{ClassEvent, KindRes}
+	case strings.HasPrefix(eventType, "bordo.card."):
+		return Route{ClassCard, KindEvent}
+	}
+	return Route{ClassEvent, KindEvent}
+}
