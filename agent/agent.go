@@ -21,6 +21,7 @@ import (
 	"bordo/agent/loglimit"
 	"bordo/agent/record"
 	"bordo/agent/statefile"
+	"bordo/agent/uplink"
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
@@ -34,7 +35,7 @@ type Agent struct {
 	topics       contract.Topics
 	lines        []*lineRunner
 	devices      *deviceTable
-	retained     retained
+	retained     uplink.Retained
 	state        stateStore
 	records      *recorder
 	observers    []observer
@@ -51,8 +52,8 @@ type Agent struct {
 	since        time.Time // began by the wall clock
 
 	mu    sync.Mutex
-	store *buffer.Store // nil until it is open and after it is closed
-	fwd   *forwarder    // nil likewise
+	store *buffer.Store  // nil until it is open and after it is closed
+	up    *uplink.Uplink // nil likewise
 
 	reporting sync.Mutex // one goroutine tells gaps at a time
 }
@@ -127,7 +128,7 @@ func (a *Agent) remember() {
 	a.rememberClock()
 	a.accounting.restore()
 	for _, gone := range a.state.removedDevices(a.devices.ids()) {
-		a.retained.put(a.topics.Meta(gone), nil)
+		a.retained.Put(a.topics.Meta(gone), nil)
 	}
 	for _, id := range a.devices.ids() {
 		a.descriptions.publish(id, a.state.descriptionOf(id, a.devices.model(id)))
@@ -152,24 +153,19 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open buffer: %w", err)
 	}
-	fwd := &forwarder{
-		cfg: a.cfg.MQTT, node: a.cfg.Node, now: a.now, tlsTime: a.tlsTime, topics: a.topics, sys: a.sys, log: a.log, store: store, retained: &a.retained, saved: &a.state,
-		status: a.nodeStatus, giveUp: a.giveUp, connectedTo: a.reportGaps, duplicateNode: a.duplicateNode,
-		cleared:   func(topic string) { a.state.clear(topic[strings.LastIndexByte(topic, '/')+1:]) },
-		notRouted: func(on bool, detail string) { a.conditions.Set(contract.NotRouted, "", on, detail) },
-		sync:      a.cfg.Buffer.Sync,
-		pathNews: func(limited, refused string) {
-			a.conditions.Set(contract.MessageLimited, "", limited != "", limited)
-			a.conditions.Set(contract.TopicRefused, "", refused != "", refused)
+	up := uplink.New(uplink.Options{
+		MQTT: a.cfg.MQTT, Node: a.cfg.Node, Topics: a.topics, Sync: a.cfg.Buffer.Sync, Dial: a.sys.DialMQTT, Now: a.now, TLSTime: a.tlsTime,
+		Logger: a.log, Store: store, Retained: &a.retained, Conditions: a.conditions, Saved: &a.state, Status: a.nodeStatus,
+		Connected: a.reportGaps, GiveUp: a.giveUp,
+		Cleared: func(topic string) { a.state.clear(topic[strings.LastIndexByte(topic, '/')+1:]) },
+		Conflict: func(sessions int) {
+			a.records.event(contract.NodeDevice, contract.IdentityConflict, map[string]any{"sessions": sessions})
 		},
-		packetRefused: func(on bool, detail string) { a.conditions.Set(contract.PacketRefused, "", on, detail) },
-		overwritten:   a.overwritten,
-		news:          make(chan struct{}, 1), stop: make(chan struct{}),
-	}
+	})
 	a.stamp(time.Time{}) // tells whether the clock was set while the agent was away
 	earlier := a.lastSet.Load()
 	a.mu.Lock()
-	a.store, a.fwd, a.records.store = store, fwd, store
+	a.store, a.up, a.records.store = store, up, store
 	a.mu.Unlock()
 	a.records.event(contract.NodeDevice, contract.StoreOpened, a.openedData(store.Opened()))
 	if earlier != nil {
@@ -178,14 +174,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.reportGaps()
 
 	var forwarding, polling sync.WaitGroup
-	forwarding.Go(func() { fwd.run(context.WithoutCancel(ctx)) })
+	forwarding.Go(func() { up.Run(context.WithoutCancel(ctx)) })
 	for _, l := range a.lines {
 		polling.Go(func() { l.run(ctx) })
 	}
 	polling.Go(func() { a.reportGapsPeriodically(ctx) })
 	polling.Go(func() { a.conditions.Run(ctx) })
 	polling.Go(func() { a.watchStore(ctx) })
-	polling.Go(func() { a.watchCredentials(ctx) })
+	polling.Go(func() { up.WatchCredentials(ctx) })
 	polling.Go(func() { a.watchConfig(ctx) })
 	polling.Go(func() { a.keepCounts(ctx) })
 	polling.Go(func() { a.accounting.run(ctx) })
@@ -197,7 +193,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.notify("STOPPING=1")
 	polling.Wait()
 	a.accounting.flush()
-	close(fwd.stop)
+	up.Stop()
 	forwarding.Wait()
 	if err = store.Close(); err == nil {
 		a.accounting.close()
@@ -208,7 +204,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // keepCounts counts what is written to storage and writes the running totals down, now and then and at the end.
 func (a *Agent) keepCounts(ctx context.Context) {
-	for more := true; more; more = pause(ctx, countsEvery) {
+	for more := true; more; more = clock.Sleep(ctx, countsEvery) {
 		if a.sys.Written != nil {
 			if n, err := a.sys.Written(); err == nil {
 				a.state.wrote(n)
@@ -235,26 +231,11 @@ func (a *Agent) accept(r drivers.Report) {
 
 func (a *Agent) publishStatus() {
 	a.mu.Lock()
-	fwd := a.fwd
+	up := a.up
 	a.mu.Unlock()
-	if fwd != nil {
-		fwd.publishStatus()
+	if up != nil {
+		up.PublishStatus()
 	}
-}
-
-// duplicateNode notes how many sessions in a row died as soon as they began: when two boxes have one identity, each throws the other
-// out.
-func (a *Agent) duplicateNode(sessions int) {
-	suspected := sessions >= duplicateSessions
-	if a.conditions.Set(contract.TwinSuspected, "", suspected, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession)) && suspected {
-		a.records.event(contract.NodeDevice, contract.IdentityConflict, map[string]any{"sessions": sessions})
-	}
-}
-
-// overwritten notes that somebody else has written this node's status just now: the condition lasts until that stops.
-func (a *Agent) overwritten(what string) {
-	a.conditions.Set(contract.StatusOverwritten, "", true, what)
-	a.conditions.Set(contract.StatusOverwritten, "", false, "")
 }
 
 // nodeStatus is the node's status for the contract.
@@ -266,7 +247,7 @@ func (a *Agent) nodeStatus(sess string) contract.Status {
 		Ep: next.Epoch, Next: next.Seq, Backlog: a.backlog(),
 		Clk: now.clk, Ver: a.sys.Version, TS: now.wall.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
 		Health: a.health(), Asleep: a.devices.asleep(),
-		HW: a.hw, TLSUntil: validUntil(a.cfg.MQTT.CertFile),
+		HW: a.hw, TLSUntil: uplink.ValidUntil(a.cfg.MQTT.CertFile),
 	}
 	if a.store.Opened().Memory {
 		s.Store = contract.InMemory
@@ -295,7 +276,7 @@ func (a *Agent) Status() Status {
 		Lines: a.devices.status(), Health: a.health(),
 	}
 	a.mu.Lock()
-	store, fwd := a.store, a.fwd
+	store, up := a.store, a.up
 	a.mu.Unlock()
 	if store == nil {
 		s.Store.Error = StoreNotOpen
@@ -303,7 +284,7 @@ func (a *Agent) Status() Status {
 	}
 	m := a.stamp(time.Time{})
 	s.Clock, s.Now, s.Since = m.clk, m.wall, m.wall.Add(-time.Since(a.began))
-	s.Broker = fwd.brokerStatus()
+	s.Broker = up.Status()
 	st := store.Stats()
 	s.Store = StoreStatus{Epoch: st.Epoch, Next: st.Next, Backlog: a.backlog(), Bytes: st.DiskBytes, FromMemory: st.FromMemory,
 		Memory: st.FreshBytes, Max: st.MaxSize, Fault: st.Fault, WrittenDay: a.state.diskDay()}

@@ -239,7 +239,7 @@ func TestDeniedIsFoundOut(t *testing.T) {
 			t.Errorf("health while denied: %+v", h)
 		}
 		n.broker.Clear(id)
-		time.Sleep(2 * statusEvery)
+		time.Sleep(2 * StatusEvery)
 		if h := a.Status().Health; len(h) != 0 {
 			t.Errorf("health afterwards: %+v", h)
 		}
@@ -247,8 +247,8 @@ func TestDeniedIsFoundOut(t *testing.T) {
 	})
 }
 
-// statusEvery is how often the retained status is written again.
-const statusEvery = 10 * time.Minute
+// StatusEvery is how often the retained status is written again.
+const StatusEvery = 10 * time.Minute
 
 // A late will must not stand on the status topic of a node that lives.
 func TestForeignWillIsOverwritten(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"bordo/agent/config"
+	"bordo/agent/uplink"
 	"bordo/contract"
 	"bordo/drivers/catalogue"
 )
@@ -79,7 +80,7 @@ func Estimate(c *config.Config) (Budget, error) {
 	ping := int64(2 + 2 + ipBytes)
 	status := onTheWire(len(topics.Status()), 600, secured)
 	interval := onTheWire(len(topics.Event("meter-1")), 520, secured)
-	b.Rest = ping*int64(month/pingEvery) + status*int64(month/statusEvery) + interval*int64(month/(15*time.Minute))*int64(counters)
+	b.Rest = ping*int64(month/pingEvery) + status*int64(month/uplink.StatusEvery) + interval*int64(month/(15*time.Minute))*int64(counters)
 	return b, nil
 }
 

@@ -118,7 +118,7 @@ func conditionCases() map[string]conditionCase {
 			}, after: 10 * time.Second},
 		contract.NotRouted: {unreachable: true, told: "-", // the beginning is acknowledged and thrown away as well
 			before: func(n *node) { fault = n.raise(sim.Fault{Kind: sim.Denied}) },
-			end:    func(n *node, _ *agent.Agent) { n.broker.Clear(fault) }, after: 2 * statusEvery},
+			end:    func(n *node, _ *agent.Agent) { n.broker.Clear(fault) }, after: 2 * StatusEvery},
 		contract.TwinSuspected: {unreachable: true,
 			begin: func(n *node, _ *agent.Agent) {
 				for range 5 {
@@ -150,7 +150,7 @@ func conditionCases() map[string]conditionCase {
 					n.others("{}")
 				}
 			}},
-		contract.PacketRefused: {within: 5 * time.Second, after: statusEvery + time.Minute,
+		contract.PacketRefused: {within: 5 * time.Second, after: StatusEvery + time.Minute,
 			begin: func(n *node, _ *agent.Agent) { n.others(strings.Repeat("x", 300<<10)) }},
 		contract.CredentialsUnusable: {
 			before: func(n *node) {

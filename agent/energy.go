@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bordo/agent/clock"
 	"bordo/agent/config"
 	"bordo/agent/energy"
 	"bordo/agent/health"
@@ -107,7 +108,7 @@ func (a *accounting) doubtZeros(r *drivers.Report) {
 
 // run hands over quarters as they become certain.
 func (a *accounting) run(ctx context.Context) {
-	for pause(ctx, quartersEvery) {
+	for clock.Sleep(ctx, quartersEvery) {
 		a.flush()
 	}
 }

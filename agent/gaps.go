@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"bordo/agent/clock"
 	"bordo/agent/record"
 	"bordo/buffer"
 	"bordo/contract"
@@ -67,7 +68,7 @@ func (a *Agent) reportGaps() {
 }
 
 func (a *Agent) reportGapsPeriodically(ctx context.Context) {
-	for pause(ctx, gapsEvery) {
+	for clock.Sleep(ctx, gapsEvery) {
 		a.reportGaps()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"bordo/agent/clock"
 	"bordo/agent/config"
 	"bordo/drivers"
 )
@@ -33,7 +34,7 @@ type lineRunner struct {
 // that cannot be opened counts as down, so that a device that breaks its connection is that device's fault alone.
 func (l *lineRunner) run(ctx context.Context) {
 	wait := time.Duration(0)
-	for pause(ctx, wait) {
+	for clock.Sleep(ctx, wait) {
 		port, err := l.sys.OpenPort(ctx, l.cfg.Endpoint)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -55,20 +56,5 @@ func (l *lineRunner) run(ctx context.Context) {
 		} else {
 			wait = min(max(2*wait, reopenFirst), reopenMax)
 		}
-	}
-}
-
-// pause waits for d, or not at all when d is 0, and tells whether ctx still lives.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

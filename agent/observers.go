@@ -8,6 +8,7 @@ import (
 	"bordo/agent/health"
 	"bordo/agent/phases"
 	"bordo/agent/record"
+	"bordo/agent/uplink"
 	"bordo/buffer"
 	"bordo/contract"
 	"bordo/drivers"
@@ -89,7 +90,7 @@ type descriptions struct {
 	topics        contract.Topics
 	devices       *deviceTable
 	saved         *stateStore
-	retained      *retained
+	retained      *uplink.Retained
 	log           *slog.Logger
 	publishStatus func()
 }
@@ -119,7 +120,7 @@ func (d *descriptions) publish(id string, about *drivers.Description) {
 		d.log.Error("encode meta", "device", id, "err", err)
 		return
 	}
-	if d.retained.put(d.topics.Meta(id), payload) {
+	if d.retained.Put(d.topics.Meta(id), payload) {
 		d.publishStatus()
 	}
 }

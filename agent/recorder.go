@@ -29,7 +29,7 @@ func (r *recorder) append(device, typ string, at moment, data any) buffer.ID {
 	}
 	ts := at.wall.UnixMilli()
 	row := record.AppendEvent(nil, &record.Event{Dev: device, Type: typ, TS: ts, Mono: at.mono, Boot: r.boot, Clk: at.clk, Data: body})
-	class := storageClass(contract.RouteOf(typ).Class)
+	class := record.ClassOf(contract.RouteOf(typ).Class)
 	from := ts
 	if class == buffer.Interval {
 		from -= quarter
@@ -53,17 +53,4 @@ func (r *recorder) put(device string, class buffer.Class, from, to int64, row []
 		return r.store.AppendPrivate(class, from, to, row)
 	}
 	return r.store.Append(class, from, to, row)
-}
-
-// storageClass is the store's name of a class.
-func storageClass(c contract.Class) buffer.Class {
-	switch c {
-	case contract.ClassCard:
-		return buffer.Card
-	case contract.ClassInterval:
-		return buffer.Interval
-	case contract.ClassReading:
-		return buffer.Reading
-	}
-	return buffer.Event
 }

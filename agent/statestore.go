@@ -2,9 +2,7 @@ package agent
 
 import (
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"maps"
 	"os"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"bordo/agent/statefile"
+	"bordo/agent/uplink"
 	"bordo/drivers"
 )
 
@@ -25,9 +24,10 @@ const countsEvery = 10 * time.Minute
 
 // Names of the files in state_dir.
 const (
-	keptLearnt = "learnt"
-	keptMetas  = "descriptions"
-	keptCounts = "counts"
+	keptLearnt  = "learnt"
+	keptMetas   = "descriptions"
+	keptCounts  = "counts"
+	keptBrokers = "brokers" // what was found out about each broker
 )
 
 // stateStore is what outlives the agent besides the records.
@@ -41,8 +41,8 @@ type stateStore struct {
 	drivers map[string]driverState // by device
 	metas   map[string]meta        // of the devices whose meta stands at the broker
 	counts  counts
-	brokers map[string]brokerLimits // by URL
-	disk    []uint64                // bytes written to storage, the last day's snapshots, oldest first
+	brokers map[string]uplink.BrokerLimits // by URL
+	disk    []uint64                       // bytes written to storage, the last day's snapshots, oldest first
 
 	faults  map[string]error // why the last access to a file failed, by name
 	pending map[string]any   // what could not be saved, by name
@@ -85,19 +85,19 @@ func (m *stateStore) load() {
 		m.metas = make(map[string]meta)
 	}
 	if m.brokers == nil {
-		m.brokers = make(map[string]brokerLimits)
+		m.brokers = make(map[string]uplink.BrokerLimits)
 	}
 }
 
-// brokerLimits is what was found out about a broker.
-func (m *stateStore) brokerLimits(url string) brokerLimits {
+// BrokerLimits is what was found out about a broker.
+func (m *stateStore) BrokerLimits(url string) uplink.BrokerLimits {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.brokers[url]
 }
 
-// setBrokerLimits keeps what was found out about a broker. It happens a handful of times for each.
-func (m *stateStore) setBrokerLimits(url string, l brokerLimits) {
+// SetBrokerLimits keeps what was found out about a broker. It happens a handful of times for each.
+func (m *stateStore) SetBrokerLimits(url string, l uplink.BrokerLimits) {
 	m.mu.Lock()
 	m.brokers[url] = l
 	all := maps.Clone(m.brokers)
@@ -174,8 +174,8 @@ func (m *stateStore) clear(dev string) {
 	m.save(keptMetas, all)
 }
 
-// sent counts bytes towards the month that now lies in.
-func (m *stateStore) sent(now time.Time, n int64) {
+// Sent counts bytes towards the month that now lies in.
+func (m *stateStore) Sent(now time.Time, n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if month := now.UTC().Format("2006-01"); m.counts.Month != month {
@@ -295,24 +295,4 @@ func hardware() string {
 	}
 	sum := sha256.Sum256(append([]byte("bordo "), b...))
 	return hex.EncodeToString(sum[:8])
-}
-
-// validUntil is when a client certificate ends, in ms UTC; 0 when there is none or it cannot be read.
-func validUntil(certFile string) int64 {
-	if certFile == "" {
-		return 0
-	}
-	b, err := os.ReadFile(certFile)
-	if err != nil {
-		return 0
-	}
-	block, _ := pem.Decode(b)
-	if block == nil {
-		return 0
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return 0
-	}
-	return cert.NotAfter.UnixMilli()
 }

@@ -8,6 +8,7 @@ import (
 
 	"bordo/agent/config"
 	"bordo/agent/phases"
+	"bordo/agent/uplink"
 	"bordo/contract"
 	"bordo/drivers"
 	"bordo/drivers/catalogue"
@@ -16,19 +17,19 @@ import (
 
 // Status is what the agent knows of itself, as `bordo status` shows it. Times are of the wall clock.
 type Status struct {
-	Node       string            `json:"node"`
-	Version    string            `json:"version"`
-	Since      time.Time         `json:"since"`
-	Now        time.Time         `json:"now,omitzero"` // the agent's own time of day, which a clock that is not set may differ from
-	Clock      contract.Clock    `json:"clock"`
-	Simulation bool              `json:"simulation,omitempty"`
-	Config     ConfigStatus      `json:"config,omitzero"`
-	Broker     BrokerStatus      `json:"broker"`
-	Store      StoreStatus       `json:"store"`
-	Sent       SentStatus        `json:"sent"`
-	Lost       uint64            `json:"lost"` // records under gaps whose size is known, since the node was installed
-	Lines      []LineStatus      `json:"lines"`
-	Health     []contract.Health `json:"health,omitempty"`
+	Node       string              `json:"node"`
+	Version    string              `json:"version"`
+	Since      time.Time           `json:"since"`
+	Now        time.Time           `json:"now,omitzero"` // the agent's own time of day, which a clock that is not set may differ from
+	Clock      contract.Clock      `json:"clock"`
+	Simulation bool                `json:"simulation,omitempty"`
+	Config     ConfigStatus        `json:"config,omitzero"`
+	Broker     uplink.BrokerStatus `json:"broker"`
+	Store      StoreStatus         `json:"store"`
+	Sent       SentStatus          `json:"sent"`
+	Lost       uint64              `json:"lost"` // records under gaps whose size is known, since the node was installed
+	Lines      []LineStatus        `json:"lines"`
+	Health     []contract.Health   `json:"health,omitempty"`
 }
 
 // ConfigStatus is the configuration that the agent started with.
@@ -37,17 +38,6 @@ type ConfigStatus struct {
 	Sum     string   `json:"sum"`               // SHA-256 of the file as it was read, in hex
 	Changed []string `json:"changed,omitempty"` // what has another content now: the file, or the directory of profiles
 	Error   string   `json:"error,omitempty"`   // why it can no longer be read
-}
-
-// BrokerStatus is the state of the connection to the broker.
-type BrokerStatus struct {
-	URL       string    `json:"url"`
-	Connected bool      `json:"connected"`
-	Since     time.Time `json:"since"`              // of this state
-	Attempts  int       `json:"attempts,omitempty"` // failed ones since then
-	Error     string    `json:"error,omitempty"`
-
-	Passed int `json:"message_passed,omitempty"` // bytes of the largest message that passes, where a larger one is known not to
 }
 
 // SentStatus is what went to the broker in the month in which something went last.
@@ -386,4 +376,12 @@ func points(model drivers.Model, keys []string) contract.MetaPoints {
 			Label: contract.Label{It: p.It, En: p.En}, Enum: p.Enum})
 	}
 	return out
+}
+
+// qualities translates the drivers' qualities into the contract's codes.
+var qualities = [...]contract.Quality{
+	drivers.Good:      contract.QualityGood,
+	drivers.Uncertain: contract.QualityUncertain,
+	drivers.Bad:       contract.QualityBad,
+	drivers.Stale:     contract.QualityStale,
 }

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"bordo/agent/clock"
 	"bordo/agent/owner"
 	"bordo/buffer"
 	"bordo/contract"
@@ -28,7 +29,7 @@ var storeFaults = [...]string{contract.StoreFull, contract.StoreReadOnly, contra
 func (a *Agent) watchStore(ctx context.Context) {
 	dir := a.cfg.Buffer.Dir
 	retried := time.Now()
-	for more := true; more; more = pause(ctx, storeEvery) {
+	for more := true; more; more = clock.Sleep(ctx, storeEvery) {
 		full, err := a.store.Fault()
 		code := storeFault(err, full, dir)
 		for _, c := range storeFaults {
@@ -66,20 +67,4 @@ func storeFault(err error, full bool, dir string) string {
 		return contract.StoreDenied
 	}
 	return contract.StoreReadOnly
-}
-
-// freshAhead is how many records go before the first status of a run from memory: its opening, its gaps.
-const freshAhead = 8
-
-// warnOfMemory puts the first records of a run from memory ahead of the status: whoever knows of the epoch, which the status
-// names, has to know of its gap.
-func (s *session) warnOfMemory() {
-	if !s.f.store.Opened().Memory {
-		return
-	}
-	s.statusDue = false
-	s.live = s.compose(s.f.store.Fresh(freshAhead), false)
-	if m := s.statusMessage(contract.Online); m != nil {
-		s.live = append(append(s.live, m), s.f.retained.since(s.seen)...)
-	}
 }

@@ -48,7 +48,7 @@ func (a *Agent) rememberClock() {
 
 // keepClock writes the last trusted time down from time to time.
 func (a *Agent) keepClock(ctx context.Context) {
-	for pause(ctx, time.Minute) {
+	for clock.Sleep(ctx, time.Minute) {
 		now := a.stamp(time.Time{})
 		a.conditions.Set(contract.ClockUnset, "", now.clk != contract.ClockSync, "nothing has set the clock since the start")
 		if s, due := a.clock.Save(time.Duration(now.mono) * time.Millisecond); due {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"bordo/agent/clock"
 	"bordo/contract"
 )
 
@@ -15,7 +16,7 @@ const configEvery = 15 * time.Second
 // replaces. Two looks in a row must agree, so that a file that is being written does not count.
 func (a *Agent) watchConfig(ctx context.Context) {
 	before := ""
-	for more := true; more; more = pause(ctx, configEvery) {
+	for more := true; more; more = clock.Sleep(ctx, configEvery) {
 		s := a.configStatus()
 		now := strings.Join(append(s.Changed, s.Error), " ")
 		now = strings.TrimSpace(now)

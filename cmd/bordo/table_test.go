@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"bordo/agent"
+	"bordo/agent/uplink"
 	"bordo/contract"
 )
 
@@ -25,7 +26,7 @@ func TestStatusTable(t *testing.T) {
 	}
 	running := agent.Status{
 		Node: "quintano", Version: "v1.0.0", Since: ago(50 * time.Hour), Clock: contract.ClockSync,
-		Broker: agent.BrokerStatus{URL: "mqtts://broker.example:8883", Connected: true, Since: ago(3*time.Hour + 5*time.Minute)},
+		Broker: uplink.BrokerStatus{URL: "mqtts://broker.example:8883", Connected: true, Since: ago(3*time.Hour + 5*time.Minute)},
 		Store:  agent.StoreStatus{Epoch: "k3f9x2q7", Next: 10234, Bytes: 1_300_000, Max: 512 << 20, WrittenDay: 42_000_000},
 		Sent:   agent.SentStatus{Month: "2026-11", Bytes: 123_456_789},
 		Lines: []agent.LineStatus{
@@ -46,7 +47,7 @@ func TestStatusTable(t *testing.T) {
 	}
 	stranded := agent.Status{
 		Node: "quintano", Version: "v1.0.0", Since: ago(70 * time.Second), Clock: contract.ClockFree, Simulation: true,
-		Broker: agent.BrokerStatus{URL: "mqtt://10.0.0.1:1883", Since: ago(59 * time.Minute), Attempts: 1, Error: "connect to 10.0.0.1:1883: connection refused"},
+		Broker: uplink.BrokerStatus{URL: "mqtt://10.0.0.1:1883", Since: ago(59 * time.Minute), Attempts: 1, Error: "connect to 10.0.0.1:1883: connection refused"},
 		Store: agent.StoreStatus{Epoch: "aaaabbbb", Bytes: 999, Max: 16 << 20, Fault: "no space left on device", Backlog: []contract.Backlog{
 			{Ep: "aaaaaaaa", First: 5, Last: 9, N: 4}, {Ep: "aaaabbbb", First: 1, Last: 1200, N: 1200}}},
 		Lost: 77, Sent: agent.SentStatus{Month: "2026-10", Bytes: 999},

@@ -1,4 +1,4 @@
-package agent
+package uplink
 
 import (
 	"errors"
@@ -57,7 +57,7 @@ func TestBackOff(t *testing.T) {
 // TestUnreadBacklogIsLoggedOnce: the log of a box that reads a bad sector at every turn must not fill the card.
 func TestUnreadBacklogIsLoggedOnce(t *testing.T) {
 	var out strings.Builder
-	f := &forwarder{log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	f := &Uplink{log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
 			return slog.Attr{}
 		}

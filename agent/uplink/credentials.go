@@ -1,10 +1,14 @@
-package agent
+package uplink
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"os"
 	"time"
 
+	"bordo/agent/clock"
 	"bordo/agent/config"
 	"bordo/contract"
 )
@@ -13,23 +17,23 @@ import (
 // need them: without this a mistake in a renewed certificate would show only when the link breaks, perhaps months later.
 const credentialsEvery = 15 * time.Second
 
-// watchCredentials tells as a condition that a password, certificate or key cannot be used, and wakes the status when the
+// WatchCredentials tells as a condition that a password, certificate or key cannot be used, and wakes the status when the
 // certificate on the disk is another. Two looks in a row must fail: between writing a certificate and writing its key the two
 // do not fit each other.
-func (a *Agent) watchCredentials(ctx context.Context) {
+func (u *Uplink) WatchCredentials(ctx context.Context) {
 	failed := 0
-	until := validUntil(a.cfg.MQTT.CertFile)
-	for more := true; more; more = pause(ctx, credentialsEvery) {
-		err := usable(a.cfg.MQTT, a.tlsTime())
+	until := ValidUntil(u.cfg.CertFile)
+	for more := true; more; more = clock.Sleep(ctx, credentialsEvery) {
+		err := usable(u.cfg, u.TLSTime())
 		if failed++; err == nil {
 			failed = 0
 		}
 		if failed != 1 {
-			a.conditions.Set(contract.CredentialsUnusable, "", err != nil, text(err))
+			u.Conditions.Set(contract.CredentialsUnusable, "", err != nil, text(err))
 		}
-		if now := validUntil(a.cfg.MQTT.CertFile); now != until {
+		if now := ValidUntil(u.cfg.CertFile); now != until {
 			until = now
-			a.fwd.publishStatus()
+			u.PublishStatus()
 		}
 	}
 }
@@ -52,9 +56,36 @@ func usable(m config.MQTT, now time.Time) error {
 
 // ended says that the client certificate is over. A broker that refuses it says so in its own words, or in none.
 func ended(m config.MQTT, now time.Time) error {
-	until := validUntil(m.CertFile)
+	until := ValidUntil(m.CertFile)
 	if until == 0 || now.UnixMilli() < until {
 		return nil
 	}
 	return fmt.Errorf("the certificate in cert_file ended on %s", time.UnixMilli(until).UTC().Format("2006-01-02 15:04 UTC"))
+}
+
+// ValidUntil is when a client certificate ends, in ms UTC; 0 when there is none or it cannot be read.
+func ValidUntil(certFile string) int64 {
+	if certFile == "" {
+		return 0
+	}
+	b, err := os.ReadFile(certFile)
+	if err != nil {
+		return 0
+	}
+	block, _ := pem.Decode(b)
+	if block == nil {
+		return 0
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return 0
+	}
+	return cert.NotAfter.UnixMilli()
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

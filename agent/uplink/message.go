@@ -1,4 +1,4 @@
-package agent
+package uplink
 
 import (
 	"bytes"
@@ -10,7 +10,6 @@ import (
 	"bordo/agent/record"
 	"bordo/buffer"
 	"bordo/contract"
-	"bordo/drivers"
 )
 
 // message is a publication with the records that it carries. They are leased from the store until it is settled.
@@ -180,12 +179,4 @@ func (c *composer) event(r buffer.Record, hist bool) (*message, error) {
 		topic = c.topics.Res()
 	}
 	return &message{topic: topic, payload: contract.AppendEvent(nil, head, e.Data), ids: []buffer.ID{r.ID}, hist: hist}, nil
-}
-
-// qualities translates the drivers' qualities into the contract's codes.
-var qualities = [...]contract.Quality{
-	drivers.Good:      contract.QualityGood,
-	drivers.Uncertain: contract.QualityUncertain,
-	drivers.Bad:       contract.QualityBad,
-	drivers.Stale:     contract.QualityStale,
 }

@@ -1,4 +1,4 @@
-package agent
+package uplink
 
 import (
 	"errors"
@@ -11,11 +11,8 @@ import (
 	"bordo/agent/mqtt"
 )
 
-// keptBrokers is the name of the file in state_dir that holds what was found out about each broker.
-const keptBrokers = "brokers"
-
-// brokerLimits is what outlives the agent of what was found out about a broker.
-type brokerLimits struct {
+// BrokerLimits is what outlives the agent of what was found out about a broker.
+type BrokerLimits struct {
 	Passed int `json:"passed"`           // the largest MQTT packet that was proved, bytes
 	Failed int `json:"failed,omitempty"` // the smallest on which sessions died
 }
@@ -64,8 +61,8 @@ type path struct {
 	willWait time.Duration
 	logins   int // in a row that the broker did not answer or did not authorise
 
-	save func(brokerLimits)
-	kept brokerLimits
+	save func(BrokerLimits)
+	kept BrokerLimits
 }
 
 // willState is where the experiment stands that tells whether the broker refuses the last will.
@@ -77,7 +74,7 @@ const (
 	willAgain                    // that one succeeded: the next is with it again, and decides
 )
 
-func newPath(most int, kept brokerLimits, save func(brokerLimits), now time.Time) *path {
+func newPath(most int, kept BrokerLimits, save func(BrokerLimits), now time.Time) *path {
 	p := &path{most: most, pace: inflight.NewPace(), size: inflight.Ceiling{FirstWait: sizeRetry, LastWait: sizeRetryMost}, save: save, kept: kept,
 		taken: make(map[string]time.Time)}
 	p.size.Restore(min(kept.Passed, most), kept.Failed, now)
@@ -129,7 +126,7 @@ func (p *path) pass(topic string, n int, now time.Time) {
 
 // keep writes down what was found out, when that has changed enough: a handful of times for each broker.
 func (p *path) keep() {
-	now := brokerLimits{Passed: p.size.Passed, Failed: p.size.Failed}
+	now := BrokerLimits{Passed: p.size.Passed, Failed: p.size.Failed}
 	if now.Failed == p.kept.Failed && now.Passed < 2*p.kept.Passed && now.Passed >= p.kept.Passed || now.Passed <= inflight.Small && now.Failed == 0 {
 		return
 	}

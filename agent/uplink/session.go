@@ -1,4 +1,4 @@
-package agent
+package uplink
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bordo/agent/mqtt"
+	"bordo/agent/record"
 	"bordo/buffer"
 	"bordo/contract"
 )
@@ -38,7 +39,7 @@ const slowAck = 2 * time.Second
 // session is one connection's work: it hands messages over as the window allows, in the order retained, fresh events and
 // samples, then under the bucket old events, old intervals and old readings. One goroutine runs it.
 type session struct {
-	f    *forwarder
+	f    *Uplink
 	path *path
 	conn *mqtt.Conn
 	url  *url.URL // where it leads
@@ -61,6 +62,7 @@ type session struct {
 	proofs               chan uint64
 	open, dropped        []*message // when the session ended: in flight, acknowledged in doubt
 
+	handlers      []Handler
 	asking, asked []string // subscriptions: due, and sent but not answered
 	answers       chan subscribed
 	missing       []string  // subscriptions that were not granted
@@ -107,13 +109,13 @@ type delivery struct {
 	alone bool
 }
 
-func newSession(f *forwarder, p *path, conn *mqtt.Conn, u *url.URL, sess string) *session {
+func newSession(f *Uplink, p *path, conn *mqtt.Conn, u *url.URL, sess string) *session {
 	now := time.Now()
 	p.pace.Begin()
 	p.held, p.heldSize = 0, 0
-	return &session{
+	s := &session{
 		f: f, path: p, conn: conn, url: u, sess: sess,
-		comp:       composer{topics: f.topics, pack: f.cfg.HistoryGzip},
+		comp:       composer{topics: f.Topics, pack: f.cfg.HistoryGzip},
 		deliveries: make(chan delivery, f.cfg.Window),
 		proofs:     make(chan uint64, 4),
 		answers:    make(chan subscribed, 16),
@@ -132,6 +134,8 @@ func newSession(f *forwarder, p *path, conn *mqtt.Conn, u *url.URL, sess string)
 		slow:       1,
 		histFrom:   now.Add(rand.N(min(f.cfg.HistoryJitter, f.cfg.ReconnectMax) + 1)),
 	}
+	s.handlers = s.handlersOf()
+	return s
 }
 
 // run forwards until the connection is lost or the forwarder is stopped. Every record that it took is settled or released
@@ -161,7 +165,7 @@ func (s *session) forward(ctx context.Context) error {
 	}
 	s.listen()
 	s.warnOfMemory()
-	refresh := time.NewTicker(statusEvery)
+	refresh := time.NewTicker(StatusEvery)
 	defer refresh.Stop()
 	canary := time.NewTimer(echoWait)
 	defer canary.Stop()
@@ -181,7 +185,7 @@ func (s *session) forward(ctx context.Context) error {
 			s.batch.Reset(batchDelay)
 		case <-s.batch.C:
 			select {
-			case <-s.f.store.Wake(): // of what is taken now
+			case <-s.f.Store.Wake(): // of what is taken now
 			default:
 			}
 			s.batching, s.freshIn, s.histEmpty = false, true, false
@@ -210,13 +214,13 @@ func (s *session) forward(ctx context.Context) error {
 				s.listen()
 				canary.Reset(echoWait)
 			default:
-				s.f.notRouted(true, "the broker acknowledged the status and did not send it back within 10 s")
+				s.f.Conditions.Set(contract.NotRouted, "", true, "the broker acknowledged the status and did not send it back within 10 s")
 			}
 		case <-settled.C:
 			s.f.duplicateNode(0)
 			s.f.steady(s.url)
 			if !s.unheard {
-				s.f.packetRefused(false, "")
+				s.f.Conditions.Set(contract.PacketRefused, "", false, "")
 			}
 		case <-again:
 		case <-s.conn.Lost():
@@ -233,7 +237,7 @@ func (s *session) wake() <-chan struct{} {
 	if s.batching {
 		return nil
 	}
-	return s.f.store.Wake()
+	return s.f.Store.Wake()
 }
 
 // handOver publishes what is due, together, as long as the window allows. A window that was full opens again when half of it
@@ -289,12 +293,12 @@ func (s *session) nextLive() *message {
 	if s.statusDue {
 		s.statusDue = false
 		if m := s.statusMessage(contract.Online); m != nil {
-			s.live = append([]*message{m}, append(s.f.retained.since(s.seen), s.live...)...)
+			s.live = append([]*message{m}, append(s.f.Retained.since(s.seen), s.live...)...)
 		}
 	}
 	if len(s.live) == 0 && (s.freshIn || s.stopping) {
-		s.f.now() // notices a clock that was set, which corrects what nobody has seen yet
-		recs := s.f.store.Fresh(freshAtOnce)
+		s.f.Now() // notices a clock that was set, which corrects what nobody has seen yet
+		recs := s.f.Store.Fresh(freshAtOnce)
 		s.live, s.freshIn = s.compose(recs, false), len(recs) == freshAtOnce
 	}
 	if s.deferredDue && s.inflight == 0 && len(s.live) == 0 && !s.batching && !s.stopping {
@@ -329,7 +333,7 @@ func (s *session) nextHist() (*message, time.Duration) {
 		s.histEmpty = len(s.hist) == 0
 	}
 	if len(s.hist) == 0 {
-		if s.histInflight == 0 && (s.histSent || s.reportedBacklog && s.inflight == 0 && len(s.f.store.Summary()) == 0) { // drained: tell it
+		if s.histInflight == 0 && (s.histSent || s.reportedBacklog && s.inflight == 0 && len(s.f.Store.Summary()) == 0) { // drained: tell it
 			s.histSent = false
 			s.statusSoon()
 			return s.nextLive(), 0
@@ -351,7 +355,7 @@ func (s *session) nextHist() (*message, time.Duration) {
 
 func (s *session) takeBacklog() []*message {
 	for _, c := range contract.Classes() {
-		class := storageClass(c)
+		class := record.ClassOf(c)
 		for s.held.count[class] < heldMost {
 			recs := s.lease(class)
 			if len(recs) == 0 {
@@ -371,7 +375,7 @@ func (s *session) takeBacklog() []*message {
 func (s *session) lease(class buffer.Class) (out []buffer.Record) {
 	most := s.leaseMost()
 	for len(out) < most {
-		recs, err := s.f.store.Backlog(class, most-len(out))
+		recs, err := s.f.Store.Backlog(class, most-len(out))
 		s.f.readBacklog(class, err)
 		if len(recs) == 0 {
 			break
@@ -406,16 +410,16 @@ func (s *session) compose(recs []buffer.Record, hist bool) []*message {
 		return nil
 	}
 	s.comp.limit = s.path.limit(time.Now(), hist)
-	out, broken, err := s.comp.compose(recs, hist, s.f.now().UnixMilli())
+	out, broken, err := s.comp.compose(recs, hist, s.f.Now().UnixMilli())
 	if err != nil {
 		s.f.log.Error("compose", "count", len(broken), "err", err)
-		s.f.giveUp(broken)
+		s.f.GiveUp(broken)
 	}
 	return out
 }
 
 func (s *session) statusMessage(state contract.State) *message {
-	st := s.f.status(s.sess)
+	st := s.f.Options.Status(s.sess)
 	st.State = state
 	s.reportedBacklog = len(st.Backlog) > 0
 	payload, err := s.shrink(st)
@@ -423,7 +427,7 @@ func (s *session) statusMessage(state contract.State) *message {
 		s.f.log.Error("encode status", "err", err)
 		return nil
 	}
-	return &message{topic: s.f.topics.Status(), payload: payload, retain: true}
+	return &message{topic: s.f.Topics.Status(), payload: payload, retain: true}
 }
 
 // goodbye sends what is fresh, for at most flushTime, and then the offline status. Messages that are not acknowledged in
@@ -463,15 +467,15 @@ func (s *session) end() {
 		s.settle(<-s.deliveries)
 	}
 	for _, d := range s.doubts { // the broker said that it has them, and ended the session
-		s.f.store.Release(d.ids)
+		s.f.Store.Release(d.ids)
 		s.dropped = append(s.dropped, d.message)
 	}
 	s.letGo(time.Now(), true)
 	for _, m := range append(s.live, s.hist...) {
-		s.f.store.Release(m.ids)
+		s.f.Store.Release(m.ids)
 	}
 	s.live, s.hist = nil, nil
-	s.f.store.Release(s.acks.all())
+	s.f.Store.Release(s.acks.all())
 }
 
 func shift(list *[]*message) *message {

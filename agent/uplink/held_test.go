@@ -1,4 +1,4 @@
-package agent
+package uplink
 
 import (
 	"log/slog"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bordo/agent/config"
+	"bordo/agent/health"
 	"bordo/agent/record"
 	"bordo/buffer"
 	"bordo/contract"
@@ -82,11 +83,12 @@ func TestHeldBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	f := &forwarder{
-		topics: topics, now: time.Now, log: slog.New(slog.DiscardHandler), pathNews: func(_, _ string) {},
-		store: oldRecords(t, texts(20, func(int) string { return string(make([]byte, 3000)) })),
-	}
-	f.path = newPath(contract.MaxPayload, brokerLimits{}, func(brokerLimits) {}, now)
+	f := New(Options{
+		Topics: topics, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Conditions: health.New(time.Now, func(health.Change) {}),
+		Store:      oldRecords(t, texts(20, func(int) string { return string(make([]byte, 3000)) })),
+	})
+	f.path = newPath(contract.MaxPayload, BrokerLimits{}, func(BrokerLimits) {}, now)
 	f.path.size.Fail(2000, now)
 	s := newSession(f, f.path, nil, nil, "s")
 	s.acks = newPlatformAcks(config.AckBroker)
@@ -94,7 +96,7 @@ func TestHeldBack(t *testing.T) {
 	if len(m) != 1 || s.histClass != buffer.Event {
 		t.Fatalf("%d messages of %s come first, want the event", len(m), s.histClass)
 	}
-	f.store.Release(m[0].ids)
+	f.Store.Release(m[0].ids)
 
 	s.held.count[buffer.Event] = heldMost
 	s.hist = s.takeBacklog()

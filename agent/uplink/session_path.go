@@ -1,4 +1,4 @@
-package agent
+package uplink
 
 import (
 	"context"
@@ -48,22 +48,29 @@ type subscribed struct {
 	err    error
 }
 
-// listen subscribes to the node's own status, and to the platform's acknowledgements if they count. The session does not wait
-// for the answers. A topic from which a message came that is too large is left alone for a while: each subscription would end
-// in the same way.
+// handlersOf lists what a session listens to: the node's own status first, the platform's acknowledgements if they count,
+// then what the owner of the uplink wants to hear.
+func (s *session) handlersOf() []Handler {
+	list := []Handler{{s.f.Topics.Status(), s.own.saw}}
+	if s.acks.on {
+		list = append(list, Handler{s.f.Topics.Ack(), s.acks.take})
+	}
+	return append(list, s.f.Handlers...)
+}
+
+// listen subscribes for every handler. The session does not wait for the answers. A topic from which a message came that is
+// too large is left alone for a while: each subscription would end in the same way.
 func (s *session) listen() {
 	s.asking, s.missing = nil, nil
-	if s.f.isDeaf(s.f.topics.Status()) {
-		s.unheard = true
-	} else {
-		s.asking = append(s.asking, s.f.topics.Status())
-	}
-	switch {
-	case !s.acks.on:
-	case s.f.isDeaf(s.f.topics.Ack()):
-		s.missing = append(s.missing, s.f.topics.Ack())
-	default:
-		s.asking = append(s.asking, s.f.topics.Ack())
+	for _, h := range s.handlers {
+		switch {
+		case !s.f.isDeaf(h.Filter):
+			s.asking = append(s.asking, h.Filter)
+		case h.Filter == s.f.Topics.Status():
+			s.unheard = true
+		default:
+			s.missing = append(s.missing, h.Filter)
+		}
 	}
 }
 
@@ -83,11 +90,8 @@ func (s *session) subscribeDue(ctx context.Context) {
 			if s.path.blame.Alone(name) {
 				s.aloneUntil = now.Add(aloneMost)
 			}
-			handle := s.own.saw
-			if filter == s.f.topics.Ack() {
-				handle = s.acks.take
-			}
-			s.conn.SubscribeLater(ctx, filter, handle, func(err error) { s.answers <- subscribed{filter, err} })
+			at := slices.IndexFunc(s.handlers, func(h Handler) bool { return h.Filter == filter })
+			s.conn.SubscribeLater(ctx, filter, s.handlers[at].Handle, func(err error) { s.answers <- subscribed{filter, err} })
 		}
 		s.asking = slices.Delete(s.asking, i, i+1)
 		i--
@@ -107,7 +111,7 @@ func (s *session) answered(a subscribed) {
 	s.aloneUntil = time.Time{}
 	if a.err != nil {
 		s.notGranted(a.filter)
-		s.f.notRouted(true, a.err.Error())
+		s.f.Conditions.Set(contract.NotRouted, "", true, a.err.Error())
 		return
 	}
 	s.path.blame.Acked(name, time.Now())
@@ -117,7 +121,7 @@ func (s *session) answered(a subscribed) {
 // notGranted notes a subscription that this session does without for now.
 func (s *session) notGranted(filter string) {
 	s.missing = append(s.missing, filter)
-	s.unheard = s.unheard || filter == s.f.topics.Status()
+	s.unheard = s.unheard || filter == s.f.Topics.Status()
 }
 
 // busy tells whether something is in flight that may not have company.
@@ -165,14 +169,14 @@ func (s *session) hold(m *message, large bool, now time.Time) {
 	}
 	if m.retain { // it comes again with the next status
 		delete(s.seen, m.topic)
-		s.unheard = s.unheard || m.topic == s.f.topics.Status()
+		s.unheard = s.unheard || m.topic == s.f.Topics.Status()
 		if large {
 			s.path.held--
 		}
 		return
 	}
 	if !m.hist {
-		s.held.fresh = append(s.held.fresh, heldFresh{m.ids, now.Add(s.f.sync + heldExtra), large})
+		s.held.fresh = append(s.held.fresh, heldFresh{m.ids, now.Add(s.f.Sync + heldExtra), large})
 		return
 	}
 	h := s.held.old[m.topic]
@@ -195,7 +199,7 @@ func (s *session) letGo(now time.Time, all bool) (next time.Duration) {
 	for len(s.held.fresh) > 0 && (all || !now.Before(s.held.fresh[0].until)) {
 		h := s.held.fresh[0]
 		s.held.fresh = s.held.fresh[1:]
-		s.f.store.Release(h.ids)
+		s.f.Store.Release(h.ids)
 		if h.large {
 			let++
 		}
@@ -207,7 +211,7 @@ func (s *session) letGo(now time.Time, all bool) (next time.Duration) {
 		delete(s.held.old, topic)
 		for class, ids := range h.ids {
 			s.held.count[class] -= len(ids)
-			s.f.store.Release(ids)
+			s.f.Store.Release(ids)
 		}
 		let += h.large
 	}
@@ -242,7 +246,7 @@ func (s *session) quiet() bool {
 // shrink makes a status small enough to pass: what people can also read elsewhere goes first.
 func (s *session) shrink(st contract.Status) ([]byte, error) {
 	payload, err := st.Encode()
-	limit := s.path.limit(time.Now(), false) - packetSize(s.f.topics.Status(), nil)
+	limit := s.path.limit(time.Now(), false) - packetSize(s.f.Topics.Status(), nil)
 	if s.path.size.Failed == 0 && s.path.pace.Burst.Failed == 0 {
 		limit = max(limit, probeBytes)
 	}
@@ -298,7 +302,7 @@ func (s *session) nextLiveUnlessReserved() *message {
 // giveBack returns to the store what was composed and not sent.
 func (s *session) giveBack() {
 	for _, m := range s.hist {
-		s.f.store.Release(m.ids)
+		s.f.Store.Release(m.ids)
 	}
 	s.hist, s.histEmpty = nil, false
 }
@@ -312,8 +316,8 @@ func (s *session) leaseMost() int {
 // refresh is due now and then: the status is told, and what was not granted is asked for again.
 func (s *session) refresh() {
 	now := time.Now()
-	s.path.size.Forget(now, statusEvery)
-	s.path.pace.Burst.Forget(now, statusEvery)
+	s.path.size.Forget(now, StatusEvery)
+	s.path.pace.Burst.Forget(now, StatusEvery)
 	if s.path.held > 0 {
 		s.path.heldAt = now
 	}

@@ -1,4 +1,4 @@
-package agent
+package uplink
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ type doubted struct {
 
 func (s *session) publish(m *message) {
 	n := m.size()
-	if m.topic == s.f.topics.Status() {
+	if m.topic == s.f.Topics.Status() {
 		s.own.wrote(m.payload)
 	}
 	s.inflight++
@@ -72,7 +72,7 @@ func (s *session) settle(o delivery) {
 		if s.failed == nil {
 			s.failed = o.err
 		}
-		s.f.store.Release(o.ids)
+		s.f.Store.Release(o.ids)
 		s.histEmpty = false
 		if o.retain { // the broker may not have it: tell it again on the next occasion
 			delete(s.seen, o.topic)
@@ -81,7 +81,7 @@ func (s *session) settle(o delivery) {
 	}
 	now := time.Now()
 	s.lastAck = now
-	s.statusAcked = s.statusAcked || o.topic == s.f.topics.Status()
+	s.statusAcked = s.statusAcked || o.topic == s.f.Topics.Status()
 	if queued := s.path.pace.Acked(n, o.ahead, o.took, now); o.hist && queued > slowAck {
 		s.slow = max(s.slow/2, 1.0/16)
 	} else if o.hist {
@@ -100,16 +100,16 @@ func (s *session) taken(m *message, now time.Time) {
 	s.path.pass(m.topic, m.size(), now)
 	s.f.reportPath()
 	if m.retain && len(m.payload) == 0 {
-		s.f.retained.remove(m.topic)
-		s.f.cleared(m.topic)
+		s.f.Retained.remove(m.topic)
+		s.f.Cleared(m.topic)
 	}
 	s.forget(s.acks.sent(m.ids))
-	s.f.store.Release(s.acks.surplus())
+	s.f.Store.Release(s.acks.surplus())
 }
 
 // forget lets go of records that are where they belong.
 func (s *session) forget(ids []buffer.ID) {
-	if err := s.f.store.Settle(ids); err != nil {
+	if err := s.f.Store.Settle(ids); err != nil {
 		s.f.log.Error("settle", "count", len(ids), "err", err)
 	}
 }

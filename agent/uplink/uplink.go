@@ -1,4 +1,9 @@
-package agent
+// Package uplink carries records from the store to an MQTT broker, and incoming messages to their handlers.
+//
+// It promises that a record is settled only after the broker has acknowledged it on the connection that sent it, that fresh
+// records go before old ones, and that one topic, size or subscription that a broker does not take costs nothing else. It
+// owns the connection and connects again by itself. What it learns of the connection it tells as conditions.
+package uplink
 
 import (
 	"context"
@@ -8,12 +13,16 @@ import (
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"net"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"bordo/agent/clock"
 	"bordo/agent/config"
+	"bordo/agent/health"
 	"bordo/agent/loglimit"
 	"bordo/agent/mqtt"
 	"bordo/buffer"
@@ -29,37 +38,57 @@ const (
 	duplicateSessions = 3                // so many short sessions without a long one, and another box may be using this node's id
 	muteSessions      = 3                // so many sessions without an echo, and the access rules are in question
 	duplicateWait     = time.Minute      // then the next attempt waits for one to five times this long
-	statusEvery       = 10 * time.Minute // the retained status is written again
+	StatusEvery       = 10 * time.Minute // the retained status is written again
 	flushTime         = time.Second      // at the stop: for what is fresh
 	goodbyeTime       = 300 * time.Millisecond
 )
 
-// forwarder carries records from the store to a broker. It owns the connection: one goroutine runs it.
-type forwarder struct {
-	cfg           config.MQTT
-	node          string
-	topics        contract.Topics
-	sys           System
-	now           func() time.Time // by the wall clock
-	tlsTime       func() time.Time // at which certificates are judged
-	log           *slog.Logger
-	store         *buffer.Store
-	retained      *retained // what is retained: one meta a device
-	saved         *stateStore
-	cleared       func(topic string)                // an empty retained message was acknowledged
-	status        func(sess string) contract.Status // the node's status as it is now
-	giveUp        func(recs []buffer.Record)        // records that nobody can read: a gap event and away
-	notRouted     func(on bool, detail string)      // a condition of the node
-	duplicateNode func(sessions int)                // how many sessions in a row died as soon as they began
-	connectedTo   func()                            // a connection was made
+// Saved is what outlives the agent. Its methods may be called from several goroutines.
+type Saved interface {
+	// BrokerLimits returns what was found out about a broker, by its URL; the zero value where nothing is known.
+	BrokerLimits(url string) BrokerLimits
+	SetBrokerLimits(url string, l BrokerLimits)
+	// Sent counts n bytes that went to a broker.
+	Sent(now time.Time, n int64)
+}
 
-	packetRefused func(on bool, detail string) // a condition of the node, as is
-	overwritten   func(what string)            // that somebody else has written its status just now
-	news          chan struct{}                // cap 1: status or shelf changed
-	stop          chan struct{}                // closed: say goodbye and return
+// Handler takes the messages that arrive on the topics of a filter.
+type Handler struct {
+	Filter string // as in SUBSCRIBE: one + may stand for a level
+	// Handle must not block: it is called from the goroutine that reads the connection.
+	Handle func(mqtt.Message)
+}
 
-	sync     time.Duration                 // of the store: a fresh record is old after it
-	pathNews func(limited, refused string) // what passes on the way to the broker, in words; "" is nothing wrong
+// Options are what an Uplink works with. All of them are required unless they say otherwise.
+type Options struct {
+	MQTT       config.MQTT
+	Node       string
+	Topics     contract.Topics
+	Sync       time.Duration                                           // of the store: a fresh record is old after it
+	Dial       func(ctx context.Context, u *url.URL) (net.Conn, error) // see mqtt.Options
+	Now        func() time.Time                                        // by the wall clock
+	TLSTime    func() time.Time                                        // at which certificates are judged
+	Logger     *slog.Logger
+	Store      *buffer.Store
+	Retained   *Retained
+	Conditions *health.Conditions
+	Saved      Saved
+	Status     func(sess string) contract.Status // the node's status as it is now
+	Handlers   []Handler                         // of incoming messages, subscribed to in this order; may be empty
+
+	Connected func()                     // a connection was made
+	Cleared   func(topic string)         // an empty retained message was acknowledged
+	GiveUp    func(recs []buffer.Record) // records that nobody can read: a gap event and away
+	Conflict  func(sessions int)         // another box seems to use this node's id: so many sessions in a row died at once
+}
+
+// Uplink carries records from the store to a broker. It owns the connection: one goroutine runs it.
+type Uplink struct {
+	Options
+	cfg  config.MQTT
+	log  *slog.Logger
+	news chan struct{} // cap 1: status or what is retained changed
+	stop chan struct{} // closed: say goodbye and return
 
 	paths map[string]*path // by URL; of who runs the connection
 	path  *path            // of the present or the last attempt
@@ -78,8 +107,27 @@ type forwarder struct {
 	passed int          // of it; see path.passes
 }
 
-// run connects, forwards and connects again until stop is closed. ctx cuts everything short.
-func (f *forwarder) run(ctx context.Context) {
+// New makes an Uplink. It connects to nothing before Run.
+func New(o Options) *Uplink {
+	return &Uplink{Options: o, cfg: o.MQTT, log: o.Logger, news: make(chan struct{}, 1), stop: make(chan struct{})}
+}
+
+// Stop lets Run say goodbye and return. It may be called once.
+func (f *Uplink) Stop() { close(f.stop) }
+
+// BrokerStatus is the state of the connection to the broker.
+type BrokerStatus struct {
+	URL       string    `json:"url"`
+	Connected bool      `json:"connected"`
+	Since     time.Time `json:"since"`              // of this state
+	Attempts  int       `json:"attempts,omitempty"` // failed ones since then
+	Error     string    `json:"error,omitempty"`
+
+	Passed int `json:"message_passed,omitempty"` // bytes of the largest message that passes, where a larger one is known not to
+}
+
+// Run connects, forwards and connects again until stop is closed. ctx cuts everything short.
+func (f *Uplink) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { // a stop also ends a wait or an attempt to connect
@@ -91,7 +139,7 @@ func (f *forwarder) run(ctx context.Context) {
 	}()
 	var off backOff
 	wait := time.Duration(0)
-	for pause(ctx, wait) {
+	for clock.Sleep(ctx, wait) {
 		u := f.cfg.URLs[off.failures%len(f.cfg.URLs)]
 		began := time.Now()
 		err := f.connectAndForward(ctx, u)
@@ -109,32 +157,57 @@ func (f *forwarder) run(ctx context.Context) {
 		if off.mute >= muteSessions && (f.reportPath() || f.path.blame.IsMany()) {
 			f.path.barred = true
 			f.reportPath()
-			f.notRouted(true, "the broker ends each session before it passes anything on: may this user write "+f.topics.Status()+"?")
+			f.Conditions.Set(contract.NotRouted, "", true, "the broker ends each session before it passes anything on: may this user write "+f.Topics.Status()+"?")
 		}
 		f.disconnected(u, err, wait)
 	}
 }
 
-// refused notes that the broker sent what no client may receive.
-func (f *forwarder) refused(bad *mqtt.PacketError) {
-	f.packetRefused(true, bad.Error())
-	if bad.TooLarge {
-		f.deafUntil, f.deafTo = time.Now().Add(statusEvery), bad.Topic
+// duplicateNode notes how many sessions in a row died as soon as they began: when two boxes have one identity, each throws the other
+// out.
+func (f *Uplink) duplicateNode(sessions int) {
+	suspected := sessions >= duplicateSessions
+	if f.Conditions.Set(contract.TwinSuspected, "", suspected, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession)) && suspected {
+		f.Conflict(sessions)
 	}
 }
 
-// isDeaf tells whether a topic is left alone because a message came from it that is too large.
-func (f *forwarder) isDeaf(topic string) bool {
+// overwritten notes that somebody else has written this node's status just now: the condition lasts until that stops.
+func (f *Uplink) overwritten(what string) {
+	f.Conditions.Set(contract.StatusOverwritten, "", true, what)
+	f.Conditions.Set(contract.StatusOverwritten, "", false, "")
+}
+
+// refused notes that the broker sent what no client may receive.
+func (f *Uplink) refused(bad *mqtt.PacketError) {
+	f.Conditions.Set(contract.PacketRefused, "", true, bad.Error())
+	if bad.TooLarge {
+		f.deafUntil, f.deafTo = time.Now().Add(StatusEvery), bad.Topic
+	}
+}
+
+// isDeaf reports whether a filter is left alone because a message came from a topic of it that is too large.
+func (f *Uplink) isDeaf(filter string) bool {
 	if !time.Now().Before(f.deafUntil) {
 		return false
 	}
-	known := f.deafTo == f.topics.Status() || f.deafTo == f.topics.Ack()
-	return !known || topic == f.deafTo
+	filters := []string{f.Topics.Status(), f.Topics.Ack()}
+	for _, h := range f.Handlers {
+		filters = append(filters, h.Filter)
+	}
+	known := slices.ContainsFunc(filters, func(filter string) bool { return matches(filter, f.deafTo) })
+	return !known || matches(filter, f.deafTo)
+}
+
+// matches reports whether a topic is one of a filter's, in which + stands for one level.
+func matches(filter, topic string) bool {
+	want, got := strings.Split(filter, "/"), strings.Split(topic, "/")
+	return slices.EqualFunc(want, got, func(w, g string) bool { return w == "+" || w == g })
 }
 
 // readBacklog logs that the backlog cannot be read, and that it can again, when that changes: a disk that does not give
 // something is asked at every turn.
-func (f *forwarder) readBacklog(class buffer.Class, err error) {
+func (f *Uplink) readBacklog(class buffer.Class, err error) {
 	was, bad := f.unread[class]
 	switch {
 	case err != nil && loglimit.Cause(err.Error()) != was:
@@ -206,7 +279,7 @@ var (
 	errExplained    = errors.New("for a reason that was in flight")
 )
 
-func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
+func (f *Uplink) connectAndForward(ctx context.Context, u *url.URL) error {
 	sess, err := sessionID()
 	if err != nil {
 		return err
@@ -220,37 +293,37 @@ func (f *forwarder) connectAndForward(ctx context.Context, u *url.URL) error {
 		return err
 	}
 	if tlsConfig != nil {
-		tlsConfig.Time = f.tlsTime
+		tlsConfig.Time = f.TLSTime
 	}
 	p := f.pathTo(u)
 	o := mqtt.Options{
-		Dial:     f.sys.DialMQTT,
+		Dial:     f.Dial,
 		URL:      u,
 		TLS:      tlsConfig,
-		ClientID: f.node,
+		ClientID: f.Node,
 		Username: f.cfg.Username,
 		Password: password.Reveal(),
-		Sent:     func(n int) { f.saved.sent(f.now(), int64(n)) },
+		Sent:     func(n int) { f.Saved.Sent(f.Now(), int64(n)) },
 	}
 	conn, err := f.login(ctx, p, o, sess)
 	if err != nil {
-		if over := ended(f.cfg, f.tlsTime()); over != nil && tlsConfig != nil {
+		if over := ended(f.cfg, f.TLSTime()); over != nil && tlsConfig != nil {
 			return fmt.Errorf("%w (%w)", err, over)
 		}
 		return err
 	}
 	f.connected(u)
-	f.connectedTo()
+	f.Connected()
 	return newSession(f, p, conn, u, sess).run(ctx)
 }
 
 // login connects. When a login without the last will succeeds, another with it follows at once: that one tells whether the
 // will was the reason, or the broker has only come back.
-func (f *forwarder) login(ctx context.Context, p *path, o mqtt.Options, sess string) (*mqtt.Conn, error) {
+func (f *Uplink) login(ctx context.Context, p *path, o mqtt.Options, sess string) (*mqtt.Conn, error) {
 	for {
 		o.Will = mqtt.Message{}
 		if p.withWill(time.Now()) {
-			o.Will = mqtt.Message{Topic: f.topics.Status(), Payload: contract.Will(f.node, sess), Retain: true}
+			o.Will = mqtt.Message{Topic: f.Topics.Status(), Payload: contract.Will(f.Node, sess), Retain: true}
 		}
 		experiment := p.will
 		conn, err := mqtt.Connect(ctx, o)
@@ -277,27 +350,28 @@ func (f *forwarder) login(ctx context.Context, p *path, o mqtt.Options, sess str
 }
 
 // pathTo returns what is known of the way to a broker.
-func (f *forwarder) pathTo(u *url.URL) *path {
+func (f *Uplink) pathTo(u *url.URL) *path {
 	key := u.String()
 	f.path = f.paths[key]
 	if f.path == nil {
 		if f.paths == nil {
 			f.paths = make(map[string]*path)
 		}
-		f.path = newPath(int(f.cfg.MaxMessage), f.saved.brokerLimits(key), func(l brokerLimits) { f.saved.setBrokerLimits(key, l) }, time.Now())
+		f.path = newPath(int(f.cfg.MaxMessage), f.Saved.BrokerLimits(key), func(l BrokerLimits) { f.Saved.SetBrokerLimits(key, l) }, time.Now())
 		f.paths[key] = f.path
 	}
 	return f.path
 }
 
 // reportPath tells what is wrong with the way to the broker, and whether nothing is.
-func (f *forwarder) reportPath() (sound bool) {
+func (f *Uplink) reportPath() (sound bool) {
 	p, now := f.path, time.Now()
 	if p == nil || p.sound && p.isSound(now) {
 		return true
 	}
 	limited, refused := p.limited(now), p.refused(now)
-	f.pathNews(limited, refused)
+	f.Conditions.Set(contract.MessageLimited, "", limited != "", limited)
+	f.Conditions.Set(contract.TopicRefused, "", refused != "", refused)
 	f.mu.Lock()
 	f.passed = p.passes()
 	f.mu.Unlock()
@@ -313,10 +387,10 @@ func sessionID() (string, error) {
 	return hex.EncodeToString(b[:]), nil
 }
 
-func (f *forwarder) connected(u *url.URL) {
+func (f *Uplink) connected(u *url.URL) {
 	f.mu.Lock()
 	was := f.state
-	f.state = BrokerStatus{URL: u.String(), Connected: true, Since: f.now()}
+	f.state = BrokerStatus{URL: u.String(), Connected: true, Since: f.Now()}
 	f.mu.Unlock()
 	if _, ok := f.logged.New(connectedTo(u)); ok {
 		f.log.Info("broker connected", "url", u.String(), "attempts", was.Attempts+1)
@@ -325,7 +399,7 @@ func (f *forwarder) connected(u *url.URL) {
 
 // steady notes that a session has lasted: what happens from now on is logged as new. A broker that accepts connections and
 // ends each of them soon does not get that far, and is logged once.
-func (f *forwarder) steady(u *url.URL) {
+func (f *Uplink) steady(u *url.URL) {
 	if !f.logged.Last(connectedTo(u)) {
 		f.log.Info("broker connected", "url", u.String(), "for", longSession)
 	}
@@ -336,12 +410,12 @@ func (f *forwarder) steady(u *url.URL) {
 func connectedTo(u *url.URL) string { return "connected to " + u.Host }
 
 // disconnected notes the state and logs its causes, not their repetitions.
-func (f *forwarder) disconnected(u *url.URL, err error, wait time.Duration) {
+func (f *Uplink) disconnected(u *url.URL, err error, wait time.Duration) {
 	f.mu.Lock()
 	was := f.state
 	f.state = BrokerStatus{URL: u.String(), Since: was.Since, Error: err.Error(), Attempts: was.Attempts + 1}
 	if was.Connected || was.Since.IsZero() {
-		f.state.Since, f.state.Attempts = f.now(), 1
+		f.state.Since, f.state.Attempts = f.Now(), 1
 	}
 	attempts := f.state.Attempts
 	f.mu.Unlock()
@@ -354,7 +428,7 @@ func (f *forwarder) disconnected(u *url.URL, err error, wait time.Duration) {
 	}
 }
 
-func (f *forwarder) brokerStatus() BrokerStatus {
+func (f *Uplink) Status() BrokerStatus {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	st := f.state
@@ -362,16 +436,16 @@ func (f *forwarder) brokerStatus() BrokerStatus {
 	return st
 }
 
-// publishStatus wakes the session because status or meta changed.
-func (f *forwarder) publishStatus() {
+// PublishStatus wakes the session because status or meta changed.
+func (f *Uplink) PublishStatus() {
 	select {
 	case f.news <- struct{}{}:
 	default:
 	}
 }
 
-// retained holds the retained messages that stand beside status: topic to payload, with a revision each.
-type retained struct {
+// Retained holds the retained messages that stand beside status: topic to payload, with a revision each.
+type Retained struct {
 	mu    sync.Mutex
 	order []string
 	items map[string]retainedMessage
@@ -382,8 +456,8 @@ type retainedMessage struct {
 	rev     uint64
 }
 
-// put sets a topic's payload and tells whether that changed anything.
-func (s *retained) put(topic string, payload []byte) bool {
+// Put sets a topic's payload and tells whether that changed anything.
+func (s *Retained) Put(topic string, payload []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, ok := s.items[topic]
@@ -401,7 +475,7 @@ func (s *retained) put(topic string, payload []byte) bool {
 }
 
 // remove forgets a topic.
-func (s *retained) remove(topic string) {
+func (s *Retained) remove(topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.items, topic)
@@ -409,7 +483,7 @@ func (s *retained) remove(topic string) {
 }
 
 // since returns what has changed against the revisions in seen, and notes the new ones there.
-func (s *retained) since(seen map[string]uint64) []*message {
+func (s *Retained) since(seen map[string]uint64) []*message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []*message

@@ -1,4 +1,4 @@
-package agent
+package uplink
 
 import (
 	"crypto/sha256"
@@ -130,8 +130,8 @@ func (s *session) heard(seen seenStatus) {
 	if seen.echo {
 		s.echoed = true
 		s.path.barred = false
-		s.f.notRouted(false, "")
-		s.f.packetRefused(false, "")
+		s.f.Conditions.Set(contract.NotRouted, "", false, "")
+		s.f.Conditions.Set(contract.PacketRefused, "", false, "")
 	}
 	if seen.foreign == 0 {
 		return
