@@ -53,6 +53,64 @@ func importDirection(t *tree) []string {
 	return complaints
 }
 
+// rooms says what the product code of each package of agent and drivers may import of its own tree. A package that is not
+// listed may import nothing of it. In agent the arrows run from the transports over the api and the wiring to the rooms below,
+// which do not know each other except where it stands here. In drivers a protocol knows the contract, the catalogue and the
+// ports, and no other protocol.
+var rooms = map[string][]string{
+	"agent/control": {"agent/api"},
+	"agent/api":     {"agent", "agent/archive", "agent/config", "agent/energy"},
+	"agent": {"agent/archive", "agent/clock", "agent/config", "agent/energy", "agent/health", "agent/loglimit", "agent/owner", "agent/phases",
+		"agent/record", "agent/statefile", "agent/uplink"},
+	"agent/uplink":  {"agent/clock", "agent/config", "agent/health", "agent/inflight", "agent/loglimit", "agent/mqtt", "agent/record"},
+	"agent/archive": {"agent/record"},
+	"agent/clock":   {"agent/record"},
+
+	"drivers/all":         {"drivers", "drivers/*"},
+	"drivers/driverstest": {"drivers", "drivers/catalogue"},
+	"drivers/line":        {"drivers"},
+	"drivers":             {"drivers/catalogue"},
+	"drivers/*":           {"drivers", "drivers/catalogue", "drivers/line", "drivers/nearest"}, // a protocol, and the packages below it
+}
+
+// shared are the packages of drivers that are no protocol.
+var shared = []string{"drivers/all", "drivers/catalogue", "drivers/driverstest", "drivers/line", "drivers/nearest"}
+
+// protocol returns the package of the protocol that a directory belongs to, "" when it belongs to none.
+func protocol(dir string) string {
+	name, ok := strings.CutPrefix(dir, "drivers/")
+	if !ok || slices.Contains(shared, dir) {
+		return ""
+	}
+	name, _, _ = strings.Cut(name, "/")
+	return "drivers/" + name
+}
+
+func roomDirection(t *tree) []string {
+	var complaints []string
+	for _, p := range t.sorted() {
+		if top(p.dir) != "agent" && top(p.dir) != "drivers" {
+			continue
+		}
+		allowed, listed := rooms[p.dir]
+		own := protocol(p.dir)
+		if !listed && own != "" {
+			allowed = rooms["drivers/*"]
+		}
+		for _, s := range p.product() {
+			for _, name := range s.imports {
+				to, ours := local(name)
+				if !ours || top(to) != top(p.dir) || slices.Contains(allowed, to) || own != "" && protocol(to) == own ||
+					slices.Contains(allowed, "drivers/*") && protocol(to) != "" {
+					continue
+				}
+				complaints = append(complaints, fmt.Sprintf("%s: imports %s, which %s may not know (the table of rooms in arch_imports_test.go)", s.path, name, p.dir))
+			}
+		}
+	}
+	return complaints
+}
+
 // owners lists every module that product code may import, and the directories that may: one place speaks MQTT, one knows
 // the store, one opens serial ports. Tests may use any module of go.mod.
 var owners = map[string][]string{

@@ -22,6 +22,7 @@ type rule struct {
 
 var rules = []rule{
 	{"imports", importDirection},
+	{"rooms", roomDirection},
 	{"modules", moduleOwners},
 	{"linked", notLinked},
 	{"suite", driversTested},
