@@ -29,27 +29,28 @@ import (
 
 // Agent is one node. It is made by New and run once.
 type Agent struct {
-	cfg          *config.Config
-	sys          System
-	log          *slog.Logger
-	topics       contract.Topics
-	lines        []*lineRunner
-	devices      *deviceTable
-	retained     uplink.Retained
-	state        stateStore
-	records      *recorder
-	observers    []observer
-	deviceHealth *deviceHealth
-	descriptions *descriptions
-	accounting   *accounting
-	clock        *clock.Keeper
-	conditions   *health.Conditions
-	began        time.Time     // with its monotonic part
-	uptime       time.Duration // of the machine, at began
-	boot         string        // which start of the machine
-	hw           string        // which board
-	lastSet      atomic.Pointer[clock.Set]
-	since        time.Time // began by the wall clock
+	cfg           *config.Config
+	sys           System
+	log           *slog.Logger
+	topics        contract.Topics
+	lines         []*lineRunner
+	devices       *deviceTable
+	retained      uplink.Retained
+	state         stateStore
+	records       *recorder
+	observers     []observer
+	deviceHealth  *deviceHealth
+	descriptions  *descriptions
+	accounting    *accounting
+	confirmations confirmations
+	clock         *clock.Keeper
+	conditions    *health.Conditions
+	began         time.Time     // with its monotonic part
+	uptime        time.Duration // of the machine, at began
+	boot          string        // which start of the machine
+	hw            string        // which board
+	lastSet       atomic.Pointer[clock.Set]
+	since         time.Time // began by the wall clock
 
 	mu    sync.Mutex
 	store *buffer.Store  // nil until it is open and after it is closed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -38,14 +39,7 @@ func (a *Agent) Read(ctx context.Context, device string) (drivers.Report, error)
 // read has a line poll a device as the request says.
 func (a *Agent) read(ctx context.Context, q drivers.Request) (drivers.Report, error) {
 	device := q.Device
-	l := a.owner(func(l config.Line) bool {
-		for _, d := range l.Devices {
-			if d.ID == device {
-				return true
-			}
-		}
-		return false
-	})
+	l := a.owner(ownerOf(device))
 	if l == nil {
 		return drivers.Report{}, ErrUnknownName
 	}
@@ -117,6 +111,13 @@ func (a *Agent) Borrow(ctx context.Context, line string, f func(context.Context,
 		return fmt.Errorf("borrow line %s: %w", line, late)
 	}
 	return <-answers
+}
+
+// ownerOf matches the line of a device.
+func ownerOf(device string) func(config.Line) bool {
+	return func(l config.Line) bool {
+		return slices.ContainsFunc(l.Devices, func(d config.Device) bool { return d.ID == device })
+	}
 }
 
 func (a *Agent) owner(is func(config.Line) bool) *lineRunner {

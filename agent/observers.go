@@ -21,10 +21,11 @@ type observer interface {
 	Observe(r *drivers.Report, at moment)
 }
 
-// newObservers lists the observers. Conditions come first, so that what a report is about is known before its records; energy
+// newObservers lists the observers. Confirmations of commands come first, because somebody waits for them. Conditions come before records, so that what a report is about is known before its records; energy
 // comes before samples, because it makes readings uncertain that it does not believe.
 func (a *Agent) newObservers() []observer {
 	return []observer{
+		&a.confirmations,
 		a.deviceHealth,
 		a.descriptions,
 		&driverStates{a.devices, &a.state},

@@ -44,6 +44,8 @@ type faults struct {
 	zero   map[string]bool               // by device: its counter shows nothing
 	more   map[string]map[string]float64 // by device: points that it shows as well
 	events map[string][]drivers.Event    // by device: what its next poll reports
+	states map[string]string             // by device: its point "state"
+	do     func(drivers.Command) drivers.Result
 }
 
 // rate lets a device say its rated power from the next start on.
@@ -155,6 +157,9 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	for point, v := range c.more[c.id] {
 		r.Readings = append(r.Readings, drivers.Reading{Point: point, Value: catalogue.Number(v)})
 	}
+	if word := c.states[c.id]; word != "" {
+		r.Readings = append(r.Readings, drivers.Reading{Point: "state", Value: catalogue.Words(word)})
+	}
 	for i := 1; c.wide && i <= 7; i++ {
 		for j, what := range []string{"voltage", "current", "power"} {
 			r.Readings = append(r.Readings, drivers.Reading{Point: fmt.Sprintf("dc%d_%s", i, what), Value: catalogue.Number(float64(3000+10*i+j+c.n%97) / 10)})
@@ -177,7 +182,13 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	return r
 }
 
-func (*counter) Do(context.Context, drivers.Port, drivers.Command) drivers.Result {
+func (c *counter) Do(_ context.Context, _ drivers.Port, cmd drivers.Command) drivers.Result {
+	c.mu.Lock()
+	do := c.do
+	c.mu.Unlock()
+	if do != nil {
+		return do(cmd)
+	}
 	return drivers.Result{Outcome: drivers.Rejected, Code: "unknown_action"}
 }
 
@@ -238,7 +249,7 @@ func newNode(t *testing.T) *node {
 
 func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
-	n := &node{t: t, faults: &faults{silent: map[string]bool{}, empty: map[string]bool{}, mute: map[string]bool{}, asked: map[string]int{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}, more: map[string]map[string]float64{}, events: map[string][]drivers.Event{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}, empty: map[string]bool{}, mute: map[string]bool{}, asked: map[string]int{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}, more: map[string]map[string]float64{}, events: map[string][]drivers.Event{}, states: map[string]string{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
 	n.free.Store(10 << 30)
 	n.text = fmt.Sprintf(`version: 1

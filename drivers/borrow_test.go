@@ -17,6 +17,7 @@ import (
 type lender struct {
 	t      *testing.T
 	order  []string
+	link   drivers.Link
 	in     chan drivers.Request
 	cancel context.CancelFunc
 	ended  chan error
@@ -34,7 +35,8 @@ func newLender(t *testing.T, takes time.Duration, every ...time.Duration) *lende
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	l.cancel = cancel
-	go func() { l.ended <- drivers.Polled(units...).Run(ctx, nil, l.in, func(drivers.Report) {}) }()
+	l.link = drivers.Polled(units...)
+	go func() { l.ended <- l.link.Run(ctx, nil, l.in, func(drivers.Report) {}) }()
 	return l
 }
 
@@ -148,8 +150,9 @@ func TestBorrowersAreBoundedAndTold(t *testing.T) {
 		if err := <-under; !errors.Is(err, context.Canceled) {
 			t.Errorf("the borrower got %v", err)
 		}
-		// What was still in the channel when the line ended is served by the next Run.
-		go func() { l.ended <- drivers.Polled().Run(t.Context(), nil, l.in, nil) }()
+		// What was still waiting when the line ended is served by the next Run.
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { l.ended <- l.link.Run(ctx, nil, l.in, func(drivers.Report) {}) }()
 		refused := 0
 		for i, w := range waiting {
 			if err := <-w; drivers.KindOf(err) == drivers.Busy {
@@ -161,6 +164,7 @@ func TestBorrowersAreBoundedAndTold(t *testing.T) {
 		if refused != 1 {
 			t.Errorf("%d of 5 were refused, want the one beyond four", refused)
 		}
-		close(l.in)
+		cancel()
+		<-l.ended
 	})
 }

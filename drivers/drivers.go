@@ -96,9 +96,10 @@ type Command struct {
 // Outcome is where a command ended.
 type Outcome string
 
-// The states in which Do may leave a command.
+// The outcomes that Do may return.
 const (
 	Done     Outcome = "done"
+	Accepted Outcome = "accepted" // written and acknowledged; Result.Expect says what later polls have to show
 	Rejected Outcome = "rejected" // never reached the device
 	Expired  Outcome = "expired"  // its deadline passed before it reached the device
 	Failed   Outcome = "failed"   // the device refused it, or did something else
@@ -111,6 +112,16 @@ type Result struct {
 	Code    string // machine-readable, lower case with underscores
 	Detail  string // for a person
 	Value   any    // what was read back, where the model allows it
+
+	Expect *Expectation // of Accepted
+}
+
+// Expectation is what shows that a device does what it accepted: within a time, a point has one of some words.
+type Expectation struct {
+	Point    string // of the catalogue; its value is a text
+	Words    []string
+	Within   time.Duration // from the device's answer to the write
+	Interval time.Duration // at which the device is to be polled until then; 0: as configured
 }
 
 // Poller is a device that speaks only when it is spoken to. It is called by the one goroutine that owns the port, keeps no
@@ -119,7 +130,8 @@ type Poller interface {
 	// Poll reads the device once and reports what it got, with the error if something was missing. It never writes to the
 	// device, returns within a second of the end of ctx, and gives no reading that the device did not answer in this poll.
 	Poll(ctx context.Context, port Port) Report
-	// Do executes one command of the model's allow-list and waits for its confirmation. Everything else is Rejected.
+	// Do executes one command of the model's allow-list and returns after the device's answer to the write. It does not wait
+	// for a movement: the outcome is then Accepted. Everything else is Rejected.
 	Do(ctx context.Context, port Port, c Command) Result
 }
 
@@ -138,8 +150,8 @@ type Request struct {
 	Answer   func(Answer) // called once, from the line's goroutine; must not block
 
 	// Borrow uses the port for something else between two polls; Device and Command are left out. It is called at most once,
-	// from the line's goroutine, while nothing is under way on the line. It must end within a second of ctx, must not close
-	// the port nor keep it, and leaves nothing under way either.
+	// while nothing is under way on the line and nobody else uses the port. It must end within a second of ctx, which also
+	// ends when a stop command needs the line, must not close the port nor keep it, and leaves nothing under way either.
 	Borrow func(ctx context.Context, port Port) error
 }
 

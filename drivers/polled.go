@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -13,8 +14,11 @@ const (
 	backoffMax  = 5 * time.Minute
 )
 
-// maxBorrows is how many Borrows wait for their turn.
-const maxBorrows = 4
+// maxBorrows is how many Borrows wait for their turn, maxLater how many requests of all kinds while something is under way.
+const (
+	maxBorrows = 4
+	maxLater   = 64
+)
 
 // Unit is one device of a polled line.
 type Unit struct {
@@ -28,9 +32,11 @@ type Unit struct {
 //   - Every device is polled once at once, then when the wall clock passes a multiple of its interval. Devices that are
 //     due together are polled one right after the other in the order given here; a poll that the line was too busy for is
 //     dropped, not caught up.
-//   - A Request goes before the next poll. A command whose deadline has passed is Expired without touching the device;
+//   - A Request goes before the next poll, and a command also between two requests of the poll under way, where the Poller
+//     calls Yield. A command whose deadline has passed is Expired without touching the device;
 //     after any other command that may have reached the device, the device is polled next, so that its new state is seen.
 //     A poll that was asked for is told to both the Request and out.
+//   - A stop command (IsStop) ends a Borrow under way.
 //   - A Borrow waits until nothing is due, or until each device was polled once since it came, so that neither keeps the
 //     other from the line. At most maxBorrows wait; more are refused.
 //   - A device whose poll got nothing because of silence, damaged answers or a connection that it closes (Timeout, Checksum,
@@ -57,7 +63,10 @@ func Polled(units ...Unit) Link {
 
 var _ Link = (*polled)(nil)
 
-type polled struct{ slots []*slot }
+type polled struct {
+	slots []*slot
+	later []Request // came while something else was under way
+}
 
 // slot is a device's place in the schedule.
 type slot struct {
@@ -65,6 +74,8 @@ type slot struct {
 	due    time.Time // zero: at once
 	failed int       // polls in a row without an answer
 	broken int       // polls in a row under which the port broke
+
+	commanded bool // since the poll under way began
 }
 
 // Run implements Link.
@@ -85,11 +96,19 @@ func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if len(l.later) > 0 {
+			r := l.later[0]
+			l.later = l.later[1:]
+			if waiting, err = l.serve(ctx, port, in, r, out, waiting); err != nil {
+				return err
+			}
+			continue
+		}
 		select {
 		case r, ok := <-in:
 			if !ok {
 				in = nil // nobody asks any more; the schedule goes on
-			} else if waiting, err = l.serve(ctx, port, r, out, waiting); err != nil {
+			} else if waiting, err = l.serve(ctx, port, in, r, out, waiting); err != nil {
 				return err
 			}
 			continue
@@ -99,7 +118,7 @@ func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func
 		if len(waiting) > 0 && (wait > 0 || waiting[0].polls >= len(l.slots)) {
 			b := waiting[0]
 			waiting = waiting[1:]
-			if err := b.lend(ctx, port); err != nil {
+			if err := l.lend(ctx, port, in, b); err != nil {
 				return err
 			}
 			continue
@@ -108,7 +127,7 @@ func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func
 			for _, b := range waiting {
 				b.polls++
 			}
-			if _, err := s.poll(ctx, port, out); err != nil {
+			if _, err := l.poll(ctx, port, in, s, out); err != nil {
 				return err
 			}
 			continue
@@ -122,7 +141,7 @@ func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func
 		case r, ok := <-in:
 			if !ok {
 				in = nil
-			} else if waiting, err = l.serve(ctx, port, r, out, waiting); err != nil {
+			} else if waiting, err = l.serve(ctx, port, in, r, out, waiting); err != nil {
 				return err
 			}
 		}
@@ -136,10 +155,44 @@ type borrow struct {
 	polls  int // since it came
 }
 
-// lend hands the port to a borrower. Its error ends Run.
-func (b *borrow) lend(ctx context.Context, port Port) error {
-	err := b.use(ctx, port)
+// errStopCommand ends a Borrow.
+var errStopCommand = errors.New("a stop command needed the line")
+
+// lend hands the port to a borrower and takes it back when a stop command comes, which is then carried out. Its error ends
+// Run.
+func (l *polled) lend(ctx context.Context, port Port, in <-chan Request, b *borrow) error {
+	using, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ended := make(chan error, 1)
+	go func() { ended <- b.use(using, port) }()
+	var stop *Request
+	var err error
+	for using := true; using; {
+		select {
+		case err = <-ended:
+			using = false
+		case r, ok := <-in:
+			switch {
+			case !ok:
+				in = nil
+			case stop == nil && r.Command != nil && IsStop(r.Command.Action):
+				stop = &r
+				in = nil // what comes behind it waits
+				cancel(errStopCommand)
+			default:
+				l.postpone(r)
+			}
+		}
+	}
+	if stop != nil && err != nil {
+		err = &Error{Op: "borrow the line", Kind: Busy, Lost: PortLost(err), Err: fmt.Errorf("%w: %w", errStopCommand, err)}
+	}
 	b.answer(Answer{Err: err})
+	if stop != nil && !PortLost(err) {
+		l.do(ctx, port, *stop)
+	} else if stop != nil {
+		l.later = append([]Request{*stop}, l.later...)
+	}
 	if PortLost(err) {
 		return err
 	}
@@ -173,7 +226,7 @@ func (l *polled) slot(device string) *slot {
 }
 
 // serve carries out one request, or lets it wait. Its error ends Run.
-func (l *polled) serve(ctx context.Context, port Port, r Request, out func(Report), waiting []*borrow) ([]*borrow, error) {
+func (l *polled) serve(ctx context.Context, port Port, in <-chan Request, r Request, out func(Report), waiting []*borrow) ([]*borrow, error) {
 	answer := r.Answer
 	if answer == nil {
 		answer = func(Answer) {}
@@ -198,26 +251,85 @@ func (l *polled) serve(ctx context.Context, port Port, r Request, out func(Repor
 		if x, ok := s.Poller.(Identifier); ok && r.Identify {
 			x.Identify()
 		}
-		rep, err := s.poll(ctx, port, out)
+		rep, err := l.poll(ctx, port, in, s, out)
 		answer(Answer{Report: &rep})
 		return waiting, err
 	}
-	if c := *r.Command; !c.Deadline.IsZero() && !time.Now().Before(c.Deadline) {
-		answer(Answer{Result: Result{Outcome: Expired, Code: "expired", Detail: "its time had passed when its turn came"}})
-		return waiting, nil
-	}
-	res := s.Poller.Do(ctx, port, *r.Command)
-	if res.Outcome != Rejected && res.Outcome != Expired {
-		s.due = time.Time{}
-	}
-	answer(Answer{Result: res})
+	l.do(ctx, port, r)
 	return waiting, nil
 }
 
+// do carries out a command, at most once and before its deadline.
+func (l *polled) do(ctx context.Context, port Port, r Request) {
+	answer := r.Answer
+	if answer == nil {
+		answer = func(Answer) {}
+	}
+	s := l.slot(r.Device)
+	if s == nil {
+		answer(Answer{Result: Result{Outcome: Rejected, Code: "unknown_device", Detail: fmt.Sprintf("no device %q on this line", r.Device)}})
+		return
+	}
+	if c := *r.Command; !c.Deadline.IsZero() && !time.Now().Before(c.Deadline) {
+		answer(Answer{Result: Result{Outcome: Expired, Code: "expired", Detail: "its time had passed when its turn came"}})
+		return
+	}
+	res := s.Poller.Do(ctx, port, *r.Command)
+	if res.Outcome != Rejected && res.Outcome != Expired {
+		s.due, s.commanded = time.Time{}, true
+	}
+	answer(Answer{Result: res})
+}
+
+// postpone keeps a request for when what is under way has ended.
+func (l *polled) postpone(r Request) {
+	if len(l.later) < maxLater {
+		l.later = append(l.later, r)
+		return
+	}
+	if r.Answer != nil {
+		busy := &Error{Op: "wait for the line", Kind: Busy, Err: fmt.Errorf("%d others wait for it", maxLater)}
+		r.Answer(Answer{Report: &Report{Device: r.Device, At: time.Now(), Err: busy}, Result: Result{Outcome: Rejected, Code: "busy", Detail: busy.Error()}, Err: busy})
+	}
+}
+
+// IsStop reports whether a command stops a movement: it goes before everything else.
+func IsStop(action string) bool { return strings.HasSuffix(action, ".stop") }
+
+type yieldKey struct{}
+
+// Yield lets commands go between two requests of a poll. A Poller calls it with the context of Poll, with nothing under way
+// on the port. Do may be called meanwhile, also for the same device.
+func Yield(ctx context.Context) {
+	if f, ok := ctx.Value(yieldKey{}).(func()); ok {
+		f()
+	}
+}
+
+// yield carries out the commands that have come, and keeps other requests for later.
+func (l *polled) yield(ctx context.Context, port Port, in <-chan Request) {
+	for {
+		select {
+		case r, ok := <-in:
+			switch {
+			case !ok:
+				return // Run sees it too
+			case r.Command != nil && r.Borrow == nil:
+				l.do(ctx, port, r)
+			default:
+				l.postpone(r)
+			}
+		default:
+			return
+		}
+	}
+}
+
 // poll polls the device once, hands out the report and sets when the device is due again. Its error ends Run.
-func (s *slot) poll(ctx context.Context, port Port, out func(Report)) (Report, error) {
+func (l *polled) poll(ctx context.Context, port Port, in <-chan Request, s *slot, out func(Report)) (Report, error) {
 	started := time.Now()
-	rep := s.Poller.Poll(ctx, port)
+	s.commanded = false
+	rep := s.Poller.Poll(context.WithValue(ctx, yieldKey{}, func() { l.yield(ctx, port, in) }), port)
 	rep.Device = s.Device
 	if rep.At.IsZero() {
 		rep.At = time.Now()
@@ -232,6 +344,9 @@ func (s *slot) poll(ctx context.Context, port Port, out func(Report)) (Report, e
 	}
 	if s.schedule(started, time.Now(), rep) {
 		out(rep)
+	}
+	if s.commanded {
+		s.due = time.Time{}
 	}
 	if PortLost(rep.Err) {
 		return rep, rep.Err

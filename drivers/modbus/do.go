@@ -5,20 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"bordo/drivers"
 	"bordo/drivers/catalogue"
 )
 
-// Do implements drivers.Poller: one command of the profile's allow-list, written once, then confirmed by reading where the
-// profile says how. It is never repeated here, whatever happens.
+// Do implements drivers.Poller: one command of the profile's allow-list, written once. What was written to a register is
+// read back where the profile says so; what later polls have to show is left to them. It is never repeated here, whatever
+// happens.
 func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) drivers.Result {
 	if _, ok := d.command(c.Action); !ok {
 		return rejected("unknown_action", "%s does not do %q", d.profile.Title, c.Action)
 	}
 	p := d.begin(ctx, port)
+	p.readings = nil // those of a poll that lets the command go first share the bus's memory
 	defer p.turn.end()
 	if err := p.ready(); err != nil {
 		return rejected("not_identified", "%v", err)
@@ -256,11 +257,15 @@ func argument(args map[string]any, name string, low, high float64) (float64, err
 	return x, nil
 }
 
-// confirm looks whether the device did what it accepted.
+// confirm looks whether a register took what was written, or says what later polls have to show.
 func (p *poll) confirm(c *Command, writes []write) drivers.Result {
 	k := c.Check
 	if k == nil {
 		return drivers.Result{Outcome: drivers.Done, Code: "accepted", Detail: "the device confirmed the write"}
+	}
+	if k.Field == nil {
+		return drivers.Result{Outcome: drivers.Accepted, Code: "accepted", Detail: "the device confirmed the write",
+			Expect: &drivers.Expectation{Point: k.Point, Words: k.Words, Within: k.Within, Interval: k.Interval}}
 	}
 	var last catalogue.Value
 	for until := time.Now().Add(k.Within); ; {
@@ -275,7 +280,7 @@ func (p *poll) confirm(c *Command, writes []write) drivers.Result {
 		}
 		if !time.Now().Add(k.Interval).Before(until) {
 			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Value: plain(last),
-				Detail: fmt.Sprintf("accepted, but after %v the device says %v instead of %s", k.Within, last, wanted(k))}
+				Detail: fmt.Sprintf("accepted, but after %v the device says %v instead of what was written", k.Within, last)}
 		}
 		if err := p.turn.pause(time.Now().Add(k.Interval)); err != nil {
 			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}
@@ -283,35 +288,15 @@ func (p *poll) confirm(c *Command, writes []write) drivers.Result {
 	}
 }
 
-func wanted(k *Check) string {
-	if k.Point != "" {
-		return strings.Join(k.Words, " or ")
-	}
-	return "what was written"
-}
-
-// look reads what confirms a command.
+// look reads back what a command wrote.
 func (p *poll) look(k *Check, writes []write) (catalogue.Value, bool, error) {
-	if k.Field != nil {
-		a, err := p.read(p.rules.rounded(k.Field.Span()))
-		if err != nil {
-			return catalogue.Value{}, false, err
-		}
-		raw := a.register(k.Field.At.Number, k.Field.Length)
-		v, _ := k.Field.Decode(a, catalogue.Float)
-		return v, raw != nil && sameRegisters(raw, writes[0].values), nil
-	}
-	i := slices.IndexFunc(p.items, func(it *item) bool { return it.Key == k.Point })
-	if i < 0 {
-		return catalogue.Value{}, false, fmt.Errorf("no point %s to confirm with", k.Point)
-	}
-	it := p.items[i]
-	a, err := p.read(p.rules.rounded(it.Span()))
+	a, err := p.read(p.rules.rounded(k.Field.Span()))
 	if err != nil {
 		return catalogue.Value{}, false, err
 	}
-	rd := it.decode(a)
-	return rd.Value, slices.Contains(k.Words, rd.Value.Text()), nil
+	raw := a.register(k.Field.At.Number, k.Field.Length)
+	v, _ := k.Field.Decode(a, catalogue.Float)
+	return v, raw != nil && sameRegisters(raw, writes[0].values), nil
 }
 
 func sameRegisters(raw []byte, values []uint16) bool {

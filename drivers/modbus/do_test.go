@@ -59,8 +59,8 @@ func TestDoOpensABarrier(t *testing.T) {
 			return nil
 		})
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "barrier.open"})
-		if res.Outcome != drivers.Done || res.Code != "confirmed" || res.Value != "opening" {
-			t.Errorf("result %+v", res)
+		if e := res.Expect; res.Outcome != drivers.Accepted || e == nil || e.Point != "state" || !slices.Equal(e.Words, []string{"opening", "open"}) || e.Within != 3*time.Second {
+			t.Errorf("result %+v, expects %+v", res, res.Expect)
 		}
 		if want := []string{"05 00 01 FF 00"}; !slices.Equal(wrote, want) {
 			t.Errorf("wrote %q, want %q", wrote, want)
@@ -77,7 +77,7 @@ func TestDoTellsWhatHappened(t *testing.T) {
 		state  drivers.Outcome
 		code   string
 	}{
-		{"nothing moves", "barrier.open", func(*slave.Device, uint16) error { return nil }, drivers.Unknown, "not_confirmed"},
+		{"nothing moves", "barrier.open", func(*slave.Device, uint16) error { return nil }, drivers.Accepted, "accepted"},
 		{"refused", "barrier.open", func(*slave.Device, uint16) error { return slave.Exception(4) }, drivers.Failed, "exception_4"},
 		{"no answer", "barrier.open", func(*slave.Device, uint16) error { silent = true; return nil }, drivers.Unknown, "no_answer"},
 		{"no such action", "barrier.reset", func(*slave.Device, uint16) error { return nil }, drivers.Rejected, "unknown_action"},

@@ -155,6 +155,9 @@ func (p *poll) fetch(b block) bool {
 		p.missed, p.stop = true, true
 		return false
 	}
+	if p.turn.asked > 0 {
+		drivers.Yield(p.ctx())
+	}
 	a, err := p.read(b.Span)
 	var e Exception
 	p.lost = p.lost || err != nil && !errors.As(err, &e)

@@ -1,0 +1,154 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"bordo/drivers"
+)
+
+// motionPoll is how often a device is polled at least while a movement is to be confirmed.
+const motionPoll = 500 * time.Millisecond
+
+// Do has a device carry out a command, at most once, and returns how it ended. It is the only way to act on a device. A
+// movement is confirmed from later polls while the line is free for others: Do returns Done once the device shows what its
+// model expects, and Unknown when it does not in time, or ctx ends first. Without a deadline the command waits for its turn as
+// long as a poll would; it is never carried out after its deadline or the end of ctx, whichever comes first. The error says
+// that the command did not reach a line at all: ErrUnknownName, ErrLineDown, or too many others wait.
+func (a *Agent) Do(ctx context.Context, c drivers.Command) (drivers.Result, error) {
+	l := a.owner(ownerOf(c.Device))
+	if l == nil {
+		return drivers.Result{}, fmt.Errorf("do %s on %s: %w", c.Action, c.Device, ErrUnknownName)
+	}
+	latest := time.Now().Add(turnMax)
+	if at, ok := ctx.Deadline(); ok && at.Before(latest) {
+		latest = at
+	}
+	if c.Deadline.IsZero() || c.Deadline.After(latest) {
+		c.Deadline = latest
+	}
+	results := make(chan drivers.Result, 1)
+	var w *wait
+	err := a.ask(ctx, l, drivers.Request{Device: c.Device, Command: &c, Answer: func(x drivers.Answer) {
+		if x.Result.Outcome == drivers.Accepted { // before the next poll, which may show it already
+			w = a.confirmations.expect(c.Device, *x.Result.Expect)
+		}
+		results <- x.Result
+	}})
+	if err != nil {
+		return drivers.Result{}, fmt.Errorf("do %s on %s: %w", c.Action, c.Device, err)
+	}
+	var res drivers.Result
+	select {
+	case res = <-results:
+	case <-ctx.Done(): // it may be under way
+		return drivers.Result{Outcome: drivers.Unknown, Code: "no_answer", Detail: ctx.Err().Error()}, nil
+	}
+	if w == nil {
+		return res, nil
+	}
+	return a.confirm(ctx, l, c.Device, w), nil
+}
+
+// confirm waits until polls show what a command promised, and has the device polled often enough until then.
+func (a *Agent) confirm(ctx context.Context, l *lineRunner, device string, w *wait) drivers.Result {
+	defer a.confirmations.forget(w)
+	within := time.NewTimer(w.Within)
+	defer within.Stop()
+	every := motionPoll
+	if w.Interval > 0 {
+		every = min(every, w.Interval)
+	}
+	poll := time.NewTicker(every)
+	defer poll.Stop()
+	for {
+		select {
+		case word := <-w.shown:
+			return drivers.Result{Outcome: drivers.Done, Code: "confirmed", Detail: w.Point + " is " + word, Value: word}
+		case <-poll.C:
+			a.ask(ctx, l, drivers.Request{Device: device}) //nolint:errcheck // the line may be busy or down: the next tick tries again
+		case <-within.C:
+			return w.unconfirmed(fmt.Errorf("after %v", w.Within))
+		case <-ctx.Done():
+			return w.unconfirmed(ctx.Err())
+		}
+	}
+}
+
+// confirmations are the movements that polls have to confirm. It is an observer and holds no port.
+type confirmations struct {
+	mu   sync.Mutex
+	open []*wait
+}
+
+// wait is one of them.
+type wait struct {
+	drivers.Expectation
+	device string
+	until  time.Time   // nobody waits any more
+	shown  chan string // cap 1: the word that confirms it
+
+	mu   sync.Mutex
+	last string // what the point was
+}
+
+func (c *confirmations) expect(device string, e drivers.Expectation) *wait {
+	w := &wait{Expectation: e, device: device, until: time.Now().Add(e.Within), shown: make(chan string, 1)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open = append(c.open, w)
+	return w
+}
+
+func (c *confirmations) forget(w *wait) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open = slices.DeleteFunc(c.open, func(x *wait) bool { return x == w })
+}
+
+// Observe looks for what is expected of the report's device.
+func (c *confirmations) Observe(r *drivers.Report, _ moment) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open = slices.DeleteFunc(c.open, func(w *wait) bool { return r.At.After(w.until) }) // whose caller left before the answer
+	for _, w := range c.open {
+		if w.device != r.Device {
+			continue
+		}
+		for _, x := range r.Readings {
+			if x.Point == w.Point && x.Quality == drivers.Good {
+				w.see(x.Value.Text())
+			}
+		}
+	}
+}
+
+// see notes what the point is.
+func (w *wait) see(word string) {
+	w.mu.Lock()
+	w.last = word
+	w.mu.Unlock()
+	if !slices.Contains(w.Words, word) {
+		return
+	}
+	select {
+	case w.shown <- word:
+	default:
+	}
+}
+
+func (w *wait) unconfirmed(why error) drivers.Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	said := errors.New("nothing was read")
+	if w.last != "" {
+		said = fmt.Errorf("%s is %s", w.Point, w.last)
+	}
+	return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Value: w.last,
+		Detail: fmt.Sprintf("accepted, but %v %v instead of %s", why, said, strings.Join(w.Words, " or "))}
+}
