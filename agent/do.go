@@ -34,7 +34,7 @@ func (a *Agent) Do(ctx context.Context, c drivers.Command) (drivers.Result, erro
 	}
 	results := make(chan drivers.Result, 1)
 	var w *wait
-	err := a.ask(ctx, l, drivers.Request{Device: c.Device, Command: &c, Answer: func(x drivers.Answer) {
+	err := a.ask(ctx, l, drivers.Request{Device: c.Device, Command: &c, Cancelled: ctx.Done(), Answer: func(x drivers.Answer) {
 		if x.Result.Outcome == drivers.Accepted { // before the next poll, which may show it already
 			w = a.confirmations.expect(c.Device, *x.Result.Expect)
 		}

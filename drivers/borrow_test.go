@@ -168,3 +168,21 @@ func TestBorrowersAreBoundedAndTold(t *testing.T) {
 		<-l.ended
 	})
 }
+
+// A command that nobody wants any more when its turn comes is not carried out.
+func TestCancelledCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		did := false
+		gate := &script{do: func(drivers.Command) drivers.Result { did = true; return drivers.Result{Outcome: drivers.Done} }}
+		cancelled := make(chan struct{})
+		close(cancelled)
+		in := make(chan drivers.Request, 1)
+		var got drivers.Result
+		in <- drivers.Request{Device: "gate", Command: &drivers.Command{Device: "gate", Action: "barrier.open"}, Cancelled: cancelled,
+			Answer: func(a drivers.Answer) { got = a.Result }}
+		run(t, time.Second, in, drivers.Unit{Device: "gate", Poller: gate, Every: time.Minute})
+		if did || got.Outcome != drivers.Expired || got.Code != "cancelled" {
+			t.Errorf("carried out %v: %+v", did, got)
+		}
+	})
+}

@@ -149,6 +149,10 @@ type Request struct {
 	Identify bool         // the poll asks who the device is; see Report.Identified
 	Answer   func(Answer) // called once, from the line's goroutine; must not block
 
+	// Cancelled, where it is not nil, is closed when whoever asked does not want it any more: a Command whose turn has not
+	// come is then Expired.
+	Cancelled <-chan struct{}
+
 	// Borrow uses the port for something else between two polls; Device and Command are left out. It is called at most once,
 	// while nothing is under way on the line and nobody else uses the port. It must end within a second of ctx, which also
 	// ends when a stop command needs the line, must not close the port nor keep it, and leaves nothing under way either.

@@ -274,6 +274,12 @@ func (l *polled) do(ctx context.Context, port Port, r Request) {
 		answer(Answer{Result: Result{Outcome: Expired, Code: "expired", Detail: "its time had passed when its turn came"}})
 		return
 	}
+	select {
+	case <-r.Cancelled:
+		answer(Answer{Result: Result{Outcome: Expired, Code: "cancelled", Detail: "it was cancelled before its turn came"}})
+		return
+	default:
+	}
 	res := s.Poller.Do(ctx, port, *r.Command)
 	if res.Outcome != Rejected && res.Outcome != Expired {
 		s.due, s.commanded = time.Time{}, true
