@@ -47,6 +47,12 @@ func (b Budget) Total() (least, most int64) {
 // unknownPoints stands for the points of a device that only the device itself can list.
 const unknownPoints = 25
 
+// What a device that speaks unasked is taken to send: so many events a day, of so many bytes.
+const (
+	typicalEventsADay = 200
+	typicalEvent      = 400
+)
+
 // Estimate makes the budget of a configuration. Numbers are taken to be of the usual length.
 func Estimate(c *config.Config) (Budget, error) {
 	topics, err := contract.NewTopics(c.MQTT.Root, c.Tenant, c.Node)
@@ -58,6 +64,11 @@ func Estimate(c *config.Config) (Budget, error) {
 	counters := 0
 	for _, l := range c.Lines {
 		for _, d := range l.Devices {
+			if d.Spec.Unsolicited {
+				event := onTheWire(len(topics.Event(d.ID)), typicalEvent, secured) * typicalEventsADay * 30
+				b.Devices = append(b.Devices, DeviceBudget{ID: d.ID, Least: event, Most: event})
+				continue
+			}
 			fields := typical(d)
 			for _, f := range fields {
 				if p, ok := catalogue.PointOf(f.Key); ok && p.Kind == catalogue.Counter && p.Unit == "kW.h" {

@@ -33,20 +33,20 @@ type lineRunner struct {
 // run blocks until ctx ends. The port is closed when it returns. A port that is lost is opened again at once; only one
 // that cannot be opened counts as down, so that a device that breaks its connection is that device's fault alone.
 func (l *lineRunner) run(ctx context.Context) {
-	wait := time.Duration(0)
+	wait, most := time.Duration(0), l.reopenMax()
 	for clock.Sleep(ctx, wait) {
 		port, err := l.sys.OpenPort(ctx, l.cfg.Endpoint)
 		if err != nil {
 			if ctx.Err() == nil {
 				l.tell(nil, err)
 			}
-			wait = min(max(2*wait, reopenFirst), reopenMax)
+			wait = min(max(2*wait, reopenFirst), most)
 			continue
 		}
 		l.tell(port, nil)
 		answered := false
 		err = l.link.Run(ctx, port, l.in, func(r drivers.Report) {
-			answered = answered || len(r.Readings) > 0
+			answered = answered || len(r.Readings) > 0 || len(r.Events) > 0 && r.Err == nil
 			l.out(r)
 		})
 		port.Close() //nolint:errcheck // the port is given up
@@ -54,7 +54,18 @@ func (l *lineRunner) run(ctx context.Context) {
 		if answered {
 			wait = 0
 		} else {
-			wait = min(max(2*wait, reopenFirst), reopenMax)
+			wait = min(max(2*wait, reopenFirst), most)
 		}
 	}
+}
+
+// reopenMax is the longest pause before the port is opened again: the shortest that a model on the line asks for.
+func (l *lineRunner) reopenMax() time.Duration {
+	most := reopenMax
+	for _, d := range l.cfg.Devices {
+		if m := d.Spec.ReopenMax; m > 0 {
+			most = min(most, m)
+		}
+	}
+	return most
 }

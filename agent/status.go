@@ -188,7 +188,9 @@ func (b *deviceTable) report(r drivers.Report, at moment) (code string, failed i
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.devs[r.Device]
-	d.polls++
+	if !d.cfg.Spec.Unsolicited {
+		d.polls++
+	}
 	d.err = r.Err
 	if r.Err == nil {
 		d.failed = 0
@@ -199,6 +201,8 @@ func (b *deviceTable) report(r drivers.Report, at moment) (code string, failed i
 	}
 	if len(r.Readings) > 0 {
 		d.lastAnswer, d.readings = at.wall, r.Readings
+	} else if d.cfg.Spec.Unsolicited && len(r.Events) > 0 {
+		d.lastAnswer = at.wall
 	}
 	switch {
 	case d.failed < silentAfter:
@@ -317,7 +321,7 @@ func (b *deviceTable) status() []LineStatus {
 
 func (d *deviceState) status() DeviceStatus {
 	s := DeviceStatus{
-		ID: d.cfg.ID, Model: d.cfg.Model, Unit: d.cfg.Unit, Every: d.cfg.Every.String(),
+		ID: d.cfg.ID, Model: d.cfg.Model, Unit: d.cfg.Unit, Every: everyText(d.cfg),
 		Polls: d.polls, Failures: d.failures, Last: d.lastAnswer, Error: text(d.err),
 		Cause: drivers.CauseOf(d.err).String(), Warning: d.about.Warning, Asleep: d.asleep, Quarantined: d.about.Quarantined,
 	}
@@ -350,6 +354,14 @@ func PointsOf(readings []drivers.Reading) []PointStatus {
 		out = append(out, ps)
 	}
 	return out
+}
+
+// everyText is the poll interval of a device, "" when it is never polled.
+func everyText(d config.Device) string {
+	if d.Spec.Unsolicited {
+		return ""
+	}
+	return d.Every.String()
 }
 
 func text(err error) string {

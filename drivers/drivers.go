@@ -238,6 +238,13 @@ type Model struct {
 	Channels []Channel     // of an I/O module, to be tapped
 	Part     int           `json:",omitempty"` // which of several devices behind one unit id; 0: the model does not say
 	Sleeps   bool          // without sun it may not answer: that is no fault
+
+	// Unsolicited models speak unasked: a device has no poll interval, silence is normal, and an event alone shows that it is
+	// alive.
+	Unsolicited bool `json:",omitempty"`
+	// ReopenMax is the longest pause before a lost port is opened again for a device of this model; 0: the agent's own limit.
+	ReopenMax time.Duration `json:",omitempty"`
+
 	// Frames is where the frames come from that its tests decode: capture, vendor-example, other-implementation. Those that we
 	// made ourselves do not count.
 	Frames []string

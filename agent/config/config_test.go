@@ -75,6 +75,22 @@ func testDrivers() []drivers.Driver {
 	}
 }
 
+// A model that speaks unasked has no interval.
+func TestUnsolicitedHasNoInterval(t *testing.T) {
+	list := []drivers.Driver{fakeDriver{"rfid", []drivers.Model{{Name: "rdm6300", Serial: true, Unsolicited: true}}}}
+	const head = "version: 1\ntenant: t\nnode: n\nmqtt: {url: \"mqtt://127.0.0.1:1\"}\nlines:\n  - {id: a, port: \"serial:///dev/ttyS0\", devices: [{id: r, model: rdm6300"
+	cfg, err := Parse("x.yaml", []byte(head+"}]}\n"), list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cfg.Lines[0].Devices[0]; d.Every != 0 || strings.Contains(cfg.Text(), "every") {
+		t.Errorf("every %v in\n%s", d.Every, cfg.Text())
+	}
+	if _, err := Parse("x.yaml", []byte(head+", every: 1s}]}\n"), list); err == nil || !strings.Contains(err.Error(), "must be left out: a rdm6300 speaks unasked") {
+		t.Errorf("with every: %v", err)
+	}
+}
+
 // golden compares got with the text beside a file, or rewrites it.
 func golden(t *testing.T, path, got string) {
 	t.Helper()

@@ -122,7 +122,9 @@ func (l Line) write(w *writer) {
 		if d.Unit != 0 {
 			w.line(4, "unit", strconv.Itoa(d.Unit))
 		}
-		w.line(4, "every", span(d.Every))
+		if !d.Spec.Unsolicited {
+			w.line(4, "every", span(d.Every))
+		}
 		d.writePoints(w)
 		if d.Personal {
 			w.line(4, "personal", "true")

@@ -140,8 +140,13 @@ func (r *reader) devices(v value, l *Line, open bool, t taken) {
 		if known {
 			d.Spec, d.Model = s.Model, s.Name
 			r.unit(unit, model, s.Model, &d, units)
-			d.Every = s.Every
-			read(every, &d.Every, duration(max(s.MinEvery, minEvery), maxEvery))
+			switch {
+			case !s.Unsolicited:
+				d.Every = s.Every
+				read(every, &d.Every, duration(max(s.MinEvery, minEvery), maxEvery))
+			case every.given():
+				every.fault("must be left out: a %s speaks unasked and is never polled", s.Name)
+			}
 			d.ChannelMaps = r.taps(points, s.Model)
 		} else {
 			read(unit, &d.Unit, whole(0, 1<<16-1))

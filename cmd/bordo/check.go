@@ -166,6 +166,9 @@ func printBudget(c console, cfg *config.Config, l *langValue) error {
 	always := false // some device sends each poll
 	for _, l := range cfg.Lines {
 		for _, d := range l.Devices {
+			if d.Spec.Unsolicited {
+				continue
+			}
 			every[d.ID] = d.Every
 			always = always || !d.Report.OnChange
 		}
@@ -173,7 +176,11 @@ func printBudget(c console, cfg *config.Config, l *langValue) error {
 	t := newTable(c.out, l)
 	rows := terminal.Table{Head: strings.Split(phrase{"dispositivo,ogni,punti,MB al mese", "device,every,points,MB a month"}.in(l), ",")}
 	for _, d := range b.Devices {
-		rows.Rows = append(rows.Rows, []string{d.ID, strings.Replace(every[d.ID].String(), "m0s", "m", 1), fmt.Sprintf("%6d", d.Points), megabytes(d.Least, d.Most, l)})
+		interval := "-"
+		if e, polled := every[d.ID]; polled {
+			interval = strings.Replace(e.String(), "m0s", "m", 1)
+		}
+		rows.Rows = append(rows.Rows, []string{d.ID, interval, fmt.Sprintf("%6d", d.Points), megabytes(d.Least, d.Most, l)})
 	}
 	least, most := b.Total()
 	rows.Rows = append(rows.Rows,
