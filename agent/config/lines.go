@@ -201,7 +201,7 @@ func (r *reader) placed(v value, s spec, e line.Endpoint) {
 	case e.Scheme == line.TCP && !s.Streams:
 		v.fault("%s cannot be reached through tcp://: it needs serial:// or rtu+tcp://", s.Name)
 	case e.Scheme != line.TCP && !s.Serial:
-		v.fault("%s cannot be reached through %s://: it needs tcp://", s.Name, e.Scheme)
+		v.fault("%s cannot be reached through %s://: it needs tcp://", s.Name, e.Written())
 	case e.Scheme == line.Serial && !s.BusCan.Allows(e.Baud, string(e.Parity)):
 		r.warnIn(v, fmt.Sprintf("%s can have %s only and this line has %s: it will not answer; give it a line of its own, or set the line and the other devices so",
 			s.Name, settingsOf(s.BusCan, " or "), busOf(e)),

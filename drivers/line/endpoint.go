@@ -21,9 +21,9 @@ type Scheme string
 
 // The schemes of a port URL.
 const (
-	TCP        Scheme = "tcp"     // the protocol's own framing on TCP (Modbus TCP)
-	Serial     Scheme = "serial"  // a serial device of this machine
-	RTUOverTCP Scheme = "rtu+tcp" // serial frames in a TCP stream: a serial server
+	TCP           Scheme = "tcp"        // the protocol's own framing on TCP (Modbus TCP)
+	Serial        Scheme = "serial"     // a serial device of this machine
+	SerialOverTCP Scheme = "serial+tcp" // serial frames in a TCP stream: a serial server; rtu+tcp is another name for it
 )
 
 // Parity of a serial line.
@@ -39,14 +39,15 @@ const (
 // Endpoint is a parsed port URL: where a line is and how it is spoken to.
 type Endpoint struct {
 	Scheme Scheme
-	Host   string // host:port, for TCP and RTUOverTCP
+	Host   string // host:port, for TCP and SerialOverTCP
 	Path   string // of the device, for Serial
-	Baud   int    // for Serial, and where given for RTUOverTCP (it only spaces the frames there)
+	Baud   int    // for Serial, and where given for SerialOverTCP (it only spaces the frames there)
 	Parity Parity
 	Bits   int  // 7 or 8
 	Stop   int  // 1 or 2
 	RS485  bool // of Serial: the kernel turns the transmitter on and off (RTS), for UARTs that have no transceiver which does
 
+	RTU         bool // of SerialOverTCP: written as rtu+tcp
 	TolerantIDs bool // of TCP: answers may carry another transaction id than their request
 }
 
@@ -57,7 +58,7 @@ var Bauds = []int{300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400, 57600, 1
 //
 //	tcp://HOST[:502][?ids=strict|tolerant]
 //	serial:///dev/PATH?baud=9600&parity=none|even|odd&stop=1|2&bits=7|8&rs485=on|off
-//	rtu+tcp://HOST:PORT[?baud=9600]
+//	serial+tcp://HOST:PORT[?baud=9600], also written rtu+tcp://HOST:PORT[?baud=9600]
 //
 // The error is a sentence that says what is wrong and what is allowed.
 func Parse(text string) (Endpoint, error) {
@@ -66,13 +67,16 @@ func Parse(text string) (Endpoint, error) {
 		return Endpoint{}, fmt.Errorf("not a port URL: want tcp://HOST:502, serial:///dev/NAME?baud=9600 or rtu+tcp://HOST:PORT (got %q)", text)
 	}
 	e := Endpoint{Scheme: Scheme(u.Scheme)}
+	if u.Scheme == rtuOverTCP {
+		e.Scheme, e.RTU = SerialOverTCP, true
+	}
 	switch e.Scheme {
 	case TCP:
 		err = e.setHost(u, "502")
 		if err == nil {
 			err = e.setIDs(u.RawQuery)
 		}
-	case RTUOverTCP:
+	case SerialOverTCP:
 		if err = e.setHost(u, ""); err == nil {
 			err = e.setSerial(u.RawQuery)
 		}
@@ -97,19 +101,19 @@ func (e *Endpoint) setHost(u *url.URL, port string) error {
 		port = p
 	}
 	if u.Hostname() == "" {
-		return fmt.Errorf("%s:// needs a host (got %q)", e.Scheme, u.String())
+		return fmt.Errorf("%s:// needs a host (got %q)", e.Written(), u.String())
 	}
 	if !validHost(u.Hostname()) {
 		return fmt.Errorf("host must be a name or an IP address, IPv6 in brackets (got %q)", u.Hostname())
 	}
 	if port == "" {
-		return fmt.Errorf("%s:// needs a port after the host (got %q)", e.Scheme, u.String())
+		return fmt.Errorf("%s:// needs a port after the host (got %q)", e.Written(), u.String())
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
 		return fmt.Errorf("port must be 1 to 65535 (got %q)", port)
 	}
 	if u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "" {
-		return fmt.Errorf("%s:// takes only host and port (got %q)", e.Scheme, u.String())
+		return fmt.Errorf("%s:// takes only host and port (got %q)", e.Written(), u.String())
 	}
 	e.Host = net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 	return nil
@@ -197,6 +201,17 @@ func (e Endpoint) Key() string {
 	return "tcp " + e.Host
 }
 
+// rtuOverTCP is the other name of SerialOverTCP.
+const rtuOverTCP = "rtu+tcp"
+
+// Written is the scheme as it was written: rtu+tcp for a SerialOverTCP that was called so.
+func (e Endpoint) Written() string {
+	if e.RTU {
+		return rtuOverTCP
+	}
+	return string(e.Scheme)
+}
+
 // String gives the URL that Parse reads back.
 func (e Endpoint) String() string {
 	switch e.Scheme {
@@ -206,15 +221,15 @@ func (e Endpoint) String() string {
 			text += "&rs485=on"
 		}
 		return text
-	case RTUOverTCP:
+	case SerialOverTCP:
 		if e.Baud != 0 {
-			return fmt.Sprintf("rtu+tcp://%s?baud=%d&parity=%s&bits=%d&stop=%d", e.Host, e.Baud, e.Parity, e.Bits, e.Stop)
+			return fmt.Sprintf("%s://%s?baud=%d&parity=%s&bits=%d&stop=%d", e.Written(), e.Host, e.Baud, e.Parity, e.Bits, e.Stop)
 		}
 	}
 	if e.TolerantIDs {
 		return fmt.Sprintf("%s://%s?ids=tolerant", e.Scheme, e.Host)
 	}
-	return fmt.Sprintf("%s://%s", e.Scheme, e.Host)
+	return fmt.Sprintf("%s://%s", e.Written(), e.Host)
 }
 
 // Simulated tells whether the endpoint can only be a simulator: a loopback address or a pseudo terminal. A link to a pseudo
@@ -242,7 +257,7 @@ func (e Endpoint) Simulated() bool {
 
 // Line tells a link what it needs to know of the medium.
 func (e Endpoint) Line(id string) drivers.Line {
-	l := drivers.Line{ID: id, Stream: e.Scheme == TCP, Tunnel: e.Scheme == RTUOverTCP, TolerantIDs: e.TolerantIDs}
+	l := drivers.Line{ID: id, Stream: e.Scheme == TCP, Tunnel: e.Scheme == SerialOverTCP, TolerantIDs: e.TolerantIDs}
 	if !l.Stream {
 		l.Baud, l.CharLen = e.Baud, 1+e.Bits+e.Stop
 		if e.Parity == EvenParity || e.Parity == OddParity {

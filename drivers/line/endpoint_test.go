@@ -21,6 +21,8 @@ func TestParse(t *testing.T) {
 		"serial:///dev//bordo/usb-1?baud=38400&parity=even": "serial:///dev/bordo/usb-1?baud=38400&parity=even&bits=8&stop=1",
 		"serial:///dev/ttyS0?bits=7&stop=2&parity=odd":      "serial:///dev/ttyS0?baud=9600&parity=odd&bits=7&stop=2",
 		"rtu+tcp://10.0.0.5:4001":                           "rtu+tcp://10.0.0.5:4001",
+		"serial+tcp://10.0.0.5:4001":                        "serial+tcp://10.0.0.5:4001",
+		"serial+tcp://10.0.0.5:4001?baud=19200&parity=even": "serial+tcp://10.0.0.5:4001?baud=19200&parity=even&bits=8&stop=1",
 		"rtu+tcp://10.0.0.5:4001?baud=19200&parity=even":    "rtu+tcp://10.0.0.5:4001?baud=19200&parity=even&bits=8&stop=1",
 	} {
 		e, err := line.Parse(text)
@@ -74,6 +76,7 @@ func TestEndpointKeyIsOneForOneLine(t *testing.T) {
 	same := [][2]string{
 		{"tcp://h", "tcp://H:502"},
 		{"tcp://h:4001", "rtu+tcp://h:4001"},
+		{"serial+tcp://h:4001", "rtu+tcp://h:4001"},
 		{"serial:///dev/ttyS0", "serial:///dev/../dev/ttyS0?baud=19200"},
 	}
 	for _, pair := range same {
@@ -119,6 +122,7 @@ func TestEndpointLine(t *testing.T) {
 	for text, want := range map[string]drivers.Line{
 		"tcp://h":                       {ID: "x", Stream: true},
 		"rtu+tcp://h:1":                 {ID: "x", CharLen: 10, Tunnel: true},
+		"serial+tcp://h:1":              {ID: "x", CharLen: 10, Tunnel: true},
 		"serial:///dev/a?baud=2400":     {ID: "x", Baud: 2400, CharLen: 10},
 		"serial:///dev/a?parity=even":   {ID: "x", Baud: 9600, CharLen: 11},
 		"serial:///dev/a?bits=7&stop=2": {ID: "x", Baud: 9600, CharLen: 10},

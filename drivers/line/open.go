@@ -11,7 +11,7 @@ import (
 // Lost set, and say in plain words what is wrong and what to do about it. A port behind TCP is a drivers.Reopener.
 func Open(ctx context.Context, e Endpoint) (drivers.Port, error) {
 	switch e.Scheme {
-	case TCP, RTUOverTCP:
+	case TCP, SerialOverTCP:
 		return Reopening(ctx, func(ctx context.Context) (drivers.Port, error) { return openSocket(ctx, e) })
 	case Serial:
 		if err := ctx.Err(); err != nil {

@@ -85,7 +85,7 @@ func (s *site) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, err
 			return slave.ServeTCP(ctx, there, s.noted(units))
 		}), nil
 	}
-	if e.Scheme == line.RTUOverTCP {
+	if e.Scheme == line.SerialOverTCP {
 		return s.connect(0, func(ctx context.Context, there *driverstest.End) error {
 			return slave.ServeRTU(ctx, there, s.noted(s.tunnels[e.Host]), slave.RTU{})
 		}), nil

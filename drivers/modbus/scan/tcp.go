@@ -131,7 +131,7 @@ const maxFraming = 8
 
 // serialFrames asks a host that takes connections and answers nothing in RTU frames: it may be a serial server.
 func (s *Scanner) serialFrames(ctx context.Context, open Open, e line.Endpoint, tcp *hearing) []Found {
-	e.Scheme, e.TolerantIDs = line.RTUOverTCP, false
+	e.Scheme, e.RTU, e.TolerantIDs = line.SerialOverTCP, true, false
 	d, h := NewDirect(open, e), &hearing{}
 	defer d.Close()
 	b := s.newBus(d, e, h)
