@@ -256,7 +256,8 @@ func requirements(t *tree) map[string]string {
 	return have
 }
 
-// driversTested wants every driver that is built in to go through the suite for drivers.
+// driversTested wants every driver that is built in to go through a suite for drivers: the one for polled devices, or the one
+// for those that speak unasked.
 func driversTested(t *tree) []string {
 	var complaints []string
 	for _, s := range t.packages["drivers/all"].product() {
@@ -267,10 +268,10 @@ func driversTested(t *tree) []string {
 			}
 			ran := false
 			for _, f := range t.packages[dir].files {
-				calls(f, func(_ *ast.CallExpr, name string) { ran = ran || f.test && name == "driverstest.Run" })
+				calls(f, func(_ *ast.CallExpr, name string) { ran = ran || f.test && (name == "driverstest.Run" || name == "driverstest.Listener") })
 			}
 			if !ran {
-				complaints = append(complaints, fmt.Sprintf("%s: is in drivers/all and no test of it calls driverstest.Run", dir))
+				complaints = append(complaints, fmt.Sprintf("%s: is in drivers/all and no test of it calls driverstest.Run or driverstest.Listener", dir))
 			}
 		}
 	}
