@@ -70,11 +70,11 @@ var rooms = map[string][]string{
 	"drivers/driverstest": {"drivers", "drivers/catalogue"},
 	"drivers/line":        {"drivers"},
 	"drivers":             {"drivers/catalogue"},
-	"drivers/*":           {"drivers", "drivers/catalogue", "drivers/line", "drivers/nearest"}, // a protocol, and the packages below it
+	"drivers/*":           {"drivers", "drivers/catalogue", "drivers/line", "drivers/nearest", "drivers/pseudonym"}, // a protocol, and the packages below it
 }
 
 // shared are the packages of drivers that are no protocol.
-var shared = []string{"drivers/all", "drivers/catalogue", "drivers/driverstest", "drivers/line", "drivers/nearest"}
+var shared = []string{"drivers/all", "drivers/catalogue", "drivers/driverstest", "drivers/line", "drivers/nearest", "drivers/pseudonym"}
 
 // protocol returns the package of the protocol that a directory belongs to, "" when it belongs to none.
 func protocol(dir string) string {
@@ -268,7 +268,9 @@ func driversTested(t *tree) []string {
 			}
 			ran := false
 			for _, f := range t.packages[dir].files {
-				calls(f, func(_ *ast.CallExpr, name string) { ran = ran || f.test && (name == "driverstest.Run" || name == "driverstest.Listener") })
+				calls(f, func(_ *ast.CallExpr, name string) {
+					ran = ran || f.test && (name == "driverstest.Run" || name == "driverstest.Listener")
+				})
 			}
 			if !ran {
 				complaints = append(complaints, fmt.Sprintf("%s: is in drivers/all and no test of it calls driverstest.Run or driverstest.Listener", dir))
