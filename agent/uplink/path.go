@@ -33,7 +33,7 @@ const (
 	quotaRest     = time.Minute      // until a quota is filled again
 )
 
-// path is what is known of the way to one broker, from one session to the next. The goroutine of the forwarder owns it.
+// path is what is known of the way to one broker, from one session to the next. The goroutine that runs the uplink owns it.
 type path struct {
 	most  int // the largest MQTT packet that may be sent, by the configuration
 	pace  inflight.Pace

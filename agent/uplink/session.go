@@ -138,7 +138,7 @@ func newSession(f *Uplink, p *path, conn *mqtt.Conn, u *url.URL, sess string) *s
 	return s
 }
 
-// run forwards until the connection is lost or the forwarder is stopped. Every record that it took is settled or released
+// run forwards until the connection is lost or the uplink is stopped. Every record that it took is settled or released
 // when it returns.
 func (s *session) run(ctx context.Context) error {
 	began := time.Now()

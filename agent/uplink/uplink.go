@@ -29,7 +29,7 @@ import (
 	"bordo/contract"
 )
 
-// Times of the forwarder.
+// Times of the uplink.
 const (
 	reconnectFirst    = time.Second      // the back-off before the second attempt is up to this long
 	refusedWait       = time.Minute      // after a refused login
@@ -126,7 +126,7 @@ type BrokerStatus struct {
 	Passed int `json:"message_passed,omitempty"` // bytes of the largest message that passes, where a larger one is known not to
 }
 
-// Run connects, forwards and connects again until stop is closed. ctx cuts everything short.
+// Run connects, forwards and connects again until Stop is called. ctx cuts everything short.
 func (f *Uplink) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
