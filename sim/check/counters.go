@@ -137,6 +137,27 @@ func (c *counters) around(k counterKey, at int64) (out []span) {
 	return out
 }
 
+// stoodSince returns when the counter was first read with the value that it still had when it was last read before a moment;
+// the moment itself when it moved.
+func (c *counters) stoodSince(k counterKey, at int64) int64 {
+	since := at
+	var last *counterReading
+	for i := range c.read[k] {
+		r := &c.read[k][i]
+		if r.ts >= at {
+			continue
+		}
+		if last == nil || r.value != last.value {
+			since = r.ts
+		}
+		last = r
+	}
+	if last == nil || since == last.ts {
+		return at
+	}
+	return since
+}
+
 // beforeLeap finds the reading that a counter goes on from at a moment although later ones were published before it: after a
 // leap that no power explains, none of these is believed until the time since the leap explains it, and what the counter rose
 // is spread over all of that time. ok is false when the last reading before the moment is believed. list is what was read

@@ -153,7 +153,8 @@ func (c *QuarterHours) one(k intervalKey, e energyInterval) {
 const stoodMost = 8
 
 // caughtUp is the number of quarters whose energy one may hold: its own, and those before it through whose end the counter
-// stood still, because a device showed the same value for a while and then all at once what it had counted.
+// stood still, because a device showed the same value for a while and then all at once what it had counted. What it did not
+// count at the end of the quarter before counts as well.
 func (c *QuarterHours) caughtUp(k intervalKey) float64 {
 	quarters := 1
 	for quarters <= stoodMost {
@@ -163,7 +164,8 @@ func (c *QuarterHours) caughtUp(k intervalKey) float64 {
 		}
 		quarters++
 	}
-	return float64(quarters)
+	stood := k.start - c.seen.stoodSince(counterKey{k.node, k.dev, k.point}, k.start) // and then nothing was read until it had caught up
+	return max(float64(quarters), min(1+float64(stood)/float64(quarter.Milliseconds()), stoodMost))
 }
 
 // edge holds the counter at an edge against the readings that were published just before and just after it: whatever the
