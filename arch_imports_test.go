@@ -69,12 +69,13 @@ var rooms = map[string][]string{
 	"drivers/all":         {"drivers", "drivers/*"},
 	"drivers/driverstest": {"drivers", "drivers/catalogue"},
 	"drivers/line":        {"drivers"},
+	"drivers/scan":        {"drivers", "drivers/catalogue", "drivers/line"},
 	"drivers":             {"drivers/catalogue"},
-	"drivers/*":           {"drivers", "drivers/catalogue", "drivers/line", "drivers/nearest", "drivers/pseudonym"}, // a protocol, and the packages below it
+	"drivers/*":           {"drivers", "drivers/catalogue", "drivers/line", "drivers/nearest", "drivers/pseudonym", "drivers/scan"}, // a protocol, and the packages below it
 }
 
 // shared are the packages of drivers that are no protocol.
-var shared = []string{"drivers/all", "drivers/catalogue", "drivers/driverstest", "drivers/line", "drivers/nearest", "drivers/pseudonym"}
+var shared = []string{"drivers/all", "drivers/catalogue", "drivers/driverstest", "drivers/line", "drivers/nearest", "drivers/pseudonym", "drivers/scan"}
 
 // protocol returns the package of the protocol that a directory belongs to, "" when it belongs to none.
 func protocol(dir string) string {
@@ -105,6 +106,27 @@ func roomDirection(t *tree) []string {
 					continue
 				}
 				complaints = append(complaints, fmt.Sprintf("%s: imports %s, which %s may not know (the table of rooms in arch_imports_test.go)", s.path, name, p.dir))
+			}
+		}
+	}
+	return complaints
+}
+
+// knowProtocols are the trees whose product code may name a protocol: the drivers themselves, and the simulator, which plays
+// the devices. All others reach them by drivers/all and the interfaces of drivers.
+var knowProtocols = []string{"drivers", "sim", "cmd/bordo-sim"}
+
+func protocolsByInterface(t *tree) []string {
+	var complaints []string
+	for _, p := range t.sorted() {
+		if slices.ContainsFunc(knowProtocols, func(dir string) bool { return within(p.dir, dir) }) {
+			continue
+		}
+		for _, s := range p.product() {
+			for _, name := range s.imports {
+				if dir, ours := local(name); ours && protocol(dir) != "" {
+					complaints = append(complaints, fmt.Sprintf("%s: imports %s, and only %s may know a protocol by name", s.path, name, strings.Join(knowProtocols, ", ")))
+				}
 			}
 		}
 	}
@@ -267,10 +289,15 @@ func driversTested(t *tree) []string {
 				continue
 			}
 			ran := false
-			for _, f := range t.packages[dir].files {
-				calls(f, func(_ *ast.CallExpr, name string) {
-					ran = ran || f.test && (name == "driverstest.Run" || name == "driverstest.Listener")
-				})
+			for _, p := range t.sorted() { // the driver may be a layer upon the package that has the protocol
+				if p.dir != dir && protocol(p.dir) != protocol(dir) {
+					continue
+				}
+				for _, f := range p.files {
+					calls(f, func(_ *ast.CallExpr, name string) {
+						ran = ran || f.test && (name == "driverstest.Run" || name == "driverstest.Listener")
+					})
+				}
 			}
 			if !ran {
 				complaints = append(complaints, fmt.Sprintf("%s: is in drivers/all and no test of it calls driverstest.Run or driverstest.Listener", dir))

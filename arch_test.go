@@ -23,6 +23,7 @@ type rule struct {
 var rules = []rule{
 	{"imports", importDirection},
 	{"rooms", roomDirection},
+	{"protocols", protocolsByInterface},
 	{"modules", moduleOwners},
 	{"linked", notLinked},
 	{"suite", driversTested},

@@ -5,11 +5,12 @@
 package drivers
 
 import (
-	"bordo/drivers/catalogue"
 	"context"
 	"io"
 	"slices"
 	"time"
+
+	"bordo/drivers/catalogue"
 )
 
 // Port is an open line: a serial port, a socket or a simulated wire.
@@ -286,6 +287,12 @@ type Driver interface {
 	Models() []Model
 	// Link joins the devices of one line. All of them have a model of this driver.
 	Link(l Line, devices []Device) (Link, error)
+}
+
+// TCPDriver is a driver of a protocol that has a port number of its own on TCP. It stands for a port that is left out of a URL.
+type TCPDriver interface {
+	Driver
+	TCPPort() int
 }
 
 // Extensible is a driver that takes further models from the site's own files.

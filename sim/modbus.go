@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bordo/drivers/line"
+	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/slave"
 )
 
@@ -19,6 +20,13 @@ type modbusLine struct {
 }
 
 var _ protocol = (*modbusLine)(nil)
+
+// endpointOf reads the port URL of a line. The only protocol that scenarios have on TCP is Modbus, so a port that is left out is
+// its own.
+func endpointOf(port string) (line.Endpoint, error) {
+	e, err := line.Parse(port)
+	return e.WithPort(modbus.TCPPort), err
+}
 
 func newModbusLine(s *Site, b *bus, specs []Device) (protocol, error) {
 	l := &modbusLine{bus: b, stream: b.endpoint.Scheme == line.TCP, units: map[byte]*modbusDevice{}}

@@ -18,7 +18,6 @@ import (
 
 	"bordo/contract"
 	"bordo/drivers/catalogue"
-	"bordo/drivers/line"
 )
 
 // Scenario is a simulated site: where it is, what stands there, how it is wired and what goes wrong. It is a value: a
@@ -238,7 +237,7 @@ func (s *Scenario) checkLines(bad func(place, format string, args ...any)) {
 			bad(at+".id", "%q is there twice", l.ID)
 		}
 		lines[l.ID] = true
-		if e, err := line.Parse(l.Port); err != nil {
+		if e, err := endpointOf(l.Port); err != nil {
 			bad(at+".port", "%w", err)
 		} else if ports[e.Key()] {
 			bad(at+".port", "%s is there twice", l.Port)

@@ -115,7 +115,7 @@ func (s *Site) checkFaults() (wrong []error) {
 }
 
 func (s *Site) addLine(l Line) error {
-	e, err := line.Parse(l.Port)
+	e, err := endpointOf(l.Port)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,9 @@ func (f fakeDriver) Link(drivers.Line, []drivers.Device) (drivers.Link, error) {
 // fixedDriver takes no models from a site.
 type fixedDriver struct{ drivers.Driver }
 
+// TCPPort implements drivers.TCPDriver.
+func (f fakeDriver) TCPPort() int { return 502 }
+
 // WithModels stands for a directory with a meter and with an inverter that is built in, and for one with faults.
 func (f fakeDriver) WithModels(dir string) (drivers.Driver, error) {
 	if dir != "/etc/bordo/profiles" {
@@ -72,22 +75,6 @@ func testDrivers() []drivers.Driver {
 		fixedDriver{fakeDriver{"rfid", []drivers.Model{
 			{Name: "rdm6300", Every: time.Minute, MinEvery: time.Second, Serial: true},
 		}}},
-	}
-}
-
-// A model that speaks unasked has no interval.
-func TestUnsolicitedHasNoInterval(t *testing.T) {
-	list := []drivers.Driver{fakeDriver{"rfid", []drivers.Model{{Name: "rdm6300", Serial: true, Unsolicited: true}}}}
-	const head = "version: 1\ntenant: t\nnode: n\nmqtt: {url: \"mqtt://127.0.0.1:1\"}\nlines:\n  - {id: a, port: \"serial:///dev/ttyS0\", devices: [{id: r, model: rdm6300"
-	cfg, err := Parse("x.yaml", []byte(head+"}]}\n"), list)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cfg.Lines[0].Devices[0]; d.Every != 0 || strings.Contains(cfg.Text(), "every") {
-		t.Errorf("every %v in\n%s", d.Every, cfg.Text())
-	}
-	if _, err := Parse("x.yaml", []byte(head+", every: 1s}]}\n"), list); err == nil || !strings.Contains(err.Error(), "must be left out: a rdm6300 speaks unasked") {
-		t.Errorf("with every: %v", err)
 	}
 }
 

@@ -77,17 +77,27 @@ func (r *reader) lines(v value, c *Config) {
 		}
 		port := m.need("port", "where the line is, such as tcp://HOST:502 or serial:///dev/NAME?baud=9600")
 		open := read(port, &l.Endpoint, endpoint)
+		r.devices(m.need("devices", "a list of at least one device"), &l, open, t)
 		if open {
-			r.note(port, "port", cmp.Or(l.Endpoint.Path, l.Endpoint.Host))
+			r.opened(port, &l)
 			t.once(t.ports, l.Endpoint.Key(), port, "is the port of another line already, list its devices there")
 			if c.Simulation && !l.Endpoint.Simulated() {
 				port.fault("must be a pseudo terminal or a loopback host, because simulation is true (got %s)", l.Endpoint)
 			}
 		}
-		r.devices(m.need("devices", "a list of at least one device"), &l, open, t)
 		m.end()
 		c.Lines = append(c.Lines, l)
 	}
+}
+
+// opened completes the endpoint of a line: a port that is left out is that of the protocol of its devices.
+func (r *reader) opened(port value, l *Line) {
+	if d, ok := l.Driver.(drivers.TCPDriver); ok {
+		l.Endpoint = l.Endpoint.WithPort(d.TCPPort())
+	} else if l.Driver != nil && l.Endpoint.Portless() {
+		port.fault("tcp:// needs a port after the host: %s has none of its own (got %q)", l.Driver.Name(), l.Endpoint)
+	}
+	r.note(port, "port", cmp.Or(l.Endpoint.Path, l.Endpoint.Host))
 }
 
 // faulty tells whether a fault was told at this value.

@@ -20,7 +20,7 @@ import (
 	"bordo/agent/config"
 	"bordo/cmd/terminal"
 	"bordo/drivers/all"
-	"bordo/drivers/modbus/scan"
+	"bordo/drivers/scan"
 )
 
 // addition is where a scan writes what it found.

@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"io/fs"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
 
+	"bordo/agent/api"
 	"bordo/agent/archive"
 	"bordo/agent/config"
 	"bordo/agent/control"
@@ -140,7 +139,7 @@ func (o *bufferOptions) run(ctx context.Context, c console, set *flag.FlagSet, o
 	if err != nil {
 		return err
 	}
-	question := bufferQuestion{Do: what, Limit: o.limit, Newest: o.newest}
+	question := api.BufferQuestion{Do: what, Limit: o.limit, Newest: o.newest}
 	if question.Query, err = o.query(zoneOf(cfg)); err != nil {
 		return err
 	}
@@ -155,7 +154,7 @@ func (o *bufferOptions) run(ctx context.Context, c console, set *flag.FlagSet, o
 	return errors.Join(err, s.close())
 }
 
-func (o *bufferOptions) print(ctx context.Context, c console, s *storeClient, q bufferQuestion, cfg *config.Config) error {
+func (o *bufferOptions) print(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, cfg *config.Config) error {
 	switch q.Do {
 	case "stat":
 		return printStat(ctx, c, s, q, o, cfg)
@@ -190,7 +189,7 @@ func (o *bufferOptions) configuration(c console, dir string) (*config.Config, er
 type storeClient struct {
 	dir     string
 	running bool
-	ask     func(ctx context.Context, q bufferQuestion, heard func(bufferPart) error) error
+	ask     func(ctx context.Context, q api.BufferQuestion, heard func(api.BufferPart) error) error
 	close   func() error
 }
 
@@ -234,33 +233,25 @@ func openStore(ctx context.Context, cfg *config.Config, dir string) (*storeClien
 		return nil, err
 	}
 	a := archive.New(s, tenant, node)
-	return &storeClient{dir: dir, close: s.Close, ask: func(ctx context.Context, q bufferQuestion, heard func(bufferPart) error) error {
-		return q.answer(ctx, a, heard)
+	return &storeClient{dir: dir, close: s.Close, ask: func(ctx context.Context, q api.BufferQuestion, heard func(api.BufferPart) error) error {
+		return q.Answer(ctx, a, heard)
 	}}, nil
 }
 
 // askedStore is the store of a running agent.
 func askedStore(cfg *config.Config, dir string) *storeClient {
 	return &storeClient{dir: dir, running: true, close: func() error { return nil },
-		ask: func(ctx context.Context, q bufferQuestion, heard func(bufferPart) error) error {
-			return control.Ask(ctx, cfg.Control.Socket, "buffer", q, func(raw json.RawMessage) error {
-				var p bufferPart
-				if err := json.Unmarshal(raw, &p); err != nil {
-					return fmt.Errorf("read the agent's answer: %w", err)
-				}
-				return heard(p)
-			})
-		}}
+		ask: control.Client(cfg.Control.Socket).Buffer}
 }
 
 // damagedStore is a store that cannot be opened as it is: it can only say so.
 func damagedStore(dir string, err error) *storeClient {
 	return &storeClient{dir: dir, close: func() error { return nil },
-		ask: func(_ context.Context, q bufferQuestion, heard func(bufferPart) error) error {
+		ask: func(_ context.Context, q api.BufferQuestion, heard func(api.BufferPart) error) error {
 			if q.Do != "verify" {
 				return err
 			}
 			text := strings.TrimPrefix(err.Error(), "inspect store: "+buffer.ErrDamaged.Error()+": ")
-			return heard(bufferPart{Report: &buffer.Report{Faults: strings.Split(text, "; ")}})
+			return heard(api.BufferPart{Report: &buffer.Report{Faults: strings.Split(text, "; ")}})
 		}}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"bordo/agent/api"
 	"bordo/agent/archive"
 	"bordo/agent/config"
 	"bordo/buffer"
@@ -43,9 +44,9 @@ func limitsOf(cfg *config.Config) *storeLimits {
 	return &storeLimits{cfg.Buffer.MaxSize, cfg.Buffer.History, cfg.Buffer.EnergyHistory, cfg.Buffer.Sync.String()}
 }
 
-func printStat(ctx context.Context, c console, s *storeClient, q bufferQuestion, o *bufferOptions, cfg *config.Config) error {
+func printStat(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, o *bufferOptions, cfg *config.Config) error {
 	st := storeStat{Dir: s.dir, Running: s.running, Limits: limitsOf(cfg)}
-	err := s.ask(ctx, q, func(p bufferPart) error {
+	err := s.ask(ctx, q, func(p api.BufferPart) error {
 		if p.Stat != nil {
 			st.Stat, st.Day = *p.Stat, p.Day
 		}
@@ -174,10 +175,10 @@ func minuteText(ms int64, zone *time.Location) string {
 	return time.UnixMilli(ms).In(zone).Format("2006-01-02 15:04")
 }
 
-func printList(ctx context.Context, c console, s *storeClient, q bufferQuestion, o *bufferOptions, zone *time.Location) error {
+func printList(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, o *bufferOptions, zone *time.Location) error {
 	var list []archive.Entry
 	var t archive.Tally
-	err := s.ask(ctx, q, func(p bufferPart) error {
+	err := s.ask(ctx, q, func(p api.BufferPart) error {
 		list = append(list, p.Entries...)
 		if p.Tally != nil {
 			t = *p.Tally
@@ -240,10 +241,10 @@ func damagedBlocks(t archive.Tally, l *langValue) error {
 }
 
 // printRecords streams the messages, one a line.
-func printRecords(ctx context.Context, c console, s *storeClient, q bufferQuestion, l *langValue) error {
+func printRecords(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, l *langValue) error {
 	w := bufio.NewWriterSize(c.out, 64<<10)
 	var t archive.Tally
-	err := s.ask(ctx, q, func(p bufferPart) error {
+	err := s.ask(ctx, q, func(p api.BufferPart) error {
 		for _, line := range p.Lines {
 			w.WriteString(line)                       //nolint:errcheck // the next call has the error
 			if err := w.WriteByte('\n'); err != nil { // who reads has gone, or the disk is full
@@ -262,9 +263,9 @@ func printRecords(ctx context.Context, c console, s *storeClient, q bufferQuesti
 	return damagedBlocks(t, l)
 }
 
-func printVerify(ctx context.Context, c console, s *storeClient, q bufferQuestion, o *bufferOptions) error {
+func printVerify(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, o *bufferOptions) error {
 	var r buffer.Report
-	err := s.ask(ctx, q, func(p bufferPart) error {
+	err := s.ask(ctx, q, func(p api.BufferPart) error {
 		if p.Report != nil {
 			r = *p.Report
 		}

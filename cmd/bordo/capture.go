@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
+	"bordo/agent/api"
 	"bordo/agent/config"
-	"bordo/drivers"
-	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/golden"
 )
 
 func captureCommand(l *langValue) command {
@@ -60,7 +56,7 @@ func capture(ctx context.Context, c console, d *client, id, to string, l *langVa
 	}
 	var text string
 	if d.running != nil {
-		err = d.ask(ctx, "capture", deviceQuestion{id}, func(part json.RawMessage) error { return json.Unmarshal(part, &text) })
+		text, err = d.agent.Capture(ctx, id)
 	} else {
 		text, err = d.captureDirect(ctx, has, dev)
 	}
@@ -85,38 +81,11 @@ func (d *client) captureDirect(ctx context.Context, l config.Line, dev config.De
 		return "", permitted(err, portOwner())
 	}
 	defer port.Close() //nolint:errcheck // nothing was written
-	return captureOn(ctx, l, dev, port, time.Now())
-}
-
-// captureOn captures a device of a line on an open port of it.
-func captureOn(ctx context.Context, l config.Line, dev config.Device, port drivers.Port, now time.Time) (string, error) {
-	driver, ok := l.Driver.(*modbus.Driver)
-	if !ok {
+	text, err := api.CaptureOn(ctx, l, dev, port, version, time.Now())
+	if _, ok := errors.AsType[*api.UnsupportedError](err); ok {
 		return "", phrase{"capture %s: parla %s, e si registra solo ciò che parla modbus", "capture %s: it speaks %s, and only what speaks modbus can be captured"}.fault(dev.ID, l.Driver.Name())
 	}
-	dev.ChannelMaps = slices.Clone(dev.ChannelMaps)
-	for i := range dev.ChannelMaps { // a channel is captured as the device gives it, in mA or V
-		dev.ChannelMaps[i].From, dev.ChannelMaps[i].To = [2]float64{}, [2]float64{}
-	}
-	medium := l.Endpoint.Line(l.ID)
-	rep, exchanges, err := driver.Capture(ctx, medium, port, dev.Device)
-	if err != nil {
-		return "", err
-	}
-	if ctx.Err() != nil {
-		return "", ctx.Err()
-	}
-	profile, _ := driver.Profile(dev.Model) // Capture has found it
-	f, err := golden.FromCapture(profile, dev.Device, medium.Stream, rep, exchanges)
-	if err != nil {
-		return "", err
-	}
-	f.About = []string{
-		profile.Title + ", captured by bordo capture; serial numbers are masked.",
-		"The readings are what this version decodes: compare them with the device's display before they prove anything.",
-	}
-	f.Source = fmt.Sprintf("bordo %s, %s", version, now.UTC().Format(time.DateOnly))
-	return string(f.Format()), nil
+	return text, err
 }
 
 // writeNew makes a file and leaves one that is there alone.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/all"
 	"bordo/drivers/line"
-	"bordo/drivers/modbus"
 )
 
 // defaultConfig is where the configuration lies unless --config says otherwise.
@@ -27,8 +25,8 @@ const defaultConfig = "/etc/bordo/bordo.yaml"
 type client struct {
 	cfg     *config.Config // nil where there is none
 	drivers []drivers.Driver
-	running *agent.Status // nil when no agent runs
-	socket  string        // at which it answers
+	running *agent.Status  // nil when no agent runs
+	agent   control.Client // where it answers
 	open    func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
 }
 
@@ -58,13 +56,8 @@ func newClient(ctx context.Context, c console, path string, needed bool) (*clien
 	case err != nil:
 		return nil, permitted(err, socketOwner())
 	}
-	d.running, d.socket = &r.Status, r.socket
+	d.running, d.agent = &r.Status, control.Client(r.socket)
 	return d, nil
-}
-
-// ask asks the running agent.
-func (d *client) ask(ctx context.Context, what string, question any, heard func(json.RawMessage) error) error {
-	return control.Ask(ctx, d.socket, what, question, heard)
 }
 
 // notRunning is the error of a verb that only the running agent can do.
@@ -112,23 +105,14 @@ func (d *client) device(id string) (config.Line, config.Device, error) {
 	return config.Line{}, config.Device{}, mistake{Err: phrase{"nessun dispositivo %q in %s%v", "no device %q in %s%v"}.fault(id, d.cfg.File, oneOf(id, ids))}
 }
 
-// profiles are the Modbus models that are known here.
-func (d *client) profiles() []*modbus.Profile { return profilesOf(d.drivers) }
-
-func profilesOf(list []drivers.Driver) []*modbus.Profile {
-	var out []*modbus.Profile
-	for _, x := range list {
-		m, ok := x.(*modbus.Driver)
-		if !ok {
-			continue
-		}
-		for _, model := range m.Models() {
-			if p, ok := m.Profile(model.Name); ok {
-				out = append(out, p)
-			}
+// only returns the first driver that offers T, such as drivers.RawReader.
+func only[T drivers.Driver](list []drivers.Driver) (out T, ok bool) {
+	for _, d := range list {
+		if out, ok = d.(T); ok {
+			return out, true
 		}
 	}
-	return out
+	return out, false
 }
 
 // stoppable makes a context that Ctrl-C ends. A second one ends the program at once.

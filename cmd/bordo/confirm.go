@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -111,7 +110,7 @@ func confirm(ctx context.Context, c console, d *client, device string, final *fi
 	if d.running == nil {
 		return d.notRunning()
 	}
-	e, err := d.confirm(ctx, confirmQuestion{Device: device, Look: true})
+	e, err := d.agent.Exchanged(ctx, device)
 	if err != nil {
 		return err
 	}
@@ -126,7 +125,7 @@ func confirm(ctx context.Context, c console, d *client, device string, final *fi
 			return err
 		}
 	}
-	if e, err = d.confirm(ctx, confirmQuestion{Device: device, Final: final.values}); err != nil {
+	if e, err = d.agent.Confirm(ctx, device, final.values); err != nil {
 		return err
 	}
 	switch {
@@ -143,11 +142,6 @@ func confirm(ctx context.Context, c console, d *client, device string, final *fi
 		return phrase{"la conferma non è stata scritta su disco e vale fino al riavvio: %s", "the confirmation could not be written to disk and lasts until the next restart: %s"}.fault(e.Unkept)
 	}
 	return nil
-}
-
-func (d *client) confirm(ctx context.Context, q confirmQuestion) (e agent.Exchange, err error) {
-	err = d.ask(ctx, "confirm", q, func(part json.RawMessage) error { return json.Unmarshal(part, &e) })
-	return e, err
 }
 
 // askFinal asks a person for the final readings of a meter that was taken out. An empty line means that nobody knows.

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"bordo/cmd/terminal"
-	"bordo/drivers/modbus"
+	"bordo/drivers"
 )
 
 // row is one register with everything that it can mean, alone and together with those after it.
@@ -36,17 +36,17 @@ type number struct {
 	text     string   // of the float, as short as its size allows
 }
 
-// decodings is a pure function: what the registers of an answer can mean.
-func decodings(a modbus.Answer) []row {
-	words := make([]uint16, len(a.Data)/2)
+// decodings is a pure function: what registers can mean. first is the address of the first one.
+func decodings(first int, data []byte) []row {
+	words := make([]uint16, len(data)/2)
 	for i := range words {
-		words[i] = binary.BigEndian.Uint16(a.Data[2*i:])
+		words[i] = binary.BigEndian.Uint16(data[2*i:])
 	}
 	rows := make([]row, len(words))
 	for i, w := range words {
 		rows[i] = row{
-			Address: int(a.First) + i, Hex: fmt.Sprintf("%04X", w), U16: w, I16: int16(w), BCD: bcd(uint64(w), 4),
-			Text: pair(a.Data[2*i], a.Data[2*i+1]),
+			Address: first + i, Hex: fmt.Sprintf("%04X", w), U16: w, I16: int16(w), BCD: bcd(uint64(w), 4),
+			Text: pair(data[2*i], data[2*i+1]),
 		}
 		rows[i].Two, rows[i].TwoLow = together(words[i:], 2)
 		rows[i].Four, rows[i].FourLow = together(words[i:], 4)
@@ -177,21 +177,21 @@ const registersWidth = 78
 // bitsInRow is how many bits stand in a line.
 const bitsInRow = 16
 
-func writeBits(c console, a modbus.Answer, asJSON bool) error {
-	bits := make([]int, a.Count)
+func writeBits(c console, q drivers.RawQuery, data []byte, asJSON bool) error {
+	bits := make([]int, q.Count)
 	for i := range bits {
-		bits[i] = int(a.Data[i/8] >> (i % 8) & 1)
+		bits[i] = int(data[i/8] >> (i % 8) & 1)
 	}
 	if asJSON {
 		return writeJSON(c, struct {
 			First int   `json:"first"`
 			Bits  []int `json:"bits"`
-		}{int(a.First), bits})
+		}{q.First, bits})
 	}
 	var b strings.Builder
 	for i, bit := range bits {
 		if i%bitsInRow == 0 {
-			fmt.Fprintf(&b, "%5d ", int(a.First)+i)
+			fmt.Fprintf(&b, "%5d ", q.First+i)
 		}
 		fmt.Fprintf(&b, " %d", bit)
 		if i%bitsInRow == bitsInRow-1 || i == len(bits)-1 {

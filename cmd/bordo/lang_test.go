@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"bordo/agent"
+	"bordo/agent/api"
 	"bordo/agent/archive"
 	"bordo/agent/control"
 	"bordo/contract"
@@ -172,14 +173,14 @@ func TestValueRows(t *testing.T) {
 	if got, want := valueRows(rows, wide, 0, false), "ac_power     37450 W      Potenza AC\ndc1_voltage  599.8 V      Tensione stringa 1 (incerto)\n"; got != want {
 		t.Errorf("got\n%s", got)
 	}
-	for code, r := range map[string]reading{
+	for code, r := range map[string]api.Reading{
 		contract.DeviceSilent:  {},
 		contract.DeviceBusy:    {Later: true},
 		contract.DevicePartial: {Later: true, Values: []agent.PointStatus{{Point: "ac_power"}}},
 	} {
 		r.Error = "read input 0: no answer"
 		c, _ := contract.ConditionOf(code)
-		if got := sentence(r.fault(), italian()); got != c.Text.It+"\nread input 0: no answer" {
+		if got := sentence(readingFault(r), italian()); got != c.Text.It+"\nread input 0: no answer" {
 			t.Errorf("%s: got %q", code, got)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	"bordo/cmd/terminal"
-	"bordo/drivers/modbus/scan"
+	"bordo/drivers/scan"
 )
 
 // bar shows how far a scan is, in the last line of a terminal. Where nobody looks it shows nothing.

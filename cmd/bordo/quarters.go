@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"bordo/agent/api"
 	"bordo/agent/archive"
 	"bordo/agent/config"
 	"bordo/agent/energy"
@@ -32,7 +33,7 @@ type counterKey struct{ dev, point string }
 
 // printQuarters prints the table of a month. It goes through the month once to find the counters and once for each device,
 // so that it holds the quarters of one device at a time.
-func printQuarters(ctx context.Context, c console, s *storeClient, q bufferQuestion, cfg *config.Config, o *bufferOptions) error {
+func printQuarters(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, cfg *config.Config, o *bufferOptions) error {
 	counters := map[counterKey]bool{}
 	if cfg != nil {
 		for _, k := range configuredCounters(cfg, o.device) {
@@ -87,8 +88,8 @@ func configuredCounters(cfg *config.Config, only string) (out []counterKey) {
 }
 
 // quarters calls take for each interval that begins within the question's time.
-func quarters(ctx context.Context, s *storeClient, q bufferQuestion, take func(dev string, i energy.Interval) error) (t archive.Tally, err error) {
-	err = s.ask(ctx, q, func(p bufferPart) error {
+func quarters(ctx context.Context, s *storeClient, q api.BufferQuestion, take func(dev string, i energy.Interval) error) (t archive.Tally, err error) {
+	err = s.ask(ctx, q, func(p api.BufferPart) error {
 		if p.Tally != nil {
 			t = *p.Tally
 		}
@@ -114,7 +115,7 @@ func quarters(ctx context.Context, s *storeClient, q bufferQuestion, take func(d
 }
 
 // deviceQuarters prints the counters of one device: every quarter of the time, with the highest revision that is there.
-func deviceQuarters(ctx context.Context, w *csv.Writer, s *storeClient, q bufferQuestion, keys []counterKey, zone *time.Location) error {
+func deviceQuarters(ctx context.Context, w *csv.Writer, s *storeClient, q api.BufferQuestion, keys []counterKey, zone *time.Location) error {
 	have := make(map[counterKey]map[int64]energy.Interval, len(keys))
 	for _, k := range keys {
 		have[k] = map[int64]energy.Interval{}

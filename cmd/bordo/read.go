@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"bordo/agent"
+	"bordo/agent/api"
 	"bordo/agent/config"
 	"bordo/agent/phases"
 	"bordo/cmd/terminal"
@@ -68,31 +68,6 @@ address as it stands in the frame (decimal or 0x), and how many. It only reads.
 	}
 }
 
-// reading is one poll of a device, as it is printed and as the agent tells it.
-type reading struct {
-	Device string                `json:"device"`
-	Model  string                `json:"model"`
-	Line   string                `json:"line"`
-	Port   string                `json:"port"`
-	At     time.Time             `json:"at"`
-	Error  string                `json:"error,omitempty"`
-	Later  bool                  `json:"later,omitempty"` // the device says that it cannot answer now
-	Cause  string                `json:"cause,omitempty"` // why it does not answer; see the contract
-	Info   *agent.DeviceIdentity `json:"info,omitempty"`
-	Values []agent.PointStatus   `json:"values"`
-}
-
-func newReading(l config.Line, d config.Device, r drivers.Report) reading {
-	out := reading{Device: d.ID, Model: d.Model, Line: l.ID, Port: l.Endpoint.String(), At: r.At,
-		Info: agent.IdentityOf(r.Description), Values: agent.PointsOf(r.Readings)}
-	if r.Err != nil {
-		out.Cause = agent.CauseOf(contract.DeviceSilent, r.Err, l.Endpoint.Scheme)
-		out.Later = drivers.KindOf(r.Err) == drivers.Busy
-		out.Error = strings.ReplaceAll(r.Err.Error(), "\n", "; ")
-	}
-	return out
-}
-
 func read(ctx context.Context, c console, d *client, device string, lang *langValue, asJSON bool) error {
 	r, err := d.read(ctx, device)
 	if err != nil {
@@ -104,24 +79,22 @@ func read(ctx context.Context, c console, d *client, device string, lang *langVa
 		err = writeReading(c, r, d.cfg.Timezone, lang)
 	}
 	if err == nil && r.Error != "" {
-		return r.fault()
+		return readingFault(r)
 	}
 	return err
 }
 
 // read polls a device through the agent, or by itself when none runs.
-func (d *client) read(ctx context.Context, id string) (reading, error) {
+func (d *client) read(ctx context.Context, id string) (api.Reading, error) {
 	l, dev, err := d.device(id)
 	if err != nil {
-		return reading{}, err
+		return api.Reading{}, err
 	}
 	if d.running == nil {
 		rep, err := d.pollOnce(ctx, l, dev)
-		return newReading(l, dev, rep), err
+		return api.NewReading(l, dev, rep), err
 	}
-	var r reading
-	err = d.ask(ctx, "read", deviceQuestion{id}, func(part json.RawMessage) error { return json.Unmarshal(part, &r) })
-	return r, err
+	return d.agent.Read(ctx, id)
 }
 
 // pollOnce opens a device's port, polls the device once and closes the port.
@@ -172,8 +145,8 @@ func advised(code, cause string, serial bool, err error) error {
 	return phrase{text.It + "\n%v", text.En + "\n%v"}.fault(err)
 }
 
-// fault is why a device did not give everything.
-func (r reading) fault() error {
+// readingFault is why a device did not give everything.
+func readingFault(r api.Reading) error {
 	code := contract.DeviceSilent
 	switch {
 	case len(r.Values) > 0:
@@ -185,7 +158,7 @@ func (r reading) fault() error {
 }
 
 // writeReading prints a reading for a person.
-func writeReading(c console, r reading, zone *time.Location, lang *langValue) error {
+func writeReading(c console, r api.Reading, zone *time.Location, lang *langValue) error {
 	head := []string{r.Device, r.Model}
 	if i := r.Info; i != nil {
 		if name := strings.TrimSpace(i.Maker + " " + i.Model); name != "" {

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"bordo/agent"
+	"bordo/agent/api"
 	"bordo/agent/clock"
 	"bordo/agent/config"
 	"bordo/agent/control"
@@ -90,7 +91,7 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	case err != nil:
 		log.Error("nobody can ask this agent", "err", err)
 	}
-	err = supervise(ctx, a, socket, control.Answers{Status: func() any { return a.Status() }, Ask: questions(a, cfg)}, log)
+	err = supervise(ctx, a, socket, control.AnswersOf(api.New(a, cfg, version)), log)
 	if errors.Is(err, buffer.ErrInUse) {
 		return phrase{
 			"un altro agente ha aperto l'archivio %s: fermarlo, o dare a questo nodo un buffer.dir suo (%v)",

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"flag"
-	"fmt"
 	"net"
 	"path/filepath"
 	"slices"
@@ -13,7 +10,7 @@ import (
 	"strings"
 
 	"bordo/drivers/line"
-	"bordo/drivers/modbus/scan"
+	"bordo/drivers/scan"
 )
 
 func scanCommand(l *langValue) command {
@@ -177,25 +174,26 @@ func runScan(ctx context.Context, c console, d *client, j job, lang *langValue, 
 
 // scan does the job: lines of the running agent through it, everything else on ports of its own.
 func (d *client) scan(ctx context.Context, j job, w *watcher) error {
-	s := &scan.Scanner{Profiles: d.profiles(), Units: j.units, AllSpeeds: j.allSpeeds, Say: w.take}
+	scanner, _ := only[scan.Scanner](d.drivers) // there is one: Modbus
+	s := scan.Search{Units: j.units, AllSpeeds: j.allSpeeds, Say: w.take}
 	if j.target == nil {
 		if held := d.held(line.Endpoint{Scheme: line.Serial, Path: j.path}); held != nil {
 			w.throughAgent(held)
 			return d.scanThrough(ctx, held.ID, j, w)
 		}
-		w.began(j.path, len(scan.Settings(s.Profiles, j.path)))
-		return s.Serial(ctx, lastingName(j.path), d.open)
+		w.began(j.path, len(scanner.SerialSettings(j.path)))
+		return scanner.ScanSerial(ctx, lastingName(j.path), d.open, s)
 	}
 	rest := *j.target
 	rest.Hosts = nil
 	ports := []int{j.target.Port}
 	if j.target.Port == 0 {
-		ports = scan.Ports(s.Profiles)
+		ports = scanner.Ports()
 	}
 	for _, host := range j.target.Hosts {
 		taken := false
 		for _, port := range ports {
-			e, err := line.Parse("tcp://" + net.JoinHostPort(host, strconv.Itoa(cmp.Or(port, 502))))
+			e, err := line.Parse("tcp://" + net.JoinHostPort(host, strconv.Itoa(port)))
 			if err != nil {
 				return err
 			}
@@ -214,16 +212,12 @@ func (d *client) scan(ctx context.Context, j job, w *watcher) error {
 	if len(rest.Hosts) == 0 {
 		return nil
 	}
-	return s.TCP(ctx, rest, d.open)
+	return scanner.ScanTCP(ctx, rest, d.open, s)
 }
 
 // scanThrough lets the agent scan one of its lines.
 func (d *client) scanThrough(ctx context.Context, id string, j job, w *watcher) error {
-	return d.ask(ctx, "scan", scanQuestion{id, j.units}, func(part json.RawMessage) error {
-		var e scan.Event
-		if err := json.Unmarshal(part, &e); err != nil {
-			return fmt.Errorf("read the agent's answer: %w", err)
-		}
+	return d.agent.Scan(ctx, id, j.units, func(e scan.Event) error {
 		w.take(e)
 		return nil
 	})

@@ -13,7 +13,7 @@ import (
 
 	"bordo/agent/config"
 	"bordo/drivers/all"
-	"bordo/drivers/modbus/scan"
+	"bordo/drivers/scan"
 )
 
 // What a scan proposes, pasted into a configuration, is a correct one.

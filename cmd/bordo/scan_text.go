@@ -13,7 +13,7 @@ import (
 	"bordo/agent"
 	"bordo/cmd/terminal"
 	"bordo/drivers/line"
-	"bordo/drivers/modbus/scan"
+	"bordo/drivers/scan"
 )
 
 // watcher tells a person how a scan goes, and keeps what it found.

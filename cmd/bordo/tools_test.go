@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bordo/agent"
+	"bordo/agent/api"
 	"bordo/agent/config"
 	"bordo/contract"
 	"bordo/drivers"
@@ -21,7 +22,6 @@ import (
 	"bordo/drivers/catalogue"
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
-	"bordo/drivers/modbus"
 	"bordo/drivers/modbus/golden"
 	"bordo/drivers/modbus/slave"
 	firmwarenotes "bordo/firmware-notes"
@@ -115,7 +115,7 @@ func TestReadByItself(t *testing.T) {
 		if err := read(t.Context(), c, b.client, "inv-1", english(), true); err != nil {
 			t.Error(err)
 		}
-		var r reading
+		var r api.Reading
 		if err := json.Unmarshal([]byte(out.String()), &r); err != nil || r.Info == nil || r.Info.Serial != "SN000123" || r.Line != "roof" || len(r.Values) < 10 {
 			t.Errorf("got %v %+v", err, r)
 		}
@@ -152,7 +152,7 @@ func TestReadRaw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		c, out, _ := printed()
-		q := rawQuestion{url: "tcp://192.168.1.40", unit: 1, count: 4, first: map[modbus.Table]string{modbus.Holding: "40000"}}
+		q := rawQuestion{url: "tcp://192.168.1.40", unit: 1, count: 4, first: map[string]string{"holding": "40000"}}
 		if err := q.check(nil); err != nil {
 			t.Fatal(err)
 		}
@@ -318,7 +318,7 @@ func TestSameEndpoint(t *testing.T) {
 	}{
 		{"serial://" + dir + "/tty", "serial://" + dir + "/usb-1-2?baud=19200", true},
 		{"serial://" + dir + "/tty", "serial://" + dir + "/other", false},
-		{"tcp://h", "tcp://H:502", true},
+		{"tcp://h:502", "tcp://H:502", true},
 		{"tcp://h", "tcp://h:503", false},
 	} {
 		if got := sameEndpoint(parse(c.a), parse(c.b)); got != c.same {
@@ -334,8 +334,7 @@ func TestLanguage(t *testing.T) {
 }
 
 func TestDecodings(t *testing.T) {
-	rows := decodings(modbus.Answer{Span: modbus.Span{Table: modbus.Holding, First: 10, Count: 6},
-		Data: []byte{0x43, 0x66, 0x33, 0x34, 0xFF, 0xFE, 0x12, 0x34, 'A', 'b', 0x7F, 0xC0}})
+	rows := decodings(10, []byte{0x43, 0x66, 0x33, 0x34, 0xFF, 0xFE, 0x12, 0x34, 'A', 'b', 0x7F, 0xC0})
 	if len(rows) != 6 || rows[5].Two != nil || rows[3].Four != nil {
 		t.Fatalf("%d rows", len(rows))
 	}
@@ -367,7 +366,7 @@ func TestDecodings(t *testing.T) {
 		t.Error(err)
 	}
 	c, out, _ := printed()
-	if err := writeBits(c, modbus.Answer{Span: modbus.Span{Table: modbus.Coil, First: 100, Count: 18}, Data: []byte{0x01, 0x80, 0x02}}, false); err != nil {
+	if err := writeBits(c, drivers.RawQuery{Area: "coil", First: 100, Count: 18}, []byte{0x01, 0x80, 0x02}, false); err != nil {
 		t.Error(err)
 	}
 	if want := "  100  1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1\n  116  0 1\n"; out.String() != want {
@@ -408,7 +407,7 @@ func TestModelsAgreeWithTheReadme(t *testing.T) {
 
 // A person who reads a meter sees at once which phase is worth a look.
 func TestReadWarnsOfPhases(t *testing.T) {
-	r := reading{Device: "meter-1", Model: "eastron-sdm630"}
+	r := api.Reading{Device: "meter-1", Model: "eastron-sdm630"}
 	for point, v := range map[string]float64{"ac_power_l1": 5000, "ac_power_l2": -4900, "ac_power_l3": 5100,
 		"ac_voltage_l1": 231, "ac_voltage_l2": 230, "ac_voltage_l3": 0.4} {
 		r.Values = append(r.Values, agent.PointStatus{Point: point, Value: v, Quality: contract.QualityGood})

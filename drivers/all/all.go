@@ -4,12 +4,12 @@ package all
 
 import (
 	"bordo/drivers"
-	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/onsite"
 )
 
 // List returns the drivers in the order in which their models are shown.
 func List() []drivers.Driver {
 	return []drivers.Driver{
-		modbus.New(),
+		onsite.New(),
 	}
 }

@@ -39,7 +39,7 @@ const (
 // Endpoint is a parsed port URL: where a line is and how it is spoken to.
 type Endpoint struct {
 	Scheme Scheme
-	Host   string // host:port, for TCP and SerialOverTCP
+	Host   string // host:port, for TCP and SerialOverTCP; "host:" where the URL names no port (see WithPort)
 	Path   string // of the device, for Serial
 	Baud   int    // for Serial, and where given for SerialOverTCP (it only spaces the frames there)
 	Parity Parity
@@ -56,11 +56,11 @@ var Bauds = []int{300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400, 57600, 1
 
 // Parse reads a port URL:
 //
-//	tcp://HOST[:502][?ids=strict|tolerant]
+//	tcp://HOST[:PORT][?ids=strict|tolerant]
 //	serial:///dev/PATH?baud=9600&parity=none|even|odd&stop=1|2&bits=7|8&rs485=on|off
 //	serial+tcp://HOST:PORT[?baud=9600], also written rtu+tcp://HOST:PORT[?baud=9600]
 //
-// The error is a sentence that says what is wrong and what is allowed.
+// The port of tcp:// is that of the protocol where it is left out: WithPort fills it in. The error is a sentence that says what is wrong and what is allowed.
 func Parse(text string) (Endpoint, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -72,12 +72,11 @@ func Parse(text string) (Endpoint, error) {
 	}
 	switch e.Scheme {
 	case TCP:
-		err = e.setHost(u, "502")
-		if err == nil {
+		if err = e.setHost(u); err == nil {
 			err = e.setIDs(u.RawQuery)
 		}
 	case SerialOverTCP:
-		if err = e.setHost(u, ""); err == nil {
+		if err = e.setHost(u); err == nil {
 			err = e.setSerial(u.RawQuery)
 		}
 	case Serial:
@@ -96,20 +95,18 @@ func Parse(text string) (Endpoint, error) {
 	return e, nil
 }
 
-func (e *Endpoint) setHost(u *url.URL, port string) error {
-	if p := u.Port(); p != "" {
-		port = p
-	}
+func (e *Endpoint) setHost(u *url.URL) error {
+	port := u.Port()
 	if u.Hostname() == "" {
 		return fmt.Errorf("%s:// needs a host (got %q)", e.Written(), u.String())
 	}
 	if !validHost(u.Hostname()) {
 		return fmt.Errorf("host must be a name or an IP address, IPv6 in brackets (got %q)", u.Hostname())
 	}
-	if port == "" {
+	if port == "" && e.Scheme != TCP {
 		return fmt.Errorf("%s:// needs a port after the host (got %q)", e.Written(), u.String())
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535) {
 		return fmt.Errorf("port must be 1 to 65535 (got %q)", port)
 	}
 	if u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "" {
@@ -117,6 +114,17 @@ func (e *Endpoint) setHost(u *url.URL, port string) error {
 	}
 	e.Host = net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 	return nil
+}
+
+// Portless tells whether the URL of a TCP endpoint named no port.
+func (e Endpoint) Portless() bool { return e.Scheme == TCP && strings.HasSuffix(e.Host, ":") }
+
+// WithPort gives the endpoint with a port where its URL named none: that of the protocol that is spoken there.
+func (e Endpoint) WithPort(port int) Endpoint {
+	if e.Portless() {
+		e.Host += strconv.Itoa(port)
+	}
+	return e
 }
 
 // setIDs reads the one setting of a tcp:// port.
@@ -226,10 +234,11 @@ func (e Endpoint) String() string {
 			return fmt.Sprintf("%s://%s?baud=%d&parity=%s&bits=%d&stop=%d", e.Written(), e.Host, e.Baud, e.Parity, e.Bits, e.Stop)
 		}
 	}
+	host := strings.TrimSuffix(e.Host, ":")
 	if e.TolerantIDs {
-		return fmt.Sprintf("%s://%s?ids=tolerant", e.Scheme, e.Host)
+		return fmt.Sprintf("%s://%s?ids=tolerant", e.Scheme, host)
 	}
-	return fmt.Sprintf("%s://%s", e.Written(), e.Host)
+	return fmt.Sprintf("%s://%s", e.Written(), host)
 }
 
 // Simulated tells whether the endpoint can only be a simulator: a loopback address or a pseudo terminal. A link to a pseudo

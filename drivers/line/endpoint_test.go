@@ -12,11 +12,11 @@ import (
 
 func TestParse(t *testing.T) {
 	for text, want := range map[string]string{
-		"tcp://192.168.1.40":                                "tcp://192.168.1.40:502",
+		"tcp://192.168.1.40":                                "tcp://192.168.1.40",
 		"tcp://Inverter.Example:1502":                       "tcp://inverter.example:1502",
 		"tcp://[fe80::1]:502":                               "tcp://[fe80::1]:502",
-		"tcp://192.168.1.40?ids=tolerant":                   "tcp://192.168.1.40:502?ids=tolerant",
-		"tcp://192.168.1.40?ids=strict":                     "tcp://192.168.1.40:502",
+		"tcp://192.168.1.40?ids=tolerant":                   "tcp://192.168.1.40?ids=tolerant",
+		"tcp://192.168.1.40?ids=strict":                     "tcp://192.168.1.40",
 		"serial:///dev/ttyUSB0":                             "serial:///dev/ttyUSB0?baud=9600&parity=none&bits=8&stop=1",
 		"serial:///dev//bordo/usb-1?baud=38400&parity=even": "serial:///dev/bordo/usb-1?baud=38400&parity=even&bits=8&stop=1",
 		"serial:///dev/ttyS0?bits=7&stop=2&parity=odd":      "serial:///dev/ttyS0?baud=9600&parity=odd&bits=7&stop=2",
@@ -82,9 +82,12 @@ func TestEndpointKeyIsOneForOneLine(t *testing.T) {
 	for _, pair := range same {
 		a, err1 := line.Parse(pair[0])
 		b, err2 := line.Parse(pair[1])
-		if err1 != nil || err2 != nil || a.Key() != b.Key() {
+		if err1 != nil || err2 != nil || a.WithPort(502).Key() != b.WithPort(502).Key() {
 			t.Errorf("%v: %q and %q (%v, %v)", pair, a.Key(), b.Key(), err1, err2)
 		}
+	}
+	if e, _ := line.Parse("tcp://[fe80::1]"); !e.Portless() || e.WithPort(1502).String() != "tcp://[fe80::1]:1502" || e.WithPort(1502).Portless() {
+		t.Errorf("%v with a port is %v", e, e.WithPort(1502))
 	}
 	a, _ := line.Parse("tcp://h:502")
 	b, _ := line.Parse("tcp://h:503")

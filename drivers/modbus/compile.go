@@ -96,7 +96,7 @@ func (c *compiler) head(r *rawProfile, p *Profile) {
 		c.fault("bus", "must give the maker's serial settings, such as baud=9600&parity=none&stop=1")
 	}
 	p.BusCan = c.busCan(r.BusCan, r.Bus)
-	p.TCPPort = c.number("tcp_port", r.TCPPort, 502, 1, 65535)
+	p.TCPPort = c.number("tcp_port", r.TCPPort, TCPPort, 1, 65535)
 	p.Unit.Range = drivers.Range{Min: 1, Max: 247}
 	if len(r.Unit.Range) == 2 {
 		p.Unit.Range = drivers.Range{Min: r.Unit.Range[0], Max: r.Unit.Range[1]}

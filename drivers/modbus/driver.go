@@ -125,7 +125,7 @@ func (s *profileSet) profile(model string) *Profile {
 	return p
 }
 
-var _ drivers.Driver = (*Driver)(nil)
+var _ drivers.TCPDriver = (*Driver)(nil)
 
 // New makes the driver with the embedded profiles, followed by others. A profile replaces an earlier one of its name.
 func New(others ...*Profile) *Driver {
@@ -150,6 +150,12 @@ func (d *Driver) with(more []*Profile) *Driver {
 	}
 	return out
 }
+
+// TCPPort is the port of Modbus TCP (IANA: mbap).
+const TCPPort = 502
+
+// TCPPort implements drivers.TCPDriver.
+func (d *Driver) TCPPort() int { return TCPPort }
 
 // Name implements drivers.Driver.
 func (d *Driver) Name() string { return "modbus" }

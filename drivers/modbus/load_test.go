@@ -1,7 +1,6 @@
 package modbus
 
 import (
-	"bordo/drivers/catalogue"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"bordo/drivers/catalogue"
 )
 
 // Each fault of a profile is a file under testdata/faults; its comment lines "# want ..." are the faults, one a line.

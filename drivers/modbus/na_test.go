@@ -95,11 +95,11 @@ func TestFlagsOfAnOlderProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	warnings := extended.(drivers.Warned).Warnings()
+	warnings := extended.Warnings()
 	if len(warnings) != 1 || !strings.HasPrefix(warnings[0], file+":8:5: points[0].na: must say") || !strings.HasSuffix(warnings[0], "a fault with the next release") {
 		t.Errorf("warnings %q", warnings)
 	}
-	p, _ := extended.(*Driver).Profile("acme-ups")
+	p, _ := extended.Profile("acme-ups")
 	if v, q := p.Points[0].Decode(Answer{p.Points[0].place(), []byte{0xFF, 0xFF}}, catalogue.Text); q != drivers.Bad {
 		t.Errorf("all ones give %q", v)
 	}

@@ -16,14 +16,11 @@ import (
 // maxLocal bounds how many profiles a directory may bring.
 const maxLocal = 256
 
-var (
-	_ drivers.Extensible = (*Driver)(nil)
-	_ drivers.Warned     = (*Driver)(nil)
-)
+var _ drivers.Warned = (*Driver)(nil)
 
-// WithModels implements drivers.Extensible. A profile is a file <model>.yaml in dir; what lies below or is named otherwise is
+// WithModels gives the driver with the models of a directory besides its own. A profile is a file <model>.yaml in dir; what lies below or is named otherwise is
 // left alone. One of the name of an embedded profile takes its place. The error is a Faults where files have faults.
-func (d *Driver) WithModels(dir string) (drivers.Driver, error) {
+func (d *Driver) WithModels(dir string) (*Driver, error) {
 	others, err := LoadDir(dir)
 	if err != nil {
 		return nil, err

@@ -63,7 +63,7 @@ func TestLocalProfiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := extended.(*modbus.Driver)
+	d := extended
 	if len(d.Models()) != len(own.Models())+1 {
 		t.Errorf("%d models, want one more than %d", len(d.Models()), len(own.Models()))
 	}

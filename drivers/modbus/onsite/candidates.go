@@ -1,4 +1,4 @@
-package scan
+package onsite
 
 import (
 	"cmp"
@@ -9,14 +9,8 @@ import (
 
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
+	"bordo/drivers/scan"
 )
-
-// Candidate is a model that a device could be which was not recognised.
-type Candidate struct {
-	Model string `json:"model"`
-	Title string `json:"title,omitempty"`
-	Kind  string `json:"kind,omitempty"`
-}
 
 // maxCandidates is how many models a person is offered.
 const maxCandidates = 5
@@ -30,9 +24,9 @@ const (
 
 // candidates lists the models that a device could be, the likeliest first. Left out are those of another kind of line, those
 // whose tests the device does not meet, and, where the device gives the registers of some model, those of which it gives none.
-func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, base uint16, described bool) []Candidate {
+func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, base uint16, described bool) []scan.Candidate {
 	type candidate struct {
-		Candidate
+		scan.Candidate
 		points   int
 		answered bool
 	}
@@ -46,7 +40,7 @@ func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, ba
 				continue
 			}
 		}
-		c := candidate{Candidate{p.Model, p.Title, string(p.Kind)}, max(0, q.looks(ctx, p)), q.gives(ctx, p)}
+		c := candidate{scan.Candidate{Model: p.Model, Title: p.Title, Kind: string(p.Kind)}, max(0, q.looks(ctx, p)), q.gives(ctx, p)}
 		if c.answered {
 			c.points += pointsAnswered
 		}
@@ -64,7 +58,7 @@ func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, ba
 	slices.SortStableFunc(list, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(b.points, a.points), cmp.Compare(a.Model, b.Model))
 	})
-	var out []Candidate
+	var out []scan.Candidate
 	for _, c := range list[:min(len(list), maxCandidates)] {
 		out = append(out, c.Candidate)
 	}

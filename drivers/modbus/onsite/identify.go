@@ -1,4 +1,4 @@
-package scan
+package onsite
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
+	"bordo/drivers/scan"
 )
 
 // What speaks for a model, and from how much on it is proposed. The device's own word outweighs everything that its values
@@ -39,7 +40,7 @@ var errSilent = &drivers.Error{Op: "identify", Kind: drivers.Timeout, Err: error
 
 // inquiry finds out what one unit is. Each register is asked for once.
 type inquiry struct {
-	line   Line
+	line   wire
 	unit   int
 	port   string // the URL of the line
 	stream bool
@@ -104,8 +105,8 @@ func (q *inquiry) decode(ctx context.Context, p *modbus.Profile, f *modbus.Field
 }
 
 // identify finds out what a unit is. ctx's end is the only error.
-func (q *inquiry) identify(ctx context.Context, profiles []*modbus.Profile) (Found, error) {
-	f := Found{Unit: q.unit}
+func (q *inquiry) identify(ctx context.Context, profiles []*modbus.Profile) (scan.Found, error) {
+	f := scan.Found{Unit: q.unit}
 	base, described := q.sunSpec(ctx, profiles, &f)
 	names := q.names(ctx, &f)
 	type candidate struct {
@@ -143,7 +144,7 @@ func (q *inquiry) identify(ctx context.Context, profiles []*modbus.Profile) (Fou
 
 // sunSpec looks for the mark "SunS" and reads the common model after it (SunSpec Device Information Model Specification:
 // the chain begins at 40000, 50000 or 0).
-func (q *inquiry) sunSpec(ctx context.Context, profiles []*modbus.Profile, f *Found) (base uint16, found bool) {
+func (q *inquiry) sunSpec(ctx context.Context, profiles []*modbus.Profile, f *scan.Found) (base uint16, found bool) {
 	const length, maker, product, firmware, serial = 66, 2, 18, 42, 50 // of the common model, and offsets from its id
 	for _, p := range profiles {
 		if p.SunSpec == nil {
@@ -198,7 +199,7 @@ func (q *inquiry) chainWarning(ctx context.Context, at uint16, common modbus.Ans
 
 // names asks the device for its name in the two ways that the protocol has: function 43, type 14 (objects 0 to 2: vendor,
 // product, revision) and function 17. It returns everything that the device says of itself, in lower case.
-func (q *inquiry) names(ctx context.Context, f *Found) string {
+func (q *inquiry) names(ctx context.Context, f *scan.Found) string {
 	said := []string{f.Maker, f.Product}
 	err := q.ask(ctx, func(ctx context.Context, s *modbus.Session) error {
 		data, err := s.Ask(ctx, q.unit, 43, []byte{14, 1, 0})
@@ -366,7 +367,7 @@ func listed(f *modbus.Field, word string) bool {
 }
 
 // introduce fills in what the model's profile reads of the device.
-func (q *inquiry) introduce(ctx context.Context, p *modbus.Profile, f *Found) {
+func (q *inquiry) introduce(ctx context.Context, p *modbus.Profile, f *scan.Found) {
 	for _, part := range []struct {
 		n  *modbus.Naming
 		to *string

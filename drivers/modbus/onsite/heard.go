@@ -1,4 +1,4 @@
-package scan
+package onsite
 
 // frame is what a sound RTU frame tells by itself: request and answer of one unit look alike.
 type frame struct {

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"bordo/drivers/modbus/scan"
+	"bordo/drivers/scan"
 )
 
 const (

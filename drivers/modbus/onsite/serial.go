@@ -1,4 +1,4 @@
-package scan
+package onsite
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"bordo/drivers"
 	"bordo/drivers/line"
+	"bordo/drivers/scan"
 )
 
 // How long a serial line is listened to before anything is asked on it: most masters ask more often than this.
@@ -17,14 +18,14 @@ const (
 	nextListen  = 700 * time.Millisecond // to find the speed of who was heard
 )
 
-// Serial looks for devices on a serial port whose speed is not known. It listens first: where another master asks it stops,
+// onSerial looks for devices on a serial port whose speed is not known. It listens first: where another master asks it stops,
 // because two masters take each other's answers. Then it asks the likely numbers with each of the settings; where a device
 // answers, the rest of the numbers with its settings, and with the others only on demand (AllSpeeds), because a line has one
 // speed as a rule; what was not asked is told. What it found and what is wrong is
 // told as events; the error is that of a port that cannot be used, or ctx's.
-func (s *Scanner) Serial(ctx context.Context, path string, open Open) error {
-	settings := Settings(s.Profiles, path)
-	likely, rest := Units(s.Profiles, false)
+func (s *search) onSerial(ctx context.Context, path string, open scan.Open) error {
+	settings := settingsOf(s.profiles, path)
+	likely, rest := unitsOf(s.profiles, false)
 	if len(s.Units) > 0 {
 		likely, rest = s.Units, nil
 	}
@@ -75,7 +76,7 @@ func (s *Scanner) Serial(ctx context.Context, path string, open Open) error {
 
 // otherSettings goes on after a device was found with the setting at i. Without AllSpeeds it tells what is not looked for; with
 // it the likely numbers are asked with the settings that are left, and it tells that the others were not.
-func (s *Scanner) otherSettings(ctx context.Context, settings []line.Endpoint, i int, open Open, h *hearing, likely, rest []int) error {
+func (s *search) otherSettings(ctx context.Context, settings []line.Endpoint, i int, open scan.Open, h *hearing, likely, rest []int) error {
 	partly := settings[:i:i]
 	if !s.AllSpeeds {
 		if len(rest) == 0 {
@@ -107,33 +108,33 @@ func (s *Scanner) otherSettings(ctx context.Context, settings []line.Endpoint, i
 }
 
 // unasked tells what was not looked for.
-func (s *Scanner) unasked(at line.Endpoint, none, partly []line.Endpoint, likely []int) {
+func (s *search) unasked(at line.Endpoint, none, partly []line.Endpoint, likely []int) {
 	urls := func(list []line.Endpoint) (out []string) {
 		for _, e := range list {
 			out = append(out, e.String())
 		}
 		return out
 	}
-	u := &Unasked{Port: at.String(), Settings: urls(none), Partly: urls(partly)}
+	u := &scan.Unasked{Port: at.String(), Settings: urls(none), Partly: urls(partly)}
 	if len(u.Partly) > 0 {
 		u.Units = slices.Sorted(slices.Values(likely))
 	}
 	if len(u.Settings)+len(u.Partly) > 0 {
-		s.tell(Event{Unasked: u})
+		s.tell(scan.Event{Unasked: u})
 	}
 }
 
 // ownBus is a bus on a port of our own.
 type ownBus struct {
 	*bus
-	port *Direct
+	port *direct
 }
 
 func (b *ownBus) close() { b.port.Close() }
 
 // setting asks numbers with one setting of the port. It returns the bus, still open, when a device was found.
-func (s *Scanner) setting(ctx context.Context, e line.Endpoint, open Open, h *hearing, units []int, inputToo bool) (*ownBus, error) {
-	d := NewDirect(open, e)
+func (s *search) setting(ctx context.Context, e line.Endpoint, open scan.Open, h *hearing, units []int, inputToo bool) (*ownBus, error) {
+	d := newDirect(open, e)
 	b := &ownBus{s.newBus(d, e, h), d}
 	b.inputToo = inputToo
 	if err := b.units(ctx, units); err != nil {
@@ -148,19 +149,19 @@ func (s *Scanner) setting(ctx context.Context, e line.Endpoint, open Open, h *he
 }
 
 // gone tells why a port cannot be used.
-func (s *Scanner) gone(ctx context.Context, err error, e line.Endpoint) error {
+func (s *search) gone(ctx context.Context, err error, e line.Endpoint) error {
 	if ctx.Err() == nil && drivers.PortLost(err) {
-		s.tell(Event{Trouble: &Trouble{Cause: NoPort, Port: e.String(), Detail: err.Error()}})
+		s.tell(scan.Event{Trouble: &scan.Trouble{Cause: scan.NoPort, Port: e.String(), Detail: err.Error()}})
 	}
 	return err
 }
 
 // overhear listens before anything is asked. When somebody else talks it listens with the other settings too until frames
 // are heard, and tells of the other master.
-func (s *Scanner) overhear(ctx context.Context, settings []line.Endpoint, open Open, h *hearing) (master bool, err error) {
+func (s *search) overhear(ctx context.Context, settings []line.Endpoint, open scan.Open, h *hearing) (master bool, err error) {
 	listen := func(e line.Endpoint, d time.Duration) error {
 		s.step(e.String(), 0)
-		port := NewDirect(open, e)
+		port := newDirect(open, e)
 		defer port.Close()
 		return s.gone(ctx, s.newBus(port, e, h).listen(ctx, d), e)
 	}
@@ -180,7 +181,7 @@ func (s *Scanner) overhear(ctx context.Context, settings []line.Endpoint, open O
 	if h.frames == 0 {
 		return false, nil // noise, or a language that is not Modbus
 	}
-	s.tell(Event{Trouble: h.otherMaster()})
+	s.tell(scan.Event{Trouble: h.otherMaster()})
 	return true, nil
 }
 
@@ -197,23 +198,23 @@ func sameSpeedNext(settings []line.Endpoint, baud int) {
 	})
 }
 
-// OnLine looks for devices on a line that is open already, such as one of a running agent, with the settings that it has.
-func (s *Scanner) OnLine(ctx context.Context, e line.Endpoint, l Line) error {
+// onLine looks for devices on a line that is open already, such as one of a running agent, with the settings that it has.
+func (s *search) onLine(ctx context.Context, e line.Endpoint, l wire) error {
 	h := &hearing{}
 	b := s.newBus(l, e, h)
 	b.inputToo = !b.stream || len(s.Known) == 0
-	likely, rest := Units(s.Profiles, b.stream)
+	likely, rest := unitsOf(s.profiles, b.stream)
 	if len(s.Units) > 0 {
 		likely, rest = s.Units, nil
 	}
 	s.expect(len(likely))
 	err := b.units(ctx, likely)
 	if b.framing && err == nil {
-		cause := RTUFrames
+		cause := scan.RTUFrames
 		if !b.stream {
-			cause = TCPFrames
+			cause = scan.TCPFrames
 		}
-		s.tell(Event{Trouble: &Trouble{Cause: cause, Port: e.String(), Detail: fmt.Sprintf("%d questions", h.asked)}})
+		s.tell(scan.Event{Trouble: &scan.Trouble{Cause: cause, Port: e.String(), Detail: fmt.Sprintf("%d questions", h.asked)}})
 		return nil
 	}
 	if err == nil && (!b.stream || h.gateway > 0) { // behind a gateway there may be a whole line
@@ -224,37 +225,37 @@ func (s *Scanner) OnLine(ctx context.Context, e line.Endpoint, l Line) error {
 }
 
 // conclude tells what is probably wrong, when nothing was found.
-func (s *Scanner) conclude(ctx context.Context, err error, h *hearing, port string) error {
+func (s *search) conclude(ctx context.Context, err error, h *hearing, port string) error {
 	if err != nil || ctx.Err() != nil || s.anyFound() || len(s.Known) > 0 {
 		return err
 	}
-	s.tell(Event{Trouble: h.diagnose(port)})
+	s.tell(scan.Event{Trouble: h.diagnose(port)})
 	return nil
 }
 
 // diagnose names the most likely reason why nothing was found on a line.
-func (h *hearing) diagnose(port string) *Trouble {
+func (h *hearing) diagnose(port string) *scan.Trouble {
 	switch {
 	case h.gateway > 0:
-		return &Trouble{Cause: NobodyThere, Port: port, Detail: fmt.Sprintf("the gateway refused %d of %d numbers", h.gateway, h.asked)}
+		return &scan.Trouble{Cause: scan.NobodyThere, Port: port, Detail: fmt.Sprintf("the gateway refused %d of %d numbers", h.gateway, h.asked)}
 	case h.frames > 0 || h.restless > 0:
 		return h.otherMaster()
 	case h.noise > 0:
-		return &Trouble{Cause: Garbage, Port: h.at[0], Detail: fmt.Sprintf("%d bytes heard that are no frame", h.noise)}
+		return &scan.Trouble{Cause: scan.Garbage, Port: h.at[0], Detail: fmt.Sprintf("%d bytes heard that are no frame", h.noise)}
 	case h.echo:
-		return &Trouble{Cause: OnlyEcho, Port: port, Detail: fmt.Sprintf("%d questions, each heard by ourselves", h.asked)}
+		return &scan.Trouble{Cause: scan.OnlyEcho, Port: port, Detail: fmt.Sprintf("%d questions, each heard by ourselves", h.asked)}
 	}
-	return &Trouble{Cause: Silence, Port: port, Detail: fmt.Sprintf("%d questions", h.asked)}
+	return &scan.Trouble{Cause: scan.Silence, Port: port, Detail: fmt.Sprintf("%d questions", h.asked)}
 }
 
-func (h *hearing) otherMaster() *Trouble {
+func (h *hearing) otherMaster() *scan.Trouble {
 	var units []string
 	for u, heard := range h.of {
 		if heard {
 			units = append(units, fmt.Sprint(u))
 		}
 	}
-	t := &Trouble{Cause: OtherMaster, Port: h.at[1], Detail: fmt.Sprintf("%d frames of others, for numbers %s", h.frames, strings.Join(units, ", "))}
+	t := &scan.Trouble{Cause: scan.OtherMaster, Port: h.at[1], Detail: fmt.Sprintf("%d frames of others, for numbers %s", h.frames, strings.Join(units, ", "))}
 	if h.frames == 0 {
 		t.Detail = fmt.Sprintf("the line was never silent, %d times", h.restless)
 	}

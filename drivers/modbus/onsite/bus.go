@@ -1,4 +1,4 @@
-package scan
+package onsite
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
+	"bordo/drivers/scan"
 )
 
 // How long a unit is given to answer. A number that nobody has costs this much, so it is less than what the slowest device
@@ -78,13 +79,13 @@ func (h *hearing) lateUnit(unit int) {
 
 // bus looks for the units of one line.
 type bus struct {
-	*Scanner
-	line     Line
+	*search
+	line     wire
 	port     string // its URL
 	stream   bool
 	network  bool // behind TCP, with whichever frames
 	hear     *hearing
-	seen     []Found
+	seen     []scan.Found
 	alike    int  // unit ids under which a device answered that was found before
 	every    bool // the host answers under every unit id
 	tolerant bool // it answers with other transaction ids
@@ -92,8 +93,8 @@ type bus struct {
 	inputToo bool // ask for input registers as well where holding registers are not answered
 }
 
-func (s *Scanner) newBus(l Line, e line.Endpoint, h *hearing) *bus {
-	return &bus{Scanner: s, line: l, port: e.String(), stream: e.Scheme == line.TCP, network: e.Scheme != line.Serial, hear: h, inputToo: true}
+func (s *search) newBus(l wire, e line.Endpoint, h *hearing) *bus {
+	return &bus{search: s, line: l, port: e.String(), stream: e.Scheme == line.TCP, network: e.Scheme != line.Serial, hear: h, inputToo: true}
 }
 
 // units asks numbers one after the other and tells what it finds. The error is that of a port that cannot be used, or ctx's.
@@ -150,7 +151,7 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	if err != nil || !there {
 		return err
 	}
-	var f Found
+	var f scan.Found
 	if wait := min(max(5*took, leastWait), mostWait); b.every && len(b.seen) > 0 {
 		f, err = b.glance(ctx, unit, wait)
 	} else {
@@ -162,7 +163,7 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	f.Port = b.port
 	for i := range b.seen {
 		// Some devices answer under any number: the first counts. Behind a gateway two that say nothing of themselves are two.
-		if b.network && b.seen[i].same(&f) && (f.Serial != "" || b.stream && b.hear.gateway == 0) {
+		if b.network && same(&b.seen[i], &f) && (f.Serial != "" || b.stream && b.hear.gateway == 0) {
 			if b.alike++; b.every {
 				b.alike = maxAlike + 1 // one comparison is enough
 			}
@@ -174,7 +175,7 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	}
 	b.seen = append(b.seen, f)
 	b.inputToo = b.inputToo && !b.stream // that is for what is reached only with difficulty
-	b.tell(Event{Found: &f})
+	b.tell(scan.Event{Found: &f})
 	if b.stream && !b.every && b.hear.gateway == 0 && len(b.Units) == 0 {
 		return b.underAll(ctx, took)
 	}
@@ -183,19 +184,24 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 
 // seenAtThisSpeed tells whether a device of a serial line was found already with another parity or number of stop bits: not
 // every device, and no pseudo terminal, minds those.
-func (b *bus) seenAtThisSpeed(f *Found) bool {
+func (b *bus) seenAtThisSpeed(f *scan.Found) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.stream {
 		return false
 	}
 	for i := range b.serial {
-		if o := &b.serial[i]; o.Unit == f.Unit && o.same(f) && o.Port != f.Port && speedOf(o.Port) == speedOf(f.Port) {
+		if o := &b.serial[i]; o.Unit == f.Unit && same(o, f) && o.Port != f.Port && speedOf(o.Port) == speedOf(f.Port) {
 			return true
 		}
 	}
 	b.serial = append(b.serial, *f)
 	return false
+}
+
+// same tells whether two answers came from one device under two unit ids.
+func same(a, b *scan.Found) bool {
+	return a.Model == b.Model && a.Maker == b.Maker && a.Product == b.Product && a.Serial == b.Serial && a.Firmware == b.Firmware
 }
 
 func speedOf(port string) int {
@@ -222,17 +228,17 @@ func (b *bus) underAll(ctx context.Context, took time.Duration) error {
 		}
 	}
 	b.every = true
-	b.tell(Event{Trouble: &Trouble{Cause: EveryUnit, Port: b.port, Detail: fmt.Sprintf("answers under unit ids %v too", unlikely)}})
+	b.tell(scan.Event{Trouble: &scan.Trouble{Cause: scan.EveryUnit, Port: b.port, Detail: fmt.Sprintf("answers under unit ids %v too", unlikely)}})
 	return nil
 }
 
 // glance compares a unit of a host that answers under every unit id with the device that was found there: it reads what that
 // device says of itself.
-func (b *bus) glance(ctx context.Context, unit int, wait time.Duration) (Found, error) {
+func (b *bus) glance(ctx context.Context, unit int, wait time.Duration) (scan.Found, error) {
 	f := b.seen[len(b.seen)-1]
 	f.Unit, f.Warning = unit, ""
 	q := b.inquiry(unit, wait, briefGap)
-	for _, p := range b.Profiles {
+	for _, p := range b.profiles {
 		if p.Model == f.Model {
 			if p.SunSpec != nil {
 				q.sunSpec(ctx, []*modbus.Profile{p}, &f)
@@ -252,14 +258,14 @@ func (b *bus) inquiry(unit int, wait, gap time.Duration) *inquiry {
 }
 
 // identify finds out what a unit is, with more patience when it was not recognised and left questions unanswered.
-func (b *bus) identify(ctx context.Context, unit int, wait time.Duration) (f Found, err error) {
+func (b *bus) identify(ctx context.Context, unit int, wait time.Duration) (f scan.Found, err error) {
 	until := time.Now().Add(maxIdentify)
-	for _, gap := range []time.Duration{briefGap, modbus.LongestGap(b.Profiles)} {
+	for _, gap := range []time.Duration{briefGap, modbus.LongestGap(b.profiles)} {
 		q := b.inquiry(unit, wait, gap)
 		if b.stream {
 			q.until = until
 		}
-		if f, err = q.identify(ctx, b.Profiles); err != nil || f.Model != "" || q.silent == 0 {
+		if f, err = q.identify(ctx, b.profiles); err != nil || f.Model != "" || q.silent == 0 {
 			break
 		}
 	}
@@ -317,7 +323,7 @@ func (b *bus) patient(ctx context.Context, unit int, span modbus.Span, wait time
 			e.TolerantIDs = true
 			b.port = e.String()
 		}
-		b.tell(Event{Trouble: &Trouble{Cause: OtherIDs, Port: b.port, Detail: detail}})
+		b.tell(scan.Event{Trouble: &scan.Trouble{Cause: scan.OtherIDs, Port: b.port, Detail: detail}})
 		took, err = b.once(ctx, unit, span, wait)
 	case cause == drivers.WrongFraming:
 		b.framing = true
@@ -354,7 +360,7 @@ func (b *bus) once(ctx context.Context, unit int, span modbus.Span, wait time.Du
 // connectWait is how long the slowest device wants to be left alone after a connection was opened.
 func (b *bus) connectWait() time.Duration {
 	wait := time.Duration(0)
-	for _, p := range b.Profiles {
+	for _, p := range b.profiles {
 		if b.stream && p.Stream {
 			wait = max(wait, p.Timing.ConnectWait)
 		}

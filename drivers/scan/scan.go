@@ -1,20 +1,13 @@
-// Package scan looks for Modbus devices: on a serial line whose speed is not known, at TCP addresses, or on a line that a
-// running agent holds. It tells which model each is, as far as the profiles can tell, and what is probably wrong where
-// nothing answers.
-//
-// It promises that it only reads (functions 1 to 4, 17 and 43), that it asks one thing at a time on each line, that it stops
-// within a question's time-out when its context ends, and that the number of its questions is bounded. It opens ports
-// through a function that it is given, and prints nothing.
+// Package scan is what looking for devices means to those who ask for it, whatever the protocol: what is looked for, what is
+// told on the way, and the lines of a configuration that are proposed for what was found. A driver that can look for its
+// devices is a Scanner.
 package scan
 
 import (
 	"context"
-	"sync"
-	"time"
 
 	"bordo/drivers"
 	"bordo/drivers/line"
-	"bordo/drivers/modbus"
 )
 
 // Event is something that a scan has to tell: one of its parts is there.
@@ -64,11 +57,6 @@ type Found struct {
 	Warning string `json:"warning,omitempty"` // why something of the device cannot be read although it answers
 }
 
-// same tells whether two answers came from one device under two unit ids.
-func (f *Found) same(o *Found) bool {
-	return f.Model == o.Model && f.Maker == o.Maker && f.Product == o.Product && f.Serial == o.Serial && f.Firmware == o.Firmware
-}
-
 // Cause is what probably keeps devices from being found.
 type Cause string
 
@@ -96,107 +84,41 @@ type Trouble struct {
 	Detail string `json:"detail,omitempty"` // the numbers behind it
 }
 
-// Line is a line that devices are looked for on. Use lets f ask, and may wait for its turn before; f is done when it returns.
-type Line interface {
-	Use(ctx context.Context, f func(context.Context, *modbus.Session) error) error
+// Candidate is a model that a device could be which was not recognised.
+type Candidate struct {
+	Model string `json:"model"`
+	Title string `json:"title,omitempty"`
+	Kind  string `json:"kind,omitempty"`
 }
 
 // Open opens a port, as line.Open does.
 type Open func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
 
-// Scanner looks for devices of some profiles.
-type Scanner struct {
-	Profiles []*modbus.Profile
-	Units    []int // the unit ids that are asked; none: all, the likely ones first
+// Search is what a scan is asked for.
+type Search struct {
+	Units []int // the unit ids that are asked; none: all, the likely ones first
 	// AllSpeeds asks the likely unit ids with every setting of a serial port, also once a device was found.
 	AllSpeeds bool
-	Known     map[int]string // devices that need not be looked for, by unit id
+	Known     map[int]string // ids of devices that need not be looked for, by unit id
 	Say       func(Event)    // is told everything; one call at a time
-
-	mu    sync.Mutex
-	done  int // guarded by mu, as all below
-	total int
-	found int
-
-	serial []Found // on the serial port, with all settings
 }
 
-// tell hands an event out.
-func (s *Scanner) tell(e Event) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.say(e)
-}
+// Lend lets f use a line that somebody else has open. It may wait for its turn before; f is done when it returns. Its error is
+// that of f, or why the line is not lent.
+type Lend func(ctx context.Context, f func(context.Context, drivers.Port) error) error
 
-// say is tell for who holds mu.
-func (s *Scanner) say(e Event) {
-	if e.Found != nil {
-		s.found++
-	}
-	if s.Say != nil {
-		s.Say(e)
-	}
-}
-
-// expect adds steps to what is still to be done; n may be negative.
-func (s *Scanner) expect(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.total += n
-}
-
-// step tells what is asked now.
-func (s *Scanner) step(at string, unit int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.say(Event{Progress: &Progress{Done: s.done, Total: max(s.total, s.done+1), At: at, Unit: unit}})
-	s.done++
-}
-
-func (s *Scanner) anyFound() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.found > 0
-}
-
-// Direct is a port of our own as a Line. It is opened when it is needed, and again after it was lost.
-type Direct struct {
-	open     Open
-	endpoint line.Endpoint
-	port     drivers.Port
-	session  *modbus.Session
-}
-
-var _ Line = (*Direct)(nil)
-
-// NewDirect makes a line of an endpoint. Close must be called.
-func NewDirect(open Open, e line.Endpoint) *Direct { return &Direct{open: open, endpoint: e} }
-
-// Use implements Line. Its error is the port's when that cannot be opened.
-func (d *Direct) Use(ctx context.Context, f func(context.Context, *modbus.Session) error) error {
-	if d.port == nil {
-		ctx, cancel := context.WithTimeout(ctx, openTimeout)
-		defer cancel()
-		port, err := d.open(ctx, d.endpoint)
-		if err != nil {
-			return err
-		}
-		d.port, d.session = port, modbus.NewSession(d.endpoint.Line("scan"), port, modbus.Timing{})
-	}
-	err := f(ctx, d.session)
-	if drivers.PortLost(err) {
-		d.Close()
-	}
-	return err
-}
-
-// openTimeout is how long a connection may take: a device on the same network accepts within milliseconds.
-const openTimeout = 2 * time.Second
-
-// Close gives the port up.
-func (d *Direct) Close() {
-	if d.port != nil {
-		d.port.Close() //nolint:errcheck // nothing was written
-		d.port, d.session = nil, nil
-	}
+// Scanner is a driver that can look for its devices. A scan only reads. What it found and what is wrong is told as events; the
+// error is that of a port that cannot be used, or of the context.
+type Scanner interface {
+	drivers.Driver
+	// Ports are the TCP ports that are looked at where a target names none, the usual one first.
+	Ports() []int
+	// SerialSettings are the settings that are tried on a serial port, in that order.
+	SerialSettings(path string) []line.Endpoint
+	// ScanSerial looks on a serial port whose settings are not known.
+	ScanSerial(ctx context.Context, path string, open Open, s Search) error
+	// ScanTCP looks at the addresses of a target.
+	ScanTCP(ctx context.Context, t Target, open Open, s Search) error
+	// ScanLine looks on a line that is open already, with the settings that it has.
+	ScanLine(ctx context.Context, e line.Endpoint, lend Lend, s Search) error
 }

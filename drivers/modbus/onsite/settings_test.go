@@ -1,4 +1,4 @@
-package scan_test
+package onsite_test
 
 import (
 	"context"
@@ -9,8 +9,9 @@ import (
 
 	"bordo/drivers"
 	"bordo/drivers/line"
-	"bordo/drivers/modbus/scan"
+	"bordo/drivers/modbus/onsite"
 	"bordo/drivers/modbus/slave"
+	"bordo/drivers/scan"
 )
 
 // unasked returns what a scan told that it did not look for, nil where it told nothing.
@@ -50,7 +51,7 @@ func TestSerialTellsWhatItDidNotAsk(t *testing.T) {
 		}
 		s.expect([]string{"baud=9600&parity=none 3 eastron-sdm630? 22041234"})
 		u := s.unasked()
-		if u == nil || len(u.Partly) != 0 || len(u.Settings) != len(scan.Settings(sc.Profiles, ttyTest))-1 ||
+		if u == nil || len(u.Partly) != 0 || len(u.Settings) != len(sc.driver.SerialSettings(ttyTest))-1 ||
 			!strings.Contains(u.Port, "baud=9600&parity=none") || slices.Contains(u.Settings, u.Port) ||
 			!slices.ContainsFunc(u.Settings, func(p string) bool { return strings.Contains(p, "baud=38400&parity=even") }) {
 			t.Errorf("told %+v", u)
@@ -96,7 +97,7 @@ func TestSerialWithAllSpeedsAsksTheLikelyNumbers(t *testing.T) {
 		if err := sc.Serial(t.Context(), ttyTest, open); err != nil {
 			t.Error(err)
 		}
-		likely, _ := scan.Units(sc.Profiles, false)
+		likely, _ := onsite.UnitsOf(profiles(), false)
 		slices.Sort(likely)
 		u := s.unasked()
 		if u == nil || len(u.Settings) != 0 || len(u.Partly) == 0 || !slices.Equal(u.Units, likely) {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -13,101 +11,6 @@ import (
 	"bordo/buffer"
 	"bordo/contract"
 )
-
-// bufferQuestion is what is asked of a store, of the running agent's as of one that is opened here.
-type bufferQuestion struct {
-	Do     string        `json:"do"` // stat, list, export or verify
-	Query  archive.Query `json:"query"`
-	Limit  int           `json:"limit,omitempty"`
-	Newest bool          `json:"newest,omitempty"`
-}
-
-// bufferPart is a part of the answer: one of these.
-type bufferPart struct {
-	Stat    *archive.Stat   `json:"stat,omitempty"`
-	Day     *int64          `json:"written_day,omitempty"` // beside Stat: bytes written to storage in the last day; of an agent
-	Entries []archive.Entry `json:"entries,omitempty"`
-	Lines   []string        `json:"lines,omitempty"`
-	Tally   *archive.Tally  `json:"tally,omitempty"` // behind the last entry or line
-	Report  *buffer.Report  `json:"report,omitempty"`
-}
-
-// Bounds of one part, well below what control takes.
-const (
-	partEntries = 500
-	partBytes   = 256 << 10
-)
-
-// answer answers the question part by part.
-func (q bufferQuestion) answer(ctx context.Context, a *archive.Archive, say func(bufferPart) error) error {
-	switch q.Do {
-	case "stat":
-		st, err := a.Stat()
-		if err != nil {
-			return err
-		}
-		return say(bufferPart{Stat: &st})
-	case "list":
-		var p bufferPart
-		t, err := a.List(ctx, q.Query, q.Limit, q.Newest, func(e archive.Entry) error {
-			if p.Entries = append(p.Entries, e); len(p.Entries) < partEntries {
-				return nil
-			}
-			defer func() { p.Entries = p.Entries[:0] }()
-			return say(p)
-		})
-		if err != nil {
-			return err
-		}
-		p.Tally = &t
-		return say(p)
-	case "export":
-		return q.export(ctx, a, say)
-	case "verify":
-		r, err := a.Verify()
-		if err != nil {
-			return err
-		}
-		return say(bufferPart{Report: &r})
-	}
-	return fmt.Errorf("understand the question: a store cannot be asked to %q", q.Do)
-}
-
-func (q bufferQuestion) export(ctx context.Context, a *archive.Archive, say func(bufferPart) error) error {
-	var p bufferPart
-	size := 0
-	t, err := a.Export(ctx, q.Query, time.Now(), func(line []byte) error {
-		p.Lines = append(p.Lines, string(line))
-		if size += len(line); size < partBytes {
-			return nil
-		}
-		defer func() { p.Lines, size = p.Lines[:0], 0 }()
-		return say(p)
-	})
-	if err != nil {
-		return err
-	}
-	p.Tally = &t
-	return say(p)
-}
-
-func (r apiHandler) buffer(ctx context.Context, question []byte, say func(any) error) error {
-	q, err := decode[bufferQuestion](question)
-	if err != nil {
-		return err
-	}
-	a, err := r.agent.Archive()
-	if err != nil {
-		return err
-	}
-	return q.answer(ctx, a, func(p bufferPart) error {
-		if p.Stat != nil {
-			day := r.agent.Status().Store.WrittenDay
-			p.Day = &day
-		}
-		return say(p)
-	})
-}
 
 // zoneOf is the site's time zone.
 func zoneOf(cfg *config.Config) *time.Location {

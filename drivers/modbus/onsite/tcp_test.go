@@ -1,4 +1,4 @@
-package scan_test
+package onsite_test
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"bordo/drivers"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/scan"
 	"bordo/drivers/modbus/slave"
+	"bordo/drivers/scan"
 )
 
 func target(t *testing.T, text string) scan.Target {

@@ -1,4 +1,4 @@
-package scan
+package onsite
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
+	"bordo/drivers/scan"
 )
 
 // maxOpen is how many connections a scan of a network has at once: few, so that no small router takes it for an attack.
@@ -42,11 +43,11 @@ func (o *outcome) note(err error) {
 	o.last = err
 }
 
-// TCP looks for devices at the addresses of a target. What it found and what is wrong is told as events; the error is ctx's.
-func (s *Scanner) TCP(ctx context.Context, t Target, open Open) error {
+// onTCP looks for devices at the addresses of a target. What it found and what is wrong is told as events; the error is ctx's.
+func (s *search) onTCP(ctx context.Context, t scan.Target, open scan.Open) error {
 	ports := []int{t.Port}
 	if t.Port == 0 {
-		ports = Ports(s.Profiles)
+		ports = portsOf(s.profiles)
 	}
 	s.expect(len(t.Hosts) * len(ports))
 	hosts := make(chan string)
@@ -68,21 +69,21 @@ func (s *Scanner) TCP(ctx context.Context, t Target, open Open) error {
 	close(hosts)
 	working.Wait()
 	if ctx.Err() == nil && !s.anyFound() {
-		s.tell(Event{Trouble: o.diagnose(t)})
+		s.tell(scan.Event{Trouble: o.diagnose(t)})
 	}
 	return ctx.Err()
 }
 
 // host looks at one address. A port that does not answer at all ends it: the host is not there, or hides.
-func (s *Scanner) host(ctx context.Context, host string, ports []int, open Open, alone bool, o *outcome) {
-	var seen []Found
+func (s *search) host(ctx context.Context, host string, ports []int, open scan.Open, alone bool, o *outcome) {
+	var seen []scan.Found
 	for i, port := range ports {
 		if ctx.Err() != nil {
 			return
 		}
 		e := line.Endpoint{Scheme: line.TCP, Host: net.JoinHostPort(host, strconv.Itoa(port))}
 		s.step(e.String(), 0)
-		d := NewDirect(open, e)
+		d := newDirect(open, e)
 		err := d.Use(ctx, func(context.Context, *modbus.Session) error { return nil })
 		if ctx.Err() != nil {
 			d.Close()
@@ -100,12 +101,12 @@ func (s *Scanner) host(ctx context.Context, host string, ports []int, open Open,
 }
 
 // connected asks the numbers of a connection. seen are the devices that the host has at other ports: some answer at two.
-func (s *Scanner) connected(ctx context.Context, d *Direct, e line.Endpoint, alone bool, o *outcome, seen []Found) []Found {
+func (s *search) connected(ctx context.Context, d *direct, e line.Endpoint, alone bool, o *outcome, seen []scan.Found) []scan.Found {
 	h := &hearing{}
 	b := s.newBus(d, e, h)
 	b.seen = seen
 	began := len(seen)
-	likely, rest := Units(s.Profiles, true)
+	likely, rest := unitsOf(s.profiles, true)
 	if len(s.Units) > 0 {
 		likely, rest = s.Units, nil
 	}
@@ -130,13 +131,13 @@ func (s *Scanner) connected(ctx context.Context, d *Direct, e line.Endpoint, alo
 const maxFraming = 8
 
 // serialFrames asks a host that takes connections and answers nothing in RTU frames: it may be a serial server.
-func (s *Scanner) serialFrames(ctx context.Context, open Open, e line.Endpoint, tcp *hearing) []Found {
+func (s *search) serialFrames(ctx context.Context, open scan.Open, e line.Endpoint, tcp *hearing) []scan.Found {
 	e.Scheme, e.RTU, e.TolerantIDs = line.SerialOverTCP, true, false
-	d, h := NewDirect(open, e), &hearing{}
+	d, h := newDirect(open, e), &hearing{}
 	defer d.Close()
 	b := s.newBus(d, e, h)
 	b.inputToo = false
-	likely, _ := Units(s.Profiles, false)
+	likely, _ := unitsOf(s.profiles, false)
 	if len(s.Units) > 0 {
 		likely = s.Units
 	}
@@ -145,13 +146,13 @@ func (s *Scanner) serialFrames(ctx context.Context, open Open, e line.Endpoint, 
 	b.units(ctx, likely) //nolint:errcheck // what was found was told
 	tcp.asked += h.asked
 	if len(b.seen) > 0 {
-		s.tell(Event{Trouble: &Trouble{Cause: RTUFrames, Port: e.String(), Detail: fmt.Sprintf("%d questions in Modbus TCP without an answer", tcp.asked)}})
+		s.tell(scan.Event{Trouble: &scan.Trouble{Cause: scan.RTUFrames, Port: e.String(), Detail: fmt.Sprintf("%d questions in Modbus TCP without an answer", tcp.asked)}})
 	}
 	return b.seen
 }
 
 // diagnose names the most likely reason why nothing was found.
-func (o *outcome) diagnose(t Target) *Trouble {
+func (o *outcome) diagnose(t scan.Target) *scan.Trouble {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	port := ""
@@ -164,11 +165,11 @@ func (o *outcome) diagnose(t Target) *Trouble {
 	}
 	switch {
 	case o.gateway > 0:
-		return &Trouble{Cause: NobodyThere, Port: port, Detail: fmt.Sprintf("%d of %d questions were answered by a gateway: no device", o.gateway, o.asked)}
+		return &scan.Trouble{Cause: scan.NobodyThere, Port: port, Detail: fmt.Sprintf("%d of %d questions were answered by a gateway: no device", o.gateway, o.asked)}
 	case o.open > 0:
-		return &Trouble{Cause: NotModbus, Port: port, Detail: fmt.Sprintf("%d connections opened, %d questions without an answer", o.open, o.asked)}
+		return &scan.Trouble{Cause: scan.NotModbus, Port: port, Detail: fmt.Sprintf("%d connections opened, %d questions without an answer", o.open, o.asked)}
 	case o.refused > 0:
-		return &Trouble{Cause: Refused, Port: port, Detail: detail}
+		return &scan.Trouble{Cause: scan.Refused, Port: port, Detail: detail}
 	}
-	return &Trouble{Cause: Unreachable, Port: port, Detail: detail}
+	return &scan.Trouble{Cause: scan.Unreachable, Port: port, Detail: detail}
 }

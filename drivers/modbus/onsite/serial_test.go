@@ -1,4 +1,4 @@
-package scan_test
+package onsite_test
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/scan"
 	"bordo/drivers/modbus/slave"
+	"bordo/drivers/scan"
 )
 
 const ttyTest = "/dev/ttyTEST"
@@ -249,11 +249,11 @@ func TestSerialStopsAtOnce(t *testing.T) {
 func TestSerialPortThatCannotBeOpened(t *testing.T) {
 	busy := &drivers.Error{Op: "open", Kind: drivers.Closed, Lost: true, Err: errors.New("busy: another program has it open")}
 	var causes []scan.Cause
-	sc := scan.Scanner{Profiles: modbus.Embedded(), Say: func(e scan.Event) {
+	sc := scanner{driver(), scan.Search{Say: func(e scan.Event) {
 		if e.Trouble != nil {
 			causes = append(causes, e.Trouble.Cause)
 		}
-	}}
+	}}}
 	err := sc.Serial(t.Context(), ttyTest, func(context.Context, line.Endpoint) (drivers.Port, error) { return nil, busy })
 	if !errors.Is(err, busy) || !slices.Equal(causes, []scan.Cause{scan.NoPort}) {
 		t.Errorf("got %v, troubles %v", err, causes)
@@ -262,14 +262,22 @@ func TestSerialPortThatCannotBeOpened(t *testing.T) {
 
 // borrowed is a line whose turn has to be waited for, as that of a running agent.
 type borrowed struct {
-	*scan.Direct
+	port drivers.Port
 	uses int
 }
 
-func (b *borrowed) Use(ctx context.Context, f func(context.Context, *modbus.Session) error) error {
+func (s *site) borrowed(e line.Endpoint) *borrowed {
+	port, err := s.openPort(s.t.Context(), e)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &borrowed{port: port}
+}
+
+func (b *borrowed) lend(ctx context.Context, f func(context.Context, drivers.Port) error) error {
 	b.uses++
 	began := time.Now()
-	err := b.Direct.Use(ctx, f)
+	err := f(ctx, b.port)
 	if d := time.Since(began); d > 4*time.Second {
 		return errors.New("held for too long")
 	}
@@ -288,13 +296,13 @@ func TestOnLine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := &borrowed{Direct: scan.NewDirect(s.openPort, e)}
+		l := s.borrowed(e)
 		sc := s.scanner()
 		sc.Known = map[int]string{1: "meter-1"}
-		if err := sc.OnLine(t.Context(), e, l); err != nil {
+		if err := sc.driver.ScanLine(t.Context(), e, l.lend, sc.Search); err != nil {
 			t.Error(err)
 		}
-		l.Close()
+		l.port.Close() //nolint:errcheck // it is over
 		s.expect([]string{"baud=9600&parity=even 9 eastron-sdm120 22041234"})
 		if l.uses < 247 || len(s.opened) != 1 {
 			t.Errorf("%d uses, opened %v", l.uses, s.opened)
@@ -314,13 +322,13 @@ func TestOnLineOfAGateway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := &borrowed{Direct: scan.NewDirect(s.openPort, e)}
+		l := s.borrowed(e)
 		sc := s.scanner()
 		sc.Known = map[int]string{3: "meter-1"}
-		if err := sc.OnLine(t.Context(), e, l); err != nil {
+		if err := sc.driver.ScanLine(t.Context(), e, l.lend, sc.Search); err != nil {
 			t.Error(err)
 		}
-		l.Close()
+		l.port.Close() //nolint:errcheck // it is over
 		s.expect([]string{"tcp://h:502 201 eastron-sdm120 22041234"})
 		if len(s.opened) != 1 {
 			t.Errorf("opened %v", s.opened)

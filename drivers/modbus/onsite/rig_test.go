@@ -1,4 +1,4 @@
-package scan_test
+package onsite_test
 
 import (
 	"context"
@@ -15,8 +15,9 @@ import (
 	"bordo/drivers/driverstest"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
-	"bordo/drivers/modbus/scan"
+	"bordo/drivers/modbus/onsite"
 	"bordo/drivers/modbus/slave"
+	"bordo/drivers/scan"
 )
 
 // site is a place where a scan is made: serial devices that hear one setting only, and hosts with ports. It lives in a
@@ -171,12 +172,26 @@ func (s *site) noted(units map[byte]slave.Answerer) map[byte]slave.Answerer {
 	return out
 }
 
-func (s *site) scanner() *scan.Scanner {
-	return &scan.Scanner{Profiles: profiles(), Say: func(e scan.Event) {
+// scanner is one scan.
+type scanner struct {
+	driver onsite.Driver
+	scan.Search
+}
+
+func (s *site) scanner() *scanner {
+	return &scanner{driver(), scan.Search{Say: func(e scan.Event) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.events = append(s.events, e)
-	}}
+	}}}
+}
+
+func (s *scanner) Serial(ctx context.Context, path string, open scan.Open) error {
+	return s.driver.ScanSerial(ctx, path, open, s.Search)
+}
+
+func (s *scanner) TCP(ctx context.Context, t scan.Target, open scan.Open) error {
+	return s.driver.ScanTCP(ctx, t, open, s.Search)
 }
 
 // found lists what was found, a line each.
@@ -250,3 +265,6 @@ func (h *hanging) Write(b []byte) (int, error) {
 
 // profiles are the embedded ones, read once for all tests.
 var profiles = sync.OnceValue(modbus.Embedded)
+
+// driver has them as well.
+var driver = sync.OnceValue(func() onsite.Driver { return onsite.Driver{Driver: modbus.Of(profiles()...)} })

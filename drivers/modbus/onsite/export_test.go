@@ -1,0 +1,4 @@
+package onsite
+
+// UnitsOf is unitsOf, for tests.
+var UnitsOf = unitsOf
