@@ -8,6 +8,7 @@ import (
 
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/crc16"
 	"bordo/drivers/modbus/slave"
 )
 
@@ -169,7 +170,7 @@ func (l *modbusLine) stranger(unit byte) byte {
 func (l *modbusLine) seal(frame []byte) {
 	if !l.stream {
 		body := len(frame) - 2
-		binary.LittleEndian.PutUint16(frame[body:], crc16(frame[:body]))
+		binary.LittleEndian.PutUint16(frame[body:], crc16.Sum(frame[:body]))
 	}
 }
 
@@ -204,20 +205,4 @@ func orCode(code, standard int) int {
 		return standard
 	}
 	return code
-}
-
-// crc16 is the checksum of an RTU frame (Modbus over Serial Line V1.02, 6.2.2).
-func crc16(b []byte) uint16 {
-	crc := uint16(0xFFFF)
-	for _, c := range b {
-		crc ^= uint16(c)
-		for range 8 {
-			if crc&1 == 1 {
-				crc = crc>>1 ^ 0xA001
-			} else {
-				crc >>= 1
-			}
-		}
-	}
-	return crc
 }

@@ -4,7 +4,6 @@ package sim
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"net"
@@ -22,6 +21,7 @@ import (
 
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/crc16"
 )
 
 // patience is how long a busy machine may take for what takes no time elsewhere.
@@ -75,7 +75,7 @@ func TestLineOpenedAgainLosesNothing(t *testing.T) {
 	ask := []byte{3, 4, 0, 0, 0, 2}
 	for i := range 20 {
 		if i%5 == 4 { // somebody leaves without waiting for the answer
-			abandon(t, e, binary.LittleEndian.AppendUint16(ask, crc16(ask)))
+			abandon(t, e, crc16.Append(ask))
 		}
 		port, err := line.Open(t.Context(), e)
 		if err != nil {
@@ -237,7 +237,7 @@ func askOnce(t *testing.T, e line.Endpoint, unit byte) []byte {
 	defer p.Close() //nolint:errcheck // nothing to save
 	time.Sleep(devicePause)
 	request := []byte{unit, 4, 0, 0, 0, 1}
-	if _, err := p.Write(binary.LittleEndian.AppendUint16(request, crc16(request))); err != nil {
+	if _, err := p.Write(crc16.Append(request)); err != nil {
 		t.Fatal(err)
 	}
 	p.SetDeadline(time.Now().Add(time.Second)) //nolint:errcheck // an open port takes it

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -17,6 +16,7 @@ import (
 	"bordo/drivers/catalogue"
 	"bordo/drivers/line"
 	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/crc16"
 	"bordo/sim/plant"
 )
 
@@ -413,7 +413,7 @@ func TestLinesHaveSettings(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			request := []byte{3, 4, 0, 0, 0, 1}
-			if _, err := p.Write(binary.LittleEndian.AppendUint16(request, crc16(request))); err != nil {
+			if _, err := p.Write(crc16.Append(request)); err != nil {
 				t.Fatal(err)
 			}
 			p.SetDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // an open port takes it

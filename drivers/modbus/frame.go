@@ -3,6 +3,8 @@ package modbus
 import (
 	"encoding/binary"
 	"fmt"
+
+	"bordo/drivers/modbus/crc16"
 )
 
 // Sizes of frames.
@@ -11,31 +13,6 @@ const (
 	maxADU       = 260 // of Modbus TCP; an RTU frame has at most 256 bytes
 	exceptionBit = 0x80
 )
-
-// crc16 is the checksum of an RTU frame (Modbus over Serial Line V1.02, 6.2.2).
-func crc16(b []byte) uint16 {
-	crc := uint16(0xFFFF)
-	for _, c := range b {
-		crc = crc>>8 ^ crcTable[byte(crc)^c]
-	}
-	return crc
-}
-
-// crcTable holds the checksum of each byte.
-var crcTable = func() (t [256]uint16) {
-	for i := range t {
-		crc := uint16(i)
-		for range 8 {
-			if crc&1 == 1 {
-				crc = crc>>1 ^ 0xA001
-			} else {
-				crc >>= 1
-			}
-		}
-		t[i] = crc
-	}
-	return t
-}()
 
 // answerSize is how many bytes the answer that begins with pdu has in all, as far as its first bytes tell: 0 when more
 // bytes are needed, -1 when the function does not tell its length. req is the function that was asked for.
@@ -148,7 +125,7 @@ func findRTU(heard, req []byte) (frame []byte, damaged bool, foreign error) {
 			continue // its end has not come yet, or this is not its beginning
 		}
 		whole := rest[:size+3]
-		if !sound(whole) {
+		if !crc16.Sound(whole) {
 			if whole = padded(rest, req[1]); whole == nil {
 				damaged = true
 				continue
@@ -175,9 +152,9 @@ func padded(rest []byte, function byte) []byte {
 		return nil
 	}
 	for n := shortest + 1; n <= min(len(rest), shortest+maxPadding); n++ {
-		if sound(rest[:n]) {
+		if crc16.Sound(rest[:n]) {
 			whole := append([]byte{}, rest[:3]...)
-			return binary.LittleEndian.AppendUint16(whole, crc16(whole))
+			return crc16.Append(whole)
 		}
 	}
 	return nil
@@ -190,7 +167,7 @@ func otherUnit(heard, req []byte) byte {
 			continue
 		}
 		size := answerSize(req[1], heard[i+1:])
-		if size <= 0 || i+size+3 > len(heard) || !sound(heard[i:i+size+3]) {
+		if size <= 0 || i+size+3 > len(heard) || !crc16.Sound(heard[i:i+size+3]) {
 			continue
 		}
 		if fitsRequest(req[1:len(req)-2], heard[i+1:i+size+1]) == nil {
@@ -224,15 +201,9 @@ func lacking(heard, req []byte) int {
 // shortestWithCRC is the size of the PDU of the shortest sound frame that rest begins with, 0 if there is none.
 func shortestWithCRC(rest []byte) int {
 	for n := 4; n <= len(rest); n++ {
-		if sound(rest[:n]) {
+		if crc16.Sound(rest[:n]) {
 			return n - 3
 		}
 	}
 	return 0
-}
-
-// sound tells whether the last two bytes are the checksum of those before.
-func sound(frame []byte) bool {
-	n := len(frame) - 2
-	return crc16(frame[:n]) == binary.LittleEndian.Uint16(frame[n:])
 }

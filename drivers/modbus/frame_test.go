@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+
+	"bordo/drivers/modbus/crc16"
 )
 
 func bytesOf(text string) []byte {
@@ -25,13 +27,13 @@ func TestCRC(t *testing.T) {
 		"01 03 08 14 04 67 00 00 00 00 00 D8 FF",             // Escort TD-500
 		"01 04 0C 43 6B 5A B4 42 DC 67 20 42 48 0C 63 AF 7C", // KBR multicomp
 	} {
-		if !sound(bytesOf(frame)) {
+		if !crc16.Sound(bytesOf(frame)) {
 			t.Errorf("%s has the wrong checksum", frame)
 		}
 		for i := range bytesOf(frame) {
 			bad := bytesOf(frame)
 			bad[i] ^= 0x10
-			if sound(bad) {
+			if crc16.Sound(bad) {
 				t.Errorf("%s with byte %d damaged is taken for sound", frame, i)
 			}
 		}
@@ -130,10 +132,10 @@ func FuzzFindRTU(f *testing.F) {
 			return
 		}
 		req := append([]byte{1}, pdu...)
-		crc := crc16(req)
+		crc := crc16.Sum(req)
 		req = append(req, byte(crc), byte(crc>>8))
 		frame, _, _ := findRTU(heard, req)
-		if frame != nil && (!sound(frame) || frame[0] != 1 || frame[1]&^exceptionBit != pdu[0]&^exceptionBit || !bytes.Contains(heard, frame)) {
+		if frame != nil && (!crc16.Sound(frame) || frame[0] != 1 || frame[1]&^exceptionBit != pdu[0]&^exceptionBit || !bytes.Contains(heard, frame)) {
 			t.Errorf("found % X in % X", frame, heard)
 		}
 	})

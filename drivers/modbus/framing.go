@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/modbus/crc16"
 )
 
 // framing is what is known about a network line on which nothing was answered in the framing that it is configured
@@ -69,7 +70,7 @@ func (t *transaction) askOtherwise(adu []byte) bool {
 	var ask []byte
 	if b.line.Stream {
 		ask = append([]byte{}, adu[mbapSize:]...)
-		ask = binary.LittleEndian.AppendUint16(ask, crc16(ask))
+		ask = crc16.Append(ask)
 	} else {
 		pdu := adu[:len(adu)-2]
 		ask = append([]byte{0, 1, 0, 0, 0, byte(len(pdu))}, pdu...)
@@ -113,7 +114,7 @@ func beginsRTU(heard []byte) bool {
 		return false
 	}
 	size := answerSize(heard[1]&^exceptionBit, heard[1:])
-	return size > 0 && size+3 <= len(heard) && sound(heard[:size+3])
+	return size > 0 && size+3 <= len(heard) && crc16.Sound(heard[:size+3])
 }
 
 // isMBAP tells whether bytes are one frame of Modbus TCP.

@@ -14,6 +14,7 @@ import (
 
 	"bordo/drivers"
 	"bordo/drivers/driverstest"
+	"bordo/drivers/modbus/crc16"
 )
 
 // rig is one end of a simulated line with a client on it, and the raw other end.
@@ -82,7 +83,7 @@ func idOf(req []byte) uint16 { return binary.BigEndian.Uint16(req) }
 // rtu puts unit and checksum around a PDU.
 func rtu(unit byte, pdu ...byte) []byte {
 	b := append([]byte{unit}, pdu...)
-	return binary.LittleEndian.AppendUint16(b, crc16(b))
+	return crc16.Append(b)
 }
 
 func wantError(t *testing.T, err error, kind drivers.ErrorKind, lost bool, text string) {

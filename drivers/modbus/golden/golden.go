@@ -17,6 +17,7 @@ import (
 
 	"bordo/drivers/catalogue"
 	"bordo/drivers/modbus"
+	"bordo/drivers/modbus/crc16"
 )
 
 // Origins are where frames can come from. Only the first three prove something.
@@ -227,7 +228,7 @@ func Open(frame []byte, stream bool) (unit byte, pdu []byte, err error) {
 	if end < 3 || end > 254 {
 		return 0, nil, fmt.Errorf("an rtu frame has 5 to 256 bytes (got %d)", len(frame))
 	}
-	if want := crc16(frame[:end]); binary.LittleEndian.Uint16(frame[end:]) != want {
+	if want := crc16.Sum(frame[:end]); binary.LittleEndian.Uint16(frame[end:]) != want {
 		return 0, nil, fmt.Errorf("the checksum must be %02X %02X (got % X)", want&0xFF, want>>8, frame[end:])
 	}
 	return frame[0], frame[1:end], nil
@@ -237,22 +238,6 @@ func Open(frame []byte, stream bool) (unit byte, pdu []byte, err error) {
 func seal(frame []byte, stream bool) {
 	if !stream {
 		end := len(frame) - 2
-		binary.LittleEndian.PutUint16(frame[end:], crc16(frame[:end]))
+		binary.LittleEndian.PutUint16(frame[end:], crc16.Sum(frame[:end]))
 	}
-}
-
-// crc16 is the checksum of an RTU frame (Modbus over Serial Line V1.02, 6.2.2).
-func crc16(b []byte) uint16 {
-	crc := uint16(0xFFFF)
-	for _, c := range b {
-		crc ^= uint16(c)
-		for range 8 {
-			if crc&1 == 1 {
-				crc = crc>>1 ^ 0xA001
-			} else {
-				crc >>= 1
-			}
-		}
-	}
-	return crc
 }

@@ -1,5 +1,7 @@
 package onsite
 
+import "bordo/drivers/modbus/crc16"
+
 // frame is what a sound RTU frame tells by itself: request and answer of one unit look alike.
 type frame struct {
 	unit, function byte
@@ -16,7 +18,7 @@ func sound(heard []byte) []frame {
 	for i := 0; i+shortest <= len(heard); {
 		size := 0
 		for _, n := range lengths(heard[i:]) {
-			if n <= len(heard)-i && checked(heard[i:i+n]) {
+			if n <= len(heard)-i && crc16.Sound(heard[i:i+n]) {
 				size = n
 				break
 			}
@@ -50,23 +52,6 @@ func lengths(b []byte) []int {
 		return []int{8}
 	}
 	return nil
-}
-
-// checked tells whether a frame's checksum is right: the checksum over all of it is then 0 (Modbus over Serial Line V1.02,
-// 6.2.2).
-func checked(frame []byte) bool {
-	crc := uint16(0xFFFF)
-	for _, c := range frame {
-		crc ^= uint16(c)
-		for range 8 {
-			if crc&1 == 1 {
-				crc = crc>>1 ^ 0xA001
-			} else {
-				crc >>= 1
-			}
-		}
-	}
-	return crc == 0
 }
 
 // noise counts the bytes that belong to no frame.

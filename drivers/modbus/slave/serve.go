@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/modbus/crc16"
 )
 
 const (
@@ -121,7 +122,7 @@ func answerRTU(ctx context.Context, line io.Writer, units map[byte]Answerer, tim
 		return err
 	}
 	frame := append(append(make([]byte, 0, len(answer)+3), unit), answer...)
-	frame = binary.LittleEndian.AppendUint16(frame, crc16(frame))
+	frame = crc16.Append(frame)
 	return paced(ctx, line, frame, timing.Char)
 }
 
@@ -150,7 +151,7 @@ func paced(ctx context.Context, line io.Writer, frame []byte, char time.Duration
 func nextRequest(heard []byte) (frame, rest []byte) {
 	for i := 0; i+4 <= len(heard); i++ {
 		for _, n := range requestSizes(heard[i:]) {
-			if f := heard[i:]; n <= len(f) && crc16(f[:n-2]) == binary.LittleEndian.Uint16(f[n-2:]) {
+			if f := heard[i:]; n <= len(f) && crc16.Sound(f[:n]) {
 				return f[:n], f[n:]
 			}
 		}
@@ -174,21 +175,6 @@ func requestSizes(b []byte) []int {
 		sizes = append(sizes, n)
 	}
 	return sizes
-}
-
-func crc16(b []byte) uint16 {
-	crc := uint16(0xFFFF)
-	for _, c := range b {
-		crc ^= uint16(c)
-		for range 8 {
-			if crc&1 == 1 {
-				crc = crc>>1 ^ 0xA001
-			} else {
-				crc >>= 1
-			}
-		}
-	}
-	return crc
 }
 
 func pause(ctx context.Context, until time.Time) error {
