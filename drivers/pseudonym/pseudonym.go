@@ -3,8 +3,10 @@
 //
 // The pseudonym is the first half of HMAC-SHA-256 over scope, kind and value. A plain hash would not do: all numbers of a
 // kind of card, and all Italian tax codes, can be tried within hours. Every identifier has one canonical form, so that a card
-// has one pseudonym at every reader of a scope and in the centre's list. The package promises that a value appears in none of
-// its errors; it cannot promise that the garbage collector leaves no copy in memory.
+// has one pseudonym at every reader of a scope and in the centre's list.
+//
+// No error and no formatting of the package's types shows a key or an identifier. The package clears its own copies of both
+// after use; it cannot clear those of its caller, nor what the garbage collector or the runtime of a program has moved.
 package pseudonym
 
 import (
@@ -13,17 +15,38 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 )
 
-// The kinds of identifier whose form is known. Others are taken as printable ASCII.
+// The kinds of identifier.
 const (
 	EM4100 = "em4100" // the printed 32-bit number as 8 hexadecimal digits, without a version byte
 	CF     = "cf"     // Italian tax code: 16 letters and digits, omocodia as it was read
-	Plate  = "plate"  // number plate
+	Plate  = "plate"  // number plate: 2 to 10 letters and digits
+	Badge  = "badge"  // the number of any other card: 1 to 64 printable characters but "|"
 )
+
+// form is what the canonical form of a kind looks like.
+type form struct {
+	low, high int    // characters
+	allowed   string // empty: printable ASCII but "|"
+}
+
+const (
+	digits  = "0123456789"
+	letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+var forms = map[string]form{
+	EM4100: {8, 8, digits + "ABCDEF"},
+	CF:     {16, 16, digits + letters},
+	Plate:  {2, 10, digits + letters},
+	Badge:  {1, maxValue, ""},
+}
 
 // Size is the length of a pseudonym in hexadecimal digits.
 const Size = 32
@@ -31,45 +54,57 @@ const Size = 32
 // keySize is the length of a key in bytes.
 const keySize = 32
 
-// maxValue bounds an identifier, in bytes.
+// maxValue bounds an identifier in its canonical form, and a scope, in bytes.
 const maxValue = 64
 
-// Key is the secret of a site. It prints as a word, never as itself.
-type Key struct{ secret [keySize]byte }
+// Key is the secret of a site. It prints as a word, also inside other types: package fmt does not look into a function.
+type Key struct{ secret func() *[keySize]byte }
 
-// String returns a word that stands for every key.
-func (Key) String() string { return "[key]" }
+// hidden stands for every key in any output.
+const hidden = "[key]"
 
-// GoString is String, for %#v.
-func (k Key) GoString() string { return k.String() }
+// Format implements fmt.Formatter for every verb.
+func (Key) Format(s fmt.State, _ rune) { fmt.Fprint(s, hidden) } //nolint:errcheck // fmt notes it
 
-// LogValue is String, for log/slog.
-func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
+// MarshalText implements encoding.TextMarshaler, which JSON and logs use.
+func (Key) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// ParseKey reads a key from 64 hexadecimal digits. The error does not repeat them.
-func ParseKey(text string) (Key, error) {
-	var k Key
-	text = strings.TrimSpace(text)
+// IsZero tells whether there is no key.
+func (k Key) IsZero() bool { return k.secret == nil }
+
+// howToMakeKey is what to do where there is no key.
+const howToMakeKey = "make one with: openssl rand -hex 32"
+
+// ParseKey reads a key from 64 hexadecimal digits, which the caller may clear afterwards. The error does not repeat them.
+func ParseKey(text []byte) (Key, error) {
+	for len(text) > 0 && strings.ContainsRune(" \t\r\n", rune(text[len(text)-1])) {
+		text = text[:len(text)-1]
+	}
 	if len(text) != 2*keySize {
-		return Key{}, fmt.Errorf("a key has %d hexadecimal digits and this one %d characters; make one with: openssl rand -hex %d", 2*keySize, len(text), keySize)
+		return Key{}, fmt.Errorf("a key has %d hexadecimal digits (got %d characters); %s", 2*keySize, len(text), howToMakeKey)
 	}
-	if _, err := hex.Decode(k.secret[:], []byte(text)); err != nil {
-		return Key{}, errors.New("a key has only hexadecimal digits (0-9, a-f)")
+	secret := new([keySize]byte)
+	if _, err := hex.Decode(secret[:], text); err != nil {
+		clear(secret[:])
+		return Key{}, errors.New("a key has only the hexadecimal digits 0-9 and a-f; " + howToMakeKey)
 	}
-	if k == (Key{}) {
-		return Key{}, errors.New("a key of zeros is none")
+	if *secret == [keySize]byte{} {
+		return Key{}, errors.New("a key of zeros protects nothing; " + howToMakeKey)
 	}
-	return k, nil
+	return Key{func() *[keySize]byte { return secret }}, nil
 }
 
-// ReadKey reads a key from a file of 64 hexadecimal digits.
+// ReadKey reads a key from a file of 64 hexadecimal digits. The error names the file and says what to do.
 func ReadKey(file string) (Key, error) {
 	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Key{}, fmt.Errorf("read key: %w; copy the site's key there, or, for a new site, %s", err, howToMakeKey)
+	}
 	if err != nil {
 		return Key{}, fmt.Errorf("read key: %w", err)
 	}
 	defer clear(b)
-	k, err := ParseKey(string(b))
+	k, err := ParseKey(b)
 	if err != nil {
 		return Key{}, fmt.Errorf("read key %s: %w", file, err)
 	}
@@ -85,62 +120,63 @@ type Maker struct {
 // New returns a Maker for a scope: the site, or whatever else shares a list of cards. A scope has 1 to 64 lower-case letters,
 // digits and dashes.
 func New(key Key, scope string) (*Maker, error) {
-	if key == (Key{}) {
-		return nil, errors.New("pseudonyms need a key")
+	if key.IsZero() {
+		return nil, errors.New("pseudonyms need a key; " + howToMakeKey)
 	}
 	if scope == "" || len(scope) > maxValue || strings.Trim(scope, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return nil, fmt.Errorf("scope must be lower-case letters, digits and dashes (got %q)", scope)
+		return nil, fmt.Errorf("scope must be 1 to %d lower-case letters, digits and dashes (got %q)", maxValue, scope)
 	}
 	return &Maker{key, scope}, nil
 }
 
 // Of returns the pseudonym of an identifier: Size hexadecimal digits, the same for ever for the same key, scope, kind and
-// identifier, however it is spelt.
-func (m *Maker) Of(kind, value string) (string, error) {
+// identifier, however it is spelt. The caller clears value.
+func (m *Maker) Of(kind string, value []byte) (string, error) {
 	canonical, err := Canonical(kind, value)
 	if err != nil {
 		return "", err
 	}
-	text := []byte(m.scope + "|" + kind + "|" + canonical)
-	defer clear(text)
-	h := hmac.New(sha256.New, m.key.secret[:])
-	h.Write(text)
+	defer clear(canonical)
+	h := hmac.New(sha256.New, m.key.secret()[:])
+	h.Write([]byte(m.scope + "|" + kind + "|"))
+	h.Write(canonical)
 	return hex.EncodeToString(h.Sum(nil)[:Size/2]), nil
 }
 
-// Canonical returns the one form of an identifier: upper case, without spaces. The error says what is wrong with it and does
-// not repeat it.
-func Canonical(kind, value string) (string, error) {
-	if kind == "" || len(kind) > maxValue || strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return "", fmt.Errorf("kind of identifier must be lower-case letters, digits and dashes (got %q)", kind)
+// Canonical returns the one form of an identifier in a buffer of its own: upper case, without spaces, tabs and line ends. The
+// error says what is wrong and repeats neither argument: they may have been swapped.
+func Canonical(kind string, value []byte) ([]byte, error) {
+	f, known := forms[kind]
+	if !known {
+		return nil, fmt.Errorf("unknown kind of identifier: must be one of %s", strings.Join(slices.Sorted(maps.Keys(forms)), ", "))
 	}
-	if len(value) > 2*maxValue {
-		return "", fmt.Errorf("%s: %d characters are too many", kind, len(value))
+	if len(value) > 4*maxValue {
+		return nil, fmt.Errorf("%s: %d bytes are too many", kind, len(value))
 	}
-	text := strings.ToUpper(strings.Join(strings.Fields(value), ""))
-	for _, c := range []byte(text) {
-		if c <= ' ' || c > '~' || c == '|' {
-			return "", fmt.Errorf("%s: a character is not allowed", kind)
+	text := make([]byte, 0, len(value))
+	for _, c := range value {
+		if strings.IndexByte(" \t\r\n", c) >= 0 {
+			continue
 		}
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if c <= ' ' || c > '~' || c == '|' || f.allowed != "" && strings.IndexByte(f.allowed, c) < 0 {
+			clear(text)
+			return nil, fmt.Errorf("%s: a character is not allowed", kind)
+		}
+		text = append(text, c)
 	}
-	digits, letters := "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	low, high, allowed := 1, maxValue, ""
-	switch kind {
-	case EM4100:
-		low, high, allowed = 8, 8, digits+"ABCDEF"
-	case CF:
-		low, high, allowed = 16, 16, digits+letters
-	case Plate:
-		low, high, allowed = 2, 10, digits+letters
-	}
-	if len(text) < low || len(text) > high {
-		return "", fmt.Errorf("%s: %d characters, want %d to %d", kind, len(text), low, high)
-	}
-	if allowed != "" && strings.Trim(text, allowed) != "" {
-		return "", fmt.Errorf("%s: a character is not allowed", kind)
+	if len(text) < f.low || len(text) > f.high {
+		n := len(text)
+		clear(text)
+		if f.low == f.high {
+			return nil, fmt.Errorf("%s: must have %d characters (got %d)", kind, f.low, n)
+		}
+		return nil, fmt.Errorf("%s: must have %d to %d characters (got %d)", kind, f.low, f.high, n)
 	}
 	return text, nil
 }
 
 // CardNumber is the canonical form of the 32-bit number that is printed on an EM4100 card.
-func CardNumber(n uint32) string { return fmt.Sprintf("%08X", n) }
+func CardNumber(n uint32) []byte { return fmt.Appendf(nil, "%08X", n) }
