@@ -63,6 +63,10 @@ type Event struct {
 	Data map[string]any // JSON object: what the contract says of this type
 }
 
+// RatedMargin is how far above its rated power a device may be, as a factor, before a value cannot be true: measurement, and
+// more light at the edge of a cloud than the sun alone gives.
+const RatedMargin = 1.1
+
 // Description is what a device says of itself. It goes into the retained meta of the device.
 type Description struct {
 	Maker, Model, Serial, Firmware string

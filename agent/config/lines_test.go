@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"bordo/drivers"
+	"bordo/drivers/line"
 )
 
 // Where the protocol has no port of its own, the URL names one.
@@ -50,5 +52,25 @@ func TestUnsolicitedHasNoInterval(t *testing.T) {
 	}
 	if _, err := Parse("x.yaml", []byte(head+", every: 1s}]}\n"), list); err == nil || !strings.Contains(err.Error(), "must be left out: a rdm6300 speaks unasked") {
 		t.Errorf("with every: %v", err)
+	}
+}
+
+// A serial line behind TCP has two names, and keeps the one that was written.
+func TestSerialLineBehindTCP(t *testing.T) {
+	const head = "version: 1\ntenant: t\nnode: n\nmqtt: {url: \"mqtt://127.0.0.1:1\"}\nlines:\n"
+	const entry = "  - {id: %s, port: \"%s://h:4001?baud=19200\", devices: [{id: %[1]s-1, model: x}]}\n"
+	list := []drivers.Driver{fakeDriver{"modbus", []drivers.Model{{Name: "x", Serial: true, Every: time.Minute}}}}
+	for _, scheme := range []string{"serial+tcp", "rtu+tcp"} {
+		cfg, err := Parse("x.yaml", fmt.Appendf([]byte(head), entry, "a", scheme), list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := cfg.Lines[0].Endpoint; e.Scheme != line.SerialOverTCP || e.Baud != 19200 || !strings.Contains(cfg.Text(), scheme+"://h:4001") {
+			t.Errorf("%s: %+v in\n%s", scheme, e, cfg.Text())
+		}
+	}
+	text := fmt.Appendf([]byte(head), entry, "a", "serial+tcp")
+	if _, err := Parse("x.yaml", fmt.Appendf(text, entry, "b", "rtu+tcp"), list); err == nil || !strings.Contains(err.Error(), "is the port of another line already") {
+		t.Errorf("one port under both names: %v", err)
 	}
 }

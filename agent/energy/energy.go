@@ -48,7 +48,6 @@ const (
 	// MaxOutage is the longest time over which energy is spread; after a longer one a new segment begins.
 	MaxOutage = 31 * 24 * time.Hour
 
-	margin      = 1.1              // above the rated power
 	coveredMin  = time.Minute      // readings at most this far apart cover the time between them, or three polls
 	confirm     = 5                // readings that have to agree before a counter is believed to have jumped or fallen back
 	confirmSpan = time.Minute      // and the time over which they have to
@@ -102,8 +101,8 @@ func (o Options) rules(told float64) rules {
 		hold = DefaultHold
 	}
 	return rules{
-		perMS:  kw * margin * perKWh / time.Hour.Seconds() / 1000,
-		watts:  kw * margin * 1000,
+		perMS:  kw * drivers.RatedMargin * perKWh / time.Hour.Seconds() / 1000,
+		watts:  kw * drivers.RatedMargin * 1000,
 		gap:    max(3*o.Every, coveredMin).Milliseconds(),
 		outage: MaxOutage.Milliseconds(),
 		hold:   hold.Milliseconds(),

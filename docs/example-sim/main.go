@@ -22,7 +22,7 @@ func main() {
 
 func run(ctx context.Context) (err error) {
 	scenario := &sim.Scenario{Version: 1, Name: "example", Lines: []sim.Line{{
-		ID: "meters", Port: "rtu+tcp://10.0.0.1:4001?baud=9600",
+		ID: "meters", Port: "serial+tcp://10.0.0.1:4001?baud=9600",
 		Devices: []sim.Device{{ID: "meter-1", Model: "eastron-sdm630", Unit: 1, Meter: &sim.Meter{Import: 1234.5}}},
 	}}}
 	ctx, cancel := context.WithCancel(ctx)

@@ -22,8 +22,6 @@ const (
 const (
 	// confirmations is how many polls in a row a counter must go on from a doubtful value before it is believed.
 	confirmations = 3
-	// headroom is how far above its rating a device may be, for measurement and cloud-edge effects.
-	headroom = 1.1
 	// quantum is the step of the coarsest counters (kW.h): a leap of less is one step, not a fault.
 	quantum = 1.0
 )
@@ -196,12 +194,14 @@ const (
 )
 
 // impossible tells why a counter cannot have gone from one value to another in a time; "" if it can. ratedW is 0 when no
-// rating bounds it.
+// rating bounds it. It compares two polls of one run, with the step of the coarsest counter, and decides about the quality of a
+// reading. What is accounted is decided in agent/energy, across restarts and with the step that the counter itself shows. Both
+// allow the rated power with drivers.RatedMargin.
 func impossible(from, to float64, in time.Duration, ratedW float64) string {
 	if to < from {
 		return fell
 	}
-	if ratedW > 0 && to-from > ratedW/1000*in.Hours()*headroom+quantum {
+	if ratedW > 0 && to-from > ratedW/1000*in.Hours()*drivers.RatedMargin+quantum {
 		return leaped
 	}
 	return ""
