@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"bordo/agent/clock"
@@ -43,14 +42,10 @@ type Agent struct {
 	descriptions  *descriptions
 	accounting    *accounting
 	confirmations confirmations
-	clock         *clock.Keeper
+	clock         *timekeeper
 	conditions    *health.Conditions
-	began         time.Time     // with its monotonic part
-	uptime        time.Duration // of the machine, at began
-	boot          string        // which start of the machine
-	hw            string        // which board
-	lastSet       atomic.Pointer[clock.Set]
-	since         time.Time // began by the wall clock
+	hw            string    // which board
+	since         time.Time // when the agent began, by the wall clock
 
 	mu    sync.Mutex
 	store *buffer.Store  // nil until it is open and after it is closed
@@ -67,14 +62,14 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 	}
 	sys.Logger = slog.New(loglimit.NewHandler(sys.Logger.Handler()))
 	now, _ := sys.Wall()
-	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, began: time.Now(), hw: hardware(), devices: newDeviceTable(cfg.Lines, now)}
-	a.conditions = health.New(a.now, a.publishCondition)
-	a.state.dir, a.state.log = statefile.New(cfg.StateDir, statefile.Options{Logger: a.log}), a.log
-	if err := a.place(); err != nil {
+	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, hw: hardware(), devices: newDeviceTable(cfg.Lines, now)}
+	if a.clock, err = newTimekeeper(sys, a.clockSet); err != nil {
 		return nil, err
 	}
-	a.records = &recorder{log: a.log, boot: a.boot, stamp: a.stamp, personal: a.devices.personal()}
-	a.deviceHealth = &deviceHealth{devices: a.devices, conditions: a.conditions, site: cfg.Site, log: a.log, now: a.now, publishStatus: a.publishStatus}
+	a.conditions = health.New(a.clock.now, a.publishCondition)
+	a.state.dir, a.state.log = statefile.New(cfg.StateDir, statefile.Options{Logger: a.log}), a.log
+	a.records = &recorder{log: a.log, boot: a.clock.boot, stamp: a.clock.stamp, personal: a.devices.personal()}
+	a.deviceHealth = &deviceHealth{devices: a.devices, conditions: a.conditions, site: cfg.Site, log: a.log, now: a.clock.now, publishStatus: a.publishStatus}
 	a.descriptions = &descriptions{topics: topics, devices: a.devices, saved: &a.state, retained: &a.retained, log: a.log, publishStatus: a.publishStatus}
 	a.accounting = &accounting{accounts: openAccounts(cfg.Lines), conditions: a.conditions, records: a.records, saved: &a.state, log: a.log}
 	a.observers = a.newObservers()
@@ -148,14 +143,14 @@ func (a *Agent) Run(ctx context.Context) error {
 		Sync:          a.cfg.Buffer.Sync,
 		DiskFree:      a.sys.DiskFree,
 		First:         a.openedRow,
-		Trusted:       a.trustedTime,
+		Trusted:       a.clock.trusted,
 		Logger:        a.log,
 	})
 	if err != nil {
 		return fmt.Errorf("open buffer: %w", err)
 	}
 	up := uplink.New(uplink.Options{
-		MQTT: a.cfg.MQTT, Node: a.cfg.Node, Topics: a.topics, Sync: a.cfg.Buffer.Sync, Dial: a.sys.DialMQTT, Now: a.now, TLSTime: a.tlsTime,
+		MQTT: a.cfg.MQTT, Node: a.cfg.Node, Topics: a.topics, Sync: a.cfg.Buffer.Sync, Dial: a.sys.DialMQTT, Now: a.clock.now, TLSTime: a.clock.tlsTime,
 		Logger: a.log, Store: store, Retained: &a.retained, Conditions: a.conditions, Saved: &a.state, Status: a.nodeStatus,
 		Connected: a.reportGaps, GiveUp: a.giveUp,
 		Cleared: func(topic string) { a.state.clear(topic[strings.LastIndexByte(topic, '/')+1:]) },
@@ -163,14 +158,14 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.records.event(contract.NodeDevice, contract.IdentityConflict, map[string]any{"sessions": sessions})
 		},
 	})
-	a.stamp(time.Time{}) // tells whether the clock was set while the agent was away
-	earlier := a.lastSet.Load()
+	a.clock.stamp(time.Time{}) // tells whether the clock was set while the agent was away
+	earlier := a.clock.set.Load()
 	a.mu.Lock()
 	a.store, a.up, a.records.store = store, up, store
 	a.mu.Unlock()
 	a.records.event(contract.NodeDevice, contract.StoreOpened, a.openedData(store.Opened()))
 	if earlier != nil {
-		a.clockSet(earlier, a.stamp(time.Time{}))
+		a.clockSet(earlier, a.clock.stamp(time.Time{}))
 	}
 	a.reportGaps()
 
@@ -224,7 +219,7 @@ func (a *Agent) notify(state string) {
 
 // accept takes a report from a line. It is called from each line's goroutine and waits for at most one transaction.
 func (a *Agent) accept(r drivers.Report) {
-	at := a.stamp(r.At)
+	at := a.clock.stamp(r.At)
 	for _, o := range a.observers {
 		o.Observe(&r, at)
 	}
@@ -241,10 +236,10 @@ func (a *Agent) publishStatus() {
 
 // nodeStatus is the node's status for the contract.
 func (a *Agent) nodeStatus(sess string) contract.Status {
-	now := a.stamp(time.Time{})
+	now := a.clock.stamp(time.Time{})
 	next := a.store.Next()
 	s := contract.Status{
-		Node: a.cfg.Node, State: contract.Online, Sess: sess, Boot: a.boot,
+		Node: a.cfg.Node, State: contract.Online, Sess: sess, Boot: a.clock.boot,
 		Ep: next.Epoch, Next: next.Seq, Backlog: a.backlog(),
 		Clk: now.clk, Ver: a.sys.Version, TS: now.wall.UnixMilli(), Cfg: a.cfg.Sum, Sim: a.cfg.Simulation,
 		Health: a.health(), Asleep: a.devices.asleep(),
@@ -283,8 +278,8 @@ func (a *Agent) Status() Status {
 		s.Store.Error = StoreNotOpen
 		return s
 	}
-	m := a.stamp(time.Time{})
-	s.Clock, s.Now, s.Since = m.clk, m.wall, m.wall.Add(-time.Since(a.began))
+	m := a.clock.stamp(time.Time{})
+	s.Clock, s.Now, s.Since = m.clk, m.wall, m.wall.Add(-time.Since(a.clock.began))
 	s.Broker = up.Status()
 	st := store.Stats()
 	s.Store = StoreStatus{Epoch: st.Epoch, Next: st.Next, Backlog: a.backlog(), Bytes: st.DiskBytes, FromMemory: st.FromMemory,

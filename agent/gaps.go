@@ -16,7 +16,7 @@ const gapsEvery = time.Hour
 
 // openedData is what the first record of an epoch says.
 func (a *Agent) openedData(o buffer.Opened) map[string]any {
-	data := map[string]any{"clean": o.Clean, "boot": a.boot}
+	data := map[string]any{"clean": o.Clean, "boot": a.clock.boot}
 	if o.PrevEpoch != "" {
 		data["prev_ep"], data["prev_last_sealed"] = o.PrevEpoch, o.PrevLastSealed
 	}
@@ -34,14 +34,14 @@ func (a *Agent) openedData(o buffer.Opened) map[string]any {
 
 // openedRow makes the first record of an epoch that follows a run from memory. The store calls it.
 func (a *Agent) openedRow(o buffer.Opened) []byte {
-	at := a.stamp(time.Time{})
+	at := a.clock.stamp(time.Time{})
 	body, err := json.Marshal(a.openedData(o))
 	if err != nil {
 		a.log.Error("encode event", "type", contract.StoreOpened, "err", err)
 		return nil
 	}
 	return record.AppendEvent(nil, &record.Event{Dev: contract.NodeDevice, Type: contract.StoreOpened, TS: at.wall.UnixMilli(),
-		Mono: at.mono, Boot: a.boot, Clk: at.clk, Data: body})
+		Mono: at.mono, Boot: a.clock.boot, Clk: at.clk, Data: body})
 }
 
 // reportGaps stores an event for each gap that the store has not told yet. A crash in between tells a gap twice.

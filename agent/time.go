@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"bordo/agent/clock"
@@ -17,23 +18,76 @@ import (
 // keptClock is the file with the last trusted time.
 const keptClock = "clock"
 
-// place finds out in which start of the machine the agent runs.
-func (a *Agent) place() error {
-	if a.sys.Boot == nil {
-		var b [4]byte
-		if _, err := rand.Read(b[:]); err != nil {
-			return fmt.Errorf("name this run: %w", err)
+// moment is a point in time as the clocks of the machine show it.
+type moment struct {
+	wall time.Time
+	clk  contract.Clock
+	mono int64  // ms since the machine was started
+	era  uint64 // of the clock
+}
+
+// timekeeper gives moments. Its methods may be called from any goroutine.
+type timekeeper struct {
+	shown  func() (time.Time, contract.Clock) // the wall clock
+	keeper *clock.Keeper
+	began  time.Time     // of the agent, with its monotonic part
+	uptime time.Duration // of the machine, at began
+	boot   string        // which start of the machine
+
+	set   atomic.Pointer[clock.Set] // the last time that the clock was set; nil: it was not, since the agent began
+	onSet func(*clock.Set, moment)  // is called each time, by whoever asks for a moment then
+}
+
+// newTimekeeper finds out in which start of the machine the agent runs.
+func newTimekeeper(sys System, onSet func(*clock.Set, moment)) (*timekeeper, error) {
+	t := &timekeeper{shown: sys.Wall, began: time.Now(), keeper: clock.New(clock.Options{NotBefore: sys.Built}), onSet: onSet}
+	if sys.Boot != nil {
+		var err error
+		if t.boot, t.uptime, err = sys.Boot(); err != nil {
+			return nil, fmt.Errorf("name this start of the machine: %w", err)
 		}
-		a.boot = hex.EncodeToString(b[:])
-	} else {
-		boot, uptime, err := a.sys.Boot()
-		if err != nil {
-			return fmt.Errorf("name this start of the machine: %w", err)
-		}
-		a.boot, a.uptime = boot, uptime
+		return t, nil
 	}
-	a.clock = clock.New(clock.Options{NotBefore: a.sys.Built})
-	return nil
+	var b [4]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return nil, fmt.Errorf("name this run: %w", err)
+	}
+	t.boot = hex.EncodeToString(b[:])
+	return t, nil
+}
+
+// stamp places a moment of package time (zero: now). When the clock turns out to have been set, what follows from that is
+// done first.
+func (t *timekeeper) stamp(at time.Time) moment {
+	if at.IsZero() {
+		at = time.Now()
+	}
+	shown, quality := t.shown()
+	since := t.uptime + time.Since(t.began)
+	st, set := t.keeper.Observe(clock.Reading{Wall: shown, Mono: since, Boot: t.boot, Synced: quality == contract.ClockSync})
+	if set != nil && set.Told {
+		t.set.Store(set)
+		t.onSet(set, moment{st.Time, st.Clk, since.Milliseconds(), st.Era})
+	}
+	return moment{st.Time.Add(-time.Since(at)), st.Clk, (t.uptime + at.Sub(t.began)).Milliseconds(), st.Era}
+}
+
+func (t *timekeeper) now() time.Time { return t.stamp(time.Time{}).wall }
+
+// tlsTime is the time at which certificates are judged: a box whose clock was never set still knows a time that has been.
+func (t *timekeeper) tlsTime() time.Time {
+	now, floor := t.now(), t.keeper.Floor()
+	if now.Before(floor) {
+		return floor
+	}
+	return now
+}
+
+// trusted is the wall clock and whether it is synchronised. The store calls it with its locks held, so nothing follows from a
+// clock that was set.
+func (t *timekeeper) trusted() (now time.Time, ok bool) {
+	now, clk := t.shown()
+	return now, clk == contract.ClockSync
 }
 
 // rememberClock takes the last trusted time as the least that it can be now.
@@ -43,47 +97,23 @@ func (a *Agent) rememberClock() {
 		a.log.Error("load clock", "err", err)
 		a.state.note(keptClock, err)
 	}
-	a.clock = clock.New(clock.Options{State: s, NotBefore: a.sys.Built, Steadfast: a.cfg.Clock.Trust == config.TrustSystem})
+	a.clock.keeper = clock.New(clock.Options{State: s, NotBefore: a.sys.Built, Steadfast: a.cfg.Clock.Trust == config.TrustSystem})
 }
 
 // keepClock writes the last trusted time down from time to time.
 func (a *Agent) keepClock(ctx context.Context) {
 	for clock.Sleep(ctx, time.Minute) {
-		now := a.stamp(time.Time{})
+		now := a.clock.stamp(time.Time{})
 		a.conditions.Set(contract.ClockUnset, "", now.clk != contract.ClockSync, "nothing has set the clock since the start")
-		if s, due := a.clock.Save(time.Duration(now.mono) * time.Millisecond); due {
+		if s, due := a.clock.keeper.Save(time.Duration(now.mono) * time.Millisecond); due {
 			a.state.save(keptClock, s)
 		}
 	}
 }
 
-// moment is a point in time as the clocks of the machine show it.
-type moment struct {
-	wall time.Time
-	clk  contract.Clock
-	mono int64  // ms since the machine was started
-	era  uint64 // of the clock
-}
-
-// stamp places a moment of package time (zero: now). When the clock turns out to have been set, what follows from that is
-// done first.
-func (a *Agent) stamp(at time.Time) moment {
-	if at.IsZero() {
-		at = time.Now()
-	}
-	shown, quality := a.sys.Wall()
-	since := a.uptime + time.Since(a.began)
-	st, set := a.clock.Observe(clock.Reading{Wall: shown, Mono: since, Boot: a.boot, Synced: quality == contract.ClockSync})
-	if set != nil && set.Told {
-		a.clockSet(set, moment{st.Time, st.Clk, since.Milliseconds(), st.Era})
-	}
-	return moment{st.Time.Add(-time.Since(at)), st.Clk, (a.uptime + at.Sub(a.began)).Milliseconds(), st.Era}
-}
-
 // clockSet corrects what nobody has seen yet and tells by how much the rest is wrong. The event comes behind every record
 // that it concerns. Before the store is open there is nothing to correct, and the event waits: an epoch begins with its own.
 func (a *Agent) clockSet(set *clock.Set, now moment) {
-	a.lastSet.Store(set)
 	if a.store == nil {
 		return
 	}
@@ -95,8 +125,8 @@ func (a *Agent) clockSet(set *clock.Set, now moment) {
 // restampLate corrects a sample that was stored with a moment from before the clock was set: too late to be corrected with
 // the others.
 func (a *Agent) restampLate(stamped moment) {
-	if set := a.lastSet.Load(); set != nil && stamped.clk == contract.ClockFree {
-		if now := a.stamp(time.Time{}); now.era != stamped.era {
+	if set := a.clock.set.Load(); set != nil && stamped.clk == contract.ClockFree {
+		if now := a.clock.stamp(time.Time{}); now.era != stamped.era {
 			a.restamp(set, now.era)
 		}
 	}
@@ -122,24 +152,4 @@ func (a *Agent) restamp(set *clock.Set, era uint64) (n int) {
 	})
 	a.devices.restamped(last, era)
 	return n
-}
-
-func (a *Agent) now() time.Time {
-	return a.stamp(time.Time{}).wall
-}
-
-// tlsTime is the time at which certificates are judged: a box whose clock was never set still knows a time that has been.
-func (a *Agent) tlsTime() time.Time {
-	now, floor := a.now(), a.clock.Floor()
-	if now.Before(floor) {
-		return floor
-	}
-	return now
-}
-
-// trustedTime is the wall clock and whether it is synchronised. The store calls it with its locks held, so nothing follows
-// from a clock that was set.
-func (a *Agent) trustedTime() (now time.Time, ok bool) {
-	now, clk := a.sys.Wall()
-	return now, clk == contract.ClockSync
 }

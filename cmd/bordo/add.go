@@ -18,6 +18,7 @@ import (
 
 	"bordo/agent"
 	"bordo/agent/config"
+	"bordo/buffer/atomicfile"
 	"bordo/cmd/terminal"
 	"bordo/drivers/all"
 	"bordo/drivers/scan"
@@ -257,7 +258,7 @@ func replaceFile(path string, before, after []byte) (backup string, err error) {
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("replace configuration: %w", err), removeIfThere(fresh), removeIfThere(backup))
 	}
-	return backup, syncDir(filepath.Dir(path))
+	return backup, atomicfile.SyncDir(filepath.Dir(path))
 }
 
 // writeLike writes a new file with the mode and owner of another one, down to the disk.
@@ -299,13 +300,4 @@ func removeIfThere(path string) error {
 		return err
 	}
 	return nil
-}
-
-// syncDir brings the names of a directory to the disk.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
