@@ -21,8 +21,9 @@ type observer interface {
 	Observe(r *drivers.Report, at moment)
 }
 
-// newObservers lists the observers. Confirmations of commands come first, because somebody waits for them. Conditions come before records, so that what a report is about is known before its records; energy
-// comes before samples, because it makes readings uncertain that it does not believe.
+// newObservers lists the observers. Confirmations of commands come first, because somebody waits for them. Conditions come
+// before records: the centre knows that a device has a fault before it gets the records of that time. Energy comes before
+// samples, because it makes readings uncertain that it does not believe.
 func (a *Agent) newObservers() []observer {
 	return []observer{
 		&a.confirmations,
@@ -103,7 +104,7 @@ func (d *descriptions) Observe(r *drivers.Report, _ moment) {
 	}
 }
 
-// publish puts a device's meta on the shelf; about is nil when nothing new is known of it. What is said of a device
+// publish sets a device's retained meta; about is nil when nothing new is known of it. What is said of a device
 // outlives the agent, so that a restart changes nothing as long as the device answers as before.
 func (d *descriptions) publish(id string, about *drivers.Description) {
 	dev, known := d.devices.describe(id, about)

@@ -35,6 +35,7 @@ const (
 // does not know in those that it does: it keeps the event and goes on.
 type EventType struct {
 	Type   string
+	Class  Class // how it is stored, and in which order it is delivered after an outage
 	Text   Label // what happened, in a sentence
 	Fields []EventField
 }
@@ -65,7 +66,7 @@ var (
 
 // eventTypes is the table, in the order of events.md.
 var eventTypes = []EventType{
-	{StoreOpened, Label{
+	{StoreOpened, ClassEvent, Label{
 		"Il nodo ha aperto l'archivio: comincia una nuova epoca, e questo è il suo primo record",
 		"The node has opened its store: a new epoch begins, and this is its first record"}, []EventField{
 		{Key: "clean", JSON: "boolean", Text: "the store before was closed in order"},
@@ -76,7 +77,7 @@ var eventTypes = []EventType{
 		{Key: "set_aside", JSON: "string", Optional: true, Text: "where damaged files were put"},
 		{Key: "memory", JSON: "boolean", Optional: true, Text: "true: the disk cannot be used, and this epoch exists in memory alone; another one begins when it can"},
 	}},
-	{StoreGap, Label{
+	{StoreGap, ClassEvent, Label{
 		"Alcuni record non arriveranno, o non tutti",
 		"Some records will not arrive, or not all of them"}, []EventField{
 		{Key: "ep", JSON: "string", Text: "the epoch; empty when nothing is known of it any more"},
@@ -88,27 +89,27 @@ var eventTypes = []EventType{
 			"written; disk_full: nothing could be written; retention: personal data that reached its age limit; unreadable: the node could not read its own record; " +
 			"memory: nothing is lost yet, but the node cannot use its disk: what is not delivered when it ends is lost. With an empty ep: it cannot read what is on its disk"},
 	}},
-	{ClockSet, Label{
+	{ClockSet, ClassEvent, Label{
 		"L'orologio è stato regolato: gli orari già inviati come \"free\" si possono correggere",
 		"The clock was set: times that were already sent as \"free\" can be corrected"}, []EventField{
 		{Key: "boot", JSON: "string", Text: "the start of the machine; epochs belong to it by their bordo.store.opened.v1"},
 		{Key: "offset", JSON: "integer", Text: "ms to add to ts of every record of this boot that was sent with clk free"},
 	}},
-	{ConditionRaised, Label{"È cominciata una condizione di guasto", "A condition has begun"}, conditionFields(
+	{ConditionRaised, ClassEvent, Label{"È cominciata una condizione di guasto", "A condition has begun"}, conditionFields(
 		EventField{Key: "detail", JSON: "string", Optional: true, Text: "what the machine said"},
 		EventField{Key: "cause", JSON: "string", Optional: true, Text: "why, where the node can tell: refused, unreachable, silence, hung_up, wrong_unit, wrong_framing, wrong_transaction, checksum, noise, echo, other_master, refusals; more may come"})},
-	{ConditionCleared, Label{"Una condizione di guasto è finita", "A condition has ended"}, conditionFields(
+	{ConditionCleared, ClassEvent, Label{"Una condizione di guasto è finita", "A condition has ended"}, conditionFields(
 		EventField{Key: "until", JSON: "integer", Text: "ms UTC, when it ended: the fault was not seen after it. The event comes later, see Conditions"},
 		EventField{Key: "flaps", JSON: "integer", Optional: true, Text: "how many times the fault came back in between; missing: never"})},
-	{IdentityConflict, Label{
+	{IdentityConflict, ClassEvent, Label{
 		"Un altro apparecchio sembra collegarsi con l'identità di questo nodo",
 		"Another box seems to connect under this node's identity"}, []EventField{
 		{Key: "sessions", JSON: "integer", Text: "how many sessions in a row ended as soon as they began"},
 	}},
-	{EnergyInterval, Label{
+	{EnergyInterval, ClassInterval, Label{
 		"Energia di un quarto d'ora; è una stima, non vale per la fatturazione",
 		"Energy of a quarter of an hour; an estimate, never settlement"}, intervalFields()},
-	{EnergySegment, Label{
+	{EnergySegment, ClassEvent, Label{
 		"Il contatore è ripartito o è stato sostituito: comincia un nuovo tratto",
 		"The counter has restarted or was replaced: a new segment begins"}, []EventField{
 		{Key: "point", JSON: "string", Text: "the counter"},
@@ -120,7 +121,7 @@ var eventTypes = []EventType{
 		{Key: "first", JSON: "number", Text: "the first value of the new one"},
 		{Key: "meter", JSON: "string", Optional: true, Text: "serial number of the meter from now on"},
 	}},
-	{EnergyRejected, Label{
+	{EnergyRejected, ClassEvent, Label{
 		"Letture del contatore non credibili: non vengono conteggiate",
 		"Readings of the counter that cannot be believed: they are not booked"}, []EventField{
 		{Key: "point", JSON: "string", Text: "the counter"},
@@ -129,23 +130,23 @@ var eventTypes = []EventType{
 		{Key: "last", JSON: "number", Null: true, Text: "the last value that was"},
 		{Key: "n", JSON: "integer", Text: "how many readings in a row were not believed"},
 	}},
-	{DeviceReplaced, Label{
+	{DeviceReplaced, ClassEvent, Label{
 		"Al posto del dispositivo ne risponde un altro: le letture restano incerte finché qualcuno conferma",
 		"Another device answers in this one's place: readings stay uncertain until somebody confirms"}, []EventField{
 		{Key: "serial_before", JSON: "string", Text: "serial number that was known"},
 		{Key: "serial", JSON: "string", Text: "serial number that answers now"},
 	}},
-	{FrameRejected, Label{
+	{FrameRejected, ClassEvent, Label{
 		"Il dispositivo ha dato una risposta vuota: non ne vale niente",
 		"The device gave an empty answer: nothing of it counts"}, []EventField{
 		{Key: "why", JSON: "string", Text: "null_frame: everything was zero that never is"},
 	}},
-	{DeviceFrozen, Label{
+	{DeviceFrozen, ClassEvent, Label{
 		"I valori non cambiano più sebbene passi potenza: possono essere vecchi",
 		"The values do not change although power flows: they may be old"}, []EventField{
 		{Key: "polls", JSON: "integer", Text: "how many polls in a row gave the same values"},
 	}},
-	{CounterDoubted, Label{
+	{CounterDoubted, ClassEvent, Label{
 		"Un contatore ha dato un valore non credibile",
 		"A counter gave a value that cannot be believed"}, []EventField{
 		{Key: "point", JSON: "string", Text: "the counter"},
@@ -153,20 +154,20 @@ var eventTypes = []EventType{
 		{Key: "last", JSON: "number", Text: "the last value that was believed"},
 		{Key: "why", JSON: "string", Text: "fell: below the last value; leapt: further than the rated power allows"},
 	}},
-	{CounterReset, Label{
+	{CounterReset, ClassEvent, Label{
 		"Il contatore prosegue da un altro valore, confermato da più letture",
 		"The counter goes on from another value, confirmed by several readings"}, []EventField{
 		{Key: "point", JSON: "string", Text: "the counter"},
 		{Key: "from", JSON: "number", Text: "the last value before"},
 		{Key: "to", JSON: "number", Text: "the value from which it goes on"},
 	}},
-	{CommandRefused, Label{
+	{CommandRefused, ClassEvent, Label{
 		"Sono arrivati comandi senza firma valida; nessuno è stato eseguito",
 		"Commands without a valid signature arrived; none was executed"}, []EventField{
 		{Key: "n", JSON: "integer", Text: "how many"},
 		{Key: "since", JSON: "integer", Text: "ms UTC, the first of them"},
 	}},
-	{CommandEvent, Label{"Un comando ha cambiato stato; si pubblica su res", "A command has changed its state; published on res"}, []EventField{
+	{CommandEvent, ClassEvent, Label{"Un comando ha cambiato stato; si pubblica su res", "A command has changed its state; published on res"}, []EventField{
 		{Key: "id", JSON: "string", Text: "of the command"},
 		{Key: "op", JSON: "string", Text: "operation"},
 		{Key: "dev", JSON: "string", Text: "device"},

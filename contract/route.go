@@ -22,16 +22,17 @@ type Route struct {
 	Kind  string // of the topic that it is published on: KindEvent or KindRes
 }
 
-// RouteOf returns the way of an event of a type, also of one that this package does not know. All events about access cards
-// (bordo.card.*) are personal data.
+// RouteOf returns the way of an event of a type. One that this package does not know is an event, except that everything about
+// access cards (bordo.card.*) is personal data.
 func RouteOf(eventType string) Route {
-	switch {
-	case eventType == EnergyInterval:
-		return Route{ClassInterval, KindEvent}
-	case eventType == CommandEvent:
-		return Route{ClassEvent, KindRes}
-	case strings.HasPrefix(eventType, "bordo.card."):
-		return Route{ClassCard, KindEvent}
+	r := Route{ClassEvent, KindEvent}
+	if t, known := EventTypeOf(eventType); known {
+		r.Class = t.Class
+	} else if strings.HasPrefix(eventType, "bordo.card.") {
+		r.Class = ClassCard
 	}
-	return Route{ClassEvent, KindEvent}
+	if eventType == CommandEvent {
+		r.Kind = KindRes
+	}
+	return r
 }

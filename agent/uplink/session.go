@@ -84,7 +84,7 @@ type session struct {
 	batching bool        // it is running
 	freshIn  bool        // the live lane may have something
 
-	seen            map[string]uint64 // revisions of the shelf that the broker has, or is being told
+	seen            map[string]uint64 // revisions of the retained messages that the broker has, or that are on their way
 	statusDue       bool
 	deferred        *time.Timer // running while a status waits until nothing is under way; then it is told all the same
 	deferredDue     bool        // it is running
