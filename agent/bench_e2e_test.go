@@ -54,7 +54,7 @@ func BenchmarkCeiling(b *testing.B) {
 
 func ceiling(b *testing.B, size int) {
 	m := newBenchBroker(b)
-	c := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + m.addr()).SetClientID("tight").SetAutoReconnect(false))
+	c := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + m.Addr()).SetClientID("tight").SetAutoReconnect(false))
 	if t := c.Connect(); t.Wait() && t.Error() != nil {
 		b.Fatal(t.Error())
 	}
@@ -88,8 +88,8 @@ func ceiling(b *testing.B, size int) {
 func BenchmarkSteady(b *testing.B) {
 	once(b, func() {
 		m := newBenchBroker(b)
-		sub := newBenchSub(b, m.addr())
-		_, path := benchNode(b, benchPlant(b), m.port, "")
+		sub := newBenchSub(b, m.Addr())
+		_, path := benchNode(b, benchPlant(b), m.Port, "")
 		a := benchAgent(b, path)
 		const warm, window = 20 * time.Second, 20 * time.Second // a measurement lasts real time: there is nothing to wait for
 		time.Sleep(warm)
@@ -122,8 +122,8 @@ func BenchmarkDrain(b *testing.B) {
 func drain(b *testing.B, mqtt string) {
 	const records, most = 150_000, time.Minute
 	m := newBenchBroker(b)
-	sub := newBenchSub(b, m.addr())
-	dir, path := benchNode(b, benchPlant(b), m.port, mqtt)
+	sub := newBenchSub(b, m.Addr())
+	dir, path := benchNode(b, benchPlant(b), m.Port, mqtt)
 	ep := fill(b, filepath.Join(dir, "state", "buffer"), records)
 	a := benchAgent(b, path)
 	kind := "hist"
@@ -190,15 +190,15 @@ func shortest(v float32) float64 {
 func BenchmarkReturn(b *testing.B) {
 	once(b, func() {
 		m := newBenchBroker(b)
-		sub := newBenchSub(b, m.addr())
-		_, path := benchNode(b, benchPlant(b), m.port, ", reconnect_max: 500ms")
+		sub := newBenchSub(b, m.Addr())
+		_, path := benchNode(b, benchPlant(b), m.Port, ", reconnect_max: 500ms")
 		a := benchAgent(b, path)
 		sub.until(b, 20*time.Second, "live samples", func() bool { return sub.lane("tele").values > 5000 })
 		for _, away := range []time.Duration{10 * time.Second, 120 * time.Second, 130 * time.Second} {
-			m.stop(syscall.SIGTERM)
+			m.Down()
 			time.Sleep(away) // how long it is away is what the benchmark asks about
 			sub.begin(time.Now().Add(-2 * time.Second))
-			m.up(b)
+			m.Up(b)
 			back := time.Now()
 			sub.until(b, 2*time.Minute, "the first of the old readings", func() bool { return sub.lane("hist").messages > 0 })
 			b.ReportMetric(1000*sub.lane("past").first.Sub(back).Seconds(), fmt.Sprintf("ms-first-%.0fs", away.Seconds()))

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -21,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"bordo/contract/foreign"
 	"bordo/drivers/modbus/slave"
 )
 
@@ -237,45 +237,11 @@ func (p *benchProcess) memory(b *testing.B, key string) float64 {
 	return kb * 1024 / 1e6
 }
 
-// benchBroker is Debian's mosquitto with a store of its own, so that what is queued for a subscriber outlives it.
-type benchBroker struct {
-	port int
-	conf string
-	*benchProcess
-}
-
-func newBenchBroker(b *testing.B) *benchBroker {
+// newBenchBroker starts a mosquitto with a store of its own, so that what is queued for a subscriber outlives it.
+func newBenchBroker(b *testing.B) *foreign.Mosquitto {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	dir := b.TempDir()
-	m := &benchBroker{port: l.Addr().(*net.TCPAddr).Port, conf: filepath.Join(dir, "mosquitto.conf")}
-	l.Close() //nolint:errcheck // only its number was wanted
-	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location %s/\nmax_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nuser root\n", m.port, dir)
-	if err := os.WriteFile(m.conf, []byte(text), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	m.up(b)
+	m := foreign.NewMosquitto(b)
+	m.Configure(b, m.Plain()+"persistence true\npersistence_location "+m.Dir+"/\nmax_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n")
+	m.Up(b)
 	return m
 }
-
-// up starts the broker and returns when it listens.
-func (m *benchBroker) up(b *testing.B) {
-	b.Helper()
-	path, err := exec.LookPath("mosquitto")
-	if errors.Is(err, exec.ErrNotFound) {
-		path = "/usr/sbin/mosquitto"
-	}
-	m.benchProcess = benchStart(b, path, "-c", m.conf)
-	for over := time.Now().Add(10 * time.Second); time.Now().Before(over); time.Sleep(time.Millisecond) {
-		if c, err := net.Dial("tcp", m.addr()); err == nil {
-			c.Close() //nolint:errcheck // it was only a question
-			return
-		}
-	}
-	b.Fatal("mosquitto does not listen")
-}
-
-func (m *benchBroker) addr() string { return fmt.Sprintf("127.0.0.1:%d", m.port) }
