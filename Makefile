@@ -11,7 +11,7 @@ export PATH    := $(PATH):/usr/sbin
 SEEDS ?= 1000
 HOURS ?= 6
 
-.PHONY: help build demo test sim proofs soak e2e small race lint fuzz bench cross generate check new-model packages clean
+.PHONY: help build man demo test sim proofs soak e2e small race lint fuzz bench cross generate check new-model packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,12 +19,15 @@ help: ## list the targets
 build: ## bin/bordo, bin/bordoctl and bin/bordo-sim
 	@$(BUILD) -o bin/ ./cmd/bordo ./cmd/bordoctl ./cmd/bordo-sim
 
+man: ## the manual pages of the three programs, in dist/man
+	@for p in bordo bordoctl bordo-sim; do SOURCE_DATE_EPOCH=$(SOURCE) go run -tags manual ./cmd/$$p manual dist/man; done
+
 demo: build ## simulator, broker and agent together, without hardware
 	@bin/bordo-sim demo --bordo bin/bordo
 
 test: packages ## everything a change has to pass; installs the Debian packages that tests need
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -n 40; exit 1; }
-	go vet ./... && go vet -tags e2e,world,soak,bench ./...
+	go vet ./... && go vet -tags e2e,world,soak,bench ./... && go vet -tags manual ./cmd/...
 	.ci/gotest ./...
 	cd docs/publiccode && ../../.ci/gotest ./...
 	$(MAKE) sim proofs e2e small

@@ -149,6 +149,9 @@ var owners = map[string][]string{
 	"github.com/nathan-osman/go-sunrise":  {"agent"},
 	"golang.org/x/sys":                    {"drivers/line", "buffer", "agent", "sim", "cmd"},
 	"golang.org/x/term":                   {"cmd", "sim"},
+	"github.com/coreos/go-systemd/v22":    {"cmd/bordo"},
+	"github.com/spf13/cobra":              {"cmd/commandline"},
+	"github.com/spf13/pflag":              {"cmd/commandline"},
 
 	"github.com/santhosh-tekuri/jsonschema/v6": {"contract/schema"},
 }

@@ -1,7 +1,7 @@
 // Bordo-sim is the district without hardware: it serves simulated sites on loopback ports and pseudo terminals, with a
 // broker where one is wanted, and it shows the real agent at work on one of them. It is never part of the agent.
 //
-// This file maps what a verb returns to the exit code (0 done, 1 failed, 2 usage or a wrong scenario); each verb has a file
+// This file maps what a command returns to the exit code (0 done, 1 failed, 2 usage or a wrong scenario); each verb has a file
 // of its own.
 package main
 
@@ -42,7 +42,7 @@ func endings() []os.Signal {
 	return signals
 }
 
-// program is the command line with all verbs.
+// program is the command line with all commands.
 func program() commandline.Program {
 	return commandline.Program{
 		Name:  "bordo-sim",

@@ -24,10 +24,10 @@ func TestExitCodes(t *testing.T) {
 		code int
 		want string // in what is printed
 	}{
-		{nil, 2, "a verb is missing"},
-		{[]string{"help"}, 0, "  serve      a simulated site"},
+		{nil, 2, "a command is missing"},
+		{[]string{"help"}, 0, "  serve       a simulated site"},
 		{[]string{"version"}, 0, "bordo-sim unknown"},
-		{[]string{"dance"}, 2, `unknown verb "dance"`},
+		{[]string{"dance"}, 2, `unknown command "dance"`},
 		{[]string{"sevre"}, 2, `did you mean serve?`},
 		{[]string{"serve", "--help"}, 0, "usage: bordo-sim serve [SCENARIO] [flags]"},
 		{[]string{"scenarios"}, 0, "demo"},

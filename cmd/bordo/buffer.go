@@ -25,6 +25,12 @@ func bufferCommand(l *langValue) command {
 		brief: phrase{"che cosa c'è nell'archivio: quanto, quali record, se è integro", "what lies in the store: its size, its records, whether it is whole"}.in(l),
 		takes: phrase{"stat|list|export|verify [CARTELLA]", "stat|list|export|verify [DIR]"}.in(l),
 		most:  2,
+		complete: func(args []string) []string {
+			if len(args) == 0 {
+				return []string{"stat", "list", "export", "verify"}
+			}
+			return nil
+		},
 		text: phrase{
 			`Guarda nell'archivio della configurazione, o di CARTELLA: attraverso l'agente se è in funzione, altrimenti da sé. Legge
 soltanto. I dati personali (classe card, dispositivi con personal) vengono contati, mai mostrati.

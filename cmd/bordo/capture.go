@@ -15,10 +15,11 @@ import (
 
 func captureCommand(l *langValue) command {
 	return command{
-		name:  "capture",
-		brief: phrase{"registra ciò che risponde un dispositivo, come prova del suo profilo", "records what a device answers, as a proof for its profile"}.in(l),
-		takes: phrase{"DISPOSITIVO", "DEVICE"}.in(l),
-		most:  1,
+		name:     "capture",
+		brief:    phrase{"registra ciò che risponde un dispositivo, come prova del suo profilo", "records what a device answers, as a proof for its profile"}.in(l),
+		takes:    phrase{"DISPOSITIVO", "DEVICE"}.in(l),
+		most:     1,
+		complete: firstOf(deviceNames),
 		text: phrase{
 			`Legge una volta un dispositivo Modbus configurato, attraverso l'agente se è in funzione, e scrive i telegrammi con i
 valori che ne risultano. Le matricole sono mascherate, anche nei telegrammi. Legge soltanto. Il file prova il profilo

@@ -20,7 +20,7 @@ import (
 // defaultConfig is where the configuration lies unless --config says otherwise.
 const defaultConfig = "/etc/bordo/bordo.yaml"
 
-// client is where a verb asks devices: through the running agent where that has their line, and by itself otherwise. One port
+// client is where a command asks devices: through the running agent where that has their line, and by itself otherwise. One port
 // is never used by both.
 type client struct {
 	cfg     *config.Config // nil where there is none
@@ -30,7 +30,7 @@ type client struct {
 	open    func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
 }
 
-// newClient reads the configuration and asks whether its agent runs. needed tells whether the verb can do without either.
+// newClient reads the configuration and asks whether its agent runs. needed tells whether the command can do without either.
 func newClient(ctx context.Context, c console, path string, needed bool) (*client, error) {
 	d := &client{drivers: all.List(), open: line.Open}
 	cfg, err := load(path)
@@ -60,7 +60,7 @@ func newClient(ctx context.Context, c console, path string, needed bool) (*clien
 	return d, nil
 }
 
-// notRunning is the error of a verb that only the running agent can do.
+// notRunning is the error of a command that only the running agent can do.
 func (d *client) notRunning() error { return notRunning(d.cfg) }
 
 // held returns the line of the running agent that an endpoint belongs to, nil when it has none.

@@ -14,7 +14,7 @@ import (
 // mistake is an error of whoever wrote the command line or the configuration: trying again changes nothing.
 type mistake = commandline.Mistake
 
-// action is a verb with its flags set; operands are what stands beside the flags.
+// action is a command with its flags set; operands are what stands beside the flags.
 type action func(ctx context.Context, c console, operands []string) error
 
 // command is one thing that the program can do: a commandline.Verb.
@@ -22,16 +22,43 @@ type command struct {
 	name, brief, text, takes string
 	most                     int
 	flags                    func(*flag.FlagSet) action
+
+	complete func(args []string) []string // see commandline.Command
 }
 
-// program is the command line with all verbs.
+// firstOf completes the first operand with some names.
+func firstOf(names func() []string) func(args []string) []string {
+	return func(args []string) []string {
+		if len(args) > 0 {
+			return []string{}
+		}
+		return names()
+	}
+}
+
+// deviceNames are the ids of the devices in the configuration at its usual place; none where that cannot be read.
+func deviceNames() []string {
+	out := []string{}
+	cfg, err := load(defaultConfig)
+	if err != nil {
+		return out
+	}
+	for _, l := range cfg.Lines {
+		for _, d := range l.Devices {
+			out = append(out, d.ID)
+		}
+	}
+	return out
+}
+
+// program is the command line with all commands.
 func program(l *langValue) commandline.Program {
 	p := commandline.Program{Name: "bordo", Hint: "run", Language: *l, Brief: phrase{
 		"Bordo, l'agente del sito: legge i dispositivi, conserva ciò che dicono, lo consegna a un broker.",
 		"Bordo, the agent of the site: polls devices, keeps what they say, hands it to a broker.",
 	}.in(l)}
 	for _, v := range commands(l) {
-		p.Commands = append(p.Commands, commandline.Command{Name: v.name, Brief: v.brief, Text: v.text, Takes: v.takes, Most: v.most,
+		p.Commands = append(p.Commands, commandline.Command{Name: v.name, Brief: v.brief, Text: v.text, Takes: v.takes, Most: v.most, Complete: v.complete,
 			Flags: func(set *flag.FlagSet) commandline.Action {
 				act := v.flags(set)
 				return func(ctx context.Context, c commandline.Console, operands []string) error {
@@ -48,12 +75,12 @@ func misused(page string, p phrase, args ...any) error {
 	return mistake{Err: phrase{p.it + ": " + it.See(page), p.en + ": " + en.See(page)}.fault(args...)}
 }
 
-// configFlag is the one flag that most verbs share.
+// configFlag is the one flag that most commands share.
 func configFlag(set *flag.FlagSet, l *langValue) *string {
 	return set.String("config", defaultConfig, phrase{"il `FILE` di configurazione del nodo", "the configuration `FILE` of the node"}.in(l))
 }
 
-// jsonFlag is the flag of the verbs that can speak to another program.
+// jsonFlag is the flag of the commands that can speak to another program.
 func jsonFlag(set *flag.FlagSet, l *langValue) *bool {
 	return set.Bool("json", false, phrase{"stampare tutto, come JSON", "print everything, as JSON"}.in(l))
 }

@@ -22,25 +22,25 @@ func TestCommandLines(t *testing.T) {
 		stdout string // a part of it; "" means that it is empty
 		stderr string // likewise
 	}{
-		{"", 2, "", "usage: bordo VERB [flags]"},
-		{"help", 0, "usage: bordo VERB [flags]", ""},
-		{"-h", 0, "usage: bordo VERB [flags]", ""},
-		{"--help", 0, "usage: bordo VERB [flags]", ""},
+		{"", 2, "", "usage: bordo COMMAND [flags]"},
+		{"help", 0, "usage: bordo COMMAND [flags]", ""},
+		{"-h", 0, "usage: bordo COMMAND [flags]", ""},
+		{"--help", 0, "usage: bordo COMMAND [flags]", ""},
 		{"help check", 0, "usage: bordo check [--budget] [--config FILE] [--lang LANGUAGE] [--print]\n", ""},
 		{"help run", 0, "--log-level LEVEL  the least LEVEL that is logged: debug, info, warn or error (default info)\n", ""},
 		{"status --help", 0, "usage: bordo status [--config FILE] [--json] [--lang LANGUAGE]\n", ""},
 		{"status -h", 0, "usage: bordo status [--config FILE] [--json] [--lang LANGUAGE]\n", ""},
 		{"version", 0, "bordo unknown\ngo", ""},
 		{"--version", 0, "bordo unknown\ngo", ""},
-		{"help chekc", 2, "", `bordo: unknown verb "chekc" (did you mean check?): see bordo help` + "\n"},
-		{"chekc", 2, "", `bordo: unknown verb "chekc" (did you mean check?): see bordo help` + "\n"},
-		{"toast", 2, "", `bordo: unknown verb "toast": see bordo help` + "\n"},
+		{"help chekc", 2, "", `bordo: unknown command "chekc" (did you mean check?): see bordo help` + "\n"},
+		{"chekc", 2, "", `bordo: unknown command "chekc" (did you mean check?): see bordo help` + "\n"},
+		{"toast", 2, "", `bordo: unknown command "toast": see bordo help` + "\n"},
 		{"run --confg x", 2, "", "bordo: run: unknown flag --confg (did you mean --config?): see bordo help run\n"},
 		{"run -confg=x", 2, "", "bordo: run: unknown flag --confg (did you mean --config?): see bordo help run\n"},
 		{"status --config x --jason", 2, "", "bordo: status: unknown flag --jason (did you mean --json?): see bordo help status\n"},
 		{"status --json --verbose", 2, "", "bordo: status: unknown flag --verbose: see bordo help status\n"},
 		{"check --config", 2, "", "bordo: check: --config needs a value: see bordo help check\n"},
-		{"check --print=perhaps", 2, "", "bordo: check: invalid boolean value \"perhaps\" for -print"},
+		{"check --print=perhaps", 2, "", "bordo: check: --print: must be true or false (got \"perhaps\"): see bordo help check\n"},
 		{"check bordo.yaml", 2, "", "bordo: check takes no \"bordo.yaml\": see bordo help check\n"},
 		{"version --config x", 2, "", "bordo: version: unknown flag --config: see bordo help version\n"},
 		{"run --log-level loud", 2, "", "want debug, info, warn or error: see bordo help run\n"},
@@ -62,7 +62,7 @@ func TestCommandLines(t *testing.T) {
 	}
 }
 
-// The sentences that the overview and a page are made of have no room for a verb without words.
+// The sentences that the overview and a page are made of have no room for a command without words.
 func TestEveryVerbHasAPage(t *testing.T) {
 	overview, _, _ := invoke(t, "help")
 	for _, v := range commands(english()) {
@@ -148,7 +148,7 @@ func untouched(t *testing.T, dir string) {
 	}
 }
 
-// A configuration with faults is refused by every verb in the same words, and nothing is made.
+// A configuration with faults is refused by every command in the same words, and nothing is made.
 func TestFaultsAreToldByEveryVerb(t *testing.T) {
 	bad := strings.NewReplacer("unit: 3", "unit: 300", "tenant:", "tennant:", "id: meter-2", "id: inv-1").Replace(sound)
 	dir, path := write(t, bad)
@@ -157,10 +157,10 @@ PATH:2:1: tennant: unknown key (did you mean tenant?)
 PATH:13:58: lines[1].devices[0].unit: must be 1 to 247 (got 300)
 PATH:13:69: lines[1].devices[1].id: is the id of another device already: lines[0].devices[0].id (PATH:10:20)
 `, "PATH", path)
-	for _, verb := range []string{"check", "run", "status"} {
-		stdout, stderr, code := invoke(t, verb, "--config", path)
+	for _, command := range []string{"check", "run", "status"} {
+		stdout, stderr, code := invoke(t, command, "--config", path)
 		if code != 2 || stdout != "" || stderr != want {
-			t.Errorf("%s: exit code %d, printed %q and\n%swant\n%s", verb, code, stdout, stderr, want)
+			t.Errorf("%s: exit code %d, printed %q and\n%swant\n%s", command, code, stdout, stderr, want)
 		}
 	}
 	untouched(t, dir)
@@ -173,13 +173,13 @@ func TestPlaceholdersAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir, path := write(t, strings.ReplaceAll(string(sample), "/var/lib/bordo", "DIR"))
-	for _, verb := range []string{"check", "run"} {
-		_, stderr, code := invoke(t, verb, "--config", path)
+	for _, command := range []string{"check", "run"} {
+		_, stderr, code := invoke(t, command, "--config", path)
 		if want := path + ":5:9: tenant: \"my-tenant\" stands for your own: write the tenant that the centre gave you\n"; code != 2 || !strings.HasPrefix(stderr, want) {
-			t.Errorf("%s: exit code %d, %q", verb, code, stderr)
+			t.Errorf("%s: exit code %d, %q", command, code, stderr)
 		}
 		if want := ": mqtt.url: \"broker.example:8883\" stands for your own: "; !strings.Contains(stderr, want) {
-			t.Errorf("%s: no %q in %q", verb, want, stderr)
+			t.Errorf("%s: no %q in %q", command, want, stderr)
 		}
 	}
 	_, stderr, code := invoke(t, "check", "--config", path, "--lang", "it")

@@ -19,10 +19,11 @@ import (
 
 func confirmCommand(l *langValue) command {
 	return command{
-		name:  "confirm",
-		brief: phrase{"accetta che un dispositivo è stato sostituito", "accepts that a device was exchanged for another one"}.in(l),
-		takes: phrase{"DISPOSITIVO", "DEVICE"}.in(l),
-		most:  1,
+		name:     "confirm",
+		brief:    phrase{"accetta che un dispositivo è stato sostituito", "accepts that a device was exchanged for another one"}.in(l),
+		takes:    phrase{"DISPOSITIVO", "DEVICE"}.in(l),
+		most:     1,
+		complete: firstOf(deviceNames),
 		text: phrase{
 			`Quando al posto di un dispositivo risponde un'altra matricola, le sue misure continuano come incerte e l'energia non
 viene conteggiata: potrebbe essere il dispositivo sbagliato. Questo comando rilegge la matricola e dice che il

@@ -33,7 +33,7 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 }
 
-// parses tells why a verb does not take the words behind it.
+// parses tells why a command does not take the words behind it.
 func parses(name string, rest []string) string {
 	if name == "help" {
 		return ""
@@ -60,5 +60,5 @@ func parses(name string, rest []string) string {
 		}
 		return ""
 	}
-	return "no such verb"
+	return "no such command"
 }

@@ -18,7 +18,7 @@ import (
 // person is a phrase, and what is for a machine (JSON, logs, exports) is English.
 type langValue = commandline.Language
 
-// langFlag is the language in which people are spoken to, as a flag of a verb. It is known already when the verb is made.
+// langFlag is the language in which people are spoken to, as a flag of a command. It is known already when the verb is made.
 func langFlag(set *flag.FlagSet, l *langValue) {
 	set.Var(l, "lang", phrase{"la `LINGUA` delle parole: it o en", "the `LANGUAGE` of the words: it or en"}.in(l))
 }

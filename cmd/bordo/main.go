@@ -1,6 +1,6 @@
 // Command bordo is the agent of one box: it runs, checks its configuration and tells how it is.
 //
-// This file maps what a verb returns to the exit code (0 done, 1 failed, 2 usage or configuration); each verb has a file
+// This file maps what a command returns to the exit code (0 done, 1 failed, 2 usage or configuration); each verb has a file
 // of its own, and what they do is in the packages below.
 package main
 
@@ -23,7 +23,7 @@ var version = "unknown"
 // commit and not of the build, so that one commit makes one program.
 var source = ""
 
-// console is where a verb prints: its result on out, everything else on err.
+// console is where a command prints: its result on out, everything else on err.
 type console struct{ out, err io.Writer }
 
 // tell prints a sentence beside the result, fitted to the screen.

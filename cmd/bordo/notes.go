@@ -24,8 +24,9 @@ le note.`,
 			`Prints the note of a model, which needs no network: how it is wired and set up (in Italian first, for the installer),
 what it answers, where it deviates from its own documents. A part of the name will do: bordo notes sdm630. Without a
 model the notes are listed.`}.in(l),
-		takes: phrase{"[MODELLO]", "[MODEL]"}.in(l),
-		most:  1,
+		takes:    phrase{"[MODELLO]", "[MODEL]"}.in(l),
+		most:     1,
+		complete: firstOf(firmwarenotes.Models),
 		flags: func(set *flag.FlagSet) action {
 			langFlag(set, l)
 			whole := set.Bool("all", false, phrase{"in italiano: anche la parte in inglese", "in Italian: the English part as well"}.in(l))

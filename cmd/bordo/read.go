@@ -25,10 +25,11 @@ import (
 
 func readCommand(l *langValue) command {
 	return command{
-		name:  "read",
-		brief: phrase{"legge una volta un dispositivo, o registri così come sono", "reads a device once, or registers as they are"}.in(l),
-		takes: phrase{"[DISPOSITIVO]", "[DEVICE]"}.in(l),
-		most:  1,
+		name:     "read",
+		brief:    phrase{"legge una volta un dispositivo, o registri così come sono", "reads a device once, or registers as they are"}.in(l),
+		takes:    phrase{"[DISPOSITIVO]", "[DEVICE]"}.in(l),
+		most:     1,
+		complete: firstOf(deviceNames),
 		text: phrase{
 			`Legge una volta un dispositivo configurato, attraverso l'agente se è in funzione, e stampa ciò che dice. Con --raw
 legge registri di qualunque dispositivo: l'URL di una porta, un numero, una fra --holding, --input, --coil e

@@ -252,7 +252,7 @@ func (s *subscriber) status(t *testing.T, node string) contract.Status {
 	return st
 }
 
-// bordo runs a verb of the agent to its end.
+// bordo runs a command of the agent to its end.
 func bordo(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	return call(t, patience, "bordo", args...)

@@ -19,6 +19,12 @@ func scanCommand(l *langValue) command {
 		brief: phrase{"cerca dispositivi e propone le loro righe di configurazione", "looks for devices and proposes their lines of the configuration"}.in(l),
 		takes: phrase{"tcp HOST[:PORTA]|RETE | serial PERCORSO", "tcp HOST[:PORT]|NETWORK | serial PATH"}.in(l),
 		most:  2,
+		complete: func(args []string) []string {
+			if len(args) == 0 {
+				return []string{"tcp", "serial"}
+			}
+			return nil
+		},
 		text: phrase{
 			`Cerca dispositivi Modbus: a un indirizzo, in una rete di al massimo 256 indirizzi, o su una porta seriale, di cui trova
 velocità e parità. Ciò che ha l'agente in funzione viene chiesto attraverso di lui, fra una lettura e l'altra. Legge

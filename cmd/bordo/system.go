@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
 	"bordo/agent"
@@ -35,7 +36,7 @@ func system(cfg *config.Config, log *slog.Logger) agent.System {
 		Boot:     boot,
 		DiskFree: diskFree,
 		Written:  written,
-		Notify:   notifier(os.Getenv("NOTIFY_SOCKET"), log),
+		Notify:   notifier(log),
 		RootWarning: func() string {
 			return cmp.Or(owner.RootIn(cfg.Buffer.Dir), owner.RootIn(cfg.StateDir))
 		},
@@ -98,19 +99,13 @@ func diskFree(dir string) (uint64, error) {
 	}
 }
 
-// notifier tells the service manager the agent's state by one datagram each (sd_notify(3)); nil when there is none.
-func notifier(socket string, log *slog.Logger) func(state string) {
-	if socket == "" {
+// notifier tells the service manager the agent's state (sd_notify(3)); nil when there is none.
+func notifier(log *slog.Logger) func(state string) {
+	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return nil
 	}
 	return func(state string) {
-		// A leading @ means the abstract namespace, to net as to systemd.
-		conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
-		if err == nil {
-			_, err = conn.Write([]byte(state))
-			conn.Close() //nolint:errcheck // the datagram has gone
-		}
-		if err != nil {
+		if _, err := daemon.SdNotify(false, state); err != nil {
 			log.Warn("notify service manager", "state", state, "err", err)
 		}
 	}

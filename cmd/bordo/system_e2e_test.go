@@ -51,7 +51,8 @@ func TestNotifyServiceManager(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tell := notifier(name, quiet())
+		t.Setenv("NOTIFY_SOCKET", name)
+		tell := notifier(quiet())
 		for _, state := range []string{"READY=1", "STOPPING=1"} {
 			tell(state)
 			if err := l.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {

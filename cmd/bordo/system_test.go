@@ -129,7 +129,8 @@ func TestBuiltAt(t *testing.T) {
 }
 
 func TestNoServiceManager(t *testing.T) {
-	if notifier("", quiet()) != nil {
+	t.Setenv("NOTIFY_SOCKET", "")
+	if notifier(quiet()) != nil {
 		t.Error("somebody is told")
 	}
 }

@@ -69,7 +69,7 @@ func TestScanOfForeignDevices(t *testing.T) {
 	}
 }
 
-// must runs a verb that has to work.
+// must runs a command that has to work.
 func must(t *testing.T, args ...string) string {
 	t.Helper()
 	stdout, stderr, code := bordo(t, args...)

@@ -1,7 +1,7 @@
 // Command bordoctl is the tool of the central team: it watches the nodes, checks what they say against the contract and
 // lists what is there, from their messages alone. It subscribes and never publishes.
 //
-// This file maps what a verb returns to the exit code (0 done, 1 failed or something found, 2 usage); each verb has a file
+// This file maps what a command returns to the exit code (0 done, 1 failed or something found, 2 usage); each verb has a file
 // of its own, and what they do is in the packages below.
 package main
 
@@ -26,7 +26,7 @@ func main() {
 	os.Exit(code)
 }
 
-// program is the command line with all verbs.
+// program is the command line with all commands.
 func program() commandline.Program {
 	return commandline.Program{
 		Name:     "bordoctl",

@@ -1,8 +1,9 @@
-// Package commandline is the command line that the programs have in common: verbs with flags, a page of help for each, and
-// sentences for whoever mistypes one, with the name that was probably meant.
+// Package commandline is the command line that the programs share: commands with flags, a page of help for each, shell
+// completion, and sentences in two languages for a command line that is wrong, with the name that was probably meant. Parsing
+// and completion are cobra's; the pages are ours, because they fit a phone.
 //
-// It prints nothing but help, ends no process and knows no verb: a program lists its own, and maps what Run returns to an
-// exit code.
+// It prints nothing but help and completions, ends no process and knows no command: a program lists its own, and maps what Run
+// returns to an exit code.
 package commandline
 
 import (
@@ -14,11 +15,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"bordo/cmd/terminal"
 	"bordo/drivers/nearest"
 )
 
-// Console is where a verb prints: its result on Out, everything else on Err.
+// Console is where a command prints: its result on Out, everything else on Err.
 type Console struct{ Out, Err io.Writer }
 
 // Mistake is an error of whoever wrote the command line: trying again changes nothing.
@@ -30,7 +34,7 @@ func (m Mistake) Error() string { return m.Err.Error() }
 // Unwrap returns the cause.
 func (m Mistake) Unwrap() error { return m.Err }
 
-// Action is a verb with its flags set; operands are what stands beside the flags.
+// Action is a command with its flags set; operands are what stands beside the flags.
 type Action func(ctx context.Context, c Console, operands []string) error
 
 // Command is one thing that a program can do.
@@ -39,125 +43,296 @@ type Command struct {
 	Brief string // for the list
 	Text  string // for its own page
 	Takes string // the operands, as its page shows them; "" for none
-	Most  int    // how many operands there may be; the verb itself asks for the least
+	Most  int    // how many operands there may be; the command itself asks for the least
 	Flags func(*flag.FlagSet) Action
+
+	// Complete lists what may stand next on the command line, for the completion of a shell. args are the operands before it. nil
+	// where these are files.
+	Complete func(args []string) []string
 }
 
-// flagSet makes the verb's flags, and the action that sees their values. It prints nothing by itself.
+// flagSet makes the command's flags, and the action that sees their values. It prints nothing by itself.
 func (v Command) flagSet() (*flag.FlagSet, Action) {
 	set := flag.NewFlagSet(v.Name, flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	return set, v.Flags(set)
 }
 
-// Program is a program with verbs. One of them should be called version.
+// Program is a program with commands. One of them should be called version.
 type Program struct {
 	Name     string
 	Brief    string    // a sentence or two, for the head of the list
 	Commands []Command // in the order in which the list shows them
-	Hint     string    // of the line on help: a verb with a page worth reading
+	Hint     string    // of the line on help: a command with a page worth reading
 
 	Language Language // of what it says by itself; "" is English
 }
 
-// Misused is the mistake of a command line, with the verb whose page to read; "" for the list of verbs.
-func (p Program) Misused(verb, format string, args ...any) error {
-	return Mistake{errors.New(fmt.Sprintf(format, args...) + ": " + p.See(verb))}
+// Misused is the mistake of a command line, with the command whose page to read; "" for the list of commands.
+func (p Program) Misused(command, format string, args ...any) error {
+	return Mistake{errors.New(fmt.Sprintf(format, args...) + ": " + p.See(command))}
 }
 
-// See says where to read on about a verb; "" for the list of verbs.
-func (p Program) See(verb string) string {
-	return p.Language.Of("vedere ", "see ") + strings.TrimSpace(p.Name+" help "+verb)
+// See says where to read on about a command; "" for the list of commands.
+func (p Program) See(command string) string {
+	return p.Language.Of("vedere ", "see ") + strings.TrimSpace(p.Name+" help "+command)
 }
 
-// Run finds the verb, sets its flags and runs it.
+// Run finds the command, sets its flags and runs it.
 func (p Program) Run(ctx context.Context, args []string, c Console) error {
-	if len(args) == 0 {
-		p.overview(c.Err)
-		return p.Misused("", "%s", p.Language.Of("manca il comando", "a verb is missing"))
+	root := p.Tree(c)
+	root.SetArgs(p.normalized(args))
+	return root.ExecuteContext(ctx)
+}
+
+// Tree is the program as cobra sees it, which makes completions and manual pages of it.
+func (p Program) Tree(c Console) *cobra.Command {
+	root := &cobra.Command{
+		Use: p.Name, Short: p.Brief, Long: p.Brief, Args: cobra.ArbitraryArgs,
+		SilenceUsage: true, SilenceErrors: true, SuggestionsMinimumDistance: 2, DisableAutoGenTag: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	name, rest := args[0], args[1:]
-	switch name {
-	case "help", "-h", "-help", "--help":
-		return p.help(rest, c)
-	case "-version", "--version":
-		name = "version"
+	root.SetOut(c.Out)
+	root.SetErr(c.Err)
+	root.RunE = func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			p.overview(c.Err)
+			return p.Misused("", "%s", p.Language.Of("manca il comando", "a command is missing"))
+		}
+		return p.unknown(root, args[0])
 	}
-	v, err := p.find(name)
-	if err != nil {
-		return err
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		if v, ok := p.find(cmd.Name()); ok && cmd != root {
+			p.page(c.Out, v)
+			return
+		}
+		p.overview(c.Out)
+	})
+	root.SetFlagErrorFunc(p.flagFault)
+	root.SetHelpCommand(p.helpCommand(root))
+	for _, v := range p.all() {
+		root.AddCommand(p.command(v, c))
 	}
+	return root
+}
+
+// command makes cobra's command of one of ours.
+func (p Program) command(v Command, c Console) *cobra.Command {
 	set, act := v.flagSet()
-	var operands []string
-	for first := true; first || len(rest) > 0; first = false { // flags may stand before, between and behind operands
-		if len(rest) > 0 && negative(rest[0]) {
-			operands, rest = append(operands, rest[0]), rest[1:]
+	cmd := &cobra.Command{
+		Use: strings.TrimSpace(v.Name + " " + v.Takes), Short: v.Brief, Long: strings.ReplaceAll(v.Text, "\n  ", "\n    "), // examples, in a manual page
+		DisableFlagsInUseLine: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > v.Most {
+				return p.Misused(v.Name, p.Language.Of("%s non prende %q", "%s takes no %q"), v.Name, plainOperand(args[v.Most]))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for i := range args {
+				args[i] = plainOperand(args[i])
+			}
+			return act(cmd.Context(), c, args)
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	if v.Complete != nil {
+		cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			names := v.Complete(args)
+			if names == nil {
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+			return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.HasPrefix(name, begun) }),
+				cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	cmd.Flags().SortFlags = false
+	set.VisitAll(func(f *flag.Flag) {
+		pf := pflag.PFlagFromGoFlag(f)
+		pf.Value = noted{pf.Value, set, f.Name}
+		cmd.Flags().AddFlag(pf)
+	})
+	return cmd
+}
+
+// helpCommand prints the overview, or the page of one command.
+func (p Program) helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: p.Language.Of("questa pagina, o quella di un comando", "this page, or that of one command"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				root.HelpFunc()(root, nil)
+				return nil
+			}
+			cmd, _, err := root.Find(args)
+			if err != nil || cmd == root {
+				return p.unknown(root, args[0])
+			}
+			cmd.HelpFunc()(cmd, nil)
+			return nil
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) (names []cobra.Completion, d cobra.ShellCompDirective) {
+			for _, v := range p.Commands {
+				names = append(names, v.Name)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+}
+
+// all are the commands with those that every program has.
+func (p Program) all() []Command {
+	return append(append(slices.Clone(p.Commands), p.completion()), p.manual()...)
+}
+
+func (p Program) find(name string) (Command, bool) {
+	all := p.all()
+	if i := slices.IndexFunc(all, func(v Command) bool { return v.Name == name }); i >= 0 {
+		return all[i], true
+	}
+	return Command{}, false
+}
+
+// unknown is the mistake of a command that is not there.
+func (p Program) unknown(root *cobra.Command, name string) error {
+	near := root.SuggestionsFor(name)
+	return p.Misused("", p.Language.Of("comando sconosciuto %q%s", "unknown command %q%s"), name, p.meant(near[:min(len(near), 1)]))
+}
+
+// flagFault says what is wrong with a flag.
+func (p Program) flagFault(cmd *cobra.Command, err error) error {
+	name := cmd.Name()
+	if cmd == cmd.Root() {
+		name = ""
+	}
+	misused := func(it, en string, args ...any) error {
+		text := p.Language.Of(it, en)
+		if name != "" {
+			text = name + ": " + text
+		}
+		return p.Misused(name, text, args...)
+	}
+	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		near := nearest.Names(e.GetSpecifiedName(), names, 1)
+		for i := range near {
+			near[i] = "--" + near[i]
+		}
+		return misused("opzione sconosciuta --%s%s", "unknown flag --%s%s", e.GetSpecifiedName(), p.meant(near))
+	}
+	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		return misused("manca il valore di --%s", "--%s needs a value", e.GetSpecifiedName())
+	}
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if wanted := p.wanted(e.GetFlag().Value.Type()); wanted != "" {
+			return misused("--%s: %s (c'è %q)", "--%s: %s (got %q)", e.GetFlag().Name, wanted, e.GetValue())
+		}
+		return misused("--%s: %v", "--%s: %v", e.GetFlag().Name, e.Unwrap())
+	}
+	return misused("non si capisce: %v", "%v", err)
+}
+
+// wanted says what a flag of a type of package flag takes; "" for types of our own, whose errors say it themselves.
+func (p Program) wanted(typ string) string {
+	switch typ {
+	case "bool":
+		return p.Language.Of("deve essere true o false", "must be true or false")
+	case "int", "int64":
+		return p.Language.Of("deve essere un numero intero", "must be a whole number")
+	case "uint", "uint64":
+		return p.Language.Of("deve essere un numero intero, da 0 in su", "must be a whole number, 0 or more")
+	case "float64":
+		return p.Language.Of("deve essere un numero", "must be a number")
+	case "duration":
+		return p.Language.Of("deve essere una durata come 30s, 5m o 2h", "must be a duration such as 30s, 5m or 2h")
+	}
+	return ""
+}
+
+// noted is a flag of package flag as pflag sets it: through the set, which notes that it was given.
+type noted struct {
+	pflag.Value
+	set  *flag.FlagSet
+	name string
+}
+
+// Set implements pflag.Value.
+func (n noted) Set(text string) error { return n.set.Set(n.name, text) }
+
+// hiddenDash stands before an operand such as -30m, which pflag would take for flags.
+const hiddenDash = "\x00"
+
+func plainOperand(word string) string { return strings.TrimPrefix(word, hiddenDash) }
+
+// normalized gives a command line the form that pflag reads: long flags with two dashes, which package flag took with one as
+// well, and no operand that looks like a flag.
+func (p Program) normalized(args []string) []string {
+	if len(args) == 0 {
+		return []string{} // nil would be the program's own
+	}
+	switch args[0] {
+	case "-version", "--version":
+		return append([]string{"version"}, args[1:]...)
+	case "-help":
+		return append([]string{"--help"}, args[1:]...)
+	}
+	v, known := p.find(args[0])
+	switch {
+	case args[0] == "help":
+		return withoutLanguage(args)
+	case !known && !strings.HasPrefix(args[0], "-") && !strings.HasPrefix(args[0], "__"): // cobra's own begin with __
+		return args[:1]
+	case !known:
+		return args
+	}
+	set, _ := v.flagSet()
+	out := []string{args[0]}
+	for i := 1; i < len(args); i++ {
+		word := args[i]
+		switch {
+		case word == "--":
+			return append(out, args[i:]...)
+		case negative(word):
+			out = append(out, hiddenDash+word)
+			continue
+		case !strings.HasPrefix(word, "-") || word == "-":
+			out = append(out, word)
 			continue
 		}
-		if err := p.known(set, rest); err != nil {
-			return err
+		name, _, valued := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		if !strings.HasPrefix(word, "--") && len(name) > 1 {
+			word = "-" + word
 		}
-		switch err := set.Parse(rest); {
-		case errors.Is(err, flag.ErrHelp):
-			p.page(c.Out, v)
-			return nil
-		case err != nil:
-			return p.Misused(v.Name, "%s: %s%s", v.Name, p.Language.Of("non si capisce: ", ""), err)
+		out = append(out, word)
+		f := set.Lookup(name)
+		if f == nil || valued {
+			continue
 		}
-		if rest = set.Args(); len(rest) > 0 {
-			operands, rest = append(operands, rest[0]), rest[1:]
+		if b, ok := f.Value.(interface{ IsBoolFlag() bool }); (!ok || !b.IsBoolFlag()) && i+1 < len(args) {
+			i++ // its value, whatever it looks like
+			out = append(out, args[i])
 		}
 	}
-	if len(operands) > v.Most {
-		return p.Misused(v.Name, p.Language.Of("%s non prende %q", "%s takes no %q"), v.Name, operands[v.Most])
+	return out
+}
+
+// withoutLanguage leaves out --lang, which ArgsLanguage has read.
+func withoutLanguage(args []string) (out []string) {
+	for i := 0; i < len(args); i++ {
+		switch name, _, valued := strings.Cut(args[i], "="); {
+		case name != "--lang" && name != "-lang":
+			out = append(out, args[i])
+		case !valued:
+			i++
+		}
 	}
-	return act(ctx, c, operands)
+	return out
 }
 
 // negative tells whether a word is a number below zero, such as -30m, and no flag.
 func negative(word string) bool {
 	return len(word) > 1 && word[0] == '-' && word[1] >= '0' && word[1] <= '9'
-}
-
-func (p Program) find(name string) (Command, error) {
-	names := []string{"help"}
-	for _, v := range p.Commands {
-		if v.Name == name {
-			return v, nil
-		}
-		names = append(names, v.Name)
-	}
-	return Command{}, p.Misused("", p.Language.Of("comando sconosciuto %q%s", "unknown verb %q%s"), name, p.meant(nearest.Names(name, names, 1)))
-}
-
-// known looks for flags that the verb does not have, before package flag says so in words that suggest nothing.
-func (p Program) known(set *flag.FlagSet, args []string) error {
-	for i := 0; i < len(args); i++ {
-		dashed := args[i]
-		if !strings.HasPrefix(dashed, "-") || dashed == "-" || dashed == "--" {
-			return nil
-		}
-		name, _, valued := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(dashed, "-"), "-"), "=")
-		if name == "h" || name == "help" {
-			return nil
-		}
-		f := set.Lookup(name)
-		if f == nil {
-			var names []string
-			set.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
-			near := nearest.Names(name, names, 1)
-			for i := range near {
-				near[i] = "--" + near[i]
-			}
-			return p.Misused(set.Name(), p.Language.Of("%s: opzione sconosciuta --%s%s", "%s: unknown flag --%s%s"), set.Name(), name, p.meant(near))
-		}
-		if b, ok := f.Value.(interface{ IsBoolFlag() bool }); !valued && (!ok || !b.IsBoolFlag()) {
-			if i++; i == len(args) { // its value
-				return p.Misused(set.Name(), p.Language.Of("%s: manca il valore di --%s", "%s: --%s needs a value"), set.Name(), name)
-			}
-		}
-	}
-	return nil
 }
 
 func (p Program) meant(near []string) string {
@@ -167,31 +342,17 @@ func (p Program) meant(near []string) string {
 	return p.Language.Of(" (forse ", " (did you mean ") + near[0] + "?)"
 }
 
-// help prints the overview, or the page of one verb.
-func (p Program) help(args []string, c Console) error {
-	if len(args) == 0 {
-		p.overview(c.Out)
-		return nil
-	}
-	v, err := p.find(args[0])
-	if err != nil {
-		return err
-	}
-	p.page(c.Out, v)
-	return nil
-}
-
 func (p Program) overview(w io.Writer) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n%s\n\n", p.Brief, p.Language.Of("uso: "+p.Name+" COMANDO [opzioni]", "usage: "+p.Name+" VERB [flags]"))
+	fmt.Fprintf(&b, "%s\n\n%s\n\n", p.Brief, p.Language.Of("uso: "+p.Name+" COMANDO [opzioni]", "usage: "+p.Name+" COMMAND [flags]"))
 	wide := 8
-	for _, v := range p.Commands {
+	for _, v := range p.all() {
 		wide = max(wide, len(v.Name))
 	}
-	for _, v := range p.Commands {
+	for _, v := range p.all() {
 		fmt.Fprintf(&b, "  %-*s  %s\n", wide, v.Name, v.Brief)
 	}
-	fmt.Fprintf(&b, "  %-*s  %s: %s help %s\n", wide, "help", p.Language.Of("questa pagina, o quella di un comando", "this page, or that of one verb"), p.Name, p.Hint)
+	fmt.Fprintf(&b, "  %-*s  %s: %s help %s\n", wide, "help", p.Language.Of("questa pagina, o quella di un comando", "this page, or that of one command"), p.Name, p.Hint)
 	show(w, b.String())
 }
 

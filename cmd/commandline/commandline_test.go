@@ -43,12 +43,12 @@ func TestRun(t *testing.T) {
 		{"say -30m -loud", "-30m true 1\n", ""},
 		{"--version", "1\n", ""},
 		{"help say", "usage: sample say WORD [--loud] [-p LONG] [--times N]\n\nSays what it is told.\n\n  --loud             say it loud\n  -p LONG            pause for so LONG (default 1h)\n  --times N          say it N times (default 1)\n", ""},
-		{"help", "Says it back.\n\nusage: sample VERB [flags]\n\n  say       says it\n  version   tells it\n  help      this page, or that of one verb: sample help say\n", ""},
-		{"", "", "a verb is missing: see sample help"},
-		{"versio", "", `unknown verb "versio" (did you mean version?): see sample help`},
+		{"help", "Says it back.\n\nusage: sample COMMAND [flags]\n\n  say         says it\n  version     tells it\n  completion  command completion for a shell\n  help        this page, or that of one command: sample help say\n", ""},
+		{"", "", "a command is missing: see sample help"},
+		{"versio", "", `unknown command "versio" (did you mean version?): see sample help`},
 		{"say --time 2 hello", "", "say: unknown flag --time (did you mean --times?): see sample help say"},
 		{"say hello you", "", `say takes no "you": see sample help say`},
-		{"say --times many hello", "", `say: invalid value "many" for flag -times: parse error: see sample help say`},
+		{"say --times many hello", "", `say: --times: must be a whole number (got "many"): see sample help say`},
 	} {
 		t.Run(x.line, func(t *testing.T) {
 			var out, errs strings.Builder

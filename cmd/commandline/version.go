@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 )
 
-// Version is the verb that tells what a program was built from.
+// Version is the command that tells what a program was built from.
 func Version(program, version string) Command {
 	return Command{
 		Name:  "version",
@@ -26,7 +26,7 @@ func Version(program, version string) Command {
 	}
 }
 
-// VersionText is what the verb version prints of a program.
+// VersionText is what the command version prints of a program.
 func VersionText(program, version string, info *debug.BuildInfo) string {
 	set := map[string]string{}
 	for _, s := range info.Settings {

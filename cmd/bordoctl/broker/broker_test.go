@@ -21,7 +21,7 @@ import (
 	"bordo/agent/mqtt"
 )
 
-// options reads flags as a verb does.
+// options reads flags as a command does.
 func options(t *testing.T, args ...string) (Options, error) {
 	t.Helper()
 	var o Options
