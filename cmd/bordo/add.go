@@ -69,41 +69,38 @@ func (a *addition) apply(ctx context.Context, c console, parts []scan.Part, lang
 		return a.nothing(err)
 	}
 	if bytes.Equal(before, after) {
-		c.tell(phrase{"%s: niente da aggiungere", "%s: nothing to add"}.in(lang, a.file))
+		c.tell(phrase("%s: nothing to add").in(lang, a.file))
 		return nil
 	}
 	fmt.Fprint(c.out, difference(string(before), string(after)))
 	for _, w := range cfg.Warnings {
-		c.tell(phrase{"avviso: " + w.Italian(), "warning: " + w.Error()}.in(lang))
+		c.tell(phrase("warning: %v").in(lang, w))
 	}
 	if !a.yes {
-		switch answer, err := a.ask(ctx, phrase{"Scrivere in %s? [s/n] ", "Write to %s? [y/n] "}.in(lang, a.file)); {
+		switch answer, err := a.ask(ctx, phrase("Write to %s? [y/n] ").in(lang, a.file)); {
 		case errors.Is(err, errNoTerminal):
-			return phrase{"non è stato scritto nulla: nessun terminale a cui chiedere, ripetere con --yes", "nothing was written: there is no terminal to ask at, repeat with --yes"}.fault()
+			return phrase("nothing was written: there is no terminal to ask at, repeat with --yes").fault()
 		case err != nil || !slices.Contains([]string{"s", "si", "sì", "y", "yes"}, answer):
-			return phrase{"non è stato scritto nulla", "nothing was written"}.fault()
+			return phrase("nothing was written").fault()
 		}
 	}
 	backup, err := replaceFile(a.file, before, after)
 	if err != nil {
 		return a.nothing(permitted(err, fileOwner()))
 	}
-	c.tell(phrase{"Scritto in %s; il file di prima è %s.\nPoi: bordo check, systemctl restart bordo", "Written to %s; the file as it was is %s.\nThen: bordo check, systemctl restart bordo"}.in(lang, a.file, backup))
+	c.tell(phrase("Written to %s; the file as it was is %s.\nThen: bordo check, systemctl restart bordo").in(lang, a.file, backup))
 	if slices.ContainsFunc(parts, func(p scan.Part) bool { return p.Remark }) {
-		c.tell(phrase{
-			"Le righe con il # davanti non valgono ancora: confrontare con la targhetta, poi togliere il # alla linea (id, port, devices) e al modello giusto.",
-			"Lines that begin with # have no effect yet: compare with the label, then remove the # from the line (id, port, devices) and from the right model.",
-		}.in(lang))
+		c.tell(phrase("Lines that begin with # have no effect yet: compare with the label, then remove the # from the line (id, port, devices) and from the right model.").in(lang))
 	}
 	if len(cfg.Placeholders) > 0 {
-		c.tell(phrase{"Prima ci sono ancora valori da sostituire:", "Before, there are values to replace:"}.in(lang) + "\n" + sentence(cfg.Placeholders, lang))
+		c.tell(phrase("Before, there are values to replace:").in(lang) + "\n" + sentence(cfg.Placeholders, lang))
 	}
 	return nil
 }
 
 // nothing is the error of an addition that was not written.
 func (a *addition) nothing(err error) error {
-	return phrase{"non è stato scritto nulla in %s: %v", "nothing was written to %s: %v"}.fault(a.file, err)
+	return phrase("nothing was written to %s: %v").fault(a.file, err)
 }
 
 // added makes the new text and holds it against the old one: what is in the file has to mean the same as before.
@@ -119,7 +116,7 @@ func added(file string, before []byte, parts []scan.Part) ([]byte, *config.Confi
 			continue
 		}
 		if after, err = config.Add(after, a); err != nil {
-			return nil, nil, phrase{"aggiungere a mano le righe proposte (bordo scan senza --add le stampa): %v", "add the proposed lines by hand (bordo scan without --add prints them): %v"}.fault(err)
+			return nil, nil, phrase("add the proposed lines by hand (bordo scan without --add prints them): %v").fault(err)
 		}
 	}
 	cfg, err := config.Parse(file, after, all.List())
@@ -130,7 +127,7 @@ func added(file string, before []byte, parts []scan.Part) ([]byte, *config.Confi
 		return nil, nil, err
 	}
 	if !extends(cfg, old, parts) {
-		return nil, nil, phrase{"il file ha una forma che non si può completare da sola: aggiungere le righe a mano", "the file has a shape that cannot be extended: add the lines by hand"}.fault()
+		return nil, nil, phrase("the file has a shape that cannot be extended: add the lines by hand").fault()
 	}
 	return after, cfg, nil
 }

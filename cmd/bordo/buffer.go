@@ -22,8 +22,8 @@ import (
 func bufferCommand(l *langValue) command {
 	return command{
 		name:  "buffer",
-		brief: phrase{"che cosa c'è nell'archivio: quanto, quali record, se è integro", "what lies in the store: its size, its records, whether it is whole"}.in(l),
-		takes: phrase{"stat|list|export|verify [CARTELLA]", "stat|list|export|verify [DIR]"}.in(l),
+		brief: phrase("what lies in the store: its size, its records, whether it is whole").in(l),
+		takes: phrase("stat|list|export|verify [DIR]").in(l),
 		most:  2,
 		complete: func(args []string) []string {
 			if len(args) == 0 {
@@ -31,22 +31,7 @@ func bufferCommand(l *langValue) command {
 			}
 			return nil
 		},
-		text: phrase{
-			`Guarda nell'archivio della configurazione, o di CARTELLA: attraverso l'agente se è in funzione, altrimenti da sé. Legge
-soltanto. I dati personali (classe card, dispositivi con personal) vengono contati, mai mostrati.
-
-  stat     quanto c'è, quanto aspetta il broker, lacune, limiti
-  list     quali record ci sono: i primi --limit, o con --newest gli ultimi
-  export   i record, uno per riga, come i messaggi del contratto (campioni come su hist, il resto come su event)
-  verify   legge ogni blocco e dice che cosa è danneggiato e che cosa fare; codice di uscita 1 quando qualcosa lo è
-
-  bordo buffer list --newest --device meter-1 --limit 20
-  bordo buffer export --class reading --from 2026-03-01 --to 2026-03-07 > settimana.jsonl
-  bordo buffer export --class interval --month 2026-03 --csv > marzo.csv
-
-L'ultimo fa una tabella: una riga per ogni quarto d'ora del mese del sito e ogni contatore, con la revisione più alta. Ci
-sono tutti i quarti del mese (2972 nel marzo 2026 a Roma); dove non si sa nulla la riga è vuota dopo gli orari.`,
-			`Looks into the store of the configuration, or of DIR: through the agent where it runs, and otherwise by itself. It only
+		text: phrase(`Looks into the store of the configuration, or of DIR: through the agent where it runs, and otherwise by itself. It only
 reads. Personal data (class card, devices marked personal) is counted, never shown.
 
   stat     how much there is, how much of it waits for the broker, gaps, limits
@@ -59,7 +44,7 @@ reads. Personal data (class card, devices marked personal) is counted, never sho
   bordo buffer export --class interval --month 2026-03 --csv > march.csv
 
 The last one makes a table: one row for each quarter of an hour of the site's month and each counter, with the highest
-revision. All quarters of the month are there (2,972 in March 2026 in Rome); where nothing is known the row is empty behind its times.`}.in(l),
+revision. All quarters of the month are there (2,972 in March 2026 in Rome); where nothing is known the row is empty behind its times.`).in(l),
 		flags: func(set *flag.FlagSet) action {
 			o := &bufferOptions{lang: l}
 			langFlag(set, l)
@@ -84,18 +69,18 @@ type bufferOptions struct {
 }
 
 func (o *bufferOptions) flags(set *flag.FlagSet) {
-	set.StringVar(&o.path, "config", defaultConfig, phrase{"il `FILE` di configurazione del nodo", "the configuration `FILE` of the node"}.in(o.lang))
-	set.BoolVar(&o.json, "json", false, phrase{"stat, list, verify: stampare come JSON", "stat, list, verify: print it as JSON"}.in(o.lang))
-	set.StringVar(&o.class, "class", "", phrase{"list, export: solo queste `CLASSI`: event, interval, reading, con virgole fra loro", "list, export: only these `CLASSES`: event, interval, reading, with commas between them"}.in(o.lang))
-	set.StringVar(&o.device, "device", "", phrase{"list, export: solo i record di questo `DISPOSITIVO`", "list, export: only the records of this `DEVICE`"}.in(o.lang))
-	set.StringVar(&o.from, "from", "", phrase{"list, export: da questo `TEMPO`: 2026-03-01 o 2026-03-01T10:30 nell'ora del sito", "list, export: from this `TIME` on: 2026-03-01 or 2026-03-01T10:30 in the site's time"}.in(o.lang))
-	set.StringVar(&o.to, "to", "", phrase{"list, export: fino a questo `TEMPO`; un giorno conta fino alla fine", "list, export: up to this `TIME`; a day counts to its end"}.in(o.lang))
-	set.StringVar(&o.month, "month", "", phrase{"list, export: solo questo `MESE`: 2026-03", "list, export: only this `MONTH`: 2026-03"}.in(o.lang))
-	set.StringVar(&o.epoch, "epoch", "", phrase{"list, export: solo questa `EPOCA`", "list, export: only this `EPOCH`"}.in(o.lang))
-	set.StringVar(&o.seq, "seq", "", phrase{"list, export: solo questi suoi `NUMERI`: 100, o 100-200", "list, export: only these `NUMBERS` of it: 100, or 100-200"}.in(o.lang))
-	set.IntVar(&o.limit, "limit", 100, phrase{"list: al massimo `N` record", "list: at most `N` records"}.in(o.lang))
-	set.BoolVar(&o.newest, "newest", false, phrase{"list: gli ultimi secondo il tempo", "list: the last ones by their time"}.in(o.lang))
-	set.BoolVar(&o.csv, "csv", false, phrase{"export: una tabella dei quarti d'ora di un mese", "export: a table of the quarter hours of a month"}.in(o.lang))
+	set.StringVar(&o.path, "config", defaultConfig, phrase("the configuration `FILE` of the node").in(o.lang))
+	set.BoolVar(&o.json, "json", false, phrase("stat, list, verify: print it as JSON").in(o.lang))
+	set.StringVar(&o.class, "class", "", phrase("list, export: only these `CLASSES`: event, interval, reading, with commas between them").in(o.lang))
+	set.StringVar(&o.device, "device", "", phrase("list, export: only the records of this `DEVICE`").in(o.lang))
+	set.StringVar(&o.from, "from", "", phrase("list, export: from this `TIME` on: 2026-03-01 or 2026-03-01T10:30 in the site's time").in(o.lang))
+	set.StringVar(&o.to, "to", "", phrase("list, export: up to this `TIME`; a day counts to its end").in(o.lang))
+	set.StringVar(&o.month, "month", "", phrase("list, export: only this `MONTH`: 2026-03").in(o.lang))
+	set.StringVar(&o.epoch, "epoch", "", phrase("list, export: only this `EPOCH`").in(o.lang))
+	set.StringVar(&o.seq, "seq", "", phrase("list, export: only these `NUMBERS` of it: 100, or 100-200").in(o.lang))
+	set.IntVar(&o.limit, "limit", 100, phrase("list: at most `N` records").in(o.lang))
+	set.BoolVar(&o.newest, "newest", false, phrase("list: the last ones by their time").in(o.lang))
+	set.BoolVar(&o.csv, "csv", false, phrase("export: a table of the quarter hours of a month").in(o.lang))
 }
 
 // bufferFlags are the flags of each way to look, besides --config and --lang.
@@ -110,28 +95,28 @@ var bufferFlags = map[string][]string{
 func (o *bufferOptions) check(set *flag.FlagSet, operands []string) (what, dir string, err error) {
 	ways := []string{"stat", "list", "export", "verify"}
 	if len(operands) == 0 {
-		return "", "", misused("buffer", phrase{"buffer: dire che cosa fare: %s", "buffer: say what to do: %s"}, strings.Join(ways, ", "))
+		return "", "", misused("buffer", phrase("buffer: say what to do: %s"), strings.Join(ways, ", "))
 	}
 	what = operands[0]
 	if !slices.Contains(ways, what) {
-		return "", "", misused("buffer", phrase{"buffer: %q non c'è%v", "buffer: there is no %q%v"}, what, oneOf(what, ways))
+		return "", "", misused("buffer", phrase("buffer: there is no %q%v"), what, oneOf(what, ways))
 	}
 	if len(operands) > 1 {
 		dir = operands[1]
 	}
 	set.Visit(func(f *flag.Flag) {
 		if err == nil && f.Name != "config" && f.Name != "lang" && !slices.Contains(bufferFlags[what], f.Name) {
-			err = misused("buffer", phrase{"buffer %s non prende --%s", "buffer %s takes no --%s"}, what, f.Name)
+			err = misused("buffer", phrase("buffer %s takes no --%s"), what, f.Name)
 		}
 	})
 	switch {
 	case err != nil:
 	case o.csv && (o.class != "interval" || o.month == ""):
-		err = misused("buffer", phrase{"buffer export: --csv richiede --class interval e --month, come --month 2026-03", "buffer export: --csv needs --class interval and --month, such as --month 2026-03"})
+		err = misused("buffer", phrase("buffer export: --csv needs --class interval and --month, such as --month 2026-03"))
 	case o.csv && (o.epoch != "" || o.seq != ""):
-		err = misused("buffer", phrase{"buffer export: --csv prende mesi interi: niente --epoch, niente --seq", "buffer export: --csv takes whole months: no --epoch, no --seq"})
+		err = misused("buffer", phrase("buffer export: --csv takes whole months: no --epoch, no --seq"))
 	case o.limit < 1 || o.limit > archive.MaxEntries:
-		err = misused("buffer", phrase{"buffer list: --limit deve essere da 1 a %d (c'è %d)", "buffer list: --limit must be 1 to %d (got %d)"}, archive.MaxEntries, o.limit)
+		err = misused("buffer", phrase("buffer list: --limit must be 1 to %d (got %d)"), archive.MaxEntries, o.limit)
 	}
 	return what, dir, err
 }
@@ -182,7 +167,7 @@ func (o *bufferOptions) configuration(c console, dir string) (*config.Config, er
 	case err == nil:
 		return cfg, nil
 	case dir == "" && errors.Is(err, fs.ErrNotExist) && o.path == defaultConfig:
-		return nil, phrase{"%v\noppure dare la cartella dell'archivio: bordo buffer stat CARTELLA", "%v\nor give the store's directory: bordo buffer stat DIR"}.fault(err)
+		return nil, phrase("%v\nor give the store's directory: bordo buffer stat DIR").fault(err)
 	case dir == "" || o.path != defaultConfig:
 		return nil, err
 	case !errors.Is(err, fs.ErrNotExist):
@@ -222,19 +207,19 @@ func openStore(ctx context.Context, cfg *config.Config, dir string) (*storeClien
 	s, err := buffer.Inspect(dir, o)
 	switch {
 	case errors.Is(err, buffer.ErrInUse) && own:
-		return nil, phrase{"%v\nlo ha aperto un agente, che non risponde a %s: forse si sta avviando, riprovare", "%v\nan agent has it open and does not answer at %s: it may be starting, so try again"}.fault(err, cfg.Control.Socket)
+		return nil, phrase("%v\nan agent has it open and does not answer at %s: it may be starting, so try again").fault(err, cfg.Control.Socket)
 	case errors.Is(err, buffer.ErrInUse):
-		return nil, phrase{"%v\nlo ha aperto un agente: indicare la sua configurazione con --config FILE, per chiedere a lui", "%v\nan agent has it open: name its configuration with --config FILE, to ask it"}.fault(err)
+		return nil, phrase("%v\nan agent has it open: name its configuration with --config FILE, to ask it").fault(err)
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, phrase{"non c'è nessun archivio in %s: lo crea l'agente al primo avvio", "there is no store in %s: the agent makes it when it first runs"}.fault(dir)
+		return nil, phrase("there is no store in %s: the agent makes it when it first runs").fault(dir)
 	case errors.Is(err, buffer.ErrDamaged):
 		return damagedStore(dir, err), nil
 	case errors.Is(err, syscall.EIO):
-		return nil, phrase{"%v\nil disco o la scheda SD non si lascia leggere: guardare dmesg, e cambiare la scheda", "%v\nthe disk or SD card cannot be read: look at dmesg, and replace the card"}.fault(err)
+		return nil, phrase("%v\nthe disk or SD card cannot be read: look at dmesg, and replace the card").fault(err)
 	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOSPC):
-		return nil, phrase{"%v\nserve una cartella temporanea in cui si possa scrivere: TMPDIR=/run bordo buffer ...", "%v\na temporary directory that can be written is needed: TMPDIR=/run bordo buffer ..."}.fault(err)
+		return nil, phrase("%v\na temporary directory that can be written is needed: TMPDIR=/run bordo buffer ...").fault(err)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, phrase{"%v\n%v\n%s appartiene a %s", "%v\n%v\n%s belongs to %s"}.fault(err, fileOwner(), dir, owner.Of(dir))
+		return nil, phrase("%v\n%v\n%s belongs to %s").fault(err, fileOwner(), dir, owner.Of(dir))
 	case err != nil:
 		return nil, err
 	}

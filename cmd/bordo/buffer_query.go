@@ -29,24 +29,24 @@ func (o *bufferOptions) query(zone *time.Location) (q archive.Query, err error) 
 		for _, name := range strings.Split(o.class, ",") {
 			switch c, err := buffer.ParseClass(name); {
 			case err != nil:
-				return q, misused("buffer", phrase{"--class: deve essere event, interval o reading (c'è %q)", "--class: must be event, interval or reading (got %q)"}, name)
+				return q, misused("buffer", phrase("--class: must be event, interval or reading (got %q)"), name)
 			case c == buffer.Card:
-				return q, misused("buffer", phrase{"--class: card sono dati personali, che non vengono mai mostrati", "--class: card is personal data, which is never shown"})
+				return q, misused("buffer", phrase("--class: card is personal data, which is never shown"))
 			}
 			q.Classes = append(q.Classes, name)
 		}
 	}
 	q.Device, q.Epoch = o.device, o.epoch
 	if o.epoch != "" && contract.CheckEpoch(o.epoch) != nil {
-		return q, misused("buffer", phrase{"--epoch: devono essere 8 lettere e cifre, come le mostra bordo buffer stat (c'è %q)", "--epoch: must be 8 letters and digits, as bordo buffer stat shows them (got %q)"}, o.epoch)
+		return q, misused("buffer", phrase("--epoch: must be 8 letters and digits, as bordo buffer stat shows them (got %q)"), o.epoch)
 	}
 	if o.month != "" {
 		if o.from != "" || o.to != "" {
-			return q, misused("buffer", phrase{"--month sta per --from e --to: toglierli", "--month stands for --from and --to: leave those out"})
+			return q, misused("buffer", phrase("--month stands for --from and --to: leave those out"))
 		}
 		first, err := time.ParseInLocation("2006-01", o.month, zone)
 		if err != nil {
-			return q, misused("buffer", phrase{"--month: deve essere un mese come 2026-03 (c'è %q)", "--month: must be a month such as 2026-03 (got %q)"}, o.month)
+			return q, misused("buffer", phrase("--month: must be a month such as 2026-03 (got %q)"), o.month)
 		}
 		q.From, q.To = first.UnixMilli(), first.AddDate(0, 1, 0).UnixMilli()-1
 	}
@@ -57,7 +57,7 @@ func (o *bufferOptions) query(zone *time.Location) (q archive.Query, err error) 
 		return q, err
 	}
 	if q.To != 0 && q.From > q.To {
-		return q, misused("buffer", phrase{"--from viene dopo --to", "--from is later than --to"})
+		return q, misused("buffer", phrase("--from is later than --to"))
 	}
 	return q, o.numbers(&q)
 }
@@ -86,7 +86,7 @@ func moment(name, text string, zone *time.Location, without int64, end bool) (in
 		}
 		return t.UnixMilli(), nil
 	}
-	return 0, misused("buffer", phrase{"--%s: deve essere un tempo come 2026-03-01, 2026-03-01T10:30 o 2026-03-01T09:30:00Z (c'è %q)", "--%s: must be a time such as 2026-03-01, 2026-03-01T10:30 or 2026-03-01T09:30:00Z (got %q)"}, name, text)
+	return 0, misused("buffer", phrase("--%s: must be a time such as 2026-03-01, 2026-03-01T10:30 or 2026-03-01T09:30:00Z (got %q)"), name, text)
 }
 
 var numbersForm = regexp.MustCompile(`^([0-9]{1,16})(?:-([0-9]{1,16}))?$`)
@@ -98,10 +98,10 @@ func (o *bufferOptions) numbers(q *archive.Query) error {
 	}
 	f := numbersForm.FindStringSubmatch(o.seq)
 	if f == nil {
-		return misused("buffer", phrase{"--seq: deve essere un numero o un intervallo come 100-200 (c'è %q)", "--seq: must be a number or a range such as 100-200 (got %q)"}, o.seq)
+		return misused("buffer", phrase("--seq: must be a number or a range such as 100-200 (got %q)"), o.seq)
 	}
 	if o.epoch == "" {
-		return misused("buffer", phrase{"--seq richiede --epoch: in ogni epoca i numeri ricominciano", "--seq needs --epoch: numbers begin again in each epoch"})
+		return misused("buffer", phrase("--seq needs --epoch: numbers begin again in each epoch"))
 	}
 	q.First, _ = strconv.ParseUint(f[1], 10, 64) //nolint:errcheck // digits
 	q.Last = q.First
@@ -109,7 +109,7 @@ func (o *bufferOptions) numbers(q *archive.Query) error {
 		q.Last, _ = strconv.ParseUint(f[2], 10, 64) //nolint:errcheck // digits
 	}
 	if q.First == 0 || q.First > q.Last {
-		return misused("buffer", phrase{"--seq: deve crescere, e cominciare da 1 o più (c'è %q)", "--seq: must rise, and begin at 1 or later (got %q)"}, o.seq)
+		return misused("buffer", phrase("--seq: must rise, and begin at 1 or later (got %q)"), o.seq)
 	}
 	return nil
 }

@@ -66,33 +66,31 @@ func printStat(ctx context.Context, c console, s *storeClient, q api.BufferQuest
 }
 
 func (t *table) statHead(st storeStat) {
-	who := phrase{"nessun agente in funzione", "no agent runs"}
+	who := phrase("no agent runs")
 	if st.Running {
-		who = phrase{"chiesto all'agente in funzione", "asked the running agent"}
+		who = phrase("asked the running agent")
 	}
-	t.row(phrase{"archivio", "store"}, phrase{"%s, %v", "%s, %v"}, st.Dir, who)
-	size := phrase{"spazio", "size"}
+	t.row(phrase("store"), phrase("%s, %v"), st.Dir, who)
+	size := phrase("size")
 	if st.Limits != nil {
-		t.row(size, phrase{"%s, al massimo %s", "%s of at most %s"}, byteText(st.Bytes, t.lang), byteText(st.Limits.MaxSize, t.lang))
-		t.row(phrase{"conserva", "keeps"}, phrase{"%s di misure consegnate, %s di quarti d'ora", "%s of acknowledged readings, %s of quarter hours"},
+		t.row(size, phrase("%s of at most %s"), byteText(st.Bytes, t.lang), byteText(st.Limits.MaxSize, t.lang))
+		t.row(phrase("keeps"), phrase("%s of acknowledged readings, %s of quarter hours"),
 			byteText(st.Limits.History, t.lang), byteText(st.Limits.EnergyHistory, t.lang))
 	} else {
-		t.row(size, phrase{"%s", "%s"}, byteText(st.Bytes, t.lang))
+		t.row(size, phrase("%s"), byteText(st.Bytes, t.lang))
 	}
 	if st.Day != nil {
-		t.row(phrase{"scritto", "written"}, phrase{"%s sulla scheda nell'ultimo giorno, o dall'avvio dell'agente", "%s to the card in the last day, or since the agent started"},
+		t.row(phrase("written"), phrase("%s to the card in the last day, or since the agent started"),
 			byteText(*st.Day, t.lang))
 	}
 	if st.FromMemory {
-		t.row(phrase{"attenzione", "attention"}, phrase{
-			"l'agente lavora dalla memoria: ciò che è già sul disco non si vede qui, e uno spegnimento costa ciò che non è consegnato",
-			"the agent runs from memory: what is on the disk already is not shown here, and a power cut costs what is not delivered"})
+		t.row(phrase("attention"), phrase("the agent runs from memory: what is on the disk already is not shown here, and a power cut costs what is not delivered"))
 	}
 	if st.Fault != "" {
-		t.row(phrase{"guasto", "fault"}, phrase{"%s", "%s"}, st.Fault)
+		t.row(phrase("fault"), phrase("%s"), st.Fault)
 	}
 	if st.Memory > 0 {
-		t.row(phrase{"memoria", "memory"}, phrase{"%s da consegnare", "%s not acknowledged yet"}, count(st.Memory, recordNoun, t.lang))
+		t.row(phrase("memory"), phrase("%s not acknowledged yet"), count(st.Memory, recordNoun, t.lang))
 	}
 }
 
@@ -108,22 +106,22 @@ func (t *table) statTables(st storeStat, zone *time.Location) {
 		damaged += k.Damaged
 		rows = append(rows, texts(k.Class, k.Records, byteText(k.Bytes, t.lang), k.Waiting, minuteText(k.From, zone), minuteText(k.To, zone)))
 	}
-	t.grid(phrase{"classe,su disco,spazio,in attesa,dal,al", "class,on disk,size,waiting,from,to"}, rows)
+	t.grid(phrase("class,on disk,size,waiting,from,to"), rows)
 	if len(st.Backlog) > 0 {
 		rows = nil
 		for _, s := range st.Backlog {
 			rows = append(rows, texts(s.Ep, s.First, s.Last, s.N))
 		}
-		t.grid(phrase{"in attesa in,primo,ultimo,record", "waiting in,first,last,records"}, rows)
+		t.grid(phrase("waiting in,first,last,records"), rows)
 	}
 	if len(st.Epochs) > 0 {
 		rows = nil
 		for _, e := range st.Epochs[max(0, len(st.Epochs)-maxEpochs):] {
 			rows = append(rows, texts(e.Epoch, e.First, e.Last, e.Records))
 		}
-		t.grid(phrase{"epoca,primo,ultimo,su disco", "epoch,first,last,on disk"}, rows)
+		t.grid(phrase("epoch,first,last,on disk"), rows)
 		if more := len(st.Epochs) - maxEpochs; more > 0 {
-			t.WriteString(phrase{"e %d più vecchie\n", "and %d older\n"}.in(t.lang, more))
+			t.WriteString(phrase("and %d older\n").in(t.lang, more))
 		}
 	}
 	if len(st.Gaps) > 0 {
@@ -131,11 +129,11 @@ func (t *table) statTables(st storeStat, zone *time.Location) {
 		for _, g := range st.Gaps {
 			rows = append(rows, gapCells(g, t.lang))
 		}
-		t.grid(phrase{"lacuna in,classe,da,a,persi,perché", "gap in,class,from,to,lost,why"}, rows)
-		t.WriteString(terminal.Fold(phrase{"Vengono dichiarate al centro con il prossimo collegamento.", "The centre is told of these with the next connection."}.in(t.lang), t.width, 0) + "\n")
+		t.grid(phrase("gap in,class,from,to,lost,why"), rows)
+		t.WriteString(terminal.Fold(phrase("The centre is told of these with the next connection.").in(t.lang), t.width, 0) + "\n")
 	}
 	if damaged > 0 {
-		t.WriteString("\n" + terminal.Fold(phrase{"non si legge: %s; vedere bordo buffer verify", "%s cannot be read: bordo buffer verify"}.in(t.lang, count(damaged, blockNoun, t.lang)), t.width, 0) + "\n")
+		t.WriteString("\n" + terminal.Fold(phrase("%s cannot be read: bordo buffer verify").in(t.lang, count(damaged, blockNoun, t.lang)), t.width, 0) + "\n")
 	}
 }
 
@@ -148,7 +146,7 @@ func texts(cells ...any) (row []string) {
 }
 
 func gapCells(g archive.GapStat, l *langValue) []string {
-	unknown := phrase{"ignoto", "unknown"}.in(l)
+	unknown := phrase("unknown").in(l)
 	epoch, to, n := cmp.Or(g.Epoch, unknown), unknown, unknown
 	if g.To != nil {
 		to = strconv.FormatUint(*g.To, 10)
@@ -161,10 +159,13 @@ func gapCells(g archive.GapStat, l *langValue) []string {
 
 // whyText is the reason of a gap.
 func whyText(why string) phrase {
-	return phrase{cmp.Or(map[buffer.Reason]string{
-		buffer.Evicted: "archivio pieno", buffer.Unclean: "corrente o programma interrotti", buffer.Damaged: "file danneggiati",
-		buffer.DiskFull: "disco pieno", buffer.Retention: "troppo vecchi",
-	}[buffer.Reason(why)], why), why}
+	if p, known := map[buffer.Reason]phrase{
+		buffer.Evicted: phrase("store full"), buffer.Unclean: phrase("power cut or crash"), buffer.Damaged: phrase("files damaged"),
+		buffer.DiskFull: phrase("disk full"), buffer.Retention: phrase("too old"),
+	}[buffer.Reason(why)]; known {
+		return p
+	}
+	return phrase(why)
 }
 
 // minuteText is a time of the site.
@@ -191,7 +192,7 @@ func printList(ctx context.Context, c console, s *storeClient, q api.BufferQuest
 	if o.json {
 		err = writeJSON(c, map[string]any{"records": append([]archive.Entry{}, list...), "more": t.More, "damaged": t.Damaged})
 	} else if len(list) > 0 {
-		head := phrase{"record,tempo (%s),classe,dispositivo,che cosa", "record,time (%s),class,device,what"}.in(o.lang, zone)
+		head := phrase("record,time (%s),class,device,what").in(o.lang, zone)
 		t := terminal.Table{Head: strings.Split(head, ",")}
 		for _, e := range list {
 			t.Rows = append(t.Rows, []string{fmt.Sprintf("%s-%d", e.Epoch, e.Seq), momentText(e, zone), e.Class, e.Dev, whatText(e, o.lang)})
@@ -203,9 +204,9 @@ func printList(ctx context.Context, c console, s *storeClient, q api.BufferQuest
 	case err != nil:
 		return err
 	case len(list) == 0 && !o.json:
-		fmt.Fprintln(c.err, phrase{"nessun record così", "no such records"}.in(o.lang))
+		fmt.Fprintln(c.err, phrase("no such records").in(o.lang))
 	case t.More:
-		more := phrase{"ce ne sono più di questi %d: scegliere con --limit, --newest, --device e --from", "there are more than these %d: --limit, --newest, --device and --from choose"}
+		more := phrase("there are more than these %d: --limit, --newest, --device and --from choose")
 		width, _, _ := terminal.Size(c.err)
 		fmt.Fprintln(c.err, terminal.Fold(more.in(o.lang, len(list)), width, 0))
 	}
@@ -235,9 +236,7 @@ func damagedBlocks(t archive.Tally, l *langValue) error {
 	if t.Damaged == 0 {
 		return nil
 	}
-	return phrase{
-		"non si legge, e manca qui: %s: %s\nvedere bordo buffer verify", "%s could not be read and are left out: %s\nsee bordo buffer verify",
-	}.fault(count(t.Damaged, blockNoun, l), t.Fault)
+	return phrase("%s could not be read and are left out: %s\nsee bordo buffer verify").fault(count(t.Damaged, blockNoun, l), t.Fault)
 }
 
 // printRecords streams the messages, one a line.
@@ -296,7 +295,7 @@ func printVerify(ctx context.Context, c console, s *storeClient, q api.BufferQue
 		if r.Tables > 0 {
 			files = count(r.Tables, fileNoun, o.lang) + ", "
 		}
-		_, err := fmt.Fprintln(c.out, phrase{"%s: integro: letti %s%s, %s, %s", "%s: whole: read %s%s, %s, %s"}.in(
+		_, err := fmt.Fprintln(c.out, phrase("%s: whole: read %s%s, %s, %s").in(
 			o.lang, s.dir, files, count(r.Blocks, blockNoun, o.lang), count(r.Records, recordNoun, o.lang), byteText(r.Bytes, o.lang)))
 		return err
 	default:
@@ -304,7 +303,7 @@ func printVerify(ctx context.Context, c console, s *storeClient, q api.BufferQue
 			fmt.Fprintln(c.out, "-", f)
 		}
 		if r.More > 0 {
-			fmt.Fprintln(c.out, phrase{"- e altri %d", "- and %d more"}.in(o.lang, r.More))
+			fmt.Fprintln(c.out, phrase("- and %d more").in(o.lang, r.More))
 		}
 		width, _, _ := terminal.Size(c.out)
 		fmt.Fprintf(c.out, "\n%s\n\n", terminal.Fold(cure(s.running).in(o.lang), cmp.Or(width, 120), 0))
@@ -312,23 +311,16 @@ func printVerify(ctx context.Context, c console, s *storeClient, q api.BufferQue
 	if good {
 		return nil
 	}
-	return phrase{"l'archivio in %s è danneggiato", "the store in %s is damaged"}.fault(s.dir)
+	return phrase("the store in %s is damaged").fault(s.dir)
 }
 
 // cure tells what to do with a damaged store.
 func cure(running bool) phrase {
 	if running {
-		return phrase{
-			"L'agente continua a lavorare. Ciò che non si può leggere viene dichiarato al centro come mancante. Riavviarlo " +
-				"(systemctl restart bordo): mette da parte i file danneggiati e riparte. Se succede di nuovo, sostituire la scheda.",
-			"The agent goes on working. What cannot be read is told to the centre as missing. Restart it (systemctl restart " +
-				"bordo): it puts damaged files aside and goes on. If this comes again, replace the card."}
+		return phrase("The agent goes on working. What cannot be read is told to the centre as missing. Restart it (systemctl restart " +
+			"bordo): it puts damaged files aside and goes on. If this comes again, replace the card.")
 	}
-	return phrase{
-		"Avviare l'agente (systemctl start bordo): mette da parte i file danneggiati (damaged-…, accanto all'archivio) e " +
-			"dichiara al centro ciò che manca. Per conservare tutto com'è, copiare prima la cartella. Se succede di nuovo, " +
-			"sostituire la scheda.",
-		"Start the agent (systemctl start bordo): it puts damaged files aside (damaged-…, in the same directory) and tells " +
-			"the centre what is missing. To keep everything as it is, copy the directory first. If this comes again, replace the " +
-			"card."}
+	return phrase("Start the agent (systemctl start bordo): it puts damaged files aside (damaged-…, in the same directory) and tells " +
+		"the centre what is missing. To keep everything as it is, copy the directory first. If this comes again, replace the " +
+		"card.")
 }

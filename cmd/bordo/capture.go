@@ -16,27 +16,21 @@ import (
 func captureCommand(l *langValue) command {
 	return command{
 		name:     "capture",
-		brief:    phrase{"registra ciò che risponde un dispositivo, come prova del suo profilo", "records what a device answers, as a proof for its profile"}.in(l),
-		takes:    phrase{"DISPOSITIVO", "DEVICE"}.in(l),
+		brief:    phrase("records what a device answers, as a proof for its profile").in(l),
+		takes:    phrase("DEVICE").in(l),
 		most:     1,
 		complete: firstOf(deviceNames),
-		text: phrase{
-			`Legge una volta un dispositivo Modbus configurato, attraverso l'agente se è in funzione, e scrive i telegrammi con i
-valori che ne risultano. Le matricole sono mascherate, anche nei telegrammi. Legge soltanto. Il file prova il profilo
-del dispositivo (drivers/modbus/testdata/MODELLO/) quando qualcuno ha confrontato i valori con il display; il
-simulatore lo può ripetere.`,
-			`Polls a configured Modbus device once, through the running agent where there is one, and writes the frames with the
+		text: phrase(`Polls a configured Modbus device once, through the running agent where there is one, and writes the frames with the
 readings that they give. Serial numbers are masked, in the frames too. It only reads. The file proves the device's
 profile (drivers/modbus/testdata/MODEL/) once somebody has compared the readings with the device's display; the
-simulator can replay it.`}.in(l),
+simulator can replay it.`).in(l),
 		flags: func(set *flag.FlagSet) action {
 			path := configFlag(set, l)
 			langFlag(set, l)
-			to := set.String("o", "", phrase{"il `FILE` da scrivere; non deve esistere ancora (altrimenti: standard output)",
-				"the `FILE` that is written; it must not be there yet (default: standard output)"}.in(l))
+			to := set.String("o", "", phrase("the `FILE` that is written; it must not be there yet (default: standard output)").in(l))
 			return func(ctx context.Context, c console, operands []string) error {
 				if len(operands) == 0 {
-					return misused("capture", phrase{"capture: quale dispositivo?", "capture: which device?"})
+					return misused("capture", phrase("capture: which device?"))
 				}
 				ctx, stop := stoppable(ctx)
 				defer stop()
@@ -71,8 +65,7 @@ func capture(ctx context.Context, c console, d *client, id, to string, l *langVa
 	if err := writeNew(to, text); err != nil {
 		return err
 	}
-	c.tell(phrase{"%s: scritto; controllare che i valori siano quelli del display del dispositivo",
-		"%s: written; look whether the readings are those of the device's display"}.in(l, to))
+	c.tell(phrase("%s: written; look whether the readings are those of the device's display").in(l, to))
 	return nil
 }
 
@@ -84,7 +77,7 @@ func (d *client) captureDirect(ctx context.Context, l config.Line, dev config.De
 	defer port.Close() //nolint:errcheck // nothing was written
 	text, err := api.CaptureOn(ctx, l, dev, port, version, time.Now())
 	if _, ok := errors.AsType[*api.UnsupportedError](err); ok {
-		return "", phrase{"capture %s: parla %s, e si registra solo ciò che parla modbus", "capture %s: it speaks %s, and only what speaks modbus can be captured"}.fault(dev.ID, l.Driver.Name())
+		return "", phrase("capture %s: it speaks %s, and only what speaks modbus can be captured").fault(dev.ID, l.Driver.Name())
 	}
 	return text, err
 }
@@ -93,7 +86,7 @@ func (d *client) captureDirect(ctx context.Context, l config.Line, dev config.De
 func writeNew(path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
-		return phrase{"%s c'è già: scegliere un altro nome (%v)", "%s is there already: choose another name (%v)"}.fault(path, err)
+		return phrase("%s is there already: choose another name (%v)").fault(path, err)
 	}
 	if err != nil {
 		return fmt.Errorf("write capture: %w", err)

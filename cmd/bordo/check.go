@@ -21,17 +21,14 @@ import (
 func checkCommand(l *langValue) command {
 	return command{
 		name:  "check",
-		brief: phrase{"dice tutti gli errori della configurazione; non tocca nulla", "tells every fault of the configuration at once; touches nothing"}.in(l),
-		text: phrase{
-			`Legge la configurazione e ogni file che essa nomina, e dice tutti gli errori con il loro posto (file:riga:colonna).
-Nulla viene aperto, creato o cambiato. Codice di uscita 2 quando c'è un errore; un avviso non lo è.`,
-			`Reads the configuration and every file that it names, and tells all faults with their place. Nothing is opened,
-made or changed. Exit code 2 when there is a fault; a warning is none.`}.in(l),
+		brief: phrase("tells every fault of the configuration at once; touches nothing").in(l),
+		text: phrase(`Reads the configuration and every file that it names, and tells all faults with their place. Nothing is opened,
+made or changed. Exit code 2 when there is a fault; a warning is none.`).in(l),
 		flags: func(set *flag.FlagSet) action {
 			path := configFlag(set, l)
 			langFlag(set, l)
-			all := set.Bool("print", false, phrase{"stampare la configurazione con tutti i valori predefiniti", "print the configuration with every default in its place"}.in(l))
-			budget := set.Bool("budget", false, phrase{"stampare quanto trasmetterà il nodo in un mese", "print what the node will send in a month"}.in(l))
+			all := set.Bool("print", false, phrase("print the configuration with every default in its place").in(l))
+			budget := set.Bool("budget", false, phrase("print what the node will send in a month").in(l))
 			return func(ctx context.Context, c console, _ []string) error { return check(ctx, c, *path, *all, *budget, l) }
 		},
 	}
@@ -50,13 +47,13 @@ func check(ctx context.Context, c console, path string, all, budget bool, l *lan
 		return err
 	}
 	for _, w := range cfg.Warnings {
-		c.tell(phrase{"avviso: " + w.Italian(), "warning: " + w.Error()}.in(l))
+		c.tell(phrase("warning: %v").in(l, w))
 	}
 	for _, w := range cfg.SecretWarnings() {
-		c.tell(phrase{"avviso: " + w.Italian(), "warning: " + w.Error()}.in(l))
+		c.tell(phrase("warning: %v").in(l, w))
 	}
 	if text := storeWarning(cfg, l); text != "" && !budget {
-		c.tell(phrase{"avviso: ", "warning: "}.in(l) + text)
+		c.tell(phrase("warning: ").in(l) + text)
 	}
 	note, args, restart := r.restartNote(path)
 	switch {
@@ -65,12 +62,12 @@ func check(ctx context.Context, c console, path string, all, budget bool, l *lan
 	case budget:
 		err = printBudget(c, cfg, l)
 	default:
-		text := phrase{"%s: corretto: %s, %s", "%s: correct: %s, %s"}.in(l, path, count(len(cfg.Lines), lineNoun, l), count(devices(cfg), deviceNoun, l))
+		text := phrase("%s: correct: %s, %s").in(l, path, count(len(cfg.Lines), lineNoun, l), count(devices(cfg), deviceNoun, l))
 		width, _, _ := terminal.Size(c.out)
 		_, err = io.WriteString(c.out, terminal.FoldLines(text+"\n", width, 2))
 	}
 	if restart {
-		c.tell(phrase{"avviso: ", "warning: "}.in(l) + note.in(l, args...))
+		c.tell(phrase("warning: ").in(l) + note.in(l, args...))
 	}
 	return err
 }
@@ -88,7 +85,8 @@ func checked(path string, own, files bool) (*config.Config, error) {
 	}
 	if files {
 		for _, f := range cfg.Files() {
-			f.It = italianCause(f.What)
+			it := langValue("it")
+			f.It = causeText(f.What, &it)
 			faults = append(faults, f)
 		}
 	}
@@ -97,7 +95,7 @@ func checked(path string, own, files bool) (*config.Config, error) {
 	}
 	// The drivers have the last word on their devices.
 	if err := agent.Check(cfg); err != nil {
-		return cfg, mistake{Err: phrase{"%s: %v", "%s: %v"}.fault(path, err)}
+		return cfg, mistake{Err: phrase("%s: %v").fault(path, err)}
 	}
 	return cfg, nil
 }
@@ -106,11 +104,11 @@ func checked(path string, own, files bool) (*config.Config, error) {
 // the state directory is taken for the user that the agent runs as.
 func storeWarning(cfg *config.Config, l *langValue) string {
 	if err := buffer.Usable(cfg.Buffer.Dir); err != nil {
-		return phrase{"%s: l'agente lavorerebbe solo dalla memoria: %s", "%s: the agent would run from memory only: %s"}.in(
+		return phrase("%s: the agent would run from memory only: %s").in(
 			l, cfg.Buffer.Dir, causeText(owner.Explain(err, cfg.Buffer.Dir), l))
 	}
 	if err := buffer.Usable(cfg.StateDir); err != nil {
-		return phrase{"%s: lo stato non si salverebbe: %s", "%s: the state would not be saved: %s"}.in(
+		return phrase("%s: the state would not be saved: %s").in(
 			l, cfg.StateDir, causeText(owner.ExplainState(err, cfg.StateDir), l))
 	}
 	uid, ok := owner.UID(cfg.StateDir)
@@ -122,16 +120,10 @@ func storeWarning(cfg *config.Config, l *langValue) string {
 		return ""
 	}
 	if uid == 0 { // root may use everything: the user that owns the other files is the one that lacks rights
-		return phrase{
-			"%[1]s appartiene a root, e %[2]s a %[3]s: un agente che gira come %[3]s non potrebbe salvare il suo stato; come root: chown %[3]s: %[1]s",
-			"%[1]s belongs to root, and %[2]s to %[3]s: an agent that runs as %[3]s could not save its state; as root: chown %[3]s: %[1]s",
-		}.in(l, cfg.StateDir, foreign, owner.Of(foreign))
+		return phrase("%[1]s belongs to root, and %[2]s to %[3]s: an agent that runs as %[3]s could not save its state; as root: chown %[3]s: %[1]s").in(l, cfg.StateDir, foreign, owner.Of(foreign))
 	}
 	name := owner.Name(uid)
-	return phrase{
-		"%[1]s appartiene a %[2]s, e %[3]s a %[4]s: un agente che gira come %[4]s non potrebbe usarlo; come root: chown -R %[4]s: %[5]s",
-		"%[1]s belongs to %[2]s, and %[3]s to %[4]s: an agent that runs as %[4]s could not use it; as root: chown -R %[4]s: %[5]s",
-	}.in(l, foreign, owner.Of(foreign), cfg.StateDir, name, cmp.Or(within(foreign, cfg.Buffer.Dir), foreign))
+	return phrase("%[1]s belongs to %[2]s, and %[3]s to %[4]s: an agent that runs as %[4]s could not use it; as root: chown -R %[4]s: %[5]s").in(l, foreign, owner.Of(foreign), cfg.StateDir, name, cmp.Or(within(foreign, cfg.Buffer.Dir), foreign))
 }
 
 // within is dir when path lies in it, or is it; "" otherwise.
@@ -174,7 +166,7 @@ func printBudget(c console, cfg *config.Config, l *langValue) error {
 		}
 	}
 	t := newTable(c.out, l)
-	rows := terminal.Table{Head: strings.Split(phrase{"dispositivo,ogni,punti,MB al mese", "device,every,points,MB a month"}.in(l), ",")}
+	rows := terminal.Table{Head: strings.Split(phrase("device,every,points,MB a month").in(l), ",")}
 	for _, d := range b.Devices {
 		interval := "-"
 		if e, polled := every[d.ID]; polled {
@@ -184,16 +176,12 @@ func printBudget(c console, cfg *config.Config, l *langValue) error {
 	}
 	least, most := b.Total()
 	rows.Rows = append(rows.Rows,
-		[]string{phrase{"stato, quarti d'ora", "status, quarter hours"}.in(l), "", "", megabytes(b.Rest, b.Rest, l)},
-		[]string{phrase{"tutto", "all"}.in(l), "", "", megabytes(least, most, l)})
+		[]string{phrase("status, quarter hours").in(l), "", "", megabytes(b.Rest, b.Rest, l)},
+		[]string{phrase("all").in(l), "", "", megabytes(least, most, l)})
 	t.WriteString(rows.Text(t.width) + "\n")
-	note := phrase{
-		"Una stima: 30 giorni con la linea sana, nei due sensi, con ciò che aggiunge IP. Un MB è un milione di byte.",
-		"An estimate: 30 days on a healthy link, both ways, with what IP adds. A MB is a million bytes.",
-	}.in(l)
+	note := phrase("An estimate: 30 days on a healthy link, both ways, with what IP adds. A MB is a million bytes.").in(l)
 	if always {
-		note += phrase{" Si trasmette meno con un every più lungo, o con report: {on: change} su un dispositivo.",
-			" Less goes with a longer every, or with report: {on: change} on a device."}.in(l)
+		note += phrase(" Less goes with a longer every, or with report: {on: change} on a device.").in(l)
 	}
 	t.WriteString(terminal.Fold(note, cmp.Or(t.width, 80), 0) + "\n")
 	_, err = io.WriteString(c.out, t.String())
@@ -204,7 +192,7 @@ func megabytes(least, most int64, l *langValue) string {
 	if least == most {
 		return fmt.Sprintf("%10.1f", float64(most)/1e6)
 	}
-	return phrase{"%10.1f, o %.1f se nulla cambia", "%10.1f, or %.1f if nothing changes"}.in(l, float64(most)/1e6, float64(least)/1e6)
+	return phrase("%10.1f, or %.1f if nothing changes").in(l, float64(most)/1e6, float64(least)/1e6)
 }
 
 func devices(cfg *config.Config) int {

@@ -44,10 +44,7 @@ func newClient(ctx context.Context, c console, path string, needed bool) (*clien
 	case errors.Is(err, fs.ErrPermission):
 		return nil, err
 	default:
-		return nil, phrase{
-			"%v\nla configurazione deve essere corretta, perché dice se un agente ha la linea",
-			"%v\nthe configuration must be correct, because it says whether an agent has the line",
-		}.fault(err)
+		return nil, phrase("%v\nthe configuration must be correct, because it says whether an agent has the line").fault(err)
 	}
 	r, err := findAgent(ctx, path, cfg)
 	switch {
@@ -102,7 +99,7 @@ func (d *client) device(id string) (config.Line, config.Device, error) {
 			ids = append(ids, dev.ID)
 		}
 	}
-	return config.Line{}, config.Device{}, mistake{Err: phrase{"nessun dispositivo %q in %s%v", "no device %q in %s%v"}.fault(id, d.cfg.File, oneOf(id, ids))}
+	return config.Line{}, config.Device{}, mistake{Err: phrase("no device %q in %s%v").fault(id, d.cfg.File, oneOf(id, ids))}
 }
 
 // only returns the first driver that offers T, such as drivers.RawReader.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"io/fs"
+	"strings"
 
 	"bordo/agent/config"
 	"bordo/cmd/commandline"
@@ -53,10 +54,7 @@ func deviceNames() []string {
 
 // program is the command line with all commands.
 func program(l *langValue) commandline.Program {
-	p := commandline.Program{Name: "bordo", Hint: "run", Language: *l, Brief: phrase{
-		"Bordo, l'agente del sito: legge i dispositivi, conserva ciò che dicono, lo consegna a un broker.",
-		"Bordo, the agent of the site: polls devices, keeps what they say, hands it to a broker.",
-	}.in(l)}
+	p := commandline.Program{Name: "bordo", Hint: "run", Language: *l, Brief: phrase("Bordo, the agent of the site: polls devices, keeps what they say, hands it to a broker.").in(l)}
 	for _, v := range commands(l) {
 		p.Commands = append(p.Commands, commandline.Command{Name: v.name, Brief: v.brief, Text: v.text, Takes: v.takes, Most: v.most, Complete: v.complete,
 			Flags: func(set *flag.FlagSet) commandline.Action {
@@ -71,18 +69,17 @@ func program(l *langValue) commandline.Program {
 
 // misused is the mistake of a command line, with where to read on.
 func misused(page string, p phrase, args ...any) error {
-	it, en := commandline.Program{Name: "bordo", Language: "it"}, commandline.Program{Name: "bordo"}
-	return mistake{Err: phrase{p.it + ": " + it.See(page), p.en + ": " + en.See(page)}.fault(args...)}
+	return mistake{Err: phrase("%v: see %s").fault(p.with(args...), strings.TrimSpace("bordo help "+page))}
 }
 
 // configFlag is the one flag that most commands share.
 func configFlag(set *flag.FlagSet, l *langValue) *string {
-	return set.String("config", defaultConfig, phrase{"il `FILE` di configurazione del nodo", "the configuration `FILE` of the node"}.in(l))
+	return set.String("config", defaultConfig, phrase("the configuration `FILE` of the node").in(l))
 }
 
 // jsonFlag is the flag of the commands that can speak to another program.
 func jsonFlag(set *flag.FlagSet, l *langValue) *bool {
-	return set.Bool("json", false, phrase{"stampare tutto, come JSON", "print everything, as JSON"}.in(l))
+	return set.Bool("json", false, phrase("print everything, as JSON").in(l))
 }
 
 // load reads the configuration with the drivers that are built in.
@@ -90,7 +87,7 @@ func load(path string) (*config.Config, error) {
 	cfg, err := config.Load(path, all.List())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, mistake{Err: phrase{"non c'è la configurazione %s (%v)\nindicarla con --config FILE", "%[2]v\nname it with --config FILE"}.fault(path, err)}
+		return nil, mistake{Err: phrase("%[2]v\nname it with --config FILE").fault(path, err)}
 	case errors.Is(err, fs.ErrPermission):
 		return nil, mistake{Err: permitted(err, fileOwner())}
 	case err != nil:

@@ -20,22 +20,11 @@ import (
 func confirmCommand(l *langValue) command {
 	return command{
 		name:     "confirm",
-		brief:    phrase{"accetta che un dispositivo è stato sostituito", "accepts that a device was exchanged for another one"}.in(l),
-		takes:    phrase{"DISPOSITIVO", "DEVICE"}.in(l),
+		brief:    phrase("accepts that a device was exchanged for another one").in(l),
+		takes:    phrase("DEVICE").in(l),
 		most:     1,
 		complete: firstOf(deviceNames),
-		text: phrase{
-			`Quando al posto di un dispositivo risponde un'altra matricola, le sue misure continuano come incerte e l'energia non
-viene conteggiata: potrebbe essere il dispositivo sbagliato. Questo comando rilegge la matricola e dice che il
-dispositivo è quello giusto. L'energia viene conteggiata dalla prima lettura della matricola nuova, in un segmento
-nuovo. Chiede anche la lettura finale del contatore tolto (kWh, dal suo display o dal verbale): l'energia fino a lì
-va al contatore vecchio. Senza terminale si indica con --final; non conosciuta va bene. Serve l'agente in funzione.
-Codice di uscita 1 quando non c'è nulla da confermare.
-
-  bordo confirm meter-1
-  bordo confirm meter-1 --final import_energy=10234.6 --final export_energy=987.7
-  bordo confirm meter-1 --final unknown`,
-			`When another serial number answers under a device's name, its readings go on as uncertain and no energy is booked: it
+		text: phrase(`When another serial number answers under a device's name, its readings go on as uncertain and no energy is booked: it
 may be the wrong device. This reads the serial number again and says that the device is the right one. Energy is
 booked from the first reading under the new serial number on, in a new segment. It also asks for the final reading
 of the meter that was taken out (kWh, from its display or the work report): the energy up to there belongs to the old
@@ -44,16 +33,15 @@ there is nothing to confirm.
 
   bordo confirm meter-1
   bordo confirm meter-1 --final import_energy=10234.6 --final export_energy=987.7
-  bordo confirm meter-1 --final unknown`}.in(l),
+  bordo confirm meter-1 --final unknown`).in(l),
 		flags: func(set *flag.FlagSet) action {
 			path := configFlag(set, l)
 			langFlag(set, l)
 			f := finalFlag{values: energy.Final{}}
-			set.Var(&f, "final", phrase{"la `LETTURA` finale del contatore tolto: punto=kWh, anche più volte, o unknown se non si conosce",
-				"the final `READING` of the meter that was taken out: point=kWh, may be repeated, or unknown"}.in(l))
+			set.Var(&f, "final", phrase("the final `READING` of the meter that was taken out: point=kWh, may be repeated, or unknown").in(l))
 			return func(ctx context.Context, c console, operands []string) error {
 				if len(operands) == 0 {
-					return misused("confirm", phrase{"confirm: quale dispositivo? bordo status mostra che cosa è stato sostituito", "confirm: which device? bordo status shows what was exchanged"})
+					return misused("confirm", phrase("confirm: which device? bordo status shows what was exchanged"))
 				}
 				desk, err := newClient(ctx, c, *path, true)
 				if err != nil {
@@ -85,7 +73,7 @@ func (f *finalFlag) Set(text string) error {
 	}
 	point, number, ok := strings.Cut(text, "=")
 	if !ok || !energy.Counts(point) {
-		return phrase{"deve essere punto=kWh, come import_energy=10234.6, o unknown", "must be point=kWh, such as import_energy=10234.6, or unknown"}.fault()
+		return phrase("must be point=kWh, such as import_energy=10234.6, or unknown").fault()
 	}
 	kwh, err := parseKWh(number)
 	if err != nil {
@@ -99,7 +87,7 @@ func (f *finalFlag) Set(text string) error {
 func parseKWh(text string) (float64, error) {
 	kwh, err := strconv.ParseFloat(strings.Replace(strings.TrimSpace(text), ",", ".", 1), 64)
 	if err != nil || !(kwh >= 0 && kwh <= 1e9) {
-		return 0, phrase{"deve essere un numero di kWh, come 10234.6 (trovato %q)", "must be a number of kWh, such as 10234.6 (got %q)"}.fault(text)
+		return 0, phrase("must be a number of kWh, such as 10234.6 (got %q)").fault(text)
 	}
 	return kwh, nil
 }
@@ -117,9 +105,9 @@ func confirm(ctx context.Context, c console, d *client, device string, final *fi
 	}
 	switch {
 	case e.After == "" && e.Before == "":
-		return phrase{"%s: niente da confermare: il dispositivo non ha dato una matricola", "%s: nothing to confirm: the device has given no serial number"}.fault(device)
+		return phrase("%s: nothing to confirm: the device has given no serial number").fault(device)
 	case e.After == "":
-		return phrase{"%s: niente da confermare: risponde la matricola conosciuta, %s", "%s: nothing to confirm: the serial number that is known answers, %s"}.fault(device, e.Before)
+		return phrase("%s: nothing to confirm: the serial number that is known answers, %s").fault(device, e.Before)
 	}
 	if _, _, person := terminal.Size(os.Stdin); person && !final.given {
 		if final.values, err = askFinal(os.Stdin, c.out, e, lang); err != nil {
@@ -133,14 +121,11 @@ func confirm(ctx context.Context, c console, d *client, device string, final *fi
 	case e.Refused != nil:
 		return refusedFinal(device, e.Refused)
 	case e.After == "":
-		return phrase{"%s: niente da confermare: risponde di nuovo la matricola conosciuta, %s", "%s: nothing to confirm: the serial number that is known answers again, %s"}.fault(device, e.Before)
+		return phrase("%s: nothing to confirm: the serial number that is known answers again, %s").fault(device, e.Before)
 	}
-	fmt.Fprintln(c.out, phrase{
-		"%s: confermata la matricola %s al posto di %s; l'energia viene conteggiata dalla sua prima lettura",
-		"%s: confirmed serial number %s in place of %s; energy is booked from its first reading on",
-	}.in(lang, device, e.After, e.Before))
+	fmt.Fprintln(c.out, phrase("%s: confirmed serial number %s in place of %s; energy is booked from its first reading on").in(lang, device, e.After, e.Before))
 	if e.Unkept != "" {
-		return phrase{"la conferma non è stata scritta su disco e vale fino al riavvio: %s", "the confirmation could not be written to disk and lasts until the next restart: %s"}.fault(e.Unkept)
+		return phrase("the confirmation could not be written to disk and lasts until the next restart: %s").fault(e.Unkept)
 	}
 	return nil
 }
@@ -149,12 +134,11 @@ func confirm(ctx context.Context, c console, d *client, device string, final *fi
 func askFinal(in io.Reader, out io.Writer, e agent.Exchange, lang *langValue) (energy.Final, error) {
 	final := energy.Final{}
 	lines := bufio.NewScanner(in)
-	fmt.Fprintln(out, phrase{"%s: al posto della matricola %s risponde %s. Lettura finale del contatore tolto (Invio: non conosciuta)",
-		"%s: in place of serial number %s, %s answers. Final reading of the meter that was taken out (Enter: not known)"}.in(lang, e.Device, e.Before, e.After))
+	fmt.Fprintln(out, phrase("%s: in place of serial number %s, %s answers. Final reading of the meter that was taken out (Enter: not known)").in(lang, e.Device, e.Before, e.After))
 	for _, c := range e.Counters {
-		last := phrase{"mai letto", "never read"}.in(lang)
+		last := phrase("never read").in(lang)
 		if c.KWh != nil {
-			last = phrase{"ultima lettura %s kWh", "last read %s kWh"}.in(lang, kwhText(*c.KWh))
+			last = phrase("last read %s kWh").in(lang, kwhText(*c.KWh))
 		}
 		p, _ := catalogue.PointOf(c.Point)
 		for {
@@ -163,7 +147,7 @@ func askFinal(in io.Reader, out io.Writer, e agent.Exchange, lang *langValue) (e
 				if err := lines.Err(); err != nil {
 					return nil, err
 				}
-				return nil, phrase{"interrotto: niente è stato confermato", "interrupted: nothing was confirmed"}.fault()
+				return nil, phrase("interrupted: nothing was confirmed").fault()
 			}
 			answer := strings.TrimSpace(lines.Text())
 			if slices.Contains([]string{"", "?", unknownFinal, "non conosciuta"}, strings.ToLower(answer)) {
@@ -185,15 +169,14 @@ func kwhText(kwh float64) string { return strconv.FormatFloat(kwh, 'f', -1, 64) 
 // refusedFinal says why a final reading cannot be true.
 func refusedFinal(device string, f *energy.FinalFault) error {
 	value, last := kwhText(f.Value), kwhText(f.Last)
-	why := phrase{"%s non può essere una lettura", "%s cannot be a reading"}.fault(value)
+	why := phrase("%s cannot be a reading").fault(value)
 	switch f.Cause {
 	case energy.RejectedFall:
-		why = phrase{"%s kWh è meno dell'ultima lettura, %s kWh", "%s kWh is less than the last reading, %s kWh"}.fault(value, last)
+		why = phrase("%s kWh is less than the last reading, %s kWh").fault(value, last)
 	case energy.RejectedJump:
-		why = phrase{"%s kWh è troppo oltre l'ultima lettura, %s kWh, per la potenza del dispositivo (about.rated_kw)",
-			"%s kWh is too far above the last reading, %s kWh, for the device's power (about.rated_kw)"}.fault(value, last)
+		why = phrase("%s kWh is too far above the last reading, %s kWh, for the device's power (about.rated_kw)").fault(value, last)
 	case energy.UnknownCounter:
-		why = phrase{"il dispositivo non ha questo contatore", "the device has no such counter"}.fault()
+		why = phrase("the device has no such counter").fault()
 	}
-	return phrase{"%s: niente è stato confermato: lettura finale di %s: %v", "%s: nothing was confirmed: final reading of %s: %v"}.fault(device, f.Point, why)
+	return phrase("%s: nothing was confirmed: final reading of %s: %v").fault(device, f.Point, why)
 }

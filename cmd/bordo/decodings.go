@@ -143,9 +143,9 @@ func (n *number) likely() (whole, float string) {
 // writeRegisters prints what fits side by side on a narrow screen; --json has all.
 func writeRegisters(c console, rows []row, data []byte, l *langValue) error {
 	t := newTable(c.out, l)
-	wide := fmt.Sprintf("%29s%-23s %s\n", "", phrase{"registro alto per primo", "high register first"}.in(l), phrase{"registro basso per primo", "low register first"}.in(l)) +
-		fmt.Sprintf("%5s  %-4s %6s %6s  %-2s  %11s %10s  %11s %10s\n", phrase{"IND", "ADDR"}.in(l), "HEX", "U16", "I16", "TX", "32 BIT", "FLOAT", "32 BIT", "FLOAT")
-	narrow := phrase{"IND    HEX  sotto: a 32 bit, prima il registro alto | prima quello basso\n", "ADDR   HEX  below: 32 bits, high register first | low register first\n"}.in(l)
+	wide := fmt.Sprintf("%29s%-23s %s\n", "", phrase("high register first").in(l), phrase("low register first").in(l)) +
+		fmt.Sprintf("%5s  %-4s %6s %6s  %-2s  %11s %10s  %11s %10s\n", phrase("ADDR").in(l), "HEX", "U16", "I16", "TX", "32 BIT", "FLOAT", "32 BIT", "FLOAT")
+	narrow := phrase("ADDR   HEX  below: 32 bits, high register first | low register first\n").in(l)
 	for _, r := range rows {
 		signed := ""
 		if r.I16 < 0 {
@@ -165,7 +165,7 @@ func writeRegisters(c console, rows []row, data []byte, l *langValue) error {
 		t.WriteString(terminal.FoldLines(narrow, t.width, 7))
 	}
 	if text := shown(data); len(strings.Trim(text, ".")) >= 4 {
-		fmt.Fprintf(t, "\n%s\n", terminal.Fold(fmt.Sprintf("%s  %q", phrase{"testo", "text"}.in(l), text), t.width, 0))
+		fmt.Fprintf(t, "\n%s\n", terminal.Fold(fmt.Sprintf("%s  %q", phrase("text").in(l), text), t.width, 0))
 	}
 	_, err := io.WriteString(c.out, t.String())
 	return err

@@ -3,39 +3,44 @@ package main
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"bordo/agent/config"
 	"bordo/agent/control"
 	"bordo/buffer"
-	"bordo/cmd/commandline"
+	"bordo/cmd/locale"
 	"bordo/cmd/terminal"
+	"bordo/contract"
 	"bordo/drivers/nearest"
 )
 
 // langValue is a language as a flag: it or en. There is one in a run of the program, made by execute: every sentence for a
 // person is a phrase, and what is for a machine (JSON, logs, exports) is English.
-type langValue = commandline.Language
+type langValue = locale.Language
 
 // langFlag is the language in which people are spoken to, as a flag of a command. It is known already when the verb is made.
 func langFlag(set *flag.FlagSet, l *langValue) {
-	set.Var(l, "lang", phrase{"la `LINGUA` delle parole: it o en", "the `LANGUAGE` of the words: it or en"}.in(l))
+	set.Var(l, "lang", phrase("the `LANGUAGE` of the words: it or en").in(l))
 }
 
-// phrase is a sentence for who stands before the device.
-type phrase struct{ it, en string }
+// phrase is a text for people: in English, with verbs of package fmt for its arguments. Package locale has its translation.
+type phrase string
 
-// in gives the sentence in a language.
+// in gives the text in a language. Among the arguments, phrases and errors are translated as well.
 func (p phrase) in(l *langValue, args ...any) string {
-	text := l.Of(p.it, p.en)
+	text := l.Text(string(p))
 	if len(args) == 0 {
 		return text
 	}
+	args = slices.Clone(args)
 	for i, a := range args {
 		switch x := a.(type) {
 		case phrase:
 			args[i] = x.in(l)
+		case label:
+			args[i] = l.Of(x.It, x.En)
 		case error:
 			args[i] = sentence(x, l)
 		}
@@ -43,10 +48,16 @@ func (p phrase) in(l *langValue, args ...any) string {
 	return fmt.Sprintf(text, args...)
 }
 
-// fault makes an error of the sentence. Errors among its arguments are its causes.
-func (p phrase) fault(args ...any) error { return localizedError{p, args} }
+// label is a text that comes in both languages with the data it belongs to.
+type label = contract.Label
 
-// localizedError is an error that is a phrase.
+// with binds a phrase to its arguments. The result is an argument of other phrases.
+func (p phrase) with(args ...any) localizedError { return localizedError{p, args} }
+
+// fault makes an error of the text. Errors among its arguments are its causes.
+func (p phrase) fault(args ...any) error { return p.with(args...) }
+
+// localizedError is a phrase with its arguments, and an error.
 type localizedError struct {
 	phrase
 	args []any
@@ -72,9 +83,14 @@ func (t localizedError) Unwrap() (causes []error) {
 func sentence(err error, l *langValue) string {
 	switch x := err.(type) {
 	case localizedError:
-		return x.in(l, append([]any(nil), x.args...)...)
+		return x.in(l, x.args...)
 	case mistake:
 		return sentence(x.Err, l)
+	case hintedError:
+		if *l == "it" {
+			return sentence(x.error, l) + "\n" + x.hint.in(l)
+		}
+		return sentence(x.error, l)
 	case config.Faults:
 		return l.Of(x.Italian(), x.Error())
 	case config.Fault:
@@ -90,11 +106,11 @@ func sentence(err error, l *langValue) string {
 	}
 	switch err {
 	case control.ErrNotRunning:
-		return phrase{"l'agente non è in funzione", err.Error()}.in(l)
+		return phrase("the agent does not run").in(l)
 	case control.ErrTaken:
-		return phrase{"un altro bordo è in funzione con questa configurazione", err.Error()}.in(l)
+		return phrase("another bordo runs with this configuration").in(l)
 	case buffer.ErrInUse:
-		return phrase{"l'archivio è in uso", err.Error()}.in(l)
+		return phrase("the store is in use").in(l)
 	}
 	return causeText(err.Error(), l)
 }
@@ -125,15 +141,15 @@ const (
 // count is a number of things.
 func count(k, what int, l *langValue) string {
 	return [...]noun{
-		lineNoun:    {phrase{"linea", "line"}, phrase{"linee", "lines"}},
-		deviceNoun:  {phrase{"dispositivo", "device"}, phrase{"dispositivi", "devices"}},
-		recordNoun:  {phrase{"record", "record"}, phrase{"record", "records"}},
-		valueNoun:   {phrase{"valore", "value"}, phrase{"valori", "values"}},
-		blockNoun:   {phrase{"blocco", "block"}, phrase{"blocchi", "blocks"}},
-		byteNoun:    {phrase{"byte", "byte"}, phrase{"byte", "bytes"}},
-		attemptNoun: {phrase{"tentativo", "attempt"}, phrase{"tentativi", "attempts"}},
-		timeNoun:    {phrase{"volta", "time"}, phrase{"volte", "times"}},
-		fileNoun:    {phrase{"file", "file"}, phrase{"file", "files"}},
+		lineNoun:    {phrase("line"), phrase("lines")},
+		deviceNoun:  {phrase("device"), phrase("devices")},
+		recordNoun:  {phrase("record"), phrase("records")},
+		valueNoun:   {phrase("value"), phrase("values")},
+		blockNoun:   {phrase("block"), phrase("blocks")},
+		byteNoun:    {phrase("byte"), phrase("bytes")},
+		attemptNoun: {phrase("attempt"), phrase("attempts")},
+		timeNoun:    {phrase("time"), phrase("times")},
+		fileNoun:    {phrase("file"), phrase("files")},
 	}[what].count(k, l)
 }
 
@@ -147,15 +163,13 @@ func ageText(now, then time.Time, l *langValue) string {
 }
 
 // oneOf suggests names to who gave none of them.
-func oneOf(name string, names []string) phrase {
+func oneOf(name string, names []string) localizedError {
 	if near := nearest.Names(name, names, 3); len(near) > 0 {
-		list := strings.Join(near, ", ")
-		return phrase{" (forse " + list + "?)", " (did you mean " + list + "?)"}
+		return phrase(" (did you mean %s?)").with(strings.Join(near, ", "))
 	}
 	const few = 12
 	if len(names) == 0 || len(names) > few {
-		return phrase{}
+		return phrase("").with()
 	}
-	list := strings.Join(names, ", ")
-	return phrase{" (ci sono: " + list + ")", " (there are: " + list + ")"}
+	return phrase(" (there are: %s)").with(strings.Join(names, ", "))
 }

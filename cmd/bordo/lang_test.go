@@ -3,14 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io/fs"
-	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,78 +17,12 @@ import (
 	"bordo/drivers/line"
 )
 
-var formatVerb = regexp.MustCompile(`%[-+# 0-9.*\[\]]*[a-zA-Z]`)
-
-// Every phrase says the same in both languages, as far as its arguments tell.
-func TestPhrases(t *testing.T) {
-	files := token.NewFileSet()
-	names, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, name := range names {
-		f, err := parser.ParseFile(files, name, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(f, func(node ast.Node) bool {
-			lit, ok := node.(*ast.CompositeLit)
-			if name, named := litType(lit, ok); !named || name != "phrase" || len(lit.Elts) != 2 {
-				return true
-			}
-			it, ok1 := literal(lit.Elts[0])
-			en, ok2 := literal(lit.Elts[1])
-			if !ok1 || !ok2 {
-				return true
-			}
-			n++
-			if it == "" || en == "" {
-				t.Errorf("%s: half a phrase: %q, %q", files.Position(lit.Pos()), it, en)
-			}
-			a, b := formatVerb.FindAllString(it, -1), formatVerb.FindAllString(en, -1)
-			if !strings.Contains(it+en, "%[") && !slices.Equal(a, b) {
-				t.Errorf("%s: %q takes %q, %q takes %q", files.Position(lit.Pos()), it, a, en, b)
-			}
-			return true
-		})
-	}
-	if n < 150 {
-		t.Errorf("found %d phrases: the test would hold for nothing", n)
-	}
-}
-
-func litType(lit *ast.CompositeLit, ok bool) (string, bool) {
-	if !ok {
-		return "", false
-	}
-	id, ok := lit.Type.(*ast.Ident)
-	if !ok {
-		return "", false
-	}
-	return id.Name, true
-}
-
-// literal is a text that stands in the source, also in pieces.
-func literal(e ast.Expr) (string, bool) {
-	switch x := e.(type) {
-	case *ast.BasicLit:
-		text, err := strconv.Unquote(x.Value)
-		return text, err == nil
-	case *ast.BinaryExpr:
-		a, ok1 := literal(x.X)
-		b, ok2 := literal(x.Y)
-		return a + b, ok1 && ok2
-	}
-	return "", false
-}
-
 // An error is told in the language that was asked for, through whatever it is wrapped in, and stays what it is.
 func TestErrorsInBothLanguages(t *testing.T) {
 	cause := &fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}
-	err := errors.Join(mistake{Err: permitted(cause, socketOwner())}, phrase{"%v: due", "%v: two"}.fault(control.ErrNotRunning))
-	it := "open x: permission denied\nchiedere come root, o come membro del gruppo a cui appartiene il socket\nl'agente non è in funzione: due"
-	en := "open x: permission denied\nask as root, or as a member of the group that owns the socket\nthe agent does not run: two"
+	err := errors.Join(mistake{Err: permitted(cause, socketOwner())}, phrase("%v: see %s").fault(control.ErrNotRunning, "x"))
+	it := "open x: permission denied\nchiedere come root, o come membro del gruppo a cui appartiene il socket\nl'agente non è in funzione: vedere x"
+	en := "open x: permission denied\nask as root, or as a member of the group that owns the socket\nthe agent does not run: see x"
 	if got := sentence(err, italian()); got != it {
 		t.Errorf("got %q", got)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"bordo/agent/config"
 	"bordo/cmd/commandline"
+	"bordo/cmd/locale"
 	"bordo/cmd/terminal"
 )
 
@@ -46,7 +47,7 @@ func commands(l *langValue) []command {
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, c console) int {
-	l := commandline.ArgsLanguage(args, os.Getenv)
+	l := locale.OfArgs(args, os.Getenv)
 	err := program(&l).Run(ctx, args, commandline.Console{Out: c.out, Err: c.err})
 	if err == nil {
 		return 0

@@ -22,18 +22,12 @@ import (
 func modelsCommand(l *langValue) command {
 	return command{
 		name:  "models",
-		brief: phrase{"i modelli di dispositivo che questo programma conosce", "the models of device that this program knows"}.in(l),
-		text: phrase{
-			`Elenca ogni modello con il suo tipo, i parametri seriali di fabbrica e quanto è stato verificato:
-
-  unverified  fatto solo con i documenti, o di profiles_dir: confrontare i primi valori con il display
-  paper       fatto con i documenti, e i suoi test decodificano telegrammi non nostri
-  capture, bench, field   confrontato con ciò che uno vero ha risposto, sul banco, in un sito`,
-			`Lists every model with its kind, the serial settings that it is delivered with, and how far it was verified:
+		brief: phrase("the models of device that this program knows").in(l),
+		text: phrase(`Lists every model with its kind, the serial settings that it is delivered with, and how far it was verified:
 
   unverified  made from documents alone, or one of profiles_dir: compare the first readings with the display
   paper       made from documents, and its tests decode frames that are not ours
-  capture, bench, field   checked against what a real one answered, on the bench, at a site`}.in(l),
+  capture, bench, field   checked against what a real one answered, on the bench, at a site`).in(l),
 		flags: func(set *flag.FlagSet) action {
 			path, asJSON := configFlag(set, l), jsonFlag(set, l)
 			langFlag(set, l)
@@ -57,8 +51,7 @@ func siteDrivers(c console, path string, l *langValue) ([]drivers.Driver, *confi
 
 // leftOut says that a configuration with faults is not used.
 func leftOut(c console, path string, l *langValue) {
-	c.tell(phrase{"bordo: la configurazione contiene errori, quindi qui non viene usata: bordo check --config %s",
-		"bordo: the configuration has faults, so it is left out of this: bordo check --config %s"}.in(l, path))
+	c.tell(phrase("bordo: the configuration has faults, so it is left out of this: bordo check --config %s").in(l, path))
 }
 
 func models(c console, path string, asJSON bool, l *langValue) error {
@@ -71,7 +64,7 @@ func models(c console, path string, asJSON bool, l *langValue) error {
 	if asJSON {
 		return writeModelsJSON(c, list)
 	}
-	t := terminal.Table{Head: strings.Split(phrase{"modello,tipo,bus,verificato,che cos'è", "model,kind,bus,verified,what it is"}.in(l), ",")}
+	t := terminal.Table{Head: strings.Split(phrase("model,kind,bus,verified,what it is").in(l), ",")}
 	for _, m := range list {
 		t.Rows = append(t.Rows, []string{m.Name, string(m.Kind), busText(m.Bus), m.Proof(), m.Title})
 	}

@@ -16,20 +16,16 @@ import (
 func notesCommand(l *langValue) command {
 	return command{
 		name:  "notes",
-		brief: phrase{"ciò che si sa di un modello: collegamento, impostazioni, stranezze", "what is known of a model: wiring, settings, oddities"}.in(l),
-		text: phrase{
-			`Stampa la nota di un modello, senza bisogno della rete: come si collega e si imposta; con --all anche che cosa risponde
-e dove si scosta dai suoi documenti (in inglese). Basta una parte del nome: bordo notes sdm630. Senza modello elenca
-le note.`,
-			`Prints the note of a model, which needs no network: how it is wired and set up (in Italian first, for the installer),
+		brief: phrase("what is known of a model: wiring, settings, oddities").in(l),
+		text: phrase(`Prints the note of a model, which needs no network: how it is wired and set up (in Italian first, for the installer),
 what it answers, where it deviates from its own documents. A part of the name will do: bordo notes sdm630. Without a
-model the notes are listed.`}.in(l),
-		takes:    phrase{"[MODELLO]", "[MODEL]"}.in(l),
+model the notes are listed.`).in(l),
+		takes:    phrase("[MODEL]").in(l),
 		most:     1,
 		complete: firstOf(firmwarenotes.Models),
 		flags: func(set *flag.FlagSet) action {
 			langFlag(set, l)
-			whole := set.Bool("all", false, phrase{"in italiano: anche la parte in inglese", "in Italian: the English part as well"}.in(l))
+			whole := set.Bool("all", false, phrase("in Italian: the English part as well").in(l))
 			return func(_ context.Context, c console, operands []string) error {
 				if len(operands) == 0 {
 					_, err := fmt.Fprintln(c.out, strings.Join(firmwarenotes.Models(), "\n"))
@@ -77,10 +73,10 @@ func noteOf(name string, models []string) (string, error) {
 	case len(having) == 1 && len(name) > 1:
 		return having[0], nil
 	case len(having) > 1:
-		return "", misused("notes", phrase{"%q è nel nome di più modelli: %s", "%q is in the names of several models: %s"}, name, strings.Join(having, ", "))
+		return "", misused("notes", phrase("%q is in the names of several models: %s"), name, strings.Join(having, ", "))
 	}
 	if near := nearest.Names(name, models, 3); len(near) > 0 {
-		return "", misused("notes", phrase{"nessuna nota di %q (forse %s?)", "no note of %q (did you mean %s?)"}, name, strings.Join(near, ", "))
+		return "", misused("notes", phrase("no note of %q (did you mean %s?)"), name, strings.Join(near, ", "))
 	}
-	return "", misused("notes", phrase{"nessuna nota di %q: bordo notes le elenca", "no note of %q: bordo notes lists them"}, name)
+	return "", misused("notes", phrase("no note of %q: bordo notes lists them"), name)
 }

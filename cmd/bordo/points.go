@@ -13,15 +13,11 @@ import (
 func pointsCommand(l *langValue) command {
 	return command{
 		name:  "points",
-		brief: phrase{"i nomi che una grandezza può avere: per i morsetti e per i profili", "the names that a value can have: for terminals and for profiles"}.in(l),
-		text: phrase{
-			`Elenca il catalogo dei punti: il nome che si scrive sotto points nella configurazione o in un profilo, l'unità e che cosa
-è. Con un TESTO solo quelli che lo contengono: bordo points porta. I conteggi crescono soltanto. Gli ingressi in corrente
-continua si numerano da 1 a 32.`,
-			`Lists the catalogue of points: the name to write under points in the configuration or in a profile, the unit and what it
+		brief: phrase("the names that a value can have: for terminals and for profiles").in(l),
+		text: phrase(`Lists the catalogue of points: the name to write under points in the configuration or in a profile, the unit and what it
 is. With a TEXT only those that have it in them: bordo points door. Counters only rise. DC inputs are numbered from 1 to
-32.`}.in(l),
-		takes: phrase{"[TESTO]", "[TEXT]"}.in(l),
+32.`).in(l),
+		takes: phrase("[TEXT]").in(l),
 		most:  1,
 		flags: func(set *flag.FlagSet) action {
 			asJSON := jsonFlag(set, l)
@@ -42,14 +38,14 @@ func points(c console, text string, asJSON bool, l *langValue) error {
 		}
 	}
 	if len(found) == 0 {
-		return phrase{"nessun punto contiene %q; tutti: bordo points", "no point has %q in it; all of them: bordo points"}.fault(text)
+		return phrase("no point has %q in it; all of them: bordo points").fault(text)
 	}
 	if asJSON {
 		return writePointsJSON(c, found)
 	}
-	t := terminal.Table{Head: strings.Split(phrase{"punto,unità,tipo,che cos'è", "point,unit,kind,what it is"}.in(l), ",")}
+	t := terminal.Table{Head: strings.Split(phrase("point,unit,kind,what it is").in(l), ",")}
 	for _, p := range found {
-		t.Rows = append(t.Rows, []string{p.Key, unitText(p), kindText(p, l), phrase{p.It, p.En}.in(l)})
+		t.Rows = append(t.Rows, []string{p.Key, unitText(p), kindText(p, l), l.Of(p.It, p.En)})
 	}
 	width, _, _ := terminal.Size(c.out)
 	_, err := io.WriteString(c.out, t.Text(width))
@@ -78,15 +74,15 @@ func unitText(p catalogue.Point) string {
 func kindText(p catalogue.Point, l *langValue) string {
 	switch {
 	case p.Type == catalogue.Bool:
-		return phrase{"sì/no", "yes/no"}.in(l)
+		return phrase("yes/no").in(l)
 	case p.Kind == catalogue.Counter:
-		return phrase{"conteggio", "counter"}.in(l)
+		return phrase("counter").in(l)
 	case p.Kind == catalogue.Gauge:
-		return phrase{"misura", "gauge"}.in(l)
+		return phrase("gauge").in(l)
 	case p.Kind == catalogue.StateKind:
-		return phrase{"stato", "state"}.in(l)
+		return phrase("state").in(l)
 	}
-	return phrase{"testo", "text"}.in(l)
+	return phrase("text").in(l)
 }
 
 func writePointsJSON(c console, list []catalogue.Point) error {

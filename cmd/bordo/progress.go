@@ -60,11 +60,11 @@ func (b *bar) text(p *scan.Progress, took time.Duration) string {
 	full := min(cells, cells*p.Done/max(1, p.Total))
 	text := fmt.Sprintf("[%s%s] %3d %%  %s", strings.Repeat("#", full), strings.Repeat(".", cells-full), min(99, 100*p.Done/max(1, p.Total)), portText(p.At))
 	if p.Unit > 0 {
-		text += fmt.Sprintf(" %s %d", phrase{"numero", "number"}.in(b.lang), p.Unit)
+		text += fmt.Sprintf(" %s %d", phrase("number").in(b.lang), p.Unit)
 	}
 	if p.Done > 10 && took > 5*time.Second {
 		left := took * time.Duration(p.Total-p.Done) / time.Duration(p.Done)
-		text += ", " + phrase{"al massimo circa %s", "at most about %s"}.in(b.lang, leftText(left))
+		text += ", " + phrase("at most about %s").in(b.lang, leftText(left))
 	}
 	if utf8.RuneCountInString(text) >= b.width {
 		text = string([]rune(text)[:b.width-1])

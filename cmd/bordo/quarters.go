@@ -42,7 +42,7 @@ func printQuarters(ctx context.Context, c console, s *storeClient, q api.BufferQ
 	}
 	t, err := quarters(ctx, s, q, func(dev string, i energy.Interval) error {
 		if counters[counterKey{dev, i.Point}] = true; len(counters) > maxCounters {
-			return phrase{"ci sono più di %d contatori: scegliere con --device", "there are more than %d counters: choose with --device"}.fault(maxCounters)
+			return phrase("there are more than %d counters: choose with --device").fault(maxCounters)
 		}
 		return nil
 	})

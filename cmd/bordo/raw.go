@@ -29,12 +29,12 @@ func rawAreas() []drivers.RawArea {
 }
 
 func (q *rawQuestion) flags(set *flag.FlagSet, l *langValue) {
-	set.StringVar(&q.url, "raw", "", phrase{"leggere registri a questo `URL` di porta: tcp://, serial:// o rtu+tcp://", "read registers at this port `URL` instead: tcp://, serial:// or rtu+tcp://"}.in(l))
-	set.IntVar(&q.unit, "unit", 1, phrase{"con --raw: il `NUMERO` Modbus, da 0 a 255", "with --raw: the unit `ID`, 0 to 255"}.in(l))
-	set.IntVar(&q.count, "count", 1, phrase{"con --raw: `QUANTI` registri o bit", "with --raw: how `MANY` registers or bits"}.in(l))
+	set.StringVar(&q.url, "raw", "", phrase("read registers at this port `URL` instead: tcp://, serial:// or rtu+tcp://").in(l))
+	set.IntVar(&q.unit, "unit", 1, phrase("with --raw: the unit `ID`, 0 to 255").in(l))
+	set.IntVar(&q.count, "count", 1, phrase("with --raw: how `MANY` registers or bits").in(l))
 	q.first = map[string]string{}
 	for _, a := range rawAreas() {
-		set.Func(a.Name, phrase{"con --raw: il primo `INDIRIZZO`, letto con la funzione %d", "with --raw: the first `ADDRESS`, read with function %d"}.in(l, a.Function), func(text string) error {
+		set.Func(a.Name, phrase("with --raw: the first `ADDRESS`, read with function %d").in(l, a.Function), func(text string) error {
 			q.first[a.Name] = text
 			return nil
 		})
@@ -45,19 +45,19 @@ func (q *rawQuestion) flags(set *flag.FlagSet, l *langValue) {
 func (q *rawQuestion) check(operands []string) error {
 	switch {
 	case q.url == "" && len(q.first) > 0:
-		return misused("read", phrase{"read: manca --raw: l'URL della porta, come --raw tcp://HOST", "read: --raw is missing: the port URL, such as --raw tcp://HOST"})
+		return misused("read", phrase("read: --raw is missing: the port URL, such as --raw tcp://HOST"))
 	case q.url == "" && len(operands) == 0:
-		return misused("read", phrase{"read: quale dispositivo? Dare il suo nome, o --raw", "read: which device? Give its id, or --raw"})
+		return misused("read", phrase("read: which device? Give its id, or --raw"))
 	case q.url == "":
 		return nil
 	case len(operands) > 0:
-		return misused("read", phrase{"read: o un dispositivo o --raw (c'è anche %q)", "read: either a device or --raw (got %q as well)"}, operands[0])
+		return misused("read", phrase("read: either a device or --raw (got %q as well)"), operands[0])
 	case len(q.first) != 1:
-		return misused("read", phrase{"read: dare una fra --holding, --input, --coil e --discrete (ce ne sono %d)", "read: give one of --holding, --input, --coil and --discrete (got %d)"}, len(q.first))
+		return misused("read", phrase("read: give one of --holding, --input, --coil and --discrete (got %d)"), len(q.first))
 	}
 	var err error
 	if q.endpoint, err = line.Parse(q.url); err != nil {
-		return misused("read", phrase{"read: --raw: %v", "read: --raw: %v"}, err)
+		return misused("read", phrase("read: --raw: %v"), err)
 	}
 	for _, a := range rawAreas() {
 		text, given := q.first[a.Name]
@@ -66,17 +66,17 @@ func (q *rawQuestion) check(operands []string) error {
 		}
 		n, err := strconv.ParseUint(text, 0, 16)
 		if err != nil {
-			return misused("read", phrase{"read: --%s: deve essere da 0 a 65535, decimale o 0x esadecimale (c'è %q)", "read: --%s: must be 0 to 65535, decimal or 0x hexadecimal (got %q)"}, a.Name, text)
+			return misused("read", phrase("read: --%s: must be 0 to 65535, decimal or 0x hexadecimal (got %q)"), a.Name, text)
 		}
 		q.area, q.query = a, drivers.RawQuery{Unit: q.unit, Area: a.Name, First: int(n), Count: q.count}
 	}
 	switch {
 	case q.unit < 0 || q.unit > 255:
-		return misused("read", phrase{"read: --unit: deve essere da 0 a 255 (c'è %d)", "read: --unit: must be 0 to 255 (got %d)"}, q.unit)
+		return misused("read", phrase("read: --unit: must be 0 to 255 (got %d)"), q.unit)
 	case q.unit == 0 && q.endpoint.Scheme != line.TCP:
-		return misused("read", phrase{"read: --unit: 0 vuol dire tutti su una linea seriale, e a questo nessuno risponde", "read: --unit: 0 is everybody on a serial line, and nobody answers to that"})
+		return misused("read", phrase("read: --unit: 0 is everybody on a serial line, and nobody answers to that"))
 	case q.count < 1 || q.count > q.area.MaxCount || q.query.First+q.count > 1<<16:
-		return misused("read", phrase{"read: --count: deve essere da 1 a %d, e finire con l'indirizzo 65535 (c'è %d)", "read: --count: must be 1 to %d, and end with address 65535 (got %d)"}, q.area.MaxCount, q.count)
+		return misused("read", phrase("read: --count: must be 1 to %d, and end with address 65535 (got %d)"), q.area.MaxCount, q.count)
 	}
 	return nil
 }

@@ -26,25 +26,17 @@ import (
 func readCommand(l *langValue) command {
 	return command{
 		name:     "read",
-		brief:    phrase{"legge una volta un dispositivo, o registri così come sono", "reads a device once, or registers as they are"}.in(l),
-		takes:    phrase{"[DISPOSITIVO]", "[DEVICE]"}.in(l),
+		brief:    phrase("reads a device once, or registers as they are").in(l),
+		takes:    phrase("[DEVICE]").in(l),
 		most:     1,
 		complete: firstOf(deviceNames),
-		text: phrase{
-			`Legge una volta un dispositivo configurato, attraverso l'agente se è in funzione, e stampa ciò che dice. Con --raw
-legge registri di qualunque dispositivo: l'URL di una porta, un numero, una fra --holding, --input, --coil e
---discrete con il primo indirizzo come sta nel telegramma (decimale o 0x), e quanti. Legge soltanto.
-
-  bordo read meter-1
-  bordo read --raw tcp://192.168.1.40 --unit 1 --holding 40000 --count 10
-  bordo read --raw "serial:///dev/ttyUSB0?baud=9600&parity=even" --unit 3 --input 0x34 --count 2`,
-			`Reads a configured device once, through the running agent where there is one, and prints what it says. With --raw it
+		text: phrase(`Reads a configured device once, through the running agent where there is one, and prints what it says. With --raw it
 reads registers of any device: a port URL, a unit id, one of --holding, --input, --coil and --discrete with the first
 address as it stands in the frame (decimal or 0x), and how many. It only reads.
 
   bordo read meter-1
   bordo read --raw tcp://192.168.1.40 --unit 1 --holding 40000 --count 10
-  bordo read --raw "serial:///dev/ttyUSB0?baud=9600&parity=even" --unit 3 --input 0x34 --count 2`}.in(l),
+  bordo read --raw "serial:///dev/ttyUSB0?baud=9600&parity=even" --unit 3 --input 0x34 --count 2`).in(l),
 		flags: func(set *flag.FlagSet) action {
 			path, asJSON := configFlag(set, l), jsonFlag(set, l)
 			langFlag(set, l)
@@ -143,7 +135,7 @@ func advised(code, cause string, serial bool, err error) error {
 		cause = ""
 	}
 	text := contract.SentenceOf(code, cause, serial)
-	return phrase{text.It + "\n%v", text.En + "\n%v"}.fault(err)
+	return phrase("%v\n%v").fault(text, err)
 }
 
 // readingFault is why a device did not give everything.
@@ -166,7 +158,7 @@ func writeReading(c console, r api.Reading, zone *time.Location, lang *langValue
 			head = append(head, name)
 		}
 		if i.Serial != "" {
-			head = append(head, phrase{"matricola ", "serial "}.in(lang)+i.Serial)
+			head = append(head, phrase("serial ").in(lang)+i.Serial)
 		}
 		if i.Firmware != "" {
 			head = append(head, "firmware "+i.Firmware)
@@ -178,7 +170,7 @@ func writeReading(c console, r api.Reading, zone *time.Location, lang *langValue
 	}
 	fmt.Fprintln(c.out, t.String())
 	if len(r.Values) == 0 {
-		_, err := fmt.Fprintln(c.out, phrase{"nessun valore", "no values"}.in(lang))
+		_, err := fmt.Fprintln(c.out, phrase("no values").in(lang))
 		return err
 	}
 	var rows [][4]string
@@ -216,12 +208,12 @@ func phaseRows(values []agent.PointStatus, width int, lang *langValue) string {
 	row := func(code string, f *phases.Finding, unless phrase) {
 		if f != nil {
 			kind, _ := contract.ConditionOf(code) // the code is one of contract's
-			text := phrase{"avviso: " + kind.Text.It, "warning: " + kind.Text.En}.in(lang) + unless.in(lang) + " (" + f.Detail + ")"
+			text := phrase("warning: %v").in(lang, kind.Text) + unless.in(lang) + " (" + f.Detail + ")"
 			b.WriteString("\n" + terminal.Fold(text, cmp.Or(width, 80), 0) + "\n")
 		}
 	}
-	row(contract.PhaseMissing, missing, phrase{})
-	row(contract.PhaseReversed, reversed, phrase{"; è giusto se su quella fase c'è un generatore monofase", "; right if a single-phase generator is on that phase"})
+	row(contract.PhaseMissing, missing, phrase(""))
+	row(contract.PhaseReversed, reversed, phrase("; right if a single-phase generator is on that phase"))
 	return b.String()
 }
 
@@ -246,14 +238,14 @@ func valueText(v agent.PointStatus, lang *langValue) string {
 		return "-"
 	case string:
 		if x == "" {
-			return phrase{"nessuno", "none"}.in(lang) // an alarm that is not there
+			return phrase("none").in(lang) // an alarm that is not there
 		}
 		return x
 	case bool:
 		if x {
-			return phrase{"sì", "yes"}.in(lang)
+			return phrase("yes").in(lang)
 		}
-		return phrase{"no", "no"}.in(lang)
+		return phrase("no").in(lang)
 	}
 	text := pointText(agent.PointStatus{Point: "x", Value: v.Value, Quality: contract.QualityGood}, lang)
 	return strings.TrimPrefix(text, "x ")
@@ -265,7 +257,7 @@ func doubt(v agent.PointStatus, lang *langValue) string {
 	case v.Quality == contract.QualityGood:
 		return ""
 	case v.Value == nil:
-		return phrase{" (il dispositivo non lo dà)", " (the device gives none)"}.in(lang)
+		return phrase(" (the device gives none)").in(lang)
 	}
-	return phrase{" (incerto)", " (doubtful)"}.in(lang)
+	return phrase(" (doubtful)").in(lang)
 }

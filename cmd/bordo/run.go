@@ -32,16 +32,13 @@ var errLeft = errors.New("left at once, on the second signal")
 func runCommand(l *langValue) command {
 	return command{
 		name:  "run",
-		brief: phrase{"legge, conserva e consegna finché non viene fermato", "polls, stores and forwards until it is told to stop"}.in(l),
-		text: phrase{
-			`Avvia l'agente in primo piano, con il registro su stderr. Funziona qualunque cosa manchi (broker, porta, dispositivo,
-ora) e si ferma in ordine con SIGINT, SIGTERM o SIGHUP; al secondo segnale esce subito.`,
-			`Runs the agent in the foreground and logs to stderr. It runs whatever is missing (broker, port, device, clock) and
-stops cleanly on SIGINT, SIGTERM or SIGHUP; a second signal makes it leave at once.`}.in(l),
+		brief: phrase("polls, stores and forwards until it is told to stop").in(l),
+		text: phrase(`Runs the agent in the foreground and logs to stderr. It runs whatever is missing (broker, port, device, clock) and
+stops cleanly on SIGINT, SIGTERM or SIGHUP; a second signal makes it leave at once.`).in(l),
 		flags: func(set *flag.FlagSet) action {
 			path := configFlag(set, l)
 			level := levelFlag{slog.LevelInfo}
-			set.Var(&level, "log-level", phrase{"il minimo `LIVELLO` del registro: debug, info, warn o error", "the least `LEVEL` that is logged: debug, info, warn or error"}.in(l))
+			set.Var(&level, "log-level", phrase("the least `LEVEL` that is logged: debug, info, warn or error").in(l))
 			return func(ctx context.Context, c console, _ []string) error {
 				if _, own := os.LookupEnv("GOGC"); !own {
 					debug.SetGCPercent(collectAt)
@@ -63,7 +60,7 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	}
 	claim, err := control.TakeDir(cfg.StateDir)
 	if errors.Is(err, control.ErrTaken) {
-		return phrase{"un altro bordo è già in funzione con questa configurazione (%v)", "%v"}.fault(err)
+		return phrase("%v").fault(err)
 	}
 	if err != nil { // it must not cost readings: the agent runs from memory, and the socket keeps a second one out
 		log.Error("state directory cannot be claimed", "err", owner.ExplainState(err, cfg.StateDir))
@@ -93,10 +90,7 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	}
 	err = supervise(ctx, a, socket, control.AnswersOf(api.New(a, cfg, version)), log)
 	if errors.Is(err, buffer.ErrInUse) {
-		return phrase{
-			"un altro agente ha aperto l'archivio %s: fermarlo, o dare a questo nodo un buffer.dir suo (%v)",
-			"another agent has the store %s open: stop it, or give this node a buffer.dir of its own (%v)",
-		}.fault(cfg.Buffer.Dir, err)
+		return phrase("another agent has the store %s open: stop it, or give this node a buffer.dir of its own (%v)").fault(cfg.Buffer.Dir, err)
 	}
 	return err
 }

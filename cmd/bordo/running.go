@@ -113,28 +113,24 @@ func sameFile(a, b string) bool {
 // restartNote says that the running agent does not use what the file says now, false where it does.
 func (r *running) restartNote(path string) (phrase, []any, bool) {
 	if r == nil || r.Config.Sum == "" { // an earlier version does not say what it uses
-		return phrase{}, nil, false
+		return phrase(""), nil, false
 	}
 	sum, err := config.SumOf(path)
 	differs := err == nil && sum != r.Config.Sum
 	switch {
 	case !sameFile(r.Config.File, path):
 		if !differs {
-			return phrase{}, nil, false
+			return phrase(""), nil, false
 		}
-		return phrase{"l'agente in funzione usa un altro file, con altro contenuto: %s", "the running agent uses another file, with other content: %s"},
+		return phrase("the running agent uses another file, with other content: %s"),
 			[]any{r.Config.File}, true
 	case differs || len(r.Config.Changed) > 0:
-		return phrase{
-			"configurazione cambiata dopo l'avvio: systemctl restart bordo (fino ad allora vale quella vecchia)",
-			"configuration changed since start: systemctl restart bordo (until then the old one applies)"}, nil, true
+		return phrase("configuration changed since start: systemctl restart bordo (until then the old one applies)"), nil, true
 	}
-	return phrase{}, nil, false
+	return phrase(""), nil, false
 }
 
 // faultyNote says what the running agent does while its file has faults.
 func faultyNote() phrase {
-	return phrase{
-		"l'agente in funzione usa ancora la configurazione vecchia, e con questo file non ripartirebbe: correggere, poi systemctl restart bordo",
-		"the running agent still uses the old configuration, and would not start again with this file: correct it, then systemctl restart bordo"}
+	return phrase("the running agent still uses the old configuration, and would not start again with this file: correct it, then systemctl restart bordo")
 }

@@ -16,8 +16,8 @@ import (
 func scanCommand(l *langValue) command {
 	return command{
 		name:  "scan",
-		brief: phrase{"cerca dispositivi e propone le loro righe di configurazione", "looks for devices and proposes their lines of the configuration"}.in(l),
-		takes: phrase{"tcp HOST[:PORTA]|RETE | serial PERCORSO", "tcp HOST[:PORT]|NETWORK | serial PATH"}.in(l),
+		brief: phrase("looks for devices and proposes their lines of the configuration").in(l),
+		takes: phrase("tcp HOST[:PORT]|NETWORK | serial PATH").in(l),
 		most:  2,
 		complete: func(args []string) []string {
 			if len(args) == 0 {
@@ -25,20 +25,7 @@ func scanCommand(l *langValue) command {
 			}
 			return nil
 		},
-		text: phrase{
-			`Cerca dispositivi Modbus: a un indirizzo, in una rete di al massimo 256 indirizzi, o su una porta seriale, di cui trova
-velocità e parità. Ciò che ha l'agente in funzione viene chiesto attraverso di lui, fra una lettura e l'altra. Legge
-soltanto, e Ctrl-C lo ferma. Ciò che trova sta sullo standard output come righe di configurazione; tutto il resto va
-sullo standard error.
-
-  bordo scan tcp 192.168.1.40
-  bordo scan tcp 192.168.1.0/24
-  bordo scan serial /dev/ttyUSB0
-  bordo scan serial /dev/ttyUSB0 --add /etc/bordo/bordo.yaml
-
-Con --add scrive ciò che ha trovato nel FILE: mostra prima la differenza, chiede, tiene una copia, e non scrive nulla che
-bordo check non accetti. Su una porta seriale si ferma alla prima velocità con cui qualcuno risponde, e lo dice.`,
-			`Looks for Modbus devices: at an address, in a network of at most 256 addresses, or on a serial port, whose speed and
+		text: phrase(`Looks for Modbus devices: at an address, in a network of at most 256 addresses, or on a serial port, whose speed and
 parity it finds out. What the running agent has is asked through it, between its polls. It only reads, and Ctrl-C
 stops it. What it found stands on standard output as lines of the configuration; all else goes to standard error.
 
@@ -48,16 +35,15 @@ stops it. What it found stands on standard output as lines of the configuration;
   bordo scan serial /dev/ttyUSB0 --add /etc/bordo/bordo.yaml
 
 With --add it writes what it found into FILE: it shows the difference first, asks, keeps a copy, and writes nothing that
-bordo check would refuse. On a serial port it stops at the first speed with which something answers, and says so.`}.in(l),
+bordo check would refuse. On a serial port it stops at the first speed with which something answers, and says so.`).in(l),
 		flags: func(set *flag.FlagSet) action {
 			path := configFlag(set, l)
 			langFlag(set, l)
-			units := set.String("units", "", phrase{"chiedere solo a questi `NUMERI`, come 1-10,126", "ask only these unit `IDS`, such as 1-10,126"}.in(l))
-			asJSON := set.Bool("json", false, phrase{"stampare tutto mentre accade, un oggetto JSON per riga", "print everything as it happens, a JSON object a line"}.in(l))
-			allSpeeds := set.Bool("all-speeds", false, phrase{"cercare con tutte le velocità di una porta seriale, anche dopo che qualcuno ha risposto",
-				"look with every speed of a serial port, also once something has answered"}.in(l))
-			add := set.String("add", "", phrase{"scrivere ciò che si trova nel `FILE` di configurazione", "write what is found into the configuration `FILE`"}.in(l))
-			yes := set.Bool("yes", false, phrase{"con --add: scrivere senza chiedere", "with --add: write without asking"}.in(l))
+			units := set.String("units", "", phrase("ask only these unit `IDS`, such as 1-10,126").in(l))
+			asJSON := set.Bool("json", false, phrase("print everything as it happens, a JSON object a line").in(l))
+			allSpeeds := set.Bool("all-speeds", false, phrase("look with every speed of a serial port, also once something has answered").in(l))
+			add := set.String("add", "", phrase("write what is found into the configuration `FILE`").in(l))
+			yes := set.Bool("yes", false, phrase("with --add: write without asking").in(l))
 			return func(ctx context.Context, c console, operands []string) error {
 				j, err := newJob(operands, *units)
 				if err != nil {
@@ -66,7 +52,7 @@ bordo check would refuse. On a serial port it stops at the first speed with whic
 				j.allSpeeds = *allSpeeds
 				if *add != "" {
 					if *asJSON {
-						return misused("scan", phrase{"scan: --json e --add non vanno insieme", "scan: --json and --add do not go together"})
+						return misused("scan", phrase("scan: --json and --add do not go together"))
 					}
 					if _, err := load(*add); err != nil { // before minutes of searching
 						return err
@@ -97,48 +83,48 @@ type job struct {
 
 func newJob(operands []string, units string) (j job, err error) {
 	if len(operands) > 0 && operands[0] != "tcp" && operands[0] != "serial" {
-		return j, misused("scan", phrase{"scan: dove? tcp HOST, o serial PERCORSO (c'è %q)%v", "scan: where? tcp HOST, or serial PATH (got %q)%v"}, operands[0], meantPort(operands[0]))
+		return j, misused("scan", phrase("scan: where? tcp HOST, or serial PATH (got %q)%v"), operands[0], meantPort(operands[0]))
 	}
 	if len(operands) < 2 {
-		return j, misused("scan", phrase{"scan: dove? tcp HOST[:PORTA], tcp RETE, o serial PERCORSO%v", "scan: where? tcp HOST[:PORT], tcp NETWORK, or serial PATH%v"}, foundPorts())
+		return j, misused("scan", phrase("scan: where? tcp HOST[:PORT], tcp NETWORK, or serial PATH%v"), foundPorts())
 	}
 	if units != "" {
 		if j.units, err = scan.ParseUnits(units); err != nil {
-			return j, misused("scan", phrase{"scan: --units: %v", "scan: --units: %v"}, err)
+			return j, misused("scan", phrase("scan: --units: %v"), err)
 		}
 	}
 	if operands[0] == "tcp" {
 		t, err := scan.ParseTarget(operands[1])
 		if err != nil {
-			return j, misused("scan", phrase{"scan tcp: %v", "scan tcp: %v"}, err)
+			return j, misused("scan", phrase("scan tcp: %v"), err)
 		}
 		j.target = &t
 		return j, nil
 	}
 	e, err := line.Parse("serial://" + strings.TrimPrefix(operands[1], "serial://"))
 	if err != nil {
-		return j, misused("scan", phrase{"scan serial: deve essere il percorso intero di una porta, come /dev/ttyUSB0 (c'è %q)%v", "scan serial: must be the full path of a port, such as /dev/ttyUSB0 (got %q)%v"}, operands[1], foundPorts())
+		return j, misused("scan", phrase("scan serial: must be the full path of a port, such as /dev/ttyUSB0 (got %q)%v"), operands[1], foundPorts())
 	}
 	j.path = e.Path
 	if slices.ContainsFunc(j.units, func(u int) bool { return u < 1 || u > 247 }) {
-		return j, misused("scan", phrase{"scan serial: --units: su una linea seriale deve essere da 1 a 247", "scan serial: --units: must be 1 to 247 on a serial line"})
+		return j, misused("scan", phrase("scan serial: --units: must be 1 to 247 on a serial line"))
 	}
 	return j, nil
 }
 
 // meantPort helps who left out the kind of line.
-func meantPort(text string) phrase {
+func meantPort(text string) localizedError {
 	if strings.HasPrefix(text, "/dev/") {
-		return phrase{": forse scan serial " + text + "?", ": did you mean scan serial " + text + "?"}
+		return phrase(": did you mean scan %s?").with("serial " + text)
 	}
 	if t, err := scan.ParseTarget(text); err == nil && strings.ContainsAny(text, ".:") && len(t.Hosts) > 0 {
-		return phrase{": forse scan tcp " + text + "?", ": did you mean scan tcp " + text + "?"}
+		return phrase(": did you mean scan %s?").with("tcp " + text)
 	}
-	return phrase{}
+	return phrase("").with()
 }
 
 // foundPorts lists the serial ports of this machine, those with a lasting name first.
-func foundPorts() phrase {
+func foundPorts() localizedError {
 	var ports []string
 	for _, pattern := range []string{"/dev/bordo/*", "/dev/ttyUSB*", "/dev/ttyACM*", "/dev/ttyAMA*", "/dev/ttySC*"} {
 		found, err := filepath.Glob(pattern)
@@ -147,10 +133,10 @@ func foundPorts() phrase {
 		}
 	}
 	if len(ports) == 0 {
-		return phrase{" (non c'è nessuna porta seriale: l'adattatore è inserito?)", " (no serial port is there: is the adapter plugged in?)"}
+		return phrase(" (no serial port is there: is the adapter plugged in?)").with()
 	}
 	list := strings.Join(ports, ", ")
-	return phrase{" (porte seriali: " + list + ")", " (serial ports: " + list + ")"}
+	return phrase(" (serial ports: %s)").with(list)
 }
 
 // runScan scans and prints. What was found before Ctrl-C is printed all the same.
@@ -167,13 +153,13 @@ func runScan(ctx context.Context, c console, d *client, j job, lang *langValue, 
 	}
 	switch {
 	case ctx.Err() != nil:
-		return phrase{"interrotto: ciò che manca non è stato cercato", "stopped: the rest was not looked for"}.fault()
+		return phrase("stopped: the rest was not looked for").fault()
 	case err != nil && !w.told(err):
 		return err
 	case len(w.found) == 0 && len(w.through) > 0 && len(w.troubles) == 0:
-		w.say(phrase{"nessun altro dispositivo", "no other device"}.in(lang))
+		w.say(phrase("no other device").in(lang))
 	case len(w.found) == 0:
-		return phrase{"nessun dispositivo trovato", "no device found"}.fault()
+		return phrase("no device found").fault()
 	}
 	return nil
 }

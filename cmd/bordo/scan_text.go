@@ -44,10 +44,7 @@ func (w *watcher) say(text string) {
 }
 
 func (w *watcher) began(path string, settings int) {
-	w.say(phrase{
-		"Cerco su %s, con %d velocità e parità.\nLeggo soltanto; Ctrl-C interrompe.",
-		"Looking on %s, with %d speeds and parities.\nIt only reads; Ctrl-C stops it.",
-	}.in(w.lang, path, settings))
+	w.say(phrase("Looking on %s, with %d speeds and parities.\nIt only reads; Ctrl-C stops it.").in(w.lang, path, settings))
 }
 
 func (w *watcher) throughAgent(l *agent.LineStatus) {
@@ -56,12 +53,9 @@ func (w *watcher) throughAgent(l *agent.LineStatus) {
 	for _, d := range l.Devices {
 		has = append(has, fmt.Sprintf("%d = %s", d.Unit, d.ID))
 	}
-	text := phrase{
-		"La linea %s è dell'agente in funzione, che ha già %s.\nChiedo gli altri numeri attraverso di lui, fra una lettura e l'altra.",
-		"Line %s is the running agent's, which has %s already.\nAsking the other numbers through it, between its polls.",
-	}.in(w.lang, l.ID, strings.Join(has, ", "))
+	text := phrase("Line %s is the running agent's, which has %s already.\nAsking the other numbers through it, between its polls.").in(w.lang, l.ID, strings.Join(has, ", "))
 	if strings.HasPrefix(l.Port, "serial:") {
-		text += phrase{"\nSolo a %s; per provare le altre velocità: systemctl stop bordo", "\nOnly at %s; to try other speeds: systemctl stop bordo"}.in(w.lang, portText(l.Port))
+		text += phrase("\nOnly at %s; to try other speeds: systemctl stop bordo").in(w.lang, portText(l.Port))
 	}
 	w.say(text)
 }
@@ -86,11 +80,11 @@ func (w *watcher) take(e scan.Event) {
 			hint := foundPorts()
 			switch {
 			case strings.Contains(e.Trouble.Detail, fs.ErrPermission.Error()):
-				hint = phrase{" (" + portOwner().it + ")", " (" + portOwner().en + ")"}
+				hint = phrase(" (%s)").with(portOwner())
 			case strings.Contains(e.Trouble.Detail, "busy: "):
-				hint = portHolder()
+				hint = portHolder().with()
 			}
-			w.say(" " + hint.in(w.lang))
+			w.say(" " + sentence(hint, w.lang))
 		}
 	}
 	if w.asJSON {
@@ -116,10 +110,7 @@ func (w *watcher) sum(propose bool) {
 		w.proposal()
 	}
 	if slices.ContainsFunc(w.found, func(f scan.Found) bool { return f.Model != "" && f.Device == "" && !f.Sure }) {
-		w.say("\n" + phrase{
-			"\"Probably\" (probabilmente): i valori somigliano a quel modello.\nConfrontarli con il display: bordo read DISPOSITIVO",
-			"\"Probably\": the values look like that model.\nCompare them with the display: bordo read DEVICE",
-		}.in(w.lang))
+		w.say("\n" + phrase("\"Probably\": the values look like that model.\nCompare them with the display: bordo read DEVICE").in(w.lang))
 	}
 }
 
@@ -135,16 +126,10 @@ func unaskedText(u *scan.Unasked, lang *langValue) string {
 		return strings.Join(out, ", ")
 	}
 	if len(u.Settings) > 0 {
-		lines = append(lines, phrase{
-			"Qualcuno risponde con %s: con altre velocità e parità non è stato cercato nulla (%s).\nPer cercare anche lì: --all-speeds",
-			"Something answers with %s: with other speeds and parities nothing was looked for (%s).\nTo look there as well: --all-speeds",
-		}.in(lang, at, names(u.Settings)))
+		lines = append(lines, phrase("Something answers with %s: with other speeds and parities nothing was looked for (%s).\nTo look there as well: --all-speeds").in(lang, at, names(u.Settings)))
 	}
 	if len(u.Partly) > 0 {
-		lines = append(lines, phrase{
-			"Con %s sono stati chiesti solo i numeri %s. Per chiedere gli altri: --all-speeds --units 1-247",
-			"With %s only numbers %s were asked. To ask the others: --all-speeds --units 1-247",
-		}.in(lang, names(u.Partly), rangesText(u.Units)))
+		lines = append(lines, phrase("With %s only numbers %s were asked. To ask the others: --all-speeds --units 1-247").in(lang, names(u.Partly), rangesText(u.Units)))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -176,20 +161,20 @@ func (w *watcher) proposal() {
 		file = d.cfg.File
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Devices)) {
-		w.say("\n" + phrase{"Da aggiungere in %s, ai dispositivi della linea %s:", "To be added in %s, to the devices of line %s:"}.in(w.lang, file, id) + "\n")
+		w.say("\n" + phrase("To be added in %s, to the devices of line %s:").in(w.lang, file, id) + "\n")
 		fmt.Fprint(w.c.out, p.Devices[id])
 	}
 	if p.Lines == "" {
 		return
 	}
-	what := phrase{"Da scrivere in %s (poi: bordo check):", "To be written into %s (then: bordo check):"}
+	what := phrase("To be written into %s (then: bordo check):")
 	if d.cfg != nil && len(d.cfg.Lines) > 0 { // a second "lines:" would be a fault
-		what = phrase{"Da aggiungere in %s, in fondo a lines: (poi: bordo check):", "To be added in %s, at the end of lines: (then: bordo check):"}
+		what = phrase("To be added in %s, at the end of lines: (then: bordo check):")
 		p.Lines = strings.TrimPrefix(p.Lines, "lines:\n")
 	}
 	w.say("\n" + what.in(w.lang, file) + "\n")
 	fmt.Fprint(w.c.out, p.Lines)
-	w.say("\n" + phrase{"bordo scan lo scrive da sé con --add %s", "bordo scan writes it by itself with --add %s"}.in(w.lang, file))
+	w.say("\n" + phrase("bordo scan writes it by itself with --add %s").in(w.lang, file))
 }
 
 // foundText is a device in one line.
@@ -197,30 +182,30 @@ func foundText(f scan.Found, lang *langValue) string {
 	what := f.Title
 	switch {
 	case f.Model == "":
-		what = phrase{"risponde, modello non riconosciuto", "answers, model not recognised"}.in(lang)
+		what = phrase("answers, model not recognised").in(lang)
 	case !f.Sure:
-		what = phrase{"probabilmente ", "probably "}.in(lang) + what
+		what = phrase("probably ").in(lang) + what
 	}
 	if name := strings.TrimSpace(f.Maker + " " + f.Product); name != "" && !strings.Contains(what, name) {
 		what += ", " + name
 	}
 	if f.Serial != "" {
-		what += phrase{", matricola ", ", serial "}.in(lang) + f.Serial
+		what += phrase(", serial ").in(lang) + f.Serial
 	}
 	if f.Warning != "" {
-		what += phrase{", non tutto si può leggere: ", ", not everything can be read: "}.in(lang) + f.Warning
+		what += phrase(", not everything can be read: ").in(lang) + f.Warning
 	}
 	if f.Device != "" {
-		what += phrase{" = %s, già configurato", " = %s, configured already"}.in(lang, f.Device)
+		what += phrase(" = %s, configured already").in(lang, f.Device)
 	}
 	if len(f.Candidates) > 0 && f.Model == "" {
 		var models []string
 		for _, c := range f.Candidates {
 			models = append(models, c.Model)
 		}
-		what += phrase{"; forse ", "; perhaps "}.in(lang) + strings.Join(models, ", ")
+		what += phrase("; perhaps ").in(lang) + strings.Join(models, ", ")
 	}
-	return fmt.Sprintf("+ %s, %s %d: %s", portText(f.Port), phrase{"numero", "number"}.in(lang), f.Unit, what)
+	return fmt.Sprintf("+ %s, %s %d: %s", portText(f.Port), phrase("number").in(lang), f.Unit, what)
 }
 
 // portText is a port as a person calls it: an address, or the settings of a serial line.
@@ -239,43 +224,19 @@ func portText(port string) string {
 // troubleText is what is probably wrong, and what to do about it.
 func troubleText(t *scan.Trouble, lang *langValue) string {
 	p, known := map[scan.Cause]phrase{
-		scan.NoPort: {"La porta non si può usare.", "The port cannot be used."},
-		scan.OtherMaster: {
-			"C'è un altro master su questa linea: due master si disturbano.\n  Scollegare l'altro (datalogger, display, altro programma), poi ripetere.",
-			"Another master asks on this line: two masters disturb each other.\n  Disconnect the other one (logger, display, another program), then try again."},
-		scan.Garbage: {
-			"Si sente qualcosa, ma nessun telegramma: velocità o parità, oppure disturbi.\n  1) velocità e parità nel menu  2) cavo lontano dai cavi di potenza\n  3) resistenza da 120 ohm solo ai due capi  4) collegare anche GND (massa)",
-			"Something is heard, but no frames: wrong speed or parity, or interference.\n  1) speed and parity in the menu  2) keep the cable away from power cables\n  3) the 120 ohm resistor at both ends only  4) connect GND as well"},
-		scan.OnlyEcho: {
-			"L'adattatore sente solo sé stesso: lui funziona, ma nessuno risponde.\n  1) scambiare A e B  2) dispositivo alimentato?  3) Modbus attivato nel menu?",
-			"The adapter hears only itself: it works, but nobody answers.\n  1) swap A and B  2) has the device power?  3) Modbus switched on in its menu?"},
-		scan.Silence: {
-			"Silenzio totale.\n  1) scambiare A e B (la causa più comune)  2) il dispositivo è alimentato?\n  3) morsetti giusti? cavo intero?  4) Modbus attivato nel menu?",
-			"Nothing at all is heard.\n  1) swap A and B (the most common cause)  2) has the device power?\n  3) the right terminals? the cable whole?  4) Modbus switched on in its menu?"},
-		scan.Refused: {
-			"L'indirizzo c'è, ma Modbus non è in ascolto.\n  Attivare Modbus TCP nel menu del dispositivo; la porta è spesso 502 o 1502.",
-			"The address is there, but Modbus is not listening.\n  Switch on Modbus TCP in the device's menu; the port is often 502 or 1502."},
-		scan.Unreachable: {
-			"Nessuna risposta da questo indirizzo.\n  1) cavo di rete, Wi-Fi  2) indirizzo giusto?  3) la rete è la stessa?",
-			"No answer from this address.\n  1) network cable, Wi-Fi  2) the right address?  3) the same network?"},
-		scan.NotModbus: {
-			"La connessione si apre, ma nessuno risponde.\n  1) lo tiene occupato un altro programma (molti accettano un solo cliente)\n  2) il numero Modbus è un altro: --units 1-247  3) la porta non è Modbus",
-			"The connection opens, but nobody answers.\n  1) another program holds the device (many take one connection only)\n  2) its Modbus number is another one: --units 1-247  3) the port is not Modbus"},
-		scan.NobodyThere: {
-			"Il gateway risponde, i dispositivi dietro di lui no.\n  Controllare la linea RS-485 dietro: A e B, alimentazione, velocità, parità.",
-			"The gateway answers, the devices behind it do not.\n  Check the RS-485 line behind it: A and B, power, speed, parity."},
-		scan.EveryUnit: {
-			"Questo indirizzo risponde a qualsiasi numero Modbus: di solito è un solo dispositivo.\n  Nella configurazione usare il numero trovato per primo.",
-			"This address answers under every Modbus number: usually that is one device.\n  In the configuration, use the number that was found first."},
-		scan.OtherIDs: {
-			"Il gateway risponde con un altro numero di transazione.\n  Se fa sempre così, scrivere ?ids=tolerant alla fine della porta.",
-			"The gateway answers with another transaction id.\n  When it always does that, write ?ids=tolerant at the end of the port."},
-		scan.RTUFrames: {
-			"Qui si parla RTU, non Modbus TCP: è un convertitore seriale.\n  Scrivere rtu+tcp:// al posto di tcp://.",
-			"RTU frames are spoken here, not Modbus TCP: this is a serial server.\n  Write rtu+tcp:// instead of tcp://."},
-		scan.TCPFrames: {
-			"Qui si parla Modbus TCP, non RTU.\n  Scrivere tcp:// al posto di rtu+tcp://.",
-			"Modbus TCP is spoken here, not RTU frames.\n  Write tcp:// instead of rtu+tcp://."},
+		scan.NoPort:      phrase("The port cannot be used."),
+		scan.OtherMaster: phrase("Another master asks on this line: two masters disturb each other.\n  Disconnect the other one (logger, display, another program), then try again."),
+		scan.Garbage:     phrase("Something is heard, but no frames: wrong speed or parity, or interference.\n  1) speed and parity in the menu  2) keep the cable away from power cables\n  3) the 120 ohm resistor at both ends only  4) connect GND as well"),
+		scan.OnlyEcho:    phrase("The adapter hears only itself: it works, but nobody answers.\n  1) swap A and B  2) has the device power?  3) Modbus switched on in its menu?"),
+		scan.Silence:     phrase("Nothing at all is heard.\n  1) swap A and B (the most common cause)  2) has the device power?\n  3) the right terminals? the cable whole?  4) Modbus switched on in its menu?"),
+		scan.Refused:     phrase("The address is there, but Modbus is not listening.\n  Switch on Modbus TCP in the device's menu; the port is often 502 or 1502."),
+		scan.Unreachable: phrase("No answer from this address.\n  1) network cable, Wi-Fi  2) the right address?  3) the same network?"),
+		scan.NotModbus:   phrase("The connection opens, but nobody answers.\n  1) another program holds the device (many take one connection only)\n  2) its Modbus number is another one: --units 1-247  3) the port is not Modbus"),
+		scan.NobodyThere: phrase("The gateway answers, the devices behind it do not.\n  Check the RS-485 line behind it: A and B, power, speed, parity."),
+		scan.EveryUnit:   phrase("This address answers under every Modbus number: usually that is one device.\n  In the configuration, use the number that was found first."),
+		scan.OtherIDs:    phrase("The gateway answers with another transaction id.\n  When it always does that, write ?ids=tolerant at the end of the port."),
+		scan.RTUFrames:   phrase("RTU frames are spoken here, not Modbus TCP: this is a serial server.\n  Write rtu+tcp:// instead of tcp://."),
+		scan.TCPFrames:   phrase("Modbus TCP is spoken here, not RTU frames.\n  Write tcp:// instead of rtu+tcp://."),
 	}[t.Cause]
 	if !known {
 		return "! " + string(t.Cause) + ": " + t.Detail

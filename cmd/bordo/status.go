@@ -17,12 +17,9 @@ import (
 func statusCommand(l *langValue) command {
 	return command{
 		name:  "status",
-		brief: phrase{"come stanno l'agente, il broker, l'archivio, le linee e i dispositivi", "how the running agent, its broker, store, lines and devices are"}.in(l),
-		text: phrase{
-			`Chiede all'agente in funzione, al socket di controllo della sua configurazione. Codice di uscita 1 quando non è in
-funzione o non gli si può chiedere.`,
-			`Asks the running agent at the control socket of its configuration. Exit code 1 when it does not run or may not be
-asked.`}.in(l),
+		brief: phrase("how the running agent, its broker, store, lines and devices are").in(l),
+		text: phrase(`Asks the running agent at the control socket of its configuration. Exit code 1 when it does not run or may not be
+asked.`).in(l),
 		flags: func(set *flag.FlagSet) action {
 			path, asJSON := configFlag(set, l), jsonFlag(set, l)
 			langFlag(set, l)

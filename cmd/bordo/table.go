@@ -65,7 +65,7 @@ func (t *table) status(s agent.Status, now time.Time, note string) {
 	}
 	if note != "" {
 		t.WriteString("\n")
-		t.row(phrase{"avviso", "warning"}, phrase{note, note})
+		t.row(phrase("warning"), phrase("%s"), note)
 	}
 }
 
@@ -73,60 +73,56 @@ func (t *table) status(s agent.Status, now time.Time, note string) {
 type fault struct{ device, text string }
 
 func (t *table) head(s agent.Status, now time.Time) {
-	simulated := phrase{}
+	simulated := phrase("")
 	if s.Simulation {
-		simulated = phrase{", simulazione", ", simulation"}
+		simulated = phrase(", simulation")
 	}
-	t.row(phrase{"nodo", "node"}, phrase{"%s, bordo %s, in funzione da %s, %v%v", "%s, bordo %s, up %s, %v%v"},
+	t.row(phrase("node"), phrase("%s, bordo %s, up %s, %v%v"),
 		s.Node, s.Version, ageText(now, s.Since, t.lang), clockText(s.Clock), simulated)
-	broker := phrase{"broker", "broker"}
+	broker := phrase("broker")
 	switch r := s.Broker; {
 	case r.URL == "":
-		t.row(broker, phrase{"non ancora chiamato", "not asked yet"})
+		t.row(broker, phrase("not asked yet"))
 	case r.Connected:
-		t.row(broker, phrase{"%s, collegato da %s", "%s, connected for %s"}, r.URL, ageText(now, r.Since, t.lang))
+		t.row(broker, phrase("%s, connected for %s"), r.URL, ageText(now, r.Since, t.lang))
 	default:
-		t.row(broker, phrase{"%s, non collegato da %s, %s%s", "%s, not connected for %s, %s%s"},
+		t.row(broker, phrase("%s, not connected for %s, %s%s"),
 			r.URL, ageText(now, r.Since, t.lang), count(r.Attempts, attemptNoun, t.lang), reason(r.Error, t.lang))
 	}
 	if s.Sent.Month != "" {
-		t.row(phrase{"inviato", "sent"}, phrase{"%s nel mese %s", "%s in %s"}, decimalText(s.Sent.Bytes), s.Sent.Month)
+		t.row(phrase("sent"), phrase("%s in %s"), decimalText(s.Sent.Bytes), s.Sent.Month)
 	}
 	t.store(s, now)
 	if s.Lost > 0 {
-		t.row(phrase{"perso", "lost"}, phrase{"%s dall'installazione del nodo, ogni perdita dichiarata al centro", "%s since the node was installed, each told to the centre as a gap"},
+		t.row(phrase("lost"), phrase("%s since the node was installed, each told to the centre as a gap"),
 			count(int(min(s.Lost, math.MaxInt32)), recordNoun, t.lang))
 	}
 }
 
 // store is the state of the store, and what it costs the card.
 func (t *table) store(s agent.Status, now time.Time) {
-	store := phrase{"archivio", "store"}
+	store := phrase("store")
 	if s.Store.Error != "" {
-		text := phrase{s.Store.Error, s.Store.Error}
-		if s.Store.Error == agent.StoreNotOpen {
-			text.it = "non ancora aperto"
-		}
-		t.row(store, text)
+		t.row(store, phrase(s.Store.Error))
 		return
 	}
 	n := uint64(0)
 	for _, k := range s.Store.Backlog {
 		n += k.N
 	}
-	t.row(store, phrase{"%s di %s, %s da consegnare, epoca %s", "%s of %s, %s not acknowledged, epoch %s"},
+	t.row(store, phrase("%s of %s, %s not acknowledged, epoch %s"),
 		byteText(s.Store.Bytes, t.lang), byteText(s.Store.Max, t.lang), count(int(min(n, math.MaxInt32)), recordNoun, t.lang), s.Store.Epoch)
 	if s.Store.FromMemory {
-		t.row(phrase{}, phrase{"SOLO IN MEMORIA: uno spegnimento costa ciò che non è consegnato", "IN MEMORY ONLY: a power cut costs what is not delivered"})
+		t.row(phrase(""), phrase("IN MEMORY ONLY: a power cut costs what is not delivered"))
 	}
 	if s.Store.Fault != "" {
-		t.row(phrase{}, phrase{"non può scrivere: %s", "cannot write: %s"}, s.Store.Fault)
+		t.row(phrase(""), phrase("cannot write: %s"), s.Store.Fault)
 	}
-	since := phrase{"nell'ultimo giorno", "in the last day"}
+	since := phrase("in the last day")
 	if now.Sub(s.Since) < 24*time.Hour {
-		since = phrase{"dall'avvio", "since the start"}
+		since = phrase("since the start")
 	}
-	t.row(phrase{"scritto", "written"}, phrase{"%s sulla scheda %v", "%s to the card %v"}, byteText(s.Store.WrittenDay, t.lang), since)
+	t.row(phrase("written"), phrase("%s to the card %v"), byteText(s.Store.WrittenDay, t.lang), since)
 }
 
 // decimalText is an amount of data as those count it who sell it.
@@ -151,35 +147,29 @@ func reason(err string, l *langValue) string {
 func clockText(c contract.Clock) phrase {
 	switch c {
 	case contract.ClockSync:
-		return phrase{"ora esatta", "clock set"}
+		return phrase("clock set")
 	case contract.ClockEst:
-		return phrase{"ora stimata", "clock estimated"}
+		return phrase("clock estimated")
 	}
-	return phrase{"orologio non regolato", "clock not set"}
+	return phrase("clock not set")
 }
 
 // health is a condition: what is wrong, where to look first, and what the machine said.
 func (t *table) health(h contract.Health, now time.Time) {
-	word := phrase{string(h.Severity), string(h.Severity)}
-	switch h.Severity {
-	case contract.Fault:
-		word.it = "guasto"
-	case contract.Warning:
-		word.it = "avviso"
-	}
-	text := phrase{h.Text.It, h.Text.En}.in(t.lang)
+	word := phrase(h.Severity) // fault or warning
+	text := t.lang.Of(h.Text.It, h.Text.En)
 	if text == "" {
 		text = h.Code
 	}
 	if h.Dev != "" {
 		text = h.Dev + ": " + text
 	}
-	t.row(word, phrase{"%s, da %s%s", "%s, for %s%s"}, text, ageText(now, time.UnixMilli(h.Since), t.lang), reason(h.Detail, t.lang))
+	t.row(word, phrase("%s, for %s%s"), text, ageText(now, time.UnixMilli(h.Since), t.lang), reason(h.Detail, t.lang))
 	if h.Flaps > 0 {
-		t.row(phrase{}, phrase{"intermittente: ricomparso %s", "intermittent: came back %s"}, count(h.Flaps, timeNoun, t.lang))
+		t.row(phrase(""), phrase("intermittent: came back %s"), count(h.Flaps, timeNoun, t.lang))
 	}
 	if h.OKSince > 0 {
-		t.row(phrase{}, phrase{"assente da %s: si chiude se non ricompare", "not seen for %s: closes unless it comes back"},
+		t.row(phrase(""), phrase("not seen for %s: closes unless it comes back"),
 			ageText(now, time.UnixMilli(h.OKSince), t.lang))
 	}
 }
@@ -188,8 +178,8 @@ func (t *table) health(h contract.Health, now time.Time) {
 func (t *table) hint(lines []agent.LineStatus, device string) {
 	for _, l := range lines {
 		for _, d := range l.Devices {
-			if hint := causeHint(d.Cause, l.Port); d.ID == device && *t.lang == "it" && hint.it != "" {
-				t.row(phrase{}, hint)
+			if hint := causeHint(d.Cause, l.Port); d.ID == device && *t.lang == "it" && hint != "" {
+				t.row(phrase(""), hint)
 			}
 		}
 	}
@@ -200,7 +190,7 @@ func (t *table) warnings(lines []agent.LineStatus) {
 	for _, l := range lines {
 		for _, d := range l.Devices {
 			if d.Warning != "" {
-				t.row(phrase{"avviso", "warning"}, phrase{"%s: non tutto viene letto: %s", "%s: not everything is read: %s"}, d.ID, d.Warning)
+				t.row(phrase("warning"), phrase("%s: not everything is read: %s"), d.ID, d.Warning)
 			}
 		}
 	}
@@ -208,27 +198,26 @@ func (t *table) warnings(lines []agent.LineStatus) {
 
 // line is a line with its devices. What was told of them already is not said again.
 func (t *table) line(l agent.LineStatus, now time.Time, told map[fault]bool) {
-	state := phrase{"aperta", "open"}.in(t.lang)
+	state := phrase("open").in(t.lang)
 	if !l.Open {
-		state = phrase{"chiusa", "closed"}.in(t.lang)
+		state = phrase("closed").in(t.lang)
 		if asleep := func(d agent.DeviceStatus) bool { return d.Asleep }; slices.ContainsFunc(l.Devices, asleep) &&
 			!slices.ContainsFunc(l.Devices, func(d agent.DeviceStatus) bool { return !d.Asleep }) {
-			state = phrase{"chiusa, è notte", "closed, it is night"}.in(t.lang)
+			state = phrase("closed, it is night").in(t.lang)
 		} else if !slices.ContainsFunc(l.Devices, func(d agent.DeviceStatus) bool { return told[fault{d.ID, l.Error}] }) {
 			state += reason(l.Error, t.lang)
 		}
 	}
 	if e := l.Errors; e != nil && e.Framing+e.Parity+e.Overrun > 0 {
-		state += phrase{", caratteri danneggiati: %d di trama, %d di parità, %d persi (velocità, parità o cavo)",
-			", damaged characters: %d framing, %d parity, %d overrun (baud, parity or wiring)"}.in(t.lang, e.Framing, e.Parity, e.Overrun)
+		state += phrase(", damaged characters: %d framing, %d parity, %d overrun (baud, parity or wiring)").in(t.lang, e.Framing, e.Parity, e.Overrun)
 	}
 	t.WriteString("\n")
-	t.row(phrase{"linea", "line"}, phrase{"%s, %s, %s", "%s, %s, %s"}, l.ID, l.Port, state)
+	t.row(phrase("line"), phrase("%s, %s, %s"), l.ID, l.Port, state)
 	devices := terminal.Table{Inset: 2}
 	for _, d := range l.Devices {
-		last := phrase{"non ha mai risposto", "never answered"}.in(t.lang)
+		last := phrase("never answered").in(t.lang)
 		if !d.Last.IsZero() {
-			last = phrase{"ha risposto %s fa", "answered %s ago"}.in(t.lang, ageText(now, d.Last, t.lang))
+			last = phrase("answered %s ago").in(t.lang, ageText(now, d.Last, t.lang))
 		}
 		devices.Rows = append(devices.Rows, []string{d.ID, d.Model, last, strings.Join(deviceText(d, t.lang, told), ", ")})
 	}
@@ -240,12 +229,12 @@ func deviceText(d agent.DeviceStatus, l *langValue, told map[fault]bool) []strin
 	var text []string
 	switch {
 	case d.Asleep:
-		text = append(text, phrase{"dorme", "asleep"}.in(l))
+		text = append(text, phrase("asleep").in(l))
 	case d.Error != "" && !told[fault{d.ID, d.Error}]:
 		text = append(text, strings.ReplaceAll(causeText(d.Error, l), "\n", "; "))
 	}
 	if len(d.Quarantined) > 0 {
-		text = append(text, phrase{"rifiuta ", "refuses "}.in(l)+strings.Join(d.Quarantined, " "))
+		text = append(text, phrase("refuses ").in(l)+strings.Join(d.Quarantined, " "))
 	}
 	for _, v := range d.Values {
 		if len(text) >= maxValues {
@@ -265,7 +254,7 @@ func pointText(p agent.PointStatus, l *langValue) string {
 		// Adding 0 turns what was rounded to -0 into 0.
 		v = strconv.FormatFloat(math.Round(x*1000)/1000+0, 'f', -1, 64)
 	case bool:
-		v = map[bool]phrase{true: {"sì", "yes"}, false: {"no", "no"}}[x].in(l)
+		v = map[bool]phrase{true: phrase("yes"), false: phrase("no")}[x].in(l)
 	default:
 		v = fmt.Sprint(x)
 	}

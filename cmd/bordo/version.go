@@ -14,9 +14,8 @@ import (
 func versionCommand(l *langValue) command {
 	return command{
 		name:  "version",
-		brief: phrase{"da che cosa è fatto questo programma", "what this program was built from"}.in(l),
-		text: phrase{"Stampa la versione, il compilatore, il sistema per cui è fatto e, se è noto, il commit.",
-			"Prints the version, the compiler, the system it was built for and, where it is known, the commit."}.in(l),
+		brief: phrase("what this program was built from").in(l),
+		text:  phrase("Prints the version, the compiler, the system it was built for and, where it is known, the commit.").in(l),
 		flags: func(*flag.FlagSet) action {
 			return func(_ context.Context, c console, _ []string) error {
 				fmt.Fprint(c.out, commandline.VersionText("bordo", version, buildInfo()))

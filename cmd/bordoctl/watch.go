@@ -12,6 +12,7 @@ import (
 	"bordo/cmd/bordoctl/broker"
 	"bordo/cmd/bordoctl/roster"
 	"bordo/cmd/commandline"
+	"bordo/cmd/locale"
 	"bordo/cmd/terminal"
 	"bordo/contract"
 	"bordo/contract/consumer"
@@ -46,7 +47,7 @@ Keys are added in later versions, never changed.`,
 			o.Flags(set)
 			set.StringVar(&o.Node, "node", "", "only this node's `ID`, with its devices")
 			asJSON := set.Bool("json", false, "print each change as JSON")
-			lang := commandline.EnvLanguage(os.Getenv)
+			lang := locale.OfEnv(os.Getenv)
 			set.Var(&lang, "lang", "the `LANGUAGE` of the sentences of conditions: it or en")
 			return func(ctx context.Context, c commandline.Console, _ []string) error {
 				if err := o.Check(); err != nil {

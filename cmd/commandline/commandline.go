@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"bordo/cmd/locale"
 	"bordo/cmd/terminal"
 	"bordo/drivers/nearest"
 )
@@ -65,7 +66,7 @@ type Program struct {
 	Commands []Command // in the order in which the list shows them
 	Hint     string    // of the line on help: a command with a page worth reading
 
-	Language Language // of what it says by itself; "" is English
+	Language locale.Language // of what it says by itself; "" is English
 }
 
 // Misused is the mistake of a command line, with the command whose page to read; "" for the list of commands.
@@ -75,7 +76,12 @@ func (p Program) Misused(command, format string, args ...any) error {
 
 // See says where to read on about a command; "" for the list of commands.
 func (p Program) See(command string) string {
-	return p.Language.Of("vedere ", "see ") + strings.TrimSpace(p.Name+" help "+command)
+	return p.text("see %s", strings.TrimSpace(p.Name+" help "+command))
+}
+
+// text is a text in the language of the program.
+func (p Program) text(english string, args ...any) string {
+	return fmt.Sprintf(p.Language.Text(english), args...)
 }
 
 // Run finds the command, sets its flags and runs it.
@@ -97,7 +103,7 @@ func (p Program) Tree(c Console) *cobra.Command {
 	root.RunE = func(_ *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			p.overview(c.Err)
-			return p.Misused("", "%s", p.Language.Of("manca il comando", "a command is missing"))
+			return p.Misused("", "%s", p.Language.Text("a command is missing"))
 		}
 		return p.unknown(root, args[0])
 	}
@@ -124,7 +130,7 @@ func (p Program) command(v Command, c Console) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > v.Most {
-				return p.Misused(v.Name, p.Language.Of("%s non prende %q", "%s takes no %q"), v.Name, plainOperand(args[v.Most]))
+				return p.Misused(v.Name, p.Language.Text("%s takes no %q"), v.Name, plainOperand(args[v.Most]))
 			}
 			return nil
 		},
@@ -158,7 +164,7 @@ func (p Program) command(v Command, c Console) *cobra.Command {
 // helpCommand prints the overview, or the page of one command.
 func (p Program) helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
-		Use: "help [COMMAND]", Short: p.Language.Of("questa pagina, o quella di un comando", "this page, or that of one command"),
+		Use: "help [COMMAND]", Short: p.Language.Text("this page, or that of one command"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				root.HelpFunc()(root, nil)
@@ -196,7 +202,7 @@ func (p Program) find(name string) (Command, bool) {
 // unknown is the mistake of a command that is not there.
 func (p Program) unknown(root *cobra.Command, name string) error {
 	near := root.SuggestionsFor(name)
-	return p.Misused("", p.Language.Of("comando sconosciuto %q%s", "unknown command %q%s"), name, p.meant(near[:min(len(near), 1)]))
+	return p.Misused("", p.Language.Text("unknown command %q%s"), name, p.meant(near[:min(len(near), 1)]))
 }
 
 // flagFault says what is wrong with a flag.
@@ -205,8 +211,8 @@ func (p Program) flagFault(cmd *cobra.Command, err error) error {
 	if cmd == cmd.Root() {
 		name = ""
 	}
-	misused := func(it, en string, args ...any) error {
-		text := p.Language.Of(it, en)
+	complain := func(text string, args ...any) error {
+		text = p.Language.Text(text)
 		if name != "" {
 			text = name + ": " + text
 		}
@@ -219,33 +225,33 @@ func (p Program) flagFault(cmd *cobra.Command, err error) error {
 		for i := range near {
 			near[i] = "--" + near[i]
 		}
-		return misused("opzione sconosciuta --%s%s", "unknown flag --%s%s", e.GetSpecifiedName(), p.meant(near))
+		return complain("unknown flag --%s%s", e.GetSpecifiedName(), p.meant(near))
 	}
 	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
-		return misused("manca il valore di --%s", "--%s needs a value", e.GetSpecifiedName())
+		return complain("--%s needs a value", e.GetSpecifiedName())
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		if wanted := p.wanted(e.GetFlag().Value.Type()); wanted != "" {
-			return misused("--%s: %s (c'è %q)", "--%s: %s (got %q)", e.GetFlag().Name, wanted, e.GetValue())
+			return complain("--%s: %s (got %q)", e.GetFlag().Name, wanted, e.GetValue())
 		}
-		return misused("--%s: %v", "--%s: %v", e.GetFlag().Name, e.Unwrap())
+		return complain("--%s: %v", e.GetFlag().Name, e.Unwrap())
 	}
-	return misused("non si capisce: %v", "%v", err)
+	return complain("not understood: %v", err)
 }
 
 // wanted says what a flag of a type of package flag takes; "" for types of our own, whose errors say it themselves.
 func (p Program) wanted(typ string) string {
 	switch typ {
 	case "bool":
-		return p.Language.Of("deve essere true o false", "must be true or false")
+		return p.Language.Text("must be true or false")
 	case "int", "int64":
-		return p.Language.Of("deve essere un numero intero", "must be a whole number")
+		return p.Language.Text("must be a whole number")
 	case "uint", "uint64":
-		return p.Language.Of("deve essere un numero intero, da 0 in su", "must be a whole number, 0 or more")
+		return p.Language.Text("must be a whole number, 0 or more")
 	case "float64":
-		return p.Language.Of("deve essere un numero", "must be a number")
+		return p.Language.Text("must be a number")
 	case "duration":
-		return p.Language.Of("deve essere una durata come 30s, 5m o 2h", "must be a duration such as 30s, 5m or 2h")
+		return p.Language.Text("must be a duration such as 30s, 5m or 2h")
 	}
 	return ""
 }
@@ -317,7 +323,7 @@ func (p Program) normalized(args []string) []string {
 	return out
 }
 
-// withoutLanguage leaves out --lang, which ArgsLanguage has read.
+// withoutLanguage leaves out --lang, which locale.OfArgs has read.
 func withoutLanguage(args []string) (out []string) {
 	for i := 0; i < len(args); i++ {
 		switch name, _, valued := strings.Cut(args[i], "="); {
@@ -339,12 +345,12 @@ func (p Program) meant(near []string) string {
 	if len(near) == 0 {
 		return ""
 	}
-	return p.Language.Of(" (forse ", " (did you mean ") + near[0] + "?)"
+	return p.text(" (did you mean %s?)", near[0])
 }
 
 func (p Program) overview(w io.Writer) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n%s\n\n", p.Brief, p.Language.Of("uso: "+p.Name+" COMANDO [opzioni]", "usage: "+p.Name+" COMMAND [flags]"))
+	fmt.Fprintf(&b, "%s\n\n%s\n\n", p.Brief, p.text("usage: %s COMMAND [flags]", p.Name))
 	wide := 8
 	for _, v := range p.all() {
 		wide = max(wide, len(v.Name))
@@ -352,7 +358,7 @@ func (p Program) overview(w io.Writer) {
 	for _, v := range p.all() {
 		fmt.Fprintf(&b, "  %-*s  %s\n", wide, v.Name, v.Brief)
 	}
-	fmt.Fprintf(&b, "  %-*s  %s: %s help %s\n", wide, "help", p.Language.Of("questa pagina, o quella di un comando", "this page, or that of one command"), p.Name, p.Hint)
+	fmt.Fprintf(&b, "  %-*s  %s: %s help %s\n", wide, "help", p.Language.Text("this page, or that of one command"), p.Name, p.Hint)
 	show(w, b.String())
 }
 
@@ -369,15 +375,15 @@ func (p Program) page(w io.Writer, v Command) {
 		fmt.Fprintf(&line, " [%s]", name)
 		fmt.Fprintf(&list, "  %-*s  %s", wide, name, what)
 		if !slices.Contains([]string{"", "false", "0", "0s"}, f.DefValue) {
-			fmt.Fprintf(&list, " (%s %s)", p.Language.Of("altrimenti", "default"), plain(f.DefValue))
+			fmt.Fprintf(&list, " (%s)", p.text("default %s", plain(f.DefValue)))
 		}
 		list.WriteByte('\n')
 	})
-	usage := p.Language.Of("uso: ", "usage: ") + strings.TrimSpace(p.Name+" "+v.Name+" "+v.Takes)
+	usage := p.text("usage: %s", strings.TrimSpace(p.Name+" "+v.Name+" "+v.Takes))
 	if flags := line.String(); len(usage)+len(flags) < 80 {
 		usage += flags
 	} else {
-		usage += p.Language.Of(" [opzioni]", " [flags]")
+		usage += p.Language.Text(" [flags]")
 	}
 	text := fmt.Sprintf("%s\n\n%s\n", usage, v.Text)
 	if list.Len() > 0 {

@@ -66,31 +66,6 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func TestLanguage(t *testing.T) {
-	for env, want := range map[string]Language{
-		"": "en", "LANG=it_IT.UTF-8": "it", "LANG=de_DE": "en", "LANG=it_IT LC_ALL=C": "en", "LANG=C LC_MESSAGES=it": "it", "LC_ALL=IT": "it",
-	} {
-		got := EnvLanguage(func(key string) string {
-			for _, kv := range strings.Fields(env) {
-				if k, v, _ := strings.Cut(kv, "="); k == key {
-					return v
-				}
-			}
-			return ""
-		})
-		if got != want {
-			t.Errorf("%q: %s, want %s", env, got, want)
-		}
-	}
-	var l Language
-	if err := l.Set("fr"); err == nil {
-		t.Error("fr is taken")
-	}
-	if err := l.Set("it"); err != nil || l.String() != "it" {
-		t.Errorf("it: %q, %v", l.String(), err)
-	}
-}
-
 func TestVersionText(t *testing.T) {
 	info := &debug.BuildInfo{GoVersion: "go1.26.8", Settings: []debug.BuildSetting{
 		{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "arm"}, {Key: "GOARM", Value: "6"},

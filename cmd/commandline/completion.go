@@ -13,11 +13,10 @@ var shells = []string{"bash", "zsh", "fish"}
 func (p Program) completion() Command {
 	return Command{
 		Name:  "completion",
-		Brief: p.Language.Of("il completamento dei comandi per una shell", "command completion for a shell"),
+		Brief: p.Language.Text("command completion for a shell"),
 		Takes: "bash|zsh|fish",
 		Most:  1,
-		Text: p.Language.Of("Stampa il completamento dei comandi per una shell. Con bash, per questa sessione:\n\n  source <("+p.Name+" completion bash)",
-			"Prints the command completion for a shell. With bash, for this session:\n\n  source <("+p.Name+" completion bash)"),
+		Text:  p.text("Prints the command completion for a shell. With bash, for this session:\n\n  source <(%s completion bash)", p.Name),
 		Complete: func(args []string) []string {
 			if len(args) > 0 {
 				return []string{}
@@ -27,7 +26,7 @@ func (p Program) completion() Command {
 		Flags: func(*flag.FlagSet) Action {
 			return func(_ context.Context, c Console, operands []string) error {
 				if len(operands) != 1 || !slices.Contains(shells, operands[0]) {
-					return p.Misused("completion", "%s", p.Language.Of("completion: per quale shell? bash, zsh o fish", "completion: which shell? bash, zsh or fish"))
+					return p.Misused("completion", "%s", p.Language.Text("completion: which shell? bash, zsh or fish"))
 				}
 				root := p.Tree(c)
 				switch operands[0] {

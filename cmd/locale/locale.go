@@ -1,0 +1,115 @@
+// Package locale translates what the programs say to people. English stands in the code; the translations of a language are a
+// gettext file beside this one (it.po), which translators edit with their usual tools. The English text is the key: a text that
+// has no translation is shown in English.
+//
+// What is for machines (JSON, logs, exports, messages of the contract) is never translated.
+package locale
+
+import (
+	_ "embed" // the translations
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/leonelquinteros/gotext"
+)
+
+//go:embed it.po
+var italian []byte
+
+// catalog holds the translations of a language.
+type catalog struct {
+	texts  map[string]string // by English text
+	causes map[string]string // by pattern
+}
+
+// causeContext is the context (msgctxt) of patterns in the file.
+const causeContext = "cause"
+
+// inItalian is the Italian catalogue. It is read when it is first needed.
+var inItalian = sync.OnceValue(func() catalog {
+	po := gotext.NewPo()
+	po.Parse(italian)
+	return catalog{translated(po.GetDomain().GetTranslations()), translated(po.GetDomain().GetCtxTranslations()[causeContext])}
+})
+
+func translated(entries map[string]*gotext.Translation) map[string]string {
+	out := make(map[string]string, len(entries))
+	for id, t := range entries {
+		if text := t.Trs[0]; id != "" && text != "" {
+			out[id] = text
+		}
+	}
+	return out
+}
+
+// Language is a language as a flag: it or en. "" is English.
+type Language string
+
+// String implements flag.Value.
+func (l *Language) String() string { return string(*l) }
+
+// Set implements flag.Value.
+func (l *Language) Set(text string) error {
+	if text != "it" && text != "en" {
+		return fmt.Errorf("want it or en")
+	}
+	*l = Language(text)
+	return nil
+}
+
+// Text translates an English text, which may have verbs of package fmt.
+func (l Language) Text(english string) string {
+	if l == "it" {
+		if text, ok := inItalian().texts[english]; ok {
+			return text
+		}
+	}
+	return english
+}
+
+// Cause translates a pattern of what a machine says: the result may refer to its groups ($1). It is "" where there is none.
+func (l Language) Cause(pattern string) string {
+	if l != "it" {
+		return ""
+	}
+	return inItalian().causes[pattern]
+}
+
+// Of chooses between two texts that come with data, such as the labels of the contract.
+func (l Language) Of(it, en string) string {
+	if l == "it" {
+		return it
+	}
+	return en
+}
+
+// OfArgs is the language that a command line asks for with --lang, and otherwise that of the environment. It is for what is said
+// before the flags are read, such as what is wrong with them.
+func OfArgs(args []string, getenv func(string) string) Language {
+	l := OfEnv(getenv)
+	for i, a := range args {
+		name, value, valued := strings.Cut(strings.TrimPrefix(a, "-"), "=")
+		if name != "lang" && name != "-lang" || name == a {
+			continue
+		}
+		if !valued && i+1 < len(args) {
+			value = args[i+1]
+		}
+		l.Set(value) //nolint:errcheck // whoever reads the flag tells it
+	}
+	return l
+}
+
+// OfEnv is the language of the user's environment: Italian where that says so.
+func OfEnv(getenv func(string) string) Language {
+	for _, key := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
+		if v := getenv(key); v != "" {
+			if strings.HasPrefix(strings.ToLower(v), "it") {
+				return "it"
+			}
+			return "en"
+		}
+	}
+	return "en"
+}
