@@ -150,7 +150,7 @@ var owners = map[string][]string{
 	"golang.org/x/sys":                    {"drivers/line", "buffer", "agent", "sim", "cmd"},
 	"golang.org/x/term":                   {"cmd", "sim"},
 	"github.com/coreos/go-systemd/v22":    {"cmd/bordo"},
-	"github.com/leonelquinteros/gotext":   {"cmd/locale"},
+	"github.com/chai2010/gettext-go":      {"cmd/locale"},
 	"github.com/spf13/cobra":              {"cmd/commandline"},
 	"github.com/spf13/pflag":              {"cmd/commandline"},
 

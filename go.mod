@@ -3,6 +3,7 @@ module bordo
 go 1.26.0
 
 require (
+	github.com/chai2010/gettext-go v1.0.3
 	github.com/coreos/go-systemd/v22 v22.6.0
 	github.com/creack/pty v1.1.24
 	github.com/dgraph-io/badger/v4 v4.9.6
@@ -11,7 +12,6 @@ require (
 	github.com/goburrow/modbus v0.1.0
 	github.com/goccy/go-yaml v1.19.2
 	github.com/klauspost/compress v1.20.3
-	github.com/leonelquinteros/gotext v1.7.2
 	github.com/mochi-mqtt/server/v2 v2.7.9
 	github.com/nathan-osman/go-sunrise v1.1.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3

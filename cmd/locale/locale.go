@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/leonelquinteros/gotext"
+	"github.com/chai2010/gettext-go/po"
 )
 
 //go:embed it.po
@@ -28,20 +28,22 @@ const causeContext = "cause"
 
 // inItalian is the Italian catalogue. It is read when it is first needed.
 var inItalian = sync.OnceValue(func() catalog {
-	po := gotext.NewPo()
-	po.Parse(italian)
-	return catalog{translated(po.GetDomain().GetTranslations()), translated(po.GetDomain().GetCtxTranslations()[causeContext])}
-})
-
-func translated(entries map[string]*gotext.Translation) map[string]string {
-	out := make(map[string]string, len(entries))
-	for id, t := range entries {
-		if text := t.Trs[0]; id != "" && text != "" {
-			out[id] = text
+	c := catalog{map[string]string{}, map[string]string{}}
+	file, err := po.Load(italian)
+	if err != nil { // a test reads it
+		return c
+	}
+	for _, m := range file.Messages {
+		switch {
+		case m.MsgStr == "":
+		case m.MsgContext == causeContext:
+			c.causes[m.MsgId] = m.MsgStr
+		default:
+			c.texts[m.MsgId] = m.MsgStr
 		}
 	}
-	return out
-}
+	return c
+})
 
 // Language is a language as a flag: it or en. "" is English.
 type Language string
