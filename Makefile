@@ -3,7 +3,8 @@ SHELL   := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 SOURCE  := $(shell git log -1 --format=%ct 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.source=$(SOURCE)
-BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+# Nothing of ours speaks HTTP/2, which net/http leaves out with this tag: 0.46 MB.
+BUILD   := CGO_ENABLED=0 go build -tags nethttpomithttp2 -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 CHECKER := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export GOFLAGS := -buildvcs=false
 export PATH    := $(PATH):/usr/sbin
