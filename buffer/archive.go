@@ -17,7 +17,7 @@ type Query struct {
 	First, Last uint64
 }
 
-// wants reports whether a record, or a block that spans these ranges, can be among what is asked for.
+// wants reports whether a record, or a block with these ranges, can match the query.
 func (q *Query) wants(epoch string, first, last uint64, from, to int64) bool {
 	if q.Epoch != "" && epoch != q.Epoch || last < q.First || q.Last != 0 && first > q.Last {
 		return false
@@ -28,11 +28,12 @@ func (q *Query) wants(epoch string, first, last uint64, from, to int64) bool {
 	return to != 0 && to >= q.From && (q.To == 0 || from <= q.To)
 }
 
-// Records yields what is stored, acknowledged or not: class by class, each in the order in which it was sealed, what is in
-// memory last. Nothing is leased. It holds one block at a time and may be left at any moment; records that are appended
-// meanwhile may be missing. A block that cannot be read is yielded as an error, and the next one follows.
+// Records yields every stored record that matches the query, acknowledged or not. It goes class by class in the order
+// of sealing, and yields what is still in memory last. It leases nothing, holds one block at a time, and may be
+// abandoned at any moment. Records appended during the iteration may be missing. An unreadable block is yielded as an
+// error, and the iteration continues with the next one.
 //
-// Records of devices marked personal are not yielded: they leave by being forwarded only.
+// Records of devices marked personal are never yielded: they leave the store only by being forwarded.
 func (s *Store) Records(q Query) iter.Seq2[Record, error] {
 	list := q.Classes
 	if len(list) == 0 {
@@ -69,8 +70,8 @@ func (s *Store) storedRecords(c Class, q *Query, yield func(Record, error) bool)
 	}
 }
 
-// recordsFrom reads the first block from no on that the query wants, and returns its number. At the end of the disk it
-// returns what is in memory.
+// recordsFrom reads the first block at or after no that matches the query and returns its number. At the end of the
+// disk it returns the records in memory.
 func (s *Store) recordsFrom(c Class, no uint64, q *Query) (recs []Record, at uint64, end bool, err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -134,7 +135,7 @@ type Share struct {
 	Epochs   []Span
 }
 
-// List describes what is on disk, one entry for each share, and reads every header for it.
+// List describes what is on disk, one entry per share. It reads every block header.
 func (s *Store) List() ([]Share, error) {
 	var out []Share
 	for c := Event; int(c) < classes; c++ {

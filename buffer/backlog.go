@@ -7,18 +7,19 @@ import (
 
 // Bounds of the history lane in memory.
 const (
-	// openMax is how many blocks of a class may wait for settlement; beyond it Backlog gives nothing more.
+	// openMax bounds how many blocks of a class may await settlement. Beyond it, Backlog returns nothing more.
 	openMax = 4096
-	// loadMax is how many blocks one call of Backlog reads.
+	// loadMax is the number of blocks that one call of Backlog reads.
 	loadMax = 4
 )
 
-// Backlog hands out up to limit records of class c which are sealed, not acknowledged and no longer fresh, oldest first.
-// They are leased: nobody else gets them until they are settled or released. It reads at most a few blocks; fewer
-// records than limit, even none, do not mean that there are no more: Wake is signalled again after Settle and Release.
+// Backlog returns up to limit records of class c that are sealed, unacknowledged and no longer fresh, oldest first. It
+// leases them: no other call returns them until they are settled or released. One call reads only a few blocks, so
+// fewer records than limit, even none, does not mean that the backlog is empty: Wake is signalled again after Settle
+// and Release.
 //
-// A block that cannot be read any more becomes a gap, and Backlog goes on behind it. An error means that the disk gives
-// nothing at present; what it refuses for transientMax counts as unreadable.
+// An unreadable block becomes a gap, and Backlog continues behind it. An error means that the disk cannot be read at
+// present. Read errors that last longer than transientMax count as damage.
 func (s *Store) Backlog(c Class, limit int) ([]Record, error) {
 	if !c.known() {
 		return nil, fmt.Errorf("read backlog: %s: %w", c, ErrPayload)
@@ -52,8 +53,8 @@ func (s *Store) backlog(c Class, out []Record, limit int) ([]Record, error) {
 	return out, nil
 }
 
-// lease hands out what is in memory. When that is not enough it names what to read next: an open block whose records
-// were dropped, or else the block at the cursor. Called with mu held.
+// lease leases records that are in memory. When these are not enough, it names the block to read next: an open block
+// whose records were dropped, or the block at the cursor. Called with mu held.
 func (s *Store) lease(c Class, out []Record, limit int) (_ []Record, need *block, no uint64, more bool) {
 	l := &s.lanes[c]
 	for _, b := range l.open {
@@ -79,7 +80,7 @@ func (s *Store) lease(c Class, out []Record, limit int) (_ []Record, need *block
 	return out, b, l.cursor, true
 }
 
-// leaseBlock hands out what is left of one block in memory.
+// leaseBlock leases the remaining records of one block in memory.
 func (s *Store) leaseBlock(b *block, out []Record, limit int) []Record {
 	for i := range b.recs {
 		if len(out) >= limit {
@@ -92,11 +93,11 @@ func (s *Store) leaseBlock(b *block, out []Record, limit int) []Record {
 		s.leases[b.recs[i].ID] = lease{b, i}
 		out = append(out, b.recs[i])
 	}
-	b.recs = nil // all handed out; read again if some come back
+	b.recs = nil // all are leased; read the block again if some are released
 	return out
 }
 
-// load reads block no of class c into memory. What is missing or damaged becomes a gap.
+// load reads block no of class c into memory. Missing or damaged records become a gap.
 func (s *Store) load(c Class, b *block, no uint64) error {
 	s.disk.Lock()
 	defer s.disk.Unlock()

@@ -5,17 +5,18 @@ import (
 	"fmt"
 )
 
-// Block value, version 1. Images of every release open for ever: a new layout gets a new first byte.
+// Layout of a block value, version 1. Store images of every release must open for ever, so a new layout gets a new
+// first byte.
 //
 //	byte     version (1)
-//	byte     codec of the body: 0 plain, 1 the one that the agent gave
+//	byte     codec of the body: 0 plain, 1 Options.Codec
 //	byte     class
 //	byte     flags: 1 kept, 2 aged
 //	uvarint  age of the store in seconds when the block was written, only with flag 2
 //	uvarint  number of the block within its class
 //	8 bytes  epoch
-//	uvarint  first sequence, then last sequence less first, then records
-//	varint   from (ms), then to less from
+//	uvarint  first sequence, then last sequence minus first, then records
+//	varint   from (ms), then to minus from
 //	uvarint  bytes of body, then the body
 //	4 bytes  CRC-32C of all before, little endian
 const (

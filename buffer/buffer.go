@@ -1,11 +1,10 @@
-// Package buffer is the store between what measures and what forwards: records go in with a class and a time span, and
-// leave only when somebody says that they were acknowledged. It stores opaque bytes on Badger and does not know what
-// they mean.
+// Package buffer stores records between measuring and forwarding. A record enters with a class and a time span and
+// leaves only after an acknowledgement. The store keeps opaque bytes on Badger and does not interpret them.
 //
-// It promises that an identity (epoch, sequence) is never used twice and never carries two payloads, that opening never
-// fails for good, that a sealed record survives a power cut, and that whatever is evicted, cut off or damaged is reported
-// as a [Gap]. It does not promise order between classes, and it may hand a record out again after a crash: who receives
-// it removes duplicates by identity.
+// It promises that an identity (epoch, sequence) is never reused and never carries two payloads, that opening never
+// fails permanently, that a sealed record survives a power cut, and that everything evicted, cut off or damaged is
+// reported as a [Gap]. It does not promise order between classes, and may deliver a record again after a crash: the
+// receiver removes duplicates by identity.
 //
 // DESIGN.md beside this file states the fault model, the format on disk and the limits.
 package buffer
@@ -19,24 +18,25 @@ import (
 	"time"
 )
 
-// Class says how a record is sealed, in which order it is given up when space runs out, and whether it is kept once it
-// was acknowledged.
+// Class decides how a record is sealed, in which order it is evicted when space runs out, and whether it is kept after
+// its acknowledgement.
 type Class uint8
 
 const (
-	// Any stands for all classes in a [Gap]; no record has it.
+	// Any stands for all classes in a [Gap]. No record has it.
 	Any Class = iota
 	// Event is something that happened: sealed before Append returns, evicted last.
 	Event
-	// Interval is a finished account of a quarter of an hour: sealed like a reading, kept for years.
+	// Interval is the finished account of a quarter of an hour. It is sealed like a reading and kept for years.
 	Interval
 	// Reading is a report of a device: in memory first, sealed when it was not acknowledged in time.
 	Reading
-	// Card is personal data even as a pseudonym: sealed at once, erased when acknowledged or after a week.
+	// Card is personal data even as a pseudonym. It is sealed immediately and erased when it is acknowledged or a week
+	// old.
 	Card
 
-	// Records of devices marked personal lie apart from the others of their class, since they are not kept once
-	// acknowledged. Outside the store they have the class that public gives.
+	// Records of devices marked personal are stored apart from the others of their class, because they are not kept
+	// after their acknowledgement. Outside the store they have the class that public returns.
 	privateReading
 	privateInterval
 	privateEvent
@@ -106,7 +106,8 @@ func (c Class) known() bool { return c >= Event && c <= Card }
 // atOnce reports whether Append seals a record of this class before it returns.
 func (c Class) atOnce() bool { return c == Event || c == Card }
 
-// ID names a record for ever: Seq rises within Epoch, over all classes; a new Epoch begins each time the store opens.
+// ID identifies a record permanently. Seq rises within an Epoch, across all classes. A new Epoch begins each time the
+// store opens.
 type ID struct {
 	Epoch string
 	Seq   uint64
@@ -115,8 +116,8 @@ type ID struct {
 // String is the form that events carry as their id: epoch, a hyphen, sequence.
 func (id ID) String() string { return id.Epoch + "-" + strconv.FormatUint(id.Seq, 10) }
 
-// Record is one stored record. From and To are the time span that the payload tells of, in milliseconds since 1970 UTC,
-// 0 when it is not known. Payload belongs to the store: read it, do not change it.
+// Record is one stored record. From and To are the time span of its payload in milliseconds since 1970 UTC, 0 when
+// unknown. The store owns Payload: read it, do not change it.
 type Record struct {
 	ID
 	Class    Class
@@ -140,15 +141,15 @@ type Codec interface {
 const (
 	// MaxPayload is the largest payload that Append takes, in bytes.
 	MaxPayload = 64 << 10
-	// blockPayload is how many bytes of payload, with recordCost for each record, are put into one block at most: even a
-	// body that does not compress stays below Badger's limit for one transaction (15 % of a memtable of 1 MiB) and
-	// below what tablePiece allows.
+	// blockPayload is the maximum payload of one block in bytes, counting recordCost for each record. Even an
+	// incompressible body then stays below Badger's limit for one transaction (15 % of a memtable of 1 MiB) and below
+	// the limit of tablePiece.
 	blockPayload = 96 << 10
 	// recordCost is what the identity and the span of a record take at most: four numbers as varints.
 	recordCost = 33
-	// bodyMax is the largest body of a block: blockPayload, and what comes once for all records.
+	// bodyMax is the maximum body of a block: blockPayload plus what is stored once for all records.
 	bodyMax = blockPayload + 64
-	// blockRecords is how many records are put into one block at most.
+	// blockRecords is the maximum number of records in a block.
 	blockRecords = 4096
 )
 
@@ -166,36 +167,37 @@ type Options struct {
 	Codec Codec
 	// MaxSize bounds the files on disk, in bytes; 0 means DefaultMaxSize.
 	MaxSize int64
-	// History is how many bytes of acknowledged readings are kept for replay; 0 keeps none and writes nothing for
-	// readings that are acknowledged within Sync.
+	// History is the number of bytes of acknowledged readings kept for replay. With 0 none are kept, and readings
+	// acknowledged within Sync are never written.
 	History int64
-	// EnergyHistory is how many bytes of acknowledged intervals are kept; 0 keeps none. Readings never displace them.
+	// EnergyHistory is the number of bytes of acknowledged intervals kept; 0 keeps none. Readings never displace them.
 	EnergyHistory int64
-	// Sync is how long a record may be without acknowledgement before it is sealed: the most that a power cut can
-	// cost. 0 means DefaultSync.
+	// Sync is the time after which an unacknowledged record is sealed. A power cut loses at most this much. 0 means
+	// DefaultSync.
 	Sync time.Duration
 	// Memory bounds the payload held in memory, in bytes; beyond it records are sealed early. 0 means DefaultMemory.
 	Memory int64
 	// Reserve is the free space that the store leaves on the file system; below it nothing is written. 0 means
 	// DefaultReserve.
 	Reserve int64
-	// DiskFree tells the free bytes of the file system that holds dir; nil asks the kernel.
+	// DiskFree returns the free bytes of the file system that holds dir. nil asks the kernel.
 	DiskFree func(dir string) (uint64, error)
-	// Trusted tells the time of day and whether it can be trusted, only to count how long a box was switched off while
-	// it held personal data; nil: nobody knows. A jump of the clock while the store is open changes nothing.
+	// Trusted returns the time of day and whether it can be trusted. It is used only to count how long a box was
+	// switched off while it held personal data. nil means unknown. A clock jump while the store is open has no effect.
 	Trusted func() (now time.Time, ok bool)
-	// First makes the payload of the [Event] that is the first record of an epoch which begins while the store is open,
-	// because its directory has become usable. It is called without any lock, once for each such epoch; nil: there is none.
+	// First returns the payload of the [Event] that becomes the first record of an epoch that begins while the store is
+	// open, because its directory has become usable. It is called without any lock, once per such epoch. With nil there
+	// is no such record.
 	First func(o Opened) []byte
 	// Rand supplies the random half of an epoch; nil means crypto/rand.
 	Rand io.Reader
 	// Logger receives changes of state; nil discards them.
 	Logger *slog.Logger
 
-	refuse func() error // of tests: stands for a file system that refuses the directory
+	refuse func() error // for tests: simulates a file system that refuses the directory
 }
 
-// withDefaults fills in what was left zero.
+// withDefaults replaces zero values by defaults.
 func (o Options) withDefaults() Options {
 	if o.MaxSize <= 0 {
 		o.MaxSize = DefaultMaxSize
@@ -233,45 +235,45 @@ var (
 	// ErrNotSealed: the record was accepted, has its identity and is going to be delivered, but could not be made
 	// safe from a power cut (disk full, or no usable disk).
 	ErrNotSealed = errors.New("record is held in memory only")
-	// ErrPayload: the payload is empty or larger than MaxPayload, or the class is not one that records can have.
+	// ErrPayload means that the payload is empty or larger than MaxPayload, or that records cannot have this class.
 	ErrPayload = errors.New("record cannot be stored")
 )
 
-// Opened tells what Open found; the agent reports it as the first event of the epoch.
+// Opened describes what Open found. The agent reports it as the first event of the epoch.
 type Opened struct {
 	Epoch string
 	// PrevEpoch is the epoch before, empty when there was none or nothing is known of it.
 	PrevEpoch string
 	// PrevLastSealed is the highest sequence of PrevEpoch that is known to have reached the disk.
 	PrevLastSealed uint64
-	// Clean reports that the store before was closed in order and nothing was missing.
+	// Clean reports that the store was closed properly before and nothing is missing.
 	Clean bool
 	// SetAside is the directory into which damaged files were moved, empty when there were none.
 	SetAside string
-	// Damage says in words what was found damaged, empty when nothing was.
+	// Damage describes in words what was damaged. It is empty when nothing was.
 	Damage string
-	// Memory reports that the directory cannot be used: records are held in memory only, in an epoch of their own, until
-	// it can be.
+	// Memory reports that the directory is unusable. Records are held in memory only, in an epoch of their own, until
+	// it becomes usable.
 	Memory bool
 }
 
-// Gap is a range of identities that may never arrive. Whoever receives a record from inside the range keeps it: the
-// range is where losses can be, not a list of them.
+// Gap is a range of identities that may never arrive. A receiver keeps records from inside the range: it marks where
+// losses are possible and does not list them.
 type Gap struct {
 	Key    uint64 // names the gap towards GapReported
-	Epoch  string // empty: an epoch of which nothing is known any more
+	Epoch  string // empty: an epoch that is no longer known
 	Class  Class  // Any: all classes
 	From   uint64
 	To     *uint64 // nil: no upper end is known
 	Reason Reason
-	Count  uint64 // records lost, 0 when nobody can tell
+	Count  uint64 // number of lost records, 0 when unknown
 }
 
 // Reason is the reason of a gap.
 type Reason string
 
 const (
-	// Unclean: power cut or crash; what was not yet sealed is lost.
+	// Unclean: a power cut or crash lost the records that were not yet sealed.
 	Unclean Reason = "unclean"
 	// Damaged: the disk gave back less than was written.
 	Damaged Reason = "damaged"
@@ -281,13 +283,14 @@ const (
 	DiskFull Reason = "disk_full"
 	// Retention: personal data that reached its age limit.
 	Retention Reason = "retention"
-	// FromMemory: nothing is lost yet. The epoch exists in memory alone, so what is not delivered when the process ends is
-	// lost, and nothing on disk could tell of it then. With an empty Epoch: what is on disk cannot be read at present.
+	// FromMemory: nothing is lost yet. The epoch exists only in memory, so records that are not delivered before the
+	// process ends are lost, and the disk cannot record that. With an empty Epoch it means that the content of the disk
+	// cannot be read at present.
 	FromMemory Reason = "memory"
 )
 
-// Span is how much of one epoch is not yet acknowledged: N records between First and Last. Nothing below First is
-// missing unless a gap says so.
+// Span describes the unacknowledged part of one epoch: N records between First and Last. Nothing below First is missing
+// unless a gap says so.
 type Span struct {
 	Epoch       string
 	First, Last uint64

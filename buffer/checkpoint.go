@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A mark is what the store knew at one moment, kept beside the database in two files written in turn: it shows what
-// Badger cut off without an error, and what was there when nothing of the database can be read.
+// A checkpoint is the store's knowledge at one moment. Two files beside the database are written in turn. A checkpoint
+// reveals what Badger cut off without an error, and what existed when the database cannot be read at all.
 type checkpoint struct {
 	serial     uint64 // rises with each mark
 	counter    uint64 // openings
@@ -106,8 +106,8 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 	return m, nil
 }
 
-// readCheckpoints returns the newest readable mark, nil when there is none, and how many of the two files are there but
-// cannot be read.
+// readCheckpoints returns the newest readable checkpoint, nil when there is none, and how many of the two files exist
+// but cannot be read.
 func readCheckpoints(dir string) (newest *checkpoint, bad int) {
 	for i := range uint64(2) {
 		b, err := os.ReadFile(filepath.Join(dir, checkpointName(i)))
@@ -168,7 +168,8 @@ func boolByte(v bool) byte {
 	return 0
 }
 
-// checkpointEvery is how often a mark is written at most: together with "only after a transaction" it keeps the card alive.
+// checkpointEvery is the minimum interval between checkpoints. A checkpoint is also written only after a transaction,
+// which spares the flash.
 const checkpointEvery = time.Minute
 
 // checkpointWriter says when the next mark is due. Its fields are guarded by Store.mu, except while disk is held.
@@ -179,7 +180,7 @@ type checkpointWriter struct {
 	last    time.Time
 }
 
-// writeCheckpoint writes what is known now. Called with disk held, without mu.
+// writeCheckpoint writes the current knowledge. Called with disk held, without mu.
 func (s *Store) writeCheckpoint(clean bool) error {
 	s.mu.Lock()
 	m := &checkpoint{

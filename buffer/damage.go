@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// markLost notes that block no of class c cannot be read any more: a gap. When its header is known the gap is exact;
-// otherwise all that is unreadable up to the next good block goes at once, as a gap between its neighbours. Called with
-// disk held, without mu. It fails, and gives nothing up, when the disk refuses what has to be known for that.
+// markLost records that block no of class c can no longer be read, as a gap. The gap is exact when the block's header
+// is known. Otherwise every unreadable block up to the next good one is lost at once, as a gap between its neighbours.
+// Called with disk held, without mu. It fails, and discards nothing, when the disk refuses to read what this needs.
 func (s *Store) markLost(c Class, no uint64, b *block, why error) error {
 	s.log.Error("block of the store is lost", "class", c.String(), "block", no, "err", why)
 	if b != nil {
@@ -27,8 +27,8 @@ func (s *Store) markLost(c Class, no uint64, b *block, why error) error {
 	return nil
 }
 
-// markRunLost gives up everything from block no to the next good one and reports whether that was anything. Called with disk
-// held, without mu.
+// markRunLost discards everything from block no to the next good one and reports whether there was anything to discard.
+// Called with disk held, without mu.
 func (s *Store) markRunLost(c Class, no uint64, next *header) (lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +55,7 @@ func (s *Store) markRunLost(c Class, no uint64, next *header) (lost bool) {
 	return true
 }
 
-// recountSpans counts again what of class c is not acknowledged: how much was in blocks that are lost nobody knows. It
+// recountSpans counts the unacknowledged records of class c again, because the content of lost blocks is unknown. It
 // reads the header of every block. Called with disk held, without mu.
 func (s *Store) recountSpans(c Class) {
 	s.mu.Lock()
@@ -112,7 +112,7 @@ func (s *Store) recountSpans(c Class) {
 	}
 }
 
-// ackedOnDisk is how many records of a block earlier transactions wrote as acknowledged. Called with disk held.
+// ackedOnDisk returns how many records of a block earlier transactions stored as acknowledged. Called with disk held.
 func (s *Store) ackedOnDisk(h header) int {
 	v, err := s.eng.get(acksKey(h.class, h.no))
 	if err != nil || v == nil {
@@ -133,7 +133,7 @@ func (s *Store) liveSegments(c Class) (out []uint32) {
 	return out
 }
 
-// giveUp tells what of a block was not acknowledged as a gap, and forgets it. Called with mu held.
+// giveUp reports the unacknowledged records of a block as a gap and forgets the block. Called with mu held.
 func (s *Store) giveUp(b *block, why Reason) {
 	l := &s.lanes[b.class]
 	if open, _ := l.find(b.no); open != b || b.left == 0 {

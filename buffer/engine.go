@@ -18,11 +18,12 @@ import (
 // tableSize is the size of a file in the bottom level: what one damaged file can cost.
 const tableSize = 2 << 20
 
-// tablePiece is the size of Badger's own blocks within a table. It must be so large that no entry makes one grow while it
-// is built, and that the pieces of one table stay within twice tableSize, which is what Badger sets aside for them: on 32
-// bits its allocator gives the same memory out again when it needs more than that (ristretto's z.Allocator shifts an int
-// by 32), and the table is garbage. A piece is closed when the next entry does not fit, so it is full but for one entry
-// of ours, which bodyMax keeps below 100 KiB: a table needs 14 of them at most, and there is room for 15.
+// tablePiece is the size of Badger's blocks within a table. It must be so large that no entry makes a block grow while
+// it is built, and that the blocks of one table stay within twice tableSize, the space that Badger reserves for them.
+// On 32 bits Badger's allocator returns the same memory twice when it needs more (ristretto's z.Allocator shifts an int
+// by 32), and the table becomes garbage. A block is closed when the next entry does not fit, so it is full except for
+// one of our entries, which bodyMax keeps below 100 KiB. A table therefore needs at most 14 blocks, and there is room
+// for 15.
 const tablePiece = 256 << 10
 
 // badgerOptions are the settings, each given explicitly; DESIGN.md has the measurements behind them.
@@ -31,7 +32,7 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 		WithMemTableSize(1 << 20). // log files of 2 MiB: larger ones make ext4 write a whole folio per commit
 		WithNumMemtables(2).
 		WithNumLevelZeroTables(2).
-		WithNumLevelZeroTablesStall(1 << 20). // nobody compacts but we, so never stall (must exceed the line above)
+		WithNumLevelZeroTablesStall(1 << 20). // the store compacts by itself, so never stall (must exceed the line above)
 		WithBaseTableSize(tableSize).
 		WithBlockSize(tablePiece).
 		WithBaseLevelSize(1 << 40).    // level 0 always goes straight to the bottom
@@ -49,11 +50,11 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 		WithCompactL0OnClose(false).
 		WithSyncWrites(true).
 		WithVerifyValueChecksum(false).
-		WithBypassLockGuard(true). // the store has a lock of its own, around more than the database
+		WithBypassLockGuard(true). // the store has its own lock, around more than the database
 		WithLogger(badgerLog{log})
 }
 
-// badgerLog passes Badger's own messages on: its errors as warnings, since what they mean is decided by us.
+// badgerLog forwards Badger's messages. Badger's errors become warnings, because the store decides what they mean.
 type badgerLog struct{ log *slog.Logger }
 
 func (l badgerLog) Errorf(f string, a ...any)   { l.log.Warn("badger", "text", text(f, a)) }
@@ -63,23 +64,23 @@ func (l badgerLog) Debugf(string, ...any)       {}
 
 func text(f string, a []any) string { return strings.TrimSpace(fmt.Sprintf(f, a...)) }
 
-// engine is Badger behind the few operations that the store needs. Its methods are called with Store.disk held.
+// engine wraps Badger in the few operations that the store needs. Its methods are called with Store.disk held.
 type engine struct {
 	db  *badger.DB
 	dir string
-	// spent: a write failed and left Badger without a memtable, since it could not make its next log file, or with one
-	// that it holds for flushed. Reads panic then, and the next write may end the process. Nobody can ask it for what it
-	// has, so nothing is written to it any more; it can be closed.
+	// failed: a write error left Badger without a memtable (it could not create its next log file) or with one that it
+	// considers flushed. Reads then panic, and the next write may end the process. Badger does not report this state,
+	// so the store stops writing; the database can still be closed.
 	failed bool
 	// refused: the disk did not give something that was read since this was last cleared.
 	refused error
 }
 
-// errFailedDB: the database failed before and has to be opened again.
+// errFailedDB means that an earlier write failed and the database has to be reopened.
 var errFailedDB = errors.New("database failed in an earlier write")
 
-// openEngine opens the database. A panic in this goroutine becomes an error; one in Badger's own goroutines ends the
-// process, which is why files are examined before and a marker lies beside.
+// openEngine opens the database. A panic in this goroutine becomes an error. A panic in Badger's own goroutines ends
+// the process, which is why files are examined first and a marker file exists meanwhile.
 func openEngine(dir string, log *slog.Logger) (e *engine, err error) {
 	err = guarded("open database", func() error {
 		db, err := badger.Open(badgerOptions(dir, log))
@@ -134,8 +135,8 @@ func (e *engine) headless() bool {
 	return errors.Is(err, errPanic)
 }
 
-// get returns a copy of the value of key, nil when there is none. Damaged tables can make Badger panic: that is an error
-// of this one key.
+// get returns a copy of the value of key, nil when there is none. Damaged tables can make Badger panic, which becomes
+// an error for this key only.
 func (e *engine) get(key []byte) (v []byte, err error) {
 	err = e.read("read", func() error {
 		txn := e.db.NewTransaction(false)
@@ -184,7 +185,7 @@ func (e *engine) scanFrom(start, prefix []byte, f func(key, value []byte) bool) 
 	})
 }
 
-// seek returns the first key with the prefix that is not before start, nil when there is none.
+// seek returns the first key with the prefix at or after start, nil when there is none.
 func (e *engine) seek(start, prefix []byte) (key []byte, err error) {
 	err = e.scanFrom(start, prefix, func(k, _ []byte) bool {
 		key = append([]byte(nil), k...)
@@ -205,9 +206,9 @@ func (e *engine) drop(prefixes ...[]byte) error {
 	return err
 }
 
-// damaged verifies every table that drop is about to read, and returns what is wrong with those that are spoilt, by id:
-// Badger reads them in goroutines of its own, where damage ends the process. from and to are the first and the last key
-// that the memtable can hold.
+// damaged verifies every table that drop is about to read and returns the faults of damaged ones by table id. Badger
+// reads tables in its own goroutines, where damage ends the process. from and to are the first and last key that the
+// memtable can hold.
 func (e *engine) damaged(from, to []byte, prefixes [][]byte) map[uint64]error {
 	bad := map[uint64]error{}
 	tables := e.db.Tables()
@@ -266,8 +267,8 @@ func diskFree(dir string) (uint64, error) {
 	return st.Bavail * uint64(st.Bsize), nil
 }
 
-// filesSize counts the bytes that the files below dir take on the disk: allocated blocks, since Badger's log files are
-// longer than what they hold.
+// filesSize returns the disk usage of the files below dir in bytes. It counts allocated blocks, because Badger's log
+// files are longer than their content.
 func filesSize(dir string) (sum int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { //nolint:errcheck // files vanish meanwhile
 		if err != nil || d.IsDir() {

@@ -36,8 +36,8 @@ func makeEpoch(n uint64, rnd io.Reader) (string, error) {
 	return string(out), nil
 }
 
-// openings is the counter file: how often the store was opened, the epoch of the last opening, and before it those of
-// openings that never managed a transaction.
+// openings is the counter file: how often the store was opened, the epoch of the last opening, and the epochs of
+// earlier openings that never completed a transaction.
 type openings struct {
 	n      uint64
 	untold []string
@@ -55,8 +55,8 @@ func (o openings) encode() []byte {
 	return fmt.Appendf(nil, "%d %s\n", o.n, strings.Join(o.untold, " "))
 }
 
-// readOpenings reads the counter file; a missing or damaged one gives what can be read of it. The random half of an
-// epoch and the counters in the marks stand in for it.
+// readOpenings reads the counter file. From a missing or damaged file it returns whatever can be read: the random half
+// of an epoch and the counters in the checkpoints replace the rest.
 func readOpenings(dir string) (o openings) {
 	b, err := os.ReadFile(filepath.Join(dir, counterName))
 	if err != nil || len(b) > 4096 {

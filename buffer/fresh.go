@@ -5,32 +5,32 @@ import (
 	"time"
 )
 
-// entry is a record in memory: the live lane. It leaves when it is acknowledged, or when it is sealed, not handed out
-// and older than Sync; then the history lane has it.
+// entry is a record in memory, in the live lane. It leaves when it is acknowledged, or when it is sealed, not leased
+// and older than Sync: the history lane then has it.
 type entry struct {
 	rec     Record
 	lane    Class // where it is sealed
 	born    time.Time
 	leased  bool
-	seen    bool   // handed out once, or offered to the disk: what it carries is for ever
+	seen    bool   // delivered once, or offered to the disk: its payload is final
 	sealing bool   // in the transaction that is running
-	gone    bool   // acknowledged, or handed over to the history lane
+	gone    bool   // acknowledged, or moved to the history lane
 	blk     *block // where it is sealed, nil while it is not
 	idx     int    // its place in blk
 }
 
-// fresh holds the entries of this epoch, and those of the run from memory that came before it. Its methods are called with
+// fresh holds the entries of this epoch and of the run from memory that preceded it. Its methods are called with
 // Store.mu held.
 type fresh struct {
 	epoch    string
 	bySeq    map[uint64]*entry // of epoch
 	former   string            // the epoch of the run from memory, "" when there was none
 	formerBy map[uint64]*entry // of former
-	urgent   []*entry          // events and cards, Seq ascending, with entries that are gone
+	urgent   []*entry          // events and cards, Seq ascending, including entries that are gone
 	normal   []*entry
-	n        int // entries not gone
+	n        int // entries that are not gone
 	leased   int
-	bytes    int64 // payload of entries not gone
+	bytes    int64 // payload bytes of entries that are not gone
 	unsealed int64 // the part of it that is not sealed
 }
 
@@ -61,8 +61,8 @@ func (f *fresh) holds(epoch string) bool {
 	return found
 }
 
-// add takes an entry in and reports whether it is the first that waits to be sealed: others may be there that are sealed and
-// not acknowledged.
+// add stores an entry and reports whether it is the first one waiting to be sealed. Sealed, unacknowledged entries may
+// already be there.
 func (f *fresh) add(e *entry) bool {
 	f.bySeq[e.rec.Seq] = e
 	if e.rec.Class.atOnce() {
@@ -99,8 +99,7 @@ func (f *fresh) remove(e *entry) {
 	}
 }
 
-// compact drops what is gone from the queues once that is most of them; not to be called
-// from within each.
+// compact removes gone entries from the queues once they are the majority. It must not be called from within each.
 func (f *fresh) compact() {
 	if len(f.urgent)+len(f.normal) < 2*f.n+64 {
 		return
@@ -108,7 +107,7 @@ func (f *fresh) compact() {
 	f.urgent, f.normal = alive(f.urgent), alive(f.normal)
 }
 
-// alive returns the entries of q that are not gone, in a slice that is not much longer than they are.
+// alive returns the entries of q that are not gone, in a slice of about their number.
 func alive(q []*entry) []*entry {
 	q = slices.DeleteFunc(q, func(e *entry) bool { return e.gone })
 	if cap(q) > 64 && len(q) < cap(q)/4 {

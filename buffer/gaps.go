@@ -4,11 +4,11 @@ import (
 	"slices"
 )
 
-// gapsMax bounds the gaps that are kept apart; beyond it a new one widens an older one of the same epoch, class and
+// gapsMax bounds the number of separate gaps. Beyond it, a new gap widens an older one of the same epoch, class and
 // reason, or of any class.
 const gapsMax = 128
 
-// gapLedger holds the gaps that were not told yet. Its methods are called with Store.mu held.
+// gapLedger holds the unreported gaps. Its methods are called with Store.mu held.
 type gapLedger struct {
 	list  []Gap // by Key
 	next  uint64
@@ -43,8 +43,8 @@ func (g *gapLedger) add(n Gap) {
 	g.dirty[n.Key] = true
 }
 
-// touch reports whether two gaps of one epoch overlap or follow each other. What is evicted or given up goes oldest
-// first, so all between two such ranges is gone or delivered and they are one gap.
+// touch reports whether two gaps of one epoch overlap or are adjacent. Records are evicted and discarded oldest first,
+// so everything between two such ranges is lost or delivered, and they form one gap.
 func touch(a, b Gap) bool {
 	if a.Reason == Evicted || a.Reason == DiskFull || a.Reason == Retention {
 		return a.To != nil && b.To != nil
@@ -74,20 +74,20 @@ func (g *gapLedger) extend(c Class, first ID, last, n uint64, why Reason) {
 	g.add(Gap{Epoch: first.Epoch, Class: c, From: first.Seq, To: &last, Reason: why, Count: n})
 }
 
-// Gaps returns the gaps that were not told yet, oldest first. They survive restarts until GapReported.
+// Gaps returns the unreported gaps, oldest first. They survive restarts until GapReported.
 func (s *Store) Gaps() []Gap {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.gaps.list)
 }
 
-// GapReported takes a gap off the list, once a record that tells it was appended. If the gap has grown since Gaps returned
-// it, the rest stays.
+// GapReported removes a gap from the list, after a record that reports it was appended. If the gap has grown since Gaps
+// returned it, the remainder stays.
 func (s *Store) GapReported(g Gap) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := &s.gaps
-	// A database that opens late brings gaps of its own, and those from memory get other keys.
+	// A database that opens late brings its own gaps, and those from memory get other keys.
 	i := slices.IndexFunc(b.list, func(o Gap) bool { return o.Key == g.Key && o.Epoch == g.Epoch && o.Reason == g.Reason })
 	if i < 0 {
 		return nil

@@ -8,13 +8,13 @@ import (
 
 // Acknowledged history is written in large blocks and rarely: it is worth little, and the card much.
 const (
-	// historyBytes is how much payload one block of history holds.
+	// historyBytes is the payload of one block of history.
 	historyBytes = blockPayload * 3 / 4
-	// historyWait is how long it may wait in memory for more.
+	// historyWait is how long records may wait in memory to fill a block.
 	historyWait = time.Hour
 )
 
-// historyQueue holds acknowledged records that were never sealed, on their way into the history. Its methods are called with
+// historyQueue holds acknowledged, never sealed records on their way into the history. Its methods are called with
 // Store.mu held.
 type historyQueue struct {
 	queue [classes]classQueue
@@ -74,7 +74,7 @@ func (k *historyQueue) due() (at time.Time) {
 	return at
 }
 
-// take returns the records of one block that is due, in order, and the class under which it is stored.
+// take returns the records of one due block, in order, and the class under which it is stored.
 func (k *historyQueue) take(now time.Time) (Class, []Record) {
 	for c := range k.queue {
 		q := &k.queue[c]

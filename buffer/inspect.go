@@ -18,13 +18,13 @@ import (
 // ErrDamaged: the files need mending, which opening the store by the agent does.
 var ErrDamaged = errors.New("files of the store are damaged; starting the agent mends them")
 
-// Inspect opens the store of an agent that is not running, to look at it: no epoch begins, nothing is given up, and
-// Append fails. Stats, Summary, Gaps, List, Records and Verify work; Close it afterwards. It fails with ErrInUse while
+// Inspect opens the store of an agent that is not running, for reading: no epoch begins, nothing is discarded, and
+// Append fails. Stats, Summary, Gaps, List, Records and Verify work. Close it afterwards. It fails with ErrInUse while
 // the agent runs, and with ErrDamaged, naming the files, when they cannot be opened as they are.
 //
-// Nothing in dir is written, made or removed, so it may be done as another user than the agent's. Badger cannot open a
-// database without writing beside it: it is given a temporary directory with links to the tables, which never change, and
-// copies of the rest, some MiB. What was opened stays as it was when an agent is started meanwhile.
+// It writes, creates and removes nothing in dir, so another user than the agent's may call it. Badger cannot open a
+// database without writing beside it. It therefore gets a temporary directory with links to the tables, which never
+// change, and with copies of the rest (some MiB). The opened content stays unchanged when an agent starts meanwhile.
 func Inspect(dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
 	path := filepath.Join(dir, dbName)
@@ -50,8 +50,8 @@ func Inspect(dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// shareDir keeps an agent out for as long as the lock is held, but no other inspection. There is no lock where there never
-// was an agent, such as in a copy.
+// shareDir excludes an agent while the lock is held, but not another inspection. There is no lock file where no agent
+// ever ran, such as in a copy.
 func shareDir(dir string) (*os.File, error) {
 	f, err := os.Open(filepath.Join(dir, lockName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -104,8 +104,8 @@ func (s *Store) inspect(path string) error {
 	return nil
 }
 
-// scratchDir makes the temporary directory. Where the usual place cannot be written, as on a card that has become read-only,
-// one in memory serves.
+// scratchDir creates the temporary directory. Where the usual place is not writable, as on a flash medium that became
+// read-only, it uses one in memory.
 func scratchDir() (string, error) {
 	var faults []error
 	for _, parent := range []string{"", "/dev/shm", "/run"} {
@@ -118,8 +118,7 @@ func scratchDir() (string, error) {
 	return "", errors.Join(faults...)
 }
 
-// examined looks at manifest and tables, and returns the numbers of the tables that count. The error tells all that are
-// damaged.
+// examined examines manifest and tables and returns the ids of the valid tables. The error lists all damaged ones.
 func (s *Store) examined(path string) ([]uint64, error) {
 	list, err := os.ReadDir(path)
 	if err != nil {
@@ -157,8 +156,9 @@ func (s *Store) examined(path string) ([]uint64, error) {
 	return slices.Sorted(maps.Keys(listed)), nil
 }
 
-// borrow fills the temporary directory: links to the tables, and copies of manifest, key registry and the logs of the
-// memtables, each cut where it ends in the middle of an entry, as after a power cut. The value log holds nothing of ours.
+// borrow fills the temporary directory with links to the tables and with copies of the manifest, the key registry and
+// the logs of the memtables, each cut at an incomplete entry as after a power cut. The value log contains nothing of
+// the store.
 func (s *Store) borrow(path string, ids []uint64) error {
 	path, err := filepath.Abs(path)
 	if err != nil {

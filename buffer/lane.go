@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// lane is where one class stands on disk, and the blocks of it that somebody is busy with. Its methods are called with
-// Store.mu held.
+// lane is the position of one class on disk, with its blocks that are in use. Its methods are called with Store.mu
+// held.
 type lane struct {
 	laneState
 	cursor uint64       // Backlog loads this block next
 	open   []*block     // ascending; every block below cursor that is not done, and those which are busy
 	acked  []ackedBlock // fully acknowledged, not yet written as such
-	over   ranges       // done and dead together: nothing of them is handed out again
+	over   ranges       // done and dead together: none of these is delivered again
 	before *header      // of the block that Backlog read last
 }
 
@@ -92,8 +92,7 @@ func (l *lane) leave(b *block) {
 	}
 }
 
-// forget drops b from memory when nothing about it would be lost: Backlog has not come to it yet and nobody is busy
-// with it.
+// forget drops b from memory when this loses nothing: Backlog has not reached it yet and nothing uses it.
 func (l *lane) forget(b *block) {
 	if b.no >= l.cursor && b.busy.count() == 0 && b.left == b.n {
 		l.leave(b)

@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// inventory is what the database knows when it is opened, before the store takes it over.
+// inventory is the content of the database when it is opened, before the store adopts it.
 type inventory struct {
-	state   *state // of the last transaction, nil when there is none
+	state   *state // of the last transaction, nil when there was none
 	txn     uint64
 	segs    [groups][]*segment // at least one each
 	lanes   [classes]laneState

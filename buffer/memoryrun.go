@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// memoryRun is the epoch of a store whose directory has not been usable since Open. It ends when the database opens: the
-// next epoch begins, and what is not acknowledged is sealed under the identity that it has.
+// memoryRun is the epoch of a store whose directory has been unusable since Open. It ends when the database opens: the
+// next epoch begins, and unacknowledged records are sealed under their existing identity.
 type memoryRun struct {
 	epoch string
 	next  uint64
@@ -21,8 +21,9 @@ type memoryRun struct {
 // memoryRetry bounds the pause between attempts to open the store during a run from memory.
 const memoryRetry = 10 * time.Second
 
-// skipMax is by how many openings an epoch that could not be written down is ahead of the last known one, at random. The
-// next process counts from the same number, so the random half alone would have to tell the two apart.
+// skipMax is the maximum random number of openings by which an epoch that could not be written down skips ahead of the
+// last known one. The next process counts from the same number, so otherwise only the random half would distinguish the
+// two.
 const skipMax = 256
 
 // Access modes of access(2).
@@ -32,9 +33,9 @@ const (
 	accessEnter = 1
 )
 
-// claim makes the directory, locks it and makes sure that the store's files can be read and written. Nothing of the store is
-// touched before all of that succeeds: a file that belongs to somebody else is not damaged. It may be called again after
-// it failed. ErrInUse means that another process has the lock.
+// claim creates and locks the directory and ensures that the store's files can be read and written. It touches no file
+// of the store before all of that succeeds, so a file of another user is not damaged. It may be called again after it
+// failed. ErrInUse means that another process holds the lock.
 func (s *Store) claim() error {
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		return fmt.Errorf("make directory: %w", err)
@@ -54,8 +55,8 @@ func (s *Store) claim() error {
 	return accessible(s.dir)
 }
 
-// lockDir keeps a second process out. The lock goes with the process, however it ends. A lock file that cannot be written is
-// locked all the same if it can be read: on a read-only file system, too, two agents must not take one store for theirs.
+// lockDir excludes a second process. The lock ends with the process, however it ends. A lock file that is readable but
+// not writable is locked as well: two agents must not share a store on a read-only file system either.
 func lockDir(dir string) (*os.File, error) {
 	name := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
@@ -76,8 +77,8 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// accessible fails on the first file or directory of the store that this process may not use, or that lies on a read-only
-// file system. Any other error is left to whoever opens the file: it may concern that file alone.
+// accessible fails on the first file or directory of the store that this process may not use, or that is on a read-only
+// file system. It ignores any other error, which may concern that file alone and is handled where the file is opened.
 func accessible(dir string) error {
 	if err := permits(dir, accessRead|accessWrite|accessEnter); err != nil {
 		return err
@@ -93,7 +94,7 @@ func accessible(dir string) error {
 	}
 	list, err := os.ReadDir(db)
 	if err != nil {
-		return nil // there is none yet, or the opening tells what is wrong with it
+		return nil // there is none yet, or the opening will report its fault
 	}
 	for _, d := range list {
 		if err := permits(filepath.Join(db, d.Name()), accessRead|accessWrite); err != nil {
@@ -103,8 +104,8 @@ func accessible(dir string) error {
 	return nil
 }
 
-// Usable fails when this process could not use a store in dir: because of the rights of its files or of the directory in which
-// it would have to be made, or because the file system is read-only. It changes nothing.
+// Usable fails when this process could not use a store in dir: because of the rights of its files, the rights of the
+// directory in which it would be created, or a read-only file system. It changes nothing.
 func Usable(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		if err != nil {
@@ -128,7 +129,7 @@ func permits(path string, mode uint32) error {
 	return nil
 }
 
-// denied reports whether err says that this process may not use a file: that says nothing about what is in it.
+// denied reports whether err means that this process may not use a file, which reveals nothing about its content.
 func denied(err error) bool { return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) }
 
 // readCounters returns what the counter file and the marks know of earlier openings.
@@ -142,7 +143,7 @@ func (s *Store) readCounters() (openings, *checkpoint) {
 	return count, m
 }
 
-// record writes the counter file. On a full file system it gives up the ballast for that.
+// record writes the counter file. On a full file system it deletes the ballast first.
 func (s *Store) record(o openings) error {
 	err := writeFile(s.dir, counterName, o.encode())
 	if !errors.Is(err, syscall.ENOSPC) {
@@ -154,8 +155,8 @@ func (s *Store) record(o openings) error {
 	return writeFile(s.dir, counterName, o.encode())
 }
 
-// runFromMemory begins a run from memory, because of the fault that is noted. recorded tells that the counter file names the
-// epoch, so that the next opening reports what became of it.
+// runFromMemory begins a run from memory because of the recorded fault. recorded means that the counter file names the
+// epoch, so that the next opening reports its fate.
 func (s *Store) runFromMemory(m *checkpoint, recorded bool) error {
 	epoch := s.epoch
 	if !recorded {
@@ -181,8 +182,8 @@ func (s *Store) runFromMemory(m *checkpoint, recorded bool) error {
 	return nil
 }
 
-// foretell says what the centre has to know of a run from memory while it still can be told: that its records may never
-// arrive, and what the mark on the disk, if it can be read, says of the epochs before. Called with mu held.
+// foretell reports a run from memory to the centre while that is still possible: its records may never arrive. It also
+// reports what a readable checkpoint on the disk says about earlier epochs. Called with mu held.
 func (s *Store) foretell(m *checkpoint, recorded bool) {
 	if !recorded {
 		s.gaps.add(Gap{Epoch: s.memory.epoch, Class: Any, From: 1, Reason: FromMemory})
@@ -239,8 +240,8 @@ func (s *Store) leaveMemory() error {
 	return nil
 }
 
-// nextEpoch draws the epoch that follows the run from memory and writes both down, so that a crash before the records of the
-// run are sealed is reported.
+// nextEpoch draws the epoch that follows the run from memory and writes both down, so that a crash before the records
+// of the run are sealed is reported.
 func (s *Store) nextEpoch() error {
 	count, _ := s.readCounters()
 	count.n++
@@ -289,8 +290,8 @@ func (s *Store) forgetFormer() error {
 	return s.writeCounter()
 }
 
-// unsealedFormer is the epoch of the run from memory while a power cut could take records of it, "" otherwise. Called with
-// disk held.
+// unsealedFormer is the epoch of the run from memory while a power cut could still lose records of it, "" otherwise.
+// Called with disk held.
 func (s *Store) unsealedFormer() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -303,7 +304,7 @@ func (s *Store) unsealedFormer() string {
 	return ""
 }
 
-// closeMemory ends a run from memory with the process. What nobody has acknowledged is lost.
+// closeMemory ends a run from memory with the process. Unacknowledged records are lost.
 func (s *Store) closeMemory() error {
 	s.mu.Lock()
 	n, fault := s.fresh.n, s.fault

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Open opens the store in dir, which is made when it is missing, and begins a new epoch. Damage never makes it fail: what
-// cannot be read is set aside and becomes gaps. A directory that cannot be made, read or written gives a store that keeps
-// its records in memory, in an epoch of its own, says so in Opened and Fault, and opens the directory as soon as that is
-// possible. The only errors are ErrInUse and no randomness.
+// Open opens the store in dir, creates the directory when it is missing, and begins a new epoch. Damage never makes it
+// fail: unreadable files are set aside and become gaps. If the directory cannot be created, read or written, the store
+// keeps its records in memory in an epoch of its own, says so in Opened and Fault, and opens the directory as soon as
+// possible. The only errors are ErrInUse and a failure of the random source.
 func Open(dir string, o Options) (*Store, error) {
 	s := newStore(dir, o.withDefaults(), nil)
 	var err error
@@ -55,7 +55,7 @@ func (s *Store) begin() error {
 	rerr := cerr
 	if cerr == nil {
 		if rerr = s.record(count); rerr != nil {
-			s.failed(rerr) // the database may be writable all the same
+			s.failed(rerr) // the database may be writable nevertheless
 		}
 		s.opened = s.attach()
 	} else {
@@ -116,7 +116,7 @@ func (s *Store) attach() Opened {
 	return k.opened
 }
 
-// takeInventory opens the database and finds out what is in it. Called with disk held.
+// takeInventory opens the database and finds out what it contains. Called with disk held.
 func (s *Store) takeInventory(m *checkpoint, badMarks int, untold []string) (*engine, *inventory, error) {
 	eng, found, err := openDatabase(s.dir, s.log, s.isTransient)
 	if err != nil {
@@ -131,8 +131,8 @@ func (s *Store) takeInventory(m *checkpoint, badMarks int, untold []string) (*en
 	return eng, k, nil
 }
 
-// writeCounter forgets the epochs of which gaps are told now, and keeps this one, as a third place that knows of it
-// beside database and mark. A run from memory stays until its records are sealed. Called with disk held.
+// writeCounter removes the epochs whose gaps are now reported and keeps this epoch, so that a third place besides
+// database and checkpoint knows it. A run from memory stays until its records are sealed. Called with disk held.
 func (s *Store) writeCounter() error {
 	o := openings{n: s.checkpoints.counter}
 	held := s.unsealedFormer()
@@ -144,7 +144,7 @@ func (s *Store) writeCounter() error {
 	return writeFile(s.dir, counterName, o.encode())
 }
 
-// adopt takes over what was found in the database. Called with disk and mu held.
+// adopt takes over the content of the database. Called with disk and mu held.
 func (s *Store) adopt(eng *engine, k *inventory, m *checkpoint) {
 	s.eng, s.hasInventory, s.found0 = eng, true, k.opened
 	s.txn = k.txn
@@ -170,7 +170,7 @@ func (s *Store) adopt(eng *engine, k *inventory, m *checkpoint) {
 	for epoch := range k.stale {
 		s.touched[epoch] = true
 	}
-	// Gaps that arose while there was no database keep their place behind those that it holds.
+	// Gaps that arose without a database keep their place after those of the database.
 	mem := s.gaps.list
 	s.gaps = k.gaps
 	for _, g := range mem {

@@ -33,7 +33,7 @@ func (r ranges) covers(lo, hi uint64) bool {
 	return i < len(r) && r[i].lo <= lo && hi <= r[i].hi
 }
 
-// next returns the smallest number not below n which is not in the set.
+// next returns the smallest number >= n that is not in the set.
 func (r ranges) next(n uint64) uint64 {
 	if i := r.find(n); i < len(r) && r[i].lo <= n {
 		return r[i].hi + 1

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// transientMax is how long the disk may refuse to give what lies on it before that counts as damage: an adapter that is reset
-// or a card with a loose contact comes back, and what was put aside or told as lost meanwhile does not.
+// transientMax is how long read errors count as transient. An adapter that is reset or a flash card with a loose
+// contact recovers, but what was set aside or reported as lost meanwhile does not.
 const transientMax = 5 * time.Minute
 
 // readFault is since when the disk refuses something.
 type readFault struct{ since, last time.Time }
 
-// isTransient notes an error of reading, and reports whether it says nothing about what is on the disk, so that nothing is given
-// up for it: something is used up, or the disk has not refused for long. Called with disk held.
+// isTransient records a read error and reports whether it says nothing about the content of the disk, so that nothing
+// may be discarded: a resource is exhausted, or the disk has refused only briefly. Called with disk held.
 func (s *Store) isTransient(err error) bool {
 	if !isReadError(err) {
 		return isExhausted(err) || denied(err)
@@ -31,10 +31,10 @@ func (s *Store) isTransient(err error) bool {
 	return now.Sub(s.readFault.since) < transientMax
 }
 
-// isReadError reports whether err says that the disk does not give what is on it.
+// isReadError reports whether err means that the disk does not return its content.
 func isReadError(err error) bool { return errors.Is(err, syscall.EIO) }
 
-// isExhausted reports whether err says that there are no more descriptors or no more memory: it says nothing about the file.
+// isExhausted reports whether err means that descriptors or memory are exhausted, which says nothing about the file.
 func isExhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
@@ -42,8 +42,9 @@ func isExhausted(err error) bool {
 // errPanic: Badger panicked, as it does on damage.
 var errPanic = errors.New("panic")
 
-// guarded runs f, which works with Badger's files, and makes an error of a panic in this goroutine. Badger maps its files:
-// where the disk refuses a page of them the kernel sends a signal, which would end the process if it were not made a panic.
+// guarded runs f, which works with Badger's files, and turns a panic in this goroutine into an error. Badger maps its
+// files. Where the disk refuses a page, the kernel sends a signal, which would end the process if it did not become a
+// panic.
 func guarded(what string, f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

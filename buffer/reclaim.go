@@ -15,11 +15,12 @@ type share struct {
 	seg   *segment
 }
 
-// rollMin is how many bytes a settled segment that is still being written must hold before it is closed and dropped.
+// rollMin is the minimum size in bytes of a settled segment that is still being written before it is closed and
+// dropped.
 const rollMin = 256 << 10
 
-// reclaim gives space back: what is acknowledged and not to be kept, what history outgrew, and the oldest of what there is
-// when the store is full. It also brings flushed tables to the bottom before there are many.
+// reclaim frees space: acknowledged records that are not kept, excess history, and the oldest records when the store is
+// full. It also moves flushed tables to the bottom level before they become many.
 func (s *Store) reclaim() error {
 	s.mu.Lock()
 	s.crowded = false
@@ -61,17 +62,17 @@ func (s *Store) reclaimStep() (more bool, err error) {
 	return false, nil
 }
 
-// level0Max is how many flushed tables may wait before they are brought to the bottom.
+// level0Max is the number of flushed tables that may wait before they are moved to the bottom level.
 func (s *Store) level0Max() int { return int(min(max(s.opt.MaxSize>>25, 2), 8)) }
 
-// slack is how far below MaxSize eviction begins: the tables that are about to be rewritten, a table at either end of
+// slack is how far below MaxSize eviction begins: room for the tables about to be rewritten, a table at either end of
 // the new ones, and Badger's log files.
 func (s *Store) slack() int64 {
 	return min(int64(s.level0Max()+1)*(5<<18)+2*tableSize+(5<<20), s.opt.MaxSize/2)
 }
 
-// isFull counts the files and reports whether they come close to MaxSize. It walks the directory only when what was
-// written since could have filled it. Called with disk held.
+// isFull reports whether the files come close to MaxSize. It walks the directory only when the writes since could have
+// filled it. Called with disk held.
 func (s *Store) isFull() bool {
 	s.mu.Lock()
 	written := s.volume()
@@ -84,7 +85,7 @@ func (s *Store) isFull() bool {
 	return left <= 0
 }
 
-// finished lists what is acknowledged and not to be kept. Called with disk and mu held.
+// finished lists what is acknowledged and need not be kept. Called with disk and mu held.
 func (s *Store) finished() (out []share) {
 	for g := range groups {
 		l := &s.groups[g]
@@ -114,7 +115,7 @@ func (s *Store) finished() (out []share) {
 	return out
 }
 
-// allFinished reports whether nothing in a segment is unacknowledged or to be kept. Called with mu held.
+// allFinished reports whether a segment contains nothing unacknowledged and nothing to keep. Called with mu held.
 func (s *Store) allFinished(g group, i int) bool {
 	for c := Event; int(c) < classes; c++ {
 		if groupOf(c) == g && s.groups[g].list[i].bytes[c] > 0 && (s.keep(c) > 0 || !s.settled(i, c)) {
@@ -124,7 +125,7 @@ func (s *Store) allFinished(g group, i int) bool {
 	return true
 }
 
-// keep is how many bytes of acknowledged records of class c stay.
+// keep is the number of bytes of acknowledged records of class c to keep.
 func (s *Store) keep(c Class) int64 {
 	switch c {
 	case Reading:
@@ -135,7 +136,7 @@ func (s *Store) keep(c Class) int64 {
 	return 0
 }
 
-// dropAside removes the oldest of the damaged files that were put aside: what still can be delivered comes first.
+// dropAside removes the oldest damaged files that were set aside: deliverable records have priority.
 func (s *Store) dropAside() (bool, error) {
 	list, err := asides(s.dir)
 	if err != nil || len(list) == 0 {
@@ -149,8 +150,7 @@ func (s *Store) dropAside() (bool, error) {
 	return true, nil
 }
 
-// evict chooses what is given up when the store is full, and reports what of it was not acknowledged. Called with disk
-// held.
+// evict chooses what to discard when the store is full, and reports its unacknowledged part. Called with disk held.
 func (s *Store) evict() ([]share, error) {
 	s.mu.Lock()
 	list := s.victims()
@@ -166,8 +166,9 @@ func (s *Store) evict() ([]share, error) {
 	return list, nil
 }
 
-// victims chooses: acknowledged readings, readings, intervals, cards, events, each oldest first. Since readings go oldest
-// first, those that finished intervals account for go before the others. Called with disk and mu held.
+// victims chooses in this order: acknowledged readings, readings, intervals, cards, events, each oldest first. Because
+// readings go oldest first, those already accounted in finished intervals go before the others. Called with disk and mu
+// held.
 func (s *Store) victims() []share {
 	pick := func(settled bool, of ...Class) (out []share) {
 		g := groupOf(of[0])
@@ -198,8 +199,9 @@ func (s *Store) victims() []share {
 	return nil
 }
 
-// drop gives up shares: first a transaction that says so, with the gaps of what was not acknowledged, then the files.
-// A crash in between leaves files that the next opening sweeps. Called with disk held.
+// drop discards shares: first with a transaction that records it together with the gaps of what was unacknowledged,
+// then by deleting the files. After a crash in between, the next opening sweeps the remaining files. Called with disk
+// held.
 func (s *Store) drop(list []share) error {
 	s.mu.Lock()
 	var prefixes [][]byte
@@ -295,7 +297,7 @@ func (s *Store) evictShare(sh share) error {
 		return fmt.Errorf("evict: %w", err)
 	}
 
-	// Counting and giving up are one step: an acknowledgement comes before it or finds nothing to do.
+	// Counting and discarding are one step: an acknowledgement comes before it or finds nothing to do.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &s.lanes[sh.class]
@@ -330,7 +332,7 @@ func (s *Store) evictShare(sh share) error {
 	return nil
 }
 
-// ackedOf reads how many records of each block of a share earlier transactions wrote as acknowledged. Called with disk
+// ackedOf reads how many records of each block of a share earlier transactions stored as acknowledged. Called with disk
 // held.
 func (s *Store) ackedOf(sh share) (map[uint64]int, error) {
 	s.mu.Lock()

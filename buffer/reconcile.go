@@ -36,7 +36,7 @@ func (k *inventory) compare(e *engine, m *checkpoint, badMarks int, untold []str
 	case k.state == nil && m == nil:
 		k.opened.Clean = k.opened.Damage == "" && !unknown
 		if k.opened.Damage != "" {
-			k.gaps.add(Gap{Class: Any, Reason: Damaged}) // nothing is known of what was there
+			k.gaps.add(Gap{Class: Any, Reason: Damaged}) // the former content is unknown
 		}
 	case cut:
 		k.cutOff(m)
@@ -54,7 +54,7 @@ func (k *inventory) addDamage(what string) {
 	k.opened.Damage = strings.TrimPrefix(k.opened.Damage+"; "+what, "; ")
 }
 
-// bounds is the most that is known of what was not acknowledged, from database and mark.
+// bounds returns the upper bound of what was unacknowledged, from database and checkpoint.
 func (k *inventory) bounds(m *checkpoint) []spanEntry {
 	all := map[string]spanEntry{}
 	for _, e := range k.spans {
@@ -75,8 +75,8 @@ func (k *inventory) bounds(m *checkpoint) []spanEntry {
 	return sortSpans(all)
 }
 
-// merge takes over from a newer mark where each class stood. Called when the state in the database is too old: what was
-// acknowledged stays so, and numbers that were given are not given again.
+// merge takes over the position of each class from a newer checkpoint. Called when the state in the database is too
+// old: acknowledged records stay acknowledged, and numbers are not reused.
 func (k *inventory) merge(m *checkpoint) {
 	for c := range k.lanes {
 		l, n := &k.lanes[c], &m.lanes[c]
@@ -90,7 +90,8 @@ func (k *inventory) merge(m *checkpoint) {
 	k.txn = max(k.txn, m.txn)
 }
 
-// restoreGaps takes over the gaps that the mark knows and the database does not. One that was told since is told again.
+// restoreGaps takes over the gaps that the checkpoint has and the database lacks. A gap that was reported since is
+// reported again.
 func (k *inventory) restoreGaps(m *checkpoint) {
 	have := map[uint64]bool{}
 	for _, g := range k.gaps.list {
@@ -104,7 +105,8 @@ func (k *inventory) restoreGaps(m *checkpoint) {
 	}
 }
 
-// cutOff reports what the mark knows of transactions that the database lost. Blocks that are there were counted already.
+// cutOff reports the transactions that the checkpoint knows and the database lost. Existing blocks were counted
+// already.
 func (k *inventory) cutOff(m *checkpoint) {
 	k.opened.PrevEpoch, k.opened.PrevLastSealed = m.epoch, m.lastSealed
 	if k.state != nil && k.state.epoch != m.epoch {
@@ -112,7 +114,7 @@ func (k *inventory) cutOff(m *checkpoint) {
 	}
 	for _, e := range m.spans {
 		if e.epoch == m.epoch || k.state != nil && e.epoch <= k.state.epoch {
-			continue // told above or below, or over before the last transaction that is there
+			continue // reported above or below, or over before the last transaction that exists
 		}
 		if have := k.spans[e.epoch]; have != nil && have.total().N >= e.total().N {
 			continue

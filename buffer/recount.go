@@ -25,7 +25,7 @@ func (k *inventory) recount(e *engine, bounds []spanEntry) {
 	}
 }
 
-// findSegments lists the segments that blocks lie in, beside those that are known.
+// findSegments lists the segments that contain blocks, besides the known ones.
 func (k *inventory) findSegments(e *engine) {
 	for _, sh := range listShares(e) {
 		g := groupOf(sh.class)
@@ -65,7 +65,7 @@ func listShares(e *engine) (out []place) {
 	return out
 }
 
-// after is the first key behind everything that begins with prefix, nil when there is none.
+// after returns the first key after everything that begins with prefix, nil when there is none.
 func after(prefix []byte) []byte {
 	k := slices.Clone(prefix)
 	for i := len(k) - 1; i >= 0; i-- {
@@ -143,7 +143,7 @@ func (k *inventory) meet(lc *laneCount, no uint64, v []byte) *header {
 	return &h
 }
 
-// skipTo gives up every number before no that was expected and did not come.
+// skipTo discards every expected number before no that did not appear.
 func (k *inventory) skipTo(lc *laneCount, no uint64, next *header) {
 	missing := false
 	for ; lc.expect < no; lc.expect = lc.done.next(lc.expect) {
@@ -175,8 +175,8 @@ func (k *inventory) count(e *engine, h header) {
 	}
 }
 
-// between describes what blocks of class c between two others may have held, epoch by epoch; nil stands for the
-// beginning and the end of everything.
+// between describes what blocks of class c between two others may have contained, epoch by epoch. nil stands for the
+// very beginning and the very end.
 func between(bounds []spanEntry, c Class, before, next *header) (out []Gap) {
 	for _, e := range bounds {
 		n := e.class[c]

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// closeWait is how long Close waits for a database that failed.
+// closeWait is how long Close waits for a failed database.
 const closeWait = 10 * time.Second
 
-// closingDB is a database that is not used any more and not closed yet. Until it is, no other may be opened in its place.
+// closingDB is a database that is no longer used and not yet closed. Until it is closed, no other may be opened in its
+// place.
 type closingDB struct {
 	eng    *engine
 	closed chan struct{} // nil: the closing has not begun
@@ -19,8 +20,8 @@ type closingDB struct {
 // errClosing: the disk does not take what the database still has to write.
 var errClosing = errors.New("database cannot be closed yet")
 
-// replaceFailed gives up the database when a write has spoilt it: the store works from memory until the run loop has opened
-// it again. Called with disk held, by everybody who wrote, before disk is given back.
+// replaceFailed abandons the database after a write has broken it. The store works from memory until the run loop has
+// reopened it. Called with disk held, by everything that writes, before disk is released.
 func (s *Store) replaceFailed() {
 	if s.eng == nil || !s.eng.failed {
 		return
@@ -33,9 +34,9 @@ func (s *Store) replaceFailed() {
 	signal(s.kick) // who wrote may not be the run loop, and nothing else may be due
 }
 
-// closeFailed closes the database that is not used any more, and fails until that is done: Badger tries again for ever to write
-// what it has not flushed, and whoever waits for disk must not wait for that. Where there is too little room for the
-// flush, which would end the process, it is left for later. Called with disk held.
+// closeFailed closes the abandoned database and fails until that is done: Badger retries the flush endlessly, and
+// callers waiting for disk must not wait for it. Where too little space remains for the flush, which would end the
+// process, closing is postponed. Called with disk held.
 func (s *Store) closeFailed() error {
 	l := &s.closing
 	if l.eng == nil {
@@ -91,7 +92,7 @@ func (s *Store) detached() bool {
 	return s.eng == nil && s.hasInventory
 }
 
-// unlock lets others open the directory, as soon as Badger does not write there any more. Called with disk held.
+// unlock releases the directory as soon as Badger no longer writes there. Called with disk held.
 func (s *Store) unlock() error {
 	closed := s.closing.closed
 	if s.lock == nil {
@@ -109,7 +110,7 @@ func (s *Store) unlock() error {
 	return nil
 }
 
-// resume goes on with the database, and writes at once, which shows whether that works. Called with disk held.
+// resume continues with the database and writes immediately, which shows whether it works. Called with disk held.
 func (s *Store) resume() error {
 	defer s.replaceFailed()
 	if err := s.reopen(); err != nil {

@@ -27,10 +27,10 @@ import (
 
 // repairReport is what happened while the database was opened.
 type repairReport struct {
-	isTransient func(error) bool // tells of an error that nothing is to be given up for it
+	isTransient func(error) bool // reports whether an error is transient, so that nothing may be discarded because of it
 	aside       string           // where damaged files were put
 	damage      []string         // in words
-	recount     bool             // what is there must be counted again
+	recount     bool             // the content must be counted again
 }
 
 func (f *repairReport) note(format string, a ...any) {
@@ -40,13 +40,13 @@ func (f *repairReport) note(format string, a ...any) {
 
 func (f *repairReport) String() string { return strings.Join(f.damage, "; ") }
 
-// The ladder: how much is sacrificed to get the database open. Each failed attempt, in this process or in the one before
-// (Badger panics in goroutines of its own, where nobody can recover), climbs one step.
+// The repair ladder: how much is sacrificed to open the database. Each failed attempt, in this process or in the one
+// before (Badger panics in its own goroutines, where nothing can recover), climbs one step.
 const (
 	stepPlain  = iota // files are examined, damaged ones put aside
 	stepVerify        // every block of every table is verified
 	stepOdd           // files that hold no records are put aside
-	stepLogs          // the logs of the memtables are put aside: costs what was not flushed
+	stepLogs          // set the logs of the memtables aside, which loses what was not flushed
 	stepAll           // the whole database is put aside
 	steps
 )
@@ -54,16 +54,16 @@ const (
 // Names beside the database.
 const (
 	dbName         = "db"
-	lockName       = "lock"       // held by whoever has the store open
+	lockName       = "lock"       // held by the process that has the store open
 	openingName    = "opening"    // holds the step of an opening that has not ended
 	compactingName = "compacting" // is there while tables are rewritten
 	asidePrefix    = "damaged-"
-	// asideMax is how many directories with damaged files are kept for somebody to look at.
+	// asideMax is the number of directories with damaged files that are kept for inspection.
 	asideMax = 2
 )
 
-// openDatabase opens dir/db, sacrificing as little as possible. It fails when the disk cannot be written at all, and on an
-// error that may pass.
+// openDatabase opens dir/db and sacrifices as little as possible. It fails when the disk cannot be written at all, and
+// on a transient error.
 func openDatabase(dir string, log *slog.Logger, isTransient func(error) bool) (*engine, repairReport, error) {
 	f := repairReport{isTransient: isTransient}
 	path := filepath.Join(dir, dbName)
@@ -112,7 +112,7 @@ func refusesWrites(err error) bool {
 	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, fs.ErrPermission)
 }
 
-// removeFile removes dir/name, which may be gone already.
+// removeFile removes dir/name, which may already be missing.
 func removeFile(dir, name string) error {
 	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove marker: %w", err)
@@ -168,9 +168,9 @@ func prepare(dir, path string, step int, f *repairReport) error {
 	return repairTables(dir, path, tables, step >= stepVerify, f)
 }
 
-// repairTables examines every table and puts the unreadable ones aside, then makes the manifest agree with what is left.
-// Badger itself would delete all tables when the manifest is missing and those that a cut manifest does not name, and
-// would end the process on a damaged one.
+// repairTables examines every table, sets unreadable ones aside and makes the manifest agree with the rest. Badger by
+// itself would delete all tables when the manifest is missing, delete those that a truncated manifest does not name,
+// and end the process on a damaged table.
 func repairTables(dir, path string, ids []uint64, verify bool, f *repairReport) error {
 	listed, whole, err := readManifest(path)
 	missing := err != nil
@@ -219,9 +219,9 @@ func repairTables(dir, path string, ids []uint64, verify bool, f *repairReport) 
 	return writeManifest(path, levels)
 }
 
-// examine probes every table and returns what is wrong with the bad ones. Besides those that it is told to verify it
-// verifies those which hold entries of the store itself, since Badger returns damaged ones as if nothing was: all of
-// level 0, and at the bottom whatever may lie at the entries' place in the order.
+// examine probes every table and returns the faults of the bad ones. It fully verifies the given tables and also those
+// that hold entries of the store itself, because Badger returns damaged entries without an error: all of level 0, and
+// at the bottom level every table whose key range can contain such entries.
 func examine(path string, ids []uint64, listed map[uint64]uint8, verify bool) map[uint64]error {
 	bad := map[uint64]error{}
 	type begin struct {
@@ -283,7 +283,7 @@ func probe(path string, id uint64, verify bool) (first string, err error) {
 			return err
 		}
 		defer mf.Close(-1) //nolint:errcheck // nothing was written
-		// The table verifies itself below: asked to do it on opening it would close the file on failure, and again here.
+		// The table verifies itself below: if it did so on opening, it would close the file on failure, and again here.
 		opt := table.Options{ReadOnly: true, ChkMode: options.NoVerification, Compression: options.None, BlockSize: tablePiece}
 		t, err := table.OpenTable(mf, opt)
 		if err == nil && verify {
@@ -298,7 +298,7 @@ func probe(path string, id uint64, verify bool) (first string, err error) {
 		first = string(t.Smallest())
 		return nil
 	})
-	if errors.Is(err, errPanic) { // Badger hides a page that cannot be read behind a panic of its own
+	if errors.Is(err, errPanic) { // Badger turns an unreadable page into a panic of its own
 		if rerr := readThrough(name); isReadError(rerr) {
 			return "", fmt.Errorf("probe: %w", rerr)
 		}

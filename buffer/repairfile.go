@@ -12,8 +12,8 @@ import (
 	badger "github.com/dgraph-io/badger/v4"
 )
 
-// Sizes in the files of Badger 4: the header of a log is a key id of 8 bytes, 0 without encryption, and 12 random bytes;
-// an entry is at most 22 bytes of header, key, value and a CRC-32C.
+// Sizes in the files of Badger 4. The header of a log is a key id of 8 bytes (0 without encryption) and 12 random
+// bytes. An entry is at most 22 bytes of header, the key, the value and a CRC-32C.
 const (
 	logHeader = 20
 	keyMax    = 1 << 16
@@ -22,8 +22,8 @@ const (
 // registryText is what Badger writes behind 16 random bytes into the key registry of a database without encryption.
 const registryText = "Hello Badger"
 
-// repairFile examines one of the smaller files, since Badger fails on them, or reserves gigabytes when a length in a log
-// is damaged, instead of going on without.
+// repairFile examines one of the smaller files. Badger fails on damage there, or reserves gigabytes when a length in a
+// log is damaged, instead of continuing without the file.
 func (f *repairReport) repairFile(dir, path string) error {
 	b, err := os.ReadFile(path)
 	if err != nil && (!isReadError(err) || f.isTransient(err)) {
@@ -70,8 +70,8 @@ func logHeaderGood(b []byte) bool {
 	return len(b) >= logHeader && binary.BigEndian.Uint64(b) == 0
 }
 
-// logEnd is where Badger would stop reading a log if it read nothing but whole entries: at zeros, or at an entry whose
-// sum is wrong. An unfinished transaction before that is Badger's business.
+// logEnd returns where Badger would stop reading a log that consists of whole entries: at zeros, or at an entry with a
+// wrong checksum. Badger handles an unfinished transaction before that itself.
 func logEnd(b []byte) int {
 	at := logHeader
 	for {
@@ -83,7 +83,7 @@ func logEnd(b []byte) int {
 		key, value := r.uvarint(), r.uvarint()
 		r.uvarint() // expiry
 		if key == 0 && value == 0 {
-			return len(b) // zeros: the end of a log that is longer than what it holds
+			return len(b) // zeros: the log is longer than its content
 		}
 		size := uint64(len(rest)-len(r.b)) + key + value
 		if r.err != nil || key > keyMax || value > uint64(len(rest)) || size+4 > uint64(len(rest)) {

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// Badger writes through memory maps: on a full file system that is a signal nobody can handle, and the process ends, at
-// the next start again. So the store never lets it come to that: it asks for the free space before each transaction, and
-// keeps a file of its own that is given up when there is too little to open with.
+// Badger writes through memory maps. On a full file system this raises a signal that cannot be handled: the process
+// ends, and again at every start. The store therefore never lets it happen. It checks the free space before each
+// transaction and keeps a ballast file, which it deletes when there is too little space to open.
 const (
 	// openNeeds is the free space without which Badger is not opened: two log files, and one flushed table for each log
 	// that is found.
@@ -29,9 +29,9 @@ const (
 // errFull: the file system has less free space than the store leaves.
 var errFull = errors.New("disk is full")
 
-// needs is the free space without which a transaction is not written, since it could meet a full file system. One that
-// holds nothing but events and cards may go deeper, so that readings do not squeeze them out, and one without blocks
-// deeper still: it tells gaps and gives space back.
+// needs returns the free space required to write a transaction without meeting a full file system. A transaction with
+// only events and cards may use more of the reserve, so that readings do not crowd them out. One without blocks may use
+// even more: it records gaps and frees space.
 func (s *Store) needs(p *plan) int64 {
 	if len(p.blocks) == 0 {
 		return s.opt.Reserve / 4
@@ -57,7 +57,7 @@ func (s *Store) roomFor(keep int64) error {
 // openable fails when there is too little space to open the database, even without the ballast.
 func (s *Store) openable() error { return s.force(min(int64(openNeeds), s.opt.Reserve)) }
 
-// force gives up the ballast when less than need bytes are free, and fails when that is not enough.
+// force deletes the ballast when fewer than need bytes are free, and fails when that is not enough.
 func (s *Store) force(need int64) error {
 	err := s.roomFor(need)
 	if !errors.Is(err, errFull) {

@@ -2,18 +2,19 @@ package buffer
 
 import "fmt"
 
-// Restamp lets change correct the time of records that nobody knows yet, and returns how many it changed. It is for the
-// first synchronisation of a clock that was not set: change gets each record that was neither handed out (by Fresh,
-// Backlog or Records, released since or not) nor sealed, nor is being sealed at this moment, nor may have reached the
-// disk in a transaction that failed. From the moment that one of these happened a record carries its payload for ever.
+// Restamp lets change correct the time of records that nothing outside the store has seen, and returns how many it
+// changed. It serves the first synchronisation of a clock that was not set. change receives each record that was never
+// delivered (by Fresh, Backlog or Records, released since or not), is neither sealed nor being sealed, and cannot have
+// reached the disk in a failed transaction. Once one of these has happened, a record's payload is final.
 //
-// change returns the record with another From, To or Payload, and true; or anything and false, which leaves the record
-// as it is. It may overwrite r.Payload where it lies if it then returns true; another slice becomes the store's. Identity
-// and class stay, whatever it returns. A payload that Append would refuse is a mistake of the caller: Restamp panics.
+// change returns the record with a new From, To or Payload, and true; or false, which leaves the record unchanged. It
+// may overwrite r.Payload in place if it then returns true; another slice becomes the store's property. Identity and
+// class stay, whatever it returns. Restamp panics on a payload that Append would refuse, because that is a bug of the
+// caller.
 //
-// The whole pass is one step towards every other method: Fresh gives records either all from before it or all from after
-// it, and no transaction holds some of both. It waits for no disk. change runs under the store's lock: it must be quick
-// and must not call the store.
+// The whole pass is atomic towards every other method: Fresh returns records either all from before or all from after
+// it, and no transaction mixes them. It does not wait for the disk. change runs under the store's lock: it must be
+// quick and must not call the store.
 func (s *Store) Restamp(change func(r Record) (Record, bool)) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,19 +2,19 @@ package buffer
 
 import "time"
 
-// cardAge is how long personal data stays at the longest, acknowledged or not.
+// cardAge is the maximum age of personal data, acknowledged or not.
 const cardAge = 168 * time.Hour
 
-// ageClock counts how long the store has lived: run time by the monotonic clock, and the time switched off as far as
-// a trusted clock on both sides tells it. It is written with every transaction. Jumps of the wall clock move it only
-// between two openings, and never back.
+// ageClock counts the age of the store: running time by the monotonic clock, plus switched-off time as far as a trusted
+// clock before and after shows it. Every transaction stores it. Jumps of the wall clock change it only between two
+// openings, and never backwards.
 type ageClock struct {
 	base  uint64    // seconds at begin
 	begin time.Time // monotonic
 	wall  uint64    // trusted time at base, while the time switched off is not yet added; 0: nothing to add
 }
 
-// now is the age in seconds, and the trusted time in seconds since 1970, 0 when there is none.
+// now returns the age in seconds, and the trusted time in seconds since 1970, 0 when there is none.
 func (a *ageClock) now(trusted func() (time.Time, bool)) (age, wall uint64) {
 	run := uint64(time.Since(a.begin) / time.Second)
 	t, ok := trusted()
@@ -42,8 +42,8 @@ func (s *Store) hourDue(now time.Time) bool {
 	return true
 }
 
-// hour gives up personal data that is too old, removes from the files what of it, and of what devices marked personal said,
-// was acknowledged, and looks after the ballast. What it decides is written by the transaction that follows.
+// hour expires personal data, removes acknowledged personal records from the files, and maintains the ballast. The next
+// transaction writes its decisions.
 func (s *Store) hour() {
 	s.ballast()
 	s.disk.Lock()
@@ -75,7 +75,7 @@ func (s *Store) erasable(g group) bool {
 	return some
 }
 
-// expireFresh gives up personal data that was held in memory for a week because nothing could be written. Called with
+// expireFresh discards personal data that has been in memory for a week because nothing could be written. Called with
 // mu held.
 func (s *Store) expireFresh() {
 	s.fresh.each(func(e *entry) bool {
@@ -89,7 +89,7 @@ func (s *Store) expireFresh() {
 	})
 }
 
-// expireStored gives up blocks of personal data that are too old. Called with disk held, without mu.
+// expireStored discards blocks of personal data that are too old. Called with disk held, without mu.
 func (s *Store) expireStored() {
 	for {
 		s.mu.Lock()

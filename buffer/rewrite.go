@@ -30,7 +30,8 @@ func (s *Store) rewrite(prefixes ...[]byte) error {
 			return err
 		}
 	}
-	// Should the process die all the same, the next opening verifies every table. No sync: it is for a crash of ours.
+	// If the process dies nevertheless, the next opening verifies every table. No fsync: it guards against a crash of
+	// the process only.
 	marker := filepath.Join(s.dir, compactingName)
 	if err := os.WriteFile(marker, nil, 0o640); err != nil {
 		return fmt.Errorf("rewrite tables: %w", err)
@@ -56,8 +57,8 @@ func (s *Store) repairAgain() error {
 	return err
 }
 
-// reopen opens the database again. What the store knows in memory is newer than anything that is missing then, so all of
-// it is made to be written again; blocks that are gone are found when they are asked for. Called with disk held.
+// reopen opens the database again. The store's memory is newer than anything that is then missing, so all of it is
+// marked to be written again. Missing blocks are found when they are read. Called with disk held.
 func (s *Store) reopen() (err error) {
 	var found repairReport
 	if s.eng, found, err = openDatabase(s.dir, s.log, s.isTransient); err != nil {
@@ -70,8 +71,8 @@ func (s *Store) reopen() (err error) {
 // errNoDatabase: there is no database that can be written.
 var errNoDatabase = errors.New("no usable database")
 
-// renew makes the entries on disk agree with those in memory: a damaged table may have taken newer versions or deletions
-// with it. Called with disk held.
+// renew makes the entries on disk agree with memory: a damaged table may have contained newer versions or deletions.
+// Called with disk held.
 func (s *Store) renew() error {
 	s.mu.Lock()
 	alive := map[string]bool{}

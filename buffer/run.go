@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-// How long what is not urgent waits for a transaction that happens anyway.
+// How long non-urgent work waits for a transaction that happens anyway.
 const (
-	// lazy is how long an acknowledgement may wait before it gets a transaction of its own: on a quiet healthy box most
-	// transactions would be of this kind, and all that a crash makes of one that waited is a delivery more.
+	// lazy is how long an acknowledgement may wait before it gets a transaction of its own. On a quiet, healthy box
+	// most transactions would be of this kind. A crash turns a waiting acknowledgement into one more delivery, nothing
+	// worse.
 	lazy = time.Hour
-	// waitingMax is how many may wait: what a crash can make deliverable once more.
+	// waitingMax is the maximum number of waiting acknowledgements: what a crash can make deliverable once more.
 	waitingMax = 1024
 	// retryMax bounds the pause between attempts to write to a disk that refuses.
 	retryMax = 30 * time.Second
 )
 
-// run seals what is due, hands aged records to the history lane, writes marks and gives space back, until Close.
+// run seals what is due, moves aged records to the history lane, writes checkpoints and frees space, until Close.
 func (s *Store) run() {
 	defer close(s.done)
 	timer := time.NewTimer(0)
@@ -40,7 +41,8 @@ func (s *Store) run() {
 	}
 }
 
-// due does what is due at now and returns when the next thing is. After a failure it leaves the disk alone for a while.
+// due does the work that is due at now and returns when the next work is due. After a failure it avoids the disk for a
+// while.
 func (s *Store) due(now time.Time) (next time.Time) {
 	s.mu.Lock()
 	wait := now.Before(s.retry)
@@ -79,7 +81,7 @@ func (s *Store) due(now time.Time) (next time.Time) {
 	return next
 }
 
-// diskDue does what is due on the disk.
+// diskDue does the due work that needs the disk.
 func (s *Store) diskDue(now time.Time) error {
 	if err := s.usable(now); err != nil {
 		return err
@@ -125,8 +127,8 @@ func (s *Store) usable(now time.Time) error {
 	return err
 }
 
-// writeDue seals what is in memory and gives space back. On a full disk acknowledgements, gaps and what gives space back
-// are written all the same, since they may go deeper.
+// writeDue seals what is in memory and frees space. On a full disk it still writes acknowledgements, gaps and what
+// frees space, because these may use more of the reserve.
 func (s *Store) writeDue(due bool) error {
 	var full error
 	if due {
@@ -228,8 +230,8 @@ func (s *Store) sealAt() (at time.Time) {
 	return at
 }
 
-// Close seals everything that is not acknowledged, says in the mark that nothing is missing, and closes the database.
-// Records handed out count as not acknowledged. The store cannot be used afterwards.
+// Close seals every unacknowledged record, writes a clean checkpoint and closes the database. Leased records count as
+// unacknowledged. The store cannot be used afterwards.
 func (s *Store) Close() error {
 	if s.looking {
 		return s.closeInspected()

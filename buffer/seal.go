@@ -25,7 +25,7 @@ type plan struct {
 	drops  [groups]int
 	waits  waiting
 	more   bool // did not take all entries that were wanted
-	// offered: the database was asked to write it. Should that fail, some of it may be on disk all the same.
+	// offered: the database was asked to write it. If that fails, part of it may be on disk nevertheless.
 	offered bool
 }
 
@@ -37,7 +37,7 @@ type planned struct {
 	size    int
 }
 
-// perTxn bounds how many partial acknowledgements and gaps one transaction carries.
+// perTxn bounds the partial acknowledgements and gaps of one transaction.
 const perTxn = 64
 
 // sealEntry seals e and whatever of its kind waits with it; several callers share one transaction.
@@ -59,8 +59,8 @@ func (s *Store) sealEntry(e *entry) error {
 	}
 }
 
-// flush writes one transaction with the entries that want accepts, as many as fit, and everything that waits; with nil it
-// writes no blocks. It reports whether entries were left over.
+// flush writes one transaction with as many of the entries that want accepts as fit, and everything that waits. With
+// nil it writes no blocks. It reports whether entries remain.
 func (s *Store) flush(want func(*entry) bool) (more bool, err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -204,7 +204,7 @@ func (s *Store) choose(p *plan, want func(*entry) bool) {
 	})
 }
 
-// planLane copies where a class stands and adds what was fully acknowledged since. Called with mu held.
+// planLane copies the position of a class and adds what was fully acknowledged since. Called with mu held.
 func (s *Store) planLane(p *plan, c Class) {
 	l := &s.lanes[c]
 	st := l.laneState
@@ -212,7 +212,7 @@ func (s *Store) planLane(p *plan, c Class) {
 	slices.SortFunc(l.acked, func(a, b ackedBlock) int { return cmp.Compare(a.no, b.no) })
 	for _, d := range l.acked {
 		if len(st.done) >= perTxn && !st.done.touches(d.no) {
-			break // too scattered: the rest waits until what lies between is acknowledged
+			break // too scattered: the rest waits until the records between are acknowledged
 		}
 		st.done = st.done.add(d.no, d.no)
 		if d.saved {
@@ -364,7 +364,7 @@ func (s *Store) apply(p *plan) {
 	}
 }
 
-// volume estimates how many bytes were written since Open. Called with mu held.
+// volume estimates the bytes written since Open. Called with mu held.
 func (s *Store) volume() int64 { return int64(s.counts.written + s.counts.commits<<12) }
 
 // applyBlock ties the entries of a block that is now on disk to it. Called with mu held.
@@ -438,7 +438,7 @@ func (s *Store) undo(p *plan) {
 	}
 }
 
-// spanList copies what is not acknowledged, oldest epoch first. Called with mu held.
+// spanList copies what is unacknowledged, oldest epoch first. Called with mu held.
 func (s *Store) spanList() []spanEntry {
 	out := make([]spanEntry, 0, len(s.spans))
 	for _, e := range s.spans {

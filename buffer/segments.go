@@ -21,7 +21,7 @@ func (g *segments) of(c Class, no uint64) (*segment, bool) {
 	return g.list[i], true
 }
 
-// end is the number behind the last block of class c in the i-th segment.
+// end returns the number after the last block of class c in the i-th segment.
 func (g *segments) end(i int, c Class, next uint64) uint64 {
 	if i+1 < len(g.list) {
 		return g.list[i+1].first[c]
@@ -29,7 +29,7 @@ func (g *segments) end(i int, c Class, next uint64) uint64 {
 	return next
 }
 
-// bounds are the numbers of the first block of class c in seg, and of the first behind it.
+// bounds returns the number of the first block of class c in seg and the number after its last one.
 func (g *segments) bounds(seg *segment, c Class, next uint64) (first, end uint64) {
 	for i := range g.list {
 		if g.list[i] == seg {
@@ -39,7 +39,7 @@ func (g *segments) bounds(seg *segment, c Class, next uint64) (first, end uint64
 	return 0, 0
 }
 
-// size adds up what was written into a segment.
+// size returns the number of bytes written into a segment.
 func (g *segment) size() (n uint64) {
 	for _, b := range g.bytes {
 		n += b
@@ -47,7 +47,7 @@ func (g *segment) size() (n uint64) {
 	return n
 }
 
-// segmentSize is after how many bytes a new segment of the group begins.
+// segmentSize is the number of bytes after which a group begins a new segment.
 func (o *Options) segmentSize(g group) uint64 {
 	size, keep := o.MaxSize/32, o.History
 	if g == long {
@@ -79,7 +79,7 @@ func (s *Store) settled(i int, c Class) bool {
 	return l.done.next(from) >= g.end(i, c, l.next) || from >= g.end(i, c, l.next)
 }
 
-// historyBytes is how much acknowledged history of class c is on disk, in whole segments. Called with mu held.
+// historyBytes returns how much acknowledged history of class c is on disk, in whole segments. Called with mu held.
 func (s *Store) historyBytes(c Class) (n int64) {
 	g := &s.groups[groupOf(c)]
 	for i, seg := range g.list {

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Settle forgets records that were acknowledged; order does not matter, nor does an identity that is unknown or settled
-// already. What was sealed is given up with the next transaction: until then a crash makes it deliverable once more.
+// Settle forgets acknowledged records. Order does not matter, and unknown or already settled identities are ignored.
+// The next transaction removes what was sealed: until then, a crash makes it deliverable once more.
 //
-// A record that is on disk and not handed out is looked up there; the error says that the disk does not answer, and
-// that those records stay deliverable.
+// A record on disk that is not leased is looked up there. An error means that the disk cannot be read and that those
+// records stay deliverable.
 func (s *Store) Settle(ids []ID) error {
 	others := map[string]ranges{}
 	s.mu.Lock()
@@ -33,8 +33,8 @@ func (s *Store) Settle(ids []ID) error {
 	return nil
 }
 
-// Safe tells whether no power cut can take any of these records: each is on disk, acknowledged, or told as lost. Identities
-// that the store does not hold in memory count as safe.
+// Safe reports whether a power cut cannot lose any of these records: each is on disk, acknowledged, or reported as
+// lost. Identities that the store does not hold in memory count as safe.
 func (s *Store) Safe(ids []ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,8 +44,8 @@ func (s *Store) Safe(ids []ID) bool {
 	})
 }
 
-// SettleRange is Settle for all records of an epoch from first to last, handed out or not: what a platform that
-// acknowledges by ranges needs.
+// SettleRange settles all records of an epoch from first to last, leased or not, for a platform that acknowledges
+// ranges.
 func (s *Store) SettleRange(epoch string, first, last uint64) error {
 	if first > last {
 		return nil
@@ -85,7 +85,7 @@ func (s *Store) settleDone() {
 	signal(s.wake)
 }
 
-// settleLease acknowledges a record that was handed out. Called with mu held.
+// settleLease acknowledges a leased record. Called with mu held.
 func (s *Store) settleLease(id ID, l lease) {
 	delete(s.leases, id)
 	l.blk.busy.clear(l.idx)
@@ -107,7 +107,7 @@ func (s *Store) settleFresh(e *entry) {
 	s.fresh.remove(e)
 	if e.blk == nil {
 		s.counts.settled++
-		if !e.sealing { // else its block takes it into the history
+		if !e.sealing { // otherwise its block moves it into the history
 			s.remember(e)
 		}
 		return
@@ -150,7 +150,7 @@ func (s *Store) finish(b *block) {
 	}
 }
 
-// uncount takes n records off what is not acknowledged of an epoch. Called with mu held.
+// uncount subtracts n records from what is unacknowledged of an epoch. Called with mu held.
 func (s *Store) uncount(epoch string, c Class, n uint64) {
 	e := s.spans[epoch]
 	if e == nil {
@@ -160,8 +160,8 @@ func (s *Store) uncount(epoch string, c Class, n uint64) {
 	s.touched[epoch] = true
 }
 
-// Release makes records deliverable again that were handed out and not acknowledged. A fresh one that is older than Sync
-// and sealed goes to the history lane.
+// Release makes leased, unacknowledged records deliverable again. A fresh one that is sealed and older than Sync moves
+// to the history lane.
 func (s *Store) Release(ids []ID) {
 	s.mu.Lock()
 	for _, id := range ids {
@@ -226,5 +226,5 @@ func (s *Store) summary() []Span {
 	return out
 }
 
-// spanKey is the key under which what is not acknowledged of an epoch is written.
+// spanKey is the key of the unacknowledged part of an epoch.
 func spanKey(epoch string) []byte { return metaKey(metaSpan, []byte(epoch)...) }

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Store is an open store. All methods may be called at once from several goroutines.
+// Store is an open store. All methods may be called concurrently.
 //
-// Two locks, always taken in this order: disk is held over one transaction or the reading of one block, mu only over
-// memory. Append of a reading takes mu alone.
+// It has two locks, always taken in this order: disk is held during one transaction or the reading of one block, mu
+// only while memory is accessed. Append of a reading takes mu alone.
 type Store struct {
 	opt   Options
 	dir   string
@@ -26,7 +26,7 @@ type Store struct {
 	disk         sync.Mutex
 	eng          *engine   // nil: no usable database; everything stays in memory
 	closing      closingDB // the database that was, until it is closed
-	hasInventory bool      // what is on disk is known: a later opening goes by memory
+	hasInventory bool      // the content of the disk is known: a later opening uses memory
 	found0       Opened    // what taking stock found
 	stale        bool      // the counter file still names the run from memory
 
@@ -36,7 +36,7 @@ type Store struct {
 	checkpoints checkpointWriter
 	looking     bool     // made by Inspect
 	scratch     string   // of Inspect
-	found       []string // of Inspect: what Verify tells besides
+	found       []string // of Inspect: additional findings for Verify
 	sizeAt      int64    // isFull looks again when this much was written
 
 	mu      sync.Mutex
@@ -49,7 +49,7 @@ type Store struct {
 	groups  [groups]segments
 	spans   map[string]*spanEntry
 	touched map[string]bool // spans to be written
-	leases  map[ID]lease    // records handed out by Backlog
+	leases  map[ID]lease    // records leased by Backlog
 	gaps    gapLedger
 	lastSeq uint64 // highest sealed sequence of the epoch
 	txn     uint64
@@ -69,7 +69,7 @@ type Store struct {
 	done chan struct{}
 }
 
-// lease says which record of a block is handed out.
+// lease locates a leased record within its block.
 type lease struct {
 	blk *block
 	idx int
@@ -89,7 +89,7 @@ func (w *waiting) add() {
 	w.n++
 }
 
-// wait notes that something waits for the next transaction, and makes sure that one comes. Called with mu held.
+// wait notes that something waits for the next transaction, and ensures that one follows. Called with mu held.
 func (s *Store) wait() {
 	if s.waiting.n == 0 {
 		signal(s.kick)
@@ -104,15 +104,15 @@ type counts struct {
 	commits                          uint64
 }
 
-// Opened tells how the present epoch began: what Open found, or what was found when a run from memory ended.
+// Opened describes how the present epoch began: what Open found, or what was found when a run from memory ended.
 func (s *Store) Opened() Opened {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.opened
 }
 
-// Wake is signalled when something may have become deliverable. It holds one signal; read it, then ask Fresh and Backlog
-// until both have nothing.
+// Wake is signalled when something may have become deliverable. It holds one signal: read it, then call Fresh and
+// Backlog until both return nothing.
 func (s *Store) Wake() <-chan struct{} { return s.wake }
 
 // Next is the identity that the next record gets.
@@ -148,17 +148,17 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Append gives the record its identity and takes it in; the payload is copied. An [Event] and a [Card] are sealed before
-// Append returns, one synced transaction; an [Interval] and a [Reading] stay in memory until they are acknowledged or
-// Sync has passed. From and to are the time span of the payload in milliseconds, 0 when unknown.
+// Append gives the record its identity and stores it; it copies the payload. An [Event] and a [Card] are sealed before
+// Append returns, in one synced transaction. An [Interval] and a [Reading] stay in memory until they are acknowledged
+// or Sync has passed. From and to are the time span of the payload in milliseconds, 0 when unknown.
 //
-// An error that wraps ErrNotSealed comes with a valid identity: the record is going to be delivered, but would not
-// survive a power cut. Any other error means that nothing was taken in.
+// An error that wraps ErrNotSealed comes with a valid identity: the record will be delivered, but would not survive a
+// power cut. After any other error nothing was stored.
 func (s *Store) Append(c Class, from, to int64, payload []byte) (ID, error) {
 	return s.append(c, c, from, to, payload)
 }
 
-// AppendPrivate is Append for a device that is marked personal: its records are not kept once acknowledged.
+// AppendPrivate is Append for a device marked personal: its records are not kept after their acknowledgement.
 func (s *Store) AppendPrivate(c Class, from, to int64, payload []byte) (ID, error) {
 	return s.append(c, c.private(), from, to, payload)
 }
@@ -196,7 +196,7 @@ func (s *Store) append(c, lane Class, from, to int64, payload []byte) (ID, error
 	return e.rec.ID, err
 }
 
-// relieve seals what is in memory in the goroutine of a caller who appends faster than the disk writes.
+// relieve seals what is in memory in the goroutine of a caller that appends faster than the disk writes.
 func (s *Store) relieve() {
 	if err := s.flushAll(); err != nil {
 		return // from now on makeRoom bounds the memory
@@ -206,7 +206,7 @@ func (s *Store) relieve() {
 	s.age(time.Now())
 }
 
-// Summary is what is not acknowledged, by epoch, oldest epoch first: the agent publishes it as status.backlog.
+// Summary returns what is unacknowledged, by epoch, oldest epoch first. The agent publishes it as status.backlog.
 func (s *Store) Summary() []Span {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -226,7 +226,7 @@ type Stats struct {
 	Next       uint64
 	Fresh      int              // records in memory, not acknowledged
 	FreshBytes int64            // their payload
-	Leased     int              // records handed out and neither settled nor released
+	Leased     int              // records leased and neither settled nor released
 	Pending    map[Class]uint64 // records not acknowledged, sealed or not
 	Kept       map[Class]int64  // bytes of acknowledged history
 	DiskBytes  int64            // blocks of the file system that the files take
@@ -239,8 +239,8 @@ type Stats struct {
 	Written, Commits                 uint64 // bytes of blocks and transactions since Open
 }
 
-// Fault is why nothing can be written at the moment, nil when all is well; full says that nothing but room is missing. It
-// costs nothing to ask.
+// Fault returns why nothing can be written at the moment, nil when writing works. full reports that only space is
+// missing. The call is cheap.
 func (s *Store) Fault() (full bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,7 +1,7 @@
 package buffer
 
-// settleStored acknowledges records of an epoch that are on disk and not handed out. It goes from the oldest block on
-// and stops behind the last that can hold one of them.
+// settleStored acknowledges unleased records of an epoch that are on disk. It begins with the oldest block and stops
+// after the last one that can contain any of them.
 func (s *Store) settleStored(epoch string, set ranges) error {
 	first, last := set[0].lo, set[len(set)-1].hi
 	for c := Event; int(c) < classes; c++ {
@@ -20,8 +20,8 @@ func (s *Store) settleStored(epoch string, set ranges) error {
 	return nil
 }
 
-// settleBlock looks at the first block from no on that is not done, and returns its number and whether one behind it
-// can hold records of the set.
+// settleBlock examines the first unfinished block at or after no. It returns the block's number and whether a later one
+// can contain records of the set.
 func (s *Store) settleBlock(c Class, no uint64, epoch string, set ranges) (uint64, bool, error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -38,7 +38,7 @@ func (s *Store) settleBlock(c Class, no uint64, epoch string, set ranges) (uint6
 	}
 	h, body, err := s.readBlock(c, no)
 	if err != nil {
-		return no, true, nil // Backlog comes to it and tells
+		return no, true, nil // Backlog will reach it and report it
 	}
 	if h.epoch > epoch || h.epoch == epoch && h.first > set[len(set)-1].hi {
 		return no, false, nil

@@ -17,7 +17,7 @@ func sealBytes(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// openBytes checks the CRC at the end of b and returns what is before it.
+// openBytes checks the CRC at the end of b and returns what precedes it.
 func openBytes(b []byte) ([]byte, error) {
 	if len(b) < 4 {
 		return nil, errTruncated
@@ -81,7 +81,8 @@ func (r *reader) take(n uint64) []byte {
 // text returns a length-prefixed string.
 func (r *reader) text() string { return string(r.take(r.uvarint())) }
 
-// count reads the number of elements that follow, each of at least one byte: a damaged number must not make us allocate.
+// count reads the number of following elements, each of at least one byte: a damaged number must not cause a large
+// allocation.
 func (r *reader) count() int {
 	n := r.uvarint()
 	if n > uint64(len(r.b)) {
