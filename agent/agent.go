@@ -2,8 +2,8 @@
 // broker.
 //
 // It promises that it runs whatever is missing (broker, port, device, clock, a whole store), that a record leaves the
-// store only on the broker's acknowledgement, and that what is lost is told. It touches the machine through System only,
-// so that the whole of it runs in a test under simulated time.
+// store only on the broker's acknowledgement, and that every loss is reported. It touches the machine only through
+// System, so that tests can run all of it under simulated time.
 package agent
 
 import (
@@ -49,9 +49,9 @@ type Agent struct {
 
 	mu    sync.Mutex
 	store *buffer.Store  // nil until it is open and after it is closed
-	up    *uplink.Uplink // nil likewise
+	up    *uplink.Uplink // nil until the store is open and after it is closed
 
-	reporting sync.Mutex // one goroutine tells gaps at a time
+	reporting sync.Mutex // one goroutine reports gaps at a time
 }
 
 // New prepares a node and reads what earlier runs saved. It opens nothing.
@@ -119,7 +119,7 @@ func link(l config.Line, saved func(dev, model string) []byte) (drivers.Link, er
 	return link, nil
 }
 
-// remember goes on from what was saved by earlier runs.
+// remember restores what earlier runs saved.
 func (a *Agent) remember() {
 	a.rememberClock()
 	a.accounting.restore()
@@ -131,8 +131,8 @@ func (a *Agent) remember() {
 	}
 }
 
-// Run blocks until ctx ends and everything is stopped: the lines, then a bounded flush, the broker, the store. The error
-// is that of the store; everything else is a state that the agent lives with.
+// Run blocks until ctx ends and everything has stopped: the lines, then a bounded flush, the uplink, the store. It
+// returns the store's error. The agent survives every other fault and reports it as a condition.
 func (a *Agent) Run(ctx context.Context) error {
 	a.remember()
 	store, err := buffer.Open(a.cfg.Buffer.Dir, buffer.Options{
@@ -158,7 +158,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.records.event(contract.NodeDevice, contract.IdentityConflict, map[string]any{"sessions": sessions})
 		},
 	})
-	a.clock.stamp(time.Time{}) // tells whether the clock was set while the agent was away
+	a.clock.stamp(time.Time{}) // detects whether the clock was set while the agent was not running
 	earlier := a.clock.set.Load()
 	a.mu.Lock()
 	a.store, a.up, a.records.store = store, up, store
@@ -198,7 +198,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	return err
 }
 
-// keepCounts counts what is written to storage and writes the running totals down, now and then and at the end.
+// keepCounts measures the bytes written to storage and saves the running totals, periodically and at the end.
 func (a *Agent) keepCounts(ctx context.Context) {
 	for more := true; more; more = clock.Sleep(ctx, countsEvery) {
 		if a.sys.Written != nil {
@@ -264,7 +264,7 @@ func (a *Agent) backlog() []contract.Backlog {
 	return out
 }
 
-// Status tells how the agent is. It may be called at any time, from any goroutine.
+// Status describes the state of the agent. It may be called at any time, from any goroutine.
 func (a *Agent) Status() Status {
 	_, clk := a.sys.Wall()
 	s := Status{

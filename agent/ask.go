@@ -12,22 +12,22 @@ import (
 	"bordo/drivers"
 )
 
-// ErrLineDown is matched by the errors of Read and Borrow when the line's port is not open. The port is not free for that:
-// the agent opens it again as soon as it can.
+// ErrLineDown is matched by the errors of Read and Borrow when the line's port is not open. Other programs may not use
+// the port meanwhile: the agent opens it again as soon as possible.
 var ErrLineDown = errors.New("the line is not open")
 
 // ErrUnknownName is matched by the errors of Read and Borrow when the configuration has no such device or line.
 var ErrUnknownName = errors.New("not in the configuration that the agent runs with")
 
-// Limits of what is asked of a running line.
+// Limits of requests to a running line.
 const (
-	turnMax   = 20 * time.Second // until a line gets around to it: one poll of each device at most, and an opening of the port
+	turnMax   = 20 * time.Second // until the line serves the request: at most one poll of each device, and an opening of the port
 	borrowMax = 30 * time.Second // for which a line is lent: its polls wait so long
-	readTries = 3                // of a poll that got nothing because the port had gone
+	readTries = 3                // tries of a poll that got nothing because the port was lost
 )
 
-// Read polls a device now and returns its report, which is stored and sent like any other. It waits for its turn on the line
-// and may be called from any goroutine.
+// Read polls a device now and returns its report, which is stored and sent like any other. It waits for its turn on the
+// line and may be called from any goroutine.
 func (a *Agent) Read(ctx context.Context, device string) (drivers.Report, error) {
 	r, err := a.read(ctx, drivers.Request{Device: device})
 	if err != nil {
@@ -71,8 +71,8 @@ func (a *Agent) read(ctx context.Context, q drivers.Request) (drivers.Report, er
 	}
 }
 
-// Borrow lends the port of a line to f, between two polls and for at most 30 s; f is bound to what drivers.Request says of
-// it. Borrow returns when f has ended, with its error, or when f can no longer begin.
+// Borrow lends the port of a line to f between two polls, for at most 30 s. f must keep to the rules of
+// drivers.Request. Borrow returns f's error when f has ended, or an error when f can no longer begin.
 func (a *Agent) Borrow(ctx context.Context, line string, f func(context.Context, drivers.Port) error) error {
 	l := a.owner(func(l config.Line) bool { return l.ID == line })
 	if l == nil {
@@ -144,7 +144,7 @@ func (a *Agent) ask(ctx context.Context, l *lineRunner, r drivers.Request) error
 	}
 }
 
-// isOpen tells whether a line's port is open, and why not.
+// isOpen reports whether a line's port is open, and why not.
 func (b *deviceTable) isOpen(line string) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 // ErrNoStore: the store is not open yet.
 var ErrNoStore = errors.New("the store is not open yet")
 
-// Archive is the agent's store to be looked at while it runs. It may be asked for from any goroutine; once the agent has
-// stopped, there is nothing in it any more.
+// Archive returns the agent's store for reading while it runs. It may be called from any goroutine. Once the agent has
+// stopped, the archive is empty.
 func (a *Agent) Archive() (*archive.Archive, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

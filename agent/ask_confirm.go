@@ -10,12 +10,12 @@ import (
 	"bordo/drivers"
 )
 
-// ErrNotIdentified is matched by the errors of Exchanged and Confirm when the device does not say now who it is. Nothing is
-// confirmed then.
+// ErrNotIdentified is matched by the errors of Exchanged and Confirm when the device does not identify itself now.
+// Nothing is confirmed then.
 var ErrNotIdentified = errors.New("the serial number cannot be read now")
 
-// Exchange is what Exchanged and Confirm found: the serial number that was known of a device, and the one that answers in
-// its place.
+// Exchange is the result of Exchanged and Confirm: the known serial number of a device, and the one that answers in its
+// place.
 type Exchange struct {
 	Device string `json:"device"`
 	Before string `json:"before"`           // "" when the device never gave one
@@ -23,11 +23,11 @@ type Exchange struct {
 	Unkept string `json:"unkept,omitempty"` // why a restart would forget the confirmation; "" when it would not
 
 	Counters []energy.CounterReading `json:"counters,omitempty"` // of the device before, as they were read last
-	Refused  *energy.FinalFault      `json:"refused,omitempty"`  // a final reading that cannot be true: nothing was confirmed
+	Refused  *energy.FinalFault      `json:"refused,omitempty"`  // an impossible final reading: nothing was confirmed
 }
 
-// Exchanged reads who a device is and tells whether that is to be confirmed. The error matches ErrUnknownName, ErrLineDown or
-// ErrNotIdentified.
+// Exchanged reads the identity of a device and reports whether an exchange has to be confirmed. The error matches
+// ErrUnknownName, ErrLineDown or ErrNotIdentified.
 func (a *Agent) Exchanged(ctx context.Context, device string) (Exchange, error) {
 	if a.devices.devs[device] == nil {
 		return Exchange{}, fmt.Errorf("confirm %s: %w", device, ErrUnknownName)
@@ -43,10 +43,10 @@ func (a *Agent) Exchanged(ctx context.Context, device string) (Exchange, error) 
 	return e, nil
 }
 
-// Confirm accepts that another piece of hardware answers in a device's place, after reading once more that it does: its
-// energy is booked from its first reading on, in a new segment. final is what the counters of the device before showed at the
-// end, as far as somebody read them. Where the device that is known answers, nothing changes and After is empty. The errors
-// are those of Exchanged.
+// Confirm accepts that other hardware answers in a device's place, after reading once more that it does. Its energy is
+// booked from its first reading on, in a new segment. final holds the last readings of the previous device's counters,
+// as far as they are known. If the known device answers, nothing changes and After is empty. The errors are those of
+// Exchanged.
 func (a *Agent) Confirm(ctx context.Context, device string, final energy.Final) (Exchange, error) {
 	e, err := a.Exchanged(ctx, device)
 	if err != nil || e.After == "" {
@@ -64,8 +64,8 @@ func (a *Agent) Confirm(ctx context.Context, device string, final energy.Final) 
 	return e, nil
 }
 
-// identifyTries is how many polls may pass until a device has said who it is: another number counts only when it was read
-// twice, and a connection may have to be opened again.
+// identifyTries is the maximum number of polls until a device has identified itself: a new serial number counts only
+// when it was read twice, and a connection may have to be reopened.
 const identifyTries = 3
 
 // identify polls a device and has it say who it is.

@@ -44,7 +44,7 @@ func (b Budget) Total() (least, most int64) {
 	return least, most
 }
 
-// unknownPoints stands for the points of a device that only the device itself can list.
+// unknownPoints is the assumed number of points of a device that only the device itself can list.
 const unknownPoints = 25
 
 // What a device that speaks unasked is taken to send: so many events a day, of so many bytes.

@@ -11,8 +11,8 @@ import (
 	"bordo/drivers/line"
 )
 
-// CauseOf says why a device does not answer, or its port does not open, as the contract names it; "" when nothing more is
-// known than the condition says.
+// CauseOf returns the contract's word for why a device does not answer or its port does not open. It returns "" when
+// nothing more is known than the condition says.
 func CauseOf(code string, err error, scheme line.Scheme) string {
 	if c := drivers.CauseOf(err); c != 0 {
 		return c.String() // the words are the contract's
@@ -58,7 +58,7 @@ func (a *Agent) explain(h contract.Health) contract.Health {
 	return h
 }
 
-// health is what is open, each condition with its cause.
+// health returns the open conditions, each with its cause.
 func (a *Agent) health() []contract.Health {
 	list := a.conditions.List()
 	for i := range list {

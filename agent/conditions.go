@@ -7,7 +7,7 @@ import (
 	"bordo/contract"
 )
 
-// publishCondition stores the event of a condition that was raised or cleared, logs it, and has the status told.
+// publishCondition stores the event of a raised or cleared condition, logs it, and requests a status update.
 func (a *Agent) publishCondition(c health.Change) {
 	h := c.Health
 	data := map[string]any{"code": h.Code, "severity": h.Severity, "since": h.Since}

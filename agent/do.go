@@ -12,14 +12,14 @@ import (
 	"bordo/drivers"
 )
 
-// motionPoll is how often a device is polled at least while a movement is to be confirmed.
+// motionPoll is the maximum poll interval while a movement awaits its confirmation.
 const motionPoll = 500 * time.Millisecond
 
-// Do has a device carry out a command, at most once, and returns how it ended. It is the only way to act on a device. A
-// movement is confirmed from later polls while the line is free for others: Do returns Done once the device shows what its
-// model expects, and Unknown when it does not in time, or ctx ends first. Without a deadline the command waits for its turn as
-// long as a poll would; it is never carried out after its deadline or the end of ctx, whichever comes first. The error says
-// that the command did not reach a line at all: ErrUnknownName, ErrLineDown, or too many others wait.
+// Do has a device execute a command, at most once, and returns the outcome. It is the only way to act on a device.
+// Later polls confirm a movement while the line serves others: Do returns Done once the device shows what its model
+// expects, and Unknown when it does not in time or ctx ends first. Without a deadline, the command waits for its turn
+// as long as a poll would. It is never executed after its deadline or after the end of ctx, whichever comes first. An
+// error means that the command did not reach a line at all: ErrUnknownName, ErrLineDown, or too many waiting requests.
 func (a *Agent) Do(ctx context.Context, c drivers.Command) (drivers.Result, error) {
 	l := a.owner(ownerOf(c.Device))
 	if l == nil {
@@ -46,7 +46,7 @@ func (a *Agent) Do(ctx context.Context, c drivers.Command) (drivers.Result, erro
 	var res drivers.Result
 	select {
 	case res = <-results:
-	case <-ctx.Done(): // it may be under way
+	case <-ctx.Done(): // it may already be executing
 		return drivers.Result{Outcome: drivers.Unknown, Code: "no_answer", Detail: ctx.Err().Error()}, nil
 	}
 	if w == nil {
@@ -90,7 +90,7 @@ type confirmations struct {
 type wait struct {
 	drivers.Expectation
 	device string
-	until  time.Time   // nobody waits any more
+	until  time.Time   // after this nothing waits for it
 	shown  chan string // cap 1: the word that confirms it
 
 	mu   sync.Mutex
@@ -111,11 +111,11 @@ func (c *confirmations) forget(w *wait) {
 	c.open = slices.DeleteFunc(c.open, func(x *wait) bool { return x == w })
 }
 
-// Observe looks for what is expected of the report's device.
+// Observe compares the report with what is expected of its device.
 func (c *confirmations) Observe(r *drivers.Report, _ moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.open = slices.DeleteFunc(c.open, func(w *wait) bool { return r.At.After(w.until) }) // whose caller left before the answer
+	c.open = slices.DeleteFunc(c.open, func(w *wait) bool { return r.At.After(w.until) }) // the caller left before the answer
 	for _, w := range c.open {
 		if w.device != r.Device {
 			continue

@@ -21,13 +21,13 @@ import (
 // keptEnergy is the file with the accounts of all counters.
 const keptEnergy = "energy"
 
-// quartersEvery is how often it is asked whether a quarter of an hour has become certain.
+// quartersEvery is the interval of the check whether a quarter of an hour has become final.
 const quartersEvery = 20 * time.Second
 
 // quarter is the length of an interval, in ms.
 const quarter = int64(15 * time.Minute / time.Millisecond)
 
-// accounting books the counters of all devices by quarters of an hour and stores what has become certain. It is an observer.
+// accounting books the counters of all devices by quarters of an hour and stores final quarters. It is an observer.
 type accounting struct {
 	accounts   *energy.Accounts
 	conditions *health.Conditions
@@ -35,7 +35,7 @@ type accounting struct {
 	saved      *stateStore
 	log        *slog.Logger
 
-	handedOffIDs []buffer.ID // what was handed over last; written while it flushes
+	handedOffIDs []buffer.ID // identities of the last records handed to the store; written during a flush
 	confirmed    atomic.Bool // the disk does not know of an exchange, or of the accounts as they were at the last try
 }
 
@@ -51,7 +51,7 @@ func openAccounts(lines []config.Line) *energy.Accounts {
 	return energy.NewAccounts(devices)
 }
 
-// restore goes on from the accounts of the run before. What cannot be read begins anew, and says so by its segment.
+// restore continues with the accounts of the previous run. Unreadable accounts begin anew, and their segment says so.
 func (a *accounting) restore() {
 	var states energy.States
 	err := a.saved.dir.Load(keptEnergy, &states)
@@ -65,8 +65,8 @@ func (a *accounting) restore() {
 	}
 }
 
-// Observe books a poll's counters. What a device says of itself decides whether it is still the one that was accounted; if
-// not, its readings become uncertain until somebody confirms the exchange.
+// Observe books the counters of a poll. The device's identity decides whether it is still the one that was accounted.
+// If it is not, its readings become uncertain until the exchange is confirmed.
 func (a *accounting) Observe(r *drivers.Report, at moment) {
 	if r.Description != nil {
 		a.accounts.Serial(r.Device, r.Description.Serial)
@@ -92,8 +92,9 @@ func (a *accounting) Observe(r *drivers.Report, at moment) {
 	}
 }
 
-// doubtZeros makes a counter of 0 uncertain that was above it when it was believed last, also before a restart: the driver
-// forgets, and a device that wakes up shows 0 until it has read its memory. One that really begins anew counts on from 0.
+// doubtZeros makes a counter reading of 0 uncertain when the last believed reading was above 0, also before a restart.
+// The driver forgets, and a device that wakes up shows 0 until it has read its memory. A counter that really begins
+// anew counts on from 0.
 func (a *accounting) doubtZeros(r *drivers.Report) {
 	for i := range r.Readings {
 		x := &r.Readings[i]
@@ -106,16 +107,16 @@ func (a *accounting) doubtZeros(r *drivers.Report) {
 	}
 }
 
-// run hands over quarters as they become certain.
+// run stores quarters as they become final.
 func (a *accounting) run(ctx context.Context) {
 	for clock.Sleep(ctx, quartersEvery) {
 		a.flush()
 	}
 }
 
-// flush stores what is certain. The accounts from before are saved first, so that a power cut in between gives the same
-// records again. They are on the disk until what was handed over is safe, and as long nothing more is: from the accounts of
-// two steps ago the second would come again as something else.
+// flush stores final quarters. It saves the accounts from before them first, so that a power cut in between produces
+// the same records again. These accounts stay on disk until the stored records are safe, and nothing more is flushed
+// until then: replaying from the accounts of two steps ago would change the second batch.
 func (a *accounting) flush() {
 	if !a.isHandOffSafe() {
 		return
@@ -137,14 +138,14 @@ func (a *accounting) flush() {
 			a.handedOffIDs = append(a.handedOffIDs, a.records.append(device, contract.EnergyInterval, at, i))
 		}
 	})
-	if err != nil { // they are saved as soon as what was handed over is safe
+	if err != nil { // they are saved as soon as the stored records are safe
 		a.saved.note(keptEnergy, err)
 		a.confirmed.Store(true)
 	}
 }
 
-// isHandOffSafe tells whether a power cut takes nothing of what the accounts have handed over. It cannot be said while the store
-// does not write and the broker does not acknowledge.
+// isHandOffSafe reports whether a power cut cannot lose any of the stored quarters. It is false while the store does
+// not write and the broker does not acknowledge.
 func (a *accounting) isHandOffSafe() bool { return a.records.store.Safe(a.handedOffIDs) }
 
 func (a *accounting) save(s energy.States) error {
@@ -155,8 +156,8 @@ func (a *accounting) save(s energy.States) error {
 	return err
 }
 
-// keepConfirmed saves the accounts because of an exchange that was confirmed, or because they could not be saved before, as
-// soon as what they have handed over is safe. The error tells that this may not be soon.
+// keepConfirmed saves the accounts after a confirmed exchange, or when an earlier save failed, as soon as the stored
+// quarters are safe. An error means that this may take a while.
 func (a *accounting) keepConfirmed() error {
 	if !a.confirmed.Load() {
 		return nil
@@ -172,8 +173,8 @@ func (a *accounting) keepConfirmed() error {
 	})
 }
 
-// close saves the accounts once the store is closed in order: what they have handed over is on the disk by then, and the
-// quarter that runs goes on after the next start.
+// close saves the accounts after the store was closed properly: the stored quarters are then on disk, and the current
+// quarter continues after the next start.
 func (a *accounting) close() {
 	if err := a.save(a.accounts.States()); err != nil {
 		a.log.Error("save energy accounts", "err", err)

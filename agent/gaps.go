@@ -11,7 +11,8 @@ import (
 	"bordo/contract"
 )
 
-// gapsEvery is how often open gaps are told while no connection is made; each connection tells them at once.
+// gapsEvery is the interval at which open gaps are reported while no connection is made. Each connection reports them
+// immediately.
 const gapsEvery = time.Hour
 
 // openedData is what the first record of an epoch says.
@@ -44,7 +45,7 @@ func (a *Agent) openedRow(o buffer.Opened) []byte {
 		Mono: at.mono, Boot: a.clock.boot, Clk: at.clk, Data: body})
 }
 
-// reportGaps stores an event for each gap that the store has not told yet. A crash in between tells a gap twice.
+// reportGaps stores an event for each unreported gap of the store. A crash in between reports a gap twice.
 func (a *Agent) reportGaps() {
 	a.reporting.Lock()
 	defer a.reporting.Unlock()
@@ -73,7 +74,7 @@ func (a *Agent) reportGapsPeriodically(ctx context.Context) {
 	}
 }
 
-// giveUp lets go of records that cannot be read and tells each as a gap.
+// giveUp discards unreadable records and reports each as a gap.
 func (a *Agent) giveUp(recs []buffer.Record) {
 	ids := make([]buffer.ID, len(recs))
 	for i, r := range recs {

@@ -10,7 +10,7 @@ import (
 	"bordo/drivers"
 )
 
-// Back-off of a port that cannot be opened or breaks at once.
+// Back-off for a port that cannot be opened or that breaks immediately.
 const (
 	reopenFirst = time.Second
 	reopenMax   = time.Minute
@@ -30,8 +30,8 @@ type lineRunner struct {
 	tell func(port drivers.Port, err error) // each change of the port's state; nil: it is not open
 }
 
-// run blocks until ctx ends. The port is closed when it returns. A port that is lost is opened again at once; only one
-// that cannot be opened counts as down, so that a device that breaks its connection is that device's fault alone.
+// run blocks until ctx ends. The port is closed when it returns. A lost port is reopened immediately. Only a port that
+// cannot be opened counts as down, so that a device that breaks its connection is a fault of that device alone.
 func (l *lineRunner) run(ctx context.Context) {
 	wait, most := time.Duration(0), l.reopenMax()
 	for clock.Sleep(ctx, wait) {

@@ -12,15 +12,17 @@ import (
 	"bordo/drivers/line"
 )
 
-// The sun's elevation in degrees below which an inverter may sleep: in the evening below dusk, in the morning below dawn.
-// Inverters start at 0° to 3°; up to dawn the agent waits for a horizon of hills, for clouds, and for its own back-off. At
-// 45° north dawn is 65 to 80 minutes after sunrise. Where the sun never rises so high, an inverter may sleep all day.
+// Elevations of the sun in degrees below which an inverter may sleep: below dusk in the evening, below dawn in the
+// morning. Inverters start at 0° to 3°. Up to dawn the agent allows for hills on the horizon, for clouds and for its
+// own back-off. At 45° north, dawn is 65 to 80 minutes after sunrise. Where the sun never rises so high, an inverter
+// may sleep all day.
 const (
 	dusk = 5
 	dawn = 10
 )
 
-// isNight tells whether an inverter at the site may sleep at a time. It is never night where the site has no coordinates.
+// isNight reports whether an inverter at the site may sleep at a time. It is always false where the site has no
+// coordinates.
 func isNight(site config.Site, at time.Time) bool {
 	if !site.Located {
 		return false
@@ -38,14 +40,14 @@ func silences() []string {
 	return []string{contract.LineDown, contract.DeviceSilent, contract.DevicePartial, contract.DeviceBusy}
 }
 
-// mayRest tells whether a device that gives nothing, or not everything, is only asleep: its model sleeps, it is night, and
-// the device did not already fail by day.
+// mayRest reports whether a device that answers nothing, or not everything, is only asleep: its model sleeps, it is
+// night, and the device did not already fail by day.
 func (d *deviceHealth) mayRest(dev string, at time.Time) bool {
 	return d.devices.sleeper(dev) && isNight(d.site, at) && !d.failedByDay(dev)
 }
 
-// failedByDay tells whether a device has not answered since the sun was up: night does not excuse that. In the evening
-// between dawn's elevation and dusk's nobody can tell, so such a fault ends at dusk.
+// failedByDay reports whether a device has not answered since the sun was up, which night does not excuse. In the
+// evening, between dawn's elevation and dusk's, this is undecidable, so such a fault ends at dusk.
 func (d *deviceHealth) failedByDay(dev string) bool {
 	return slices.ContainsFunc(d.conditions.List(), func(h contract.Health) bool {
 		return h.Dev == dev && h.OKSince == 0 && (h.Code == contract.LineDown || h.Code == contract.DeviceSilent) &&
@@ -65,19 +67,19 @@ func (d *deviceHealth) rest(dev string, asleep bool) bool {
 	return asleep
 }
 
-// lineRests tells whether a device sleeps behind a port that does not open. What stands in the network may be fed by the
-// inverter; an adapter that is missing from the box itself is a fault at any time.
+// lineRests reports whether a device sleeps behind a port that does not open. Network equipment may be powered by the
+// inverter. An adapter that is missing from the box itself is always a fault.
 func (d *deviceHealth) lineRests(l config.Line, dev string, at time.Time) bool {
 	return l.Endpoint.Scheme != line.Serial && d.mayRest(dev, at)
 }
 
-// empty tells whether a poll gave values, and none that means something.
+// empty reports whether a poll returned values of which none is meaningful.
 func empty(readings []drivers.Reading) bool {
 	return len(readings) > 0 && !slices.ContainsFunc(readings, func(r drivers.Reading) bool { return r.Quality != drivers.Bad })
 }
 
-// sleeper tells whether a device is one that sleeps at night. A model for any make can be a meter as well; what the device
-// delivers tells them apart.
+// sleeper reports whether a device sleeps at night. A generic model can also be a meter: the device's points tell the
+// two apart.
 func (b *deviceTable) sleeper(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -14,16 +14,16 @@ import (
 	"bordo/drivers"
 )
 
-// observer is one concern that every report of a device passes through, in the order of newObservers. Observe is called from
-// the goroutine of the device's line. It may lower the quality of readings for the observers behind it, and must not keep the
-// report.
+// observer is one concern that every report of a device passes through, in the order of newObservers. Observe is called
+// from the goroutine of the device's line. It may lower the quality of readings for later observers, and must not
+// retain the report.
 type observer interface {
 	Observe(r *drivers.Report, at moment)
 }
 
-// newObservers lists the observers. Confirmations of commands come first, because somebody waits for them. Conditions come
-// before records: the centre knows that a device has a fault before it gets the records of that time. Energy comes before
-// samples, because it makes readings uncertain that it does not believe.
+// newObservers lists the observers in order. Confirmations of commands come first, because callers wait for them.
+// Conditions come before records: the centre knows that a device has a fault before it gets the records of that time.
+// Energy comes before samples, because it makes implausible readings uncertain.
 func (a *Agent) newObservers() []observer {
 	return []observer{
 		&a.confirmations,
@@ -37,7 +37,7 @@ func (a *Agent) newObservers() []observer {
 	}
 }
 
-// deviceConditions are what a poll can say of a device; at most one of them at a time.
+// deviceConditions are the conditions that a poll can show. A device has at most one of them at a time.
 var deviceConditions = [...]string{contract.DeviceSilent, contract.DevicePartial, contract.DeviceBusy}
 
 // deviceHealth keeps the device table and raises the conditions of devices and lines.
@@ -50,7 +50,7 @@ type deviceHealth struct {
 	publishStatus func()
 }
 
-// Observe takes what a poll says of its device's health.
+// Observe derives the health of the device from a poll.
 func (d *deviceHealth) Observe(r *drivers.Report, at moment) {
 	code, failed := d.devices.report(*r, at)
 	if 0 < failed && failed < silentAfter {
@@ -69,8 +69,8 @@ func (d *deviceHealth) Observe(r *drivers.Report, at moment) {
 	}
 }
 
-// lineChanged takes a change of a port. A line that is down is a condition of each of its devices, except of those that
-// sleep.
+// lineChanged handles a change of a port. A line that is down is a condition of each of its devices, except of those
+// that sleep.
 func (d *deviceHealth) lineChanged(l config.Line, port drivers.Port, err error) {
 	now := d.now()
 	if d.devices.line(l.ID, port, err, now) && port != nil {
@@ -87,7 +87,7 @@ func (d *deviceHealth) lineChanged(l config.Line, port drivers.Port, err error) 
 	}
 }
 
-// descriptions publishes what devices say of themselves.
+// descriptions publishes the descriptions of devices.
 type descriptions struct {
 	topics        contract.Topics
 	devices       *deviceTable
@@ -104,8 +104,8 @@ func (d *descriptions) Observe(r *drivers.Report, _ moment) {
 	}
 }
 
-// publish sets a device's retained meta; about is nil when nothing new is known of it. What is said of a device
-// outlives the agent, so that a restart changes nothing as long as the device answers as before.
+// publish sets a device's retained meta. about is nil when nothing new is known. Descriptions outlive the agent, so
+// that a restart changes nothing while the device answers as before.
 func (d *descriptions) publish(id string, about *drivers.Description) {
 	dev, known := d.devices.describe(id, about)
 	m := contract.Meta{
@@ -147,7 +147,7 @@ type driverEvents struct{ records *recorder }
 func (d *driverEvents) Observe(r *drivers.Report, at moment) {
 	for _, e := range r.Events {
 		if e.Type == contract.DeviceReplaced {
-			continue // accounting tells it, also when the exchange happened while the agent was not running
+			continue // accounting reports it, also when the exchange happened while the agent was not running
 		}
 		when := at
 		if !e.At.IsZero() {
@@ -185,7 +185,7 @@ func (w *phaseWatch) set(code, device string, f *phases.Finding) {
 type samples struct {
 	devices *deviceTable
 	records *recorder
-	restamp func(stamped moment) // corrects what was stored with a moment before the clock was set
+	restamp func(stamped moment) // corrects records stored with a moment from before the clock was set
 }
 
 // Observe stores the readings of a report as a sample when one is due.

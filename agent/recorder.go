@@ -20,7 +20,7 @@ type recorder struct {
 	personal map[string]bool // devices marked personal
 }
 
-// append stores an event or interval that belongs to the given moment, and returns its identity. Its data is marshalled.
+// append stores an event or interval with the given moment and returns its identity. It marshals data.
 func (r *recorder) append(device, typ string, at moment, data any) buffer.ID {
 	body, err := json.Marshal(data)
 	if err != nil {
@@ -46,7 +46,7 @@ func (r *recorder) event(device, typ string, data any) {
 	r.append(device, typ, r.stamp(time.Time{}), data)
 }
 
-// put stores a record of a device, or of the node itself. Those of a device marked personal are erased once they were
+// put stores a record of a device, or of the node itself. Records of a device marked personal are erased once they are
 // acknowledged.
 func (r *recorder) put(device string, class buffer.Class, from, to int64, row []byte) (buffer.ID, error) {
 	if r.personal[device] {

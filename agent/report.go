@@ -15,9 +15,9 @@ type reporter struct {
 	at   time.Time
 }
 
-// due tells whether a poll is to be reported: everything by default; with "on: change", when at_least has passed or a point
-// has changed. A number changes by more than its deadband, a state by being another, a quality likewise. Counters do not
-// count: they always move, and go along with what is sent.
+// due reports whether a poll is to be stored: always by default; with "on: change", when at_least has passed or a point
+// has changed. A number changes when it differs by more than its deadband, a state or quality when it differs at all.
+// Counters are ignored because they always move; they are sent along with the rest.
 func (r *reporter) due(readings []drivers.Reading, now time.Time) bool {
 	if !r.cfg.OnChange {
 		return true

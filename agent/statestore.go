@@ -16,10 +16,10 @@ import (
 	"bordo/drivers"
 )
 
-// day is how many snapshots of a running total, one each countsEvery, make a day.
+// day is the number of snapshots of a running total, one every countsEvery, in a day.
 const day = int(24 * time.Hour / countsEvery)
 
-// countsEvery is how often running totals are written down: a power cut costs what was counted since.
+// countsEvery is the interval at which running totals are saved: a power cut loses what was counted since.
 const countsEvery = 10 * time.Minute
 
 // Names of the files in state_dir.
@@ -27,7 +27,7 @@ const (
 	keptLearnt  = "learnt"
 	keptMetas   = "descriptions"
 	keptCounts  = "counts"
-	keptBrokers = "brokers" // what was found out about each broker
+	keptBrokers = "brokers" // learned limits of each broker
 )
 
 // stateStore is what outlives the agent besides the records.
@@ -39,7 +39,7 @@ type stateStore struct {
 
 	mu      sync.Mutex
 	drivers map[string]driverState // by device
-	metas   map[string]meta        // of the devices whose meta stands at the broker
+	metas   map[string]meta        // devices whose meta is retained at the broker
 	counts  counts
 	brokers map[string]uplink.BrokerLimits // by URL
 	disk    []uint64                       // bytes written to storage, the last day's snapshots, oldest first
@@ -89,14 +89,14 @@ func (m *stateStore) load() {
 	}
 }
 
-// BrokerLimits is what was found out about a broker.
+// BrokerLimits returns the learned limits of a broker.
 func (m *stateStore) BrokerLimits(url string) uplink.BrokerLimits {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.brokers[url]
 }
 
-// SetBrokerLimits keeps what was found out about a broker. It happens a handful of times for each.
+// SetBrokerLimits saves the learned limits of a broker. It is called a handful of times per broker.
 func (m *stateStore) SetBrokerLimits(url string, l uplink.BrokerLimits) {
 	m.mu.Lock()
 	m.brokers[url] = l
@@ -114,7 +114,7 @@ func (m *stateStore) driverStateOf(dev, model string) []byte {
 	return nil
 }
 
-// setDriverState keeps what was found out about a device. It happens when a device is new or changes, not in every poll.
+// setDriverState saves the driver state of a device. It is called when a device is new or changes, not in every poll.
 func (m *stateStore) setDriverState(dev, model string, data []byte) {
 	m.mu.Lock()
 	m.drivers[dev] = driverState{model, data}
@@ -123,7 +123,8 @@ func (m *stateStore) setDriverState(dev, model string, data []byte) {
 	m.save(keptLearnt, all)
 }
 
-// removedDevices returns the devices whose meta may stand at the broker although they have left the configuration.
+// removedDevices returns the devices that have left the configuration and whose meta may still be retained at the
+// broker.
 func (m *stateStore) removedDevices(devices []string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -147,8 +148,8 @@ func (m *stateStore) descriptionOf(dev, model string) *drivers.Description {
 	return nil
 }
 
-// describe notes, before it happens, that this meta of a device will stand at the broker, and returns its rev: one more
-// when it says something else than before.
+// describe records, before it happens, that this meta of a device will be retained at the broker. It returns its rev,
+// which is incremented when the content differs.
 func (m *stateStore) describe(dev, model string, about drivers.Description, payload []byte) (rev uint64) {
 	hash := sha256.Sum256(payload)
 	sum := hex.EncodeToString(hash[:8])
@@ -165,7 +166,7 @@ func (m *stateStore) describe(dev, model string, about drivers.Description, payl
 	return old.Rev + 1
 }
 
-// clear notes that the meta of a device does not stand at the broker any more.
+// clear records that the meta of a device is no longer retained at the broker.
 func (m *stateStore) clear(dev string) {
 	m.mu.Lock()
 	delete(m.metas, dev)
@@ -206,7 +207,7 @@ func (m *stateStore) wrote(total uint64) {
 	}
 }
 
-// diskDay is how much was written in the last day, or since the start.
+// diskDay returns the number of bytes written in the last day, or since the start.
 func (m *stateStore) diskDay() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -253,8 +254,8 @@ func (m *stateStore) noteHeld(name string, err error) {
 	m.faults[name] = err
 }
 
-// retry saves again what could not be saved. A file that could not be read at the start and has not changed since is looked
-// at, to see whether it could be by now.
+// retry saves again what could not be saved. It also tries to read files that were unreadable at the start and have not
+// changed since.
 func (m *stateStore) retry() {
 	m.mu.Lock()
 	faults, pending := maps.Clone(m.faults), maps.Clone(m.pending)
@@ -279,8 +280,8 @@ func (m *stateStore) unsaved() error {
 	return nil
 }
 
-// hardware names the board, so that a spare box is seen: its serial number, or else the machine id in hashed form, which is
-// not meant to leave the machine.
+// hardware names the board, so that a spare box is noticed: its serial number, or else a hash of the machine id, which
+// is not meant to leave the machine.
 func hardware() string {
 	for _, f := range []string{"/proc/device-tree/serial-number", "/sys/class/dmi/id/product_serial"} {
 		if b, err := os.ReadFile(f); err == nil {

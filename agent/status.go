@@ -20,7 +20,7 @@ type Status struct {
 	Node       string              `json:"node"`
 	Version    string              `json:"version"`
 	Since      time.Time           `json:"since"`
-	Now        time.Time           `json:"now,omitzero"` // the agent's own time of day, which a clock that is not set may differ from
+	Now        time.Time           `json:"now,omitzero"` // the agent's own time of day, which differs from that of a clock that is not set
 	Clock      contract.Clock      `json:"clock"`
 	Simulation bool                `json:"simulation,omitempty"`
 	Config     ConfigStatus        `json:"config,omitzero"`
@@ -56,11 +56,12 @@ type StoreStatus struct {
 	Backlog []contract.Backlog `json:"backlog,omitempty"`
 	Bytes   int64              `json:"bytes"`           // on disk
 	Max     int64              `json:"max_bytes"`       // that Bytes may become
-	Memory  int64              `json:"memory"`          // payload of the records that are in memory, not acknowledged, bytes
+	Memory  int64              `json:"memory"`          // payload of unacknowledged records in memory, bytes
 	Fault   string             `json:"fault,omitempty"` // why nothing can be written at present
 	// FromMemory: the directory could not be used since the start. Epoch exists in memory alone.
 	FromMemory bool `json:"from_memory,omitempty"`
-	// WrittenDay is how many bytes the agent has caused to be written to storage in the last day, or since it started.
+	// WrittenDay is the number of bytes that the agent has caused to be written to storage in the last day, or since it
+	// started.
 	WrittenDay int64  `json:"written_day"`
 	Error      string `json:"error,omitempty"`
 }
@@ -94,7 +95,7 @@ type DeviceStatus struct {
 	Quarantined []string `json:"quarantined,omitempty"` // points that the device refuses, asked for rarely
 }
 
-// DeviceIdentity is what a device says of itself.
+// DeviceIdentity is the identity that a device reports.
 type DeviceIdentity struct {
 	Maker    string `json:"maker,omitempty"`
 	Model    string `json:"model,omitempty"`
@@ -128,12 +129,12 @@ type lineState struct {
 type deviceState struct {
 	cfg             config.Device
 	reporter        reporter      // of the line's goroutine
-	phases          phases.Device // likewise
-	row             []byte        // likewise: the last sample, its memory is used again
+	phases          phases.Device // owned by the line's goroutine
+	row             []byte        // owned by the line's goroutine: the last sample, whose memory is reused
 	line            *lineState
 	polls, failures uint64
 	lastTS          int64  // of the last sample, ms: the next is later
-	lastMono        int64  // likewise
+	lastMono        int64  // owned by the line's goroutine
 	era             uint64 // of the clock, in which lastTS was
 	lastAnswer      time.Time
 	failed          int // polls in a row that were not whole
@@ -151,7 +152,8 @@ func newDeviceTable(lines []config.Line, now time.Time) *deviceTable {
 		ls := &lineState{cfg: l, since: now, err: errNotOpen}
 		b.lines = append(b.lines, ls)
 		for _, d := range l.Devices {
-			// Not by the model: a SunSpec meter has the model of an inverter, and a hybrid may load one phase from another.
+			// Not derived from the model: a SunSpec meter has the model of an inverter, and a hybrid may load one phase
+			// from another.
 			ph := phases.Device{Generator: d.About["role"] == "production"}
 			b.devs[d.ID] = &deviceState{cfg: d, phases: ph, line: ls, lastMono: -1, reporter: reporter{cfg: d.Report}, about: drivers.Description{Points: d.Spec.Points}}
 		}
@@ -161,7 +163,7 @@ func newDeviceTable(lines []config.Line, now time.Time) *deviceTable {
 
 var errNotOpen = errors.New("not opened yet")
 
-// line notes that a line opened (port is not nil) or was lost and tells whether that is a change.
+// line records that a line opened (port is not nil) or was lost, and reports whether that is a change.
 func (b *deviceTable) line(id string, port drivers.Port, err error, now time.Time) (changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -179,11 +181,11 @@ func (b *deviceTable) line(id string, port drivers.Port, err error, now time.Tim
 	return changed
 }
 
-// silentAfter is how many polls in a row must fail before it counts: single failures are the life of a bus.
+// silentAfter is the number of consecutive failed polls that count as a fault: single failures are normal on a bus.
 const silentAfter = 3
 
-// report notes a poll and returns how many in a row have failed by now, and the condition that this means: "" for none, as
-// long as they are fewer than silentAfter.
+// report records a poll. It returns the number of consecutive failures, and the condition that this means: "" for none,
+// while there are fewer than silentAfter.
 func (b *deviceTable) report(r drivers.Report, at moment) (code string, failed int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -241,9 +243,9 @@ func (b *deviceTable) model(id string) string {
 	return b.devs[id].cfg.Model // never changes
 }
 
-// sleeping notes whether a device is asleep. It returns whether that is a change, and whether status is to follow it now: a
-// device that falls asleep and wakes up all the time would otherwise cost a status message each time. The next regular status
-// has what was left out.
+// sleeping records whether a device is asleep. It reports whether that is a change, and whether status must follow
+// immediately: a device that keeps falling asleep and waking up would otherwise cost a status message each time. The
+// next regular status includes the change.
 func (b *deviceTable) sleeping(id string, asleep bool) (changed, publish bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -263,8 +265,8 @@ func (b *deviceTable) sleeping(id string, asleep bool) (changed, publish bool) {
 // asleepEvery is the shortest time between two status messages because one device fell asleep or woke up.
 const asleepEvery = 5 * time.Minute
 
-// place gives a sample of a device its times: those of the moment, but both later than those of the sample before. Wall
-// times of another era count for nothing: they were of another clock, and must not hold back those of this one.
+// place assigns times to a sample of a device: those of the moment, but later than those of the previous sample. Wall
+// times of another era are ignored: they came from another clock and must not hold back those of this one.
 func (b *deviceTable) place(id string, at moment) (ts, mono int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -329,7 +331,7 @@ func (d *deviceState) status() DeviceStatus {
 	return s
 }
 
-// IdentityOf gives what a device says of itself, nil when that is nothing.
+// IdentityOf extracts the identity from a description, nil when there is none.
 func IdentityOf(about *drivers.Description) *DeviceIdentity {
 	if about == nil || about.Maker == "" && about.Model == "" && about.Serial == "" && about.Firmware == "" {
 		return nil
@@ -337,7 +339,7 @@ func IdentityOf(about *drivers.Description) *DeviceIdentity {
 	return &DeviceIdentity{about.Maker, about.Model, about.Serial, about.Firmware}
 }
 
-// PointsOf gives readings as a status tells them.
+// PointsOf converts readings to their form in a status.
 func PointsOf(readings []drivers.Reading) []PointStatus {
 	var out []PointStatus
 	for _, r := range readings {

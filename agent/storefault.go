@@ -15,17 +15,17 @@ import (
 )
 
 const (
-	// storeEvery is how often the store is asked how it is.
+	// storeEvery is the interval at which the store's state is checked.
 	storeEvery = 2 * time.Second
-	// unsavedEvery is how often saved state that could not be written is tried again.
+	// unsavedEvery is the interval at which failed saves are retried.
 	unsavedEvery = 10 * time.Second
 )
 
 // storeFaults are the conditions of which at most one holds at a time.
 var storeFaults = [...]string{contract.StoreFull, contract.StoreReadOnly, contract.StoreDenied, contract.StoreMissing}
 
-// watchStore turns what is wrong with the store and the saved state into conditions. Files that were set aside are one until
-// somebody takes them away; the store itself removes them when it needs the room.
+// watchStore turns faults of the store and of the saved state into conditions. Files that were set aside are a
+// condition until a person removes them. The store removes them when it needs the space.
 func (a *Agent) watchStore(ctx context.Context) {
 	dir := a.cfg.Buffer.Dir
 	retried := time.Now()

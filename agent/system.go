@@ -20,18 +20,20 @@ type System struct {
 	OpenPort func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
 	// DialMQTT opens the plain stream to a broker; TLS is laid over it.
 	DialMQTT func(ctx context.Context, u *url.URL) (net.Conn, error)
-	// Wall is the time of day and how far it can be trusted. It is the only clock that may jump; timers use package time.
+	// Wall returns the time of day and how far it can be trusted. It is the only clock that may jump; timers use
+	// package time.
 	Wall func() (time.Time, contract.Clock)
-	// Boot names this start of the machine and tells how long ago it was, sleep included; nil: each run of the agent counts as
-	// a start.
+	// Boot identifies this start of the machine and returns how long ago it was, including sleep. With nil, each run of
+	// the agent counts as a start.
 	Boot func() (id string, uptime time.Duration, err error)
-	// DiskFree tells how many bytes a file in dir can still grow by.
+	// DiskFree returns how many bytes a file in dir can still grow by.
 	DiskFree func(dir string) (uint64, error)
-	// Written is how many bytes this process has caused to be written to storage; nil: nobody counts.
+	// Written returns how many bytes this process has caused to be written to storage. With nil nothing is counted.
 	Written func() (uint64, error)
-	// Notify tells the service manager a state ("READY=1", "STOPPING=1"); nil: nobody wants to know.
+	// Notify reports a state ("READY=1", "STOPPING=1") to the service manager. With nil there is none.
 	Notify func(state string)
-	// RootWarning says that the process runs as root in a directory of another user, "" when it does not; nil: nobody looks.
+	// RootWarning returns a sentence when the process runs as root in a directory of another user, "" otherwise. With
+	// nil nothing is checked.
 	RootWarning func() string
 
 	Logger  *slog.Logger

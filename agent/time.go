@@ -35,7 +35,7 @@ type timekeeper struct {
 	boot   string        // which start of the machine
 
 	set   atomic.Pointer[clock.Set] // the last time that the clock was set; nil: it was not, since the agent began
-	onSet func(*clock.Set, moment)  // is called each time, by whoever asks for a moment then
+	onSet func(*clock.Set, moment)  // called each time, in the goroutine that asks for a moment then
 }
 
 // newTimekeeper finds out in which start of the machine the agent runs.
@@ -56,8 +56,8 @@ func newTimekeeper(sys System, onSet func(*clock.Set, moment)) (*timekeeper, err
 	return t, nil
 }
 
-// stamp places a moment of package time (zero: now). When the clock turns out to have been set, what follows from that is
-// done first.
+// stamp converts a time of package time (zero: now) to a moment. If it detects that the clock was set, it calls onSet
+// first.
 func (t *timekeeper) stamp(at time.Time) moment {
 	if at.IsZero() {
 		at = time.Now()
@@ -74,7 +74,8 @@ func (t *timekeeper) stamp(at time.Time) moment {
 
 func (t *timekeeper) now() time.Time { return t.stamp(time.Time{}).wall }
 
-// tlsTime is the time at which certificates are judged: a box whose clock was never set still knows a time that has been.
+// tlsTime is the time at which certificates are judged: a box whose clock was never set still knows a time that has
+// passed.
 func (t *timekeeper) tlsTime() time.Time {
 	now, floor := t.now(), t.keeper.Floor()
 	if now.Before(floor) {
@@ -83,8 +84,8 @@ func (t *timekeeper) tlsTime() time.Time {
 	return now
 }
 
-// trusted is the wall clock and whether it is synchronised. The store calls it with its locks held, so nothing follows from a
-// clock that was set.
+// trusted returns the wall clock and whether it is synchronised. The store calls it with its locks held, so it does not
+// react to a clock that was set.
 func (t *timekeeper) trusted() (now time.Time, ok bool) {
 	now, clk := t.shown()
 	return now, clk == contract.ClockSync
@@ -111,8 +112,9 @@ func (a *Agent) keepClock(ctx context.Context) {
 	}
 }
 
-// clockSet corrects what nobody has seen yet and tells by how much the rest is wrong. The event comes behind every record
-// that it concerns. Before the store is open there is nothing to correct, and the event waits: an epoch begins with its own.
+// clockSet corrects the records that nothing outside has seen and reports the offset for the rest. The event follows
+// every record that it concerns. Before the store is open there is nothing to correct, and the event waits: an epoch
+// begins with its own event.
 func (a *Agent) clockSet(set *clock.Set, now moment) {
 	if a.store == nil {
 		return
@@ -122,8 +124,8 @@ func (a *Agent) clockSet(set *clock.Set, now moment) {
 	a.records.append(contract.NodeDevice, contract.ClockSet, now, set.Data())
 }
 
-// restampLate corrects a sample that was stored with a moment from before the clock was set: too late to be corrected with
-// the others.
+// restampLate corrects a sample that was stored with a moment from before the clock was set, too late to be corrected
+// with the others.
 func (a *Agent) restampLate(stamped moment) {
 	if set := a.clock.set.Load(); set != nil && stamped.clk == contract.ClockFree {
 		if now := a.clock.stamp(time.Time{}); now.era != stamped.era {
@@ -132,8 +134,8 @@ func (a *Agent) restampLate(stamped moment) {
 	}
 }
 
-// restamp corrects the samples that wait in memory and have neither been handed to the broker nor sealed. Events are on the
-// disk as soon as they are stored, and a quarter of an hour says itself where it lies.
+// restamp corrects the samples in memory that were neither sent nor sealed. Events are on disk as soon as they are
+// stored, and a quarter of an hour states its own time.
 func (a *Agent) restamp(set *clock.Set, era uint64) (n int) {
 	last := make(map[string]int64)
 	n = a.store.Restamp(func(r buffer.Record) (buffer.Record, bool) {
@@ -142,7 +144,7 @@ func (a *Agent) restamp(set *clock.Set, era uint64) (n int) {
 		}
 		ts, done, err := set.Restamp(r.Payload)
 		if err != nil || !done {
-			return r, false // what cannot be read is told when it is to be sent
+			return r, false // an unreadable record is reported when it is to be sent
 		}
 		if info, err := record.Describe(r.Payload); err == nil {
 			last[info.Dev] = max(last[info.Dev], ts)

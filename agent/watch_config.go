@@ -9,7 +9,7 @@ import (
 	"bordo/contract"
 )
 
-// configEvery is how often the configuration file is compared with the one that the agent started with.
+// configEvery is the interval at which the configuration file is compared with the one that the agent started with.
 const configEvery = 15 * time.Second
 
 // watchConfig raises a condition while the configuration on the disk differs from the one in use, which only a restart

@@ -2,8 +2,8 @@ package uplink
 
 import "time"
 
-// bucket is a token bucket that lets a message pass as soon as it holds anything, and then goes into debt for its size: a
-// message larger than the bucket passes too, later.
+// bucket is a token bucket that lets a message pass as soon as it holds anything and then goes into debt for the
+// message's size. A message larger than the bucket therefore passes too, later.
 type bucket struct {
 	rate, burst float64 // tokens a second, and at most
 	tokens      float64
@@ -14,7 +14,8 @@ func newBucket(rate, burst float64, now time.Time) bucket {
 	return bucket{rate: rate, burst: burst, tokens: burst, last: now}
 }
 
-// wait returns how long it takes until the bucket holds something; 0: it does now. slow (0 to 1] stretches the rate.
+// wait returns the time until the bucket holds something, 0 when it does now. slow, above 0 and up to 1, stretches the
+// rate.
 func (b *bucket) wait(now time.Time, slow float64) time.Duration {
 	rate := b.rate * slow
 	b.tokens = min(b.burst, b.tokens+rate*now.Sub(b.last).Seconds())
@@ -27,10 +28,10 @@ func (b *bucket) wait(now time.Time, slow float64) time.Duration {
 
 func (b *bucket) take(n float64) { b.tokens -= n }
 
-// What a message takes from the bucket that counts messages: a whole token from wholeMessage on, below that the share that
-// its size is, but at least leastCost. Events and quarter hours come one to a message of some 450 bytes, and stand before
-// all old readings: with a token each they would hold these up for 5 s for every quarter hour of an outage at a site of 100
-// counters. At the default rate that makes 80 of them a second, 36 KB/s.
+// Costs in the bucket that counts messages: a whole token from wholeMessage bytes on, below that the proportional
+// share, but at least leastCost. Events and quarter hours are sent one per message of some 450 bytes, ahead of all old
+// readings. With a whole token each they would delay these by 5 s for every quarter hour of an outage at a site of 100
+// counters. At the default rate this allows 80 of them a second, 36 KB/s.
 const (
 	wholeMessage = 4 << 10
 	leastCost    = 1.0 / 4

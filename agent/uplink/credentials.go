@@ -13,13 +13,14 @@ import (
 	"bordo/contract"
 )
 
-// credentialsEvery is how often the files that the next connection needs are looked at. A connection that is there does not
-// need them: without this a mistake in a renewed certificate would show only when the link breaks, perhaps months later.
+// credentialsEvery is the interval at which the files for the next connection are checked. An existing connection does
+// not need them: without this check, a mistake in a renewed certificate would show only when the link breaks, perhaps
+// months later.
 const credentialsEvery = 15 * time.Second
 
-// WatchCredentials tells as a condition that a password, certificate or key cannot be used, and wakes the status when the
-// certificate on the disk is another. Two looks in a row must fail: between writing a certificate and writing its key the two
-// do not fit each other.
+// WatchCredentials raises a condition when a password, certificate or key is unusable, and requests a status update
+// when the certificate on disk changes. Two consecutive checks must fail: between writing a certificate and writing its
+// key, the two do not match.
 func (u *Uplink) WatchCredentials(ctx context.Context) {
 	failed := 0
 	until := ValidUntil(u.cfg.CertFile)
@@ -38,7 +39,7 @@ func (u *Uplink) WatchCredentials(ctx context.Context) {
 	}
 }
 
-// usable tries every file that a connection to any of the brokers would read, as it is judged at the given time.
+// usable tries every file that a connection to any of the brokers would read, judged at the given time.
 func usable(m config.MQTT, now time.Time) error {
 	if _, err := m.Password(); err != nil {
 		return err
@@ -63,7 +64,7 @@ func ended(m config.MQTT, now time.Time) error {
 	return fmt.Errorf("the certificate in cert_file ended on %s", time.UnixMilli(until).UTC().Format("2006-01-02 15:04 UTC"))
 }
 
-// ValidUntil is when a client certificate ends, in ms UTC; 0 when there is none or it cannot be read.
+// ValidUntil returns when a client certificate expires, in ms UTC; 0 when there is none or it cannot be read.
 func ValidUntil(certFile string) int64 {
 	if certFile == "" {
 		return 0

@@ -29,7 +29,7 @@ type composer struct {
 	fields []contract.Field // re-used
 	zip    *gzip.Writer     // re-used; nil until it is needed
 
-	lastLive, lastHist int // bytes of the last message of samples in each lane, before it is packed
+	lastLive, lastHist int // sizes of the last sample message in each lane, before compression, in bytes
 }
 
 // batch is a message of samples that is being written. All of them have its device, epoch and quality of the clock.
@@ -46,9 +46,9 @@ type batchKey struct {
 	clk     contract.Clock
 }
 
-// compose makes messages: events one by one and first, then samples batched, each in the order in which they stand.
-// Records that cannot be read, or are larger than a message may be, come back as broken with the reason: they must not
-// block what is behind them.
+// compose builds messages: events first, one per message, then samples in batches, each in their given order.
+// Unreadable records and those larger than a message may be are returned as broken with the reason: they must not block
+// the records behind them.
 func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*message, broken []buffer.Record, err error) {
 	var order []*batch
 	open := make(map[batchKey]*batch)
@@ -96,7 +96,7 @@ func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*
 	return out, broken, err
 }
 
-// size is how much memory a message is begun with: it is often as large as the one before in its lane.
+// size is the initial memory of a message: messages of a lane are often as large as the previous one.
 func (c *composer) size(hist bool) int {
 	if hist {
 		return min(c.lastHist+c.lastHist/16+64, c.limit)
@@ -107,12 +107,12 @@ func (c *composer) size(hist bool) int {
 // liveSize bounds the memory that a live message is begun with.
 const liveSize = 4 << 10
 
-// packLevel is where gzip begins to cost more than it gains: 3.6 bytes for a value of a plant's day, where the best level
-// takes 3.3 and four times as long, the default one 3.8.
+// packLevel is where gzip begins to cost more than it saves. It needs 3.6 bytes for a value of a plant's day. The best
+// level needs 3.3 and four times as long, the default one 3.8.
 const packLevel = 7
 
-// packed is a message of the history lane as it goes on histz; nil when it is to go on hist, also because it would not become
-// smaller: so it is never larger than a message may be.
+// packed returns a history message as it is sent on histz. It returns nil when the message is to be sent on hist, also
+// when compression does not make it smaller, so it never exceeds the maximum message size.
 func (c *composer) packed(payload []byte) []byte {
 	if !c.pack {
 		return nil

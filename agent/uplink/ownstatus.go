@@ -11,15 +11,15 @@ import (
 	"bordo/contract"
 )
 
-// correctEvery is how often at most the status is written again because somebody else has overwritten it.
+// correctEvery is the minimum interval between two corrections of an overwritten status.
 const correctEvery = 10 * time.Second
 
-// overwrites is how many foreign messages within contract.RaiseWindow mean that somebody writes this node's status. One is
-// normal: the will of a session that has just died may come late.
+// overwrites is the number of foreign messages within contract.RaiseWindow that proves another writer on this node's
+// status topic. One is normal: the will of a session that has just died may arrive late.
 const overwrites = 3
 
-// ownStatus follows what one session sees on the node's own status topic. A broker, or somebody else, may send more than the
-// session can read: what has not been taken is summed up.
+// ownStatus tracks what one session receives on the node's own status topic. A broker, or another client, may send
+// faster than the session reads: unread messages are merged.
 type ownStatus struct {
 	sess string
 	news chan struct{} // cap 1
@@ -32,15 +32,15 @@ type ownStatus struct {
 	seen      seenStatus
 }
 
-// maxPending limits ownStatus.pending where nothing comes back. The oldest are dropped: the broker keeps the order, so they
-// are the first to be obsolete.
+// maxPending bounds ownStatus.pending where no echo returns. The oldest are dropped: the broker keeps the order, so
+// they become obsolete first.
 const maxPending = 64
 
 // seenStatus is what came since it was last taken.
 type seenStatus struct {
 	echo    bool   // the own status came back
 	foreign int    // messages that this session did not write
-	wrong   bool   // and what they left behind is not the node's status
+	wrong   bool   // the topic then holds something other than the node's status
 	what    string // the last of them
 }
 
@@ -76,7 +76,7 @@ func (o *ownStatus) saw(m mqtt.Message) {
 		o.seen.what = "a copy of this node's own status"
 		o.seen.wrong = o.seen.wrong || sum != o.latest
 	case m.Retain && !o.published:
-		return // what was retained before: it is about to be overwritten
+		return // retained before this session, about to be overwritten
 	default:
 		o.seen.foreign++
 		o.seen.wrong = true
@@ -88,23 +88,24 @@ func (o *ownStatus) saw(m mqtt.Message) {
 	}
 }
 
-// isEcho reports whether an online status of this session is what the session wrote, and removes it from pending. The messages
-// published before it are removed with it: they will not come back. The broker dropped them, or took them before the
-// subscription, which is sent independently of the first status. A retained message answers a subscription and is never a copy.
+// isEcho reports whether an online status of this session is one that the session wrote, and removes it from pending
+// together with all messages published before it. Those will not return: the broker dropped them, or accepted them
+// before the subscription, which is sent independently of the first status. A retained message answers a subscription
+// and is never an echo.
 func (o *ownStatus) isEcho(sum [sha256.Size]byte, retained bool) bool {
 	if i := slices.Index(o.pending, sum); i >= 0 {
 		o.pending = slices.Delete(o.pending, 0, i+1)
 		o.exact = true
 		return true
 	}
-	if !retained && !o.exact && len(o.pending) > 0 { // perhaps the broker rewrites payloads: accept one echo for each message
+	if !retained && !o.exact && len(o.pending) > 0 { // the broker may rewrite payloads: accept one echo per message
 		o.pending = slices.Delete(o.pending, 0, 1)
 		return true
 	}
 	return retained
 }
 
-// foreignStatus says what somebody else has written.
+// foreignStatus describes what another client has written.
 func foreignStatus(payload []byte, st contract.Status, err error) string {
 	switch {
 	case len(payload) == 0:
@@ -124,8 +125,8 @@ func (o *ownStatus) take() seenStatus {
 	return seen
 }
 
-// heard looks at what came on the node's own status topic. A late will of an earlier session, or what somebody else writes,
-// must not stay there; it is corrected at most once in correctEvery, because whoever wrote it may write again.
+// heard handles a message on the node's own status topic. A late will of an earlier session, or another client's
+// message, must not remain there. It is corrected at most once in correctEvery, because its writer may write again.
 func (s *session) heard(seen seenStatus) {
 	if seen.echo {
 		s.echoed = true
@@ -155,7 +156,7 @@ func (s *session) heard(seen seenStatus) {
 	s.writeAgain()
 }
 
-// writeAgain corrects the status. With a message under way it would tell a backlog, and have to be followed by another one.
+// writeAgain corrects the status. With messages in flight it would report a backlog and need another correction.
 func (s *session) writeAgain() {
 	s.f.corrected, s.correctDue = time.Now(), false
 	s.statusSoon()

@@ -11,7 +11,7 @@ import (
 	"bordo/agent/mqtt"
 )
 
-// BrokerLimits is what outlives the agent of what was found out about a broker.
+// BrokerLimits are the learned limits of a broker that outlive the agent.
 type BrokerLimits struct {
 	Passed int `json:"passed"`           // the largest MQTT packet that was proved, bytes
 	Failed int `json:"failed,omitempty"` // the smallest on which sessions died
@@ -21,11 +21,11 @@ type BrokerLimits struct {
 const (
 	sizeRetry     = 15 * time.Second
 	sizeRetryMost = 24 * time.Hour   // until a larger message is tried again, growing from sizeRetry
-	freshProof    = 10 * time.Minute // how long a proved size rules out that a failure is a matter of size
+	freshProof    = 10 * time.Minute // how long a proved size rules out size as the cause of a failure
 	plainFor      = 30 * time.Minute // for so long nothing is retained after the broker refused that
 	willFirst     = 5 * time.Minute  // until the last will is tried again, growing to willMost
 	willMost      = time.Hour
-	hangUps       = 2                // logins in a row that the broker does not answer, and the last will is in question
+	hangUps       = 2                // consecutive unanswered logins after which the last will is suspected
 	heldFor       = 15 * time.Minute // how long a message that was too large is reported
 	probeBytes    = 4 << 10          // the size up to which nothing is risked
 	fullPacket    = 1500             // bytes of the largest IP packet on Ethernet
@@ -33,7 +33,7 @@ const (
 	quotaRest     = time.Minute      // until a quota is filled again
 )
 
-// path is what is known of the way to one broker, from one session to the next. The goroutine that runs the uplink owns it.
+// path is what is known of the way to one broker, across sessions. The goroutine that runs the uplink owns it.
 type path struct {
 	most  int // the largest MQTT packet that may be sent, by the configuration
 	pace  inflight.Pace
@@ -53,7 +53,7 @@ type path struct {
 	barred     bool      // the broker passes nothing on: what sessions die of says nothing about sizes
 
 	taken    map[string]time.Time // when the broker last took something, by topic
-	rest     time.Time            // until then nobody connects: a quota may be used up
+	rest     time.Time            // no connection before this time: a quota may be exhausted
 	restedOn string               // the topic that was the reason, until the broker takes something on it
 
 	will     willState
@@ -65,7 +65,7 @@ type path struct {
 	kept BrokerLimits
 }
 
-// willState is where the experiment stands that tells whether the broker refuses the last will.
+// willState is the state of the experiment that shows whether the broker refuses the last will.
 type willState uint8
 
 const (
@@ -95,18 +95,18 @@ func (p *path) limit(now time.Time, hist bool) int {
 	return max(inflight.Small, min(n, p.pace.Window(now)))
 }
 
-// passable tells whether a packet that cannot be made smaller may be sent.
+// passable reports whether a packet that cannot be made smaller may be sent.
 func (p *path) passable(n int, now time.Time) bool {
 	return n <= inflight.Small || n <= p.most && p.size.MayTry(n, now) && p.pace.Burst.MayTry(n, now)
 }
 
-// alone tells whether a packet may be in flight only when nothing else is: if the session dies then, the reason is known.
+// alone reports whether a packet may be in flight only by itself: if the session dies then, the cause is known.
 func (p *path) alone(topic string, n int) bool {
 	return p.blame.Alone(topic) || n > max(probeBytes, p.size.Passed)
 }
 
-// doubtful tells whether an acknowledgement of a packet of this size is no proof yet that the broker took it: some
-// acknowledge what is too large for them, drop it and end the session.
+// doubtful reports whether an acknowledgement of a packet of this size does not yet prove that the broker accepted it.
+// Some brokers acknowledge an oversized packet, drop it and end the session.
 func (p *path) doubtful(n int) bool { return n > inflight.Small && n > p.size.Passed }
 
 // pass notes that a packet of a size was taken.
@@ -124,7 +124,7 @@ func (p *path) pass(topic string, n int, now time.Time) {
 	p.keep()
 }
 
-// keep writes down what was found out, when that has changed enough: a handful of times for each broker.
+// keep saves the learned limits when they have changed enough: a handful of times per broker.
 func (p *path) keep() {
 	now := BrokerLimits{Passed: p.size.Passed, Failed: p.size.Failed}
 	if now.Failed == p.kept.Failed && now.Passed < 2*p.kept.Passed && now.Passed >= p.kept.Passed || now.Passed <= inflight.Small && now.Failed == 0 {
@@ -134,8 +134,8 @@ func (p *path) keep() {
 	p.save(now)
 }
 
-// died draws the conclusions from what was in flight when a session ended: open was not acknowledged, dropped was and may not
-// have been taken. It tells whether the end is explained by that.
+// died draws conclusions from what was in flight when a session ended: open was not acknowledged, dropped was
+// acknowledged and may not have been accepted. It reports whether this explains the end.
 func (p *path) died(err error, open, dropped []*message, subscribing []string, lived time.Duration, now time.Time) bool {
 	topics, total := slices.Clone(subscribing), 0
 	for _, m := range open {
@@ -175,8 +175,8 @@ func (p *path) tooLarge(m *message, now time.Time) {
 	p.keep()
 }
 
-// usedUp tells whether sessions may die on a topic because a quota is used up: the broker took something on it a while ago. A
-// rest tells: after it the broker takes the first message again, or it is the topic.
+// usedUp reports whether sessions may die on a topic because a quota is exhausted: the broker accepted something on it
+// a while ago. A pause decides: if the broker then refuses the first message too, the cause is the topic.
 func (p *path) usedUp(topic string, now time.Time) bool {
 	at, ok := p.taken[topic]
 	if !ok || now.Sub(at) > takenLately || p.restedOn == topic {
@@ -187,7 +187,7 @@ func (p *path) usedUp(topic string, now time.Time) bool {
 	return true
 }
 
-// accuse deals with a topic on which sessions die: the message may be too large, the broker may refuse to retain it, or it
+// accuse handles a topic on which sessions die: the message may be too large, or the broker refuses to retain it, or
 // refuses the topic.
 func (p *path) accuse(topic string, open []*message, now time.Time) {
 	for _, m := range open {
@@ -244,7 +244,7 @@ func (p *path) login(err error, now time.Time) {
 	}
 }
 
-// withWill tells whether the next login announces the last will.
+// withWill reports whether the next login announces the last will.
 func (p *path) withWill(now time.Time) bool { return p.will != willLeftOut && !now.Before(p.noWill) }
 
 // passes returns how large a message passes, where that is limited; 0 where it is not.
@@ -258,8 +258,8 @@ func (p *path) passes() int {
 	return 0
 }
 
-// isBlackHole reports whether large packets get lost on the way. A path that took more than one full packet at a time is not
-// one: there the link itself was away.
+// isBlackHole reports whether large packets get lost on the way. A path that carried more than one full packet at a
+// time is no black hole: there the link itself failed.
 func (p *path) isBlackHole() bool {
 	b := p.pace.Burst
 	return b.Failed > 0 && b.Strikes > 1 && b.Passed < fullPacket
@@ -310,7 +310,7 @@ func (p *path) refused(now time.Time) string {
 	return "the broker ends the session " + strings.Join(out, ", ") + "; tried again after 5 min to 1 h"
 }
 
-// isSound tells whether nothing is wrong, at little cost.
+// isSound reports cheaply whether nothing is wrong.
 func (p *path) isSound(now time.Time) bool {
 	return p.size.Failed == 0 && p.pace.Burst.Failed == 0 && p.held == 0 && p.blame.Clear() && now.After(p.plain) && now.After(p.noWill)
 }

@@ -9,22 +9,22 @@ import (
 	"bordo/contract"
 )
 
-// Bounds of what was sent and waits for the platform's word. Past the first the history lane rests, past the second the
-// oldest go back to the store, to be sent again when the platform speaks.
+// Bounds of what was sent and awaits the platform's acknowledgement. Beyond the first, the history lane pauses. Beyond
+// the second, the oldest return to the store and are sent again once the platform acknowledges.
 const (
 	awaitingHist = 4096
 	awaitingMax  = 16384
 )
 
-// platformAcks keeps, with "ack: platform", what the broker has acknowledged and the platform has not. The records stay leased.
-// With "ack: broker" it is off and takes nothing.
+// platformAcks holds, with "ack: platform", the records that the broker has acknowledged and the platform has not. They
+// stay leased. With "ack: broker" it is off and takes nothing.
 type platformAcks struct {
 	on      bool
 	latest  atomic.Pointer[contract.Ack] // as it came last; it is cumulative
 	news    chan struct{}                // cap 1
 	ok      map[string][]contract.Range
 	waiting map[buffer.ID]bool
-	order   []buffer.ID // as sent; also of some that wait no more
+	order   []buffer.ID // in the order sent, including some that no longer wait
 }
 
 func newPlatformAcks(mode config.Ack) *platformAcks {
@@ -44,7 +44,7 @@ func (p *platformAcks) take(m mqtt.Message) {
 	}
 }
 
-// stored tells whether the platform has said that it has a record.
+// stored reports whether the platform has acknowledged a record.
 func (p *platformAcks) stored(id buffer.ID) bool {
 	for _, r := range p.ok[id.Epoch] {
 		if r[0] <= id.Seq && id.Seq <= r[1] {
@@ -54,7 +54,7 @@ func (p *platformAcks) stored(id buffer.ID) bool {
 	return false
 }
 
-// sent takes records that the broker acknowledged and returns those that need no further word.
+// sent takes records that the broker acknowledged and returns those that need no platform acknowledgement.
 func (p *platformAcks) sent(ids []buffer.ID) (settled []buffer.ID) {
 	if !p.on {
 		return ids
@@ -70,7 +70,7 @@ func (p *platformAcks) sent(ids []buffer.ID) (settled []buffer.ID) {
 	return settled
 }
 
-// heard takes the platform's latest word and returns what it settles.
+// heard takes the platform's latest acknowledgement and returns what it settles.
 func (p *platformAcks) heard() (settled []buffer.ID) {
 	if a := p.latest.Load(); a != nil {
 		p.ok = a.OK

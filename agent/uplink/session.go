@@ -15,29 +15,30 @@ import (
 	"bordo/contract"
 )
 
-// How much is taken from the store at a time. What is taken is leased and held in memory until it is settled.
+// Number of records taken from the store at a time. They are leased and held in memory until they are settled.
 const (
 	freshAtOnce   = 256
 	backlogAtOnce = 2048
 )
 
-// batchDelay is how long what became deliverable waits for more of its kind. Devices are polled in step, and their answers
-// come in within milliseconds: taken together they cost the processor less than one by one (BENCH.md).
+// batchDelay is the batching delay for new records. Devices are polled in step and answer within milliseconds of each
+// other: batched, they cost less CPU than one by one (BENCH.md).
 const batchDelay = 10 * time.Millisecond
 
-// statusDelay is how long a status that nothing hurries waits for a moment when no message is under way.
+// statusDelay is the maximum delay of a low-priority status update, which waits for a moment with nothing in flight.
 const statusDelay = 2 * time.Second
 
-// echoWait is how long the broker may take to send the node's own status back to it. Brokers acknowledge what their access
-// rules then drop: the echo is the only sign that messages are routed.
+// echoWait is how long the broker may take to return the node's own status. Brokers acknowledge what their access rules
+// then drop: the echo is the only proof that messages are routed.
 const echoWait = 10 * time.Second
 
-// slowAck is the time that a message waits behind others for its PUBACK above which the history lane slows down, so that it
-// never crowds out live samples.
+// slowAck is the PUBACK time above which the history lane slows down, so that it never crowds out live samples. It
+// includes the wait behind other messages.
 const slowAck = 2 * time.Second
 
-// session is one connection's work: it hands messages over as the window allows, in the order retained, fresh events and
-// samples, then under the bucket old events, old intervals and old readings. One goroutine runs it.
+// session is the work on one connection. It publishes messages as the window allows, in this order: retained messages,
+// fresh events and samples, then, limited by the bucket, old events, old intervals and old readings. One goroutine runs
+// it.
 type session struct {
 	f    *Uplink
 	path *path
@@ -46,7 +47,7 @@ type session struct {
 	sess string
 	comp composer
 
-	live, hist   []*message // composed, their records leased, not yet handed over
+	live, hist   []*message // composed, their records leased, not yet published
 	deliveries   chan delivery
 	inflight     int
 	full         bool // the window was, and is not half empty yet
@@ -57,7 +58,7 @@ type session struct {
 	alone                int  // messages in flight that may not have company: 0 or 1
 	order                uint64
 	held                 heldBack
-	histClass            buffer.Class // of what is in hist
+	histClass            buffer.Class // class of the records in hist
 	doubts               []doubted
 	proofs               chan uint64
 	open, dropped        []*message // when the session ended: in flight, acknowledged in doubt
@@ -74,7 +75,7 @@ type session struct {
 
 	acks *platformAcks
 
-	own        *ownStatus  // what comes on the node's own status topic
+	own        *ownStatus  // messages on the node's own status topic
 	echoed     bool        // this session's status came back
 	foreign    []time.Time // the last messages there that this session did not write
 	correct    *time.Timer // running while a correction of the status waits
@@ -84,19 +85,19 @@ type session struct {
 	batching bool        // it is running
 	freshIn  bool        // the live lane may have something
 
-	seen            map[string]uint64 // revisions of the retained messages that the broker has, or that are on their way
+	seen            map[string]uint64 // revisions of the retained messages that the broker has, or that are in flight
 	statusDue       bool
-	deferred        *time.Timer // running while a status waits until nothing is under way; then it is told all the same
+	deferred        *time.Timer // running while a status waits for an empty window; when it fires, the status is published anyway
 	deferredDue     bool        // it is running
 	messages        bucket
 	bytes           bucket
 	slow            float64   // factor on the history lane's rates
 	histFrom        time.Time // no history before
 	histEmpty       bool      // nothing was there when last asked
-	histSent        bool      // since status told the backlog
-	reportedBacklog bool      // status told a backlog the last time
+	histSent        bool      // a history message was sent since the last status with a backlog
+	reportedBacklog bool      // the last status reported a backlog
 	stopping        bool
-	failed          error // a publication failed: nothing more is handed over, the session ends
+	failed          error // a publication failed: nothing more is published and the session ends
 }
 
 // delivery is what became of a message.
@@ -185,7 +186,7 @@ func (s *session) forward(ctx context.Context) error {
 			s.batch.Reset(batchDelay)
 		case <-s.batch.C:
 			select {
-			case <-s.f.Store.Wake(): // of what is taken now
+			case <-s.f.Store.Wake(): // consumed: the records are taken now
 			default:
 			}
 			s.batching, s.freshIn, s.histEmpty = false, true, false
@@ -232,7 +233,7 @@ func (s *session) forward(ctx context.Context) error {
 	}
 }
 
-// wake tells that the store has something new; nil while what it has is gathered anyway.
+// wake signals new records in the store; nil while a batch is gathered anyway.
 func (s *session) wake() <-chan struct{} {
 	if s.batching {
 		return nil
@@ -240,9 +241,9 @@ func (s *session) wake() <-chan struct{} {
 	return s.f.Store.Wake()
 }
 
-// handOver publishes what is due, together, as long as the window allows. A window that was full opens again when half of it
-// is acknowledged: one message for each acknowledgement would be a write, and a waking of the broker, each. The channel that
-// it returns, if not nil, tells when the history lane may go on.
+// handOver publishes what is due, in batches, as long as the window allows. A full window reopens when half of it is
+// acknowledged: one message per acknowledgement would cost a write, and a wake-up of the broker, each. The returned
+// channel, if not nil, signals when the history lane may continue.
 func (s *session) handOver() <-chan time.Time {
 	if s.full && s.inflight > s.f.cfg.Window/2 && s.histInflight == 0 {
 		return nil
@@ -297,7 +298,7 @@ func (s *session) nextLive() *message {
 		}
 	}
 	if len(s.live) == 0 && (s.freshIn || s.stopping) {
-		s.f.Now() // notices a clock that was set, which corrects what nobody has seen yet
+		s.f.Now() // detects a clock that was set, which corrects records that nothing outside has seen
 		recs := s.f.Store.Fresh(freshAtOnce)
 		s.live, s.freshIn = s.compose(recs, false), len(recs) == freshAtOnce
 	}
@@ -310,8 +311,8 @@ func (s *session) nextLive() *message {
 	return shift(&s.live)
 }
 
-// statusSoon tells the status as soon as nothing is under way, because what is waits in the backlog that the status tells:
-// without that, one that is told in step with the polls would never tell an empty one.
+// statusSoon publishes the status as soon as nothing is in flight. Records in flight count as backlog, so a status
+// published in step with the polls would never show an empty one.
 func (s *session) statusSoon() {
 	if !s.deferredDue {
 		s.deferredDue = true
@@ -333,7 +334,7 @@ func (s *session) nextHist() (*message, time.Duration) {
 		s.histEmpty = len(s.hist) == 0
 	}
 	if len(s.hist) == 0 {
-		if s.histInflight == 0 && (s.histSent || s.reportedBacklog && s.inflight == 0 && len(s.f.Store.Summary()) == 0) { // drained: tell it
+		if s.histInflight == 0 && (s.histSent || s.reportedBacklog && s.inflight == 0 && len(s.f.Store.Summary()) == 0) { // the backlog is empty: report it
 			s.histSent = false
 			s.statusSoon()
 			return s.nextLive(), 0
@@ -403,8 +404,8 @@ func (s *session) unknown(recs []buffer.Record) []buffer.Record {
 	return out
 }
 
-// compose makes messages of leased records. A record that cannot be composed is a defect of ours or of the card: it is
-// told and given up, so that it does not stop what is behind it.
+// compose builds messages from leased records. A record that cannot be composed is a defect of the agent or of the
+// flash. It is reported and discarded, so that it does not block the records behind it.
 func (s *session) compose(recs []buffer.Record, hist bool) []*message {
 	if len(recs) == 0 {
 		return nil
@@ -430,8 +431,8 @@ func (s *session) statusMessage(state contract.State) *message {
 	return &message{topic: s.f.Topics.Status(), payload: payload, retain: true}
 }
 
-// goodbye sends what is fresh, for at most flushTime, and then the offline status. Messages that are not acknowledged in
-// time stay in the store.
+// goodbye sends what is fresh, for at most flushTime, and then the offline status. Messages that are not acknowledged
+// in time stay in the store.
 func (s *session) goodbye() {
 	s.stopping = true
 	s.statusDue, s.deferredDue = false, false
@@ -460,7 +461,7 @@ func (s *session) drain(atMost time.Duration, done func() bool) {
 	}
 }
 
-// end closes the connection, waits for every outcome (Close tells them) and gives back what was not handed over.
+// end closes the connection, waits for every outcome (Close reports them) and returns unpublished records to the store.
 func (s *session) end() {
 	s.conn.Close(s.stopping)
 	for s.inflight > 0 {

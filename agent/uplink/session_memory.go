@@ -2,11 +2,11 @@ package uplink
 
 import "bordo/contract"
 
-// freshAhead is how many records go before the first status of a run from memory: its opening, its gaps.
+// freshAhead is the number of records that precede the first status of a run from memory: its opening and its gaps.
 const freshAhead = 8
 
-// warnOfMemory puts the first records of a run from memory ahead of the status: whoever knows of the epoch, which the status
-// names, has to know of its gap.
+// warnOfMemory sends the first records of a run from memory before the status. The status names the epoch, and a
+// consumer that knows the epoch must also know its gap.
 func (s *session) warnOfMemory() {
 	if !s.f.Store.Opened().Memory {
 		return

@@ -12,16 +12,17 @@ import (
 	"bordo/contract"
 )
 
-// Bounds of what is held back because its topic is set aside or it is too large.
+// Bounds of what is held back because its topic is set aside or because it is too large.
 const (
-	// heldMost is how many old records of a class may be held back. Beyond it, the rest of the class stays in the store.
+	// heldMost is the maximum number of old records of a class that are held back. Beyond it, the rest of the class
+	// stays in the store.
 	heldMost  = 16384
 	aloneMost = 5 * time.Second        // that a suspect subscription keeps the session to itself
 	heldExtra = 500 * time.Millisecond // beyond buffer.sync, until the store has written a fresh record
 )
 
-// heldBack is what is held back: the records stay leased, so that the store hands out what is behind them. Their messages
-// are composed again later; only the ids stay in memory.
+// heldBack is a set of records that are held back. They stay leased, so that the store returns the records behind them.
+// Their messages are composed again later; only the ids stay in memory.
 type heldBack struct {
 	fresh []heldFresh          // in the order of their time
 	old   map[string]*heldOld  // by topic
@@ -38,7 +39,7 @@ type heldFresh struct {
 // heldOld are the old records of one topic.
 type heldOld struct {
 	ids      map[buffer.Class][]buffer.ID
-	smallest int // bytes of the smallest message: no other passes before it does
+	smallest int // size of the smallest message in bytes: no other can pass before it
 	large    int // messages that are too large
 }
 
@@ -48,8 +49,8 @@ type subscribed struct {
 	err    error
 }
 
-// handlersOf lists what a session listens to: the node's own status first, the platform's acknowledgements if they count,
-// then what the owner of the uplink wants to hear.
+// handlersOf lists the subscriptions of a session: the node's own status first, the platform's acknowledgements if they
+// count, then those of the owner of the uplink.
 func (s *session) handlersOf() []Handler {
 	list := []Handler{{s.f.Topics.Status(), s.own.saw}}
 	if s.acks.on {
@@ -58,8 +59,8 @@ func (s *session) handlersOf() []Handler {
 	return append(list, s.f.Handlers...)
 }
 
-// listen subscribes for every handler. The session does not wait for the answers. A topic from which a message came that is
-// too large is left alone for a while: each subscription would end in the same way.
+// listen subscribes for every handler and does not wait for the answers. It skips for a while a topic that delivered a
+// message that was too large: each subscription would end the session again.
 func (s *session) listen() {
 	s.asking, s.missing = nil, nil
 	for _, h := range s.handlers {
@@ -98,10 +99,10 @@ func (s *session) subscribeDue(ctx context.Context) {
 	}
 }
 
-// answered notes how a subscription was answered. A refusal is reported, and everything else goes on.
+// answered handles the answer to a subscription. It reports a refusal, and everything else continues.
 func (s *session) answered(a subscribed) {
 	if a.err != nil && !errors.Is(a.err, mqtt.ErrRefused) && !errors.Is(a.err, mqtt.ErrNoAnswer) {
-		return // the connection has ended, maybe because of this: it stays among what was in flight
+		return // the connection has ended, perhaps because of this: the subscription stays among what was in flight
 	}
 	if errors.Is(a.err, mqtt.ErrNoAnswer) && s.lastAck.Before(s.askedAt) {
 		return // nor did it answer anything else
@@ -124,10 +125,10 @@ func (s *session) notGranted(filter string) {
 	s.unheard = s.unheard || filter == s.f.Topics.Status()
 }
 
-// busy tells whether something is in flight that may not have company.
+// busy reports whether something is in flight that must be alone.
 func (s *session) busy(now time.Time) bool { return s.alone > 0 || now.Before(s.aloneUntil) }
 
-// fits tells whether there is room in flight for n more bytes.
+// fits reports whether n more bytes may be in flight.
 func (s *session) fits(n int, hist bool, now time.Time) bool {
 	window := s.path.pace.Window(now)
 	switch {
@@ -135,13 +136,14 @@ func (s *session) fits(n int, hist bool, now time.Time) bool {
 		return true
 	case hist:
 		return s.path.pace.OldFits(n, s.histUnacked, s.unacked, now)
-	case s.path.pace.Burst.Failed > 0: // what is sent together must pass together
+	case s.path.pace.Burst.Failed > 0: // messages sent as a burst must pass as a burst
 		return s.unacked+n <= window
 	}
 	return s.unacked < window
 }
 
-// sendable tells whether m can go now. What has to wait for its topic or its size is held back, and told.
+// sendable reports whether m can be sent now. A message that must wait because of its topic or size is held back, and
+// reported.
 func (s *session) sendable(m *message, now time.Time) (ok, later bool) {
 	n := m.size()
 	if aside := s.path.blame.Aside(m.topic, now); aside || !s.path.passable(n, now) {
@@ -157,8 +159,8 @@ func (s *session) sendable(m *message, now time.Time) (ok, later bool) {
 	return true, false
 }
 
-// hold keeps a message back. Fresh records become old ones when the store has written them: their samples then travel on
-// another topic.
+// hold keeps a message back. Fresh records become old ones once the store has written them: their samples are then
+// published on another topic.
 func (s *session) hold(m *message, large bool, now time.Time) {
 	if large {
 		s.path.heldAt = now
@@ -167,7 +169,7 @@ func (s *session) hold(m *message, large bool, now time.Time) {
 		}
 		s.f.reportPath()
 	}
-	if m.retain { // it comes again with the next status
+	if m.retain { // the next status publishes it again
 		delete(s.seen, m.topic)
 		s.unheard = s.unheard || m.topic == s.f.Topics.Status()
 		if large {
@@ -192,8 +194,8 @@ func (s *session) hold(m *message, large bool, now time.Time) {
 	s.held.count[s.histClass] += len(m.ids)
 }
 
-// letGo releases what was held back long enough, all of it at the end, and returns when the next is due (0: nothing waits).
-// What is still held at the end of a session counts as held until the next one begins.
+// letGo releases what was held back long enough, everything at the end of a session, and returns when the next release
+// is due (0: nothing waits). What is still held at the end counts as held until the next session begins.
 func (s *session) letGo(now time.Time, all bool) (next time.Duration) {
 	let := 0
 	for len(s.held.fresh) > 0 && (all || !now.Before(s.held.fresh[0].until)) {
@@ -224,8 +226,8 @@ func (s *session) letGo(now time.Time, all bool) (next time.Duration) {
 	return 0
 }
 
-// quiet lets the beginning of a session pass without sending anything, when that is to show whether the broker ends sessions
-// on what is sent. It returns false when the session has ended meanwhile.
+// quiet lets the beginning of a session pass without sending anything, to find out whether the broker ends sessions
+// because of what is sent. It returns false when the session has ended meanwhile.
 func (s *session) quiet() bool {
 	if !s.path.blame.Quiet() {
 		return true
@@ -268,8 +270,8 @@ func (s *session) shrink(st contract.Status) ([]byte, error) {
 	}
 }
 
-// nextOld returns the next message of the history lane, nil when there is no room for it now. What was composed for a faster
-// link or a more generous broker is composed anew.
+// nextOld returns the next message of the history lane, nil when the window has no room now. Messages composed for a
+// faster link or a more generous broker are composed again.
 func (s *session) nextOld(now time.Time) *message {
 	for len(s.hist) > 0 {
 		m := s.hist[0]
@@ -291,7 +293,7 @@ func (s *session) nextOld(now time.Time) *message {
 	return nil
 }
 
-// nextLiveUnlessReserved is nextLive while no old message has a claim to what is in flight.
+// nextLiveUnlessReserved is nextLive unless an old message has reserved the window.
 func (s *session) nextLiveUnlessReserved() *message {
 	if s.reserved {
 		return nil
@@ -299,7 +301,7 @@ func (s *session) nextLiveUnlessReserved() *message {
 	return s.nextLive()
 }
 
-// giveBack returns to the store what was composed and not sent.
+// giveBack returns composed, unsent records to the store.
 func (s *session) giveBack() {
 	for _, m := range s.hist {
 		s.f.Store.Release(m.ids)
@@ -307,13 +309,13 @@ func (s *session) giveBack() {
 	s.hist, s.histEmpty = nil, false
 }
 
-// leaseMost is how many old records are worth leasing at a time: on a slow link less, because what is composed of them goes
-// by the size that is right now.
+// leaseMost is the useful number of old records per lease. It is smaller on a slow link, because the message size is
+// adapted to the link when they are composed.
 func (s *session) leaseMost() int {
 	return min(backlogAtOnce, max(64, s.path.pace.Window(time.Now())/16))
 }
 
-// refresh is due now and then: the status is told, and what was not granted is asked for again.
+// refresh runs periodically: it publishes the status and repeats subscriptions that were refused.
 func (s *session) refresh() {
 	now := time.Now()
 	s.path.size.Forget(now, StatusEvery)
@@ -322,7 +324,7 @@ func (s *session) refresh() {
 		s.path.heldAt = now
 	}
 	s.f.reportPath()
-	s.statusDue = s.statusDue || !s.path.blame.Clear() // with what is retained beside it and was set aside
+	s.statusDue = s.statusDue || !s.path.blame.Clear() // including the other retained messages that were set aside
 	s.statusSoon()
 	if !s.echoed {
 		s.unheard = false

@@ -40,7 +40,7 @@ func (s *session) publish(m *message) {
 	})
 }
 
-// settleAll settles an outcome and those that have come meanwhile.
+// settleAll settles an outcome and all that arrived meanwhile.
 func (s *session) settleAll(o delivery) {
 	for s.settle(o); ; s.settle(o) {
 		select {
@@ -51,9 +51,9 @@ func (s *session) settleAll(o delivery) {
 	}
 }
 
-// settle takes an outcome to the store: acknowledged records are forgotten, the others become deliverable again. A
-// publication that failed is the end of the session: paho may refuse the next ones for a while before it says that the
-// connection is lost, and to offer it the same records again and again would help nobody.
+// settle applies an outcome to the store: acknowledged records are forgotten, the others become deliverable again. A
+// failed publication ends the session. paho may refuse the next ones for a while before it reports the lost connection,
+// and offering the same records repeatedly would achieve nothing.
 func (s *session) settle(o delivery) {
 	n := o.size()
 	s.inflight--
@@ -74,7 +74,7 @@ func (s *session) settle(o delivery) {
 		}
 		s.f.Store.Release(o.ids)
 		s.histEmpty = false
-		if o.retain { // the broker may not have it: tell it again on the next occasion
+		if o.retain { // the broker may not have it: publish it again at the next opportunity
 			delete(s.seen, o.topic)
 		}
 		return
@@ -125,7 +125,7 @@ func (s *session) doubt(o delivery) {
 	})
 }
 
-// prove settles what was in doubt and was sent before the publication with a number.
+// prove settles what was in doubt and was sent before the publication with the given number.
 func (s *session) prove(order uint64, now time.Time) {
 	s.doubts = slices.DeleteFunc(s.doubts, func(d doubted) bool {
 		if d.order > order {

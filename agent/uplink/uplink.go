@@ -1,8 +1,8 @@
 // Package uplink carries records from the store to an MQTT broker, and incoming messages to their handlers.
 //
-// It promises that a record is settled only after the broker has acknowledged it on the connection that sent it, that fresh
-// records go before old ones, and that one topic, size or subscription that a broker does not take costs nothing else. It
-// owns the connection and connects again by itself. What it learns of the connection it tells as conditions.
+// It promises that a record is settled only after the broker has acknowledged it on the connection that sent it, that
+// fresh records go before old ones, and that a topic, size or subscription that a broker refuses affects nothing else.
+// It owns the connection and reconnects by itself. It reports what it learns about the connection as conditions.
 package uplink
 
 import (
@@ -34,18 +34,18 @@ const (
 	reconnectFirst    = time.Second      // the back-off before the second attempt is up to this long
 	refusedWait       = time.Minute      // after a refused login
 	shortSession      = 5 * time.Second  // a session that ends sooner is suspicious
-	longSession       = time.Minute      // a session that lasts longer is a sign that nobody else uses this node's id
-	duplicateSessions = 3                // so many short sessions without a long one, and another box may be using this node's id
+	longSession       = time.Minute      // a longer session shows that no other box uses this node's id
+	duplicateSessions = 3                // after this many short sessions without a long one, another box may be using this node's id
 	muteSessions      = 3                // so many sessions without an echo, and the access rules are in question
 	duplicateWait     = time.Minute      // then the next attempt waits for one to five times this long
 	StatusEvery       = 10 * time.Minute // the retained status is written again
-	flushTime         = time.Second      // at the stop: for what is fresh
+	flushTime         = time.Second      // when stopping: for fresh records
 	goodbyeTime       = 300 * time.Millisecond
 )
 
 // Saved is what outlives the agent. Its methods may be called from several goroutines.
 type Saved interface {
-	// BrokerLimits returns what was found out about a broker, by its URL; the zero value where nothing is known.
+	// BrokerLimits returns the learned limits of a broker by its URL, the zero value when nothing is known.
 	BrokerLimits(url string) BrokerLimits
 	SetBrokerLimits(url string, l BrokerLimits)
 	// Sent counts n bytes that went to a broker.
@@ -73,13 +73,13 @@ type Options struct {
 	Retained   *Retained
 	Conditions *health.Conditions
 	Saved      Saved
-	Status     func(sess string) contract.Status // the node's status as it is now
+	Status     func(sess string) contract.Status // the current status of the node
 	Handlers   []Handler                         // of incoming messages, subscribed to in this order; may be empty
 
 	Connected func()                     // a connection was made
 	Cleared   func(topic string)         // an empty retained message was acknowledged
-	GiveUp    func(recs []buffer.Record) // records that nobody can read: a gap event and away
-	Conflict  func(sessions int)         // another box seems to use this node's id: so many sessions in a row died at once
+	GiveUp    func(recs []buffer.Record) // discards unreadable records and reports a gap
+	Conflict  func(sessions int)         // another box seems to use this node's id: the number of consecutive sessions that died immediately
 }
 
 // Uplink carries records from the store to a broker. It owns the connection: one goroutine runs it.
@@ -87,18 +87,18 @@ type Uplink struct {
 	Options
 	cfg  config.MQTT
 	log  *slog.Logger
-	news chan struct{} // cap 1: status or what is retained changed
+	news chan struct{} // cap 1: status or a retained message changed
 	stop chan struct{} // closed: say goodbye and return
 
 	paths map[string]*path // by URL; of who runs the connection
 	path  *path            // of the present or the last attempt
 
-	unread map[buffer.Class]string // why a class of the backlog cannot be read, as it was logged; of who runs the connection
-	logged loglimit.Causes         // states of the connection; likewise
-	// corrected is when the status was last written again because somebody else had overwritten it; likewise.
+	unread map[buffer.Class]string // why a class of the backlog cannot be read, as logged; owned by the goroutine that runs the connection
+	logged loglimit.Causes         // states of the connection; same owner
+	// corrected is when the status was last republished because another client had overwritten it; same owner.
 	corrected time.Time
-	// Until deafUntil nothing is subscribed where a message came from that is too large; deafTo is its topic, where that is
-	// known; likewise.
+	// Until deafUntil, nothing is subscribed where a message arrived that was too large. deafTo is its topic, where
+	// known. Same owner.
 	deafUntil time.Time
 	deafTo    string
 
@@ -123,7 +123,7 @@ type BrokerStatus struct {
 	Attempts  int       `json:"attempts,omitempty"` // failed ones since then
 	Error     string    `json:"error,omitempty"`
 
-	Passed int `json:"message_passed,omitempty"` // bytes of the largest message that passes, where a larger one is known not to
+	Passed int `json:"message_passed,omitempty"` // size of the largest message that passes, where a larger one is known to fail, in bytes
 }
 
 // Run connects, forwards and connects again until Stop is called. ctx cuts everything short.
@@ -163,8 +163,8 @@ func (f *Uplink) Run(ctx context.Context) {
 	}
 }
 
-// duplicateNode notes how many sessions in a row died as soon as they began: when two boxes have one identity, each throws the other
-// out.
+// duplicateNode records how many consecutive sessions died immediately: two boxes with one identity disconnect each
+// other.
 func (f *Uplink) duplicateNode(sessions int) {
 	suspected := sessions >= duplicateSessions
 	if f.Conditions.Set(contract.TwinSuspected, "", suspected, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession)) && suspected {
@@ -172,7 +172,7 @@ func (f *Uplink) duplicateNode(sessions int) {
 	}
 }
 
-// overwritten notes that somebody else has written this node's status just now: the condition lasts until that stops.
+// overwritten records that another client has just written this node's status. The condition lasts until that stops.
 func (f *Uplink) overwritten(what string) {
 	f.Conditions.Set(contract.StatusOverwritten, "", true, what)
 	f.Conditions.Set(contract.StatusOverwritten, "", false, "")
@@ -199,7 +199,7 @@ func (f *Uplink) isDeaf(filter string) bool {
 	return !known || matches(filter, f.deafTo)
 }
 
-// matches reports whether a topic is one of a filter's, in which + stands for one level.
+// matches reports whether a topic matches a filter, in which + stands for one level.
 func matches(filter, topic string) bool {
 	want, got := strings.Split(filter, "/"), strings.Split(topic, "/")
 	return slices.EqualFunc(want, got, func(w, g string) bool { return w == "+" || w == g })
@@ -222,9 +222,9 @@ func (f *Uplink) readBacklog(class buffer.Class, err error) {
 	}
 }
 
-// backOff decides how long to wait before the next attempt, always with full jitter so that a fleet does not come back at
-// one moment. Without a refusal or a twin that is never longer than reconnect_max, and neither is the random wait before the
-// history lane begins: who sets that to half a second has the backlog flowing a second after the broker is back.
+// backOff computes the wait before the next attempt, always with full jitter so that a fleet does not return at one
+// moment. Without a refusal or a duplicate node, neither this wait nor the random wait before the history lane begins
+// ever exceeds reconnect_max: with half a second there, the backlog flows a second after the broker is back.
 type backOff struct {
 	failures int // attempts in a row that brought no session
 	short    int // sessions that died as soon as they began, without a long one in between
@@ -232,7 +232,7 @@ type backOff struct {
 }
 
 func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Duration {
-	if _, bad := errors.AsType[*mqtt.PacketError](err); bad { // neither a twin nor a question of rights: the broker's fault
+	if _, bad := errors.AsType[*mqtt.PacketError](err); bad { // neither a duplicate node nor missing rights: a fault of the broker
 		if lived > longSession {
 			b.failures = 0
 		}
@@ -250,7 +250,7 @@ func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Dur
 	if errors.Is(err, errNotEchoed) {
 		b.mute++
 	}
-	if errors.Is(err, errExplained) { // the next session will do better: nobody else is using this node's id
+	if errors.Is(err, errExplained) { // the next session will do better: no other box uses this node's id
 		b.failures, b.short = 0, 0
 		return mathrand.N(min(cfg.ReconnectJitter, cfg.ReconnectMax) + 1)
 	}
@@ -271,7 +271,7 @@ func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Dur
 	return mathrand.N(min(cfg.ReconnectJitter, cfg.ReconnectMax) + 1)
 }
 
-// These errors tell run how a session ended; errNotEchoed and errExplained come with errSessionEnded.
+// These errors say how a session ended; errNotEchoed and errExplained come together with errSessionEnded.
 var (
 	errStopped      = errors.New("stopped")
 	errSessionEnded = errors.New("connection lost")
@@ -317,8 +317,8 @@ func (f *Uplink) connectAndForward(ctx context.Context, u *url.URL) error {
 	return newSession(f, p, conn, u, sess).run(ctx)
 }
 
-// login connects. When a login without the last will succeeds, another with it follows at once: that one tells whether the
-// will was the reason, or the broker has only come back.
+// login connects. When a login without the last will succeeds, another with it follows immediately: it shows whether
+// the will was the reason, or the broker has just come back.
 func (f *Uplink) login(ctx context.Context, p *path, o mqtt.Options, sess string) (*mqtt.Conn, error) {
 	for {
 		o.Will = mqtt.Message{}
@@ -363,7 +363,7 @@ func (f *Uplink) pathTo(u *url.URL) *path {
 	return f.path
 }
 
-// reportPath tells what is wrong with the way to the broker, and whether nothing is.
+// reportPath reports faults of the way to the broker as conditions, and returns whether there are none.
 func (f *Uplink) reportPath() (sound bool) {
 	p, now := f.path, time.Now()
 	if p == nil || p.sound && p.isSound(now) {
@@ -397,8 +397,8 @@ func (f *Uplink) connected(u *url.URL) {
 	}
 }
 
-// steady notes that a session has lasted: what happens from now on is logged as new. A broker that accepts connections and
-// ends each of them soon does not get that far, and is logged once.
+// steady records that a session has lasted: later states are logged as new. A broker that accepts connections and soon
+// ends each of them does not get that far, and is logged once.
 func (f *Uplink) steady(u *url.URL) {
 	if !f.logged.Last(connectedTo(u)) {
 		f.log.Info("broker connected", "url", u.String(), "for", longSession)
@@ -406,7 +406,7 @@ func (f *Uplink) steady(u *url.URL) {
 	f.logged.Reset(connectedTo(u))
 }
 
-// connectedTo is the state of a connection to a broker, as opposed to the causes why there is none.
+// connectedTo is the logged state of a connection to a broker, as opposed to the causes of a missing one.
 func connectedTo(u *url.URL) string { return "connected to " + u.Host }
 
 // disconnected notes the state and logs its causes, not their repetitions.
@@ -444,7 +444,7 @@ func (f *Uplink) PublishStatus() {
 	}
 }
 
-// Retained holds the retained messages that stand beside status: topic to payload, with a revision each.
+// Retained holds the retained messages besides status: topic to payload, with a revision each.
 type Retained struct {
 	mu    sync.Mutex
 	order []string
@@ -456,7 +456,7 @@ type retainedMessage struct {
 	rev     uint64
 }
 
-// Put sets a topic's payload and tells whether that changed anything.
+// Put sets a topic's payload and reports whether that changed anything.
 func (s *Retained) Put(topic string, payload []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
