@@ -1,10 +1,10 @@
-// Package clock judges the wall clock: whether its time is to be believed, and by how much it was wrong before it was set.
+// Package clock judges the wall clock: whether its time can be trusted, and by how much it was wrong before it was set.
 //
-// A small box often has no clock of its own: it wakes up in 1970 or where it was switched off, and is put right minutes or
-// days later. The Keeper promises that the time it tells goes on evenly with monotonic time unless a Set says otherwise;
-// that a time is called sync only if the machine vouched for it, and not too long ago; that the time of a start of the
-// machine is never earlier than the last trusted one before it; and that a Set tells exactly by how much the times told
-// before it were wrong. It reads no clock itself, Kernel apart, sets none, and keeps no file.
+// A small box often has no battery-backed clock. It wakes up in 1970, or at the time when it was switched off, and is
+// corrected minutes or days later. The Keeper promises that its time runs evenly with monotonic time unless a Set says
+// otherwise; that a time has the quality sync only if the machine vouched for it, and recently enough; that a start of
+// the machine is never earlier than the last trusted time before it; and that a Set states exactly by how much earlier
+// times were wrong. It reads no clock itself, except in Kernel, sets none, and keeps no file.
 package clock
 
 import (
@@ -17,18 +17,18 @@ import (
 
 // Defaults and fixed limits.
 const (
-	// DefaultHoldover is how long a time is trusted after the machine last vouched for it. An uncorrected crystal is off by
-	// up to 100 ppm, 9 s in a day; one whose rate was disciplined until then, by far less. The kernel itself vouches for some
-	// nine hours after the last answer of a time server.
+	// DefaultHoldover is how long a time is trusted after the machine last vouched for it. An uncorrected crystal is
+	// off by up to 100 ppm, 9 s a day; one whose rate was disciplined until then, by far less. The kernel itself
+	// vouches for some nine hours after the last answer of a time server.
 	DefaultHoldover = 24 * time.Hour
 
-	// SaveEvery is how often the last trusted time is to be saved.
+	// SaveEvery is the interval at which the last trusted time is to be saved.
 	SaveEvery = 10 * time.Minute
 
 	step     = time.Second      // less is a correction, more is a step
-	settle   = 10 * time.Minute // a step that nobody vouches for is ignored for so long: most daemons put the clock first
-	patience = time.Hour        // a machine that vouches for less than the last trusted time is not believed for so long
-	early    = time.Minute      // by so much the wall clock may be behind the last trusted time
+	settle   = 10 * time.Minute // how long an unvouched step is ignored: most daemons set the clock first
+	patience = time.Hour        // how long a machine that vouches for less than the last trusted time is not believed
+	early    = time.Minute      // how far the wall clock may be behind the last trusted time
 )
 
 // Reading is what the machine's clocks show at one moment.
@@ -46,13 +46,13 @@ type Stamp struct {
 	Era  uint64 // counts the sets: times of one era lie as far apart as the monotonic clock says
 }
 
-// Set tells that the wall clock was set, and with it what is told of time: the first synchronisation, or a later step.
+// Set reports that the wall clock was set and the Keeper's time with it: the first synchronisation, or a later step.
 type Set struct {
 	Boot   string
-	Offset time.Duration  // to add to every time told before in this start of the machine
+	Offset time.Duration  // to add to every earlier time of this start of the machine
 	Was    contract.Clock // the quality of those times
-	Clk    contract.Clock // the quality from now on; free if nobody vouches for the new time either
-	Told   bool           // times were told before in this start of the machine: somebody may have to be corrected
+	Clk    contract.Clock // the quality from now on; free if the new time is not vouched for either
+	Told   bool           // times of this start of the machine were used before: they may need a correction
 
 	base time.Time // the time at the start of the machine
 }
@@ -62,9 +62,9 @@ func (s Set) Data() map[string]any {
 	return map[string]any{"boot": s.Boot, "offset": s.Offset.Milliseconds()}
 }
 
-// Restamp corrects a row of package record where it lies, if it was stamped in this start of the machine by a clock that
-// was not set and the time is trusted now: ts is the row's new time, done tells whether there is one. Rows of one device
-// differ in their monotonic time and so in their new one. Only a row that nobody has seen may be given to it.
+// Restamp corrects a row of package record in place, if it was stamped in this start of the machine by an unset clock
+// and the time is trusted now. ts is the row's new time; done reports whether there is one. Rows of one device differ
+// in their monotonic time and therefore in their new one. Only rows that nothing outside has seen may be passed.
 func (s Set) Restamp(row []byte) (ts int64, done bool, err error) {
 	info, err := record.Describe(row)
 	if err != nil {
@@ -80,24 +80,24 @@ func (s Set) Restamp(row []byte) (ts int64, done bool, err error) {
 // State is what outlives the agent.
 type State struct {
 	Trusted time.Time      `json:"trusted"` // the last time that was trusted
-	Boot    string         `json:"boot"`    // the start of the machine that the rest is about
+	Boot    string         `json:"boot"`    // the start of the machine that the rest refers to
 	Mono    time.Duration  `json:"mono"`    // since that start, when this was saved
-	Base    time.Time      `json:"base"`    // the time at that start, as it was told
+	Base    time.Time      `json:"base"`    // the Keeper's time at that start
 	Heard   time.Duration  `json:"heard"`   // since that start, when the machine last vouched for it
 	Clk     contract.Clock `json:"clk"`
 }
 
 // Options are what a Keeper can do without. The zero value works.
 type Options struct {
-	State     State     // what was saved
+	State     State     // the saved state
 	NotBefore time.Time // no time is earlier than this: the date on which the program was built
-	// Steadfast is for machines that always vouch for their clock: what they say before the last trusted time is not believed
-	// however long they say it.
+	// Steadfast is for machines that always vouch for their clock. A time before the last trusted one is never believed
+	// from them.
 	Steadfast bool
 	Holdover  time.Duration // 0: DefaultHoldover
 }
 
-// Keeper judges the readings of a machine's clocks. Its methods may be called from several goroutines at once.
+// Keeper judges the readings of a machine's clocks. Its methods may be called concurrently.
 type Keeper struct {
 	o Options
 
@@ -106,10 +106,10 @@ type Keeper struct {
 	begun   bool
 	told    bool // a time of this start of the machine
 	era     uint64
-	base    time.Time // told time at the start of the machine
+	base    time.Time // the Keeper's time at the start of the machine
 	clk     contract.Clock
 	heard   time.Duration // when the machine last vouched for base
-	odd     *elsewhere    // where the wall clock is, if not where it is told to be
+	odd     *elsewhere    // where the wall clock is, if not where it should be
 	doubted time.Duration // since when the machine vouches for too early a time; 0: it does not
 	floor   time.Time     // until the machine has vouched for a time in this start
 	trusted time.Time

@@ -16,7 +16,7 @@ import (
 const (
 	maxQuestion = 64 << 10 // bytes of a question
 	maxPart     = 4 << 20  // bytes of a part of an answer
-	// listening is how long a part waits for who asked: a long answer may be read page by page by a person.
+	// listening is how long sending one part may wait for the client: a person may read a long answer page by page.
 	listening = 10 * time.Minute
 )
 
@@ -33,7 +33,8 @@ type Refusal struct{ Text string }
 // Error gives the agent's words.
 func (r Refusal) Error() string { return r.Text }
 
-// serveStream answers one question, when free has room for it. Its context ends when who asked hangs up, or with the server.
+// serveStream answers one question when free has room for it. Its context ends when the client hangs up, or with the
+// server.
 func serveStream(w http.ResponseWriter, r *http.Request, stream Stream, free chan struct{}) {
 	question, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
 	if err != nil {
@@ -47,8 +48,8 @@ func serveStream(w http.ResponseWriter, r *http.Request, stream Stream, free cha
 	}
 	defer func() { <-free }()
 	conn := http.NewResponseController(w)
-	// The server's own time-outs are for questions that are answered at once. Each part has its time instead, so that who
-	// listens to nothing is not waited for without end, and no longer than is polite once the server stops.
+	// The server's own timeouts are meant for questions that are answered immediately. Each part has its own timeout
+	// instead, so that a client that does not read is not waited for endlessly, and only briefly once the server stops.
 	conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a Unix socket has deadlines
 	hurry := context.AfterFunc(r.Context(), func() {
 		conn.SetWriteDeadline(time.Now().Add(patience / 5)) //nolint:errcheck // a Unix socket has deadlines
@@ -89,8 +90,8 @@ func refuse(w http.ResponseWriter, text string, code int) {
 	http.Error(w, text, code)
 }
 
-// Ask asks the agent at the socket and hands each part of its answer to heard, whose error ends the question. The error is a
-// Refusal where the agent tells why it does not answer. It takes as long as the answer: ctx ends it.
+// Ask asks the agent at the socket and passes each part of its answer to heard, whose error ends the question. The
+// error is a Refusal when the agent says why it does not answer. It takes as long as the answer: ctx ends it.
 func Ask(ctx context.Context, path, what string, question any, heard func(part json.RawMessage) error) error {
 	body, err := json.Marshal(question)
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 
 // Limits on who is connected.
 const (
-	maxConns   = 64              // at once; another one displaces one that asks nothing or does not listen
-	maxAsked   = 16              // questions at once that are answered part by part; more are refused
-	notReading = 2 * time.Second // an answer that waits for so long may be cut off for somebody else
-	turnWait   = 2 * patience    // for which a question waits for others; those before it may be cut off every notReading
+	maxConns   = 64              // at once; a further one replaces a connection that is idle or does not read
+	maxAsked   = 16              // concurrent questions with answers in parts; more are refused
+	notReading = 2 * time.Second // an answer that has waited this long may be cut off in favour of another client
+	turnWait   = 2 * patience    // how long a question waits for others; those before it may be cut off every notReading
 )
 
-// conns are the open connections of a listener. It accepts every connection, so that nobody waits behind connections that
-// say nothing: when there are more than maxConns, the one that is worth least is closed.
+// conns are the open connections of a listener. It accepts every connection, so that no client waits behind idle ones.
+// Beyond maxConns it closes the least useful one.
 type conns struct {
 	net.Listener
 
@@ -62,8 +62,8 @@ func (c *conns) Accept() (net.Conn, error) {
 	return n, nil
 }
 
-// least is the connection that is worth least: the oldest one that has not asked anything, or else the one whose client has
-// not read its answer for longest. nil: there is neither. Called with mu held.
+// least returns the least useful connection: the oldest one without a question, or else the one whose client has not
+// read its answer for longest. nil when there is neither. Called with mu held.
 func (c *conns) least(now time.Time) (least *conn) {
 	for n := range c.open {
 		if !n.asked && (least == nil || n.since.Before(least.since)) {
@@ -76,7 +76,8 @@ func (c *conns) least(now time.Time) (least *conn) {
 	return least
 }
 
-// unread is the connection whose client has not read its answer for longest, and for notReading at least. Called with mu held.
+// unread returns the connection whose client has not read its answer for longest, and for at least notReading. Called
+// with mu held.
 func (c *conns) unread(now time.Time) (longest *conn) {
 	for n := range c.open {
 		if !n.waiting.IsZero() && now.Sub(n.waiting) >= notReading && (longest == nil || n.waiting.Before(longest.waiting)) {
@@ -112,7 +113,7 @@ func (c *conns) end() {
 	}
 }
 
-// Write implements net.Conn and notes how long the client lets it wait.
+// Write implements net.Conn and records how long the client makes it wait.
 func (n *conn) Write(p []byte) (int, error) {
 	n.set(func() { n.waiting = time.Now() })
 	defer n.set(func() { n.waiting = time.Time{} })
@@ -164,8 +165,8 @@ func answering(r *http.Request) (done func()) {
 	return func() { n.set(func() { n.asked, n.since = false, time.Now() }) }
 }
 
-// takeTurn waits for room among the questions that are answered part by part, for turnWait at most, and cuts off who does not
-// listen to an answer. It returns false when there is no room.
+// takeTurn waits up to turnWait for room among the questions with answers in parts, and cuts off clients that do not
+// read. It returns false when there is no room.
 func takeTurn(r *http.Request, free chan struct{}) bool {
 	late := time.NewTimer(turnWait)
 	defer late.Stop()

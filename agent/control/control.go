@@ -1,7 +1,7 @@
-// Package control is how the programs of one box speak with each other: HTTP over a Unix socket of the running agent.
+// Package control connects the programs of one box: HTTP over a Unix socket of the running agent.
 //
-// Who may open the socket may ask; that is the agent's user and its group. It also makes sure that one state directory and
-// one socket have one agent. It knows nothing of what it carries.
+// Access to the socket grants access to the agent; the agent's user and its group have it. The package also ensures
+// that one state directory and one socket belong to one agent. The questions are those of package api.
 package control
 
 import (
@@ -26,7 +26,7 @@ import (
 // ErrTaken is matched by the errors of Claim and Listen when another agent is there already.
 var ErrTaken = errors.New("another bordo runs with this configuration")
 
-// ErrNotRunning is matched by the errors of Status and Ask when nobody answers at the socket.
+// ErrNotRunning is matched by the errors of Status and Ask when nothing answers at the socket.
 var ErrNotRunning = errors.New("the agent does not run")
 
 // Limits of the exchange.
@@ -39,8 +39,8 @@ const (
 // Claim holds a directory for one process. It ends with the process, however that ends.
 type Claim struct{ dir *os.File }
 
-// TakeDir claims the directory, which is made if it is missing. Nothing is written into it: the lock is on the directory
-// itself, so that it can be had on a full disk.
+// TakeDir claims the directory, and creates it if it is missing. It writes nothing into it: the lock is on the
+// directory itself, so that it works on a full disk.
 func TakeDir(dir string) (*Claim, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("claim state directory: %w", err)
@@ -63,8 +63,8 @@ func TakeDir(dir string) (*Claim, error) {
 // Release gives the directory up.
 func (c *Claim) Release() error { return c.dir.Close() }
 
-// Listen opens the socket for its owner and group. A socket that a dead process left behind is replaced; one that answers,
-// or a path where something else lies, is left alone. Closing the listener removes the socket.
+// Listen opens the socket for its owner and group. It replaces a socket that a dead process left behind. It leaves
+// alone one that answers, and a path where something else exists. Closing the listener removes the socket.
 func Listen(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, fmt.Errorf("open control socket: %w", err)
@@ -106,8 +106,8 @@ type Answers struct {
 	Ask    map[string]Stream // by name: lower case letters
 }
 
-// Stream answers one question, part by part. question is JSON; say hands out one part, which must marshal to JSON, and fails
-// when nobody listens any more, as ctx then ends.
+// Stream answers one question, part by part. question is JSON. say sends one part, which must marshal to JSON. It fails
+// when the client has left, and ctx then ends.
 type Stream func(ctx context.Context, question []byte, say func(part any) error) error
 
 // Serve answers on l until ctx ends, and closes l.
@@ -147,7 +147,7 @@ func Serve(ctx context.Context, l net.Listener, answers Answers, log *slog.Logge
 		}
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
-		if server.Shutdown(ending) != nil { // answers end with ctx; who does not listen to the rest is cut off
+		if server.Shutdown(ending) != nil { // answers end with ctx; a client that does not read the rest is cut off
 			server.Close() //nolint:errcheck // the error of Shutdown was that time is up
 		}
 	})
@@ -181,7 +181,7 @@ func client(path string) *http.Client {
 	}}
 }
 
-// failed tells why a question could not be asked.
+// failed returns why a question could not be asked.
 func failed(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("%w: nobody answers at %s", ErrNotRunning, path)
@@ -189,7 +189,7 @@ func failed(path string, err error) error {
 	return fmt.Errorf("ask the agent at %s: %w", path, cause(err))
 }
 
-// Status asks the agent at the socket how it is and returns its answer, a JSON object.
+// Status asks the agent at the socket for its status and returns the answer, a JSON object.
 func Status(ctx context.Context, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -203,13 +203,13 @@ func Status(ctx context.Context, path string) ([]byte, error) {
 			return body, err
 		}
 		select {
-		case <-time.After(patience / 50): // somebody floods the socket
+		case <-time.After(patience / 50): // the socket is being flooded
 		case <-ctx.Done():
 		}
 	}
 }
 
-// status asks once. again tells that the connection was cut before the answer came, as a server does that has too many.
+// status asks once. again means that the connection was cut before the answer came, as an overloaded server does.
 func status(req *http.Request, path string) (body []byte, again bool, err error) {
 	answer, err := client(path).Do(req)
 	if err != nil {
@@ -226,9 +226,9 @@ func status(req *http.Request, path string) (body []byte, again bool, err error)
 	return body, false, nil
 }
 
-// isCut reports whether a question, which may be asked twice, failed on a connection that was there, or found too many waiting
-// for one. net/http has errors of its own for a connection that the server closes before the request is written, so what
-// remains is told from a failed dial.
+// isCut reports whether a question, which may be repeated, failed on an established connection, or found too many
+// waiting. net/http has its own errors for a connection that the server closes before the request is written, so
+// everything but a failed dial counts.
 func isCut(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return errors.Is(err, syscall.EAGAIN)

@@ -10,15 +10,15 @@ import (
 	"bordo/drivers/scan"
 )
 
-// The questions as they are sent. Both ends are of one version as a rule: an agent that is asked for something that it does not
-// know says so.
+// The questions as they are sent. Both ends usually have the same version: an agent refuses a question that it does not
+// know.
 type (
 	deviceQuestion struct {
 		Device string `json:"device"`
 	}
 	confirmQuestion struct {
 		Device string    `json:"device"`
-		Look   bool      `json:"look,omitempty"` // only tell what there is to confirm
+		Look   bool      `json:"look,omitempty"` // only return what there is to confirm
 		Final  api.Final `json:"final,omitempty"`
 	}
 	rawQuestion struct {
@@ -75,7 +75,8 @@ func many[Q, A any](answer func(context.Context, Q, func(A) error) error) Stream
 	}
 }
 
-// Client asks the running agent whose socket has this path. Its methods are those of api.API; their errors are those of Ask.
+// Client asks the running agent; its value is the path of the socket. Its methods are those of api.API, and their
+// errors those of Ask.
 type Client string
 
 // Read polls a device.
@@ -88,7 +89,7 @@ func (c Client) Capture(ctx context.Context, device string) (string, error) {
 	return askOne[string](ctx, c, "capture", deviceQuestion{device})
 }
 
-// Exchanged tells whether there is another device to be confirmed.
+// Exchanged reports whether an exchanged device has to be confirmed.
 func (c Client) Exchanged(ctx context.Context, device string) (api.Exchange, error) {
 	return askOne[api.Exchange](ctx, c, "confirm", confirmQuestion{Device: device, Look: true})
 }

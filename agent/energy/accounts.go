@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// Accounts holds the accounts of all devices of a node. Its methods may be called from several goroutines at once.
+// Accounts holds the energy accounts of all devices of a node. Its methods may be called concurrently.
 type Accounts struct {
 	flushing sync.Mutex // held over one Flush
 
@@ -29,8 +29,8 @@ func NewAccounts(devices map[string]Options) *Accounts {
 	return b
 }
 
-// Restore gives the accounts their states back; see Account.Restore. A device without a state has an empty account, and a
-// state without a device is dropped. The error joins those of the accounts that cannot be restored.
+// Restore restores the states of the accounts; see Account.Restore. A device without a state gets an empty account, and
+// a state without a device is dropped. The error joins those of the accounts that cannot be restored.
 func (b *Accounts) Restore(states States, older bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,7 +45,7 @@ func (b *Accounts) Restore(states States, older bool) error {
 	return errors.Join(faults...)
 }
 
-// Observe takes a poll of a device in. One that it does not know is ignored.
+// Observe books a poll of a device. Unknown devices are ignored.
 func (b *Accounts) Observe(device string, p Poll) []Rejection {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -119,7 +119,8 @@ func (b *Accounts) States() States {
 	return b.states()
 }
 
-// Keep hands the states of all accounts to save, between two calls of Flush: what Flush has taken is with who was given it.
+// Keep passes the states of all accounts to save, between two calls of Flush, so that what Flush has taken is already
+// with its receiver.
 func (b *Accounts) Keep(save func(States) error) error {
 	b.flushing.Lock()
 	defer b.flushing.Unlock()
@@ -134,12 +135,12 @@ func (b *Accounts) states() States {
 	return out
 }
 
-// Flush hands on what has become certain: it calls save with the states from before, and then give for each device that
-// has something, in the order of their ids. A power cut in between, or before what was given is on the disk, gives the same
-// records again after the next start; they have the same key and the same content. When nothing is certain nothing is
-// called. What save returns is returned, after everything was given: a state that cannot be saved keeps no energy back.
+// Flush passes final records on: it calls save with the states from before, and then give for each device that has
+// some, in the order of their ids. After a power cut in between, or before the given records are on disk, the next
+// start produces the same records again, with the same keys and content. When nothing is final, it calls neither. It
+// returns the error of save after everything was given: an unsaved state holds no energy back.
 //
-// Flush is meant to be called some times a minute, from one goroutine; one that is called while another is under way waits.
+// Flush is meant to be called a few times a minute from one goroutine. A concurrent call waits.
 func (b *Accounts) Flush(save func(States) error, give func(device string, t Taken)) error {
 	b.flushing.Lock()
 	defer b.flushing.Unlock()

@@ -11,27 +11,27 @@ import (
 type reading struct {
 	moment
 	C   int64 `json:"c"`           // mWh
-	N   int   `json:"n"`           // readings that it stands for
-	Cov int64 `json:"v,omitempty"` // of the time since the reading before it in the queue, ms that are covered
+	N   int   `json:"n"`           // number of readings that it represents
+	Cov int64 `json:"v,omitempty"` // how much of the time since the previous reading in the queue is covered, ms
 
 	Step   int64 `json:"s,omitempty"` // the largest power of ten of a mWh, up to 1 kWh, that divides it; 0: none does
 	Double bool  `json:"x,omitempty"` // no float32 has this value
 }
 
-// counter is one counter of a device: the guard that decides what is believed, and behind it track and ledger.
+// counter is one counter of a device: a guard that decides which readings to believe, followed by track and ledger.
 type counter struct {
 	Point string `json:"point"`
 
-	// Why is the cause of the segment that the next reading begins, empty while the segment goes on. Last is what was
-	// accepted last, and Level how far the counter is ahead of the rated power, mWh.
+	// Why is the cause of the segment that the next reading begins, empty while the segment continues. Last is the last
+	// accepted reading. Level is how far the counter is ahead of the rated power, mWh.
 	Why   string  `json:"why,omitempty"`
 	Known bool    `json:"known,omitempty"` // Last is a reading
 	Base  *int64  `json:"base,omitempty"`  // if not: where the segment before ended, mWh
 	Last  reading `json:"last,omitzero"`
 	Level float64 `json:"level,omitempty"`
 
-	// Pend waits to be let in, Rival are readings that do not agree with Pend. Bad counts the readings out of reach since
-	// the last one was let in.
+	// Pend waits for acceptance. Rival holds readings that disagree with Pend. Bad counts the implausible readings
+	// since the last accepted one.
 	Pend  queue `json:"pend,omitzero"`
 	Rival queue `json:"rival,omitzero"`
 	Bad   int   `json:"bad,omitempty"`
@@ -41,8 +41,8 @@ type counter struct {
 	Step   int64 `json:"step"`
 	Double bool  `json:"double,omitempty"`
 
-	// Lost tells that the counter could not be used for so long that the power is integrated. Until then the integral
-	// gathers in Shadow, in case. Frac is what it is short of a whole mWh.
+	// Lost is set when the counter has been unusable for so long that the power is integrated instead. Until then
+	// Shadow holds the integral as a precaution. Frac is its remainder below a whole mWh.
 	Lost   bool     `json:"lost,omitempty"`
 	Shadow []vertex `json:"shadow,omitempty"`
 	Frac   float64  `json:"frac,omitempty"`
@@ -53,7 +53,7 @@ type counter struct {
 	Ledger ledger   `json:"ledger"`
 }
 
-// take takes a reading in and tells if it is the one that has to be told as rejected.
+// take processes a reading and returns a Rejection if it is the one to report as rejected.
 func (c *counter) take(at moment, value float64, r rules) *Rejection {
 	in, ok := scale(at, value)
 	if !ok {
@@ -89,7 +89,7 @@ func (c *counter) reject(cause string, value float64) *Rejection {
 	return rej
 }
 
-// raise makes up for a small step back. What such a reading says of the resolution does not count.
+// raise compensates a small step back. The resolution that such a reading shows is ignored.
 func (in *reading) raise(to int64) {
 	if in.C < to {
 		in.C, in.Step, in.Double = to, 0, false
@@ -112,7 +112,8 @@ func scale(at moment, value float64) (in reading, ok bool) {
 	return in, true
 }
 
-// step is the counter's resolution at a value: by so much it may be ahead of the truth, or fall back without meaning it.
+// step is the counter's resolution at a value: it may be this much ahead of the truth, or fall back by this much
+// without meaning it.
 func (c *counter) step(mwh int64) int64 {
 	if c.Double {
 		return c.Step
@@ -121,7 +122,7 @@ func (c *counter) step(mwh int64) int64 {
 	return max(c.Step, int64(math.Ceil(float64(math.Nextafter32(v, math.MaxFloat32)-v)*perKWh)))
 }
 
-// resolution is the step as two readings show it, which may be finer than what was let in before.
+// resolution is the step that two readings show, which may be finer than that of the accepted ones.
 func (c *counter) resolution(from, to reading) int64 {
 	with := counter{Step: c.Step, Double: c.Double || from.Double || to.Double}
 	for _, in := range [...]reading{from, to} {
@@ -132,12 +133,12 @@ func (c *counter) resolution(from, to reading) int64 {
 	return with.step(to.C)
 }
 
-// reach tells how much energy lies between two readings, and what is wrong with that if anything is. level is how far the
-// first is ahead of the rated power: over any time, the counter may rise by that power times the time and one step.
+// reach returns the energy between two readings, and the fault if it is implausible. level is how far the first is
+// ahead of the rated power: over any time, the counter may rise by the rated power times the time plus one step.
 func (c *counter) reach(from, to reading, level float64, r rules) (rise int64, next float64, fault string) {
 	step := c.resolution(from, to)
 	if rise = to.C - from.C; rise < 0 {
-		if -rise > step || to.C == 0 { // zero is what is shown when nothing is known
+		if -rise > step || to.C == 0 { // devices show zero when the value is unknown
 			return 0, 0, RejectedFall
 		}
 		rise = 0
@@ -155,10 +156,10 @@ func (c *counter) reach(from, to reading, level float64, r rules) (rise int64, n
 // queue is a number of readings that wait for others to agree with them, each agreeing with the one before.
 type queue struct {
 	Readings []reading `json:"r,omitempty"`
-	N        int       `json:"n,omitempty"` // readings that they stand for
+	N        int       `json:"n,omitempty"` // number of readings that they represent
 }
 
-// queueMax bounds a queue; beyond, the last reading stands for several.
+// queueMax bounds a queue. Beyond it, the last reading represents several.
 const queueMax = 8
 
 func (q *queue) tail() *reading { return &q.Readings[len(q.Readings)-1] }
@@ -178,7 +179,7 @@ func (c *counter) queueUp(q *queue, in reading, r rules) bool {
 		in.Cov = ms
 	}
 	switch {
-	case in.C == 0: // what was never above zero begins with its last zero
+	case in.C == 0: // a counter that was never above zero begins with its last zero
 		in.N += tail.N
 		in.Cov = 0
 		*tail = in
@@ -193,7 +194,8 @@ func (c *counter) queueUp(q *queue, in reading, r rules) bool {
 	return true
 }
 
-// terms says what it takes to believe the first reading that waits, and the cause of the segment that it then begins.
+// terms returns how many agreeing readings over what span it takes to believe the first waiting reading, and the cause
+// of the segment that it then begins.
 func (c *counter) terms(first reading, r rules) (n int, span int64, cause string) {
 	if c.Why == CauseReplaced || !c.Known && !c.Lost {
 		return 2, 0, c.Why
@@ -224,7 +226,7 @@ func (c *counter) terms(first reading, r rules) (n int, span int64, cause string
 	return confirm, confirmSpan.Milliseconds(), cause
 }
 
-// ready tells whether enough readings of a queue agree, and the cause of the segment that they begin.
+// ready reports whether enough readings of a queue agree, and the cause of the segment that they begin.
 func (c *counter) ready(q *queue, r rules) (cause string, ok bool) {
 	if len(q.Readings) < 2 { // the last one always waits for the next, and so do zeros, which are one
 		return "", false
@@ -234,8 +236,8 @@ func (c *counter) ready(q *queue, r rules) (cause string, ok bool) {
 	return cause, q.N >= n && (tail.M-first.M >= span || tail.Boot != first.Boot)
 }
 
-// settle lets the readings in that enough others agree with. When those of the rival are the first to be so many, what
-// waited before them was wrong, unless a new segment explains both.
+// settle accepts readings that enough others confirm. When the rival queue is the first to have so many, the readings
+// that waited before were wrong, unless a new segment explains both.
 func (c *counter) settle(r rules) {
 	c.letIn(r)
 	cause, ok := c.ready(&c.Rival, r)
@@ -254,7 +256,7 @@ func (c *counter) settle(r rules) {
 	c.letIn(r)
 }
 
-// letIn lets in what is ready of the queue.
+// letIn accepts what is ready in the queue.
 func (c *counter) letIn(r rules) {
 	q := &c.Pend
 	for {
@@ -315,13 +317,14 @@ func (c *counter) accept(in reading, cause string, r rules) {
 	c.Carry, c.Shadow, c.Base = 0, nil, nil
 	c.Last, c.Known, c.Why, c.Lost, c.Bad = in, true, "", false, 0
 	if !c.push(v) {
-		c.Why = CauseUnusable // the track is full: nobody takes, or the counter goes mad
+		c.Why = CauseUnusable // the track is full: nothing takes its content, or the counter is erratic
 	}
 }
 
-// rolledOver tells which largest value a counter that fell back has passed, in mWh, or 0: it has to have been so near to
-// one that the rated power explains what is missing, and was read not much longer than a quarter before. Such values are
-// those of 32 bits of 0.1 Wh, Wh, 10 Wh or 100 Wh, and what a display of five to eight digits can show.
+// rolledOver returns the largest value, in mWh, that a counter has passed before it fell back, or 0. The counter must
+// have been so near to it that the rated power explains the difference, and must have been read not much longer than a
+// quarter of an hour before. Such largest values are those of 32 bits of 0.1 Wh, Wh, 10 Wh or 100 Wh, and of displays
+// with five to eight digits.
 func (c *counter) rolledOver(in reading, r rules) int64 {
 	const w32 = int64(1) << 32
 	if ms, known := c.Last.elapsed(in.moment); !known || ms > max(r.gap, quarterMS) {
@@ -343,9 +346,9 @@ func (c *counter) rolledOver(in reading, r rules) int64 {
 	return 0
 }
 
-// forget gives up placing what was read in an earlier start of the machine whose clock was never set: its energy goes to
-// the next reading that can be placed, its details are gone. If a segment began there, its energy cannot be told apart and
-// is gone too: the next reading begins a segment after what is left.
+// forget gives up placing readings of an earlier start of the machine whose clock was never set. Their energy goes to
+// the next reading that can be placed; their details are lost. If a segment began there, its energy cannot be separated
+// and is lost too: the next reading begins a segment after the rest.
 func (c *counter) forget(boot string) {
 	lost := func(m moment) bool { return m.Clk == contract.ClockFree && m.Boot != boot }
 	keep, energy, cause := c.Track[:0], int64(0), ""

@@ -1,31 +1,31 @@
-// Package energy accounts the energy of a device by quarters of an hour, from its counters: what a central system needs to
-// compare with the meters of the distributor, as an estimate and never as settlement.
+// Package energy accounts the energy of a device by quarters of an hour, from its counters. A central system compares
+// the result with the distributor's meters: it is an estimate and never settlement.
 //
-// It promises that the quarters of a counter add up to the counter's own difference, to the milliwatt-hour, over any span
-// of a segment and over any outage; that no quarter is negative or beyond what the rated power allows; that a reading which
-// the next one does not confirm is not booked; that energy about which nothing is known is told (segment, coverage) and not
-// invented; and that a clock which jumps neither books energy twice nor moves a quarter that was handed out. It is a pure
-// state machine: no port, no file, no clock, no goroutine. It does not decide what is published or stored, and it knows
-// only what it is told of a device that was exchanged.
+// It promises that the quarters of a counter add up to the counter's own difference, to the milliwatt-hour, over any
+// span of a segment and over any outage; that no quarter is negative or beyond what the rated power allows; that a
+// reading which the next one does not confirm is not booked; that unknown energy is reported (segment, coverage) and
+// not invented; and that a clock jump neither books energy twice nor moves a published quarter. It is a pure state
+// machine: no port, no file, no clock, no goroutine. It does not decide what is published or stored, and it learns of
+// an exchanged device only through its methods.
 //
 // # From a poll to a quarter
 //
-// A reading passes three stations. The guard (counter) lets it in when it is in reach of the one before and the next
-// reading agrees with it. What was let in waits in the track as a vertex, placed on the time line by the best clock there
-// is. The ledger spreads the energy between two vertices evenly over the time between them and closes a quarter when the
-// track has passed its end. Everything of this is the account's state: taken in the middle and given to a new account, it
-// gives the same quarters.
+// A reading passes three stations. The guard (counter) accepts it when it is plausible after the previous one and the
+// next reading agrees with it. An accepted reading waits in the track as a vertex, placed on the time line by the best
+// available clock. The ledger spreads the energy between two vertices evenly over the time between them and closes a
+// quarter when the track has passed its end. All of this is the account's state: saved at any point and restored into a
+// new account, it produces the same quarters.
 //
 // # Time
 //
-// Durations are monotonic time. Where a quarter lies is said by the wall clock as long as it is trusted. Readings of a
-// clock that is not set wait in the track for the first synchronisation, for up to Options.Hold, and are then booked where
-// they belong ("est"); only after that time are they booked where the clock that was not set puts them ("free"). A clock
-// that is put forward leaves out the quarters that it jumped over. One that is put back by up to a quarter of an hour holds
-// the open quarter open until it has caught up; one that is put back further begins a new segment, and the quarters that
-// come again have a higher rev. Nobody can say which of two times was right, but a part never replaces a whole: of a quarter
-// that was told wholly covered, under a clock that was set, nothing less is told again. Its energy is then in no interval,
-// and the next segment says how much that is.
+// Durations are monotonic time. The wall clock says where a quarter lies, as long as it is trusted. Readings of a clock
+// that is not set wait in the track for the first synchronisation, for up to Options.Hold, and are then booked in their
+// proper place ("est"). Only after that time are they booked where the unset clock puts them ("free"). A clock that is
+// put forward skips the quarters in between. One that is put back by up to a quarter of an hour keeps the open quarter
+// open until it has caught up. One that is put back further begins a new segment, and repeated quarters have a higher
+// rev. It is undecidable which of two times was right, but a part never replaces a whole: a quarter that was published
+// with full coverage under a set clock is never published again with less. The energy of that time is then in no
+// interval, and the next segment states how much it is.
 package energy
 
 import (
@@ -40,8 +40,8 @@ import (
 
 // Defaults and fixed limits.
 const (
-	// DefaultRatedKW is the power that nothing which is polled exceeds as long as nobody says more: 1 MW is the largest plant
-	// of a renewable energy community, and its exchange meter carries no more than that either way by much.
+	// DefaultRatedKW is the assumed maximum power of a device whose rating is unknown: 1 MW is the largest plant of a
+	// renewable energy community, and its exchange meter does not carry much more in either direction.
 	DefaultRatedKW = 1000
 	// DefaultHold is how long quarters wait for a clock that is not set.
 	DefaultHold = 24 * time.Hour
@@ -49,23 +49,23 @@ const (
 	MaxOutage = 31 * 24 * time.Hour
 
 	coveredMin  = time.Minute      // readings at most this far apart cover the time between them, or three polls
-	confirm     = 5                // readings that have to agree before a counter is believed to have jumped or fallen back
+	confirm     = 5                // number of agreeing readings before a jump or fall of a counter is believed
 	confirmSpan = time.Minute      // and the time over which they have to
 	after       = 3                // readings that have to agree after an outage
-	rejectedAt  = 3                // rejected readings in a row that are told
+	rejectedAt  = 3                // number of consecutive rejected readings after which this is reported
 	unusable    = 30 * time.Minute // seen without its counter, a device is accounted by its power
 )
 
-// Options say what is known of a device. The zero value works, for a device that is polled once a minute.
+// Options describe what is known of a device. The zero value works for a device that is polled once a minute.
 type Options struct {
 	Every   time.Duration  // from poll to poll; 0: a minute
-	RatedKW float64        // more power than this, and a tenth, is not believed; 0: rated_kw of About, what the device tells, or DefaultRatedKW
-	About   map[string]any // what the operator says of the device; pod, role and rated_kw are used
+	RatedKW float64        // power above this plus a tenth is not believed; 0: rated_kw of About, the rating that the device reports, or DefaultRatedKW
+	About   map[string]any // the operator's description of the device; pod, role and rated_kw are used
 	Points  []string       // counters that the device is known to have, see Points; others are found when they are read
 	Hold    time.Duration  // 0: DefaultHold
 
-	// Meter tells that every counter of the device is bounded by the rating that it tells itself. Of an inverter only
-	// ac_energy is: what it counts of the grid includes the loads of the house.
+	// Meter means that the rating that the device reports bounds every counter. On an inverter it bounds only
+	// ac_energy: its grid counters include the loads of the house.
 	Meter bool
 }
 
@@ -76,15 +76,15 @@ type rules struct {
 	gap, outage, hold, silent int64 // ms
 }
 
-// Bounds of a rating that a device tells: a plant is not smaller or larger, so that a register in another unit, or one that
-// was never filled, bounds nothing.
+// Bounds of a rating that a device reports. No plant is smaller or larger, so a register in another unit, or one that
+// was never filled, has no effect.
 const (
 	leastRatedKW = 0.1
 	mostRatedKW  = 100_000
 )
 
-// rules gives the limits of a counter that the rating which the device tells (0: none) applies to. What the operator says
-// comes first: the device may be set wrong.
+// rules returns the limits of a counter to which the reported rating (0: none) applies. The operator's value has
+// priority: the device may be misconfigured.
 func (o Options) rules(told float64) rules {
 	kw := o.RatedKW
 	if kw <= 0 {
@@ -110,8 +110,8 @@ func (o Options) rules(told float64) rules {
 	}
 }
 
-// Counts tells whether a point is a counter whose quarters are accounted: energy in kW.h that is never set back by the
-// device itself.
+// Counts reports whether a point is a counter whose quarters are accounted: energy in kW.h that the device itself never
+// resets.
 func Counts(point string) bool {
 	p, ok := catalogue.PointOf(point)
 	return ok && p.Kind == catalogue.Counter && p.Unit == "kW.h" && !strings.HasSuffix(p.Key, "_today")
@@ -120,8 +120,8 @@ func Counts(point string) bool {
 // ownCounter is the counter of what a device makes or passes on itself.
 const ownCounter = "ac_energy"
 
-// Points tells from the points that a device can deliver which counters to account: those that it has, or ac_energy, which
-// is then integrated from its power, if it has none.
+// Points returns the counters to account for a device that delivers the given points: those that it has, or ac_energy
+// if it has none, which is then integrated from its power.
 func Points(has []string) []string {
 	var out []string
 	for _, p := range has {
@@ -135,11 +135,11 @@ func Points(has []string) []string {
 	return out
 }
 
-// Account is the account of one device. It is not safe for use by several goroutines at once; Book is.
+// Account is the account of one device. It is not safe for concurrent use; Accounts is.
 type Account struct {
 	o Options
 	r rules // of all counters
-	m rules // of what the device makes or passes on itself: the rating that it tells holds
+	m rules // for what the device itself produces or passes on: the reported rating applies
 	s state
 }
 
@@ -150,7 +150,7 @@ func New(o Options) *Account {
 	return a
 }
 
-// bound makes the rules from the options and from what the device has told.
+// bound computes the rules from the options and from the rating that the device reports.
 func (a *Account) bound() {
 	a.r, a.m = a.o.rules(0), a.o.rules(a.s.RatedKW)
 	if a.o.Meter {
@@ -158,7 +158,7 @@ func (a *Account) bound() {
 	}
 }
 
-// rules are those of one counter.
+// rules returns the rules of one counter.
 func (a *Account) rules(point string) rules {
 	if point == ownCounter {
 		return a.m
@@ -166,8 +166,8 @@ func (a *Account) rules(point string) rules {
 	return a.r
 }
 
-// Rated says which rated power the device tells of itself, in kW; it is part of the state. One that cannot be is ignored, and
-// 0, when the device tells none, leaves what is known of it unless another device answers.
+// Rated sets the rated power that the device reports, in kW; it is part of the state. An impossible value is ignored.
+// 0, when the device reports none, keeps the known value unless another device answers.
 func (a *Account) Rated(kw float64) {
 	switch {
 	case kw >= leastRatedKW && kw <= mostRatedKW:
@@ -188,9 +188,9 @@ func (a *Account) reset() {
 	}
 }
 
-// Observe takes one poll in. Polls come in the order in which they were made; one that comes again or too late is ignored.
-// What is rejected is told at the third reading in a row. What a device gives that answers in the place of another one waits
-// for Confirm; nothing is told of it.
+// Observe books one poll. Polls come in the order in which they were made; a repeated or late one is ignored.
+// Rejections are reported at the third consecutive reading. Readings of a device that answers in the place of another
+// one wait for Confirm and are not reported.
 func (a *Account) Observe(p Poll) []Rejection {
 	at, ok := a.place(p)
 	if !ok {
@@ -207,8 +207,8 @@ func (a *Account) Observe(p Poll) []Rejection {
 func (a *Account) observe(list *[]*counter, at moment, readings []drivers.Reading) []Rejection {
 	flow, rest := a.power(at, readings), *list
 	if flow != nil {
-		// What is accounted by its power is so up to this poll, even if the counter is believed again with it; of any other
-		// counter the power is noted in case that this reading is not believed.
+		// A counter that is accounted by its power is so up to this poll, even if the counter is believed again with
+		// it. For any other counter the power is recorded in case this reading is not believed.
 		rest = nil
 		for _, c := range *list {
 			if c.Lost {
@@ -253,7 +253,7 @@ func counterOf(list *[]*counter, point string) *counter {
 	return (*list)[at]
 }
 
-// Believed is the last value of a counter that was let in, in kWh; ok is false when there is none, or when it is that of
+// Believed returns the last accepted value of a counter in kWh. ok is false when there is none, or when it belongs to
 // another device.
 func (a *Account) Believed(point string) (value float64, ok bool) {
 	if a.s.Suspect != "" {
@@ -267,7 +267,7 @@ func (a *Account) Believed(point string) (value float64, ok bool) {
 	return 0, false
 }
 
-// Ready tells whether there is something to take: a quarter that has ended, or a segment that has begun.
+// Ready reports whether there is something to take: a quarter that has ended, or a segment that has begun.
 func (a *Account) Ready() bool {
 	return slices.ContainsFunc(a.s.Counters, func(c *counter) bool {
 		return a.waits(c) || slices.ContainsFunc(c.Track[:c.due(a.s.Last, a.r)], func(v vertex) bool { return c.Ledger.news(&v) })
@@ -280,9 +280,9 @@ type Taken struct {
 	Segments  []Segment
 }
 
-// Take books what is certain and returns what came of it, by counter and in the order of time. The state from before Take,
-// restored, gives the same again: whoever saves it first, and then hands on what Take returns, neither loses a quarter to a
-// power cut nor tells one in two versions.
+// Take books what is final and returns the result, by counter and in the order of time. The state from before Take,
+// restored, produces the same again: a caller that saves it first and then passes the result on neither loses a quarter
+// in a power cut nor publishes it in two versions.
 func (a *Account) Take() Taken {
 	var out Taken
 	for _, c := range a.s.Counters {
@@ -309,9 +309,9 @@ func (a *Account) Take() Taken {
 	return out
 }
 
-// Serial tells which serial number the device says it has; empty is ignored. When it is not the one that is known, nothing
-// is booked until Confirm, and what the device gives waits for it: uncertain is true, and so should be the quality of
-// everything that is read from the device. The known number coming back ends that.
+// Serial sets the serial number that the device reports; empty is ignored. If it differs from the known one, nothing is
+// booked until Confirm, and the readings wait for it: uncertain is true, and the quality of everything read from the
+// device should be uncertain too. This ends when the known number returns.
 func (a *Account) Serial(serial string) (uncertain bool) {
 	switch {
 	case serial == "" || serial == a.s.Suspect:
@@ -329,7 +329,7 @@ func (a *Account) Serial(serial string) (uncertain bool) {
 	return a.s.Suspect != ""
 }
 
-// Replaced tells the serial number that is known and the other one that answers in its place; ok is false when there is no
+// Replaced returns the known serial number and the other one that answers in its place. ok is false when there is no
 // doubt about the device.
 func (a *Account) Replaced() (known, answers string, ok bool) {
 	return a.s.Serial, a.s.Suspect, a.s.Suspect != ""

@@ -6,8 +6,8 @@ import (
 	"bordo/contract"
 )
 
-// Units: energy is milliwatt-hours in whole numbers, time milliseconds. A counter of 10⁹ kWh, the most that is believed,
-// is 10¹⁵ mWh: a float64 holds both exactly.
+// Units: energy is whole milliwatt-hours, time milliseconds. A counter of 10⁹ kWh, the largest believed value, is 10¹⁵
+// mWh: a float64 represents both exactly.
 const (
 	perKWh    = 1_000_000
 	maxKWh    = 1e9
@@ -44,8 +44,8 @@ const (
 	MethodMixed    = "mixed"
 )
 
-// Segment tells that a counter began anew: the data of contract.EnergySegment. The energy between Last and First is not in
-// any interval, unless the cause is a rollover, or the clock, of which both are the same.
+// Segment reports that a counter began anew: the data of contract.EnergySegment. The energy between Last and First is
+// in no interval, unless the cause is a rollover, or the clock, where both are equal.
 type Segment struct {
 	Point   string   `json:"point"`
 	Segment int64    `json:"segment"`
@@ -70,8 +70,8 @@ const (
 	CauseClock    = "clock"    // the clock was put back, or was never set: what went before cannot be placed
 )
 
-// Rejection tells that a counter's readings are not believed: the data of contract.EnergyRejected. It is told once, until one is
-// believed again.
+// Rejection reports that a counter's readings are not believed: the data of contract.EnergyRejected. It is reported
+// once, until a reading is believed again.
 type Rejection struct {
 	Point string   `json:"point"`
 	Cause string   `json:"cause"`

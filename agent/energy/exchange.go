@@ -6,8 +6,7 @@ import (
 	"bordo/contract"
 )
 
-// Final is what the counters of a device that was taken out showed at the end, kWh by point. A counter that nobody read is
-// missing.
+// Final holds the final readings of a device that was taken out, kWh by point. A counter that was not read is missing.
 type Final map[string]float64
 
 // FinalFault says why a final reading cannot be true.
@@ -39,10 +38,10 @@ func (a *Account) Counters() (out []CounterReading) {
 	return out
 }
 
-// Confirm says that the device with this serial number is the right one: each counter begins a new segment with the first
-// reading under that number, and what was read since is booked. The old device's energy up to its final reading, where that
-// is known, is booked between its last reading and the new device's first. Confirm does nothing when the serial number is the
-// one that is known, and when a final reading cannot be true.
+// Confirm accepts the device with this serial number: each counter begins a new segment with the first reading under
+// that number, and the readings since are booked. The old device's energy up to its final reading, where known, is
+// booked between its last reading and the new device's first. Confirm does nothing when the serial number is already
+// the known one, and when a final reading is impossible.
 func (a *Account) Confirm(serial string, final Final) *FinalFault {
 	if serial == "" || serial == a.s.Serial {
 		a.Serial(serial)
@@ -75,7 +74,8 @@ func (a *Account) Confirm(serial string, final Final) *FinalFault {
 	return nil
 }
 
-// successor is the counter of the device that answers in the place of the known one; nil: it has not given that counter.
+// successor returns the counter of the device that answers in the place of the known one, nil when it has not delivered
+// that counter.
 func (a *Account) successor(point string) *counter {
 	if i := slices.IndexFunc(a.s.Other, func(o *counter) bool { return o.Point == point }); i >= 0 {
 		return a.s.Other[i]
@@ -107,8 +107,8 @@ func (a *Account) finalFault(final Final) *FinalFault {
 	return nil
 }
 
-// succeed puts a device's counter behind the one that it replaces. end is what the old one showed at the end, nil when nobody
-// knows; now is the last poll.
+// succeed replaces a counter by that of the new device. end is the final reading of the old one, nil when unknown. now
+// is the last poll.
 func (c *counter) succeed(o *counter, end *int64, meter string, now moment) {
 	if o == nil {
 		o = &counter{Point: c.Point, Step: perKWh}
@@ -148,8 +148,8 @@ func (c *counter) succeed(o *counter, end *int64, meter string, now moment) {
 	*c = next
 }
 
-// waits tells whether a quarter that the known device did not finish is over. It is told as far as it goes, because nobody
-// knows when the exchange will be confirmed; what comes to it then has a higher rev.
+// waits reports whether a quarter that the known device did not finish is over. It is published as far as it goes,
+// because the exchange may be confirmed much later. Energy added then gives it a higher rev.
 func (a *Account) waits(c *counter) bool {
 	if a.s.Suspect == "" || a.s.Last.Clk == contract.ClockFree || c.due(a.s.Last, a.r) < len(c.Track) {
 		return false

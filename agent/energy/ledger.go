@@ -8,7 +8,7 @@ import (
 	"bordo/contract"
 )
 
-// ledger books vertices into quarters. T is how far it is.
+// ledger books vertices into quarters. T is the time up to which it has booked.
 type ledger struct {
 	Live bool  `json:"live,omitempty"` // anything was booked
 	T    int64 `json:"t,omitempty"`
@@ -19,15 +19,15 @@ type ledger struct {
 
 	Meter string `json:"meter,omitempty"` // serial number at T; empty: the account's
 
-	// A quarter that does not begin after MaxStart may have been told before, and then has the revision Base, which is
-	// higher than any that was used when the clock was put back.
+	// A quarter that begins at or before MaxStart may have been published already. It then has the revision Base, which
+	// is higher than any used when the clock was put back.
 	MaxStart int64 `json:"max_start,omitempty"`
 	MaxRev   int   `json:"max_rev,omitempty"`
 	Base     int   `json:"base,omitempty"`
-	Doubt    bool  `json:"doubt,omitempty"` // quarters were told that are not in this ledger
+	Doubt    bool  `json:"doubt,omitempty"` // quarters were published that this ledger does not know
 
-	// Whole are the quarters that were told wholly covered by the counter, under a clock that was set: when they come again
-	// nothing less is told of them.
+	// Whole are the quarters published with full coverage under a set clock. If they are repeated, nothing less is
+	// published of them.
 	Whole []run `json:"whole,omitempty"`
 }
 
@@ -52,12 +52,12 @@ type open struct {
 	Counter  bool           `json:"ct,omitempty"`
 	Integral bool           `json:"in,omitempty"`
 
-	// Told is set when the quarter was told before it was closed, and Part is what was told of it.
+	// Told is set when the quarter was published before it was closed, and Part is what was published of it.
 	Told bool  `json:"t,omitempty"`
 	Part share `json:"p,omitzero"`
 }
 
-// share is how much of a quarter was told.
+// share is how much of a quarter was published.
 type share struct {
 	E   int64 `json:"e,omitempty"`
 	Cov int64 `json:"v,omitempty"`
@@ -67,17 +67,17 @@ type share struct {
 
 func (o *open) used() bool { return o.Len > 0 || o.E > 0 }
 
-// doubtRevs is by how much the revision is raised when it is not known which ones were used.
+// doubtRevs is the increment of the revision when it is unknown which ones were used.
 const doubtRevs = 16
 
-// doubt notes, at the first poll after an older state was restored, up to where quarters may have been told.
+// doubt records, at the first poll after an older state was restored, up to where quarters may have been published.
 func (l *ledger) doubt(t int64) {
 	if l.Doubt {
 		l.Doubt, l.MaxStart, l.Base = false, max(l.MaxStart, quarterOf(t)-quarterMS), l.MaxRev+doubtRevs
 	}
 }
 
-// news tells whether something comes of a vertex that can be taken.
+// news reports whether a vertex produces something that can be taken.
 func (l *ledger) news(v *vertex) bool {
 	return v.Why != "" || l.Open == nil || quarterOf(v.T) > l.Open.Start || v.T < l.T-quarterMS
 }
@@ -120,7 +120,7 @@ func (l *ledger) last() *int64 {
 	return &c
 }
 
-// unplaceable tells why energy cannot be booked between the vertex before and this one: the cause of a new segment.
+// unplaceable returns why energy cannot be booked between the previous vertex and this one: the cause of a new segment.
 func (l *ledger) unplaceable(v *vertex, r rules, step int64) string {
 	apart := v.T - l.T
 	switch {
@@ -157,8 +157,8 @@ func (l *ledger) begin(v vertex, out *Taken) {
 	o.Clk = worst(o.Clk, v.Clk)
 }
 
-// next gives the segment a new number: that of the second it begins in, if that is higher than the one before, so that a
-// ledger which has lost its record does not repeat itself.
+// next gives the segment a new number: the second in which it begins, if that is higher than the previous number, so
+// that a ledger that has lost its record does not repeat itself.
 func (l *ledger) next(t int64) { l.Seg = max(l.Seg+1, t/1000) }
 
 func (l *ledger) segment(v *vertex, out *Taken) {
@@ -167,7 +167,7 @@ func (l *ledger) segment(v *vertex, out *Taken) {
 		Segment: l.Seg, Cause: v.Why, Last: kwhOf(v.Last), First: kwh(v.C), Meter: l.Meter, At: v.T, Clk: v.Clk})
 }
 
-// back goes back to t: quarters that were told will come again.
+// back returns to t: published quarters will be repeated.
 func (l *ledger) back(t int64, out *Taken) {
 	l.close(out)
 	l.Base = l.MaxRev + 1
@@ -224,7 +224,8 @@ func (l *ledger) flow(v vertex, out *Taken) {
 	o.Clk = worst(o.Clk, clk)
 }
 
-// reach notes what the counter shows at T, x being c0 and the energy since; last tells that T is that of the vertex.
+// reach records the counter's value at T, where x is c0 plus the energy since. last means that T is the time of the
+// vertex.
 func (l *ledger) reach(v *vertex, x int64, last bool, out *Taken) {
 	switch {
 	case v.Integral:
@@ -253,13 +254,13 @@ func (l *ledger) enter(start int64, out *Taken) *open {
 	return l.Open
 }
 
-// close hands out the open quarter, if anything was booked in it.
+// close publishes the open quarter, if anything was booked in it.
 func (l *ledger) close(out *Taken) {
 	l.tell(out)
 	l.Open = nil
 }
 
-// tell hands out the open quarter as far as it goes, if anything was booked in it since it was told.
+// tell publishes the open quarter as far as it goes, if anything was booked in it since it was last published.
 func (l *ledger) tell(out *Taken) {
 	o := l.Open
 	if o == nil || !o.used() || o.Told && o.Part == (share{o.E, o.Cov, o.N, o.Part.Rev}) {
@@ -296,8 +297,8 @@ func (l *ledger) tell(out *Taken) {
 	out.Intervals = append(out.Intervals, iv)
 }
 
-// forgo does not tell a quarter that would replace a better one. Its energy is in no interval, and a segment says so: also
-// where a segment began within the quarter, so that no one value of the counter stands for its beginning.
+// forgo does not publish a quarter that would replace a better one. Its energy is in no interval, and a segment says
+// so, also where a segment began within the quarter and no single value of the counter represents its beginning.
 func (l *ledger) forgo(o *open, out *Taken) {
 	l.next(l.T)
 	before := l.C - o.E
@@ -308,7 +309,7 @@ func (l *ledger) toldWhole(start int64) bool {
 	return slices.ContainsFunc(l.Whole, func(r run) bool { return r.First <= start && start <= r.Last })
 }
 
-// tellWhole notes that a quarter was told whole.
+// tellWhole records that a quarter was published with full coverage.
 func (l *ledger) tellWhole(start int64) {
 	if n := len(l.Whole); n > 0 && l.Whole[n-1].Last+quarterMS == start {
 		l.Whole[n-1].Last = start

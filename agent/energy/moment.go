@@ -12,16 +12,16 @@ import (
 type Poll struct {
 	Wall     time.Time      // as good as Clk says
 	Mono     time.Duration  // since the machine was started, or since anything that stays the same while Boot does
-	Boot     string         // which start of the machine; empty: nobody can tell, and each run of the agent counts as one
+	Boot     string         // which start of the machine; empty: unknown, so each run of the agent counts as one
 	Clk      contract.Clock // of Wall; anything but sync and est counts as free
 	Readings []drivers.Reading
 }
 
-// slackMS is how far the two clocks may drift apart from one poll to the next without one of them having been put: NTP
-// corrects less than half a second without a step, and both are read within milliseconds.
+// slackMS is how far the two clocks may drift apart between two polls without one of them having been set: NTP corrects
+// less than half a second without a step, and both are read within milliseconds.
 const slackMS = 2000
 
-// lateMS is how much later than the next one a poll can be handed in.
+// lateMS is how much later than its successor a poll may be reported.
 const lateMS = 10_000
 
 // moment is when a poll was made, by all clocks.
@@ -32,7 +32,7 @@ type moment struct {
 	Clk  contract.Clock `json:"k"`
 }
 
-// elapsed is the time from m to a later moment; known is false when no clock tells it.
+// elapsed returns the time from m to a later moment; known is false when no clock shows it.
 func (m moment) elapsed(to moment) (ms int64, known bool) {
 	switch {
 	case m.Boot == to.Boot && to.M >= m.M:
@@ -43,17 +43,18 @@ func (m moment) elapsed(to moment) (ms int64, known bool) {
 	return 0, false
 }
 
-// locate corrects a moment whose clock was not set, once it is known how far monotonic time is from UTC.
+// locate corrects a moment of an unset clock, once the offset of monotonic time from UTC is known.
 func (m *moment) locate(boot string, offset int64) {
 	if m.Clk == contract.ClockFree && m.Boot == boot {
 		m.T, m.Clk = m.M+offset, contract.ClockEst
 	}
 }
 
-// place finds where a poll lies on the time line. It tells false when the poll is not later than the one before it.
+// place finds the position of a poll on the time line. It returns false when the poll is not later than the previous
+// one.
 //
-// While the clock is not set, time goes on from the poll before by monotonic time, unless the wall clock is further. When
-// it has been set, everything since this start of the machine is placed anew.
+// While the clock is not set, time continues from the previous poll by monotonic time, unless the wall clock is
+// further. Once it has been set, everything since this start of the machine is placed again.
 func (a *Account) place(p Poll) (moment, bool) {
 	at := moment{T: p.Wall.UnixMilli(), M: p.Mono.Milliseconds(), Boot: a.bootOf(p), Clk: p.Clk}
 	if at.Clk != contract.ClockSync && at.Clk != contract.ClockEst {
@@ -87,8 +88,8 @@ func (a *Account) place(p Poll) (moment, bool) {
 	return at, true
 }
 
-// bootOf names the span of time in which monotonic time goes on. A clock that goes back by more than an old poll can
-// explain was started anew, whatever the name of the boot says.
+// bootOf names the span of time in which monotonic time is continuous. A clock that goes back by more than an old poll
+// can explain was restarted, whatever the boot id says.
 func (a *Account) bootOf(p Poll) string {
 	name := func() string {
 		boot := p.Boot
@@ -106,7 +107,7 @@ func (a *Account) bootOf(p Poll) string {
 	return name()
 }
 
-// locate places what was read in this start of the machine before its clock was set.
+// locate places the readings of this start of the machine from before its clock was set.
 func (a *Account) locate(boot string, offset int64) {
 	a.s.Last.locate(boot, offset)
 	a.s.Power.At.locate(boot, offset)

@@ -8,8 +8,8 @@ import (
 	"bordo/drivers"
 )
 
-// powerPoint is what is integrated when a counter cannot be used. It is positive when the device delivers, as an inverter
-// does, and at a meter when energy is taken from the grid.
+// powerPoint is the power to integrate when a counter is unusable. It is positive when an inverter delivers, and when a
+// meter takes energy from the grid.
 const powerPoint = "ac_power"
 
 // power is a reading of the power.
@@ -19,7 +19,7 @@ type power struct {
 	Known bool    `json:"known,omitempty"`
 }
 
-// sign tells which sign of the power a counter counts; 0: it cannot be had from the power.
+// sign returns the sign of the power that a counter counts; 0: it cannot be derived from the power.
 func sign(point string) float64 {
 	switch point {
 	case "ac_energy", "import_energy":
@@ -30,7 +30,8 @@ func sign(point string) float64 {
 	return 0
 }
 
-// area is the energy between two readings of the power, in W·ms, by the trapezoidal rule, as far as it is positive.
+// area returns the energy between two power readings, in W·ms, by the trapezoidal rule, counting only its positive
+// part.
 func area(w0, w1 float64, ms int64) float64 {
 	switch t := float64(ms); {
 	case w0 <= 0 && w1 <= 0:
@@ -51,7 +52,7 @@ type flow struct {
 	w0, w1   float64
 }
 
-// power takes the reading of the power in, and returns the flow since the one before, nil when there is none.
+// power processes a power reading and returns the flow since the previous one, nil when there is none.
 func (a *Account) power(at moment, readings []drivers.Reading) *flow {
 	i := slices.IndexFunc(readings, func(r drivers.Reading) bool { return r.Point == powerPoint })
 	if i < 0 {
@@ -105,7 +106,7 @@ func (c *counter) integrate(f flow, r rules) {
 	c.giveUp(r)
 }
 
-// giveUp puts the integral in the counter's place when the counter has been missing for long enough while the device was
+// giveUp replaces the counter by the integral when the counter has been missing for long enough while the device was
 // seen.
 func (c *counter) giveUp(r rules) {
 	if c.Lost {

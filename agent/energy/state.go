@@ -15,18 +15,18 @@ const stateVersion = 1
 // state is everything that an account knows.
 type state struct {
 	Version  int        `json:"version"`
-	Runs     int        `json:"runs"`            // how often it was restored
-	Turns    int        `json:"turns,omitempty"` // how often monotonic time began anew under the same name
+	Runs     int        `json:"runs"`            // number of times it was restored
+	Turns    int        `json:"turns,omitempty"` // number of times monotonic time restarted under the same boot id
 	Serial   string     `json:"serial,omitempty"`
 	Suspect  string     `json:"suspect,omitempty"` // answers in its place, not confirmed
 	Last     moment     `json:"last,omitzero"`     // poll
 	Power    power      `json:"power,omitzero"`
-	RatedKW  float64    `json:"rated_kw,omitempty"` // that the device tells
+	RatedKW  float64    `json:"rated_kw,omitempty"` // the rating that the device reports
 	Counters []*counter `json:"counters,omitempty"` // as the catalogue lists them
-	Other    []*counter `json:"other,omitempty"`    // those of Suspect, which wait for Confirm
+	Other    []*counter `json:"other,omitempty"`    // counters of Suspect, which wait for Confirm
 }
 
-// all are the counters of the device and of the one that answers in its place.
+// all returns the counters of the device and of the one that answers in its place.
 func (s *state) all() []*counter { return slices.Concat(s.Counters, s.Other) }
 
 // State is the account as JSON, a few hundred bytes for each counter.
@@ -38,8 +38,8 @@ func (a *Account) State() json.RawMessage {
 	return b
 }
 
-// Restore goes on from a state. older says that the account has gone on from it before, so that quarters may have been told
-// which it does not know of: those that come again get a higher rev. On an error the account is empty.
+// Restore continues from a state. older means that the account has continued from it before, so that quarters may have
+// been published that it does not know: repeated ones get a higher rev. On an error the account is empty.
 func (a *Account) Restore(b json.RawMessage, older bool) error {
 	a.reset()
 	var s state
@@ -66,7 +66,7 @@ func (a *Account) Restore(b json.RawMessage, older bool) error {
 	return nil
 }
 
-// Bounds of what a state may hold: what they exclude cannot have been written by an account, and could make one loop.
+// Bounds of a state. An account cannot have written anything beyond them, and it could cause an endless loop.
 const (
 	timeMax   = int64(1) << 53
 	energyMax = int64(maxKWh) * perKWh * 2

@@ -17,8 +17,8 @@ type vertex struct {
 	Integral bool  `json:"i,omitempty"`  // E is an integral of the power
 	Carry    int64 `json:"ca,omitempty"` // mWh that were counted between the two, and could not be placed more exactly
 
-	// Why is the cause of a segment that begins here. Nothing is booked then from the vertex before to this one, unless Mod,
-	// the value at which the counter began anew, is set. Last is the counter before.
+	// Why is the cause of a segment that begins here. Nothing is booked from the previous vertex to this one, unless
+	// Mod is set: the value at which the counter began anew. Last is the previous counter value.
 	Why  string `json:"w,omitempty"`
 	Mod  int64  `json:"mod,omitempty"`
 	Last *int64 `json:"l,omitempty"`
@@ -26,14 +26,14 @@ type vertex struct {
 	Meter string `json:"mt,omitempty"` // serial number from here on, where it is another one
 }
 
-// breaks tells whether nothing is booked up to this vertex.
+// breaks reports whether nothing is booked up to this vertex.
 func (v *vertex) breaks() bool { return v.Why != "" && v.Mod == 0 }
 
-// plain tells whether a vertex is an ordinary one of which the beginning is known.
+// plain reports whether a vertex is an ordinary one with a known beginning.
 func (v *vertex) plain() bool { return v.Why == "" && v.Meter == "" && v.D >= 0 && v.Carry == 0 }
 
-// Limits of a track. In one that waits for the clock a chunk is what is not told apart any more: it is as exact as the
-// quarters will be, and a whole day of it stays small.
+// Limits of a track. While it waits for the clock, vertices within one chunk are merged: a chunk is as exact as the
+// quarters will be, and a whole day of them stays small.
 const (
 	trackMax  = 96
 	trackFull = 192 // of vertices that cannot be joined
@@ -52,8 +52,8 @@ func (c *counter) push(v vertex) bool {
 	return true
 }
 
-// join adds a vertex to a track. It becomes one with the last if no quarter can be told apart by that: when both lie within
-// one quarter, or, as long as the clock is not set, together in less than a chunk.
+// join adds a vertex to a track. It merges it with the last one if no quarter depends on the difference: when both lie
+// within one quarter, or, while the clock is not set, together in less than a chunk.
 func join(track []vertex, v vertex) []vertex {
 	n := len(track)
 	if n == 0 {
@@ -74,7 +74,7 @@ func join(track []vertex, v vertex) []vertex {
 	return track
 }
 
-// adjacent tells whether v goes on where l ends, by the same clock and the same method.
+// adjacent reports whether v continues where l ends, by the same clock and the same method.
 func adjacent(l, v *vertex) bool {
 	d := v.T - v.D - l.T
 	return l.Boot == v.Boot && l.Clk == v.Clk && l.Integral == v.Integral && d <= slackMS && d >= -slackMS
