@@ -1,8 +1,8 @@
-// Package archive tells what lies in a node's store: how much, what, and each record as a message of the contract.
+// Package archive shows the content of a node's store: how much, what, and each record as a message of the contract.
 //
-// It promises to hold no more than a few records at a time, whatever the store holds, to go on behind what cannot be read
-// and to count it, and never to tell of cards or of devices marked personal more than how many records there are. It only
-// reads, of a store that an agent has open as of one that is inspected.
+// It promises to hold only a few records at a time, whatever the store contains; to skip and count unreadable records;
+// and never to reveal more of cards or of devices marked personal than their number. It only reads, from the store of a
+// running agent or from an inspected one.
 package archive
 
 import (
@@ -10,7 +10,7 @@ import (
 	"bordo/contract"
 )
 
-// Archive is a store to be looked at. Its methods may be called from several goroutines at once.
+// Archive reads a store. Its methods may be called concurrently.
 type Archive struct {
 	store        *buffer.Store
 	tenant, node string
@@ -21,7 +21,7 @@ func New(store *buffer.Store, tenant, node string) *Archive {
 	return &Archive{store, tenant, node}
 }
 
-// Stat is how much there is.
+// Stat is the amount of stored data.
 type Stat struct {
 	Epoch  string `json:"epoch"` // "" in a store that was never used
 	Next   uint64 `json:"next"`
@@ -29,16 +29,16 @@ type Stat struct {
 	Max    int64  `json:"max_bytes"` // that Bytes may become
 	Memory int    `json:"memory"`    // records that are not acknowledged and held in memory
 	Fault  string `json:"fault,omitempty"`
-	// FromMemory: the agent cannot use the directory. Classes and Epochs say nothing of what is in it.
+	// FromMemory means that the agent cannot use the directory. Classes and Epochs then say nothing about its content.
 	FromMemory bool `json:"from_memory,omitempty"`
 
 	Classes []ClassStat        `json:"classes"`
 	Epochs  []EpochStat        `json:"epochs,omitempty"` // oldest first
 	Backlog []contract.Backlog `json:"backlog,omitempty"`
-	Gaps    []GapStat          `json:"gaps,omitempty"` // not yet told to the centre
+	Gaps    []GapStat          `json:"gaps,omitempty"` // not yet reported to the centre
 }
 
-// ClassStat is how much there is of one class on disk.
+// ClassStat is the amount of data of one class on disk.
 type ClassStat struct {
 	Class    string `json:"class"`
 	Records  int    `json:"records"`            // also acknowledged ones
@@ -51,7 +51,7 @@ type ClassStat struct {
 	Damaged  int    `json:"damaged,omitempty"` // blocks that cannot be read
 }
 
-// EpochStat is what is on disk of one epoch, of all classes.
+// EpochStat is the amount of data of one epoch on disk, over all classes.
 type EpochStat struct {
 	Epoch   string `json:"ep"`
 	First   uint64 `json:"first"`
@@ -64,7 +64,7 @@ type GapStat struct {
 	Epoch string  `json:"ep"`
 	Class string  `json:"class"`
 	From  uint64  `json:"from"`
-	To    *uint64 `json:"to"` // null: nobody knows
+	To    *uint64 `json:"to"` // null: unknown
 	Why   string  `json:"why"`
 	Count uint64  `json:"n,omitempty"`
 }

@@ -38,7 +38,7 @@ type Entry struct {
 	Type  string `json:"type,omitempty"`   // of an event or interval
 	N     int    `json:"values,omitempty"` // of a reading
 	Clk   string `json:"clk"`
-	Bytes int    `json:"bytes"` // as it is held in memory; on disk it takes less
+	Bytes int    `json:"bytes"` // size in memory; on disk it is smaller
 }
 
 // Tally is what came of a walk through the records.
@@ -56,8 +56,8 @@ func (t *Tally) damaged(err error) {
 	t.Damaged++
 }
 
-// List gives up to limit records, at most MaxEntries: the first ones in the order of class and storage, or with newest the
-// last ones by their time.
+// List passes up to limit records, at most MaxEntries, to give: the first ones in the order of class and storage, or
+// with newest the last ones by time.
 func (a *Archive) List(ctx context.Context, q Query, limit int, newest bool, give func(Entry) error) (Tally, error) {
 	limit = min(max(limit, 0), MaxEntries)
 	var t Tally
@@ -97,8 +97,8 @@ func youngest(list []Entry, n int) []Entry {
 	return slices.Clone(list[max(0, len(list)-n):])
 }
 
-// Export gives each record as a message of the contract: a sample as a batch of its own as on hist, an event or interval as
-// on event. line is valid during the call. sent is when the batches count as sent.
+// Export passes each record to give as a message of the contract: a sample as its own batch as on hist, an event or
+// interval as on event. line is valid during the call. sent is the sending time in the batches.
 func (a *Archive) Export(ctx context.Context, q Query, sent time.Time, give func(line []byte) error) (Tally, error) {
 	var t Tally
 	var buf []byte
@@ -173,7 +173,7 @@ func (a *Archive) walk(ctx context.Context, q Query, t *Tally, take func(buffer.
 	return nil
 }
 
-// epochs adds up what is on disk by epoch, oldest first: their names rise.
+// epochs sums up what is on disk by epoch, oldest first: epoch names rise.
 func epochs(shares []buffer.Share) []EpochStat {
 	byName := map[string]*EpochStat{}
 	for _, sh := range shares {

@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Discipline is what the kernel says of its clock (adjtimex(2)).
+// Discipline is the kernel's description of its clock (adjtimex(2)).
 type Discipline struct {
 	Synced   bool          // something keeps the clock right
-	MaxError time.Duration // the largest error that it can have; 16 s and more means that nobody knows
-	EstError time.Duration // what it probably has
+	MaxError time.Duration // the maximum error; 16 s and more means unknown
+	EstError time.Duration // the estimated error
 }
 
-// phaseLimit is where the kernel's maximum error ends: it begins there, goes back there when the clock is put by hand, and
-// grows towards it by 500 µs a second (Linux, kernel/time/ntp.c, NTP_PHASE_LIMIT).
+// phaseLimit is the upper end of the kernel's maximum error. The error begins there, returns there when the clock is
+// set by hand, and grows towards it by 500 µs a second (Linux, kernel/time/ntp.c, NTP_PHASE_LIMIT).
 const phaseLimit = 16 * time.Second
 
 // Kernel asks the kernel. It changes nothing and needs no privilege.
@@ -31,20 +31,21 @@ func Kernel() (Discipline, error) {
 	return disciplineOf(int64(t.Status), int64(t.Maxerror), int64(t.Esterror)), nil
 }
 
-// disciplineOf reads the answer; the errors are in µs. STA_UNSYNC is what most daemons clear. Chrony clears it only if it is
-// also told to set the hardware clock (rtcsync), but it always says what error is left.
+// disciplineOf interprets the answer of the kernel, with errors in µs. Most daemons clear STA_UNSYNC. Chrony clears it
+// only if it is also told to set the hardware clock (rtcsync), but it always reports the remaining error.
 func disciplineOf(status, maxError, estError int64) Discipline {
 	d := Discipline{MaxError: time.Duration(maxError) * time.Microsecond, EstError: time.Duration(estError) * time.Microsecond}
 	d.Synced = status&unix.STA_UNSYNC == 0 || maxError >= 0 && d.MaxError < phaseLimit
 	return d
 }
 
-// Daemon names the program that sets the clock, for people: timesyncd if it has done so since this start of the machine,
-// chrony if it runs, "" if neither is seen. Whether the clock is right the kernel knows better: both tell it.
+// Daemon names the program that sets the clock, for people: timesyncd if it has done so since this start of the
+// machine, chrony if it runs, "" if neither is seen. Both report to the kernel, which knows better whether the clock is
+// right.
 func Daemon() string { return daemon(os.DirFS("/")) }
 
-// daemon finds out who sets the clock. systemd-timesyncd touches a file whenever it does (systemd-timesyncd.service(8));
-// chronyd has a pid file as long as it runs, where Debian puts it.
+// daemon finds out which program sets the clock. systemd-timesyncd touches a file whenever it does
+// (systemd-timesyncd.service(8)). chronyd has a pid file while it runs, in Debian's location.
 func daemon(root fs.FS) string {
 	for _, d := range []struct{ file, name string }{
 		{"run/systemd/timesync/synchronized", "timesyncd"},

@@ -1,9 +1,9 @@
 // Package health keeps the conditions of a node: the faults that are open now.
 //
-// Whoever observes a fault says so at every observation. This package debounces: it raises a condition when the fault is
-// certain, clears it after a time without the fault, and counts what it suppresses, by the table of package contract. It
-// promises at most contract.MaxConditionEvents events per condition and hour. What an event or a status is made of, and
-// what counts as one observation, is up to the caller.
+// An observer reports a fault at every observation. This package debounces: it raises a condition when the fault is
+// certain, clears it after a time without the fault, and counts what it suppresses, by the table of package contract.
+// It promises at most contract.MaxConditionEvents events per condition and hour. The caller decides what an event or a
+// status contains, and what counts as one observation.
 package health
 
 import (
@@ -19,17 +19,17 @@ import (
 // Change is a condition that was raised or cleared.
 type Change struct {
 	Type   string          // contract.ConditionRaised or ConditionCleared
-	Health contract.Health // as it is in the status; at the end OKSince is when the fault was last absent
+	Health contract.Health // as in the status; when it ends, OKSince is when the fault was last absent
 	At     time.Time       // by the wall clock
 }
 
-// Conditions are those of one node. Its methods may be called from several goroutines.
+// Conditions are those of one node. Its methods may be called concurrently.
 type Conditions struct {
 	wall func() time.Time
 	tell func(Change)
 	wake chan struct{} // cap 1: a deadline may have moved
 
-	telling sync.Mutex // one change is told at a time, so that events keep their order
+	telling sync.Mutex // one change is reported at a time, so that events keep their order
 
 	mu      sync.Mutex
 	entries map[key]*entry
@@ -48,14 +48,15 @@ type entry struct {
 	raises   []time.Time // of the condition, within the last hour
 }
 
-// New makes an empty list. tell is called for each change, one at a time and from the goroutine that caused it; it may block.
+// New returns an empty list. tell is called for each change, one at a time and from the goroutine that caused it. It
+// may block.
 func New(wall func() time.Time, tell func(Change)) *Conditions {
 	return &Conditions{wall: wall, tell: tell, wake: make(chan struct{}, 1), entries: make(map[key]*entry)}
 }
 
-// Set notes whether the fault of a device ("" for the node) is there. detail is what the machine says; it is kept up to
-// date while the fault lasts. Set returns whether it raised or cleared the condition. It panics on a code that the contract
-// does not have.
+// Set records whether the fault of a device ("" for the node) is present. detail is the machine's message, kept up to
+// date while the fault lasts. Set returns whether it raised or cleared the condition. It panics on a code that the
+// contract does not have.
 func (c *Conditions) Set(code, dev string, faulty bool, detail string) bool {
 	k := key{code, dev}
 	if !c.observe(k, faulty, detail) {
@@ -80,7 +81,7 @@ func (c *Conditions) Clear(code, dev string) {
 	c.settle(k, true)
 }
 
-// List returns what is open, oldest first.
+// List returns the open conditions, oldest first.
 func (c *Conditions) List() []contract.Health {
 	wall, now := c.wall(), time.Now()
 	c.mu.Lock()
@@ -139,7 +140,7 @@ func (c *Conditions) due() (due []key, next time.Duration) {
 	return due, next
 }
 
-// observe notes an observation and tells whether a change is due because of it.
+// observe records an observation and reports whether a change is due because of it.
 func (c *Conditions) observe(k key, faulty bool, detail string) bool {
 	now := time.Now()
 	c.mu.Lock()
@@ -206,7 +207,7 @@ func (e *entry) isDue(now time.Time) bool {
 	return pending && !at.After(now)
 }
 
-// settle raises or clears a condition for which that is due and tells it. force clears it in any case.
+// settle raises or clears a condition for which that is due, and reports it. force clears it in any case.
 func (c *Conditions) settle(k key, force bool) bool {
 	c.telling.Lock()
 	defer c.telling.Unlock()
@@ -235,7 +236,7 @@ func (c *Conditions) settle(k key, force bool) bool {
 	return true
 }
 
-// told is the condition as it is told at a time.
+// told returns the condition as it is reported at a given time.
 func (e *entry) told(wall, now time.Time) contract.Health {
 	h := e.health
 	if !e.faulty {

@@ -19,7 +19,7 @@ const (
 	sureDeaths   = 5
 )
 
-// calmFor is how long it counts that the broker left a session alone in which nothing was sent.
+// calmFor is how long the fact counts that the broker left a session alone in which nothing was sent.
 const calmFor = 10 * time.Minute
 
 // Verdict is a topic that was set aside because sessions die on it.
@@ -29,9 +29,10 @@ type Verdict struct {
 	wait  time.Duration
 }
 
-// Blame finds the topic on which a broker ends sessions. What was in flight at a death is suspect and travels alone from then
-// on, until it is acknowledged or was alone in flight at the next death too. Before the first verdict one session begins with
-// silence: somebody else under the same client id ends such a session as well, a broker that refuses a topic does not.
+// Blame finds the topic on which a broker ends sessions. What was in flight at a death is suspect and travels alone
+// from then on, until it is acknowledged or was alone in flight at the next death too. Before the first verdict, one
+// session begins with silence: another client under the same client id ends such a session as well, whereas a broker
+// that refuses a topic does not.
 type Blame struct {
 	suspects map[string]int // deaths in a row
 	verdicts map[string]*Verdict
@@ -44,19 +45,19 @@ type Blame struct {
 // class is the part of a topic that policies are written for: everything before the device.
 func class(topic string) string { return topic[:strings.LastIndexByte(topic, '/')+1] }
 
-// Quiet tells whether the next session is to begin with silence.
+// Quiet reports whether the next session is to begin with silence.
 func (b *Blame) Quiet() bool { return b.quiet }
 
 // Calm notes that a silent beginning was survived.
 func (b *Blame) Calm(now time.Time) { b.quiet, b.calm = false, now }
 
-// Alone tells whether a topic may be in flight only when nothing else is.
+// Alone reports whether a topic may be in flight only by itself.
 func (b *Blame) Alone(topic string) bool { return b.suspects[topic] > 0 || b.verdict(topic) != nil }
 
-// Suspect tells whether anything is suspect.
+// Suspect reports whether anything is suspect.
 func (b *Blame) Suspect() bool { return len(b.suspects) > 0 }
 
-// Clear tells whether nothing is suspect and nothing set aside.
+// Clear reports whether nothing is suspect and nothing set aside.
 func (b *Blame) Clear() bool { return len(b.suspects) == 0 && len(b.verdicts) == 0 }
 
 // IsMany reports whether more than one topic is set aside, or a whole class.
@@ -69,7 +70,7 @@ func (b *Blame) IsMany() bool {
 	return false
 }
 
-// Aside tells whether a topic is not to be used now.
+// Aside reports whether a topic is set aside now.
 func (b *Blame) Aside(topic string, now time.Time) bool {
 	v := b.verdict(topic)
 	return v != nil && now.Before(v.Until)
@@ -108,9 +109,9 @@ func (b *Blame) Acked(topic string, now time.Time) {
 	b.passed[class(topic)] = true
 }
 
-// Died notes the end of a session with the topics that were in flight. brief tells that it ended as soon as it had begun. It
-// returns the topic to blame when the end is now the second on it ("" otherwise), and whether the end is explained by what
-// was in flight at the one before.
+// Died records the end of a session with the topics that were in flight. brief means that it ended as soon as it had
+// begun. It returns the topic to blame when this is the second end on it ("" otherwise), and whether the end is
+// explained by what was in flight at the previous one.
 func (b *Blame) Died(topics []string, brief bool, now time.Time) (culprit string, explained bool) {
 	if len(topics) == 0 {
 		if b.quiet { // nothing was sent: it was none of these
@@ -149,8 +150,8 @@ func (b *Blame) Died(topics []string, brief bool, now time.Time) (culprit string
 	return culprit, true
 }
 
-// IsSure reports whether enough sessions died on a culprit to set it aside. Where its class passed lately, a broker that loses
-// acknowledgements now and then is more likely than one that refuses the topic, and it takes more of them.
+// IsSure reports whether enough sessions died on a culprit to set it aside. If its class passed recently, more are
+// required: a broker that occasionally loses acknowledgements is then more likely than one that refuses the topic.
 func (b *Blame) IsSure(topic string, now time.Time) bool {
 	at, passed := b.latest[class(topic)]
 	return !passed || now.Sub(at) > passedLately || b.suspects[topic] >= sureDeaths

@@ -1,20 +1,20 @@
-// Package inflight draws conclusions from what was in flight when a session with a broker died: how large a message may be,
-// how many bytes may be unacknowledged at a time, and which topic the broker ends sessions on.
+// Package inflight draws conclusions from what was in flight when a session with a broker died: how large a message may
+// be, how many bytes may be unacknowledged at a time, and on which topic the broker ends sessions.
 //
-// It is arithmetic on what it is told: no I/O, no clock, no lock. The goroutine that runs the sessions owns each value.
+// It only computes on its inputs: no I/O, no clock, no lock. The goroutine that runs the sessions owns each value.
 package inflight
 
 import "time"
 
-// Small is the size up to which a message counts as small: it fits one packet of any path, with the headers of TLS, TCP and
-// IP beside it, and is below the limit of any broker.
+// Small is the maximum size of a small message in bytes: it fits one packet of any path, including the headers of TLS,
+// TCP and IP, and is below the limit of any broker.
 const Small = 1100
 
-// retryMore is how many times longer than before the wait for another attempt is after each failure.
+// retryMore is the factor by which the wait for another attempt grows after each failure.
 const retryMore = 4
 
-// Ceiling finds the largest size that passes. It grows by doubling what has passed, so that nothing large is risked before
-// half of it was proved, and stops below what failed until it is time for another attempt.
+// Ceiling finds the largest size that passes. It doubles what has passed, so that nothing large is risked before half
+// of it was proved, and stops below what failed until another attempt is due.
 type Ceiling struct {
 	FirstWait, LastWait time.Duration // for another attempt above what failed: the shortest and the longest
 
@@ -43,13 +43,13 @@ func (c *Ceiling) below(n int) int {
 	return min(n, c.Failed/2)
 }
 
-// MayTry tells whether something of size n that cannot be made smaller may be sent: it is well below what has failed, or
-// another attempt is due.
+// MayTry reports whether something of size n that cannot be made smaller may be sent: it is well below what has failed,
+// or another attempt is due.
 func (c *Ceiling) MayTry(n int, now time.Time) bool {
 	return c.Failed == 0 || n <= c.Passed || 4*n <= 3*c.Failed || !now.Before(c.retry)
 }
 
-// Pass notes that n was proved. It ends what is known to fail when n is as large.
+// Pass records that size n passed. If n is as large as what is known to fail, that knowledge is dropped.
 func (c *Ceiling) Pass(n int) {
 	c.Passed = max(c.Passed, n)
 	if c.Failed > 0 && n >= c.Failed {
@@ -79,8 +79,8 @@ func (c *Ceiling) Restore(passed, failed int, now time.Time) {
 	}
 }
 
-// Forget drops what failed once only, if the time for another attempt passed longer than idle ago: nothing of that size has
-// been sent since, and it may have been an accident.
+// Forget drops a size that failed only once, if the time for another attempt passed longer than idle ago: nothing of
+// that size has been sent since, and the failure may have been accidental.
 func (c *Ceiling) Forget(now time.Time, idle time.Duration) {
 	if c.Strikes == 1 && now.After(c.retry.Add(idle)) {
 		c.Failed, c.Strikes, c.wait = 0, 0, 0

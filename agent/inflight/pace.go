@@ -9,12 +9,12 @@ const (
 	windowMost  = 16 << 20
 )
 
-// queueTarget is how long bytes may wait on the way before an acknowledgement, beyond the link's own delay. A live message
-// waits behind them.
+// queueTarget is how long bytes may wait on the way before an acknowledgement, beyond the link's own delay. A live
+// message waits behind them.
 const queueTarget = 2 * time.Second
 
-// slowest is the rate, in bytes a second, that a link is trusted to have before anything was measured: 9.6 kbit/s with the
-// overhead of TCP and TLS.
+// slowest is the assumed rate of a link before any measurement, in bytes a second: 9.6 kbit/s with the overhead of TCP
+// and TLS.
 const slowest = 800
 
 // Bounds of a measurement.
@@ -23,9 +23,9 @@ const (
 	patienceMax = 2 * time.Minute // for the bytes ahead of a message
 )
 
-// Pace decides how many bytes may be unacknowledged, from how long acknowledgements take. It needs nothing from the operating
-// system, so it also sees the queue of a modem. A delay that does not depend on what is queued (a satellite, GPRS, a broker
-// that is slow to acknowledge) does not narrow the window.
+// Pace decides how many bytes may be unacknowledged, from the time that acknowledgements take. It needs nothing from
+// the operating system, so it also sees the queue of a modem. A delay that does not depend on the queue (a satellite,
+// GPRS, a broker that is slow to acknowledge) does not narrow the window.
 type Pace struct {
 	Burst Ceiling // bytes unacknowledged when nothing came back any more
 
@@ -53,16 +53,16 @@ func (p *Pace) Window(now time.Time) int {
 	return w
 }
 
-// Message returns the largest message of old records to send now: a live message has to wait behind it.
+// Message returns the maximum size of a message of old records now: a live message has to wait behind it.
 func (p *Pace) Message(now time.Time) int { return max(Small, p.Window(now)/4) }
 
-// OldFits tells whether another message of old records may be sent: they leave a quarter of the window to live ones.
+// OldFits reports whether another message of old records may be sent: they leave a quarter of the window to live ones.
 func (p *Pace) OldFits(n, old, unacknowledged int, now time.Time) bool {
 	w := p.Window(now)
 	return unacknowledged == 0 || old+n <= 3*w/4 && unacknowledged+n <= w
 }
 
-// Patience returns how much longer than usual an acknowledgement may take with so many bytes unacknowledged.
+// Patience returns how much longer than usual an acknowledgement may take with this many bytes unacknowledged.
 func (p *Pace) Patience(ahead int) time.Duration {
 	per := 4 * p.perByte
 	if p.perByte == 0 {
@@ -71,8 +71,8 @@ func (p *Pace) Patience(ahead int) time.Duration {
 	return min(time.Duration(ahead)*per, patienceMax)
 }
 
-// Acked notes an acknowledgement of a message of size bytes that came after took; ahead is how many bytes were unacknowledged
-// with it when it was sent. It returns how long the message waited behind others.
+// Acked records an acknowledgement, after took, of a message of size bytes. ahead is how many bytes were unacknowledged
+// when it was sent, including it. It returns how long the message waited behind others.
 func (p *Pace) Acked(size, ahead int, took time.Duration, now time.Time) (queued time.Duration) {
 	if ahead <= Small {
 		p.delay(took, now)
@@ -96,8 +96,8 @@ func (p *Pace) Acked(size, ahead int, took time.Duration, now time.Time) (queued
 	return queued
 }
 
-// delay notes how long a message took with next to nothing before it. A shorter delay counts at once, a longer one when it
-// has lasted.
+// delay records how long a message took with hardly anything before it. A shorter delay counts immediately, a longer
+// one once it has lasted.
 func (p *Pace) delay(took time.Duration, now time.Time) {
 	if p.turned.IsZero() || now.Sub(p.turned) > baseSpan {
 		p.base[1], p.base[0] = p.base[0], took
@@ -114,8 +114,8 @@ func (p *Pace) shortest() time.Duration {
 	return min(p.base[0], p.base[1])
 }
 
-// Silent notes that nothing came back any more after unacknowledged bytes were sent: the next session begins with one small
-// message at a time.
+// Silent records that nothing came back any more after unacknowledged bytes were sent: the next session begins with one
+// small message at a time.
 func (p *Pace) Silent(unacknowledged int, now time.Time) {
 	p.window = Small
 	if unacknowledged > Small {

@@ -7,8 +7,8 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// maxInbound is the remaining length of the largest packet that is accepted. Nothing that a node subscribes to is larger, and
-// paho allocates what the header announces before any of it has come.
+// maxInbound is the maximum remaining length of an accepted packet. Nothing that a node subscribes to is larger, and
+// paho allocates what the header announces before any of it has arrived.
 const maxInbound = 256 << 10
 
 // PacketError ends a connection whose broker sent what a client must not or will not receive.
@@ -43,7 +43,7 @@ const (
 	inBody
 )
 
-// check takes the next bytes. With an error, n bytes of them are in order.
+// check validates the next bytes. With an error, the first n bytes are valid.
 func (f *inbound) check(p []byte) (n int, err *PacketError) {
 	for n < len(p) {
 		switch f.state {
@@ -134,7 +134,7 @@ func (f *inbound) judge() *PacketError {
 	return nil
 }
 
-// maxFilters is how many filters one SUBSCRIBE may have.
+// maxFilters is the maximum number of filters of one SUBSCRIBE.
 const maxFilters = 16
 
 // topicOf is the topic of a PUBLISH, given what has come of its body; "" when too little has.

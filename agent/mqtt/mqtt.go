@@ -1,8 +1,9 @@
-// Package mqtt is one connection to a broker, made of one paho client that is never used again.
+// Package mqtt is one connection to a broker, made with one paho client that is never reused.
 //
-// It promises that a publication's outcome is told exactly once and that success means a PUBACK seen on this connection:
-// paho gives that only with automatic reconnection off and a clean session (with its defaults a token completes without
-// error when the link drops). It keeps no store and does not reconnect: who uses it owns the records and the back-off.
+// It promises that a publication's outcome is reported exactly once and that success means a PUBACK on this connection.
+// paho guarantees that only with automatic reconnection off and a clean session: with its defaults a token completes
+// without error when the link drops. The package keeps no store and does not reconnect: its user owns the records and
+// the back-off.
 package mqtt
 
 import (
@@ -22,9 +23,9 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// Times of a connection. Paho sends a ping after keepAlive without traffic, and this package judges the answer, because paho
-// would not allow for what lies ahead of a ping on a slow link. A dead link that is idle is seen after 30 to 50 s; a broker
-// that takes publications and never acknowledges them is left after ackTimeout.
+// Times of a connection. Paho sends a ping after keepAlive without traffic. This package judges the answer, because
+// paho does not allow for the data ahead of a ping on a slow link. A dead idle link is detected after 30 to 50 s. A
+// broker that accepts publications and never acknowledges them is left after ackTimeout.
 const (
 	keepAlive      = 30 * time.Second
 	pingTimeout    = 10 * time.Second
@@ -45,7 +46,7 @@ type Options struct {
 	Username string
 	Password string
 	Will     Message
-	Sent     func(n int) // told of bytes that went into the stream below TLS; may be nil
+	Sent     func(n int) // called with the number of bytes written below TLS; may be nil
 }
 
 // Message is a publication.
@@ -53,10 +54,10 @@ type Message struct {
 	Topic   string
 	Payload []byte
 	Retain  bool
-	QoS     byte // of one that arrived; Publish always uses 1
+	QoS     byte // of a received message; Publish always uses 1
 
-	// Patience is how much longer than ackTimeout the acknowledgement of a publication may take, because of what lies ahead
-	// of it on a slow link.
+	// Patience is how much longer than ackTimeout the acknowledgement of a publication may take, because of the data
+	// ahead of it on a slow link.
 	Patience time.Duration
 }
 
@@ -66,7 +67,8 @@ var ErrRefused = errors.New("refused by the broker")
 // ErrNotAuthorised is an ErrRefused for which the broker named the user's rights as the reason.
 var ErrNotAuthorised = fmt.Errorf("%w: this user may not connect", ErrRefused)
 
-// ErrUnacknowledged ends a connection whose broker swallows a publication: it said something later, but did not acknowledge.
+// ErrUnacknowledged ends a connection whose broker swallows a publication: it sent something later, but no
+// acknowledgement.
 var ErrUnacknowledged = errors.New("the broker did not acknowledge within 20 s")
 
 // ErrSilent ends a connection on which nothing came back any more after something was sent.
@@ -75,7 +77,7 @@ var ErrSilent = errors.New("nothing came back from the broker")
 // ErrNoAnswer is matched by the error of Subscribe when the broker does not answer the subscription.
 var ErrNoAnswer = errors.New("the broker did not answer within 20 s")
 
-// ErrNotSent is matched by the outcome of a publication that was not written any more.
+// ErrNotSent is matched by the outcome of a publication that was never written.
 var ErrNotSent = errors.New("not sent")
 
 // ErrHungUp is matched by the error of Connect when the broker ended the connection instead of answering the login.
@@ -98,7 +100,7 @@ type Conn struct {
 	mu      sync.Mutex
 	cause   error              // why lost is closed
 	handed  int64              // bytes of publications so far
-	gone    int64              // of all bytes, those that have left this machine when watch looked last
+	gone    int64              // bytes that had left this machine when watch last looked
 	moved   time.Time          // when that grew
 	next    uint64             // of pending
 	pending map[uint64]*flight // publications whose outcome is not known
@@ -111,7 +113,7 @@ type outgoing struct {
 }
 
 type flight struct {
-	since    time.Time // when it was handed over or, if it was seen to wait in this machine, when it left
+	since    time.Time // when it was passed to paho, or when it left this machine if it was seen waiting there
 	end      int64     // bytes of publications up to its own end
 	waits    bool      // it was seen to wait in this machine
 	left     bool
@@ -234,13 +236,13 @@ func (c *Conn) connectError(u *url.URL, err error, dialErr <-chan error) error {
 	return fmt.Errorf("connect to %s: %w", u.Host, err)
 }
 
-// brokenOff reports whether the other side closed the connection during the TLS handshake, as a broker does on a port without
-// TLS.
+// brokenOff reports whether the other side closed the connection during the TLS handshake, as a broker does on a port
+// without TLS.
 func brokenOff(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
 
-// Publish sends m with QoS 1. It does not block for longer than it takes to hand the message over; done is called exactly
-// once, from another goroutine, and must not block: nil when the broker acknowledged, an error when that will not be known
-// any more.
+// Publish sends m with QoS 1. It blocks only until paho has the message. done is called exactly once, from another
+// goroutine, and must not block: with nil when the broker acknowledged, with an error when the outcome will remain
+// unknown.
 func (c *Conn) Publish(m Message, done func(error)) {
 	c.mu.Lock()
 	if c.cause != nil {
@@ -257,19 +259,20 @@ func (c *Conn) Publish(m Message, done func(error)) {
 	c.stream.handed.Add(1)
 	select {
 	case c.out <- outgoing{key: key, Message: m}:
-	case <-c.lost: // fail has told it, or is about to
+	case <-c.lost: // fail has reported it, or is about to
 	}
 }
 
-// Cork tells that publications follow, Uncork that these were all for now: they go out together. Called by one goroutine.
+// Cork announces that publications follow, and Uncork that these were all for now: they are written together. Called by
+// one goroutine.
 func (c *Conn) Cork() { c.stream.cork() }
 
 // Uncork ends what Cork began.
 func (c *Conn) Uncork() { c.stream.uncork() }
 
-// Subscribe asks for a topic filter with QoS 1 and waits for the broker's consent. When the broker does not answer within
-// ackTimeout, the error matches ErrNoAnswer and the connection goes on. handle is called in order, from one goroutine, and must
-// not block.
+// Subscribe subscribes to a topic filter with QoS 1 and waits for the broker's consent. When the broker does not answer
+// within ackTimeout, the error matches ErrNoAnswer and the connection continues. handle is called in order, from one
+// goroutine, and must not block.
 func (c *Conn) Subscribe(ctx context.Context, filter string, handle func(Message)) error {
 	token := c.client.Subscribe(filter, 1, func(_ paho.Client, m paho.Message) {
 		handle(Message{Topic: m.Topic(), Payload: m.Payload(), Retain: m.Retained(), QoS: m.Qos()})
@@ -288,7 +291,7 @@ func (c *Conn) Subscribe(ctx context.Context, filter string, handle func(Message
 	if err := token.Error(); err != nil {
 		return fmt.Errorf("subscribe %s: %w", filter, c.reason(err))
 	}
-	if t, ok := token.(*paho.SubscribeToken); ok && t.Result()[filter] > 2 { // 0x80; some brokers say it in MQTT 5's codes
+	if t, ok := token.(*paho.SubscribeToken); ok && t.Result()[filter] > 2 { // 0x80; some brokers use the codes of MQTT 5
 		return fmt.Errorf("subscribe %s: %w", filter, ErrRefused)
 	}
 	return nil
@@ -299,7 +302,7 @@ func (c *Conn) SubscribeLater(ctx context.Context, filter string, handle func(Me
 	go func() { done(c.Subscribe(ctx, filter, handle)) }()
 }
 
-// Lost is closed when the connection has ended, for whatever reason; Err tells which.
+// Lost is closed when the connection has ended, for whatever reason; Err returns the reason.
 func (c *Conn) Lost() <-chan struct{} { return c.lost }
 
 // Err returns why the connection ended, nil while it lives.
@@ -309,8 +312,8 @@ func (c *Conn) Err() error {
 	return c.cause
 }
 
-// Close ends the connection. With polite, a DISCONNECT is sent first (for at most 200 ms) and the broker forgets the will;
-// without it, the broker sees a broken link. What is in flight gets its outcome before Close returns.
+// Close ends the connection. With polite, a DISCONNECT is sent first (for at most 200 ms) and the broker drops the
+// will; without it, the broker sees a broken link. Everything in flight gets its outcome before Close returns.
 func (c *Conn) Close(polite bool) {
 	if polite && c.client.IsConnectionOpen() {
 		c.client.Disconnect(200)
@@ -320,7 +323,7 @@ func (c *Conn) Close(polite bool) {
 	c.fail(ErrClosed)
 }
 
-// fail ends the connection once and tells every publication whose outcome is open.
+// fail ends the connection once and reports every publication whose outcome is open.
 func (c *Conn) fail(err error) {
 	if err == nil {
 		err = ErrClosed
@@ -345,8 +348,8 @@ func (c *Conn) fail(err error) {
 	}
 }
 
-// reason is why the connection was broken off, where it was, and otherwise the error that is given: paho says of much that
-// follows only that it is not connected.
+// reason returns why this side ended the connection, where it did, and otherwise the given error: for many consequences
+// paho only says that it is not connected.
 func (c *Conn) reason(err error) error {
 	if broken := c.stream.err(); broken != nil {
 		return broken
@@ -364,8 +367,8 @@ func (c *Conn) finish(key uint64, err error) {
 	}
 }
 
-// write hands publications to paho in order. Paho's Publish may block for writeTimeout on a stalled link; then only this
-// goroutine waits for it.
+// write passes publications to paho in order. Paho's Publish may block for writeTimeout on a stalled link, and then
+// only this goroutine waits.
 func (c *Conn) write() {
 	for {
 		select {
@@ -385,14 +388,14 @@ func (c *Conn) write() {
 	}
 }
 
-// ackStore is what paho takes for its store of messages in flight. It keeps none of them (the records live in the buffer),
-// only which publication each acknowledgement will be for: paho puts a publication in before it sends it, and takes it out
-// when its PUBACK has come. So no goroutine has to wait for each token.
+// ackStore is paho's store of messages in flight. It keeps none of them (the records live in the buffer), only which
+// publication each acknowledgement belongs to. Paho puts a publication in before it sends it, and removes it when its
+// PUBACK has arrived, so that no goroutine has to wait for each token.
 type ackStore struct{ c *Conn }
 
 var _ paho.Store = ackStore{}
 
-// Put implements paho.Store. Paho also puts in what it has received, and subscriptions.
+// Put implements paho.Store. Paho also puts received messages and subscriptions in.
 func (s ackStore) Put(key string, p packets.ControlPacket) {
 	if _, ok := p.(*packets.PublishPacket); !ok || !strings.HasPrefix(key, "o.") { // "i." is what has come
 		return

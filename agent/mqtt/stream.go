@@ -12,41 +12,41 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// A write to the broker for each publication is a system call each, and wakes the broker each time, which then answers one by
-// one: publications that come right after one another are written together.
+// A write per publication costs a system call each and wakes the broker each time, which then answers one by one.
+// Publications that follow each other immediately are therefore written together.
 const (
 	gatherTime = 3 * time.Millisecond // that a publication waits for others
-	gatherSize = 16 << 10             // bytes that wait; what is larger is not copied
+	gatherSize = 16 << 10             // waiting bytes; anything larger is not copied
 )
 
-// farewellTime is how long Close waits for the broker to close after a DISCONNECT. A broker that still has something to say
-// to a connection that is gone, an acknowledgement for instance, takes that for a loss and publishes the will over the status
-// offline; with TCP what was sent last may not even reach it.
+// farewellTime is how long Close waits for the broker to close after a DISCONNECT. A broker that still sends something
+// to a closed connection, an acknowledgement for instance, takes that for a loss and publishes the will over the
+// offline status. With TCP the last bytes sent may not even reach it.
 const farewellTime = 200 * time.Millisecond
 
 // stream is the connection as paho uses it: one Write for each packet, and many small Reads.
 //
-// A publication waits for those that were handed over with it and have not come yet, for at most gatherTime, or until
-// gatherSize bytes wait; while the stream is corked, for what will be handed over. Any other packet (CONNECT, SUBSCRIBE, PUBACK,
-// PINGREQ, DISCONNECT) is written at once, behind what waits: the order of the packets is kept. So a
-// Write that returned nil says of a publication only that it is on its way, as it does of a socket. A write that fails or
-// takes longer than writeTimeout closes the connection; its error is that of the Read under way and of every Write that
-// follows. Close drops what waits: who wants it to be sent sends a DISCONNECT first, and Close then waits for the broker to
+// A publication waits for others that were passed to paho with it and have not arrived here, for at most gatherTime, or
+// until gatherSize bytes wait. While the stream is corked, it waits for the announced ones. Any other packet (CONNECT,
+// SUBSCRIBE, PUBACK, PINGREQ, DISCONNECT) is written immediately, after what waits, so the order of packets is kept. A
+// Write of a publication that returned nil therefore only means that it is on its way, as with a socket. A write that
+// fails or takes longer than writeTimeout closes the connection; its error is returned by the pending Read and by every
+// later Write. Close drops what waits: to have it sent, send a DISCONNECT first. Close then waits for the broker to
 // close, for at most farewellTime.
 //
-// Reads are buffered and checked: the header of a packet that is too large, or that no client may receive, ends the connection
-// with a PacketError before paho sees it.
+// Reads are buffered and checked: the header of a packet that is too large, or that no client may receive, ends the
+// connection with a PacketError before paho sees it.
 type stream struct {
 	net.Conn
 	in    *bufio.Reader
 	check inbound
 
 	handed atomic.Int64 // publications on their way to Write, or past it
-	came   atomic.Int64 // those that are past it
-	corked atomic.Bool  // more are about to be handed over
+	came   atomic.Int64 // publications that have passed this point
+	corked atomic.Bool  // more publications are about to follow
 	before int64        // handed when it was corked; of who corks
 
-	busy    chan struct{} // full while somebody writes: another writer waits for at most writeTimeout
+	busy    chan struct{} // full during a write: another writer waits for at most writeTimeout
 	waiting []byte        // of who writes, as is timer
 	timer   *time.Timer   // writes what waits; running while something does
 	parted  atomic.Bool   // a DISCONNECT was written
@@ -80,7 +80,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if bad.TooLarge {
-		body := p[min(ok+1, n):n] // behind the last byte of the header
+		body := p[min(ok+1, n):n] // after the last byte of the header
 		if rest, err := s.in.Peek(min(s.in.Buffered(), maxTopic)); err == nil {
 			body = append(bytes.Clone(body), rest...)
 		}
@@ -90,7 +90,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	return 0, bad
 }
 
-// maxTopic bounds what is looked at of a message that is refused; a stream buffers more.
+// maxTopic bounds how much of a refused message is examined; a stream buffers more.
 const maxTopic = 1 << 10
 
 // breakOff ends the connection because of an error.
@@ -164,13 +164,13 @@ func (s *stream) Write(packet []byte) (int, error) {
 	return len(packet), nil
 }
 
-// last notes that a publication has come, and tells whether it is the last for now.
+// last records the arrival of a publication and reports whether it is the last for now.
 func (s *stream) last() bool {
 	came := s.came.Add(1)
 	return !s.corked.Load() && came == s.handed.Load()
 }
 
-// cork tells that publications are about to be handed over, uncork that they were. Neither blocks. Called by one goroutine.
+// cork announces publications, uncork that they were passed on. Neither blocks. Called by one goroutine.
 func (s *stream) cork() {
 	s.before = s.handed.Load()
 	s.corked.Store(true)
@@ -221,5 +221,6 @@ func (s *stream) err() error {
 	return nil
 }
 
-// SetWriteDeadline implements net.Conn. Each write sets its own: what paho sets for a packet would pass before it is written.
+// SetWriteDeadline implements net.Conn. Each write sets its own deadline: that of paho would pass before the packet is
+// written.
 func (s *stream) SetWriteDeadline(time.Time) error { return nil }

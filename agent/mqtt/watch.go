@@ -7,7 +7,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// pings are the PINGREQ packets that wait for their answer, in order. Paho sends some, Ping others.
+// pings are the unanswered PINGREQ packets, in order. Paho sends some, Ping others.
 type pings struct {
 	mu   sync.Mutex
 	open []ping
@@ -37,7 +37,7 @@ func (p *pings) answered() {
 	}
 }
 
-// oldest tells when the first one was sent.
+// oldest returns when the first one was sent.
 func (p *pings) oldest() (at time.Time, some bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,8 +59,8 @@ func (s *stream) ping(done func()) {
 // lastHeard is when something came last.
 func (s *stream) lastHeard() time.Time { return s.begun.Add(time.Duration(s.heard.Load())) }
 
-// Ping asks the broker for a sign that it still reads. done is called when the answer has come, from the goroutine that reads,
-// and must not block; it is not called when the connection ends first.
+// Ping asks the broker for a sign that it still reads. done is called when the answer has arrived, from the reading
+// goroutine, and must not block. It is not called when the connection ends first.
 func (c *Conn) Ping(done func()) { go c.stream.ping(done) }
 
 // watch leaves a broker that takes publications and does not acknowledge them, and a link that is dead.
@@ -81,8 +81,8 @@ func (c *Conn) watch() {
 	}
 }
 
-// judge returns why the connection is to be ended, nil if it is not. The time to an acknowledgement counts from when the
-// publication left this machine; as long as it has not, bytes have to leave now and then.
+// judge returns why the connection has to be ended, nil if it need not be. The time to an acknowledgement counts from
+// when the publication left this machine. Until then, bytes have to leave from time to time.
 func (c *Conn) judge(now time.Time) error {
 	heard := c.stream.lastHeard()
 	asked, pinged := c.stream.pings.oldest()
@@ -112,13 +112,13 @@ func (c *Conn) judge(now time.Time) error {
 	if pinged && now.Sub(latest(asked, latest(heard, c.moved))) > pingTimeout+patience {
 		return ErrSilent
 	}
-	if aged && !pinged { // tells a broker that swallows from a link that is dead
+	if aged && !pinged { // distinguishes a broker that swallows from a dead link
 		c.Ping(nil)
 	}
 	return nil
 }
 
-// see notes whether a publication has left, given how many bytes have.
+// see records whether a publication has left, given how many bytes have.
 func (f *flight) see(gone int64, now time.Time) {
 	switch {
 	case f.left:

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lower is the connection below TLS. It counts what is written, and lets a write take as long as it makes progress: only the
-// time without a byte is limited by the deadline, so that a slow link is not taken for a dead one.
+// lower is the connection below TLS. It counts written bytes, and lets a write take as long as it makes progress. The
+// deadline limits only the time without a byte, so that a slow link is not taken for a dead one.
 type lower struct {
 	net.Conn
 	sent  func(int) // may be nil
@@ -38,8 +38,8 @@ func (l *lower) Write(p []byte) (int, error) {
 	}
 }
 
-// left returns how many of the bytes written have reached the other end's system, as far as the operating system says; where
-// it does not, all of them.
+// left returns how many of the written bytes have reached the other end's system, as far as the operating system knows;
+// otherwise all of them.
 func (l *lower) left() int64 { return l.bytes.Load() - int64(unsent(l.Conn)) }
 
 // unsent returns how many bytes the operating system holds that the other end's system has not acknowledged.

@@ -5,8 +5,9 @@ import (
 	"math/bits"
 )
 
-// A residual is written in Rice's code: u>>k in unary (ones, closed by a zero), then the k low bits. Beyond riceMax ones
-// stands the number of significant bits in 6 bits and then u itself, so an outlier costs at most riceMax+6+64 bits.
+// A residual is written in Rice's code: u>>k in unary (ones, closed by a zero), then the k low bits. An outlier has
+// riceMax+1 ones, then its number of significant bits in 6 bits and then u itself, so it costs at most riceMax+6+64
+// bits.
 const riceMax = 24
 
 // bitWriter appends bits, lowest first.
@@ -62,7 +63,7 @@ func (w *bitWriter) finish() []byte {
 	return w.out
 }
 
-// riceCost is how many bits rice(u, k) takes.
+// riceCost returns the number of bits that rice(u, k) takes.
 func riceCost(u uint64, k uint) uint {
 	q := u >> k
 	if q >= riceMax {
@@ -71,7 +72,7 @@ func riceCost(u uint64, k uint) uint {
 	return uint(q) + 1 + k
 }
 
-// bitReader reads what bitWriter wrote. Reading past the end gives zeros; over tells of it.
+// bitReader reads what bitWriter wrote. Reading beyond the end returns zeros, and over reports it.
 type bitReader struct {
 	in  []byte
 	pos uint // in bits
@@ -118,12 +119,12 @@ func (r *bitReader) rice(k uint) uint64 {
 	return uint64(q)<<k | r.long(k)
 }
 
-// size reads how many significant bits follow an escape.
+// size reads the number of significant bits after an escape.
 func (r *bitReader) size() uint {
 	n := uint(r.peek()&63) + 1
 	r.pos += 6
 	return n
 }
 
-// over tells whether more was read than there is.
+// over reports whether more was read than exists.
 func (r *bitReader) over() bool { return r.pos > uint(len(r.in))*8 }

@@ -15,7 +15,7 @@ const (
 	MaxPayload = 8 << 20 // bytes of all payloads together
 
 	maxMeta   = 2 * MaxPayload // bytes of the meta section, unpacked
-	maxTexts  = 1 << 17        // different texts; rows beyond are kept as they are
+	maxTexts  = 1 << 17        // distinct texts; rows beyond are stored unchanged
 	keepBytes = 1 << 20        // a scratch that has become larger is thrown away after use
 )
 
@@ -23,18 +23,18 @@ const (
 //
 //	0xB1  packing  bits:n  n bytes  meta:m  the meta section, m bytes unpacked, up to the end
 //
-// where n and m are unsigned varints. The bit section holds the residuals of all number columns in Rice's code and does not
-// compress further; the meta section holds everything else and is packed with zstd where that makes it shorter. A block
-// carries no checksum: who stores it does.
+// where n and m are unsigned varints. The bit section holds the residuals of all number columns in Rice's code and does
+// not compress further. The meta section holds everything else and is packed with zstd where that makes it shorter. A
+// block carries no checksum: its user adds one.
 const (
 	blockV1   = 0xB1
 	packPlain = 0
 	packZstd  = 1
 )
 
-// Codec seals rows into blocks by column and opens them again; it implements buffer.Codec. Every payload comes back to the
-// byte, rows of this package and any other bytes alike; only the former become small. It is not safe for use by several
-// goroutines at once, starts none, and holds about a megabyte of memory.
+// Codec seals rows into blocks by column and opens them again. It implements buffer.Codec. Every payload is restored
+// exactly, rows of this package and any other bytes alike; only the former shrink. It is not safe for concurrent use,
+// starts no goroutine, and holds about a megabyte of memory.
 type Codec struct {
 	enc    *zstd.Encoder
 	dec    *zstd.Decoder

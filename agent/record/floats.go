@@ -81,7 +81,7 @@ func (c *floatCoder) decimal(kind int, col []uint64) (e int, ok bool) {
 
 const signBit = 1 << 63
 
-// ordered maps the bits of a double, less its shift zeros at the end, to an integer that rises with it; -0 lies below 0.
+// ordered maps the bits of a double, without its shift trailing zeros, to an integer that rises with it; -0 is below 0.
 func ordered(b uint64, shift int) int64 {
 	v := int64(b &^ signBit >> shift)
 	if b&signBit != 0 {

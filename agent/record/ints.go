@@ -6,15 +6,15 @@ import (
 	"math/bits"
 )
 
-// A column of whole numbers is written as its first value and the residuals of the rest against a prediction. The header
-// byte says which, and how the residuals lie:
+// A column of whole numbers is its first value followed by the residuals of the rest against a prediction. The header
+// byte says which prediction, and how the residuals are packed:
 //
 //	bits 0-1  packing: none (all residuals are zero), rice (in the bit section), sparse (runs of zeros, varints)
 //	bits 2-3  order: level (against a pivot), delta, second delta, slope (delta against a fixed step)
 //	bit  4    all differences are multiples of a divisor, which follows
 //
-// All arithmetic is modulo 2^64, so that every int64 comes back whatever its neighbours are. A column of one value has no
-// header.
+// All arithmetic is modulo 2^64, so that every int64 is restored whatever its neighbours are. A column of one value has
+// no header.
 const (
 	packNone = iota
 	packRice
@@ -31,7 +31,7 @@ const (
 func zigzag(v int64) uint64   { return uint64(v<<1) ^ uint64(v>>63) }
 func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
 
-// intCoder writes columns of whole numbers. Its scratch is kept from column to column.
+// intCoder writes columns of whole numbers. It reuses its scratch memory for every column.
 type intCoder struct {
 	x []int64  // the column, from 0, divided
 	u []uint64 // residuals

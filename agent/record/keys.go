@@ -1,7 +1,7 @@
 package record
 
-// keysV1 are the point keys that rows and blocks of version 1 name by their place here instead of spelling them out. The
-// list is part of the format: it is never changed, and a key that is not on it costs its letters.
+// keysV1 are the point keys that rows and blocks of version 1 encode by their index here. The list is part of the
+// format: it is never changed, and a key that is not on it is spelled out.
 var keysV1 = [...]string{
 	"state", "alarm", "alarm_code",
 	"ac_power", "ac_power_l1", "ac_power_l2", "ac_power_l3",

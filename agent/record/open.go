@@ -9,7 +9,7 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// opener reads the meta section of one block. Its scratch is kept from block to block.
+// opener reads the meta section of one block. It reuses its scratch memory for every block.
 type opener struct {
 	m       metaReader
 	r       bitReader
@@ -49,13 +49,13 @@ type openShape struct {
 	used      int
 	clock     int // place of the device's times in clocks
 	cols      []int32
-	head      []byte // boot, dev and number of readings, or type, as they stand in a row
+	head      []byte // boot, dev and number of readings, or type, as encoded in a row
 }
 
 type openColumn struct {
 	slots int
 	key   int32
-	name  []byte // as it stands in a row
+	name  []byte // as encoded in a row
 	tag   uint8  // of all readings, when they agree
 	mixed bool
 	tags  cursor
@@ -125,7 +125,7 @@ func (o *opener) tables() error {
 	return m.err
 }
 
-// records reads what each record has of its own.
+// records reads the fields that each record has of its own.
 func (o *opener) records() error {
 	m := &o.m
 	o.epochs, o.class, o.ids = fill(o.epochs, o.n), fill(o.class, o.n), fill(o.ids, o.n)
@@ -157,7 +157,7 @@ func (o *opener) records() error {
 	return m.err
 }
 
-// layout finds how long every column is and that all of it fits in the payload that was announced.
+// layout computes the length of every column and checks that all of it fits the announced payload.
 func (o *opener) layout() error {
 	if o.colOf == nil {
 		o.colOf, o.timeAt = map[int64]int32{}, map[int32]int{}
@@ -333,7 +333,7 @@ func (o *opener) readTags() (nums, words int, err error) {
 	return nums, words, nil
 }
 
-// rest reads the sizes of what is raw; what is left of the meta section are its bytes.
+// rest reads the sizes of the raw parts; the remainder of the meta section are their bytes.
 func (o *opener) rest() error {
 	n := o.n - o.structured
 	for i := range o.shapes {
@@ -451,7 +451,7 @@ func (o *opener) readings(dst []byte, sh *openShape) ([]byte, error) {
 	return dst, nil
 }
 
-// tight tells, near the end of the payloads, whether a reading really fits.
+// tight reports, near the end of the payloads, whether a reading really fits.
 func (o *opener) tight(dst []byte, c *openColumn, tag byte, word string) bool {
 	var room [11]byte
 	size := 1 + len(c.name) + len(word)
@@ -473,7 +473,7 @@ func (o *opener) tight(dst []byte, c *openColumn, tag byte, word string) bool {
 	return size <= cap(dst)-len(dst)
 }
 
-// held is about how many bytes the scratch keeps.
+// held estimates the size of the scratch memory in bytes.
 func (o *opener) held() int {
 	return 8*(cap(o.seq)*5+cap(o.times)+cap(o.nums)+cap(o.diffs)) + 4*(cap(o.epochs)*2+cap(o.words)) + cap(o.tags) +
 		160*cap(o.cols) + 120*cap(o.shapes) + 24*cap(o.forms)

@@ -1,9 +1,9 @@
-// Package record is what the agent stores: the rows of samples and events as they lie in the buffer's memory, and the
-// codec that seals many of them into one block.
+// Package record defines what the agent stores: the rows of samples and events as they lie in the buffer's memory, and
+// the codec that seals many of them into one block.
 //
-// It promises that what was stored reads back exactly: every row to the byte, every number to the bit, and every row and
-// block that was ever written by any later version (testdata holds one of each). It keeps no state beyond what a Codec
-// needs to be quick, opens nothing and knows no clock.
+// It promises that stored data reads back exactly: every row to the byte, every number to the bit, in every later
+// version, for every row and block ever written (testdata holds one of each). It keeps no state beyond what a Codec
+// needs to be fast, opens nothing and knows no clock.
 package record
 
 import (
@@ -35,7 +35,7 @@ type Event struct {
 	Mono int64
 	Boot string
 	Clk  contract.Clock
-	Data json.RawMessage // a JSON object; kept to the byte
+	Data json.RawMessage // a JSON object, preserved to the byte
 }
 
 // Type says what a row holds.
@@ -47,22 +47,22 @@ const (
 	KindEvent
 )
 
-// A row begins with a byte that tells kind (high half) and version (low half), then the clock's quality, then the two
-// times in fixed width, so that they can be corrected where they stand:
+// A row begins with a byte for kind (high half) and version (low half), then the clock's quality, then the two times in
+// fixed width, so that they can be corrected in place:
 //
 //	0x11|0x21  clk  ts:8  mono:8  boot:text  dev:text
 //	sample: n, then n × (tag, key, value)
 //	event:  type:text, then the data up to the end
 //
 // The two times are little endian; n and the lengths of texts are unsigned varints in their shortest form. A key is its
-// place in keysV1, counted from 1, or 0 and the text. The tag is type | quality<<2 | form<<4; the form of a truth value is
-// the value, that of a float says how it is written:
+// index in keysV1, counted from 1, or 0 and the text. The tag is type | quality<<2 | form<<4. The form of a truth value
+// is the value; that of a float says how it is written:
 //
 //	1 decimal  varint of zigzag(m)×10+e for m / 10^e, e the smallest that gives the float back to the bit
 //	2 single   4 bytes, a float that is exactly a float32
 //	0 double   8 bytes
 //
-// The shape is small because fresh records wait in memory, and some of them for days.
+// The encoding is compact because fresh records wait in memory, some of them for days.
 const (
 	sampleV1 = 0x11
 	eventV1  = 0x21
@@ -73,7 +73,7 @@ const (
 	headLen = 18
 )
 
-// MaxReadings is how many readings a sample can have.
+// MaxReadings is the maximum number of readings of a sample.
 const MaxReadings = 4096
 
 // ErrRow is in the tree of every error about a payload that is not a row.
@@ -106,8 +106,8 @@ func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// AppendSample appends s as a row. A clock quality that is none of the three is stored as free. It panics when s has more
-// than MaxReadings readings.
+// AppendSample appends s as a row. An invalid clock quality is stored as free. It panics when s has more than
+// MaxReadings readings.
 func AppendSample(dst []byte, s *Sample) []byte {
 	if len(s.Readings) > MaxReadings {
 		panic(fmt.Sprintf("record: sample of %s has %d readings, more than %d", s.Dev, len(s.Readings), MaxReadings))
@@ -141,7 +141,7 @@ func AppendEvent(dst []byte, e *Event) []byte {
 	return append(appendText(dst, e.Type), e.Data...)
 }
 
-// TypeOf tells what a row holds.
+// TypeOf returns the type of a row.
 func TypeOf(payload []byte) (Type, error) {
 	if len(payload) < headLen {
 		return 0, badRow("%d bytes", len(payload))
@@ -155,7 +155,8 @@ func TypeOf(payload []byte) (Type, error) {
 	return 0, badRow("unknown kind or version %#02x", payload[0])
 }
 
-// Restamp corrects the time of a row where it lies; its length stays. Only a row that nobody has seen may be restamped.
+// Restamp corrects the time of a row in place; its length stays. Only rows that nothing outside has seen may be
+// restamped.
 func Restamp(payload []byte, ts int64, clk contract.Clock) error {
 	if _, err := TypeOf(payload); err != nil {
 		return err

@@ -107,7 +107,7 @@ func (r *reading) kind() catalogue.Type     { return catalogue.Type(r.tag & 3) }
 func (r *reading) quality() drivers.Quality { return drivers.Quality(r.tag >> 2 & 3) }
 func (r *reading) form() int                { return int(r.tag >> 4) }
 
-// formed tells whether the tag's form suits its type.
+// formed reports whether the tag's form suits its type.
 func (r *reading) formed() bool {
 	switch r.kind() {
 	case catalogue.Float:
@@ -232,7 +232,7 @@ func decimalOf(f float64) (m int64, e int, ok bool) {
 	return 0, 0, false
 }
 
-// Info is what can be told of a row without taking out its readings or data.
+// Info describes a row without decoding its readings or data.
 type Info struct {
 	Kind      Type
 	Dev, Boot string
@@ -266,7 +266,8 @@ var qualityCode = [...]contract.Quality{
 	drivers.Stale:     contract.QualityStale,
 }
 
-// Fields appends what a sample's row is to be sent as, in its order. The fields' texts are taken from one copy of the row.
+// Fields appends the readings of a sample's row in the form in which they are sent, in their order. The fields' texts
+// share one copy of the row.
 func Fields(dst []contract.Field, payload []byte) ([]contract.Field, error) {
 	h, rest, err := readHead(payload, sampleV1)
 	if err != nil {

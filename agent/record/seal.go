@@ -25,7 +25,7 @@ type column struct {
 	texts []int32
 }
 
-// sealer gathers records into columns. It is used again for the next block; what it holds is only memory.
+// sealer gathers records into columns. It is reused for the next block; it retains only memory.
 type sealer struct {
 	texts  []string
 	textOf map[string]int32
@@ -134,8 +134,8 @@ func (s *sealer) add(rec *buffer.Record) {
 	s.to = append(s.to, rec.To-rec.From)
 }
 
-// parse reads a row completely, a sample's readings into s.row. Not ok: the bytes are not a row of ours, or there are too
-// many different texts already; one row adds at most two for each of its readings.
+// parse reads a row completely, a sample's readings into s.row. Not ok means that the bytes are not a row of this
+// package, or that there are too many distinct texts already; one row adds at most two for each of its readings.
 func (s *sealer) parse(row []byte) (h head, rest int, ok bool) {
 	kind, err := TypeOf(row)
 	if err != nil || len(s.texts) > maxTexts/2 {
@@ -205,7 +205,7 @@ func (s *sealer) shape(row []byte, h *head) int32 {
 	return id
 }
 
-// same tells whether the parsed sample has shape id.
+// same reports whether the parsed sample has shape id.
 func (s *sealer) same(id int32, row, boot []byte) bool {
 	sh := &s.shapes[id]
 	if len(sh.keys) != len(s.row) || s.texts[sh.boot] != string(boot) {
@@ -332,9 +332,9 @@ func (s *sealer) write(meta []byte, payload int) []byte {
 	return append(meta, s.raw...)
 }
 
-// writeColumns writes the tags of all columns, then the texts, then the numbers point by point: the transforms of a point's
-// columns, their first values as a column of its own, and the rest. Like beside like compresses better, and in a small block
-// the same point of another device is all there is to predict from.
+// writeColumns writes the tags of all columns, then the texts, then the numbers point by point: the transforms of a
+// point's columns, their first values as their own column, and the rest. Similar data compresses better side by side,
+// and in a small block the same point of another device is the only basis for a prediction.
 func (s *sealer) writeColumns(meta []byte) []byte {
 	for i := range s.cols {
 		meta = appendRuns(meta, s.cols[i].tags)
@@ -359,7 +359,7 @@ func (s *sealer) writeColumns(meta []byte) []byte {
 	return meta
 }
 
-// writeRest writes what follows the first values of a point's columns, which stand in s.whole.
+// writeRest writes the values after the first ones of a point's columns, which are in s.whole.
 func (s *sealer) writeRest(meta []byte, group []int32) []byte {
 	if together(len(s.whole), len(group)) {
 		s.firsts = s.firsts[:0]
@@ -382,8 +382,8 @@ func (s *sealer) writeRest(meta []byte, group []int32) []byte {
 	return meta
 }
 
-// together tells whether the columns of a point are so short that their differences are written as one column: each of its own
-// would cost more to describe than it saves.
+// together reports whether the columns of a point are so short that their differences are written as one column:
+// describing each separately would cost more than it saves.
 func together(values, columns int) bool { return values < shortColumn*columns }
 
 const shortColumn = 16
@@ -394,7 +394,7 @@ type grouping struct {
 	at     map[int32]int
 }
 
-// sort groups the columns 0 to n-1; key tells the key of each, and whether it takes part.
+// sort groups the columns 0 to n-1. key returns the key of each, and whether it takes part.
 func (g *grouping) sort(n int, key func(int) (int32, bool)) {
 	if g.at == nil {
 		g.at = map[int32]int{}
@@ -417,7 +417,7 @@ func (g *grouping) sort(n int, key func(int) (int32, bool)) {
 	}
 }
 
-// held is about how many bytes the scratch keeps.
+// held estimates the size of the scratch memory in bytes.
 func (s *sealer) held() int {
 	n := cap(s.raw) + cap(s.w.out) + 8*(cap(s.seq)*5+cap(s.ints.x)*2+cap(s.float.m)+cap(s.whole)) + 72*cap(s.row)
 	for _, c := range s.cols[:cap(s.cols)] {
