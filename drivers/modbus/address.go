@@ -60,8 +60,8 @@ func (s Span) String() string {
 // End is the first address after the span, at most 65536.
 func (s Span) End() int { return int(s.First) + s.Count }
 
-// holds tells whether o lies in s.
-func (s Span) holds(o Span) bool {
+// contains tells whether o lies in s.
+func (s Span) contains(o Span) bool {
 	return s.Table == o.Table && s.First <= o.First && o.End() <= s.End()
 }
 

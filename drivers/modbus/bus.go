@@ -21,31 +21,31 @@ const (
 
 // bus is what the devices of one line share: the port, and what was heard and may be sent on it. One goroutine uses it.
 type bus struct {
-	line       drivers.Line
-	char       time.Duration // one character; 0 where it is not known
-	silence    time.Duration // t3.5
-	delay      time.Duration // adapterDelay or tunnelDelay
-	port       drivers.Port
-	opened     time.Time
-	quiet      time.Time        // nothing is sent before
-	tx         uint16           // transaction id of the last request
-	broken     error            // why the port must be opened again
-	used       time.Time        // when something was last heard on the port, or it was opened
-	heard      bool             // something was heard on the port
-	echo       bool             // the line gives back what is sent on it
-	opening    int              // which opening of the line this is
-	connection int              // which connection; one that is opened again in place is another, of the same opening
-	claimed    map[place]string // the devices of SunSpec chains that are read, by id
-	trace      func(Exchange)   // sees every exchange; nil: nobody wants to
-	buf        [2 * maxADU]byte
-	ragged     bool    // of a connection: an exception came with bytes that its length does not tell
-	ids        idHabit // of a connection whose answers may carry other transaction ids
-	other      framing // what was found out about the framing of the other side
-	answered   bool    // something was ever answered on the line
-	late       []byte  // units whose answer came after its time, on a connection that was kept
-	given      []given // of the poll before, to be used again
-	came       int     // of a connection: so many bytes lie in buf,
-	taken      int     // of which the first so many were a frame
+	line           drivers.Line
+	char           time.Duration // one character; 0 where it is not known
+	silence        time.Duration // t3.5
+	delay          time.Duration // adapterDelay or tunnelDelay
+	port           drivers.Port
+	opened         time.Time
+	quietUntil     time.Time             // nothing is sent before
+	txID           uint16                // transaction id of the last request
+	broken         error                 // why the port must be opened again
+	lastUsed       time.Time             // when something was last heard on the port, or it was opened
+	heardAny       bool                  // something was heard on the port
+	echoes         bool                  // the line gives back what is sent on it
+	opening        int                   // which opening of the line this is
+	connection     int                   // which connection; one that is opened again in place is another, of the same opening
+	claimed        map[chainPlace]string // the devices of SunSpec chains that are read, by id
+	trace          func(Exchange)        // sees every exchange; nil: nobody wants to
+	buf            [2 * maxADU]byte
+	longExceptions bool             // of a connection: an exception came with bytes that its length does not tell
+	idOffset       idOffset         // of a connection whose answers may carry other transaction ids
+	otherFraming   framingProbe     // what was found out about the framing of the other side
+	everAnswered   bool             // something was ever answered on the line
+	lateUnits      []byte           // units whose answer came after its time, on a connection that was kept
+	readingBuf     []orderedReading // of the poll before, to be used again
+	filled         int              // of a connection: so many bytes lie in buf,
+	consumed       int              // of which the first so many were a frame
 }
 
 // newBus reads the line's speed. Above 19200 baud the specification fixes t3.5 at 1.75 ms (Modbus over Serial Line V1.02,
@@ -68,8 +68,8 @@ func newBus(l drivers.Line) *bus {
 	return b
 }
 
-// wire is how long n bytes take on the line.
-func (b *bus) wire(n int) time.Duration { return time.Duration(n) * b.char }
+// wireTime is how long n bytes take on the line.
+func (b *bus) wireTime(n int) time.Duration { return time.Duration(n) * b.char }
 
 // attach takes over a port. A settling time is of the line, not of the port: a late answer finds a serial port that was
 // opened again as well.
@@ -78,42 +78,42 @@ func (b *bus) attach(port drivers.Port) {
 		return
 	}
 	b.port = port
-	b.begun()
+	b.resetConnection()
 	b.opening++
 }
 
-// begun forgets what was true of the connection before.
-func (b *bus) begun() {
+// resetConnection forgets what was true of the connection before.
+func (b *bus) resetConnection() {
 	now := time.Now()
-	b.opened, b.used, b.heard, b.echo, b.broken = now, now, false, false, nil
-	b.came, b.taken, b.ragged = 0, 0, false
+	b.opened, b.lastUsed, b.heardAny, b.echoes, b.broken = now, now, false, false, nil
+	b.filled, b.consumed, b.longExceptions = 0, 0, false
 	b.connection++
 }
 
 // transaction is the use of the bus for one poll or one command of one device. It is a goburrow Transporter: that interface
 // knows no context, so the turn carries the one of the call that it lives in.
 type transaction struct {
-	ctx     context.Context
-	bus     *bus
-	timing  *Timing
-	at      time.Time // when the last byte of the last answer came
-	dropped bool      // the echo of the last request was taken away
-	sent    bool      // something of the last request may have reached the device
-	asked   int       // requests so far
-	keep    bool      // a connection is kept after silence: the next answers are told apart by their ids
-	heard   []byte    // what came instead of an answer, or of the whole of one; lies in the bus's buffer
+	ctx           context.Context
+	bus           *bus
+	timing        *Timing
+	replyAt       time.Time // when the last byte of the last answer came
+	echoDropped   bool      // the echo of the last request was taken away
+	sent          bool      // something of the last request may have reached the device
+	requests      int       // requests so far
+	keepOnTimeout bool      // a connection is kept after silence: the next answers are told apart by their ids
+	heard         []byte    // what came instead of an answer, or of the whole of one; lies in the bus's buffer
 
-	cut     func() bool    // stops the end of ctx from cutting the turn short; false when it has begun to
-	cutting sync.WaitGroup // until that is done
+	stopCancel func() bool    // stops the end of ctx from cutting the turn short; false when it has begun to
+	cancelling sync.WaitGroup // until that is done
 }
 
 // newTransaction begins a turn; end must be called. When ctx ends, whatever the turn is doing ends at once.
 func (b *bus) newTransaction(ctx context.Context, m *Timing) *transaction {
 	t := &transaction{ctx: ctx, bus: b, timing: m}
 	port := b.port
-	t.cutting.Add(1)
-	t.cut = context.AfterFunc(ctx, func() {
-		defer t.cutting.Done()
+	t.cancelling.Add(1)
+	t.stopCancel = context.AfterFunc(ctx, func() {
+		defer t.cancelling.Done()
 		_ = port.SetDeadline(time.Unix(1, 0)) // a port that refuses is gone, which the turn sees by itself
 	})
 	return t
@@ -121,8 +121,8 @@ func (b *bus) newTransaction(ctx context.Context, m *Timing) *transaction {
 
 func (t *transaction) end() {
 	defer t.hangUp()
-	if !t.cut() {
-		t.cutting.Wait() // the port's next deadline must not be overwritten by this one
+	if !t.stopCancel() {
+		t.cancelling.Wait() // the port's next deadline must not be overwritten by this one
 	}
 }
 
@@ -136,13 +136,13 @@ type Exchange struct {
 
 // Send implements goburrow's Transporter.
 func (t *transaction) Send(adu []byte) ([]byte, error) {
-	t.sent, t.dropped, t.heard = false, false, nil
-	t.asked++
+	t.sent, t.echoDropped, t.heard = false, false, nil
+	t.requests++
 	answer, err := t.exchange(adu)
 	if err == nil {
-		t.bus.other = framing{}
+		t.bus.otherFraming = framingProbe{}
 	} else {
-		err = t.examine(adu, err)
+		err = t.checkFraming(adu, err)
 	}
 	if t.bus.trace != nil {
 		t.bus.trace(Exchange{slices.Clone(adu), slices.Clone(answer), slices.Clone(t.heard), err})
@@ -154,21 +154,21 @@ func (t *transaction) Send(adu []byte) ([]byte, error) {
 // is opened again and the request repeated, once: a device may close after each answer, or after some idle time. A write is
 // repeated only when none of it was sent.
 func (t *transaction) exchange(adu []byte) ([]byte, error) {
-	if err := t.connected(); err != nil {
+	if err := t.ensureConnected(); err != nil {
 		return nil, err
 	}
 	answer, err := t.send(adu)
 	if err == nil || !t.mayReopen() || drivers.KindOf(err) != drivers.Closed || t.ctx.Err() != nil {
-		return answer, t.kept(err)
+		return answer, t.keepPort(err)
 	}
-	if len(t.heard) > 0 || t.sent && !readsOnly(t.function(adu)) {
-		return nil, t.kept(err)
+	if len(t.heard) > 0 || t.sent && !isReadOnly(t.function(adu)) {
+		return nil, t.keepPort(err)
 	}
 	if lost := t.reopen(); lost != nil {
 		return nil, lost
 	}
 	answer, err = t.send(adu)
-	return answer, t.kept(err)
+	return answer, t.keepPort(err)
 }
 
 // function is the function code of a request.
@@ -187,13 +187,13 @@ func (t *transaction) send(adu []byte) ([]byte, error) {
 	return t.sendRTU(adu)
 }
 
-// tolerant tells whether answers may carry another transaction id than their request.
-func (t *transaction) tolerant() bool { return t.bus.line.TolerantIDs || t.timing.TolerantIDs }
+// toleratesIDs tells whether answers may carry another transaction id than their request.
+func (t *transaction) toleratesIDs() bool { return t.bus.line.TolerantIDs || t.timing.TolerantIDs }
 
-// heardNow notes that an answer is complete.
-func (t *transaction) heardNow() {
-	t.at = time.Now()
-	t.bus.used, t.bus.heard, t.bus.answered = t.at, true, true
+// noteReply notes that an answer is complete.
+func (t *transaction) noteReply() {
+	t.replyAt = time.Now()
+	t.bus.lastUsed, t.bus.heardAny, t.bus.everAnswered = t.replyAt, true, true
 }
 
 // maxLate bounds how many units are remembered that answered too late.
@@ -201,22 +201,22 @@ const maxLate = 16
 
 // lateUnit notes a unit that answered after its time.
 func (t *transaction) lateUnit(unit byte) {
-	if b := t.bus; t.keep && len(b.late) < maxLate {
-		b.late = append(b.late, unit)
+	if b := t.bus; t.keepOnTimeout && len(b.lateUnits) < maxLate {
+		b.lateUnits = append(b.lateUnits, unit)
 	}
 }
 
-// until sets the deadline of what comes next. The order matters: the deadline that ends a cancelled turn is set after ctx
+// setDeadline sets the deadline of what comes next. The order matters: the deadline that ends a cancelled turn is set after ctx
 // ended, so either it comes after ours, or we see here that ctx ended.
-func (t *transaction) until(at time.Time) error {
+func (t *transaction) setDeadline(at time.Time) error {
 	if err := t.bus.port.SetDeadline(at); err != nil {
-		return t.fail(err)
+		return t.portError(err)
 	}
 	return t.ctx.Err()
 }
 
-// fail is the error of a port that does not work any more.
-func (t *transaction) fail(err error) error {
+// portError is the error of a port that does not work any more.
+func (t *transaction) portError(err error) error {
 	t.bus.broken = err
 	var e *drivers.Error
 	if errors.As(err, &e) && e.Lost {
@@ -244,15 +244,15 @@ func (t *transaction) pause(at time.Time) error {
 	}
 }
 
-// welcome is when a device may be asked for the first time on a port. Somebody may have had an answer of it right before the
+// firstRequestAt is when a device may be asked for the first time on a port. Somebody may have had an answer of it right before the
 // port was opened, so the pause that it wants after an answer counts from there.
-func (t *transaction) welcome() time.Time {
+func (t *transaction) firstRequestAt() time.Time {
 	return t.bus.opened.Add(max(t.timing.ConnectWait, t.timing.Gap))
 }
 
 // write sends a frame.
 func (t *transaction) write(adu []byte, within time.Duration) error {
-	if err := t.until(time.Now().Add(within)); err != nil {
+	if err := t.setDeadline(time.Now().Add(within)); err != nil {
 		return err
 	}
 	n, err := t.bus.port.Write(adu)
@@ -263,7 +263,7 @@ func (t *transaction) write(adu []byte, within time.Duration) error {
 	case t.ctx.Err() != nil:
 		return t.ctx.Err()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return t.fail(fmt.Errorf("the line took only %d of %d bytes in %v", n, len(adu), within))
+		return t.portError(fmt.Errorf("the line took only %d of %d bytes in %v", n, len(adu), within))
 	}
-	return t.fail(err)
+	return t.portError(err)
 }

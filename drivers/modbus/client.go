@@ -15,7 +15,7 @@ import (
 type client struct {
 	pdu      goburrow.Client
 	packager goburrow.Packager
-	turn     *transaction
+	txn      *transaction
 }
 
 // newPackager makes goburrow's handler for a unit. It is never connected: only its packager is used.
@@ -31,7 +31,7 @@ func newPackager(l drivers.Line, unit int) goburrow.Packager {
 }
 
 func newClient(p goburrow.Packager, t *transaction) client {
-	return client{pdu: goburrow.NewClient2(p, t), packager: p, turn: t}
+	return client{pdu: goburrow.NewClient2(p, t), packager: p, txn: t}
 }
 
 // read asks for a span. The data lies in the bus's buffer until the next request.
@@ -56,7 +56,7 @@ func (c client) read(s Span) (Answer, error) {
 		err = &drivers.Error{Kind: drivers.Protocol, Err: fmt.Errorf("asked for %d bytes, got %d", want, len(data))}
 	}
 	if err != nil {
-		return Answer{}, c.fail(fmt.Sprintf("read %v", s), c.turn.bus.line.Stream, err)
+		return Answer{}, c.fail(fmt.Sprintf("read %v", s), c.txn.bus.line.Stream, err)
 	}
 	return Answer{Span: s, Data: data}, nil
 }
@@ -81,7 +81,7 @@ func (c client) write(function byte, at Address, values []uint16) error {
 	}
 	_, err := c.ask(function, data)
 	if err != nil {
-		return c.fail(fmt.Sprintf("write %v", at), c.turn.bus.line.Stream, err)
+		return c.fail(fmt.Sprintf("write %v", at), c.txn.bus.line.Stream, err)
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func (c client) ask(function byte, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.turn.Send(adu)
+	answer, err := c.txn.Send(adu)
 	if err != nil {
 		return nil, err
 	}
@@ -153,8 +153,8 @@ func kindOfException(code byte) drivers.ErrorKind {
 	return drivers.Exception
 }
 
-// refuses tells whether err means that the device does not have what was asked for.
-func refuses(err error) bool {
+// isRefusal tells whether err means that the device does not have what was asked for.
+func isRefusal(err error) bool {
 	var e Exception
 	return errors.As(err, &e) && (e.Code >= 1 && e.Code <= 3)
 }

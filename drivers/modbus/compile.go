@@ -39,7 +39,7 @@ func (c *compiler) profile(r *rawProfile) *Profile {
 	}
 	c.kind, c.order = p.Kind, r.Order
 	c.head(r, p)
-	c.manners(r, p)
+	c.timing(r, p)
 	c.na = c.sentinels(r.NA)
 	c.ranges = c.unitRanges(r.Ranges)
 	p.Readable = c.spans("readable", r.Readable)
@@ -51,9 +51,9 @@ func (c *compiler) profile(r *rawProfile) *Profile {
 	for i := range r.Points {
 		p.Points = append(p.Points, c.point(fmt.Sprintf("points[%d]", i), &r.Points[i]))
 	}
-	c.unique("points", p.Points)
-	c.fits("points", p.Points, p, false)
-	c.crossing("points", p.Points)
+	c.checkUnique("points", p.Points)
+	c.checkFits("points", p.Points, p, false)
+	c.checkOverlaps("points", p.Points)
 	for i := range r.Channels {
 		p.Channels = append(p.Channels, c.channel(fmt.Sprintf("channels[%d]", i), &r.Channels[i]))
 	}
@@ -122,8 +122,8 @@ func (c *compiler) head(r *rawProfile, p *Profile) {
 	c.oneOf("order.bytes", r.Order.Bytes, "", "high", "low")
 }
 
-// manners checks how the device wants to be spoken to.
-func (c *compiler) manners(r *rawProfile, p *Profile) {
+// timing checks how the device wants to be spoken to.
+func (c *compiler) timing(r *rawProfile, p *Profile) {
 	t := &r.Timing
 	p.Timing = Timing{
 		ReplyMax:    c.duration("timing.reply_max", t.ReplyMax, defaultReply, 10*time.Millisecond, time.Minute),
@@ -197,8 +197,8 @@ func (c *compiler) spans(path string, raw []string) []Span {
 	return out
 }
 
-// unique wants every point once, but for one fallback after it.
-func (c *compiler) unique(path string, points []Point) {
+// checkUnique wants every point once, but for one fallback after it.
+func (c *compiler) checkUnique(path string, points []Point) {
 	seen := map[string]int{}
 	for i := range points {
 		k := points[i].Key
@@ -211,9 +211,9 @@ func (c *compiler) unique(path string, points []Point) {
 	}
 }
 
-// fits checks that a value, its scale factor and its condition fit into one request of the model. In a SunSpec model a
+// checkFits checks that a value, its scale factor and its condition fit into one request of the model. In a SunSpec model a
 // scale factor may be too far away: then it is asked for in the same poll.
-func (c *compiler) fits(path string, points []Point, p *Profile, apart bool) {
+func (c *compiler) checkFits(path string, points []Point, p *Profile, apart bool) {
 	for i := range points {
 		if points[i].At.Table == 0 {
 			continue // has a fault already
@@ -237,13 +237,13 @@ func (c *compiler) fits(path string, points []Point, p *Profile, apart bool) {
 	}
 }
 
-// crossing checks that no value begins or ends in the middle of another one: one of the two addresses is wrong. A value may lie
+// checkOverlaps checks that no value begins or ends in the middle of another one: one of the two addresses is wrong. A value may lie
 // within another, as a bit in its register or the low word of a number.
-func (c *compiler) crossing(path string, points []Point) {
+func (c *compiler) checkOverlaps(path string, points []Point) {
 	for i := range points {
 		for j := range i {
-			a, b := points[i].place(), points[j].place()
-			if a.Table != 0 && a.Meets(b) && !a.holds(b) && !b.holds(a) {
+			a, b := points[i].valueSpan(), points[j].valueSpan()
+			if a.Table != 0 && a.Meets(b) && !a.contains(b) && !b.contains(a) {
 				c.fault(fmt.Sprintf("%s[%d].at", path, i), "must not cut through %s (%v, and this is %v)", points[j].Key, b, a)
 			}
 		}

@@ -145,7 +145,7 @@ func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunS
 		return nil
 	}
 	o, err := c.other(name)
-	if err != nil || o.SunSpec == nil || !o.SunSpec.describes(p.Kind) {
+	if err != nil || o.SunSpec == nil || !o.SunSpec.hasModelsFor(p.Kind) {
 		c.fault(path, "must name an embedded profile with SunSpec models for kind %s; sunspec has them for inverter and meter (got %q)", p.Kind, name)
 		return nil
 	}
@@ -158,17 +158,17 @@ func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunS
 		if len(m.IDs) == 0 {
 			continue
 		}
-		c.fits(path, m.Points, p, true)
+		c.checkFits(path, m.Points, p, true)
 		if m.Repeat != nil {
-			c.fits(path, m.Repeat.Points, p, true)
+			c.checkFits(path, m.Repeat.Points, p, true)
 		}
 		out = append(out, m)
 	}
 	return out
 }
 
-// describes tells whether there are models for a kind of device.
-func (s *SunSpec) describes(k catalogue.DeviceKind) bool {
+// hasModelsFor tells whether there are models for a kind of device.
+func (s *SunSpec) hasModelsFor(k catalogue.DeviceKind) bool {
 	return slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return m.Kind == k })
 }
 
@@ -181,8 +181,8 @@ func (c *compiler) sunspecModel(path string, r *rawSunSpecModel, p *Profile) Sun
 	for i := range r.Points {
 		m.Points = append(m.Points, c.point(fmt.Sprintf("%s.points[%d]", path, i), &r.Points[i]))
 	}
-	c.unique(path+".points", m.Points)
-	c.fits(path+".points", m.Points, p, true)
+	c.checkUnique(path+".points", m.Points)
+	c.checkFits(path+".points", m.Points, p, true)
 	for i := range r.Commands {
 		m.Commands = append(m.Commands, c.command(fmt.Sprintf("%s.commands[%d]", path, i), &r.Commands[i], m.Points))
 	}

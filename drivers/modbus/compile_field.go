@@ -56,8 +56,8 @@ func (c *compiler) field(path string, r *rawField) Field {
 	} else if f.Type == Bool && !f.At.Table.Bits() && f.At.Table != 0 {
 		c.fault(path, "must say which bit of the register")
 	}
-	c.missing(path, r, &f)
-	c.words(path, r, &f)
+	c.noValuePatterns(path, r, &f)
+	c.texts(path, r, &f)
 	return f
 }
 
@@ -91,8 +91,8 @@ func (c *compiler) length(path string, r *rawField, f *Field) {
 	}
 }
 
-// words checks the texts for numbers and bits.
-func (c *compiler) words(path string, r *rawField, f *Field) {
+// texts checks the texts for numbers and bits.
+func (c *compiler) texts(path string, r *rawField, f *Field) {
 	bits := slices.Sorted(maps.Keys(r.Flags))
 	for _, b := range bits {
 		if f.Type != Bits || b < 0 || b >= 16*f.Length {
@@ -131,7 +131,7 @@ func (c *compiler) point(path string, r *rawPoint) Point {
 	key := strings.ReplaceAll(r.Point, "{n}", "1")
 	var ok bool
 	if p.Is, ok = catalogue.PointOf(key); !ok {
-		c.fault(path+".point", "must be a point of the catalogue (bordo points)%s (got %q)", like(key), r.Point)
+		c.fault(path+".point", "must be a point of the catalogue (bordo points)%s (got %q)", similarPoints(key), r.Point)
 	}
 	p.Key, p.Fallback = r.Point, r.Fallback
 	c.oneOf(path+".pace", r.Pace, "", "fast", "slow", "once")
@@ -157,7 +157,7 @@ func (c *compiler) point(path string, r *rawPoint) Point {
 		p.Else = c.value(path+".else", r.Else, p.Is.Type)
 	}
 	if ok {
-		c.suits(path, &p)
+		c.checkType(path, &p)
 	}
 	return p
 }
@@ -183,8 +183,8 @@ func (c *compiler) value(path string, raw any, as catalogue.Type) catalogue.Valu
 	return v
 }
 
-// suits checks that the coding can give what the catalogue says of the point.
-func (c *compiler) suits(path string, p *Point) {
+// checkType checks that the coding can give what the catalogue says of the point.
+func (c *compiler) checkType(path string, p *Point) {
 	switch p.Is.Type {
 	case catalogue.Bool:
 		if p.Type != Bool {
@@ -206,12 +206,12 @@ func (c *compiler) suits(path string, p *Point) {
 		}
 	}
 	if p.Key == "state" {
-		c.states(path, p)
+		c.checkStates(path, p)
 	}
 }
 
-// states checks the words of the point "state".
-func (c *compiler) states(path string, p *Point) {
+// checkStates checks the words of the point "state".
+func (c *compiler) checkStates(path string, p *Point) {
 	words := catalogue.InverterStates
 	if c.kind == catalogue.Barrier {
 		words = catalogue.BarrierStates

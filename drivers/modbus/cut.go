@@ -9,34 +9,34 @@ import (
 	"bordo/drivers"
 )
 
-// cut is where a SunSpec chain could not be followed any further, although no end model stands there.
-type cut struct {
+// chainCut is where a SunSpec chain could not be followed any further, although no end model stands there.
+type chainCut struct {
 	at  uint16
 	why error
 }
 
-// lookAgain is after how long the place of a cut is read again: some devices give their last models only while the sun
+// cutRecheck is after how long the place of a cut is read again: some devices give their last models only while the sun
 // shines.
-const lookAgain = time.Hour
+const cutRecheck = time.Hour
 
 // stuckAfter is how many times in a row a header must stay unanswered, while the device answers, to cut the chain off
 // there.
 const stuckAfter = 2
 
-// possible tells whether a model can have its length.
-func (h *header) possible() bool {
+// hasPossibleLength tells whether a model can have its length.
+func (h *header) hasPossibleLength() bool {
 	return h.id != 0 && h.length > 0 && h.length <= maxLength && int(h.at)+modelHead+h.length <= 65536
 }
 
-// neverAnswered tells whether the header at an address was not answered again and again although the device is there:
+// headerNeverAnswered tells whether the header at an address was not answered again and again although the device is there:
 // it answers where the chain begins. A device that went to sleep on the way is not cut off.
-func (p *poll) neverAnswered(base, at uint16, err error) bool {
+func (p *poll) headerNeverAnswered(base, at uint16, err error) bool {
 	var e Exception
 	failing := errors.As(err, &e) && (e.Code == 4 || e.Code == 5)
-	if !failing && !unanswered(err) || p.walked.stuck == nil {
+	if !failing && !isUnanswered(err) || p.walkCache.unanswered == nil {
 		return false
 	}
-	if p.walked.stuck[at]++; p.walked.stuck[at] < stuckAfter {
+	if p.walkCache.unanswered[at]++; p.walkCache.unanswered[at] < stuckAfter {
 		return false
 	}
 	if failing {
@@ -46,28 +46,28 @@ func (p *poll) neverAnswered(base, at uint16, err error) bool {
 	return err == nil
 }
 
-// behind gives the address of the next model. A device may count the length of a model wrong by one: where nothing that
+// nextModel gives the address of the next model. A device may count the length of a model wrong by one: where nothing that
 // can be a model stands at its end, and something does at the end that the model should have, the chain goes on there.
-func (p *poll) behind(s *SunSpec, h *header) (int, error) {
+func (p *poll) nextModel(s *SunSpec, h *header) (int, error) {
 	next := int(h.at) + modelHead + h.length
 	right := s.lengthOf(h.id, h.length)
 	if right < 0 || right == h.length || next+modelHead > 65536 {
 		return next, nil
 	}
-	here, _, err := p.header(uint16(next))
-	if err != nil || here.id == endID || here.known() {
+	here, _, err := p.readHeader(uint16(next))
+	if err != nil || here.id == endID || here.isKnown() {
 		return next, err
 	}
 	other := int(h.at) + modelHead + right
-	if there, _, err := p.header(uint16(other)); err != nil || there.id == endID || there.known() {
+	if there, _, err := p.readHeader(uint16(other)); err != nil || there.id == endID || there.isKnown() {
 		return other, err
 	}
 	return next, nil
 }
 
-// known tells whether a header has an id that SunSpec gives out, and a length that can be.
-func (h *header) known() bool {
-	return h.possible() && slices.ContainsFunc(knownIDs, func(r [2]uint16) bool { return h.id >= r[0] && h.id <= r[1] })
+// isKnown tells whether a header has an id that SunSpec gives out, and a length that can be.
+func (h *header) isKnown() bool {
+	return h.hasPossibleLength() && slices.ContainsFunc(knownIDs, func(r [2]uint16) bool { return h.id >= r[0] && h.id <= r[1] })
 }
 
 // knownIDs are the ranges of ids in github.com/sunspec/models, and those of vendors.
@@ -76,9 +76,9 @@ var knownIDs = [][2]uint16{
 	{601, 601}, {701, 715}, {801, 809}, {63001, 65534},
 }
 
-// legal gives the length that a model should have where it has another one; the same where that is right, -1 where it
+// legalLength gives the length that a model should have where it has another one; the same where that is right, -1 where it
 // is too far from right for the model to be read.
-func (m *SunSpecModel) legal(length int) int {
+func (m *SunSpecModel) legalLength(length int) int {
 	if len(m.Lengths) == 0 {
 		return length
 	}
@@ -94,30 +94,30 @@ func (m *SunSpecModel) legal(length int) int {
 func (s *SunSpec) lengthOf(id uint16, length int) int {
 	for i := range s.Models {
 		if m := &s.Models[i]; slices.Contains(m.IDs, id) {
-			return m.legal(length)
+			return m.legalLength(length)
 		}
 	}
 	return -1
 }
 
-// lookBehindCut reads the place of a cut again, rarely, and has the chain walked anew when something else stands there
+// recheckCut reads the place of a cut again, rarely, and has the chain walked anew when something else stands there
 // now.
-func (p *poll) lookBehindCut() {
+func (p *poll) recheckCut() {
 	c := p.chain
-	if c == nil || c.cut == nil || p.now.Sub(c.looked) < lookAgain {
+	if c == nil || c.cut == nil || p.now.Sub(c.cutCheckedAt) < cutRecheck {
 		return
 	}
-	c.looked = p.now
+	c.cutCheckedAt = p.now
 	a, err := p.read(Span{Holding, c.cut.at, modelHead})
 	if err != nil {
 		return // as before
 	}
-	id, length := number(a.Data), int(number(a.Data[2:]))
+	id, length := be16(a.Data), int(be16(a.Data[2:]))
 	h := header{at: c.cut.at, id: id, length: length}
-	c.moved = h.possible() || id == endID
+	c.moved = h.hasPossibleLength() || id == endID
 }
 
-func number(b []byte) uint16 { return uint16(b[0])<<8 | uint16(b[1]) }
+func be16(b []byte) uint16 { return uint16(b[0])<<8 | uint16(b[1]) }
 
 // warning tells a person where a chain was cut off; "" where it was not.
 func (c *chain) warning() string {
@@ -138,7 +138,7 @@ func cutWarning(at uint16, why error) string {
 
 // ChainWarning tells a person that a SunSpec chain is cut off at a model that cannot have its length; "" when it can.
 func ChainWarning(at, id uint16, length int) string {
-	if h := (header{at: at, id: id, length: length}); h.possible() || id == endID || id == 0 && length == 0 {
+	if h := (header{at: at, id: id, length: length}); h.hasPossibleLength() || id == endID || id == 0 && length == 0 {
 		return ""
 	}
 	return cutWarning(at, badLength(id, length))

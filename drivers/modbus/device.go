@@ -25,34 +25,34 @@ type device struct {
 	packager goburrow.Packager
 	taps     []*item // what the configuration hangs on channels
 
-	items    []*item          // everything that this device is asked for; nil until it is known
-	chain    *chain           // of a SunSpec device
-	walked   walked           // of a walk along it that was not finished
-	nextBase int              // how many bases were asked without any answer
-	rules    rules            // what a plan must keep to
-	plans    map[Pace][]block // made from items and rules; nil: to be made again
+	items     []*item          // everything that this device is asked for; nil until it is known
+	chain     *chain           // of a SunSpec device
+	walkCache walkCache        // of a walk along it that was not finished
+	nextBase  int              // how many bases were asked without any answer
+	rules     rules            // what a plan must keep to
+	plans     map[Pace][]block // made from items and rules; nil: to be made again
 
-	saved    DriverState
-	kept     string        // learnt as it was last reported
-	retryAt  time.Time     // when the next quarantined point may be tried again
-	limitAt  time.Time     // since when the learnt limit of registers holds in this run
-	proved   int           // registers of the longest answer that came on this opening of the line
-	tried    bool          // a short question was asked after a long one that was not answered, on this opening
-	silent   int           // polls in a row without any answer
-	refusing bool          // it refused everything in the last poll
-	mute     map[*item]int // by first item of a block: polls in a row in which only others were answered
+	saved        DriverState
+	savedJSON    string        // learnt as it was last reported
+	retryAt      time.Time     // when the next quarantined point may be tried again
+	limitSince   time.Time     // since when the learnt limit of registers holds in this run
+	longestReply int           // registers of the longest answer that came on this opening of the line
+	triedShort   bool          // a short question was asked after a long one that was not answered, on this opening
+	silentPolls  int           // polls in a row without any answer
+	refusing     bool          // it refused everything in the last poll
+	mute         map[*item]int // by first item of a block: polls in a row in which only others were answered
 
-	opening   int       // of the line, at which the device was last asked
-	slowAt    time.Time // when the slow points were read last
-	onceOK    bool      // the once points were read on this port
-	checked   bool      // who the device is was checked on this port
-	checkedOn int       // the connection on which it was
-	who       watch     // when who the device is has to be read again
+	opening   int           // of the line, at which the device was last asked
+	slowAt    time.Time     // when the slow points were read last
+	onceOK    bool          // the once points were read on this port
+	checked   bool          // who the device is was checked on this port
+	checkedOn int           // the connection on which it was
+	watch     identityWatch // when who the device is has to be read again
 
-	self  map[string]string    // what it says of itself
-	fresh bool                 // something about the device may have changed
-	said  *drivers.Description // as it was last reported
-	guard guard
+	identity        map[string]string    // what it says of itself
+	fresh           bool                 // something about the device may have changed
+	lastDescription *drivers.Description // as it was last reported
+	guard           guard
 }
 
 var _ drivers.Poller = (*device)(nil)
@@ -64,14 +64,14 @@ func newDevice(p *Profile, d drivers.Device, b *bus) (*device, error) {
 	}
 	dev := &device{
 		id: d.ID, profile: p, unit: unit, bus: b, packager: newPackager(b.line, unit),
-		self: map[string]string{}, mute: map[*item]int{},
+		identity: map[string]string{}, mute: map[*item]int{},
 		guard: guard{rules: p.Guards, ratedW: p.Guards.RatedW, inverter: p.Kind == catalogue.Inverter},
 	}
 	if d.RatedW > 0 {
-		dev.guard.ratedW, dev.guard.fixed = d.RatedW, true
+		dev.guard.ratedW, dev.guard.ratingFixed = d.RatedW, true
 	}
 	dev.saved = parseDriverState(d.DriverState)
-	dev.kept = string(dev.saved.json())
+	dev.savedJSON = string(dev.saved.json())
 	dev.rules.cuts = map[*item]bool{}
 	for _, tap := range d.ChannelMaps {
 		it, err := channelItem(p, tap)
@@ -80,12 +80,12 @@ func newDevice(p *Profile, d drivers.Device, b *bus) (*device, error) {
 		}
 		dev.taps = append(dev.taps, it)
 	}
-	dev.apply()
+	dev.rebuildRules()
 	return dev, nil
 }
 
-// apply makes the rules from the profile and from what was learnt.
-func (d *device) apply() {
+// rebuildRules makes the rules from the profile and from what was learnt.
+func (d *device) rebuildRules() {
 	p := d.profile
 	d.rules.Limits = p.Limits
 	if n := d.saved.Registers; n > 0 && n < p.Limits.Registers {
@@ -98,69 +98,69 @@ func (d *device) apply() {
 	if d.chain != nil {
 		d.rules.readable = append(d.rules.readable, d.chain.spans()...)
 	}
-	d.rules.holes = append(slices.Clone(p.Holes), d.saved.spans()...)
+	d.rules.holes = append(slices.Clone(p.Holes), d.saved.unreadable()...)
 	d.rules.cost = costOn(d.bus, &p.Timing)
 	d.plans, d.fresh = nil, true
 }
 
-// begin starts a turn on the port.
-func (d *device) begin(ctx context.Context, port drivers.Port) *poll {
+// beginPoll starts a turn on the port.
+func (d *device) beginPoll(ctx context.Context, port drivers.Port) *poll {
 	if d.bus.attach(port); d.opening != d.bus.opening {
-		d.opening, d.onceOK, d.checked, d.proved, d.tried = d.bus.opening, false, false, 0, false
+		d.opening, d.onceOK, d.checked, d.longestReply, d.triedShort = d.bus.opening, false, false, 0, false
 	}
 	t := d.bus.newTransaction(ctx, &d.profile.Timing)
-	return &poll{device: d, client: newClient(d.packager, t), now: time.Now(), readings: d.bus.given[:0]}
+	return &poll{device: d, client: newClient(d.packager, t), now: time.Now(), readings: d.bus.readingBuf[:0]}
 }
 
 // Poll implements drivers.Poller.
 func (d *device) Poll(ctx context.Context, port drivers.Port) drivers.Report {
-	p := d.begin(ctx, port)
-	defer p.turn.end()
-	d.questionLimit(p.now)
+	p := d.beginPoll(ctx, port)
+	defer p.txn.end()
+	d.expireLimit(p.now)
 	rep := drivers.Report{Device: d.id}
 	rep.Err = p.run()
-	rep.Identified = p.identified || d.who.dumb(d)
-	switch rep.At = p.turn.at; {
+	rep.Identified = p.identified || d.watch.hasNoIdentity(d)
+	switch rep.At = p.txn.replyAt; {
 	case !p.last.IsZero():
 		rep.At = p.last // what was asked later, in search of a limit or of who the device is, gave no value
 	case rep.At.IsZero():
 		rep.At = time.Now()
 	}
-	d.count(p, rep.Err != nil && ctx.Err() == nil)
-	rep.Readings, rep.Events = d.guard.check(p.ordered(), rep.At)
-	if p.unsure {
+	d.countSilence(p, rep.Err != nil && ctx.Err() == nil)
+	rep.Readings, rep.Events = d.guard.check(p.sortedReadings(), rep.At)
+	if p.identityUnsure {
 		for i := range rep.Readings {
 			if rep.Readings[i].Quality == drivers.Good {
 				rep.Readings[i].Quality = drivers.Uncertain
 			}
 		}
 	}
-	d.who.after(p, rep.Events)
+	d.watch.notePoll(p, rep.Events)
 	rep.Events = append(p.events, rep.Events...)
 	if d.fresh {
 		d.fresh = false
 		rep.Description = d.describe()
-		if now := string(d.saved.json()); now != d.kept {
-			d.kept = now
+		if now := string(d.saved.json()); now != d.savedJSON {
+			d.savedJSON = now
 			rep.DriverState = []byte(now)
 		}
 	}
 	return rep
 }
 
-// count notes whether the device answered at all.
-func (d *device) count(p *poll, failed bool) {
+// countSilence notes whether the device answered at all.
+func (d *device) countSilence(p *poll, failed bool) {
 	switch {
-	case !p.turn.at.IsZero():
-		d.silent = 0
+	case !p.txn.replyAt.IsZero():
+		d.silentPolls = 0
 	case failed:
-		d.silent++
+		d.silentPolls++
 	}
 }
 
-// planned gives the blocks of everything that a pace reads: once reads all, slow what is slow and fast. What is in
+// blocksFor gives the blocks of everything that a pace reads: once reads all, slow what is slow and fast. What is in
 // quarantine is left out; when its time has come it is asked for alone.
-func (d *device) planned(pace Pace, now time.Time) []block {
+func (d *device) blocksFor(pace Pace, now time.Time) []block {
 	if !d.retryAt.IsZero() && !now.Before(d.retryAt) {
 		d.plans = nil
 	}
@@ -192,8 +192,8 @@ func (d *device) planned(pace Pace, now time.Time) []block {
 	return b
 }
 
-// trusted puts the blocks that did not answer lately last: where silence costs the connection, they cost only themselves.
-func (d *device) trusted(blocks []block) []block {
+// muteLast puts the blocks that did not answer lately last: where silence costs the connection, they cost only themselves.
+func (d *device) muteLast(blocks []block) []block {
 	if len(d.mute) == 0 {
 		return blocks
 	}
@@ -219,7 +219,7 @@ func channelItem(p *Profile, tap drivers.ChannelMap) (*item, error) {
 		it.Invert = ch.Invert != tap.Invert
 	case ch.Type != Bool && is.Type == catalogue.Float:
 		if tap.From != tap.To {
-			it.tap = &tap
+			it.channelMap = &tap
 		}
 		it.unit = ch.Unit
 	default:

@@ -22,13 +22,13 @@ func (p *poll) discover() error {
 	d := p.device
 	s := d.profile.SunSpec
 	if s == nil {
-		return p.settle(nil)
+		return p.setItems(nil)
 	}
 	c, err := p.walk(s)
 	if err != nil {
 		return err
 	}
-	items, err := p.itemsOf(c, s)
+	items, err := p.chainItems(c, s)
 	if err != nil {
 		return err
 	}
@@ -41,43 +41,43 @@ func (p *poll) discover() error {
 	if d.saved.Base = nil; c.base != s.Bases[0] {
 		d.saved.Base = &c.base
 	}
-	d.chain, d.walked = c, walked{}
-	return p.settle(items)
+	d.chain, d.walkCache = c, walkCache{}
+	return p.setItems(items)
 }
 
-// resettle places the items of the chain anew, after the limit of a request has changed.
-func (p *poll) resettle() error {
+// rebuildItems places the items of the chain anew, after the limit of a request has changed.
+func (p *poll) rebuildItems() error {
 	d := p.device
 	if d.chain == nil {
-		return p.settle(nil)
+		return p.setItems(nil)
 	}
-	items, err := p.itemsOf(d.chain, d.profile.SunSpec)
-	d.walked = walked{}
+	items, err := p.chainItems(d.chain, d.profile.SunSpec)
+	d.walkCache = walkCache{}
 	if err != nil {
 		return err
 	}
-	return p.settle(items)
+	return p.setItems(items)
 }
 
-// settle completes the items of the chain with those of the profile.
-func (p *poll) settle(items []*item) error {
+// setItems completes the items of the chain with those of the profile.
+func (p *poll) setItems(items []*item) error {
 	d := p.device
 	for i := range d.profile.Points {
 		items = append(items, &item{Point: &d.profile.Points[i]})
 	}
 	items = append(items, d.taps...)
-	for _, it := range selfItems(d.profile.Identity) {
+	for _, it := range identityItems(d.profile.Identity) {
 		items = append(items, pieces(it, d.rules.Registers)...)
 	}
 	if f := d.profile.Guards.Rated; f != nil {
 		items = append(items, ratingItem(*f))
 	}
 	if !slices.ContainsFunc(items, func(it *item) bool { return it.role == isReading }) && len(d.profile.Channels) > 0 {
-		it := selfItem(selfAlive, d.profile.Channels[0].Field) // nothing hangs on it, but whether it answers is to be known
+		it := identityItem(selfAlive, d.profile.Channels[0].Field) // nothing hangs on it, but whether it answers is to be known
 		it.Pace = Fast
 		items = append(items, it)
 	}
-	markTwice(items)
+	markAlternatives(items)
 	for _, it := range items {
 		it.order = catalogue.PointOrder(it.Key)
 	}
@@ -85,37 +85,37 @@ func (p *poll) settle(items []*item) error {
 	d.rules.cuts = map[*item]bool{}
 	clear(d.mute)
 	d.onceOK = false
-	d.apply()
+	d.rebuildRules()
 	return nil
 }
 
-// markTwice marks points that have a fallback, and their fallbacks.
-func markTwice(items []*item) {
+// markAlternatives marks points that have a fallback, and their fallbacks.
+func markAlternatives(items []*item) {
 	for _, f := range items {
 		for _, it := range items {
 			if f.Fallback && it.Key == f.Key {
-				it.twice = true
+				it.hasAlternative = true
 			}
 		}
 	}
 }
 
-// selfItems are the parts of the identity that are read from the device.
-func selfItems(id Identity) []*item {
+// identityItems are the parts of the identity that are read from the device.
+func identityItems(id Identity) []*item {
 	var items []*item
 	for _, part := range []struct {
 		key string
 		n   *Naming
 	}{{selfMaker, id.Maker}, {selfModel, id.Model}, {selfSerial, id.Serial}, {selfFirmware, id.Firmware}} {
 		if part.n != nil && part.n.Field != nil {
-			items = append(items, selfItem(part.key, *part.n.Field))
+			items = append(items, identityItem(part.key, *part.n.Field))
 		}
 	}
 	return items
 }
 
-func selfItem(key string, f Field) *item {
-	return &item{role: isSelf, Point: &Point{Key: key, Is: catalogue.Point{Key: key, Type: catalogue.Text}, Field: f, Pace: Once}}
+func identityItem(key string, f Field) *item {
+	return &item{role: isIdentity, Point: &Point{Key: key, Is: catalogue.Point{Key: key, Type: catalogue.Text}, Field: f, Pace: Once}}
 }
 
 func ratingItem(f Field) *item {
@@ -129,24 +129,24 @@ func (d *device) describe() *drivers.Description {
 	}
 	id := d.profile.Identity
 	now := drivers.Description{
-		Maker:    d.told(selfMaker, id.Maker),
-		Model:    d.told(selfModel, id.Model),
-		Serial:   d.told(selfSerial, id.Serial),
-		Firmware: d.told(selfFirmware, id.Firmware),
+		Maker:    d.identityText(selfMaker, id.Maker),
+		Model:    d.identityText(selfModel, id.Model),
+		Serial:   d.identityText(selfSerial, id.Serial),
+		Firmware: d.identityText(selfFirmware, id.Firmware),
 	}
 	now.Points, now.Quarantined = d.points()
 	now.RatedW, now.Warning = d.guard.ratedW, d.chain.warning()
-	if d.said != nil && same(*d.said, now) {
+	if d.lastDescription != nil && sameDescription(*d.lastDescription, now) {
 		return nil
 	}
-	d.said = &now
+	d.lastDescription = &now
 	said := now
 	return &said
 }
 
-// told is a part of the identity: as the device gives it, or as the profile fixes it.
-func (d *device) told(key string, n *Naming) string {
-	if text := d.self[key]; text != "" {
+// identityText is a part of the identity: as the device gives it, or as the profile fixes it.
+func (d *device) identityText(key string, n *Naming) string {
+	if text := d.identity[key]; text != "" {
 		return text
 	}
 	if n != nil {
@@ -174,7 +174,7 @@ func (d *device) points() (can, cannot []string) {
 	return can, cannot
 }
 
-func same(a, b drivers.Description) bool {
+func sameDescription(a, b drivers.Description) bool {
 	return a.Maker == b.Maker && a.Model == b.Model && a.Serial == b.Serial && a.Firmware == b.Firmware &&
 		a.RatedW == b.RatedW && a.Warning == b.Warning &&
 		slices.Equal(a.Points, b.Points) && slices.Equal(a.Quarantined, b.Quarantined)

@@ -18,17 +18,17 @@ func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) d
 	if _, ok := d.command(c.Action); !ok {
 		return rejected("unknown_action", "%s does not do %q", d.profile.Title, c.Action)
 	}
-	p := d.begin(ctx, port)
+	p := d.beginPoll(ctx, port)
 	p.readings = nil // those of a poll that lets the command go first share the bus's memory
-	defer p.turn.end()
-	if err := p.ready(); err != nil {
+	defer p.txn.end()
+	if err := p.ensureIdentified(); err != nil {
 		return rejected("not_identified", "%v", err)
 	}
 	cmd, ok := d.command(c.Action)
 	if !ok { // what a SunSpec device does is known only now
 		return rejected("unknown_action", "this device does not do %q", c.Action)
 	}
-	writes, err := p.resolve(cmd, c.Args)
+	writes, err := p.resolveSteps(cmd, c.Args)
 	if err != nil {
 		return rejected("bad_argument", "%v", err)
 	}
@@ -37,7 +37,7 @@ func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) d
 	}
 	for i, w := range writes {
 		if err := p.write(w.function, w.at, w.values); err != nil {
-			return unwritten(err, p.turn.sent || i > 0)
+			return failedWrite(err, p.txn.sent || i > 0)
 		}
 	}
 	return p.confirm(cmd, writes)
@@ -47,8 +47,8 @@ func rejected(code, format string, args ...any) drivers.Result {
 	return drivers.Result{Outcome: drivers.Rejected, Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
-// unwritten is the result of a write that was not confirmed by the device.
-func unwritten(err error, sent bool) drivers.Result {
+// failedWrite is the result of a write that was not confirmed by the device.
+func failedWrite(err error, sent bool) drivers.Result {
 	var e Exception
 	switch {
 	case errors.As(err, &e):
@@ -107,10 +107,10 @@ func placedCommand(c Command, h *header) Command {
 	return c
 }
 
-// ready makes sure that the device is what it is taken for: on this port it has said so, or it says so now.
-func (p *poll) ready() error {
+// ensureIdentified makes sure that the device is what it is taken for: on this port it has said so, or it says so now.
+func (p *poll) ensureIdentified() error {
 	d := p.device
-	if err := p.turn.connected(); err != nil {
+	if err := p.txn.ensureConnected(); err != nil {
 		return err
 	}
 	if d.checked && d.checkedOn == d.bus.connection && d.items != nil && (d.chain == nil || !d.chain.moved) {
@@ -122,19 +122,19 @@ func (p *poll) ready() error {
 		}
 	}
 	for i := range d.profile.Identify {
-		if err := p.test(&d.profile.Identify[i]); err != nil {
+		if err := p.runTest(&d.profile.Identify[i]); err != nil {
 			return err
 		}
 	}
 	if c := d.chain; c != nil {
-		if err := p.sameChain(c); err != nil {
+		if err := p.checkSerial(c); err != nil {
 			return err
 		}
 	}
-	if !d.bus.line.Stream && !d.bus.heard && len(d.items) > 0 {
+	if !d.bus.line.Stream && !d.bus.heardAny && len(d.items) > 0 {
 		// Something must have been read first: only then is it known whether the line echoes, and an echo looks like the
 		// confirmation of a write.
-		if _, err := p.read(p.rules.rounded(d.items[0].Span())); err != nil && !refuses(err) {
+		if _, err := p.read(p.rules.toEven(d.items[0].Span())); err != nil && !isRefusal(err) {
 			return err
 		}
 	}
@@ -142,9 +142,9 @@ func (p *poll) ready() error {
 	return nil
 }
 
-// test reads one mark of the model.
-func (p *poll) test(t *Test) error {
-	a, err := p.read(p.rules.rounded(t.Span()))
+// runTest reads one mark of the model.
+func (p *poll) runTest(t *Test) error {
+	a, err := p.read(p.rules.toEven(t.Span()))
 	if err != nil {
 		return err
 	}
@@ -154,20 +154,20 @@ func (p *poll) test(t *Test) error {
 	return nil
 }
 
-// sameChain reads the serial number again and compares it with the one that was known.
-func (p *poll) sameChain(c *chain) error {
-	known := p.self[selfSerial]
+// checkSerial reads the serial number again and compares it with the one that was known.
+func (p *poll) checkSerial(c *chain) error {
+	known := p.identity[selfSerial]
 	for _, it := range p.commonItems(&c.models[0]) {
 		if it.Key != selfSerial {
 			continue
 		}
-		a, err := p.read(it.place())
+		a, err := p.read(it.valueSpan())
 		if err != nil {
 			return err
 		}
-		p.tell(it, a)
+		p.decodeIdentity(it, a)
 	}
-	if now := p.said[selfSerial]; known != "" && known != now {
+	if now := p.reported[selfSerial]; known != "" && known != now {
 		return fmt.Errorf("serial number %s where %s was: another device", now, known)
 	}
 	return nil
@@ -180,8 +180,8 @@ type write struct {
 	values   []uint16
 }
 
-// resolve checks the arguments and turns a command into writes. An argument that nothing asks for is refused as well.
-func (p *poll) resolve(c *Command, args map[string]any) ([]write, error) {
+// resolveSteps checks the arguments and turns a command into writes. An argument that nothing asks for is refused as well.
+func (p *poll) resolveSteps(c *Command, args map[string]any) ([]write, error) {
 	used := map[string]bool{}
 	var out []write
 	for _, s := range c.Steps {
@@ -202,7 +202,7 @@ func (p *poll) resolve(c *Command, args map[string]any) ([]write, error) {
 			if err != nil {
 				return nil, err
 			}
-			sf, err := p.factor(s.Field.SF)
+			sf, err := p.readFactor(s.Field.SF)
 			if err != nil {
 				return nil, err
 			}
@@ -221,12 +221,12 @@ func (p *poll) resolve(c *Command, args map[string]any) ([]write, error) {
 	return out, nil
 }
 
-// factor reads the scale factor of an argument.
-func (p *poll) factor(at *Address) (int, error) {
+// readFactor reads the scale factor of an argument.
+func (p *poll) readFactor(at *Address) (int, error) {
 	if at == nil {
 		return 0, nil
 	}
-	a, err := p.read(p.rules.rounded(Span{at.Table, at.Number, 1}))
+	a, err := p.read(p.rules.toEven(Span{at.Table, at.Number, 1}))
 	if err != nil {
 		return 0, err
 	}
@@ -269,28 +269,28 @@ func (p *poll) confirm(c *Command, writes []write) drivers.Result {
 	}
 	var last catalogue.Value
 	for until := time.Now().Add(k.Within); ; {
-		v, ok, err := p.look(k, writes)
+		v, ok, err := p.readBack(k, writes)
 		switch {
 		case err != nil && (drivers.PortLost(err) || p.ctx().Err() != nil):
 			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}
 		case err == nil && ok:
-			return drivers.Result{Outcome: drivers.Done, Code: "confirmed", Detail: "read back " + v.String(), Value: plain(v)}
+			return drivers.Result{Outcome: drivers.Done, Code: "confirmed", Detail: "read back " + v.String(), Value: plainValue(v)}
 		case err == nil:
 			last = v
 		}
 		if !time.Now().Add(k.Interval).Before(until) {
-			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Value: plain(last),
+			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Value: plainValue(last),
 				Detail: fmt.Sprintf("accepted, but after %v the device says %v instead of what was written", k.Within, last)}
 		}
-		if err := p.turn.pause(time.Now().Add(k.Interval)); err != nil {
+		if err := p.txn.pause(time.Now().Add(k.Interval)); err != nil {
 			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}
 		}
 	}
 }
 
-// look reads back what a command wrote.
-func (p *poll) look(k *Check, writes []write) (catalogue.Value, bool, error) {
-	a, err := p.read(p.rules.rounded(k.Field.Span()))
+// readBack reads back what a command wrote.
+func (p *poll) readBack(k *Check, writes []write) (catalogue.Value, bool, error) {
+	a, err := p.read(p.rules.toEven(k.Field.Span()))
 	if err != nil {
 		return catalogue.Value{}, false, err
 	}
@@ -311,8 +311,8 @@ func sameRegisters(raw []byte, values []uint16) bool {
 	return true
 }
 
-// plain is a value as a result carries it.
-func plain(v catalogue.Value) any {
+// plainValue is a value as a result carries it.
+func plainValue(v catalogue.Value) any {
 	switch v.Type() {
 	case catalogue.Float:
 		return v.Float()

@@ -62,8 +62,8 @@ func (l *DriverState) json() []byte {
 	return data
 }
 
-// spans are what must not be read over.
-func (l *DriverState) spans() []Span {
+// unreadable are what must not be read over.
+func (l *DriverState) unreadable() []Span {
 	var out []Span
 	for _, text := range l.Holes {
 		if s, err := parseSpan(text); err == nil {
@@ -83,7 +83,7 @@ func (l *DriverState) quarantined(it *item) (*Quarantine, bool) {
 	if len(l.Quarantined) == 0 {
 		return nil, false
 	}
-	at := it.place().String()
+	at := it.valueSpan().String()
 	i := slices.IndexFunc(l.Quarantined, func(q Quarantine) bool { return q.Point == it.Key && q.At == at })
 	if i < 0 {
 		return nil, false
@@ -91,14 +91,14 @@ func (l *DriverState) quarantined(it *item) (*Quarantine, bool) {
 	return &l.Quarantined[i], true
 }
 
-// put takes an item into quarantine, or prolongs it.
-func (l *DriverState) put(it *item, why string, now time.Time) {
+// quarantine takes an item into quarantine, or prolongs it.
+func (l *DriverState) quarantine(it *item, why string, now time.Time) {
 	q, ok := l.quarantined(it)
 	if !ok {
 		if len(l.Quarantined) == maxDriverState {
 			return
 		}
-		l.Quarantined = append(l.Quarantined, Quarantine{Point: it.Key, At: it.place().String(), Since: now.UTC()})
+		l.Quarantined = append(l.Quarantined, Quarantine{Point: it.Key, At: it.valueSpan().String(), Since: now.UTC()})
 		q = &l.Quarantined[len(l.Quarantined)-1]
 	}
 	q.Why = why
@@ -117,8 +117,8 @@ func (l *DriverState) release(it *item) bool {
 	return true
 }
 
-// hole remembers a span that cannot be read over.
-func (l *DriverState) hole(s Span) {
+// addHole remembers a span that cannot be read over.
+func (l *DriverState) addHole(s Span) {
 	if text := s.String(); len(l.Holes) < maxDriverState && !slices.Contains(l.Holes, text) {
 		l.Holes = append(l.Holes, text)
 	}

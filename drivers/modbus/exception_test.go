@@ -151,13 +151,13 @@ func TestTCPTolerantIDsSettle(t *testing.T) {
 				r.say(mbap(0, 7))
 			}
 		})
-		if got, _, err := r.read(t.Context(), 1, 1); err != nil || got != "00 07" || time.Until(r.bus.quiet) > 0 {
-			t.Errorf("read %s, %v, the next question waits for %v", got, err, time.Until(r.bus.quiet))
+		if got, _, err := r.read(t.Context(), 1, 1); err != nil || got != "00 07" || time.Until(r.bus.quietUntil) > 0 {
+			t.Errorf("read %s, %v, the next question waits for %v", got, err, time.Until(r.bus.quietUntil))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		r.read(ctx, 2, 1) //nolint:errcheck // cancelled
-		if wait := time.Until(r.bus.quiet); wait != r.m.TCPReplyMax-50*time.Millisecond {
+		if wait := time.Until(r.bus.quietUntil); wait != r.m.TCPReplyMax-50*time.Millisecond {
 			t.Errorf("the line settles for %v", wait)
 		}
 	})
@@ -270,7 +270,7 @@ func TestSilentLineIsAskedInTheOtherFraming(t *testing.T) {
 				if drivers.CauseOf(err) != drivers.WrongFraming || len(asked) != 3 {
 					t.Errorf("%v after %d questions", err, len(asked))
 				}
-				r.bus.other, answers, asked = framing{}, false, nil
+				r.bus.otherFraming, answers, asked = framingProbe{}, false, nil
 				for range 70 {
 					_, _, err := r.read(t.Context(), 7, 1)
 					wantError(t, err, drivers.Timeout, false, "no answer")

@@ -98,15 +98,15 @@ type Field struct {
 
 // Span is what must come in one answer so that the field can be decoded.
 func (f *Field) Span() Span {
-	s := f.place()
+	s := f.valueSpan()
 	if f.SF != nil {
 		s = s.join(Span{f.SF.Table, f.SF.Number, 1})
 	}
 	return s
 }
 
-// place is where the value itself lies.
-func (f *Field) place() Span { return Span{f.At.Table, f.At.Number, f.Length} }
+// valueSpan is where the value itself lies.
+func (f *Field) valueSpan() Span { return Span{f.At.Table, f.At.Number, f.Length} }
 
 // Answer is a run of registers, or of bits, as a device gave them.
 type Answer struct {
@@ -387,8 +387,8 @@ func dateOf(raw []byte, format string) (string, bool) {
 	return "", false
 }
 
-// matches tells whether a text meets the condition.
-func (t *Test) matches(text string) bool {
+// matchesText tells whether a text meets the condition.
+func (t *Test) matchesText(text string) bool {
 	if t.Starts != "" {
 		return strings.HasPrefix(text, t.Starts)
 	}

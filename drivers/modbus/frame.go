@@ -14,9 +14,9 @@ const (
 	exceptionBit = 0x80
 )
 
-// answerSize is how many bytes the answer that begins with pdu has in all, as far as its first bytes tell: 0 when more
+// replySize is how many bytes the answer that begins with pdu has in all, as far as its first bytes tell: 0 when more
 // bytes are needed, -1 when the function does not tell its length. req is the function that was asked for.
-func answerSize(req byte, pdu []byte) int {
+func replySize(req byte, pdu []byte) int {
 	if len(pdu) == 0 {
 		return 0
 	}
@@ -62,8 +62,8 @@ func identificationSize(pdu []byte) int {
 	return size
 }
 
-// expectedSize is the length of the answer to a request that goes well, 0 where it cannot be told beforehand.
-func expectedSize(req []byte) int {
+// expectedReplySize is the length of the answer to a request that goes well, 0 where it cannot be told beforehand.
+func expectedReplySize(req []byte) int {
 	if len(req) < 5 {
 		return 0
 	}
@@ -79,16 +79,16 @@ func expectedSize(req []byte) int {
 	return 0
 }
 
-// fitsRequest tells what keeps an answer from being that to the request: another function, another number of
+// checkReply tells what keeps an answer from being that to the request: another function, another number of
 // registers, another address. An exception fits when its function is the one that was asked for.
-func fitsRequest(req, pdu []byte) error {
+func checkReply(req, pdu []byte) error {
 	switch {
 	case len(pdu) == 2 && pdu[0] == req[0]|exceptionBit:
 		return nil
 	case len(pdu) < 2 || pdu[0] != req[0]:
 		return fmt.Errorf("asked with function %d, answered with % X", req[0], pdu[:min(len(pdu), 4)])
 	}
-	if want := expectedSize(req); want != 0 && len(pdu) != want {
+	if want := expectedReplySize(req); want != 0 && len(pdu) != want {
 		return fmt.Errorf("asked for %d bytes, got %d", want-2, len(pdu)-2)
 	}
 	switch req[0] {
@@ -117,21 +117,21 @@ func findRTU(heard, req []byte) (frame []byte, damaged bool, foreign error) {
 			continue
 		}
 		rest := heard[i:]
-		size := answerSize(req[1], rest[1:])
+		size := replySize(req[1], rest[1:])
 		if size < 0 {
-			size = shortestWithCRC(rest)
+			size = shortestSoundPDU(rest)
 		}
 		if size <= 0 || size+3 > len(rest) {
 			continue // its end has not come yet, or this is not its beginning
 		}
 		whole := rest[:size+3]
 		if !crc16.Sound(whole) {
-			if whole = padded(rest, req[1]); whole == nil {
+			if whole = unpadException(rest, req[1]); whole == nil {
 				damaged = true
 				continue
 			}
 		}
-		if err := fitsRequest(req[1:len(req)-2], whole[1:len(whole)-2]); err != nil {
+		if err := checkReply(req[1:len(req)-2], whole[1:len(whole)-2]); err != nil {
 			foreign = err
 			i += len(whole) - 1
 			continue
@@ -144,9 +144,9 @@ func findRTU(heard, req []byte) (frame []byte, damaged bool, foreign error) {
 // maxPadding is how many bytes a refusal may have between its code and its checksum.
 const maxPadding = 8
 
-// padded gives the refusal of a function that rest begins with when bytes stand between its code and its checksum; nil when
+// unpadException gives the refusal of a function that rest begins with when bytes stand between its code and its checksum; nil when
 // there is none.
-func padded(rest []byte, function byte) []byte {
+func unpadException(rest []byte, function byte) []byte {
 	const shortest = 5
 	if rest[1] != function|exceptionBit {
 		return nil
@@ -166,19 +166,19 @@ func otherUnit(heard, req []byte) byte {
 		if heard[i] == req[0] || heard[i] == 0 || heard[i+1]&^exceptionBit != req[1] {
 			continue
 		}
-		size := answerSize(req[1], heard[i+1:])
+		size := replySize(req[1], heard[i+1:])
 		if size <= 0 || i+size+3 > len(heard) || !crc16.Sound(heard[i:i+size+3]) {
 			continue
 		}
-		if fitsRequest(req[1:len(req)-2], heard[i+1:i+size+1]) == nil {
+		if checkReply(req[1:len(req)-2], heard[i+1:i+size+1]) == nil {
 			return heard[i]
 		}
 	}
 	return 0
 }
 
-// lacking is how many bytes what was heard lacks at least to be the answer to req, 0 where that cannot be told.
-func lacking(heard, req []byte) int {
+// missingBytes is how many bytes what was heard lacks at least to be the answer to req, 0 where that cannot be told.
+func missingBytes(heard, req []byte) int {
 	const shortest = 5 // an exception
 	for i := range heard {
 		rest := heard[i:]
@@ -186,7 +186,7 @@ func lacking(heard, req []byte) int {
 			continue
 		}
 		size := shortest
-		if n := answerSize(req[1], rest[1:]); n < 0 {
+		if n := replySize(req[1], rest[1:]); n < 0 {
 			return 0
 		} else if n > 0 {
 			size = n + 3
@@ -198,8 +198,8 @@ func lacking(heard, req []byte) int {
 	return 0
 }
 
-// shortestWithCRC is the size of the PDU of the shortest sound frame that rest begins with, 0 if there is none.
-func shortestWithCRC(rest []byte) int {
+// shortestSoundPDU is the size of the PDU of the shortest sound frame that rest begins with, 0 if there is none.
+func shortestSoundPDU(rest []byte) int {
 	for n := 4; n <= len(rest); n++ {
 		if crc16.Sound(rest[:n]) {
 			return n - 3

@@ -81,7 +81,7 @@ func TestAnswerSize(t *testing.T) {
 		{43, "2B 0E 01 01 00 00 02 00 02 41 42 01", 0},
 		{43, "2B 0E", 0},
 	} {
-		if got := answerSize(c.req, bytesOf(c.pdu)); got != c.want {
+		if got := replySize(c.req, bytesOf(c.pdu)); got != c.want {
 			t.Errorf("function %d, %s: %d bytes, want %d", c.req, c.pdu, got, c.want)
 		}
 	}
@@ -93,7 +93,7 @@ func TestLacking(t *testing.T) {
 		"": 0, "01": 4, "01 04": 3, "01 04 04": 6, "01 04 04 43 66": 4, "01 04 04 43 66 33 34 1B": 1, "01 04 04 43 66 33 34 1B 38": 0,
 		"01 84": 3, "01 84 02": 2, "FF": 0, "FF 01": 4, "FF 01 04 04": 6, "02 04 04": 0,
 	} {
-		if got := lacking(bytesOf(heard), bytesOf(request)); got != want {
+		if got := missingBytes(bytesOf(heard), bytesOf(request)); got != want {
 			t.Errorf("%s lacks %d, want %d", heard, got, want)
 		}
 	}
@@ -118,7 +118,7 @@ func TestFitsRequest(t *testing.T) {
 		{"10 00 01 00 02 04 00 00 00 00", "10 00 01 00 02", true},
 		{"10 00 01 00 02 04 00 00 00 00", "10 00 01 00 01", false},
 	} {
-		if err := fitsRequest(bytesOf(c.req), bytesOf(c.pdu)); (err == nil) != c.ok {
+		if err := checkReply(bytesOf(c.req), bytesOf(c.pdu)); (err == nil) != c.ok {
 			t.Errorf("%s to %s: %v", c.pdu, c.req, err)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"bordo/drivers/modbus/crc16"
 )
 
-// framing is what is known about a network line on which nothing was answered in the framing that it is configured
+// framingProbe is what is known about a network line on which nothing was answered in the framing that it is configured
 // with.
-type framing struct {
+type framingProbe struct {
 	wrong  bool // the other side answers in the other framing
 	silent int  // exchanges without a byte, while nothing was ever heard on the line
 }
@@ -23,13 +23,13 @@ const (
 	answersMBAP = "the other side speaks Modbus TCP, not RTU frames: write tcp:// instead of rtu+tcp://"
 )
 
-// tryFraming is how long the other side is given to answer in the other framing.
-const tryFraming = time.Second
+// framingTimeout is how long the other side is given to answer in the other framing.
+const framingTimeout = time.Second
 
-// examine looks whether an exchange failed because the other side uses the other framing. What it said tells; where it
+// checkFraming looks whether an exchange failed because the other side uses the other framing. What it said tells; where it
 // says nothing at all, the question is asked once more in the other framing: at the first silence on the line, then
 // ever more rarely. Only questions that read are asked so.
-func (t *transaction) examine(adu []byte, err error) error {
+func (t *transaction) checkFraming(adu []byte, err error) error {
 	b := t.bus
 	kind := drivers.KindOf(err)
 	heardWrong := kind == drivers.Timeout || kind == drivers.Protocol || kind == drivers.Checksum || kind == drivers.Closed
@@ -39,13 +39,13 @@ func (t *transaction) examine(adu []byte, err error) error {
 	}
 	switch {
 	case len(t.heard) > 0:
-		b.other.wrong = b.line.Stream && beginsRTU(t.heard) || b.line.Tunnel && isMBAP(t.heard)
-	case !b.answered && !t.keep && t.sent && t.mayReopen() && readsOnly(t.function(adu)):
-		if b.other.silent++; powerOf8(b.other.silent) {
-			b.other.wrong = t.askOtherwise(adu)
+		b.otherFraming.wrong = b.line.Stream && beginsRTU(t.heard) || b.line.Tunnel && isMBAP(t.heard)
+	case !b.everAnswered && !t.keepOnTimeout && t.sent && t.mayReopen() && isReadOnly(t.function(adu)):
+		if b.otherFraming.silent++; powerOf8(b.otherFraming.silent) {
+			b.otherFraming.wrong = t.tryOtherFraming(adu)
 		}
 	}
-	if !b.other.wrong {
+	if !b.otherFraming.wrong {
 		return err
 	}
 	text := answersMBAP
@@ -63,9 +63,9 @@ func powerOf8(n int) bool {
 	return n == 1
 }
 
-// askOtherwise repeats a question in the other framing and tells whether it was answered. The connection is given up
+// tryOtherFraming repeats a question in the other framing and tells whether it was answered. The connection is given up
 // after it.
-func (t *transaction) askOtherwise(adu []byte) bool {
+func (t *transaction) tryOtherFraming(adu []byte) bool {
 	b := t.bus
 	var ask []byte
 	if b.line.Stream {
@@ -81,10 +81,10 @@ func (t *transaction) askOtherwise(adu []byte) bool {
 		}
 	}
 	b.broken = errors.New("it was asked in another framing")
-	if err := t.pause(t.welcome()); err != nil {
+	if err := t.pause(t.firstRequestAt()); err != nil {
 		return false
 	}
-	if err := t.until(time.Now().Add(tryFraming)); err != nil {
+	if err := t.setDeadline(time.Now().Add(framingTimeout)); err != nil {
 		return false
 	}
 	if _, err := b.port.Write(ask); err != nil {
@@ -113,7 +113,7 @@ func beginsRTU(heard []byte) bool {
 	if len(heard) < 5 {
 		return false
 	}
-	size := answerSize(heard[1]&^exceptionBit, heard[1:])
+	size := replySize(heard[1]&^exceptionBit, heard[1:])
 	return size > 0 && size+3 <= len(heard) && crc16.Sound(heard[:size+3])
 }
 

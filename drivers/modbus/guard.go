@@ -28,14 +28,14 @@ const (
 
 // guard holds the model's rules against values that cannot be, and what it must remember of the polls before.
 type guard struct {
-	rules    Guards
-	inverter bool    // the rating bounds what the device makes, and not what it counts of the grid
-	ratedW   float64 // 0: not known
-	fixed    bool    // the operator has said the rating
-	counters map[string]*counter
-	last     []drivers.Reading // of the poll before, for the frozen rule
-	same     int               // polls in a row with these readings
-	null     bool              // the last frame was empty
+	rules       Guards
+	inverter    bool    // the rating bounds what the device makes, and not what it counts of the grid
+	ratedW      float64 // 0: not known
+	ratingFixed bool    // the operator has said the rating
+	counters    map[string]*counter
+	last        []drivers.Reading // of the poll before, for the frozen rule
+	samePolls   int               // polls in a row with these readings
+	wasNull     bool              // the last frame was empty
 }
 
 // counter is the course of one counter.
@@ -52,17 +52,17 @@ const (
 	mostRatedW  = 100e6
 )
 
-// rate takes the rating that the device tells, and tells whether it is news.
-func (g *guard) rate(watts float64) bool {
-	if g.fixed || watts == g.ratedW || !(watts >= leastRatedW && watts <= mostRatedW) {
+// setRating takes the rating that the device tells, and tells whether it is news.
+func (g *guard) setRating(watts float64) bool {
+	if g.ratingFixed || watts == g.ratedW || !(watts >= leastRatedW && watts <= mostRatedW) {
 		return false
 	}
 	g.ratedW = watts
 	return true
 }
 
-// forget drops what was remembered: another device answers.
-func (g *guard) forget() { g.counters, g.last, g.same = nil, nil, 0 }
+// reset drops what was remembered: another device answers.
+func (g *guard) reset() { g.counters, g.last, g.samePolls = nil, nil, 0 }
 
 // check gives readings that cannot be a quality, and tells each such change in an event. It invents no number and drops no
 // reading.
@@ -70,18 +70,18 @@ func (g *guard) check(readings []drivers.Reading, at time.Time) ([]drivers.Readi
 	if len(readings) == 0 {
 		return readings, nil
 	}
-	if g.empty(readings) {
+	if g.isNullFrame(readings) {
 		for i := range readings {
 			readings[i].Value, readings[i].Quality = catalogue.Value{}, drivers.Bad
 		}
-		if g.null {
+		if g.wasNull {
 			return readings, nil
 		}
-		g.null = true
+		g.wasNull = true
 		return readings, []drivers.Event{{Type: eventNull, Data: map[string]any{"why": "null_frame"}}}
 	}
-	g.null = false
-	events := g.freeze(readings)
+	g.wasNull = false
+	events := g.markFrozen(readings)
 	for i := range readings {
 		r := &readings[i]
 		if r.Quality != drivers.Good || r.Value.Type() != catalogue.Float {
@@ -94,14 +94,14 @@ func (g *guard) check(readings []drivers.Reading, at time.Time) ([]drivers.Readi
 			continue
 		}
 		if p, _ := catalogue.PointOf(r.Point); p.Kind == catalogue.Counter && p.Unit == "kW.h" {
-			events = append(events, g.count(r, p, at)...)
+			events = append(events, g.checkCounter(r, p, at)...)
 		}
 	}
 	return readings, events
 }
 
-// empty tells whether all that the model never shows as 0 is 0 or absent, and something of it is 0.
-func (g *guard) empty(readings []drivers.Reading) bool {
+// isNullFrame tells whether all that the model never shows as 0 is 0 or absent, and something of it is 0.
+func (g *guard) isNullFrame(readings []drivers.Reading) bool {
 	zero := false
 	for _, key := range g.rules.NullFrame {
 		i := slices.IndexFunc(readings, func(r drivers.Reading) bool { return r.Point == key })
@@ -116,16 +116,16 @@ func (g *guard) empty(readings []drivers.Reading) bool {
 	return zero
 }
 
-// freeze marks readings that have not changed for so long that the device, or the gateway before it, repeats old ones.
-func (g *guard) freeze(readings []drivers.Reading) []drivers.Event {
+// markFrozen marks readings that have not changed for so long that the device, or the gateway before it, repeats old ones.
+func (g *guard) markFrozen(readings []drivers.Reading) []drivers.Event {
 	if g.rules.Frozen == 0 {
 		return nil
 	}
-	if !slices.Equal(readings, g.last) || !flows(readings) {
-		g.last, g.same = slices.Clone(readings), 0
+	if !slices.Equal(readings, g.last) || !powerFlows(readings) {
+		g.last, g.samePolls = slices.Clone(readings), 0
 		return nil
 	}
-	if g.same++; g.same < g.rules.Frozen {
+	if g.samePolls++; g.samePolls < g.rules.Frozen {
 		return nil
 	}
 	for i := range readings {
@@ -133,24 +133,24 @@ func (g *guard) freeze(readings []drivers.Reading) []drivers.Event {
 			readings[i].Quality = drivers.Stale
 		}
 	}
-	if g.same > g.rules.Frozen {
+	if g.samePolls > g.rules.Frozen {
 		return nil
 	}
-	return []drivers.Event{{Type: eventFrozen, Data: map[string]any{"polls": g.same}}}
+	return []drivers.Event{{Type: eventFrozen, Data: map[string]any{"polls": g.samePolls}}}
 }
 
-// flows tells whether power flows: at night every value may well stay the same.
-func flows(readings []drivers.Reading) bool {
+// powerFlows tells whether power flows: at night every value may well stay the same.
+func powerFlows(readings []drivers.Reading) bool {
 	return slices.ContainsFunc(readings, func(r drivers.Reading) bool {
 		return r.Point == "ac_power" && r.Value.Float() != 0
 	})
 }
 
-// count follows a counter. A value below the last, or further above it than the rating allows, is uncertain until the
+// checkCounter follows a counter. A value below the last, or further above it than the rating allows, is uncertain until the
 // counter has gone on from there for a while; then it is a new beginning. Zero is never one: it is what a device shows that
 // has not read its memory yet, so a counter that was above it has to count on from zero before it is believed. A counter of
 // the day begins anew at midnight, by the device's clock: that is no fall.
-func (g *guard) count(r *drivers.Reading, p catalogue.Point, at time.Time) []drivers.Event {
+func (g *guard) checkCounter(r *drivers.Reading, p catalogue.Point, at time.Time) []drivers.Event {
 	now := r.Value.Float()
 	c := g.counters[r.Point]
 	if c == nil {
@@ -164,13 +164,13 @@ func (g *guard) count(r *drivers.Reading, p catalogue.Point, at time.Time) []dri
 	if g.inverter && !strings.HasPrefix(p.Key, "ac_energy") {
 		rating = 0
 	}
-	why := impossible(c.good, now, at.Sub(c.at), rating)
+	why := counterFault(c.good, now, at.Sub(c.at), rating)
 	if why == "" || why == fell && now < quantum && strings.HasSuffix(p.Key, "_today") {
 		*c = counter{good: now, at: at}
 		return nil
 	}
 	r.Quality = drivers.Uncertain
-	if c.times == 0 || impossible(c.doubt, now, at.Sub(c.at), rating) != "" {
+	if c.times == 0 || counterFault(c.doubt, now, at.Sub(c.at), rating) != "" {
 		c.doubt, c.times = now, 1
 		return []drivers.Event{{Type: eventDoubt, Data: map[string]any{"point": r.Point, "value": now, "last": c.good, "why": why}}}
 	}
@@ -193,11 +193,11 @@ const (
 	leaped = "leapt"
 )
 
-// impossible tells why a counter cannot have gone from one value to another in a time; "" if it can. ratedW is 0 when no
+// counterFault tells why a counter cannot have gone from one value to another in a time; "" if it can. ratedW is 0 when no
 // rating bounds it. It compares two polls of one run, with the step of the coarsest counter, and decides about the quality of a
 // reading. What is accounted is decided in agent/energy, across restarts and with the step that the counter itself shows. Both
 // allow the rated power with drivers.RatedMargin.
-func impossible(from, to float64, in time.Duration, ratedW float64) string {
+func counterFault(from, to float64, in time.Duration, ratedW float64) string {
 	if to < from {
 		return fell
 	}

@@ -97,11 +97,11 @@ func TestGuardRatingOfWhat(t *testing.T) {
 func TestGuardRatingOfADevice(t *testing.T) {
 	for watts, want := range map[float64]float64{6000: 6000, 0: 0, 6: 0, 1e9: 0, -5000: 0, 330000: 330000} {
 		g := &guard{}
-		if news := g.rate(watts); g.ratedW != want || news != (want > 0) || g.rate(watts) {
+		if news := g.setRating(watts); g.ratedW != want || news != (want > 0) || g.setRating(watts) {
 			t.Errorf("told %v W, believed %v (%v)", watts, g.ratedW, news)
 		}
 	}
-	if g := (&guard{ratedW: 3000, fixed: true}); g.rate(6000) || g.ratedW != 3000 {
+	if g := (&guard{ratedW: 3000, ratingFixed: true}); g.setRating(6000) || g.ratedW != 3000 {
 		t.Error("the device knows better than the operator")
 	}
 }

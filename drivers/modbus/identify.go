@@ -9,7 +9,7 @@ func (p *Profile) Recognises(read func(Span) (Answer, error)) (bool, error) {
 	for i := range p.Identify {
 		a, err := read(p.Asked(p.Identify[i].Span()))
 		if err != nil {
-			if refuses(err) {
+			if isRefusal(err) {
 				err = nil
 			}
 			return false, err
@@ -24,5 +24,5 @@ func (p *Profile) Recognises(read func(Span) (Answer, error)) (bool, error) {
 // Asked is the span that one request asks this model for to get s: with even addresses where it wants them.
 func (p *Profile) Asked(s Span) Span {
 	r := rules{Limits: p.Limits}
-	return r.rounded(s)
+	return r.toEven(s)
 }

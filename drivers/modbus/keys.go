@@ -27,20 +27,20 @@ func unknownKeys(file string, node ast.Node, typ reflect.Type, path string) (fau
 			}
 		}
 	case *ast.MappingValueNode:
-		return keysOf(file, []*ast.MappingValueNode{n}, typ, path)
+		return unknownKeysIn(file, []*ast.MappingValueNode{n}, typ, path)
 	case *ast.MappingNode:
-		return keysOf(file, n.Values, typ, path)
+		return unknownKeysIn(file, n.Values, typ, path)
 	}
 	return faults
 }
 
-func keysOf(file string, values []*ast.MappingValueNode, typ reflect.Type, path string) (faults Faults) {
+func unknownKeysIn(file string, values []*ast.MappingValueNode, typ reflect.Type, path string) (faults Faults) {
 	if typ.Kind() != reflect.Struct {
 		return nil // the keys are the writer's own
 	}
 	var names []string
 	types := map[string]reflect.Type{}
-	fields(typ, func(key string, t reflect.Type) {
+	visitKeys(typ, func(key string, t reflect.Type) {
 		names = append(names, key)
 		types[key] = t
 	})
@@ -61,22 +61,22 @@ func keysOf(file string, values []*ast.MappingValueNode, typ reflect.Type, path 
 	return faults
 }
 
-// fields visits the keys of a type of this package and what they hold, those of a field that is written inline as well.
-func fields(typ reflect.Type, visit func(key string, t reflect.Type)) {
+// visitKeys visits the keys of a type of this package and what they hold, those of a field that is written inline as well.
+func visitKeys(typ reflect.Type, visit func(key string, t reflect.Type)) {
 	for i := range typ.NumField() {
 		f := typ.Field(i)
 		key, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if option == "inline" {
-			fields(f.Type, visit)
+			visitKeys(f.Type, visit)
 		} else {
 			visit(key, f.Type)
 		}
 	}
 }
 
-// like names points of the catalogue that somebody may have meant who wrote another key: one or two that are a slip away, and
+// similarPoints names points of the catalogue that somebody may have meant who wrote another key: one or two that are a slip away, and
 // those that share words with it.
-func like(key string) string {
+func similarPoints(key string) string {
 	const few = 4
 	words := strings.Split(key, "_")
 	all := make([]string, 0, len(catalogue.Points()))

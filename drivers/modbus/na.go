@@ -31,14 +31,14 @@ const (
 // allOnes is a register that a device does not fill.
 const allOnes = 0xFFFF
 
-// missing checks the patterns that mean "no value" of a field. Flags must have some, or say that there are none: a word of
+// noValuePatterns checks the patterns that mean "no value" of a field. Flags must have some, or say that there are none: a word of
 // all ones would otherwise be sixteen alarms.
-func (c *compiler) missing(path string, r *rawField, f *Field) {
+func (c *compiler) noValuePatterns(path string, r *rawField, f *Field) {
 	f.NA = c.na[f.Type]
 	if r.NA == nil {
 		if f.Type == Bits {
 			f.NAWords = true
-			c.demand(path+".na", "must say what means that there is no value: words (a register of all ones), top (SunSpec), a list of "+
+			c.require(path+".na", "must say what means that there is no value: words (a register of all ones), top (SunSpec), a list of "+
 				"patterns, or none with na_reason")
 		}
 		return
@@ -50,7 +50,7 @@ func (c *compiler) missing(path string, r *rawField, f *Field) {
 	case word == naNone:
 		f.NA = nil
 		if r.NAReason == "" {
-			c.demand(path+".na_reason", "must say why every pattern is a value, because na is none")
+			c.require(path+".na_reason", "must say why every pattern is a value, because na is none")
 		}
 	case (word == naWords || word == naTop) && f.Type == Bits:
 		f.NAWords, f.NATop = true, word == naTop
@@ -64,8 +64,8 @@ func (c *compiler) missing(path string, r *rawField, f *Field) {
 	}
 }
 
-// demand is a fault, or a warning where profiles written before the rule are still taken.
-func (c *compiler) demand(path, text string) {
+// require is a fault, or a warning where profiles written before the rule are still taken.
+func (c *compiler) require(path, text string) {
 	if !c.lenient {
 		c.fault(path, "%s", text)
 		return

@@ -57,7 +57,7 @@ func TestAllOnesIsNoText(t *testing.T) {
 				continue
 			}
 			data := []byte(strings.Repeat("\xFF", 2*pt.Length))
-			if v, q := pt.Decode(Answer{pt.place(), data}, pt.Is.Type); q != drivers.Bad {
+			if v, q := pt.Decode(Answer{pt.valueSpan(), data}, pt.Is.Type); q != drivers.Bad {
 				t.Errorf("%s: %s is %q", p.Model, pt.Key, v)
 			}
 		}
@@ -100,7 +100,7 @@ func TestFlagsOfAnOlderProfile(t *testing.T) {
 		t.Errorf("warnings %q", warnings)
 	}
 	p, _ := extended.Profile("acme-ups")
-	if v, q := p.Points[0].Decode(Answer{p.Points[0].place(), []byte{0xFF, 0xFF}}, catalogue.Text); q != drivers.Bad {
+	if v, q := p.Points[0].Decode(Answer{p.Points[0].valueSpan(), []byte{0xFF, 0xFF}}, catalogue.Text); q != drivers.Bad {
 		t.Errorf("all ones give %q", v)
 	}
 }

@@ -21,18 +21,18 @@ func pieces(it *item, limit int) []*item {
 		f := whole
 		f.At.Number += uint16(first)
 		f.Length = min(limit, whole.Length-first)
-		part := selfItem(it.Key, f)
+		part := identityItem(it.Key, f)
 		part.role, part.piece = it.role, &piece{&whole, first}
 		out = append(out, part)
 	}
 	return out
 }
 
-// tell takes a part of what the device says of itself. A text in pieces counts when all of them came in one poll.
-func (p *poll) tell(it *item, a Answer) {
+// decodeIdentity takes a part of what the device says of itself. A text in pieces counts when all of them came in one poll.
+func (p *poll) decodeIdentity(it *item, a Answer) {
 	if it.piece == nil {
 		v, _ := it.Decode(a, catalogue.Text)
-		p.hear(it.Key, v.Text())
+		p.noteIdentity(it.Key, v.Text())
 		return
 	}
 	whole := it.piece.whole
@@ -47,6 +47,6 @@ func (p *poll) tell(it *item, a Answer) {
 	p.texts[whole] = raw
 	if len(raw) == 2*whole.Length {
 		v, _ := whole.Decode(Answer{Span: whole.Span(), Data: raw}, catalogue.Text)
-		p.hear(it.Key, v.Text())
+		p.noteIdentity(it.Key, v.Text())
 	}
 }

@@ -13,39 +13,39 @@ import (
 type role uint8
 
 const (
-	isReading role = iota
-	isSelf         // a part of what the device says of itself
-	isFactor       // a scale factor that lies too far from its values
-	isRating       // the rated power
+	isReading  role = iota
+	isIdentity      // a part of what the device says of itself
+	isFactor        // a scale factor that lies too far from its values
+	isRating        // the rated power
 )
 
 // item is one thing that a device is asked for.
 type item struct {
-	*Point // as the profile has it, unless the device or the configuration made it another; never changed
-	role   role
-	order  int                 // of its reading in a report
-	head   *header             // of the SunSpec model that it lies in
-	twice  bool                // it has a fallback, or is one
-	piece  *piece              // of a text that is too long for one answer
-	apart  bool                // its scale factor is too far away for one answer and comes in another of the same poll
-	tap    *drivers.ChannelMap // of an analogue channel
-	unit   string              // of an analogue channel
+	*Point         // as the profile has it, unless the device or the configuration made it another; never changed
+	role           role
+	order          int                 // of its reading in a report
+	header         *header             // of the SunSpec model that it lies in
+	hasAlternative bool                // it has a fallback, or is one
+	piece          *piece              // of a text that is too long for one answer
+	factorApart    bool                // its scale factor is too far away for one answer and comes in another of the same poll
+	channelMap     *drivers.ChannelMap // of an analogue channel
+	unit           string              // of an analogue channel
 }
 
 // Span is what must come in one answer.
 func (it *item) Span() Span {
 	s := it.Point.Span()
-	if it.apart {
+	if it.factorApart {
 		s = Span{it.At.Table, it.At.Number, it.Length}
 	}
-	if it.head != nil {
-		s = s.join(Span{Holding, it.head.at, modelHead})
+	if it.header != nil {
+		s = s.join(Span{Holding, it.header.at, modelHead})
 	}
 	return s
 }
 
-// place is where the value itself lies.
-func (it *item) place() Span { return Span{it.At.Table, it.At.Number, it.Length} }
+// valueSpan is where the value itself lies.
+func (it *item) valueSpan() Span { return Span{it.At.Table, it.At.Number, it.Length} }
 
 // withFactor is an item whose scale factor came in another answer of this poll; nil when it did not come.
 func (it *item) withFactor(factors map[Address]uint16) *item {
@@ -76,9 +76,9 @@ type cost struct{ request, register time.Duration }
 
 // costOn weighs a request with a register that is read for nothing. On TCP a register costs as good as nothing.
 func costOn(b *bus, m *Timing) cost {
-	c := cost{request: m.ReplyUsual + m.Gap, register: b.wire(2)}
+	c := cost{request: m.ReplyUsual + m.Gap, register: b.wireTime(2)}
 	if !b.line.Stream {
-		c.request += 2*b.silence + b.wire(8+5) // a request, and the frame around an answer
+		c.request += 2*b.silence + b.wireTime(8+5) // a request, and the frame around an answer
 	} else {
 		c.request += time.Millisecond
 	}
@@ -105,10 +105,10 @@ func plan(items []*item, r rules) []block {
 	})
 	var out []block
 	for _, it := range sorted {
-		s := r.rounded(it.Span())
+		s := r.toEven(it.Span())
 		if len(out) > 0 && !r.cuts[it] {
 			last := &out[len(out)-1]
-			if joined := r.rounded(last.join(s)); last.Table == s.Table && r.allows(joined) && r.bridges(last.Span, s) {
+			if joined := r.toEven(last.join(s)); last.Table == s.Table && r.allows(joined) && r.shouldBridge(last.Span, s) {
 				last.Span, last.items = joined, append(last.items, it)
 				continue
 			}
@@ -118,8 +118,8 @@ func plan(items []*item, r rules) []block {
 	return out
 }
 
-// rounded keeps to even addresses where the model wants that.
-func (r *rules) rounded(s Span) Span {
+// toEven keeps to even addresses where the model wants that.
+func (r *rules) toEven(s Span) Span {
 	if r.Even && !s.Table.Bits() {
 		s.Count += int(s.First & 1)
 		s.First &^= 1
@@ -140,8 +140,8 @@ func (r *rules) allows(s Span) bool {
 	return r.Align == 0 || int(s.First)/r.Align == (s.End()-1)/r.Align
 }
 
-// bridges tells whether the gap between a and b, if there is one, may and should be read over.
-func (r *rules) bridges(a, b Span) bool {
+// shouldBridge tells whether the gap between a and b, if there is one, may and should be read over.
+func (r *rules) shouldBridge(a, b Span) bool {
 	n := int(b.First) - a.End()
 	if n <= 0 {
 		return true
@@ -161,7 +161,7 @@ func (r *rules) bridges(a, b Span) bool {
 // covered tells whether every address of s lies in one of the spans.
 func covered(s Span, by []Span) bool {
 	for s.Count > 0 {
-		i := slices.IndexFunc(by, func(o Span) bool { return o.holds(Span{s.Table, s.First, 1}) })
+		i := slices.IndexFunc(by, func(o Span) bool { return o.contains(Span{s.Table, s.First, 1}) })
 		if i < 0 {
 			return false
 		}
@@ -184,7 +184,7 @@ func (r *rules) blockOf(items []*item) block {
 	for _, it := range items[1:] {
 		s = s.join(it.Span())
 	}
-	return block{Span: r.rounded(s), items: items}
+	return block{Span: r.toEven(s), items: items}
 }
 
 // decode gives the reading of an item from the answer to its block.
@@ -198,7 +198,7 @@ func (it *item) decode(a Answer) drivers.Reading {
 	}
 	rd.Value, rd.Quality = it.Decode(a, it.Is.Type)
 	if it.unit != "" && rd.Quality == drivers.Good {
-		rd.Value, rd.Quality = measured(rd.Value.Float(), it.unit, it.tap)
+		rd.Value, rd.Quality = measured(rd.Value.Float(), it.unit, it.channelMap)
 	}
 	if rd.Value.Type() == catalogue.Float && !it.possible(rd.Value.Float()) {
 		rd.Value, rd.Quality = catalogue.Value{}, drivers.Bad
@@ -215,7 +215,7 @@ func (p *Point) possible(x float64) bool {
 func (t *Test) holds(a Answer) bool {
 	if t.Type == String {
 		v, _ := t.Decode(a, catalogue.Text)
-		return t.matches(v.Text())
+		return t.matchesText(v.Text())
 	}
 	if a.Table.Bits() {
 		set, ok := a.bit(t.At.Number)

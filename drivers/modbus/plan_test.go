@@ -141,7 +141,7 @@ func TestPlanProperties(t *testing.T) {
 		for _, b := range blocks {
 			alone := len(b.items) == 1
 			for _, it := range b.items {
-				if seen[it]++; !b.holds(it.Span()) {
+				if seen[it]++; !b.contains(it.Span()) {
 					t.Fatalf("item %v is not in its block %v", it.Span(), b.Span)
 				}
 			}
@@ -153,7 +153,7 @@ func TestPlanProperties(t *testing.T) {
 			}
 			for a := int(b.First); a < b.End(); a++ {
 				one := Span{Holding, uint16(a), 1}
-				used := slices.ContainsFunc(b.items, func(it *item) bool { return r.rounded(it.Span()).Meets(one) })
+				used := slices.ContainsFunc(b.items, func(it *item) bool { return r.toEven(it.Span()).Meets(one) })
 				if !used && (slices.ContainsFunc(r.holes, one.Meets) || a > 400) {
 					t.Fatalf("block %v reads over %v", b.Span, one)
 				}

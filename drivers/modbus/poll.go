@@ -13,9 +13,9 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// suspicious is how many polls in a row a block may stay unanswered, while others are answered, before it is taken for
+// muteLimit is how many polls in a row a block may stay unanswered, while others are answered, before it is taken for
 // refused.
-const suspicious = 3
+const muteLimit = 3
 
 // maxSpread is how far apart the values of a poll may be read once answers got lost in it: they are published with one
 // time. A slow line that loses nothing may take longer.
@@ -25,27 +25,27 @@ const maxSpread = 5 * time.Second
 type poll struct {
 	*device
 	client
-	now      time.Time
-	readings []given
-	events   []drivers.Event
-	factors  map[Address]uint16 // scale factors that lie too far from their values
-	deferred []deferred         // values that wait for them
-	accused  []refusal
-	texts    map[*Field][]byte // texts that come in pieces, as far as they came
-	taken    int               // blocks that were answered
-	first    time.Time         // when the first of the readings came
-	last     time.Time         // when the last of them came
-	lost     bool              // a block was not answered
-	again    bool              // the items were placed anew: the poll begins once more
-	searches int               // for the size of an answer that gets through
-	errs     []error
-	extra    int  // requests spent on looking for a culprit
-	stop     bool // nothing more is asked in this poll
-	missed   bool // something that is read only once is still missing
+	now           time.Time
+	readings      []orderedReading
+	events        []drivers.Event
+	factors       map[Address]uint16 // scale factors that lie too far from their values
+	deferred      []deferred         // values that wait for them
+	refusals      []refusal
+	texts         map[*Field][]byte // texts that come in pieces, as far as they came
+	answered      int               // blocks that were answered
+	first         time.Time         // when the first of the readings came
+	last          time.Time         // when the last of them came
+	lostReply     bool              // a block was not answered
+	restart       bool              // the items were placed anew: the poll begins once more
+	searches      int               // for the size of an answer that gets through
+	errs          []error
+	splitRequests int  // requests spent on looking for a culprit
+	stop          bool // nothing more is asked in this poll
+	incomplete    bool // something that is read only once is still missing
 
-	said       map[string]string // what the device said of itself in this poll
-	identified bool              // that was read, and believed
-	unsure     bool              // it was read, and cannot be believed yet
+	reported       map[string]string // what the device said of itself in this poll
+	identified     bool              // that was read, and believed
+	identityUnsure bool              // it was read, and cannot be believed yet
 }
 
 // deferred is a value whose scale factor comes in another answer of the poll.
@@ -54,11 +54,11 @@ type deferred struct {
 	answer Answer
 }
 
-func (p *poll) ctx() context.Context { return p.turn.ctx }
+func (p *poll) ctx() context.Context { return p.txn.ctx }
 
 // run asks for everything that is due and returns what went wrong, joined.
 func (p *poll) run() error {
-	if err := p.known(); err != nil {
+	if err := p.ensureDiscovered(); err != nil {
 		return err
 	}
 	pace := Fast
@@ -68,23 +68,23 @@ func (p *poll) run() error {
 	case p.now.Sub(p.slowAt) >= slowEvery:
 		pace = Slow
 	}
-	blocks := p.planned(pace, p.now)
-	if (p.silent > 0 || p.refusing) && !p.probe(blocks) {
+	blocks := p.blocksFor(pace, p.now)
+	if (p.silentPolls > 0 || p.refusing) && !p.probe(blocks) {
 		return errors.Join(p.errs...)
 	}
-	for p.again = true; p.again; blocks = p.planned(pace, p.now) {
-		p.again = false
-		for _, b := range p.trusted(blocks) {
-			if p.fetch(b); p.stop || p.again {
+	for p.restart = true; p.restart; blocks = p.blocksFor(pace, p.now) {
+		p.restart = false
+		for _, b := range p.muteLast(blocks) {
+			if p.fetch(b); p.stop || p.restart {
 				break
 			}
 		}
 	}
-	p.lookBehindCut()
+	p.recheckCut()
 	p.quarantineRefused()
 	for _, d := range p.deferred {
 		if it := d.item.withFactor(p.factors); it != nil {
-			p.give(it, it.decode(d.answer))
+			p.addReading(it, it.decode(d.answer))
 		}
 	}
 	if !p.stop && pace != Fast {
@@ -93,15 +93,15 @@ func (p *poll) run() error {
 	switch {
 	case p.stop:
 	case pace != Once:
-		p.identify()
-	case !p.missed && p.recognise():
+		p.checkIdentity()
+	case !p.incomplete && p.compareIdentity():
 		p.onceOK, p.fresh = true, true
 	}
 	return errors.Join(p.errs...)
 }
 
-// known makes sure that it is known what the device is asked for.
-func (p *poll) known() error {
+// ensureDiscovered makes sure that it is known what the device is asked for.
+func (p *poll) ensureDiscovered() error {
 	if p.items != nil && (p.chain == nil || !p.chain.moved) {
 		return nil
 	}
@@ -113,20 +113,20 @@ func (p *poll) probe(blocks []block) bool {
 	if len(blocks) == 0 {
 		return true
 	}
-	_, err := p.read(p.rules.rounded(smallest(p.trusted(blocks))))
-	if err == nil || refuses(err) && !p.refusing {
+	_, err := p.read(p.rules.toEven(smallestValue(p.muteLast(blocks))))
+	if err == nil || isRefusal(err) && !p.refusing {
 		return true
 	}
 	p.errs = append(p.errs, err)
 	return false
 }
 
-// smallest is the span of the shortest value that is asked for, without the head of its model.
-func smallest(blocks []block) Span {
-	least := blocks[0].items[0].place()
+// smallestValue is the span of the shortest value that is asked for, without the head of its model.
+func smallestValue(blocks []block) Span {
+	least := blocks[0].items[0].valueSpan()
 	for _, b := range blocks {
 		for _, it := range b.items {
-			if s := it.place(); s.Count < least.Count {
+			if s := it.valueSpan(); s.Count < least.Count {
 				least = s
 			}
 		}
@@ -138,120 +138,120 @@ func smallest(blocks []block) Span {
 func (p *poll) read(s Span) (Answer, error) {
 	a, err := p.client.read(s)
 	if err == nil && !s.Table.Bits() {
-		p.proved = max(p.proved, s.Count)
+		p.longestReply = max(p.longestReply, s.Count)
 	}
 	return a, err
 }
 
-// drawnOut tells whether waiting for lost answers made the poll so long that nothing more belongs to what it has read.
+// isTooSpread tells whether waiting for lost answers made the poll so long that nothing more belongs to what it has read.
 // The blocks that were not answered come last in the next one, so that the others get their turn.
-func (p *poll) drawnOut() bool {
-	return p.lost && !p.first.IsZero() && time.Since(p.first) >= maxSpread
+func (p *poll) isTooSpread() bool {
+	return p.lostReply && !p.first.IsZero() && time.Since(p.first) >= maxSpread
 }
 
 // fetch reads a block and whatever it must be split into. It tells whether the device gave all of it.
 func (p *poll) fetch(b block) bool {
-	if p.drawnOut() {
-		p.missed, p.stop = true, true
+	if p.isTooSpread() {
+		p.incomplete, p.stop = true, true
 		return false
 	}
-	if p.turn.asked > 0 {
+	if p.txn.requests > 0 {
 		drivers.Yield(p.ctx())
 	}
 	a, err := p.read(b.Span)
 	var e Exception
-	p.lost = p.lost || err != nil && !errors.As(err, &e)
+	p.lostReply = p.lostReply || err != nil && !errors.As(err, &e)
 	switch {
 	case err == nil:
 		delete(p.mute, b.items[0])
-		return p.take(b, a)
-	case refuses(err):
+		return p.decodeBlock(b, a)
+	case isRefusal(err):
 		delete(p.mute, b.items[0])
-		return p.narrow(b, err)
+		return p.narrowDown(b, err)
 	case p.ctx().Err() != nil:
 		p.stop = true
-	case p.tooLong(b, err):
+	case p.searchLimit(b, err):
 		return false
-	case unanswered(err):
-		return p.unanswered(b, err)
+	case isUnanswered(err):
+		return p.handleTimeout(b, err)
 	case drivers.KindOf(err) == drivers.Busy:
-		p.later(err)
+		p.handleBusy(err)
 	}
-	return p.failed(err)
+	return p.noteError(err)
 }
 
-// failed notes an error that says nothing about the registers.
-func (p *poll) failed(err error) bool {
+// noteError notes an error that says nothing about the registers.
+func (p *poll) noteError(err error) bool {
 	p.errs = append(p.errs, err)
-	p.missed = true
+	p.incomplete = true
 	p.stop = p.stop || drivers.PortLost(err) || p.bus.line.Stream && drivers.KindOf(err) == drivers.Protocol
 	return false
 }
 
-// later handles "not now". A gateway that cannot reach the device, or a device that is busy, is not asked for more.
-func (p *poll) later(err error) {
+// handleBusy handles "not now". A gateway that cannot reach the device, or a device that is busy, is not asked for more.
+func (p *poll) handleBusy(err error) {
 	var e Exception
 	if errors.As(err, &e) && e.Code != 4 && e.Code != 5 {
 		p.stop = true
 	}
 }
 
-// unanswered handles silence: the device is away, unless it answered something else in this poll. A block that alone stays
+// handleTimeout handles silence: the device is away, unless it answered something else in this poll. A block that alone stays
 // unanswered poll after poll is taken for refused and halved. That goes on with the next poll, because each silent half
 // costs a time-out that the neighbours on the line must wait for.
-func (p *poll) unanswered(b block, err error) bool {
-	p.failed(err)
-	if p.turn.at.IsZero() {
+func (p *poll) handleTimeout(b block, err error) bool {
+	p.noteError(err)
+	if p.txn.replyAt.IsZero() {
 		p.stop = true
 		return false
 	}
 	first := b.items[0]
 	p.mute[first]++
 	switch searching := len(p.rules.cuts) > 0; {
-	case len(b.items) == 1 && p.mute[first] >= suspicious:
+	case len(b.items) == 1 && p.mute[first] >= muteLimit:
 		delete(p.mute, first)
 		clear(p.rules.cuts)
-		p.quarantine(first, err)
-	case len(b.items) > 1 && (searching || p.mute[first] >= suspicious):
+		p.noteRefusal(first, err)
+	case len(b.items) > 1 && (searching || p.mute[first] >= muteLimit):
 		delete(p.mute, first)
 		p.split(b)
 	}
 	return false
 }
 
-// take decodes an answer.
-func (p *poll) take(b block, a Answer) bool {
+// decodeBlock decodes an answer.
+func (p *poll) decodeBlock(b block, a Answer) bool {
 	for _, it := range b.items {
-		if it.head != nil && !it.head.holds(a) {
+		if it.header != nil && !it.header.isIn(a) {
 			p.chain.moved = true
 			p.stop = true
-			return p.failed(&drivers.Error{Op: fmt.Sprintf("read %v", b.Span), Kind: drivers.Protocol, Err: errors.New("the SunSpec models have moved")})
+			return p.noteError(&drivers.Error{Op: fmt.Sprintf("read %v", b.Span), Kind: drivers.Protocol, Err: errors.New("the SunSpec models have moved")})
 		}
 	}
-	p.taken++
+	p.answered++
 	for _, it := range b.items {
 		if p.saved.release(it) {
-			p.apply()
+			p.rebuildRules()
 		}
 		switch it.role {
 		case isReading:
-			if p.last = p.turn.at; p.first.IsZero() {
+			if p.last = p.txn.replyAt; p.first.IsZero() {
 				p.first = p.last
 			}
-			if it.apart {
-				p.deferred = append(p.deferred, deferred{it, a.part(it.place())})
+			if it.factorApart {
+				p.deferred = append(p.deferred, deferred{it, a.part(it.valueSpan())})
 				continue
 			}
-			p.give(it, it.decode(a))
-		case isSelf:
-			p.tell(it, a)
+			p.addReading(it, it.decode(a))
+		case isIdentity:
+			p.decodeIdentity(it, a)
 		case isFactor:
 			if p.factors == nil {
 				p.factors = map[Address]uint16{}
 			}
 			p.factors[it.At] = binary.BigEndian.Uint16(a.register(it.At.Number, 1))
 		case isRating:
-			if v, q := it.Decode(a, catalogue.Float); q == drivers.Good && p.guard.rate(v.Float()) {
+			if v, q := it.Decode(a, catalogue.Float); q == drivers.Good && p.guard.setRating(v.Float()) {
 				p.fresh = true
 			}
 		}
@@ -259,33 +259,33 @@ func (p *poll) take(b block, a Answer) bool {
 	return true
 }
 
-// give adds a reading. Of a point and its fallback only one counts: the point itself where it has a value.
-func (p *poll) give(it *item, rd drivers.Reading) {
+// addReading adds a reading. Of a point and its fallback only one counts: the point itself where it has a value.
+func (p *poll) addReading(it *item, rd drivers.Reading) {
 	i := -1
-	if it.twice {
-		i = slices.IndexFunc(p.readings, func(g given) bool { return g.Point == rd.Point })
+	if it.hasAlternative {
+		i = slices.IndexFunc(p.readings, func(g orderedReading) bool { return g.Point == rd.Point })
 	}
 	switch {
 	case i < 0:
-		p.readings = append(p.readings, given{rd, it.order})
+		p.readings = append(p.readings, orderedReading{rd, it.order})
 	case rd.Quality == drivers.Good && (!it.Fallback || p.readings[i].Quality != drivers.Good):
 		p.readings[i].Reading = rd
 	}
 }
 
-// given is a reading and its place in a report.
-type given struct {
+// orderedReading is a reading and its place in a report.
+type orderedReading struct {
 	drivers.Reading
 	order int
 }
 
-// ordered gives the readings in the catalogue's order.
-func (p *poll) ordered() []drivers.Reading {
-	slices.SortFunc(p.readings, func(a, b given) int { return cmp.Compare(a.order, b.order) })
+// sortedReadings gives the readings in the catalogue's order.
+func (p *poll) sortedReadings() []drivers.Reading {
+	slices.SortFunc(p.readings, func(a, b orderedReading) int { return cmp.Compare(a.order, b.order) })
 	out := make([]drivers.Reading, len(p.readings))
 	for i, g := range p.readings {
 		out[i] = g.Reading
 	}
-	p.bus.given = p.readings
+	p.bus.readingBuf = p.readings
 	return out
 }

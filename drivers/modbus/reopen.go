@@ -25,7 +25,7 @@ const maxUnasked = 16 << 10
 // reopener is the port as one that can be opened again, nil when it cannot.
 func (b *bus) reopener() drivers.Reopener {
 	port := b.port
-	if l, ok := port.(*lent); ok {
+	if l, ok := port.(*sharedPort); ok {
 		port = l.Port
 	}
 	r, _ := port.(drivers.Reopener)
@@ -35,9 +35,9 @@ func (b *bus) reopener() drivers.Reopener {
 // mayReopen tells whether the connection can be opened again within this turn.
 func (t *transaction) mayReopen() bool { return t.bus.reopener() != nil }
 
-// kept takes "lost" off an error when the next request can open the connection again: the line goes on with the same
+// keepPort takes "lost" off an error when the next request can open the connection again: the line goes on with the same
 // port.
-func (t *transaction) kept(err error) error {
+func (t *transaction) keepPort(err error) error {
 	var e *drivers.Error
 	if err == nil || !t.mayReopen() || !errors.As(err, &e) || !e.Lost {
 		return err
@@ -48,13 +48,13 @@ func (t *transaction) kept(err error) error {
 	return &drivers.Error{Op: e.Op, Kind: e.Kind, Cause: e.Cause, Err: e.Err}
 }
 
-// connected makes sure that a request can be sent. It drops what lies on a connection unasked: that belongs to no
+// ensureConnected makes sure that a request can be sent. It drops what lies on a connection unasked: that belongs to no
 // request to come. A connection that was given up, or that the device closed meanwhile, is opened again where the port
 // can do that.
-func (t *transaction) connected() error {
+func (t *transaction) ensureConnected() error {
 	b := t.bus
 	if b.broken == nil && b.line.Stream {
-		if limit := t.timing.IdleClose; limit > 0 && time.Since(b.used) >= limit-idleMargin {
+		if limit := t.timing.IdleClose; limit > 0 && time.Since(b.lastUsed) >= limit-idleMargin {
 			idle := fmt.Errorf("the device closes a connection that was idle for %v", limit)
 			b.broken = &drivers.Error{Kind: drivers.Closed, Lost: true, Err: idle}
 		} else if err := t.drain(); err != nil {
@@ -73,9 +73,9 @@ func (t *transaction) connected() error {
 // drain takes what lies on the connection and notes when the device closed it. The error is that of ctx.
 func (t *transaction) drain() error {
 	b := t.bus
-	b.came, b.taken = 0, 0
+	b.filled, b.consumed = 0, 0
 	for total := 0; ; {
-		if err := t.until(time.Unix(1, 0)); err != nil {
+		if err := t.setDeadline(time.Unix(1, 0)); err != nil {
 			return err
 		}
 		n, err := b.port.Read(b.buf[:])
@@ -98,7 +98,7 @@ func (t *transaction) drain() error {
 // reopen opens the connection again. The error of a port that does not open is Lost: its owner tries on.
 func (t *transaction) reopen() error {
 	b := t.bus
-	used := b.used
+	used := b.lastUsed
 	var err error
 	for _, wait := range reopenPauses {
 		if err := t.pause(time.Now().Add(wait)); err != nil {
@@ -116,7 +116,7 @@ func (t *transaction) reopen() error {
 		b.broken = err
 		return &drivers.Error{Kind: drivers.Closed, Lost: true, Err: err}
 	}
-	b.begun()
+	b.resetConnection()
 	if time.Since(used) > absence {
 		b.opening++
 	}
@@ -130,5 +130,5 @@ func (t *transaction) hangUp() {
 	}
 }
 
-// readsOnly tells whether a function changes nothing in a device, so that it may be asked twice.
-func readsOnly(function byte) bool { return slices.Contains([]byte{1, 2, 3, 4, 17, 43}, function) }
+// isReadOnly tells whether a function changes nothing in a device, so that it may be asked twice.
+func isReadOnly(function byte) bool { return slices.Contains([]byte{1, 2, 3, 4, 17, 43}, function) }

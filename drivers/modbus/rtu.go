@@ -22,36 +22,36 @@ const (
 // request nothing else is sent until its answer has come, or until it cannot come any more: request + reply_max.
 func (t *transaction) sendRTU(adu []byte) ([]byte, error) {
 	b := t.bus
-	if err := t.settle(); err != nil {
+	if err := t.waitForSilence(); err != nil {
 		return nil, err
 	}
-	if err := t.write(adu, t.timing.ReplyMax+b.wire(len(adu))+b.delay); err != nil {
+	if err := t.write(adu, t.timing.ReplyMax+b.wireTime(len(adu))+b.delay); err != nil {
 		return nil, err
 	}
-	sent := time.Now().Add(b.wire(len(adu))) // Write returns when the bytes are buffered, not when they are out
+	sent := time.Now().Add(b.wireTime(len(adu))) // Write returns when the bytes are buffered, not when they are out
 	if adu[0] == broadcast {
-		b.quiet = sent.Add(turnaround)
-		t.at = sent
+		b.quietUntil = sent.Add(turnaround)
+		t.replyAt = sent
 		return adu, nil
 	}
-	size := expectedSize(adu[1:len(adu)-2]) + 3
-	due := sent.Add(t.timing.ReplyMax + b.wire(size) + b.delay)
-	b.quiet = due
-	frame, err := t.hear(adu, due)
+	size := expectedReplySize(adu[1:len(adu)-2]) + 3
+	due := sent.Add(t.timing.ReplyMax + b.wireTime(size) + b.delay)
+	b.quietUntil = due
+	frame, err := t.readReply(adu, due)
 	if err != nil {
 		return nil, err
 	}
-	t.heardNow()
-	b.quiet = t.at.Add(max(b.silence, t.timing.Gap))
+	t.noteReply()
+	b.quietUntil = t.replyAt.Add(max(b.silence, t.timing.Gap))
 	return frame, nil
 }
 
-// hear reads until the answer to req is there or due has passed.
-func (t *transaction) hear(req []byte, due time.Time) ([]byte, error) {
+// readReply reads until the answer to req is there or due has passed.
+func (t *transaction) readReply(req []byte, due time.Time) ([]byte, error) {
 	b := t.bus
 	buf, n, total := b.buf[:], 0, 0
 	for {
-		if err := t.until(due); err != nil {
+		if err := t.setDeadline(due); err != nil {
 			return nil, err
 		}
 		m, err := t.bus.port.Read(buf[n:])
@@ -71,18 +71,18 @@ func (t *transaction) hear(req []byte, due time.Time) ([]byte, error) {
 			if other := otherUnit(buf[:n], req); other != 0 && !damaged && foreign == nil {
 				return nil, &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongUnit, Err: fmt.Errorf("asked unit %d, unit %d answered", req[0], other)}
 			}
-			if total == 0 && t.dropped {
+			if total == 0 && t.echoDropped {
 				return nil, &drivers.Error{Kind: drivers.Timeout, Cause: drivers.EchoOnly,
 					Err: fmt.Errorf("no answer within %v, only the echo of the request", t.timing.ReplyMax)}
 			}
-			return nil, unheard(total, damaged, foreign, t.timing.ReplyMax)
+			return nil, noReplyError(total, damaged, foreign, t.timing.ReplyMax)
 		default:
 			t.heard = buf[:n]
-			return nil, t.fail(err)
+			return nil, t.portError(err)
 		}
 		// What is still on the wire cannot be here before its time: one look at the end costs less than one for each byte.
-		if lack := lacking(buf[:n], req); lack > 1 && b.char > 0 {
-			if err := t.pause(earlier(due, time.Now().Add(b.wire(lack-1)))); err != nil {
+		if lack := missingBytes(buf[:n], req); lack > 1 && b.char > 0 {
+			if err := t.pause(earlier(due, time.Now().Add(b.wireTime(lack-1)))); err != nil {
 				return nil, err
 			}
 		}
@@ -97,15 +97,15 @@ func (t *transaction) hear(req []byte, due time.Time) ([]byte, error) {
 // heard after a write, whose answer is the same, is not taken for its confirmation.
 func (t *transaction) dropEcho(heard, req []byte, total int) int {
 	reads := req[1] == 3 || req[1] == 4
-	if total != len(heard) || len(heard) < len(req) || !(reads || t.bus.echo) || !bytes.Equal(heard[:len(req)], req) || t.dropped {
+	if total != len(heard) || len(heard) < len(req) || !(reads || t.bus.echoes) || !bytes.Equal(heard[:len(req)], req) || t.echoDropped {
 		return len(heard)
 	}
-	t.bus.echo, t.dropped = true, true
+	t.bus.echoes, t.echoDropped = true, true
 	return copy(heard, heard[len(req):])
 }
 
-// unheard says what was wrong with what came instead of an answer.
-func unheard(n int, damaged bool, foreign error, within time.Duration) error {
+// noReplyError says what was wrong with what came instead of an answer.
+func noReplyError(n int, damaged bool, foreign error, within time.Duration) error {
 	switch {
 	case n == 0:
 		return &drivers.Error{Kind: drivers.Timeout, Err: fmt.Errorf("no answer within %v", within)}
@@ -117,21 +117,21 @@ func unheard(n int, damaged bool, foreign error, within time.Duration) error {
 	return &drivers.Error{Kind: drivers.Checksum, Cause: drivers.Noise, Err: fmt.Errorf("%d bytes heard that are no answer", n)}
 }
 
-// settle listens, and drops what it hears, until the line may be used: the last answer or the last chance of one is over,
+// waitForSilence listens, and drops what it hears, until the line may be used: the last answer or the last chance of one is over,
 // and there was silence for t3.5.
-func (t *transaction) settle() error {
+func (t *transaction) waitForSilence() error {
 	b := t.bus
-	b.quiet = later(b.quiet, t.welcome())
-	limit := later(time.Now(), b.quiet).Add(patience)
+	b.quietUntil = later(b.quietUntil, t.firstRequestAt())
+	limit := later(time.Now(), b.quietUntil).Add(patience)
 	for {
-		if err := t.until(b.quiet); err != nil {
+		if err := t.setDeadline(b.quietUntil); err != nil {
 			return err
 		}
 		n, err := b.port.Read(b.buf[:])
 		now := time.Now()
 		switch {
 		case n > 0:
-			b.quiet = later(b.quiet, now.Add(b.silence))
+			b.quietUntil = later(b.quietUntil, now.Add(b.silence))
 			if now.After(limit) {
 				return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.OtherMaster, Err: fmt.Errorf("the line was not silent for %v: another master, or noise", patience)}
 			}
@@ -139,8 +139,8 @@ func (t *transaction) settle() error {
 		case t.ctx.Err() != nil:
 			return t.ctx.Err()
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return t.fail(err)
-		case !now.Before(b.quiet):
+			return t.portError(err)
+		case !now.Before(b.quietUntil):
 			return nil
 		}
 	}

@@ -18,20 +18,20 @@ type link struct {
 	bus *bus
 }
 
-// lent is a port with the bus that the devices behind it share.
-type lent struct {
+// sharedPort is a port with the bus that the devices behind it share.
+type sharedPort struct {
 	drivers.Port
 	bus *bus
 }
 
 // Run implements drivers.Link.
 func (l *link) Run(ctx context.Context, port drivers.Port, in <-chan drivers.Request, out func(drivers.Report)) error {
-	return l.Link.Run(ctx, &lent{port, l.bus}, in, out)
+	return l.Link.Run(ctx, &sharedPort{port, l.bus}, in, out)
 }
 
 // busOn is the bus of a port: that of the link which runs on it, or a new one.
 func busOn(l drivers.Line, port drivers.Port) *bus {
-	if x, ok := port.(*lent); ok {
+	if x, ok := port.(*sharedPort); ok {
 		return x.bus
 	}
 	b := newBus(l)
@@ -60,13 +60,13 @@ func NewSession(l drivers.Line, port drivers.Port, m Timing) *Session {
 }
 
 // Echo tells whether the line gave back what was sent on it, so far.
-func (s *Session) Echo() bool { return s.bus.echo }
+func (s *Session) Echo() bool { return s.bus.echoes }
 
 // Late returns the units that answered after their time since it was last called. Only a session that keeps its connection
 // hears them.
 func (s *Session) Late() []byte {
-	late := s.bus.late
-	s.bus.late = nil
+	late := s.bus.lateUnits
+	s.bus.lateUnits = nil
 	return late
 }
 
@@ -76,7 +76,7 @@ var errWrites = errors.New("only functions 1 to 4, 17 and 43 are asked: they rea
 // Read asks a unit for a span. The errors are those of a poll.
 func (s *Session) Read(ctx context.Context, unit int, span Span) (Answer, error) {
 	var a Answer
-	err := s.turn(ctx, unit, func(c client) (err error) {
+	err := s.withClient(ctx, unit, func(c client) (err error) {
 		a, err = c.read(span)
 		a.Data = slices.Clone(a.Data)
 		return err
@@ -87,14 +87,14 @@ func (s *Session) Read(ctx context.Context, unit int, span Span) (Answer, error)
 // Ask sends a function that reads (1 to 4, 17 or 43), and returns the data of its answer.
 func (s *Session) Ask(ctx context.Context, unit int, function byte, data []byte) ([]byte, error) {
 	op := fmt.Sprintf("ask function %d", function)
-	if !readsOnly(function) {
+	if !isReadOnly(function) {
 		return nil, &drivers.Error{Op: op, Kind: drivers.Protocol, Err: errWrites}
 	}
 	var answer []byte
-	err := s.turn(ctx, unit, func(c client) error {
+	err := s.withClient(ctx, unit, func(c client) error {
 		data, err := c.ask(function, data)
 		if err != nil {
-			return c.fail(op, c.turn.bus.line.Stream && !s.KeepTCP, err)
+			return c.fail(op, c.txn.bus.line.Stream && !s.KeepTCP, err)
 		}
 		answer = slices.Clone(data)
 		return nil
@@ -102,11 +102,11 @@ func (s *Session) Ask(ctx context.Context, unit int, function byte, data []byte)
 	return answer, err
 }
 
-// turn lends the line to one exchange.
-func (s *Session) turn(ctx context.Context, unit int, f func(client) error) error {
+// withClient lends the line to one exchange.
+func (s *Session) withClient(ctx context.Context, unit int, f func(client) error) error {
 	t := s.bus.newTransaction(ctx, &s.Timing)
 	defer t.end()
-	t.keep = s.KeepTCP
+	t.keepOnTimeout = s.KeepTCP
 	s.bus.trace = s.Trace
 	defer func() { s.bus.trace = nil }()
 	return f(newClient(newPackager(s.bus.line, unit), t))
@@ -122,13 +122,13 @@ func (s *Session) Listen(ctx context.Context, d time.Duration) ([]byte, error) {
 	end := time.Now().Add(d)
 	heard := make([]byte, 0, 256)
 	for len(heard) < maxHeard {
-		if err := t.until(end); err != nil {
+		if err := t.setDeadline(end); err != nil {
 			return heard, err
 		}
 		n, err := s.bus.port.Read(s.bus.buf[:])
 		heard = append(heard, s.bus.buf[:n]...)
 		if n > 0 {
-			s.bus.quiet = later(s.bus.quiet, time.Now().Add(s.bus.silence))
+			s.bus.quietUntil = later(s.bus.quietUntil, time.Now().Add(s.bus.silence))
 		}
 		switch {
 		case err == nil:
@@ -137,7 +137,7 @@ func (s *Session) Listen(ctx context.Context, d time.Duration) ([]byte, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return heard, nil
 		default:
-			return heard, t.fail(err)
+			return heard, t.portError(err)
 		}
 	}
 	return heard[:maxHeard], nil

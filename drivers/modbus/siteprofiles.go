@@ -13,8 +13,8 @@ import (
 	"bordo/drivers"
 )
 
-// maxLocal bounds how many profiles a directory may bring.
-const maxLocal = 256
+// maxSiteProfiles bounds how many profiles a directory may bring.
+const maxSiteProfiles = 256
 
 var _ drivers.Warned = (*Driver)(nil)
 
@@ -53,10 +53,10 @@ func LoadDir(dir string) ([]*Profile, error) {
 		if filepath.Ext(file) != ".yaml" || strings.HasPrefix(e.Name(), ".") || e.IsDir() {
 			continue
 		}
-		if len(out) == maxLocal {
-			return nil, fmt.Errorf("read profiles: more than %d in %s", maxLocal, dir)
+		if len(out) == maxSiteProfiles {
+			return nil, fmt.Errorf("read profiles: more than %d in %s", maxSiteProfiles, dir)
 		}
-		p, err := loadLocal(file)
+		p, err := loadSiteProfile(file)
 		var wrong Faults
 		switch {
 		case errors.As(err, &wrong):
@@ -73,7 +73,7 @@ func LoadDir(dir string) ([]*Profile, error) {
 	return out, nil
 }
 
-func loadLocal(file string) (*Profile, error) {
+func loadSiteProfile(file string) (*Profile, error) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return nil, err

@@ -41,8 +41,8 @@ type header struct {
 	length int
 }
 
-// holds tells whether the answer begins with, or contains, the header.
-func (h *header) holds(a Answer) bool {
+// isIn tells whether the answer begins with, or contains, the header.
+func (h *header) isIn(a Answer) bool {
 	raw := a.register(h.at, modelHead)
 	return raw != nil && binary.BigEndian.Uint16(raw) == h.id && int(binary.BigEndian.Uint16(raw[2:])) == h.length
 }
@@ -51,11 +51,11 @@ func (h *header) span() Span { return Span{Holding, h.at, modelHead + h.length} 
 
 // chain is the models of one device, in the order of their addresses.
 type chain struct {
-	base   uint16
-	models []header
-	moved  bool      // an answer did not have the header where it was
-	cut    *cut      // why it was not followed to its end, nil where it was
-	looked time.Time // when the place of the cut was last read
+	base         uint16
+	models       []header
+	moved        bool      // an answer did not have the header where it was
+	cut          *chainCut // why it was not followed to its end, nil where it was
+	cutCheckedAt time.Time // when the place of the cut was last read
 }
 
 func (c *chain) spans() []Span {
@@ -75,37 +75,37 @@ func (c *chain) find(ids []uint16) *header {
 	return nil
 }
 
-// walked is what a walk along the chain has heard so far. A lost answer ends a poll; the next one goes on from there, or a
+// walkCache is what a walk along the chain has heard so far. A lost answer ends a poll; the next one goes on from there, or a
 // bad line would never let a chain of thirty requests be walked at all.
-type walked struct {
-	began time.Time
-	heard map[Span]Answer
-	stuck map[uint16]int // how often a header was not answered
+type walkCache struct {
+	began      time.Time
+	replies    map[Span]Answer
+	unanswered map[uint16]int // how often a header was not answered
 }
 
 // walkMax is how long a walk may take: later the device may be another one.
 const walkMax = time.Hour
 
-// step reads what the walk comes by, unless it has been heard.
-func (p *poll) step(span Span) (Answer, error) {
-	if p.walked.heard == nil || p.now.Sub(p.walked.began) > walkMax {
-		p.walked = walked{p.now, map[Span]Answer{}, map[uint16]int{}}
+// readCached reads what the walk comes by, unless it has been heard.
+func (p *poll) readCached(span Span) (Answer, error) {
+	if p.walkCache.replies == nil || p.now.Sub(p.walkCache.began) > walkMax {
+		p.walkCache = walkCache{p.now, map[Span]Answer{}, map[uint16]int{}}
 	}
-	if a, ok := p.walked.heard[span]; ok {
+	if a, ok := p.walkCache.replies[span]; ok {
 		return a, nil
 	}
 	a, err := p.read(span)
 	if err == nil {
 		kept := a
 		kept.Data = slices.Clone(a.Data) // the transport reads the next answer into the same place
-		p.walked.heard[span] = kept
+		p.walkCache.replies[span] = kept
 	}
 	return a, err
 }
 
-// astray forgets the walk and says where it ended.
-func (p *poll) astray(op string, err error) error {
-	p.walked = walked{}
+// endWalk forgets the walk and says where it ended.
+func (p *poll) endWalk(op string, err error) error {
+	p.walkCache = walkCache{}
 	return &drivers.Error{Op: op, Kind: drivers.Protocol, Err: err}
 }
 
@@ -118,17 +118,17 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &chain{base: base, looked: p.now}
+	c := &chain{base: base, cutCheckedAt: p.now}
 	at := int(base) + 2
 	part := 0
 	for n := 0; at+modelHead <= 65536; n++ {
 		if n == maxModels {
-			c.cut = &cut{at: uint16(at), why: fmt.Errorf("more than %d models", maxModels)}
+			c.cut = &chainCut{at: uint16(at), why: fmt.Errorf("more than %d models", maxModels)}
 			break
 		}
-		h, end, err := p.header(uint16(at))
-		if err != nil && n > 0 && p.neverAnswered(base, uint16(at), err) {
-			c.cut = &cut{at: uint16(at), why: err}
+		h, end, err := p.readHeader(uint16(at))
+		if err != nil && n > 0 && p.headerNeverAnswered(base, uint16(at), err) {
+			c.cut = &chainCut{at: uint16(at), why: err}
 			break
 		}
 		if err != nil {
@@ -138,7 +138,7 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 			break
 		}
 		if h.id == commonID {
-			if part >= s.Part && s.wants(p.profile.Kind, c) {
+			if part >= s.Part && s.isWanted(p.profile.Kind, c) {
 				break
 			}
 			part++
@@ -147,14 +147,14 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 		if n == 0 && (h.id != commonID || h.length < commonNeed-1) {
 			return nil, p.chainFault(h.at, fmt.Errorf("the chain must begin with the common model (got model %d of %d registers)", h.id, h.length))
 		}
-		if !h.possible() {
-			c.cut = &cut{h.at, badLength(h.id, h.length)}
+		if !h.hasPossibleLength() {
+			c.cut = &chainCut{h.at, badLength(h.id, h.length)}
 			break
 		}
 		if part >= s.Part {
 			c.models = append(c.models, h)
 		}
-		if at, err = p.behind(s, &h); err != nil {
+		if at, err = p.nextModel(s, &h); err != nil {
 			return nil, err
 		}
 	}
@@ -163,63 +163,63 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 		return nil, p.chainFault(c.cut.at, c.cut.why)
 	case part < s.Part:
 		return nil, p.chainFault(base, fmt.Errorf("the chain has no models of a device %d", s.Part))
-	case !s.wants(p.profile.Kind, c):
+	case !s.isWanted(p.profile.Kind, c):
 		return nil, p.chainFault(base, fmt.Errorf("the chain has no %s from device %d on (it has %d devices)", p.profile.Kind, s.Part, part))
 	}
-	if err := p.claim(c); err != nil {
+	if err := p.claimChain(c); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// wants tells whether the device that a chain describes is the one to read. A meter stands somewhere behind an inverter:
+// isWanted tells whether the device that a chain describes is the one to read. A meter stands somewhere behind an inverter:
 // devices without any of the profile's models are passed over.
-func (s *SunSpec) wants(k catalogue.DeviceKind, c *chain) bool {
+func (s *SunSpec) isWanted(k catalogue.DeviceKind, c *chain) bool {
 	return k != catalogue.Meter || slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return c.find(m.IDs) != nil })
 }
 
-// place is where a device begins: behind which unit id, and at which address of the chain.
-type place struct {
+// chainPlace is where a device begins: behind which unit id, and at which address of the chain.
+type chainPlace struct {
 	unit int
 	at   uint16
 }
 
-// claim makes sure that one device of a chain is not read under two names: its energy would be counted twice.
-func (p *poll) claim(c *chain) error {
-	here := place{p.unit, c.models[0].at}
+// claimChain makes sure that one device of a chain is not read under two names: its energy would be counted twice.
+func (p *poll) claimChain(c *chain) error {
+	here := chainPlace{p.unit, c.models[0].at}
 	if other, taken := p.bus.claimed[here]; taken && other != p.id {
 		return p.chainFault(here.at, fmt.Errorf("this device of the chain is %s already: choose a model for another part", other))
 	}
 	if p.bus.claimed == nil {
-		p.bus.claimed = map[place]string{}
+		p.bus.claimed = map[chainPlace]string{}
 	}
-	maps.DeleteFunc(p.bus.claimed, func(_ place, id string) bool { return id == p.id })
+	maps.DeleteFunc(p.bus.claimed, func(_ chainPlace, id string) bool { return id == p.id })
 	p.bus.claimed[here] = p.id
 	return nil
 }
 
 func (p *poll) chainFault(at uint16, err error) error {
-	return p.astray(fmt.Sprintf("walk the SunSpec models at %v", Address{Holding, at}), err)
+	return p.endWalk(fmt.Sprintf("walk the SunSpec models at %v", Address{Holding, at}), err)
 }
 
 // findBase looks for the mark that stands before the chain. A device may stay silent where it does not begin, so silence moves
 // on to the next base. A device that says nothing at all is asked at every base once; after that at one in each poll, because
 // the others on its line wait for each silence.
 func (p *poll) findBase(bases []uint16) (uint16, error) {
-	bases = p.basesInTurn(bases)
+	bases = p.basesInOrder(bases)
 	var silent, refusals []error
 	for _, base := range bases {
-		a, err := p.step(Span{Holding, base, 2})
+		a, err := p.readCached(Span{Holding, base, 2})
 		switch {
 		case err == nil && binary.BigEndian.Uint16(a.Data) == sunsHigh && binary.BigEndian.Uint16(a.Data[2:]) == sunsLow:
 			p.nextBase = 0
 			return base, nil
 		case err == nil:
-		case refuses(err):
+		case isRefusal(err):
 			refusals = append(refusals, err)
-		case unanswered(err):
+		case isUnanswered(err):
 			silent = append(silent, err)
-			if p.nextBase++; drivers.PortLost(err) || p.silent > 0 && p.turn.at.IsZero() {
+			if p.nextBase++; drivers.PortLost(err) || p.silentPolls > 0 && p.txn.replyAt.IsZero() {
 				return 0, errors.Join(append(silent, refusals...)...)
 			}
 		default:
@@ -229,13 +229,13 @@ func (p *poll) findBase(bases []uint16) (uint16, error) {
 	if len(silent) > 0 {
 		return 0, errors.Join(append(silent, refusals...)...)
 	}
-	none := p.astray("look for SunSpec", fmt.Errorf("no \"SunS\" at %v", bases))
+	none := p.endWalk("look for SunSpec", fmt.Errorf("no \"SunS\" at %v", bases))
 	return 0, errors.Join(append([]error{none}, refusals...)...)
 }
 
-// basesInTurn gives the bases in the order in which they are asked now: the one that was found before first, and behind it
+// basesInOrder gives the bases in the order in which they are asked now: the one that was found before first, and behind it
 // those that have not been asked for longest.
-func (p *poll) basesInTurn(bases []uint16) []uint16 {
+func (p *poll) basesInOrder(bases []uint16) []uint16 {
 	bases = slices.Clone(bases)
 	if b := p.saved.Base; b != nil {
 		if i := slices.Index(bases, *b); i > 0 {
@@ -246,17 +246,17 @@ func (p *poll) basesInTurn(bases []uint16) []uint16 {
 	return append(bases[n:], bases[:n]...)
 }
 
-// unanswered tells whether an error means that the device did not say anything, or closed the connection instead.
-func unanswered(err error) bool {
+// isUnanswered tells whether an error means that the device did not say anything, or closed the connection instead.
+func isUnanswered(err error) bool {
 	return drivers.KindOf(err) == drivers.Timeout || drivers.CauseOf(err) == drivers.HungUp
 }
 
-// header reads id and length of the model at an address.
-func (p *poll) header(at uint16) (h header, end bool, err error) {
-	a, err := p.step(Span{Holding, at, modelHead})
-	if refuses(err) {
+// readHeader reads id and length of the model at an address.
+func (p *poll) readHeader(at uint16) (h header, end bool, err error) {
+	a, err := p.readCached(Span{Holding, at, modelHead})
+	if isRefusal(err) {
 		// Some devices refuse two registers at the end model: it has no length. Others refuse what lies behind the last.
-		if a, err = p.step(Span{Holding, at, 1}); refuses(err) {
+		if a, err = p.readCached(Span{Holding, at, 1}); isRefusal(err) {
 			return header{at: at, id: endID}, true, nil
 		}
 	}
@@ -271,21 +271,21 @@ func (p *poll) header(at uint16) (h header, end bool, err error) {
 	return h, h.id == 0 && h.length == 0, nil // where nothing is, some devices give zeros instead of refusing
 }
 
-// itemsOf turns the chain into what is asked for: the identity, and of each family of models the first that is there. A
+// chainItems turns the chain into what is asked for: the identity, and of each family of models the first that is there. A
 // point that two families have comes from the one that the profile lists first.
-func (p *poll) itemsOf(c *chain, s *SunSpec) ([]*item, error) {
+func (p *poll) chainItems(c *chain, s *SunSpec) ([]*item, error) {
 	items := p.commonItems(&c.models[0])
 	families, keys := map[string]bool{}, map[string]*SunSpecModel{}
 	for i := range s.Models {
 		m := &s.Models[i]
 		h := c.find(m.IDs)
-		if h == nil || families[m.Family] || m.legal(h.length) < 0 {
+		if h == nil || families[m.Family] || m.legalLength(h.length) < 0 {
 			continue
 		}
 		families[m.Family] = true
 		points := m.Points
 		if m.Repeat != nil {
-			repeated, err := p.repeated(h, m.Repeat)
+			repeated, err := p.repeatedPoints(h, m.Repeat)
 			if err != nil {
 				return nil, err
 			}
@@ -296,12 +296,12 @@ func (p *poll) itemsOf(c *chain, s *SunSpec) ([]*item, error) {
 				continue // a shorter variant of the model does not have it
 			}
 			keys[pt.Key] = m
-			items = append(items, placed(pt, h, p.rules.Registers)...)
+			items = append(items, placedPoint(pt, h, p.rules.Registers)...)
 		}
 		if m.Rated != nil {
 			f := *m.Rated
 			moveField(&f, h.at)
-			items = append(items, headed(ratingItem(f), h, p.rules.Registers))
+			items = append(items, withHeader(ratingItem(f), h, p.rules.Registers))
 		}
 	}
 	return items, nil
@@ -316,41 +316,41 @@ func (d *device) commonItems(h *header) []*item {
 		length int
 	}{{selfMaker, commonMaker, 16}, {selfModel, commonModel, 16}, {selfFirmware, commonFirmware, 8}, {selfSerial, commonSerial, 16}} {
 		f := Field{At: Address{Holding, h.at + part.at}, Type: String, Length: part.length}
-		for _, it := range pieces(selfItem(part.key, f), d.rules.Registers) {
-			items = append(items, headed(it, h, d.rules.Registers))
+		for _, it := range pieces(identityItem(part.key, f), d.rules.Registers) {
+			items = append(items, withHeader(it, h, d.rules.Registers))
 		}
 	}
 	return items
 }
 
-// placed moves a point of a model to where the model lies in this device. Where one request cannot reach from the model's
+// placedPoint moves a point of a model to where the model lies in this device. Where one request cannot reach from the model's
 // head to the point, the head is not looked at; where it cannot reach the scale factor either, that is asked for by itself.
-func placed(pt Point, h *header, limit int) []*item {
+func placedPoint(pt Point, h *header, limit int) []*item {
 	moveField(&pt.Field, h.at)
 	if pt.When != nil {
 		w := *pt.When
 		moveField(&w.Field, h.at)
 		pt.When = &w
 	}
-	it := headed(&item{Point: &pt}, h, limit)
+	it := withHeader(&item{Point: &pt}, h, limit)
 	switch {
 	case it.Span().Count <= limit:
 		return []*item{it}
 	case pt.SF == nil || pt.When != nil || pt.Length > limit:
 		return nil // this device cannot be asked for it
 	}
-	it.apart = true
+	it.factorApart = true
 	factor := &item{role: isFactor, Point: &Point{
 		Key: "#" + pt.SF.String(), Field: Field{At: *pt.SF, Type: I16, Length: 1}, Pace: pt.Pace,
 	}}
-	return []*item{headed(factor, h, limit), it}
+	return []*item{withHeader(factor, h, limit), it}
 }
 
-// headed lets an item come together with the head of its model, where one request reaches that far.
-func headed(it *item, h *header, limit int) *item {
-	it.head = h
+// withHeader lets an item come together with the head of its model, where one request reaches that far.
+func withHeader(it *item, h *header, limit int) *item {
+	it.header = h
 	if it.Span().Count > limit {
-		it.head = nil
+		it.header = nil
 	}
 	return it
 }
@@ -364,13 +364,13 @@ func moveField(f *Field, at uint16) {
 	}
 }
 
-// repeated gives the points of the groups that a model repeats.
-func (p *poll) repeated(h *header, q *Repeat) ([]Point, error) {
+// repeatedPoints gives the points of the groups that a model repeats.
+func (p *poll) repeatedPoints(h *header, q *Repeat) ([]Point, error) {
 	count := (modelHead + h.length - q.At) / q.Size
 	if q.Count != nil {
 		f := *q.Count
 		f.At.Number += h.at
-		a, err := p.step(Span{Holding, f.At.Number, f.Length})
+		a, err := p.readCached(Span{Holding, f.At.Number, f.Length})
 		if err != nil {
 			return nil, err
 		}
@@ -384,7 +384,7 @@ func (p *poll) repeated(h *header, q *Repeat) ([]Point, error) {
 		if q.Skip != nil {
 			t := *q.Skip
 			t.At.Number += h.at + shift
-			a, err := p.step(Span{Holding, t.At.Number, t.Length})
+			a, err := p.readCached(Span{Holding, t.At.Number, t.Length})
 			if err != nil {
 				return nil, err
 			}

@@ -22,51 +22,51 @@ const maxForeign = 64
 // state, so it must be opened again.
 func (t *transaction) sendTCP(adu []byte) (answer []byte, err error) {
 	b := t.bus
-	if err := t.pause(later(b.quiet, t.welcome())); err != nil {
+	if err := t.pause(later(b.quietUntil, t.firstRequestAt())); err != nil {
 		return nil, err
 	}
 	written := false
 	defer func() {
-		if err != nil && b.broken == nil && !(written && t.intact(err)) {
+		if err != nil && b.broken == nil && !(written && t.isIntact(err)) {
 			b.broken = err
 		}
 	}()
-	if b.tx++; b.tx == 0 {
-		b.tx++ // padding behind an answer would look like it
+	if b.txID++; b.txID == 0 {
+		b.txID++ // padding behind an answer would look like it
 	}
-	binary.BigEndian.PutUint16(adu, b.tx)
+	binary.BigEndian.PutUint16(adu, b.txID)
 	if err := t.write(adu, t.timing.TCPReplyMax); err != nil { // the deadline holds for the answer as well
 		return nil, err
 	}
 	written, t.heard = true, nil
-	if t.tolerant() {
+	if t.toleratesIDs() {
 		// Nothing but its time tells an answer that comes late: until then no request goes out, on the next connection neither.
-		b.quiet = time.Now().Add(t.timing.TCPReplyMax)
+		b.quietUntil = time.Now().Add(t.timing.TCPReplyMax)
 	}
-	frame, err := t.await(adu)
+	frame, err := t.awaitReply(adu)
 	if err != nil {
 		return nil, err
 	}
 	copy(frame, adu[:2])
 	t.heard = nil
-	t.heardNow()
-	b.quiet = t.at.Add(t.timing.Gap)
+	t.noteReply()
+	b.quietUntil = t.replyAt.Add(t.timing.Gap)
 	return frame, nil
 }
 
-// await reads frames until one is the answer to adu. An answer with another transaction id belongs to another request, unless
+// awaitReply reads frames until one is the answer to adu. An answer with another transaction id belongs to another request, unless
 // the line or the model tolerates that: then unit, function and length must fit, and the id must differ as it did before.
-func (t *transaction) await(adu []byte) ([]byte, error) {
+func (t *transaction) awaitReply(adu []byte) ([]byte, error) {
 	b := t.bus
 	asked := binary.BigEndian.Uint16(adu)
-	foreign := strangeID{asked: asked}
+	foreign := wrongID{asked: asked}
 	for range maxForeign {
 		frame, err := t.readTCP(adu)
 		if err != nil {
 			return nil, foreign.explain(err, b)
 		}
 		got := binary.BigEndian.Uint16(frame)
-		fits := fitsRequest(adu[mbapSize+1:], frame[mbapSize+1:])
+		fits := checkReply(adu[mbapSize+1:], frame[mbapSize+1:])
 		if answered := frame[mbapSize]; answered != adu[mbapSize] {
 			fits = &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongUnit, Err: fmt.Errorf("asked unit %d, unit %d answered", adu[mbapSize], answered)}
 			if got != asked {
@@ -74,54 +74,56 @@ func (t *transaction) await(adu []byte) ([]byte, error) {
 			}
 		}
 		switch {
-		case fits == nil && t.tolerant() && b.ids.allows(asked, got), fits == nil && !t.tolerant() && got == asked:
-			b.ids.note(asked, got)
+		case fits == nil && t.toleratesIDs() && b.idOffset.allows(asked, got), fits == nil && !t.toleratesIDs() && got == asked:
+			b.idOffset.note(asked, got)
 			return frame, nil
 		case fits != nil && got == asked:
 			return nil, &drivers.Error{Kind: drivers.Protocol, Cause: drivers.CauseOf(fits), Lost: true, Err: fits}
-		case fits == nil && !(t.keep && earlier16(got, asked)):
+		case fits == nil && !(t.keepOnTimeout && earlier16(got, asked)):
 			foreign.seen, foreign.got = true, got
 		}
 	}
 	return nil, foreign.explain(&drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("%d answers, none to this request", maxForeign)}, b)
 }
 
-// idHabit is how the transaction ids of a gateway's answers differ from those of the requests.
-type idHabit struct {
+// idOffset is how the transaction ids of a gateway's answers differ from those of the requests.
+type idOffset struct {
 	shift uint16
 	times int // answers in a row that differed by it
 }
 
-// surely is how many answers in a row must differ alike before one that differs otherwise is dropped: it was sent twice, or
+// offsetSureAfter is how many answers in a row must differ alike before one that differs otherwise is dropped: it was sent twice, or
 // too late.
-const surely = 2
+const offsetSureAfter = 2
 
-func (h *idHabit) allows(asked, got uint16) bool { return h.times < surely || got-asked == h.shift }
+func (h *idOffset) allows(asked, got uint16) bool {
+	return h.times < offsetSureAfter || got-asked == h.shift
+}
 
-func (h *idHabit) note(asked, got uint16) {
+func (h *idOffset) note(asked, got uint16) {
 	if got-asked != h.shift {
-		*h = idHabit{shift: got - asked}
+		*h = idOffset{shift: got - asked}
 	}
-	h.times = min(h.times+1, surely)
+	h.times = min(h.times+1, offsetSureAfter)
 }
 
 // earlier16 tells whether an id was used shortly before another one.
 func earlier16(id, than uint16) bool { return int16(than-id) > 0 }
 
-// strangeID remembers an answer that fits the request in all but its transaction id.
-type strangeID struct {
+// wrongID remembers an answer that fits the request in all but its transaction id.
+type wrongID struct {
 	asked, got uint16
 	seen       bool
 }
 
 // explain makes the error of a missing answer say that there was one with another id. The next connection learns anew how the
 // ids differ.
-func (s *strangeID) explain(err error, b *bus) error {
+func (s *wrongID) explain(err error, b *bus) error {
 	kind := drivers.KindOf(err)
 	if !s.seen || kind != drivers.Timeout && kind != drivers.Protocol && kind != drivers.Closed {
 		return err
 	}
-	b.ids = idHabit{}
+	b.idOffset = idOffset{}
 	text := "answers with another transaction id (asked %d, answered %d)"
 	if !b.line.TolerantIDs {
 		text += ": when this gateway always does that, write ?ids=tolerant at the end of the port"
@@ -129,9 +131,9 @@ func (s *strangeID) explain(err error, b *bus) error {
 	return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongTransaction, Lost: true, Err: fmt.Errorf(text, s.asked, s.got)}
 }
 
-// intact tells whether a connection may be used on after an error: nothing but the answer is missing.
-func (t *transaction) intact(err error) bool {
-	return t.keep && !t.tolerant() && len(t.heard) == 0 && (t.ctx.Err() != nil || drivers.KindOf(err) == drivers.Timeout)
+// isIntact tells whether a connection may be used on after an error: nothing but the answer is missing.
+func (t *transaction) isIntact(err error) bool {
+	return t.keepOnTimeout && !t.toleratesIDs() && len(t.heard) == 0 && (t.ctx.Err() != nil || drivers.KindOf(err) == drivers.Timeout)
 }
 
 // shortestTCP is the least that is a frame of Modbus TCP: the head, unit, function and one byte.
@@ -144,12 +146,12 @@ const shortestTCP = mbapSize + 3
 // left of such a frame is not known, so the next answer is looked for by its head.
 func (t *transaction) readTCP(req []byte) ([]byte, error) {
 	b := t.bus
-	buf, n := b.buf[:], copy(b.buf[:], b.buf[b.taken:b.came])
-	b.taken, b.came, t.heard = 0, n, buf[:n]
+	buf, n := b.buf[:], copy(b.buf[:], b.buf[b.consumed:b.filled])
+	b.consumed, b.filled, t.heard = 0, n, buf[:n]
 	for {
-		if b.ragged && !t.tolerant() {
+		if b.longExceptions && !t.toleratesIDs() {
 			n = copy(buf, fromHead(buf[:n], req))
-			b.came, t.heard = n, buf[:n]
+			b.filled, t.heard = n, buf[:n]
 		}
 		need := shortestTCP
 		if n >= need {
@@ -158,14 +160,14 @@ func (t *transaction) readTCP(req []byte) ([]byte, error) {
 			case buf[2] != 0 || buf[3] != 0 || !refused && (length < 3 || length > maxADU-mbapSize):
 				return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("not a Modbus TCP frame: % X", buf[:mbapSize+1])}
 			case refused:
-				b.ragged = b.ragged || length != 3
+				b.longExceptions = b.longExceptions || length != 3
 				binary.BigEndian.PutUint16(buf[4:], 3)
 			default:
 				need = mbapSize + length
 			}
 		}
 		if n >= need {
-			b.taken, t.heard = need, buf[:need]
+			b.consumed, t.heard = need, buf[:need]
 			return buf[:need], nil
 		}
 		if err := t.ctx.Err(); err != nil {
@@ -173,15 +175,15 @@ func (t *transaction) readTCP(req []byte) ([]byte, error) {
 		}
 		m, err := b.port.Read(buf[n:])
 		n += m
-		b.came, t.heard = n, buf[:n]
+		b.filled, t.heard = n, buf[:n]
 		switch {
 		case err == nil:
 		case t.ctx.Err() != nil:
 			return nil, t.ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, &drivers.Error{Kind: drivers.Timeout, Lost: !t.keep || n > 0, Err: t.silent(n)}
+			return nil, &drivers.Error{Kind: drivers.Timeout, Lost: !t.keepOnTimeout || n > 0, Err: t.timeoutError(n)}
 		default:
-			return nil, t.fail(err)
+			return nil, t.portError(err)
 		}
 	}
 }
@@ -200,11 +202,11 @@ func fromHead(heard, req []byte) []byte {
 	return nil
 }
 
-func (t *transaction) silent(n int) error {
+func (t *transaction) timeoutError(n int) error {
 	if n > 0 {
 		return fmt.Errorf("only %d bytes of an answer within %v", n, t.timing.TCPReplyMax)
 	}
-	if n := t.timing.Clients; n > 0 && !t.bus.heard {
+	if n := t.timing.Clients; n > 0 && !t.bus.heardAny {
 		return fmt.Errorf("the connection is accepted but nothing is answered within %v: another client seems to hold this device (it serves %d)", t.timing.TCPReplyMax, n)
 	}
 	return fmt.Errorf("no answer within %v", t.timing.TCPReplyMax)

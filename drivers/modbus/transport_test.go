@@ -397,8 +397,8 @@ func TestRTUEcho(t *testing.T) {
 				r.say(rtu(1, 3, 2, 0, 7))
 			}
 		})
-		if got, _, err := r.read(t.Context(), 1, 1); err != nil || got != "00 07" || !r.bus.echo {
-			t.Fatalf("read %s, %v, echo seen %v", got, err, r.bus.echo)
+		if got, _, err := r.read(t.Context(), 1, 1); err != nil || got != "00 07" || !r.bus.echoes {
+			t.Fatalf("read %s, %v, echo seen %v", got, err, r.bus.echoes)
 		}
 		write := func() error {
 			turn := r.bus.newTransaction(t.Context(), &r.m)

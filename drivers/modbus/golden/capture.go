@@ -10,9 +10,9 @@ import (
 	"bordo/drivers/modbus"
 )
 
-// leastSerial is from how many characters on a text is taken for a serial number: shorter ones name nobody, and would be
+// minSerial is from how many characters on a text is taken for a serial number: shorter ones name nobody, and would be
 // found everywhere.
-const leastSerial = 4
+const minSerial = 4
 
 // FromCapture makes the file of a poll, with every serial number masked: in the frames, whose checksums are made right
 // again, and in the identity. It fails when the poll was not whole, because then what would have to be masked is not known.
@@ -69,10 +69,10 @@ func (f *File) mask(p *modbus.Profile, serial string) (string, error) {
 		}
 		found = masked != ""
 	}
-	if len(serial) < leastSerial {
+	if len(serial) < minSerial {
 		return masked, nil
 	}
-	hidden := strings.Map(hide, serial)
+	hidden := strings.Map(maskRune, serial)
 	hits := f.replace([]byte(serial), []byte(hidden)) + f.replace(swapped(serial), swapped(hidden))
 	if hits == 0 && !found {
 		return "", fmt.Errorf("the serial number is not found in the frames, so it cannot be masked")
@@ -95,7 +95,7 @@ func (f *File) maskNumber(field *modbus.Field) (string, error) {
 		for j := range field.Length {
 			a.Data[at+2*j], a.Data[at+2*j+1] = 0, 1
 		}
-		seal(f.Exchanges[i].Answer, f.Stream)
+		fixChecksum(f.Exchanges[i].Answer, f.Stream)
 		v, _ := field.Decode(a, catalogue.Text)
 		if text = v.Text(); text == "" {
 			return "", fmt.Errorf("the serial number at %v cannot be masked", field.At)
@@ -104,8 +104,8 @@ func (f *File) maskNumber(field *modbus.Field) (string, error) {
 	return text, nil
 }
 
-// hide makes every digit a 0 and every letter an X, so that what is left shows the form and no more.
-func hide(r rune) rune {
+// maskRune makes every digit a 0 and every letter an X, so that what is left shows the form and no more.
+func maskRune(r rune) rune {
 	switch {
 	case r >= '0' && r <= '9':
 		return '0'
@@ -144,7 +144,7 @@ func (f *File) replace(old, by []byte) int {
 			at += copy(a.Data[at:], by)
 			hits++
 		}
-		seal(f.Exchanges[i].Answer, f.Stream)
+		fixChecksum(f.Exchanges[i].Answer, f.Stream)
 	}
 	return hits
 }

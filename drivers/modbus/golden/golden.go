@@ -71,18 +71,18 @@ func Parse(name string, text []byte) (*File, error) {
 			part = strings.TrimSuffix(p, " --")
 			continue
 		}
-		if err := f.line(part, line); err != nil {
+		if err := f.parseLine(part, line); err != nil {
 			return nil, &Fault{name, n, err.Error()}
 		}
 	}
-	if err := f.whole(); err != nil {
+	if err := f.checkComplete(); err != nil {
 		return nil, &Fault{name, max(n, 1), err.Error()}
 	}
 	return f, nil
 }
 
-// line reads one line of a part of the file.
-func (f *File) line(part, text string) error {
+// parseLine reads one line of a part of the file.
+func (f *File) parseLine(part, text string) error {
 	remark, isRemark := strings.CutPrefix(text, "#")
 	switch {
 	case text == "":
@@ -97,9 +97,9 @@ func (f *File) line(part, text string) error {
 	line := Line{word, strings.TrimSpace(rest)}
 	switch part {
 	case "":
-		return f.head(line)
+		return f.parseHead(line)
 	case "frames":
-		return f.frame(text)
+		return f.parseFrame(text)
 	case "readings":
 		if _, ok := catalogue.PointOf(word); !ok {
 			return fmt.Errorf("%q is no point of the catalogue", word)
@@ -116,7 +116,7 @@ func (f *File) line(part, text string) error {
 	return nil
 }
 
-func (f *File) head(l Line) error {
+func (f *File) parseHead(l Line) error {
 	switch l.Name {
 	case "origin:":
 		f.Origin = l.Text
@@ -138,8 +138,8 @@ func (f *File) head(l Line) error {
 	return nil
 }
 
-// frame reads "> 03 04 ..." or "< 03 04 ...".
-func (f *File) frame(text string) error {
+// parseFrame reads "> 03 04 ..." or "< 03 04 ...".
+func (f *File) parseFrame(text string) error {
 	b, err := hex.DecodeString(strings.Join(strings.Fields(text[1:]), ""))
 	if err != nil {
 		return fmt.Errorf("not bytes in hexadecimal: %q", text[1:])
@@ -161,7 +161,7 @@ func (f *File) frame(text string) error {
 	return nil
 }
 
-func (f *File) whole() error {
+func (f *File) checkComplete() error {
 	switch {
 	case !slices.Contains(Origins, f.Origin):
 		return fmt.Errorf("origin must be %s (got %q)", strings.Join(Origins, ", "), f.Origin)
@@ -234,8 +234,8 @@ func Open(frame []byte, stream bool) (unit byte, pdu []byte, err error) {
 	return frame[0], frame[1:end], nil
 }
 
-// seal makes the checksum right after something in a frame was changed.
-func seal(frame []byte, stream bool) {
+// fixChecksum makes the checksum right after something in a frame was changed.
+func fixChecksum(frame []byte, stream bool) {
 	if !stream {
 		end := len(frame) - 2
 		binary.LittleEndian.PutUint16(frame[end:], crc16.Sum(frame[:end]))

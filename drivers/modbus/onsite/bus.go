@@ -17,8 +17,8 @@ import (
 const (
 	serialWait = 400 * time.Millisecond
 	tcpWait    = time.Second
-	leastWait  = 500 * time.Millisecond // for a device that is known to be there
-	mostWait   = 3 * time.Second
+	minWait    = 500 * time.Millisecond // for a device that is known to be there
+	maxWait    = 3 * time.Second
 )
 
 // maxIdentify is how long it may take to find out over TCP what one unit is.
@@ -31,46 +31,46 @@ const briefGap = 200 * time.Millisecond
 // maxLost is how often in a row a connection may be lost before its host is left alone.
 const maxLost = 3
 
-// maxAlike is under how many further unit ids a device may answer before it is clear that it answers under all of them.
-const maxAlike = 2
+// maxDuplicates is under how many further unit ids a device may answer before it is clear that it answers under all of them.
+const maxDuplicates = 2
 
-// hearing is what was heard on a line besides the answers that were asked for.
-type hearing struct {
-	asked    int
-	answered int
-	frames   int         // sound frames of others
-	of       [256]bool   // the units in them
-	noise    int         // bytes that are no frame
-	traffic  int         // bytes that came without a question
-	restless int         // questions that could not be asked because the line was not silent
-	gateway  int         // refusals of a gateway: nobody there
-	echo     bool        // the line gives back what is sent
-	lost     int         // in a row
-	at       [2]string   // where the first noise, the first frame was heard
-	late     map[int]int // units that answered too late
+// lineStats is what was heard on a line besides the answers that were asked for.
+type lineStats struct {
+	asked      int
+	answered   int
+	frames     int         // sound frames of others
+	frameUnits [256]bool   // the units in them
+	noise      int         // bytes that are no frame
+	traffic    int         // bytes that came without a question
+	busyLine   int         // questions that could not be asked because the line was not silent
+	gateway    int         // refusals of a gateway: nobody there
+	echo       bool        // the line gives back what is sent
+	lost       int         // in a row
+	firstAt    [2]string   // where the first noise, the first frame was heard
+	late       map[int]int // units that answered too late
 }
 
-// heard takes in what came instead of an answer from unit, or unasked (unit 0).
-func (h *hearing) heard(port string, unit int, b []byte) {
-	frames := sound(b)
-	if n := noise(b, frames); n > 0 {
-		if h.noise += n; h.at[0] == "" {
-			h.at[0] = port
+// note takes in what came instead of an answer from unit, or unasked (unit 0).
+func (h *lineStats) note(port string, unit int, b []byte) {
+	frames := findFrames(b)
+	if n := noiseBytes(b, frames); n > 0 {
+		if h.noise += n; h.firstAt[0] == "" {
+			h.firstAt[0] = port
 		}
 	}
 	for _, f := range frames {
-		h.of[f.unit] = true
-		if h.frames++; h.at[1] == "" {
-			h.at[1] = port
+		h.frameUnits[f.unit] = true
+		if h.frames++; h.firstAt[1] == "" {
+			h.firstAt[1] = port
 		}
 		if unit != 0 && int(f.unit) != unit {
-			h.lateUnit(int(f.unit))
+			h.noteLate(int(f.unit))
 		}
 	}
 }
 
-// lateUnit notes a unit that answered too late.
-func (h *hearing) lateUnit(unit int) {
+// noteLate notes a unit that answered too late.
+func (h *lineStats) noteLate(unit int) {
 	if h.late == nil {
 		h.late = map[int]int{}
 	}
@@ -80,44 +80,44 @@ func (h *hearing) lateUnit(unit int) {
 // bus looks for the units of one line.
 type bus struct {
 	*search
-	line     wire
-	port     string // its URL
-	stream   bool
-	network  bool // behind TCP, with whichever frames
-	hear     *hearing
-	seen     []scan.Found
-	alike    int  // unit ids under which a device answered that was found before
-	every    bool // the host answers under every unit id
-	tolerant bool // it answers with other transaction ids
-	framing  bool // it speaks in the other framing
-	inputToo bool // ask for input registers as well where holding registers are not answered
+	line       wire
+	port       string // its URL
+	stream     bool
+	network    bool // behind TCP, with whichever frames
+	stats      *lineStats
+	seen       []scan.Found
+	duplicates int  // unit ids under which a device answered that was found before
+	everyUnit  bool // the host answers under every unit id
+	tolerant   bool // it answers with other transaction ids
+	framing    bool // it speaks in the other framing
+	inputToo   bool // ask for input registers as well where holding registers are not answered
 }
 
-func (s *search) newBus(l wire, e line.Endpoint, h *hearing) *bus {
-	return &bus{search: s, line: l, port: e.String(), stream: e.Scheme == line.TCP, network: e.Scheme != line.Serial, hear: h, inputToo: true}
+func (s *search) newBus(l wire, e line.Endpoint, h *lineStats) *bus {
+	return &bus{search: s, line: l, port: e.String(), stream: e.Scheme == line.TCP, network: e.Scheme != line.Serial, stats: h, inputToo: true}
 }
 
-// units asks numbers one after the other and tells what it finds. The error is that of a port that cannot be used, or ctx's.
-func (b *bus) units(ctx context.Context, list []int) error {
+// scanUnits asks numbers one after the other and tells what it finds. The error is that of a port that cannot be used, or ctx's.
+func (b *bus) scanUnits(ctx context.Context, list []int) error {
 	for i, unit := range list {
-		if b.alike > maxAlike || b.framing {
-			b.expect(i - len(list))
+		if b.duplicates > maxDuplicates || b.framing {
+			b.addSteps(i - len(list))
 			return nil
 		}
 		if _, known := b.Known[unit]; known {
-			b.expect(-1)
+			b.addSteps(-1)
 			continue
 		}
-		b.step(b.port, unit)
-		if err := b.unit(ctx, unit, b.wait()); err != nil {
+		b.nextStep(b.port, unit)
+		if err := b.scanUnit(ctx, unit, b.unitWait()); err != nil {
 			return err
 		}
-		for u := range b.hear.late { // with patience, once
-			delete(b.hear.late, u)
-			if _, known := b.Known[u]; known || b.has(u) {
+		for u := range b.stats.late { // with patience, once
+			delete(b.stats.late, u)
+			if _, known := b.Known[u]; known || b.hasUnit(u) {
 				continue
 			}
-			if err := b.unit(ctx, u, mostWait); err != nil {
+			if err := b.scanUnit(ctx, u, maxWait); err != nil {
 				return err
 			}
 		}
@@ -125,18 +125,18 @@ func (b *bus) units(ctx context.Context, list []int) error {
 	return nil
 }
 
-// wait is how long a number is given. Where one device answers at an address, it is rare that there are others.
-func (b *bus) wait() time.Duration {
+// unitWait is how long a number is given. Where one device answers at an address, it is rare that there are others.
+func (b *bus) unitWait() time.Duration {
 	switch {
 	case !b.stream:
 		return serialWait
-	case len(b.seen)+len(b.Known) > 0 && b.hear.gateway == 0:
+	case len(b.seen)+len(b.Known) > 0 && b.stats.gateway == 0:
 		return tcpWait / 2
 	}
 	return tcpWait
 }
 
-func (b *bus) has(unit int) bool {
+func (b *bus) hasUnit(unit int) bool {
 	for i := range b.seen {
 		if b.seen[i].Unit == unit {
 			return true
@@ -145,15 +145,15 @@ func (b *bus) has(unit int) bool {
 	return false
 }
 
-// unit asks one number, and who it is when it answers.
-func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
+// scanUnit asks one number, and who it is when it answers.
+func (b *bus) scanUnit(ctx context.Context, unit int, wait time.Duration) error {
 	took, there, err := b.probe(ctx, unit, wait)
 	if err != nil || !there {
 		return err
 	}
 	var f scan.Found
-	if wait := min(max(5*took, leastWait), mostWait); b.every && len(b.seen) > 0 {
-		f, err = b.glance(ctx, unit, wait)
+	if wait := min(max(5*took, minWait), maxWait); b.everyUnit && len(b.seen) > 0 {
+		f, err = b.compareUnit(ctx, unit, wait)
 	} else {
 		f, err = b.identify(ctx, unit, wait)
 	}
@@ -163,9 +163,9 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	f.Port = b.port
 	for i := range b.seen {
 		// Some devices answer under any number: the first counts. Behind a gateway two that say nothing of themselves are two.
-		if b.network && same(&b.seen[i], &f) && (f.Serial != "" || b.stream && b.hear.gateway == 0) {
-			if b.alike++; b.every {
-				b.alike = maxAlike + 1 // one comparison is enough
+		if b.network && sameDevice(&b.seen[i], &f) && (f.Serial != "" || b.stream && b.stats.gateway == 0) {
+			if b.duplicates++; b.everyUnit {
+				b.duplicates = maxDuplicates + 1 // one comparison is enough
 			}
 			return nil
 		}
@@ -175,9 +175,9 @@ func (b *bus) unit(ctx context.Context, unit int, wait time.Duration) error {
 	}
 	b.seen = append(b.seen, f)
 	b.inputToo = b.inputToo && !b.stream // that is for what is reached only with difficulty
-	b.tell(scan.Event{Found: &f})
-	if b.stream && !b.every && b.hear.gateway == 0 && len(b.Units) == 0 {
-		return b.underAll(ctx, took)
+	b.emit(scan.Event{Found: &f})
+	if b.stream && !b.everyUnit && b.stats.gateway == 0 && len(b.Units) == 0 {
+		return b.checkEveryUnit(ctx, took)
 	}
 	return nil
 }
@@ -191,7 +191,7 @@ func (b *bus) seenAtThisSpeed(f *scan.Found) bool {
 		return false
 	}
 	for i := range b.serial {
-		if o := &b.serial[i]; o.Unit == f.Unit && same(o, f) && o.Port != f.Port && speedOf(o.Port) == speedOf(f.Port) {
+		if o := &b.serial[i]; o.Unit == f.Unit && sameDevice(o, f) && o.Port != f.Port && speedOf(o.Port) == speedOf(f.Port) {
 			return true
 		}
 	}
@@ -199,8 +199,8 @@ func (b *bus) seenAtThisSpeed(f *scan.Found) bool {
 	return false
 }
 
-// same tells whether two answers came from one device under two unit ids.
-func same(a, b *scan.Found) bool {
+// sameDevice tells whether two answers came from one device under two unit ids.
+func sameDevice(a, b *scan.Found) bool {
 	return a.Model == b.Model && a.Maker == b.Maker && a.Product == b.Product && a.Serial == b.Serial && a.Firmware == b.Firmware
 }
 
@@ -215,26 +215,26 @@ func speedOf(port string) int {
 // unlikely are unit ids that hardly any device has, and never all of them.
 var unlikely = [...]int{57, 113, 158, 199, 231}
 
-// underAll finds out whether a host answers under every unit id. From then on its devices are only compared with the one that
+// checkEveryUnit finds out whether a host answers under every unit id. From then on its devices are only compared with the one that
 // was found: to identify each would take an hour.
-func (b *bus) underAll(ctx context.Context, took time.Duration) error {
+func (b *bus) checkEveryUnit(ctx context.Context, took time.Duration) error {
 	for _, unit := range unlikely {
 		if _, known := b.Known[unit]; known {
 			return nil
 		}
-		_, there, err := b.probe(ctx, unit, min(max(5*took, leastWait), mostWait))
+		_, there, err := b.probe(ctx, unit, min(max(5*took, minWait), maxWait))
 		if err != nil || !there {
 			return err
 		}
 	}
-	b.every = true
-	b.tell(scan.Event{Trouble: &scan.Trouble{Cause: scan.EveryUnit, Port: b.port, Detail: fmt.Sprintf("answers under unit ids %v too", unlikely)}})
+	b.everyUnit = true
+	b.emit(scan.Event{Trouble: &scan.Trouble{Cause: scan.EveryUnit, Port: b.port, Detail: fmt.Sprintf("answers under unit ids %v too", unlikely)}})
 	return nil
 }
 
-// glance compares a unit of a host that answers under every unit id with the device that was found there: it reads what that
+// compareUnit compares a unit of a host that answers under every unit id with the device that was found there: it reads what that
 // device says of itself.
-func (b *bus) glance(ctx context.Context, unit int, wait time.Duration) (scan.Found, error) {
+func (b *bus) compareUnit(ctx context.Context, unit int, wait time.Duration) (scan.Found, error) {
 	f := b.seen[len(b.seen)-1]
 	f.Unit, f.Warning = unit, ""
 	q := b.inquiry(unit, wait, briefGap)
@@ -243,7 +243,7 @@ func (b *bus) glance(ctx context.Context, unit int, wait time.Duration) (scan.Fo
 			if p.SunSpec != nil {
 				q.sunSpec(ctx, []*modbus.Profile{p}, &f)
 			}
-			q.introduce(ctx, p, &f)
+			q.readIdentity(ctx, p, &f)
 		}
 	}
 	return f, q.lost
@@ -252,8 +252,8 @@ func (b *bus) glance(ctx context.Context, unit int, wait time.Duration) (scan.Fo
 // inquiry begins to find out what a unit is.
 func (b *bus) inquiry(unit int, wait, gap time.Duration) *inquiry {
 	return &inquiry{
-		line: b.line, unit: unit, port: b.port, stream: b.stream, ids: b.tolerant,
-		asked: map[modbus.Span]reply{}, wait: wait, gap: gap,
+		line: b.line, unit: unit, port: b.port, stream: b.stream, toleratesIDs: b.tolerant,
+		replies: map[modbus.Span]reply{}, wait: wait, gap: gap,
 	}
 }
 
@@ -265,7 +265,7 @@ func (b *bus) identify(ctx context.Context, unit int, wait time.Duration) (f sca
 		if b.stream {
 			q.until = until
 		}
-		if f, err = q.identify(ctx, b.profiles); err != nil || f.Model != "" || q.silent == 0 {
+		if f, err = q.identify(ctx, b.profiles); err != nil || f.Model != "" || q.timeouts == 0 {
 			break
 		}
 	}
@@ -278,28 +278,28 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 		if table == modbus.Input && !b.inputToo {
 			break
 		}
-		took, err = b.patient(ctx, unit, modbus.Span{Table: table, First: 0, Count: 2}, wait)
+		took, err = b.askAdapting(ctx, unit, modbus.Span{Table: table, First: 0, Count: 2}, wait)
 		if ctx.Err() != nil {
 			return 0, false, ctx.Err()
 		}
 		var refusal modbus.Exception
 		if !drivers.PortLost(err) && drivers.CauseOf(err) != drivers.HungUp {
-			b.hear.lost = 0
+			b.stats.lost = 0
 		}
 		switch {
 		case err == nil:
-			b.hear.answered++
+			b.stats.answered++
 			return took, true, nil
 		case errors.As(err, &refusal) && (refusal.Code == 10 || refusal.Code == 11):
-			b.hear.gateway++
+			b.stats.gateway++
 			return 0, false, nil
 		case errors.As(err, &refusal):
-			b.hear.answered++
+			b.stats.answered++
 			return took, true, nil
 		case b.framing:
 			return 0, false, nil
 		case drivers.PortLost(err), drivers.CauseOf(err) == drivers.HungUp:
-			if b.hear.lost++; !b.stream || b.hear.lost >= maxLost {
+			if b.stats.lost++; !b.stream || b.stats.lost >= maxLost {
 				return 0, false, err
 			}
 			return 0, false, nil
@@ -312,9 +312,9 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 	return 0, false, nil
 }
 
-// patient asks one question, and once more when the answer shows that the host must be spoken to otherwise.
-func (b *bus) patient(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (time.Duration, error) {
-	took, err := b.once(ctx, unit, span, wait)
+// askAdapting asks one question, and once more when the answer shows that the host must be spoken to otherwise.
+func (b *bus) askAdapting(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (time.Duration, error) {
+	took, err := b.askOnce(ctx, unit, span, wait)
 	switch cause := drivers.CauseOf(err); {
 	case cause == drivers.WrongTransaction && !b.tolerant:
 		b.tolerant = true
@@ -323,34 +323,34 @@ func (b *bus) patient(ctx context.Context, unit int, span modbus.Span, wait time
 			e.TolerantIDs = true
 			b.port = e.String()
 		}
-		b.tell(scan.Event{Trouble: &scan.Trouble{Cause: scan.OtherIDs, Port: b.port, Detail: detail}})
-		took, err = b.once(ctx, unit, span, wait)
+		b.emit(scan.Event{Trouble: &scan.Trouble{Cause: scan.OtherIDs, Port: b.port, Detail: detail}})
+		took, err = b.askOnce(ctx, unit, span, wait)
 	case cause == drivers.WrongFraming:
 		b.framing = true
 	}
 	return took, err
 }
 
-// once asks one question and notes what was heard instead of its answer.
-func (b *bus) once(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (took time.Duration, err error) {
+// askOnce asks one question and notes what was heard instead of its answer.
+func (b *bus) askOnce(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (took time.Duration, err error) {
 	err = b.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
 		s.Timing, s.KeepTCP = modbus.Timing{ReplyMax: wait, TCPReplyMax: wait, Gap: briefGap, ConnectWait: b.connectWait(), TolerantIDs: b.tolerant}, true
 		asked := false
 		s.Trace = func(x modbus.Exchange) {
 			if asked = x.Answer != nil || drivers.KindOf(x.Err) != drivers.Protocol || x.Heard != nil; !b.stream {
-				b.hear.heard(b.port, unit, x.Heard)
+				b.stats.note(b.port, unit, x.Heard)
 			}
 		}
 		defer func() { s.Trace = nil }()
 		began := time.Now()
 		_, err := s.Read(ctx, unit, span)
 		took = time.Since(began)
-		b.hear.asked++
+		b.stats.asked++
 		for _, u := range s.Late() {
-			b.hear.lateUnit(int(u))
+			b.stats.noteLate(int(u))
 		}
-		if b.hear.echo = b.hear.echo || s.Echo(); !asked {
-			b.hear.restless++
+		if b.stats.echo = b.stats.echo || s.Echo(); !asked {
+			b.stats.busyLine++
 		}
 		return err
 	})
@@ -365,15 +365,15 @@ func (b *bus) connectWait() time.Duration {
 			wait = max(wait, p.Timing.ConnectWait)
 		}
 	}
-	return min(wait, mostWait)
+	return min(wait, maxWait)
 }
 
 // listen hears what is said without a question.
 func (b *bus) listen(ctx context.Context, d time.Duration) error {
 	return b.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
 		heard, err := s.Listen(ctx, d)
-		b.hear.traffic += len(heard)
-		b.hear.heard(b.port, 0, heard)
+		b.stats.traffic += len(heard)
+		b.stats.note(b.port, 0, heard)
 		return err
 	})
 }

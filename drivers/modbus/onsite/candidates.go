@@ -40,11 +40,11 @@ func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, ba
 				continue
 			}
 		}
-		c := candidate{scan.Candidate{Model: p.Model, Title: p.Title, Kind: string(p.Kind)}, max(0, q.looks(ctx, p)), q.gives(ctx, p)}
+		c := candidate{scan.Candidate{Model: p.Model, Title: p.Title, Kind: string(p.Kind)}, max(0, q.scoreValues(ctx, p)), q.answersRegisters(ctx, p)}
 		if c.answered {
 			c.points += pointsAnswered
 		}
-		if !q.stream && deliveredWith(p.Bus, q.port) {
+		if !q.stream && hasFactorySettings(p.Bus, q.port) {
 			c.points += pointsBus
 		}
 		if p.Unit.Default == q.unit {
@@ -65,8 +65,8 @@ func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, ba
 	return out
 }
 
-// gives tells whether the device answers for any register by which a model is known, or for its first point.
-func (q *inquiry) gives(ctx context.Context, p *modbus.Profile) bool {
+// answersRegisters tells whether the device answers for any register by which a model is known, or for its first point.
+func (q *inquiry) answersRegisters(ctx context.Context, p *modbus.Profile) bool {
 	var spans []modbus.Span
 	for _, n := range []*modbus.Naming{p.Identity.Serial, p.Identity.Firmware, p.Identity.Model} {
 		if n != nil && n.Field != nil {
@@ -82,8 +82,8 @@ func (q *inquiry) gives(ctx context.Context, p *modbus.Profile) bool {
 	})
 }
 
-// deliveredWith tells whether a port has the settings that a model leaves the factory with.
-func deliveredWith(bus, port string) bool {
+// hasFactorySettings tells whether a port has the settings that a model leaves the factory with.
+func hasFactorySettings(bus, port string) bool {
 	e, err := line.Parse(port)
 	set, errBus := url.ParseQuery(bus)
 	return err == nil && errBus == nil && set.Get("baud") == strconv.Itoa(e.Baud) && set.Get("parity") == string(e.Parity)

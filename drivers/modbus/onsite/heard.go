@@ -8,16 +8,16 @@ type frame struct {
 	at, size       int
 }
 
-// shortest is the least that is a frame: unit, function, a code and the checksum.
-const shortest = 5
+// minFrame is the least that is a frame: unit, function, a code and the checksum.
+const minFrame = 5
 
-// sound finds the RTU frames in what was heard on a line. A checksum is right by chance once in 65536 times, so only what
+// findFrames finds the RTU frames in what was heard on a line. A checksum is right by chance once in 65536 times, so only what
 // also has the length that its function asks for counts.
-func sound(heard []byte) []frame {
+func findFrames(heard []byte) []frame {
 	var out []frame
-	for i := 0; i+shortest <= len(heard); {
+	for i := 0; i+minFrame <= len(heard); {
 		size := 0
-		for _, n := range lengths(heard[i:]) {
+		for _, n := range frameSizes(heard[i:]) {
 			if n <= len(heard)-i && crc16.Sound(heard[i:i+n]) {
 				size = n
 				break
@@ -33,8 +33,8 @@ func sound(heard []byte) []frame {
 	return out
 }
 
-// lengths gives the sizes that a frame which begins so can have, as a request and as an answer.
-func lengths(b []byte) []int {
+// frameSizes gives the sizes that a frame which begins so can have, as a request and as an answer.
+func frameSizes(b []byte) []int {
 	if b[0] > maxUnit {
 		return nil
 	}
@@ -54,8 +54,8 @@ func lengths(b []byte) []int {
 	return nil
 }
 
-// noise counts the bytes that belong to no frame.
-func noise(heard []byte, frames []frame) int {
+// noiseBytes counts the bytes that belong to no frame.
+func noiseBytes(heard []byte, frames []frame) int {
 	n := len(heard)
 	for _, f := range frames {
 		n -= f.size

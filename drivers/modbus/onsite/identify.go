@@ -29,8 +29,8 @@ const (
 	likelyFrom    = 15
 )
 
-// describesItself is the model for devices of any make that describe themselves.
-const describesItself = "sunspec"
+// genericSunSpec is the model for devices of any make that describe themselves.
+const genericSunSpec = "sunspec"
 
 // maxSilent is how many questions of an identification may stay unanswered before it goes without the rest.
 const maxSilent = 4
@@ -40,17 +40,17 @@ var errSilent = &drivers.Error{Op: "identify", Kind: drivers.Timeout, Err: error
 
 // inquiry finds out what one unit is. Each register is asked for once.
 type inquiry struct {
-	line   wire
-	unit   int
-	port   string // the URL of the line
-	stream bool
-	wait   time.Duration // for an answer
-	gap    time.Duration // after one
-	until  time.Time     // nothing is asked after that; zero: no limit
-	ids    bool          // answers may carry another transaction id
-	asked  map[modbus.Span]reply
-	silent int
-	lost   error // the port was lost, or the scan was stopped
+	line         wire
+	unit         int
+	port         string // the URL of the line
+	stream       bool
+	wait         time.Duration // for an answer
+	gap          time.Duration // after one
+	until        time.Time     // nothing is asked after that; zero: no limit
+	toleratesIDs bool          // answers may carry another transaction id
+	replies      map[modbus.Span]reply
+	timeouts     int
+	lost         error // the port was lost, or the scan was stopped
 }
 
 type reply struct {
@@ -62,27 +62,27 @@ func (q *inquiry) ask(ctx context.Context, f func(context.Context, *modbus.Sessi
 	if q.lost != nil {
 		return q.lost
 	}
-	if q.silent >= maxSilent || !q.until.IsZero() && time.Now().After(q.until) {
+	if q.timeouts >= maxSilent || !q.until.IsZero() && time.Now().After(q.until) {
 		return errSilent
 	}
 	err := q.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
-		s.Timing, s.KeepTCP = modbus.Timing{ReplyMax: q.wait, TCPReplyMax: q.wait, Gap: q.gap, TolerantIDs: q.ids}, true
+		s.Timing, s.KeepTCP = modbus.Timing{ReplyMax: q.wait, TCPReplyMax: q.wait, Gap: q.gap, TolerantIDs: q.toleratesIDs}, true
 		return f(ctx, s)
 	})
 	switch {
 	case ctx.Err() != nil:
 		q.lost = ctx.Err()
 	case drivers.KindOf(err) == drivers.Timeout:
-		q.silent++
+		q.timeouts++
 	case drivers.PortLost(err), drivers.CauseOf(err) == drivers.HungUp:
-		q.silent++ // some devices close the connection instead of refusing
+		q.timeouts++ // some devices close the connection instead of refusing
 	}
 	return err
 }
 
 // read asks for a span, once.
 func (q *inquiry) read(ctx context.Context, span modbus.Span) (modbus.Answer, error) {
-	if r, ok := q.asked[span]; ok {
+	if r, ok := q.replies[span]; ok {
 		return r.answer, r.err
 	}
 	var r reply
@@ -90,7 +90,7 @@ func (q *inquiry) read(ctx context.Context, span modbus.Span) (modbus.Answer, er
 		r.answer, err = s.Read(ctx, q.unit, span)
 		return err
 	})
-	q.asked[span] = r
+	q.replies[span] = r
 	return r.answer, r.err
 }
 
@@ -108,7 +108,7 @@ func (q *inquiry) decode(ctx context.Context, p *modbus.Profile, f *modbus.Field
 func (q *inquiry) identify(ctx context.Context, profiles []*modbus.Profile) (scan.Found, error) {
 	f := scan.Found{Unit: q.unit}
 	base, described := q.sunSpec(ctx, profiles, &f)
-	names := q.names(ctx, &f)
+	names := q.readNames(ctx, &f)
 	type candidate struct {
 		*modbus.Profile
 		score int
@@ -131,7 +131,7 @@ func (q *inquiry) identify(ctx context.Context, profiles []*modbus.Profile) (sca
 		switch {
 		case i == 0:
 			f.Model, f.Title, f.Kind, f.Sure = c.Model, c.Title, string(c.Kind), c.score >= sureFrom
-			q.introduce(ctx, c.Profile, &f)
+			q.readIdentity(ctx, c.Profile, &f)
 		case c.score == fits[0].score:
 			f.Others = append(f.Others, c.Model)
 		}
@@ -197,14 +197,14 @@ func (q *inquiry) chainWarning(ctx context.Context, at uint16, common modbus.Ans
 	return ""
 }
 
-// names asks the device for its name in the two ways that the protocol has: function 43, type 14 (objects 0 to 2: vendor,
+// readNames asks the device for its name in the two ways that the protocol has: function 43, type 14 (objects 0 to 2: vendor,
 // product, revision) and function 17. It returns everything that the device says of itself, in lower case.
-func (q *inquiry) names(ctx context.Context, f *scan.Found) string {
+func (q *inquiry) readNames(ctx context.Context, f *scan.Found) string {
 	said := []string{f.Maker, f.Product}
 	err := q.ask(ctx, func(ctx context.Context, s *modbus.Session) error {
 		data, err := s.Ask(ctx, q.unit, 43, []byte{14, 1, 0})
 		if err == nil {
-			o := objects(data)
+			o := identificationObjects(data)
 			f.Maker, f.Product = cmp.Or(f.Maker, o[0]), cmp.Or(f.Product, o[1])
 			f.Firmware = cmp.Or(f.Firmware, o[2])
 			said = append(said, o[:]...)
@@ -225,9 +225,9 @@ func (q *inquiry) names(ctx context.Context, f *scan.Found) string {
 	return strings.ToLower(strings.Join(said, " "))
 }
 
-// objects takes the first three objects out of a device identification (Modbus Application Protocol V1.1b3, 6.21): type,
+// identificationObjects takes the first three objects out of a device identification (Modbus Application Protocol V1.1b3, 6.21): type,
 // code, conformity, more, next, count, then id, length and text of each.
-func objects(data []byte) (o [3]string) {
+func identificationObjects(data []byte) (o [3]string) {
 	if len(data) < 6 || data[0] != 14 {
 		return o
 	}
@@ -275,23 +275,23 @@ func (q *inquiry) score(ctx context.Context, p *modbus.Profile, base uint16, des
 		score += pointsSunSpec
 	}
 	switch {
-	case named(p, names):
+	case isNamed(p, names):
 		score += pointsNamed
-	case p.SunSpec != nil && p.Model != describesItself:
+	case p.SunSpec != nil && p.Model != genericSunSpec:
 		return 0 // a make's own profile, and not that make
 	}
-	return score + q.looks(ctx, p)
+	return score + q.scoreValues(ctx, p)
 }
 
-// named tells whether what a device says of itself has the maker's name in it, or all words of the model's: as the profile
+// isNamed tells whether what a device says of itself has the maker's name in it, or all words of the model's: as the profile
 // gives them, or else the title's first words.
-func named(p *modbus.Profile, names string) bool {
+func isNamed(p *modbus.Profile, names string) bool {
 	if strings.TrimSpace(names) == "" {
 		return false
 	}
 	for _, n := range []*modbus.Naming{p.Identity.Model, p.Identity.Maker} {
 		if n != nil && n.Text != "" {
-			if !contains(names, strings.Fields(n.Text)...) {
+			if !containsAll(names, strings.Fields(n.Text)...) {
 				continue
 			}
 			return true
@@ -303,14 +303,14 @@ func named(p *modbus.Profile, names string) bool {
 	// The makers that a title lists: "FIMER / ABB / Power-One (SunSpec)".
 	title, _, _ := strings.Cut(p.Title, "(")
 	for maker := range strings.SplitSeq(title, "/") {
-		if words := strings.Fields(maker); len(words) > 0 && words[0] != "SunSpec" && contains(names, words[0]) {
+		if words := strings.Fields(maker); len(words) > 0 && words[0] != "SunSpec" && containsAll(names, words[0]) {
 			return true
 		}
 	}
 	return false
 }
 
-func contains(text string, words ...string) bool {
+func containsAll(text string, words ...string) bool {
 	for _, w := range words {
 		if !strings.Contains(text, strings.ToLower(w)) {
 			return false
@@ -319,8 +319,8 @@ func contains(text string, words ...string) bool {
 	return len(words) > 0
 }
 
-// looks weighs how far the values look like those of a model.
-func (q *inquiry) looks(ctx context.Context, p *modbus.Profile) int {
+// scoreValues weighs how far the values look like those of a model.
+func (q *inquiry) scoreValues(ctx context.Context, p *modbus.Profile) int {
 	score := 0
 	for _, n := range []*modbus.Naming{p.Identity.Model, p.Identity.Serial, p.Identity.Firmware} {
 		if n == nil || n.Field == nil {
@@ -329,7 +329,7 @@ func (q *inquiry) looks(ctx context.Context, p *modbus.Profile) int {
 		switch v := q.decode(ctx, p, n.Field, catalogue.Text).Text(); {
 		case n.Field.Type == modbus.String && len(v) >= 3 && !strings.Contains(v, "?"):
 			score += pointsText
-		case listed(n.Field, v):
+		case isListed(n.Field, v):
 			score += pointsEnum
 		}
 	}
@@ -348,7 +348,7 @@ func (q *inquiry) looks(ctx context.Context, p *modbus.Profile) int {
 				score += pointsGrid / 2
 			}
 		case "state":
-			if v := q.decode(ctx, p, &pt.Field, catalogue.Text).Text(); listed(&pt.Field, v) {
+			if v := q.decode(ctx, p, &pt.Field, catalogue.Text).Text(); isListed(&pt.Field, v) {
 				score += pointsText
 			}
 		}
@@ -356,8 +356,8 @@ func (q *inquiry) looks(ctx context.Context, p *modbus.Profile) int {
 	return score
 }
 
-// listed tells whether a word is one that a profile gives to a number other than 0: zeros are everywhere.
-func listed(f *modbus.Field, word string) bool {
+// isListed tells whether a word is one that a profile gives to a number other than 0: zeros are everywhere.
+func isListed(f *modbus.Field, word string) bool {
 	for n, w := range f.Enum {
 		if n != 0 && w == word && word != "" {
 			return true
@@ -366,8 +366,8 @@ func listed(f *modbus.Field, word string) bool {
 	return false
 }
 
-// introduce fills in what the model's profile reads of the device.
-func (q *inquiry) introduce(ctx context.Context, p *modbus.Profile, f *scan.Found) {
+// readIdentity fills in what the model's profile reads of the device.
+func (q *inquiry) readIdentity(ctx context.Context, p *modbus.Profile, f *scan.Found) {
 	for _, part := range []struct {
 		n  *modbus.Naming
 		to *string

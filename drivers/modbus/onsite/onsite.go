@@ -74,17 +74,17 @@ func (d Driver) ScanTCP(ctx context.Context, t scan.Target, open scan.Open, s sc
 
 // ScanLine implements scan.Scanner. Each question borrows the line anew, so that the polls of its devices go on in between.
 func (d Driver) ScanLine(ctx context.Context, e line.Endpoint, lend scan.Lend, s scan.Search) error {
-	return d.search(s).onLine(ctx, e, lentWire{e, lend})
+	return d.search(s).onLine(ctx, e, lentLine{e, lend})
 }
 
-// lentWire is a line of a running agent.
-type lentWire struct {
+// lentLine is a line of a running agent.
+type lentLine struct {
 	endpoint line.Endpoint
 	lend     scan.Lend
 }
 
 // Use implements wire.
-func (w lentWire) Use(ctx context.Context, f func(context.Context, *modbus.Session) error) error {
+func (w lentLine) Use(ctx context.Context, f func(context.Context, *modbus.Session) error) error {
 	return w.lend(ctx, func(ctx context.Context, port drivers.Port) error {
 		return f(ctx, modbus.NewSession(w.endpoint.Line("scan"), port, modbus.Timing{}))
 	})

@@ -29,15 +29,15 @@ type search struct {
 	serial []scan.Found // on the serial port, with all settings
 }
 
-// tell hands an event out.
-func (s *search) tell(e scan.Event) {
+// emit hands an event out.
+func (s *search) emit(e scan.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.say(e)
+	s.emitLocked(e)
 }
 
-// say is tell for who holds mu.
-func (s *search) say(e scan.Event) {
+// emitLocked is tell for who holds mu.
+func (s *search) emitLocked(e scan.Event) {
 	if e.Found != nil {
 		s.found++
 	}
@@ -46,18 +46,18 @@ func (s *search) say(e scan.Event) {
 	}
 }
 
-// expect adds steps to what is still to be done; n may be negative.
-func (s *search) expect(n int) {
+// addSteps adds steps to what is still to be done; n may be negative.
+func (s *search) addSteps(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.total += n
 }
 
-// step tells what is asked now.
-func (s *search) step(at string, unit int) {
+// nextStep tells what is asked now.
+func (s *search) nextStep(at string, unit int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.say(scan.Event{Progress: &scan.Progress{Done: s.done, Total: max(s.total, s.done+1), At: at, Unit: unit}})
+	s.emitLocked(scan.Event{Progress: &scan.Progress{Done: s.done, Total: max(s.total, s.done+1), At: at, Unit: unit}})
 	s.done++
 }
 
@@ -67,19 +67,19 @@ func (s *search) anyFound() bool {
 	return s.found > 0
 }
 
-// direct is a port of our own as a wire. It is opened when it is needed, and again after it was lost.
-type direct struct {
+// ownPort is a port of our own as a wire. It is opened when it is needed, and again after it was lost.
+type ownPort struct {
 	open     scan.Open
 	endpoint line.Endpoint
 	port     drivers.Port
 	session  *modbus.Session
 }
 
-// newDirect makes a wire of an endpoint. Close must be called.
-func newDirect(open scan.Open, e line.Endpoint) *direct { return &direct{open: open, endpoint: e} }
+// newOwnPort makes a wire of an endpoint. Close must be called.
+func newOwnPort(open scan.Open, e line.Endpoint) *ownPort { return &ownPort{open: open, endpoint: e} }
 
 // Use implements wire. Its error is the port's when that cannot be opened.
-func (d *direct) Use(ctx context.Context, f func(context.Context, *modbus.Session) error) error {
+func (d *ownPort) Use(ctx context.Context, f func(context.Context, *modbus.Session) error) error {
 	if d.port == nil {
 		ctx, cancel := context.WithTimeout(ctx, openTimeout)
 		defer cancel()
@@ -100,7 +100,7 @@ func (d *direct) Use(ctx context.Context, f func(context.Context, *modbus.Sessio
 const openTimeout = 2 * time.Second
 
 // Close gives the port up.
-func (d *direct) Close() {
+func (d *ownPort) Close() {
 	if d.port != nil {
 		d.port.Close() //nolint:errcheck // nothing was written
 		d.port, d.session = nil, nil

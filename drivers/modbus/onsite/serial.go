@@ -29,23 +29,23 @@ func (s *search) onSerial(ctx context.Context, path string, open scan.Open) erro
 	if len(s.Units) > 0 {
 		likely, rest = s.Units, nil
 	}
-	s.expect(len(settings) * len(likely))
-	h := &hearing{}
-	if master, err := s.overhear(ctx, settings, open, h); err != nil || master {
+	s.addSteps(len(settings) * len(likely))
+	h := &lineStats{}
+	if master, err := s.detectMaster(ctx, settings, open, h); err != nil || master {
 		return err
 	}
 	for i := 0; i < len(settings); i++ {
 		noise := h.noise
-		found, err := s.setting(ctx, settings[i], open, h, likely, true)
+		found, err := s.scanSetting(ctx, settings[i], open, h, likely, true)
 		if err != nil {
 			return err
 		}
 		if found != nil {
-			s.expect(len(rest))
+			s.addSteps(len(rest))
 			if !s.AllSpeeds {
-				s.expect(-(len(settings) - i - 1) * len(likely))
+				s.addSteps(-(len(settings) - i - 1) * len(likely))
 			}
-			err := found.units(ctx, rest)
+			err := found.scanUnits(ctx, rest)
 			found.close()
 			if err == nil {
 				err = s.otherSettings(ctx, settings, i, open, h, likely, rest)
@@ -56,18 +56,18 @@ func (s *search) onSerial(ctx context.Context, path string, open scan.Open) erro
 			sameSpeedNext(settings[i+1:], settings[i].Baud)
 		}
 	}
-	s.expect(len(settings) * len(rest))
+	s.addSteps(len(settings) * len(rest))
 	for i, e := range settings {
 		if len(rest) == 0 {
 			break
 		}
-		found, err := s.setting(ctx, e, open, h, rest, false)
+		found, err := s.scanSetting(ctx, e, open, h, rest, false)
 		if err != nil {
 			return err
 		}
 		if found != nil {
 			found.close()
-			s.unasked(e, nil, settings[i+1:], likely)
+			s.reportUnasked(e, nil, settings[i+1:], likely)
 			break
 		}
 	}
@@ -76,17 +76,17 @@ func (s *search) onSerial(ctx context.Context, path string, open scan.Open) erro
 
 // otherSettings goes on after a device was found with the setting at i. Without AllSpeeds it tells what is not looked for; with
 // it the likely numbers are asked with the settings that are left, and it tells that the others were not.
-func (s *search) otherSettings(ctx context.Context, settings []line.Endpoint, i int, open scan.Open, h *hearing, likely, rest []int) error {
+func (s *search) otherSettings(ctx context.Context, settings []line.Endpoint, i int, open scan.Open, h *lineStats, likely, rest []int) error {
 	partly := settings[:i:i]
 	if !s.AllSpeeds {
 		if len(rest) == 0 {
 			partly = nil // all numbers that were wanted
 		}
-		s.unasked(settings[i], settings[i+1:], partly, likely)
+		s.reportUnasked(settings[i], settings[i+1:], partly, likely)
 		return nil
 	}
 	for _, e := range settings[i+1:] {
-		found, err := s.setting(ctx, e, open, h, likely, true)
+		found, err := s.scanSetting(ctx, e, open, h, likely, true)
 		if err != nil {
 			return err
 		}
@@ -94,21 +94,21 @@ func (s *search) otherSettings(ctx context.Context, settings []line.Endpoint, i 
 			partly = append(partly, e)
 			continue
 		}
-		s.expect(len(rest))
-		err = found.units(ctx, rest)
+		s.addSteps(len(rest))
+		err = found.scanUnits(ctx, rest)
 		found.close()
 		if err != nil {
 			return err
 		}
 	}
 	if len(rest) > 0 {
-		s.unasked(settings[i], nil, partly, likely)
+		s.reportUnasked(settings[i], nil, partly, likely)
 	}
 	return nil
 }
 
-// unasked tells what was not looked for.
-func (s *search) unasked(at line.Endpoint, none, partly []line.Endpoint, likely []int) {
+// reportUnasked tells what was not looked for.
+func (s *search) reportUnasked(at line.Endpoint, none, partly []line.Endpoint, likely []int) {
 	urls := func(list []line.Endpoint) (out []string) {
 		for _, e := range list {
 			out = append(out, e.String())
@@ -120,26 +120,26 @@ func (s *search) unasked(at line.Endpoint, none, partly []line.Endpoint, likely 
 		u.Units = slices.Sorted(slices.Values(likely))
 	}
 	if len(u.Settings)+len(u.Partly) > 0 {
-		s.tell(scan.Event{Unasked: u})
+		s.emit(scan.Event{Unasked: u})
 	}
 }
 
 // ownBus is a bus on a port of our own.
 type ownBus struct {
 	*bus
-	port *direct
+	port *ownPort
 }
 
 func (b *ownBus) close() { b.port.Close() }
 
-// setting asks numbers with one setting of the port. It returns the bus, still open, when a device was found.
-func (s *search) setting(ctx context.Context, e line.Endpoint, open scan.Open, h *hearing, units []int, inputToo bool) (*ownBus, error) {
-	d := newDirect(open, e)
+// scanSetting asks numbers with one setting of the port. It returns the bus, still open, when a device was found.
+func (s *search) scanSetting(ctx context.Context, e line.Endpoint, open scan.Open, h *lineStats, units []int, inputToo bool) (*ownBus, error) {
+	d := newOwnPort(open, e)
 	b := &ownBus{s.newBus(d, e, h), d}
 	b.inputToo = inputToo
-	if err := b.units(ctx, units); err != nil {
+	if err := b.scanUnits(ctx, units); err != nil {
 		b.close()
-		return nil, s.gone(ctx, err, e)
+		return nil, s.reportPortLost(ctx, err, e)
 	}
 	if len(b.seen) == 0 {
 		b.close()
@@ -148,32 +148,32 @@ func (s *search) setting(ctx context.Context, e line.Endpoint, open scan.Open, h
 	return b, nil
 }
 
-// gone tells why a port cannot be used.
-func (s *search) gone(ctx context.Context, err error, e line.Endpoint) error {
+// reportPortLost tells why a port cannot be used.
+func (s *search) reportPortLost(ctx context.Context, err error, e line.Endpoint) error {
 	if ctx.Err() == nil && drivers.PortLost(err) {
-		s.tell(scan.Event{Trouble: &scan.Trouble{Cause: scan.NoPort, Port: e.String(), Detail: err.Error()}})
+		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: scan.NoPort, Port: e.String(), Detail: err.Error()}})
 	}
 	return err
 }
 
-// overhear listens before anything is asked. When somebody else talks it listens with the other settings too until frames
+// detectMaster listens before anything is asked. When somebody else talks it listens with the other settings too until frames
 // are heard, and tells of the other master.
-func (s *search) overhear(ctx context.Context, settings []line.Endpoint, open scan.Open, h *hearing) (master bool, err error) {
+func (s *search) detectMaster(ctx context.Context, settings []line.Endpoint, open scan.Open, h *lineStats) (master bool, err error) {
 	listen := func(e line.Endpoint, d time.Duration) error {
-		s.step(e.String(), 0)
-		port := newDirect(open, e)
+		s.nextStep(e.String(), 0)
+		port := newOwnPort(open, e)
 		defer port.Close()
-		return s.gone(ctx, s.newBus(port, e, h).listen(ctx, d), e)
+		return s.reportPortLost(ctx, s.newBus(port, e, h).listen(ctx, d), e)
 	}
-	s.expect(1)
+	s.addSteps(1)
 	if err := listen(settings[0], firstListen); err != nil {
 		return false, err
 	}
-	if h.frames == 0 && h.traffic < shortest {
+	if h.frames == 0 && h.traffic < minFrame {
 		return false, nil
 	}
 	for i := 1; i < len(settings) && h.frames == 0; i++ {
-		s.expect(1)
+		s.addSteps(1)
 		if err := listen(settings[i], nextListen); err != nil {
 			return false, err
 		}
@@ -181,7 +181,7 @@ func (s *search) overhear(ctx context.Context, settings []line.Endpoint, open sc
 	if h.frames == 0 {
 		return false, nil // noise, or a language that is not Modbus
 	}
-	s.tell(scan.Event{Trouble: h.otherMaster()})
+	s.emit(scan.Event{Trouble: h.otherMaster()})
 	return true, nil
 }
 
@@ -200,64 +200,64 @@ func sameSpeedNext(settings []line.Endpoint, baud int) {
 
 // onLine looks for devices on a line that is open already, such as one of a running agent, with the settings that it has.
 func (s *search) onLine(ctx context.Context, e line.Endpoint, l wire) error {
-	h := &hearing{}
+	h := &lineStats{}
 	b := s.newBus(l, e, h)
 	b.inputToo = !b.stream || len(s.Known) == 0
 	likely, rest := unitsOf(s.profiles, b.stream)
 	if len(s.Units) > 0 {
 		likely, rest = s.Units, nil
 	}
-	s.expect(len(likely))
-	err := b.units(ctx, likely)
+	s.addSteps(len(likely))
+	err := b.scanUnits(ctx, likely)
 	if b.framing && err == nil {
 		cause := scan.RTUFrames
 		if !b.stream {
 			cause = scan.TCPFrames
 		}
-		s.tell(scan.Event{Trouble: &scan.Trouble{Cause: cause, Port: e.String(), Detail: fmt.Sprintf("%d questions", h.asked)}})
+		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: cause, Port: e.String(), Detail: fmt.Sprintf("%d questions", h.asked)}})
 		return nil
 	}
 	if err == nil && (!b.stream || h.gateway > 0) { // behind a gateway there may be a whole line
-		s.expect(len(rest))
-		err = b.units(ctx, rest)
+		s.addSteps(len(rest))
+		err = b.scanUnits(ctx, rest)
 	}
 	return s.conclude(ctx, err, h, e.String())
 }
 
 // conclude tells what is probably wrong, when nothing was found.
-func (s *search) conclude(ctx context.Context, err error, h *hearing, port string) error {
+func (s *search) conclude(ctx context.Context, err error, h *lineStats, port string) error {
 	if err != nil || ctx.Err() != nil || s.anyFound() || len(s.Known) > 0 {
 		return err
 	}
-	s.tell(scan.Event{Trouble: h.diagnose(port)})
+	s.emit(scan.Event{Trouble: h.diagnose(port)})
 	return nil
 }
 
 // diagnose names the most likely reason why nothing was found on a line.
-func (h *hearing) diagnose(port string) *scan.Trouble {
+func (h *lineStats) diagnose(port string) *scan.Trouble {
 	switch {
 	case h.gateway > 0:
 		return &scan.Trouble{Cause: scan.NobodyThere, Port: port, Detail: fmt.Sprintf("the gateway refused %d of %d numbers", h.gateway, h.asked)}
-	case h.frames > 0 || h.restless > 0:
+	case h.frames > 0 || h.busyLine > 0:
 		return h.otherMaster()
 	case h.noise > 0:
-		return &scan.Trouble{Cause: scan.Garbage, Port: h.at[0], Detail: fmt.Sprintf("%d bytes heard that are no frame", h.noise)}
+		return &scan.Trouble{Cause: scan.Garbage, Port: h.firstAt[0], Detail: fmt.Sprintf("%d bytes heard that are no frame", h.noise)}
 	case h.echo:
 		return &scan.Trouble{Cause: scan.OnlyEcho, Port: port, Detail: fmt.Sprintf("%d questions, each heard by ourselves", h.asked)}
 	}
 	return &scan.Trouble{Cause: scan.Silence, Port: port, Detail: fmt.Sprintf("%d questions", h.asked)}
 }
 
-func (h *hearing) otherMaster() *scan.Trouble {
+func (h *lineStats) otherMaster() *scan.Trouble {
 	var units []string
-	for u, heard := range h.of {
+	for u, heard := range h.frameUnits {
 		if heard {
 			units = append(units, fmt.Sprint(u))
 		}
 	}
-	t := &scan.Trouble{Cause: scan.OtherMaster, Port: h.at[1], Detail: fmt.Sprintf("%d frames of others, for numbers %s", h.frames, strings.Join(units, ", "))}
+	t := &scan.Trouble{Cause: scan.OtherMaster, Port: h.firstAt[1], Detail: fmt.Sprintf("%d frames of others, for numbers %s", h.frames, strings.Join(units, ", "))}
 	if h.frames == 0 {
-		t.Detail = fmt.Sprintf("the line was never silent, %d times", h.restless)
+		t.Detail = fmt.Sprintf("the line was never silent, %d times", h.busyLine)
 	}
 	return t
 }

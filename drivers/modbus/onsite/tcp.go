@@ -17,8 +17,8 @@ import (
 // maxOpen is how many connections a scan of a network has at once: few, so that no small router takes it for an attack.
 const maxOpen = 6
 
-// outcome is what came of the addresses of a scan.
-type outcome struct {
+// tcpTotals is what came of the addresses of a scan.
+type tcpTotals struct {
 	mu          sync.Mutex
 	refused     int // guarded by mu, as all below
 	unreachable int
@@ -28,7 +28,7 @@ type outcome struct {
 	last        error
 }
 
-func (o *outcome) note(err error) {
+func (o *tcpTotals) note(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
@@ -49,14 +49,14 @@ func (s *search) onTCP(ctx context.Context, t scan.Target, open scan.Open) error
 	if t.Port == 0 {
 		ports = portsOf(s.profiles)
 	}
-	s.expect(len(t.Hosts) * len(ports))
+	s.addSteps(len(t.Hosts) * len(ports))
 	hosts := make(chan string)
-	var o outcome
+	var o tcpTotals
 	var working sync.WaitGroup
 	for range min(maxOpen, len(t.Hosts)) {
 		working.Go(func() {
 			for host := range hosts {
-				s.host(ctx, host, ports, open, len(t.Hosts) == 1, &o)
+				s.scanHost(ctx, host, ports, open, len(t.Hosts) == 1, &o)
 			}
 		})
 	}
@@ -69,21 +69,21 @@ func (s *search) onTCP(ctx context.Context, t scan.Target, open scan.Open) error
 	close(hosts)
 	working.Wait()
 	if ctx.Err() == nil && !s.anyFound() {
-		s.tell(scan.Event{Trouble: o.diagnose(t)})
+		s.emit(scan.Event{Trouble: o.diagnose(t)})
 	}
 	return ctx.Err()
 }
 
-// host looks at one address. A port that does not answer at all ends it: the host is not there, or hides.
-func (s *search) host(ctx context.Context, host string, ports []int, open scan.Open, alone bool, o *outcome) {
+// scanHost looks at one address. A port that does not answer at all ends it: the host is not there, or hides.
+func (s *search) scanHost(ctx context.Context, host string, ports []int, open scan.Open, alone bool, o *tcpTotals) {
 	var seen []scan.Found
 	for i, port := range ports {
 		if ctx.Err() != nil {
 			return
 		}
 		e := line.Endpoint{Scheme: line.TCP, Host: net.JoinHostPort(host, strconv.Itoa(port))}
-		s.step(e.String(), 0)
-		d := newDirect(open, e)
+		s.nextStep(e.String(), 0)
+		d := newOwnPort(open, e)
 		err := d.Use(ctx, func(context.Context, *modbus.Session) error { return nil })
 		if ctx.Err() != nil {
 			d.Close()
@@ -91,18 +91,18 @@ func (s *search) host(ctx context.Context, host string, ports []int, open scan.O
 		}
 		o.note(err)
 		if err == nil {
-			seen = s.connected(ctx, d, e, alone, o, seen)
+			seen = s.scanConnection(ctx, d, e, alone, o, seen)
 			d.Close()
 		} else if !errors.Is(err, syscall.ECONNREFUSED) {
-			s.expect(i + 1 - len(ports))
+			s.addSteps(i + 1 - len(ports))
 			return
 		}
 	}
 }
 
-// connected asks the numbers of a connection. seen are the devices that the host has at other ports: some answer at two.
-func (s *search) connected(ctx context.Context, d *direct, e line.Endpoint, alone bool, o *outcome, seen []scan.Found) []scan.Found {
-	h := &hearing{}
+// scanConnection asks the numbers of a connection. seen are the devices that the host has at other ports: some answer at two.
+func (s *search) scanConnection(ctx context.Context, d *ownPort, e line.Endpoint, alone bool, o *tcpTotals, seen []scan.Found) []scan.Found {
+	h := &lineStats{}
 	b := s.newBus(d, e, h)
 	b.seen = seen
 	began := len(seen)
@@ -110,15 +110,15 @@ func (s *search) connected(ctx context.Context, d *direct, e line.Endpoint, alon
 	if len(s.Units) > 0 {
 		likely, rest = s.Units, nil
 	}
-	s.expect(len(likely))
-	err := b.units(ctx, likely)
+	s.addSteps(len(likely))
+	err := b.scanUnits(ctx, likely)
 	// Many devices answer under one number or under any; behind a gateway there may be a whole line.
-	if err == nil && alone && !b.every && (h.gateway > 0 || len(b.seen)-began > 1) {
-		s.expect(len(rest))
-		b.units(ctx, rest) //nolint:errcheck // what was found was told
+	if err == nil && alone && !b.everyUnit && (h.gateway > 0 || len(b.seen)-began > 1) {
+		s.addSteps(len(rest))
+		b.scanUnits(ctx, rest) //nolint:errcheck // what was found was told
 	}
 	if err == nil && len(b.seen) == began && h.answered+h.gateway == 0 && (alone || b.framing) {
-		b.seen = append(b.seen, s.serialFrames(ctx, d.open, e, h)...)
+		b.seen = append(b.seen, s.tryRTU(ctx, d.open, e, h)...)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -130,10 +130,10 @@ func (s *search) connected(ctx context.Context, d *direct, e line.Endpoint, alon
 // maxFraming is how many unit ids are asked in RTU frames where nobody answered in Modbus TCP.
 const maxFraming = 8
 
-// serialFrames asks a host that takes connections and answers nothing in RTU frames: it may be a serial server.
-func (s *search) serialFrames(ctx context.Context, open scan.Open, e line.Endpoint, tcp *hearing) []scan.Found {
+// tryRTU asks a host that takes connections and answers nothing in RTU frames: it may be a serial server.
+func (s *search) tryRTU(ctx context.Context, open scan.Open, e line.Endpoint, tcp *lineStats) []scan.Found {
 	e.Scheme, e.RTU, e.TolerantIDs = line.SerialOverTCP, true, false
-	d, h := newDirect(open, e), &hearing{}
+	d, h := newOwnPort(open, e), &lineStats{}
 	defer d.Close()
 	b := s.newBus(d, e, h)
 	b.inputToo = false
@@ -142,17 +142,17 @@ func (s *search) serialFrames(ctx context.Context, open scan.Open, e line.Endpoi
 		likely = s.Units
 	}
 	likely = likely[:min(len(likely), maxFraming)]
-	s.expect(len(likely))
-	b.units(ctx, likely) //nolint:errcheck // what was found was told
+	s.addSteps(len(likely))
+	b.scanUnits(ctx, likely) //nolint:errcheck // what was found was told
 	tcp.asked += h.asked
 	if len(b.seen) > 0 {
-		s.tell(scan.Event{Trouble: &scan.Trouble{Cause: scan.RTUFrames, Port: e.String(), Detail: fmt.Sprintf("%d questions in Modbus TCP without an answer", tcp.asked)}})
+		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: scan.RTUFrames, Port: e.String(), Detail: fmt.Sprintf("%d questions in Modbus TCP without an answer", tcp.asked)}})
 	}
 	return b.seen
 }
 
 // diagnose names the most likely reason why nothing was found.
-func (o *outcome) diagnose(t scan.Target) *scan.Trouble {
+func (o *tcpTotals) diagnose(t scan.Target) *scan.Trouble {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	port := ""

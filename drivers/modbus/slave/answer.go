@@ -23,7 +23,7 @@ const (
 	maxWriteBits      = 1968
 )
 
-func refuse(function byte, code byte) []byte { return []byte{function | 0x80, code} }
+func exception(function byte, code byte) []byte { return []byte{function | 0x80, code} }
 
 // Answer implements Answerer: functions 1 to 6, 15 and 16; every other is refused with exception 1.
 func (d *Device) Answer(pdu []byte) []byte {
@@ -34,21 +34,21 @@ func (d *Device) Answer(pdu []byte) []byte {
 	switch f {
 	case 1, 2, 3, 4:
 		if len(data) != 4 {
-			return refuse(f, illegalValue)
+			return exception(f, illegalValue)
 		}
 		return d.read(f, number16(data), int(number16(data[2:])))
 	case 5, 6:
 		if len(data) != 4 {
-			return refuse(f, illegalValue)
+			return exception(f, illegalValue)
 		}
 		return d.writeOne(pdu, number16(data), number16(data[2:]))
 	case 15, 16:
 		if len(data) < 5 || int(data[4]) != len(data)-5 {
-			return refuse(f, illegalValue)
+			return exception(f, illegalValue)
 		}
 		return d.writeMany(f, number16(data), int(number16(data[2:])), data[5:])
 	}
-	return refuse(f, illegalFunction)
+	return exception(f, illegalFunction)
 }
 
 // read answers functions 1 to 4.
@@ -61,13 +61,13 @@ func (d *Device) read(f byte, first uint16, count int) []byte {
 		limit = min(d.limits.Bits, maxReadBits)
 	}
 	if !d.hasTable(table) {
-		return refuse(f, illegalFunction)
+		return exception(f, illegalFunction)
 	}
 	if count < 1 || count > limit || d.limits.Even && !table.Bits() && (first&1 != 0 || count&1 != 0) {
-		return refuse(f, illegalValue)
+		return exception(f, illegalValue)
 	}
 	if int(first)+count > 65536 {
-		return refuse(f, illegalAddress)
+		return exception(f, illegalAddress)
 	}
 	size := 2 * count
 	if table.Bits() {
@@ -78,7 +78,7 @@ func (d *Device) read(f byte, first uint16, count int) []byte {
 	for i := range count {
 		a := modbus.Address{Table: table, Number: first + uint16(i)}
 		if !d.exists(a) {
-			return refuse(f, illegalAddress)
+			return exception(f, illegalAddress)
 		}
 		v := d.cells[a]
 		if table.Bits() {
@@ -114,7 +114,7 @@ func (d *Device) writeOne(pdu []byte, at, value uint16) []byte {
 		}
 	}
 	if code := d.write(f, table, at, values); code != 0 {
-		return refuse(f, code)
+		return exception(f, code)
 	}
 	return pdu
 }
@@ -126,7 +126,7 @@ func (d *Device) writeMany(f byte, first uint16, count int, data []byte) []byte 
 		table, limit, size = modbus.Coil, maxWriteBits, (count+7)/8
 	}
 	if count < 1 || count > limit || size != len(data) {
-		return refuse(f, illegalValue)
+		return exception(f, illegalValue)
 	}
 	values := make([]uint16, count)
 	for i := range values {
@@ -137,7 +137,7 @@ func (d *Device) writeMany(f byte, first uint16, count int, data []byte) []byte 
 		}
 	}
 	if code := d.write(f, table, first, values); code != 0 {
-		return refuse(f, code)
+		return exception(f, code)
 	}
 	out := binary.BigEndian.AppendUint16([]byte{f}, first)
 	return binary.BigEndian.AppendUint16(out, uint16(count))
@@ -145,7 +145,7 @@ func (d *Device) writeMany(f byte, first uint16, count int, data []byte) []byte 
 
 // write stores values and tells the hook. It returns the exception code, 0 when all is well.
 func (d *Device) write(f byte, table modbus.Table, first uint16, values []uint16) byte {
-	if code := d.keep(table, first, values); code != 0 {
+	if code := d.writeCells(table, first, values); code != 0 {
 		return code
 	}
 	var err error
@@ -167,7 +167,7 @@ func (d *Device) write(f byte, table modbus.Table, first uint16, values []uint16
 	return 0
 }
 
-func (d *Device) keep(table modbus.Table, first uint16, values []uint16) byte {
+func (d *Device) writeCells(table modbus.Table, first uint16, values []uint16) byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.hasTable(table) {

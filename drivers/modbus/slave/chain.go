@@ -16,8 +16,8 @@ const (
 	endModel     = 0xFFFF
 )
 
-// chain lays out the SunSpec models: the mark, the common model, those that were asked for, the end model.
-func (d *Device) chain() error {
+// layOutChain lays out the SunSpec models: the mark, the common model, those that were asked for, the end model.
+func (d *Device) layOutChain() error {
 	o := &d.options
 	base := o.Base
 	if base == 0 && !o.AtZero {
@@ -33,10 +33,10 @@ func (d *Device) chain() error {
 	}
 	d.raw(base, 0x5375, 0x6E53, 1, uint16(length))
 	at := base + 2
-	d.common(at, length)
+	d.layOutCommon(at, length)
 	at += 2 + uint16(length)
 	for _, id := range ids {
-		n, err := d.model(at, id)
+		n, err := d.layOutModel(at, id)
 		if err != nil {
 			return err
 		}
@@ -50,8 +50,8 @@ func (d *Device) raw(at uint16, values ...uint16) {
 	d.store(modbus.Address{Table: modbus.Holding, Number: at}, values)
 }
 
-// common fills the common model.
-func (d *Device) common(at uint16, length int) {
+// layOutCommon fills the common model.
+func (d *Device) layOutCommon(at uint16, length int) {
 	d.raw(at+2, make([]uint16, length)...)
 	id := d.options.Identity
 	for _, part := range []struct {
@@ -66,20 +66,20 @@ func (d *Device) common(at uint16, length int) {
 	}
 }
 
-// model lays out one model and returns its length.
-func (d *Device) model(at, id uint16) (int, error) {
+// layOutModel lays out one model and returns its length.
+func (d *Device) layOutModel(at, id uint16) (int, error) {
 	for i := range d.profile.SunSpec.Models {
 		m := &d.profile.SunSpec.Models[i]
 		for _, known := range m.IDs {
 			if known == id {
-				return d.known(at, id, m), nil
+				return d.layOutPoints(at, id, m), nil
 			}
 		}
 	}
 	return 0, fmt.Errorf("lay out the SunSpec chain: model %d is not in profile %s", id, d.profile.Model)
 }
 
-func (d *Device) known(at, id uint16, m *modbus.SunSpecModel) int {
+func (d *Device) layOutPoints(at, id uint16, m *modbus.SunSpecModel) int {
 	groups, length := 0, 0
 	if len(m.Lengths) > 0 {
 		length = m.Lengths[0]
@@ -115,7 +115,7 @@ func (d *Device) known(at, id uint16, m *modbus.SunSpecModel) int {
 	for i := range m.Commands {
 		for _, s := range m.Commands[i].Steps {
 			s.At.Number += at
-			d.step(s)
+			d.addStep(s)
 		}
 	}
 	return length
@@ -135,5 +135,5 @@ func (d *Device) addModel(p modbus.Point, at uint16, shift int) {
 		w.At.Number += at
 		p.When = &w
 	}
-	d.add(p)
+	d.addPoint(p)
 }

@@ -27,18 +27,18 @@ type deadliner interface{ SetDeadline(time.Time) error }
 // fails. It closes nothing. units maps unit ids to what answers; 0 stands for all that are not listed; a unit without an
 // entry stays silent.
 func ServeTCP(ctx context.Context, conn io.ReadWriter, units map[byte]Answerer) error {
-	defer endWith(ctx, conn)()
+	defer cancelReads(ctx, conn)()
 	var buf [maxADU]byte
 	for {
 		if _, err := io.ReadFull(conn, buf[:mbapSize]); err != nil {
-			return over(ctx, err)
+			return serveError(ctx, err)
 		}
 		length := int(binary.BigEndian.Uint16(buf[4:]))
 		if buf[2] != 0 || buf[3] != 0 || length < 2 || length > maxADU-6 {
 			return fmt.Errorf("serve Modbus TCP: not a frame: % X", buf[:mbapSize])
 		}
 		if _, err := io.ReadFull(conn, buf[mbapSize:6+length]); err != nil {
-			return over(ctx, err)
+			return serveError(ctx, err)
 		}
 		a, ok := units[buf[6]]
 		if !ok {
@@ -54,7 +54,7 @@ func ServeTCP(ctx context.Context, conn io.ReadWriter, units map[byte]Answerer) 
 		out := append(make([]byte, 0, mbapSize+len(pdu)), buf[:mbapSize]...)
 		binary.BigEndian.PutUint16(out[4:], uint16(1+len(pdu)))
 		if _, err := conn.Write(append(out, pdu...)); err != nil {
-			return over(ctx, err)
+			return serveError(ctx, err)
 		}
 	}
 }
@@ -72,13 +72,13 @@ type RTU struct {
 // or it fails. It closes nothing. A broadcast (unit 0) goes to all and is not answered. Damaged frames and those for other
 // units are passed over.
 func ServeRTU(ctx context.Context, line io.ReadWriter, units map[byte]Answerer, timing RTU) error {
-	defer endWith(ctx, line)()
+	defer cancelReads(ctx, line)()
 	buf := make([]byte, 0, 2*maxADU)
 	chunk := make([]byte, maxADU)
 	for {
 		n, err := line.Read(chunk)
 		if err != nil && n == 0 {
-			return over(ctx, err)
+			return serveError(ctx, err)
 		}
 		if buf = append(buf, chunk[:n]...); len(buf) > maxADU {
 			buf = append(buf[:0], buf[len(buf)-maxADU:]...)
@@ -92,7 +92,7 @@ func ServeRTU(ctx context.Context, line io.ReadWriter, units map[byte]Answerer, 
 			size := len(frame)
 			buf = append(buf[:0], rest...)
 			if err := answerRTU(ctx, line, units, timing, unit, pdu, size); err != nil {
-				return over(ctx, err)
+				return serveError(ctx, err)
 			}
 		}
 	}
@@ -123,11 +123,11 @@ func answerRTU(ctx context.Context, line io.Writer, units map[byte]Answerer, tim
 	}
 	frame := append(append(make([]byte, 0, len(answer)+3), unit), answer...)
 	frame = crc16.Append(frame)
-	return paced(ctx, line, frame, timing.Char)
+	return writePaced(ctx, line, frame, timing.Char)
 }
 
-// paced writes at the line's speed, in pieces of about a millisecond: timers are not finer.
-func paced(ctx context.Context, line io.Writer, frame []byte, char time.Duration) error {
+// writePaced writes at the line's speed, in pieces of about a millisecond: timers are not finer.
+func writePaced(ctx context.Context, line io.Writer, frame []byte, char time.Duration) error {
 	if char == 0 {
 		_, err := line.Write(frame)
 		return err
@@ -192,8 +192,8 @@ func pause(ctx context.Context, until time.Time) error {
 	}
 }
 
-// endWith makes a Read under way end with ctx; the function that it returns must be called at the end.
-func endWith(ctx context.Context, conn any) func() {
+// cancelReads makes a Read under way end with ctx; the function that it returns must be called at the end.
+func cancelReads(ctx context.Context, conn any) func() {
 	d, ok := conn.(deadliner)
 	if !ok {
 		return func() {}
@@ -202,8 +202,8 @@ func endWith(ctx context.Context, conn any) func() {
 	return func() { stop() }
 }
 
-// over is how a server ends: well when it was asked to, or when the other side went away.
-func over(ctx context.Context, err error) error {
+// serveError is how a server ends: well when it was asked to, or when the other side went away.
+func serveError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed), drivers.PortLost(err):
 		return nil

@@ -68,13 +68,13 @@ type Device struct {
 	options Options
 	limits  modbus.Limits
 
-	mu     sync.Mutex
-	cells  map[modbus.Address]uint16          // guarded by mu, as all below
-	holes  []modbus.Span                      // refused with exception 2
-	fields map[string][]*modbus.Point         // by point key; several SunSpec models may have one
-	values map[string]catalogue.Value         // as they were set
-	shared map[modbus.Address][]*modbus.Point // points that share a scale factor
-	extent []modbus.Span                      // what exists besides cells
+	mu       sync.Mutex
+	cells    map[modbus.Address]uint16          // guarded by mu, as all below
+	holes    []modbus.Span                      // refused with exception 2
+	fields   map[string][]*modbus.Point         // by point key; several SunSpec models may have one
+	values   map[string]catalogue.Value         // as they were set
+	shared   map[modbus.Address][]*modbus.Point // points that share a scale factor
+	readable []modbus.Span                      // what exists besides cells
 }
 
 var _ Answerer = (*Device)(nil)
@@ -85,7 +85,7 @@ func New(p *modbus.Profile, o Options) (*Device, error) {
 	d := &Device{
 		profile: p, options: o, limits: p.Limits,
 		cells: map[modbus.Address]uint16{}, fields: map[string][]*modbus.Point{}, values: map[string]catalogue.Value{},
-		shared: map[modbus.Address][]*modbus.Point{}, extent: slices.Clone(p.Readable),
+		shared: map[modbus.Address][]*modbus.Point{}, readable: slices.Clone(p.Readable),
 	}
 	if o.Registers > 0 {
 		d.limits.Registers = o.Registers
@@ -95,19 +95,19 @@ func New(p *modbus.Profile, o Options) (*Device, error) {
 	}
 	d.holes = slices.Clone(p.Holes)
 	if p.SunSpec != nil {
-		if err := d.chain(); err != nil {
+		if err := d.layOutChain(); err != nil {
 			return nil, err
 		}
 	}
 	for i := range p.Points {
-		d.add(p.Points[i])
+		d.addPoint(p.Points[i])
 	}
 	for i := range p.Channels {
-		d.blank(&p.Channels[i].Field)
+		d.setNotAvailable(&p.Channels[i].Field)
 	}
 	for i := range p.Commands {
 		for _, s := range p.Commands[i].Steps {
-			d.step(s)
+			d.addStep(s)
 		}
 	}
 	return d, d.identify()
@@ -122,8 +122,8 @@ func Named(model string, o Options) (*Device, error) {
 	return New(p, o)
 }
 
-// step makes room for what a command writes.
-func (d *Device) step(s modbus.Step) {
+// addStep makes room for what a command writes.
+func (d *Device) addStep(s modbus.Step) {
 	n, stride := 1, 1
 	if s.Choose != nil {
 		n, stride = s.Choose.Count, s.Choose.Stride
@@ -139,9 +139,9 @@ func (d *Device) step(s modbus.Step) {
 	}
 }
 
-// add makes room for a point.
-func (d *Device) add(p modbus.Point) {
-	d.blank(&p.Field)
+// addPoint makes room for a point.
+func (d *Device) addPoint(p modbus.Point) {
+	d.setNotAvailable(&p.Field)
 	if p.Fallback {
 		return // stays "not available": Set gives the point itself its value
 	}
@@ -163,8 +163,8 @@ func usualFactor(unit string) uint16 {
 	return uint16(exp)
 }
 
-// blank fills a field with its "not available"; flags and bits of a register are not set.
-func (d *Device) blank(f *modbus.Field) {
+// setNotAvailable fills a field with its "not available"; flags and bits of a register are not set.
+func (d *Device) setNotAvailable(f *modbus.Field) {
 	var bits uint64
 	switch {
 	case len(f.NA) > 0 && f.Type != modbus.Bool:
@@ -198,7 +198,7 @@ func (d *Device) identify() error {
 		if part.n == nil || part.n.Field == nil {
 			continue
 		}
-		d.blank(part.n.Field)
+		d.setNotAvailable(part.n.Field)
 		if part.text != "" {
 			values, err := part.n.Field.Encode(catalogue.Words(part.text), 0)
 			if err != nil {
@@ -255,7 +255,7 @@ func (d *Device) Set(point string, v catalogue.Value) error {
 
 func (d *Device) set(p *modbus.Point, v catalogue.Value) error {
 	if v.Type() == catalogue.None {
-		d.blank(&p.Field)
+		d.setNotAvailable(&p.Field)
 		delete(d.values, p.Key)
 		return nil
 	}
@@ -269,13 +269,13 @@ func (d *Device) set(p *modbus.Point, v catalogue.Value) error {
 	if err != nil {
 		return err
 	}
-	d.put(p, values)
+	d.storePoint(p, values)
 	d.values[p.Key] = v
 	return nil
 }
 
-// put stores a value; a bit leaves its neighbours alone.
-func (d *Device) put(p *modbus.Point, values []uint16) {
+// storePoint stores a value; a bit leaves its neighbours alone.
+func (d *Device) storePoint(p *modbus.Point, values []uint16) {
 	if p.Type == modbus.Bool && !p.At.Table.Bits() {
 		values[0] |= d.cells[p.At] &^ (1 << p.Bit)
 	}
@@ -360,7 +360,7 @@ func (d *Device) exists(a modbus.Address) bool {
 	if _, ok := d.cells[a]; ok || !d.options.Sparse {
 		return true
 	}
-	return slices.ContainsFunc(d.extent, meets)
+	return slices.ContainsFunc(d.readable, meets)
 }
 
 // number16 reads a big-endian word.
