@@ -19,7 +19,7 @@ const (
 
 var tableNames = [...]string{Coil: "coil", Discrete: "discrete", Input: "input", Holding: "holding"}
 
-// String gives the word that stands before the colon of an address.
+// String returns the table's name as it appears before the colon of an address, such as "holding".
 func (t Table) String() string {
 	if t < Coil || t > Holding {
 		return "table?"
@@ -27,29 +27,29 @@ func (t Table) String() string {
 	return tableNames[t]
 }
 
-// Bits tells whether the table holds bits; otherwise it holds registers of 16 bits.
+// Bits reports whether the table holds single bits; the others hold 16-bit registers.
 func (t Table) Bits() bool { return t == Coil || t == Discrete }
 
-// Read is the function code that reads the table.
+// Read returns the function code that reads the table.
 func (t Table) Read() byte { return [...]byte{Coil: 1, Discrete: 2, Holding: 3, Input: 4}[t] }
 
-// Address is a place in a device as it stands in the frame: counted from 0, whatever the maker prints.
+// Address is a register or bit as it is numbered in the frame: from 0, whatever numbering the manual uses.
 type Address struct {
 	Table  Table
 	Number uint16
 }
 
-// String gives the address as a profile writes it.
+// String formats the address as profiles write it, such as "holding:0x0048".
 func (a Address) String() string { return fmt.Sprintf("%s:0x%04X", a.Table, a.Number) }
 
-// Span is a run of registers (or bits) of one table.
+// Span is a contiguous run of registers (or bits) of one table.
 type Span struct {
 	Table Table
 	First uint16
 	Count int // at least 1; First+Count is at most 65536
 }
 
-// String gives the span as a profile writes it.
+// String formats the span as profiles write it, such as "holding:0x0048-0x0049".
 func (s Span) String() string {
 	if s.Count == 1 {
 		return Address{s.Table, s.First}.String()
@@ -57,26 +57,26 @@ func (s Span) String() string {
 	return fmt.Sprintf("%s:0x%04X-0x%04X", s.Table, s.First, s.End()-1)
 }
 
-// End is the first address after the span, at most 65536.
+// End returns the first address after the span, at most 65536.
 func (s Span) End() int { return int(s.First) + s.Count }
 
-// contains tells whether o lies in s.
+// contains reports whether all of o lies within s.
 func (s Span) contains(o Span) bool {
 	return s.Table == o.Table && s.First <= o.First && o.End() <= s.End()
 }
 
-// Meets tells whether s and o have an address in common.
+// Meets reports whether s and o share an address.
 func (s Span) Meets(o Span) bool {
 	return s.Table == o.Table && int(s.First) < o.End() && int(o.First) < s.End()
 }
 
-// join is the smallest span over s and o, which are of one table.
+// join returns the smallest span that covers s and o. Both must be in the same table.
 func (s Span) join(o Span) Span {
 	first, end := min(s.First, o.First), max(s.End(), o.End())
 	return Span{s.Table, first, end - int(first)}
 }
 
-// parseAddress reads "holding:0x0048" or "input:30000".
+// parseAddress parses "holding:0x0048" or "input:30000".
 func parseAddress(text string) (Address, error) {
 	name, number, ok := strings.Cut(text, ":")
 	if !ok {
@@ -93,7 +93,7 @@ func parseAddress(text string) (Address, error) {
 	return Address{table, n}, nil
 }
 
-// parseSpan reads "holding:30000-30014" or a single address.
+// parseSpan parses "holding:30000-30014" or a single address.
 func parseSpan(text string) (Span, error) {
 	head, last, many := strings.Cut(text, "-")
 	a, err := parseAddress(head)

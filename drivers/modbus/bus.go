@@ -12,44 +12,46 @@ import (
 	"bordo/drivers"
 )
 
-// What lies between this program and a serial line and delays an answer: a USB adapter hands over what it received every
-// 16 ms (FTDI's latency timer); a serial server answers through a network.
+// Delays between this program and a serial line. A USB adapter delivers received bytes every 16 ms (FTDI's
+// latency timer); a serial server adds a network round trip.
 const (
 	adapterDelay = 20 * time.Millisecond
 	tunnelDelay  = 500 * time.Millisecond
 )
 
-// bus is what the devices of one line share: the port, and what was heard and may be sent on it. One goroutine uses it.
+// bus is the state that the devices of one line share: the port and what is known about it. One goroutine
+// uses it.
 type bus struct {
 	line           drivers.Line
-	char           time.Duration // one character; 0 where it is not known
-	silence        time.Duration // t3.5
+	char           time.Duration // duration of one character; 0: unknown
+	silence        time.Duration // t3.5, the silence between two frames
 	delay          time.Duration // adapterDelay or tunnelDelay
 	port           drivers.Port
 	opened         time.Time
-	quietUntil     time.Time             // nothing is sent before
+	quietUntil     time.Time             // no request is sent before this time
 	txID           uint16                // transaction id of the last request
-	broken         error                 // why the port must be opened again
-	lastUsed       time.Time             // when something was last heard on the port, or it was opened
-	heardAny       bool                  // something was heard on the port
-	echoes         bool                  // the line gives back what is sent on it
-	opening        int                   // which opening of the line this is
-	connection     int                   // which connection; one that is opened again in place is another, of the same opening
-	claimed        map[chainPlace]string // the devices of SunSpec chains that are read, by id
-	trace          func(Exchange)        // sees every exchange; nil: nobody wants to
+	broken         error                 // why the port must be reopened before the next request; nil: it is usable
+	lastUsed       time.Time             // when the port was opened or last delivered a reply
+	heardAny       bool                  // a reply has arrived since the port was opened
+	echoes         bool                  // the line echoes what is sent on it
+	opening        int                   // counts how often the line was opened
+	connection     int                   // counts connections; reopening in place changes it but not opening
+	claimed        map[chainPlace]string // SunSpec devices that are being read, with the device id that reads each
+	trace          func(Exchange)        // called with every exchange unless nil
 	buf            [2 * maxADU]byte
-	longExceptions bool             // of a connection: an exception came with bytes that its length does not tell
-	idOffset       idOffset         // of a connection whose answers may carry other transaction ids
-	otherFraming   framingProbe     // what was found out about the framing of the other side
-	everAnswered   bool             // something was ever answered on the line
-	lateUnits      []byte           // units whose answer came after its time, on a connection that was kept
-	readingBuf     []orderedReading // of the poll before, to be used again
-	filled         int              // of a connection: so many bytes lie in buf,
-	consumed       int              // of which the first so many were a frame
+	longExceptions bool             // an exception on this connection had a wrong length; replies are then located by their header
+	idOffset       idOffset         // offset of the transaction ids in replies, where the line tolerates other ids
+	otherFraming   framingProbe     // whether the other side uses the other framing
+	everAnswered   bool             // a reply has ever arrived on this line
+	lateUnits      []byte           // units that replied after their timeout on a connection that was kept
+	readingBuf     []orderedReading // buffer of the previous poll, reused
+	filled         int              // number of valid bytes in buf
+	consumed       int              // number of bytes in buf that the last frame used
 }
 
-// newBus reads the line's speed. Above 19200 baud the specification fixes t3.5 at 1.75 ms (Modbus over Serial Line V1.02,
-// 2.5.1.1); that is also taken where the speed is not known, because the serial server keeps it.
+// newBus derives the timing from the line's speed. Above 19200 baud the specification fixes t3.5 at 1.75 ms
+// (Modbus over Serial Line V1.02, 2.5.1.1). The same value is used when the speed is unknown, because the
+// serial server then keeps the silence itself.
 func newBus(l drivers.Line) *bus {
 	b := &bus{line: l, silence: 1750 * time.Microsecond, delay: adapterDelay}
 	if l.Tunnel {
@@ -68,11 +70,11 @@ func newBus(l drivers.Line) *bus {
 	return b
 }
 
-// wireTime is how long n bytes take on the line.
+// wireTime returns how long n bytes take on the line.
 func (b *bus) wireTime(n int) time.Duration { return time.Duration(n) * b.char }
 
-// attach takes over a port. A settling time is of the line, not of the port: a late answer finds a serial port that was
-// opened again as well.
+// attach makes port the bus's port. The quiet time is not reset, because it belongs to the line: a late reply
+// also arrives on a serial port that was reopened.
 func (b *bus) attach(port drivers.Port) {
 	if b.port == port {
 		return
@@ -82,7 +84,7 @@ func (b *bus) attach(port drivers.Port) {
 	b.opening++
 }
 
-// resetConnection forgets what was true of the connection before.
+// resetConnection clears everything that was known about the previous connection.
 func (b *bus) resetConnection() {
 	now := time.Now()
 	b.opened, b.lastUsed, b.heardAny, b.echoes, b.broken = now, now, false, false, nil
@@ -90,31 +92,32 @@ func (b *bus) resetConnection() {
 	b.connection++
 }
 
-// transaction is the use of the bus for one poll or one command of one device. It is a goburrow Transporter: that interface
-// knows no context, so the turn carries the one of the call that it lives in.
+// transaction is one poll or command of one device on the bus. It implements goburrow's Transporter. That
+// interface takes no context, so the transaction stores the context of the call that created it.
 type transaction struct {
 	ctx           context.Context
 	bus           *bus
 	timing        *Timing
-	replyAt       time.Time // when the last byte of the last answer came
-	echoDropped   bool      // the echo of the last request was taken away
-	sent          bool      // something of the last request may have reached the device
-	requests      int       // requests so far
-	keepOnTimeout bool      // a connection is kept after silence: the next answers are told apart by their ids
-	heard         []byte    // what came instead of an answer, or of the whole of one; lies in the bus's buffer
+	replyAt       time.Time // when the last byte of the last reply arrived
+	echoDropped   bool      // the echo of the last request was removed
+	sent          bool      // part of the last request may have reached the device
+	requests      int       // requests sent so far
+	keepOnTimeout bool      // keep the connection after a timeout; later replies are matched by transaction id
+	heard         []byte    // bytes received instead of a valid reply; points into the bus's buffer
 
-	stopCancel func() bool    // stops the end of ctx from cutting the turn short; false when it has begun to
-	cancelling sync.WaitGroup // until that is done
+	stopCancel func() bool    // cancels the deadline that ctx sets; returns false if it is already being set
+	cancelling sync.WaitGroup // done once that deadline is set
 }
 
-// newTransaction begins a turn; end must be called. When ctx ends, whatever the turn is doing ends at once.
+// newTransaction begins a transaction; the caller must call end. When ctx ends, the port operation in
+// progress fails at once.
 func (b *bus) newTransaction(ctx context.Context, m *Timing) *transaction {
 	t := &transaction{ctx: ctx, bus: b, timing: m}
 	port := b.port
 	t.cancelling.Add(1)
 	t.stopCancel = context.AfterFunc(ctx, func() {
 		defer t.cancelling.Done()
-		_ = port.SetDeadline(time.Unix(1, 0)) // a port that refuses is gone, which the turn sees by itself
+		_ = port.SetDeadline(time.Unix(1, 0)) // an error means that the port is lost, which the next operation reports
 	})
 	return t
 }
@@ -122,16 +125,16 @@ func (b *bus) newTransaction(ctx context.Context, m *Timing) *transaction {
 func (t *transaction) end() {
 	defer t.hangUp()
 	if !t.stopCancel() {
-		t.cancelling.Wait() // the port's next deadline must not be overwritten by this one
+		t.cancelling.Wait() // otherwise it could overwrite the deadline of the next transaction
 	}
 }
 
-// Exchange is a request and what came of it. Both are whole frames: with unit id and checksum, or with the head of
-// Modbus TCP.
+// Exchange is one request and its result. Request and Answer are whole frames: with unit id and checksum, or
+// with the MBAP header of Modbus TCP.
 type Exchange struct {
-	Request, Answer []byte // Answer is nil when none came
-	Heard           []byte // what came instead of an answer, without an echo of the request
-	Err             error  // why there is no answer
+	Request, Answer []byte // Answer is nil when no valid reply arrived
+	Heard           []byte // bytes received instead of a reply, without the echo of the request
+	Err             error  // why there is no valid reply
 }
 
 // Send implements goburrow's Transporter.
@@ -150,9 +153,9 @@ func (t *transaction) Send(adu []byte) ([]byte, error) {
 	return answer, err
 }
 
-// exchange sends a request and waits for its answer. A connection that the device closed before the first byte of an answer
-// is opened again and the request repeated, once: a device may close after each answer, or after some idle time. A write is
-// repeated only when none of it was sent.
+// exchange sends a request and waits for the reply. If the device closed the connection before the first byte
+// of a reply, exchange reopens it and repeats the request once: some devices close after each reply, others
+// when idle. A write is repeated only if no byte of it was sent.
 func (t *transaction) exchange(adu []byte) ([]byte, error) {
 	if err := t.ensureConnected(); err != nil {
 		return nil, err
@@ -171,7 +174,7 @@ func (t *transaction) exchange(adu []byte) ([]byte, error) {
 	return answer, t.keepPort(err)
 }
 
-// function is the function code of a request.
+// function returns the function code of a request frame.
 func (t *transaction) function(adu []byte) byte {
 	if t.bus.line.Stream {
 		return adu[mbapSize+1]
@@ -179,7 +182,7 @@ func (t *transaction) function(adu []byte) byte {
 	return adu[1]
 }
 
-// send does one exchange on a connection that is taken to be usable.
+// send does one exchange on a connection that is assumed to be open.
 func (t *transaction) send(adu []byte) ([]byte, error) {
 	if t.bus.line.Stream {
 		return t.sendTCP(adu)
@@ -187,27 +190,28 @@ func (t *transaction) send(adu []byte) ([]byte, error) {
 	return t.sendRTU(adu)
 }
 
-// toleratesIDs tells whether answers may carry another transaction id than their request.
+// toleratesIDs reports whether a reply may carry a transaction id that differs from its request's.
 func (t *transaction) toleratesIDs() bool { return t.bus.line.TolerantIDs || t.timing.TolerantIDs }
 
-// noteReply notes that an answer is complete.
+// noteReply records the time at which a reply was complete.
 func (t *transaction) noteReply() {
 	t.replyAt = time.Now()
 	t.bus.lastUsed, t.bus.heardAny, t.bus.everAnswered = t.replyAt, true, true
 }
 
-// maxLate bounds how many units are remembered that answered too late.
+// maxLate is how many late units a bus stores.
 const maxLate = 16
 
-// lateUnit notes a unit that answered after its time.
+// lateUnit stores a unit that replied after its timeout.
 func (t *transaction) lateUnit(unit byte) {
 	if b := t.bus; t.keepOnTimeout && len(b.lateUnits) < maxLate {
 		b.lateUnits = append(b.lateUnits, unit)
 	}
 }
 
-// setDeadline sets the deadline of what comes next. The order matters: the deadline that ends a cancelled turn is set after ctx
-// ended, so either it comes after ours, or we see here that ctx ended.
+// setDeadline sets the deadline of the next port operation and returns ctx's error if ctx has ended. The
+// order matters: cancellation sets its own deadline after ctx has ended. So either that deadline replaces
+// ours, or ctx.Err reports the end here.
 func (t *transaction) setDeadline(at time.Time) error {
 	if err := t.bus.port.SetDeadline(at); err != nil {
 		return t.portError(err)
@@ -215,7 +219,7 @@ func (t *transaction) setDeadline(at time.Time) error {
 	return t.ctx.Err()
 }
 
-// portError is the error of a port that does not work any more.
+// portError marks the port as unusable and wraps err as a lost port.
 func (t *transaction) portError(err error) error {
 	t.bus.broken = err
 	var e *drivers.Error
@@ -228,7 +232,7 @@ func (t *transaction) portError(err error) error {
 	return &drivers.Error{Kind: drivers.Closed, Lost: true, Err: err}
 }
 
-// pause waits until at.
+// pause waits until at, or until ctx ends.
 func (t *transaction) pause(at time.Time) error {
 	wait := time.Until(at)
 	if wait <= 0 {
@@ -244,13 +248,14 @@ func (t *transaction) pause(at time.Time) error {
 	}
 }
 
-// firstRequestAt is when a device may be asked for the first time on a port. Somebody may have had an answer of it right before the
-// port was opened, so the pause that it wants after an answer counts from there.
+// firstRequestAt returns the earliest time for the first request on a newly opened port. Another program may
+// have received a reply from the device just before, so the pause between a reply and the next request counts
+// from the opening.
 func (t *transaction) firstRequestAt() time.Time {
 	return t.bus.opened.Add(max(t.timing.ConnectWait, t.timing.Gap))
 }
 
-// write sends a frame.
+// write sends a frame and fails if the port does not accept it within the given time.
 func (t *transaction) write(adu []byte, within time.Duration) error {
 	if err := t.setDeadline(time.Now().Add(within)); err != nil {
 		return err

@@ -11,14 +11,15 @@ import (
 	"bordo/drivers"
 )
 
-// client asks one unit. goburrow makes and takes apart the PDUs and frames; the exchange is the turn's.
+// client sends requests to one unit. goburrow encodes and decodes PDUs and frames; the transaction exchanges
+// them.
 type client struct {
 	pdu      goburrow.Client
 	packager goburrow.Packager
 	txn      *transaction
 }
 
-// newPackager makes goburrow's handler for a unit. It is never connected: only its packager is used.
+// newPackager returns goburrow's handler for a unit. Only its packager is used; it is never connected.
 func newPackager(l drivers.Line, unit int) goburrow.Packager {
 	if l.Stream {
 		p := goburrow.NewTCPClientHandler("")
@@ -34,7 +35,7 @@ func newClient(p goburrow.Packager, t *transaction) client {
 	return client{pdu: goburrow.NewClient2(p, t), packager: p, txn: t}
 }
 
-// read asks for a span. The data lies in the bus's buffer until the next request.
+// read requests a span. The data stays valid until the next request because it lies in the bus's buffer.
 func (c client) read(s Span) (Answer, error) {
 	var data []byte
 	var err error
@@ -61,7 +62,7 @@ func (c client) read(s Span) (Answer, error) {
 	return Answer{Span: s, Data: data}, nil
 }
 
-// write writes registers, or one coil whose value goes out as it is.
+// write writes registers, or one coil with its raw value.
 func (c client) write(function byte, at Address, values []uint16) error {
 	data := binary.BigEndian.AppendUint16(nil, at.Number)
 	switch function {
@@ -86,7 +87,7 @@ func (c client) write(function byte, at Address, values []uint16) error {
 	return nil
 }
 
-// ask sends any function and returns the data of its answer, which lies in the bus's buffer until the next request.
+// ask sends any function and returns the data of the reply, which stays valid until the next request.
 func (c client) ask(function byte, data []byte) ([]byte, error) {
 	adu, err := c.packager.Encode(&goburrow.ProtocolDataUnit{FunctionCode: function, Data: data})
 	if err != nil {
@@ -109,7 +110,7 @@ func (c client) ask(function byte, data []byte) ([]byte, error) {
 	return pdu.Data, nil
 }
 
-// fail makes any error one of the contract's, with what was being done.
+// fail turns any error into a drivers.Error (or wraps ctx's error) with the operation op.
 func (c client) fail(op string, stream bool, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s: %w", op, err)
@@ -125,14 +126,14 @@ func (c client) fail(op string, stream bool, err error) error {
 		}
 		return &drivers.Error{Op: op, Kind: e.Kind, Cause: e.Cause, Lost: e.Lost, Err: e.Err}
 	}
-	// What goburrow finds wrong with an answer that the transport let through.
+	// goburrow rejected a reply that the transport had accepted.
 	return &drivers.Error{Op: op, Kind: drivers.Protocol, Lost: stream, Err: err}
 }
 
-// Exception is a device's refusal.
+// Exception is a Modbus exception: the device refused the request.
 type Exception struct{ Code byte }
 
-// Error says what the code means (Modbus Application Protocol V1.1b3, 7).
+// Error returns the meaning of the code (Modbus Application Protocol V1.1b3, 7).
 func (e Exception) Error() string {
 	what := map[byte]string{
 		1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure", 5: "acknowledged, not done yet",
@@ -144,7 +145,8 @@ func (e Exception) Error() string {
 	return fmt.Sprintf("exception %d (%s)", e.Code, what)
 }
 
-// kindOfException sorts refusals: 4, 5, 6, 10 and 11 are about now, the others about the question.
+// kindOfException classifies exceptions: 4, 5, 6, 10 and 11 concern the moment, the others the request
+// itself.
 func kindOfException(code byte) drivers.ErrorKind {
 	switch code {
 	case 4, 5, 6, 10, 11:
@@ -153,7 +155,8 @@ func kindOfException(code byte) drivers.ErrorKind {
 	return drivers.Exception
 }
 
-// isRefusal tells whether err means that the device does not have what was asked for.
+// isRefusal reports whether err means that the device does not have the requested registers (exceptions 1 to
+// 3).
 func isRefusal(err error) bool {
 	var e Exception
 	return errors.As(err, &e) && (e.Code >= 1 && e.Code <= 3)

@@ -13,13 +13,13 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// Limits of the protocol.
+// Protocol limits.
 const (
-	maxRegisters = 125  // of one read
-	maxBits      = 2000 // of one read
+	maxRegisters = 125  // per read request
+	maxBits      = 2000 // per read request
 )
 
-// Defaults of what a profile leaves open.
+// Defaults for keys that a profile omits.
 const (
 	defaultReply = time.Second
 	defaultUsual = 20 * time.Millisecond
@@ -30,10 +30,11 @@ var (
 	quirkID   = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)+$`)
 )
 
-// profile checks and converts the whole. It goes on after a fault, so that all faults of a file are shown at once.
+// profile checks and converts a whole profile. It continues after a fault so that all faults of a file are
+// reported at once.
 func (c *compiler) profile(r *rawProfile) *Profile {
 	p := &Profile{Model: r.Model, Title: r.Title, Kind: catalogue.DeviceKind(r.Kind), Verified: r.Verified, Bus: r.Bus}
-	p.SleepsNight = p.Kind == catalogue.Inverter // nothing but the sun feeds most of them
+	p.SleepsNight = p.Kind == catalogue.Inverter // most inverters are powered by the panels alone
 	if r.Sleeps != nil {
 		p.SleepsNight = *r.Sleeps
 	}
@@ -74,7 +75,7 @@ func (c *compiler) profile(r *rawProfile) *Profile {
 	return p
 }
 
-// head checks what the model is and how it is reached.
+// head checks the keys that describe the model and how to reach it.
 func (c *compiler) head(r *rawProfile, p *Profile) {
 	if r.Schema != 1 {
 		c.fault("schema", "must be 1 (got %d)", r.Schema)
@@ -122,7 +123,7 @@ func (c *compiler) head(r *rawProfile, p *Profile) {
 	c.oneOf("order.bytes", r.Order.Bytes, "", "high", "low")
 }
 
-// timing checks how the device wants to be spoken to.
+// timing checks the keys "timing" and "limits".
 func (c *compiler) timing(r *rawProfile, p *Profile) {
 	t := &r.Timing
 	p.Timing = Timing{
@@ -143,7 +144,7 @@ func (c *compiler) timing(r *rawProfile, p *Profile) {
 	}
 }
 
-// sentinels checks the patterns that mean "no value" for every field of a type.
+// sentinels checks the patterns that mean "no value" for all fields of a type.
 func (c *compiler) sentinels(raw map[string][]uint64) map[Type][]uint64 {
 	na := map[Type][]uint64{}
 	for name, patterns := range raw {
@@ -159,7 +160,7 @@ func (c *compiler) sentinels(raw map[string][]uint64) map[Type][]uint64 {
 	return na
 }
 
-// unitRanges checks what is possible for every point of a unit.
+// unitRanges checks the possible range of the points of each unit.
 func (c *compiler) unitRanges(raw map[string][]float64) map[string][2]float64 {
 	out := map[string][2]float64{}
 	for unit, r := range raw {
@@ -197,7 +198,7 @@ func (c *compiler) spans(path string, raw []string) []Span {
 	return out
 }
 
-// checkUnique wants every point once, but for one fallback after it.
+// checkUnique reports points that are listed twice, except one fallback after the point it replaces.
 func (c *compiler) checkUnique(path string, points []Point) {
 	seen := map[string]int{}
 	for i := range points {
@@ -211,12 +212,13 @@ func (c *compiler) checkUnique(path string, points []Point) {
 	}
 }
 
-// checkFits checks that a value, its scale factor and its condition fit into one request of the model. In a SunSpec model a
-// scale factor may be too far away: then it is asked for in the same poll.
+// checkFits reports points whose value, scale factor and condition do not fit into one request of the model.
+// With apart (a SunSpec model) the scale factor may be out of reach: it is then read by a separate request of
+// the same poll.
 func (c *compiler) checkFits(path string, points []Point, p *Profile, apart bool) {
 	for i := range points {
 		if points[i].At.Table == 0 {
-			continue // has a fault already
+			continue // already reported
 		}
 		pt := points[i]
 		if apart && pt.When == nil {
@@ -237,8 +239,9 @@ func (c *compiler) checkFits(path string, points []Point, p *Profile, apart bool
 	}
 }
 
-// checkOverlaps checks that no value begins or ends in the middle of another one: one of the two addresses is wrong. A value may lie
-// within another, as a bit in its register or the low word of a number.
+// checkOverlaps reports values that begin or end in the middle of another value: one of the two addresses
+// must be wrong. A value may lie completely within another one, such as a bit in its register or the low word
+// of a number.
 func (c *compiler) checkOverlaps(path string, points []Point) {
 	for i := range points {
 		for j := range i {
@@ -290,7 +293,7 @@ func (c *compiler) naming(path string, r *rawNaming) *Naming {
 	return &Naming{Field: &f}
 }
 
-// oneOf checks a word.
+// kindNames lists the device kinds of the catalogue.
 func kindNames() (out []string) {
 	for _, k := range catalogue.DeviceKinds() {
 		out = append(out, string(k))
@@ -304,7 +307,7 @@ func (c *compiler) oneOf(path, got string, allowed ...string) {
 	}
 }
 
-// number checks a whole number; 0 means that it was not given.
+// number returns got if it is within low and high. 0 means that the key was omitted.
 func (c *compiler) number(path string, got, fallback, low, high int) int {
 	if got == 0 {
 		return fallback
@@ -316,7 +319,7 @@ func (c *compiler) number(path string, got, fallback, low, high int) int {
 	return got
 }
 
-// duration checks a time such as 500ms or 10s; "" means that it was not given.
+// duration parses a time such as 500ms or 10s. "" means that the key was omitted.
 func (c *compiler) duration(path, got string, fallback, low, high time.Duration) time.Duration {
 	if got == "" {
 		return fallback
@@ -329,7 +332,7 @@ func (c *compiler) duration(path, got string, fallback, low, high time.Duration)
 	return d
 }
 
-// busCan checks the settings that a model can have; those that it is delivered with are among them.
+// busCan checks the serial settings that a model supports; its factory settings must be among them.
 func (c *compiler) busCan(r rawBusCan, bus string) drivers.BusCan {
 	can := drivers.BusCan{Baud: r.Baud, Parity: r.Parity}
 	for i, b := range r.Baud {

@@ -9,10 +9,10 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// coilOn is what function 5 writes to switch a coil on.
+// coilOn is the value that function 5 writes to switch a coil on.
 const coilOn = 0xFF00
 
-// command checks an action of the allow-list.
+// command checks one command of the profile.
 func (c *compiler) command(path string, r *rawCommand, points []Point) Command {
 	cmd := Command{Action: r.Action}
 	if r.Action == "" {
@@ -103,7 +103,7 @@ func (c *compiler) check(path string, r *rawCheck, points []Point) *Check {
 	return k
 }
 
-// sunspec checks the models of a chain.
+// sunspec checks the key "sunspec".
 func (c *compiler) sunspec(r *rawSunSpec, p *Profile) *SunSpec {
 	if r == nil {
 		return nil
@@ -136,8 +136,8 @@ func (c *compiler) sunspec(r *rawSunSpec, p *Profile) *SunSpec {
 	return s
 }
 
-// modelsOf takes over the SunSpec models of another embedded profile, except those that this one describes itself. They
-// must fit into the requests of this one.
+// modelsOf copies the SunSpec models of another embedded profile, except those that this profile describes
+// itself. They must fit into this model's requests.
 func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunSpecModel {
 	const path = "sunspec.models_of"
 	if c.other == nil {
@@ -152,7 +152,7 @@ func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunS
 	var out []SunSpecModel
 	for _, m := range o.SunSpec.Models {
 		if o.Kind != p.Kind && m.Kind != p.Kind {
-			continue // a meter has no use for the models of an inverter
+			continue // a meter does not need the models of an inverter
 		}
 		m.IDs = slices.DeleteFunc(slices.Clone(m.IDs), func(id uint16) bool { return own[id] })
 		if len(m.IDs) == 0 {
@@ -167,7 +167,7 @@ func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunS
 	return out
 }
 
-// hasModelsFor tells whether there are models for a kind of device.
+// hasModelsFor reports whether any of the models belongs to a kind of device.
 func (s *SunSpec) hasModelsFor(k catalogue.DeviceKind) bool {
 	return slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return m.Kind == k })
 }

@@ -10,10 +10,10 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// numberFormat is what may print a number: one verb and some text around it.
+// numberFormat matches a format for one number: one verb with optional text around it.
 var numberFormat = regexp.MustCompile(`^[^%]*%(0?[0-9]{1,2})?[dxX][^%]*$`)
 
-// field checks where a value lies and how it is coded.
+// field checks where a value lies and how it is encoded.
 func (c *compiler) field(path string, r *rawField) Field {
 	f := Field{Type: Type(r.Type), Words: Order(r.Words), Bytes: Order(r.Bytes), Invert: r.Invert, Enum: r.Enum, Format: r.Format}
 	f.At = c.address(path+".at", r.At)
@@ -61,7 +61,7 @@ func (c *compiler) field(path string, r *rawField) Field {
 	return f
 }
 
-// length checks the type and how many registers it takes.
+// length checks the type and the number of registers.
 func (c *compiler) length(path string, r *rawField, f *Field) {
 	n, ok := f.Type.registers()
 	switch {
@@ -91,7 +91,7 @@ func (c *compiler) length(path string, r *rawField, f *Field) {
 	}
 }
 
-// texts checks the texts for numbers and bits.
+// texts checks the texts for flags and the number format.
 func (c *compiler) texts(path string, r *rawField, f *Field) {
 	bits := slices.Sorted(maps.Keys(r.Flags))
 	for _, b := range bits {
@@ -109,7 +109,7 @@ func (c *compiler) texts(path string, r *rawField, f *Field) {
 	}
 }
 
-// address reads an address; inside a SunSpec model it is the offset from the model's id register.
+// address parses an address. Inside a SunSpec model it is an offset from the model's id register.
 func (c *compiler) address(path, text string) Address {
 	if c.relative {
 		n, err := parseNumber(text)
@@ -125,7 +125,7 @@ func (c *compiler) address(path, text string) Address {
 	return a
 }
 
-// point checks one reading.
+// point checks one point.
 func (c *compiler) point(path string, r *rawPoint) Point {
 	p := Point{Field: c.field(path, &r.Field), Pace: Pace(r.Pace)}
 	key := strings.ReplaceAll(r.Point, "{n}", "1")
@@ -162,7 +162,7 @@ func (c *compiler) point(path string, r *rawPoint) Point {
 	return p
 }
 
-// value is a fixed value of a point.
+// value converts a constant value of a point, such as the key "else".
 func (c *compiler) value(path string, raw any, as catalogue.Type) catalogue.Value {
 	v := catalogue.Value{}
 	switch x := raw.(type) {
@@ -183,7 +183,7 @@ func (c *compiler) value(path string, raw any, as catalogue.Type) catalogue.Valu
 	return v
 }
 
-// checkType checks that the coding can give what the catalogue says of the point.
+// checkType reports an encoding that cannot produce the catalogue's type of the point.
 func (c *compiler) checkType(path string, p *Point) {
 	switch p.Is.Type {
 	case catalogue.Bool:

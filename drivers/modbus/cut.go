@@ -9,27 +9,29 @@ import (
 	"bordo/drivers"
 )
 
-// chainCut is where a SunSpec chain could not be followed any further, although no end model stands there.
+// chainCut is the address at which a SunSpec chain could not be followed further although it has no end model
+// there.
 type chainCut struct {
 	at  uint16
 	why error
 }
 
-// cutRecheck is after how long the place of a cut is read again: some devices give their last models only while the sun
-// shines.
+// cutRecheck is how often the address of a cut is read again: some devices provide their last models only
+// while the sun shines.
 const cutRecheck = time.Hour
 
-// stuckAfter is how many times in a row a header must stay unanswered, while the device answers, to cut the chain off
-// there.
+// stuckAfter is how many times in a row a model header must fail to be read before the chain is cut off
+// there, provided that the device answers other requests.
 const stuckAfter = 2
 
-// hasPossibleLength tells whether a model can have its length.
+// hasPossibleLength reports whether a model can have the length in its header.
 func (h *header) hasPossibleLength() bool {
 	return h.id != 0 && h.length > 0 && h.length <= maxLength && int(h.at)+modelHead+h.length <= 65536
 }
 
-// headerNeverAnswered tells whether the header at an address was not answered again and again although the device is there:
-// it answers where the chain begins. A device that went to sleep on the way is not cut off.
+// headerNeverAnswered reports whether reading the header at an address failed repeatedly although the device
+// is there, which a read of the chain's beginning proves. The chain is not cut off if the device fell asleep
+// during the walk.
 func (p *poll) headerNeverAnswered(base, at uint16, err error) bool {
 	var e Exception
 	failing := errors.As(err, &e) && (e.Code == 4 || e.Code == 5)
@@ -46,8 +48,9 @@ func (p *poll) headerNeverAnswered(base, at uint16, err error) bool {
 	return err == nil
 }
 
-// nextModel gives the address of the next model. A device may count the length of a model wrong by one: where nothing that
-// can be a model stands at its end, and something does at the end that the model should have, the chain goes on there.
+// nextModel returns the address of the next model. Some devices state a length that is wrong by one. If no
+// plausible header lies at the stated end, but one lies at the end of the standard length, nextModel returns
+// the latter.
 func (p *poll) nextModel(s *SunSpec, h *header) (int, error) {
 	next := int(h.at) + modelHead + h.length
 	right := s.lengthOf(h.id, h.length)
@@ -65,19 +68,19 @@ func (p *poll) nextModel(s *SunSpec, h *header) (int, error) {
 	return next, nil
 }
 
-// isKnown tells whether a header has an id that SunSpec gives out, and a length that can be.
+// isKnown reports whether the header has an id that SunSpec assigns and a plausible length.
 func (h *header) isKnown() bool {
 	return h.hasPossibleLength() && slices.ContainsFunc(knownIDs, func(r [2]uint16) bool { return h.id >= r[0] && h.id <= r[1] })
 }
 
-// knownIDs are the ranges of ids in github.com/sunspec/models, and those of vendors.
+// knownIDs are the id ranges in github.com/sunspec/models, and the vendor range.
 var knownIDs = [][2]uint16{
 	{1, 19}, {101, 145}, {160, 160}, {201, 220}, {302, 308}, {401, 404}, {501, 502},
 	{601, 601}, {701, 715}, {801, 809}, {63001, 65534},
 }
 
-// legalLength gives the length that a model should have where it has another one; the same where that is right, -1 where it
-// is too far from right for the model to be read.
+// legalLength returns the standard length that is nearest to length: length itself if it is legal, another
+// one if it is wrong by one, and -1 if the model cannot be read.
 func (m *SunSpecModel) legalLength(length int) int {
 	if len(m.Lengths) == 0 {
 		return length
@@ -90,7 +93,7 @@ func (m *SunSpecModel) legalLength(length int) int {
 	return -1
 }
 
-// lengthOf is legal for the model with an id, -1 when none is read.
+// lengthOf is legalLength for the model with the given id; -1 if the profile does not read that model.
 func (s *SunSpec) lengthOf(id uint16, length int) int {
 	for i := range s.Models {
 		if m := &s.Models[i]; slices.Contains(m.IDs, id) {
@@ -100,8 +103,8 @@ func (s *SunSpec) lengthOf(id uint16, length int) int {
 	return -1
 }
 
-// recheckCut reads the place of a cut again, rarely, and has the chain walked anew when something else stands there
-// now.
+// recheckCut reads the address of a cut again, once per cutRecheck. If a model or an end model is there now,
+// it has the chain walked again.
 func (p *poll) recheckCut() {
 	c := p.chain
 	if c == nil || c.cut == nil || p.now.Sub(c.cutCheckedAt) < cutRecheck {
@@ -110,7 +113,7 @@ func (p *poll) recheckCut() {
 	c.cutCheckedAt = p.now
 	a, err := p.read(Span{Holding, c.cut.at, modelHead})
 	if err != nil {
-		return // as before
+		return // nothing changed
 	}
 	id, length := be16(a.Data), int(be16(a.Data[2:]))
 	h := header{at: c.cut.at, id: id, length: length}
@@ -119,7 +122,7 @@ func (p *poll) recheckCut() {
 
 func be16(b []byte) uint16 { return uint16(b[0])<<8 | uint16(b[1]) }
 
-// warning tells a person where a chain was cut off; "" where it was not.
+// warning describes where and why the chain was cut off; "" if it was not.
 func (c *chain) warning() string {
 	if c == nil || c.cut == nil {
 		return ""
@@ -136,7 +139,8 @@ func cutWarning(at uint16, why error) string {
 	return fmt.Sprintf("the SunSpec models end at %v (%v): what stands behind is not read", Address{Holding, at}, why)
 }
 
-// ChainWarning tells a person that a SunSpec chain is cut off at a model that cannot have its length; "" when it can.
+// ChainWarning describes the cut that a header with an impossible length causes; "" if the length is
+// possible.
 func ChainWarning(at, id uint16, length int) string {
 	if h := (header{at: at, id: id, length: length}); h.hasPossibleLength() || id == endID || id == 0 && length == 0 {
 		return ""

@@ -13,45 +13,45 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// slowEvery is how often points of pace "slow" are read.
+// slowEvery is how often points with the pace "slow" are read.
 const slowEvery = time.Minute
 
-// device is one device of a profile as a Poller.
+// device is the Poller of one device.
 type device struct {
 	id       string
 	profile  *Profile
 	unit     int
 	bus      *bus
 	packager goburrow.Packager
-	taps     []*item // what the configuration hangs on channels
+	taps     []*item // channels that the configuration maps to points
 
-	items     []*item          // everything that this device is asked for; nil until it is known
-	chain     *chain           // of a SunSpec device
-	walkCache walkCache        // of a walk along it that was not finished
-	nextBase  int              // how many bases were asked without any answer
-	rules     rules            // what a plan must keep to
-	plans     map[Pace][]block // made from items and rules; nil: to be made again
+	items     []*item          // everything that is read from this device; nil until it is known
+	chain     *chain           // SunSpec devices only
+	walkCache walkCache        // replies of an unfinished walk along the chain
+	nextBase  int              // base addresses tried so far without a reply
+	rules     rules            // limits for planning requests
+	plans     map[Pace][]block // made from items and rules; nil: to be rebuilt
 
 	saved        DriverState
-	savedJSON    string        // learnt as it was last reported
-	retryAt      time.Time     // when the next quarantined point may be tried again
-	limitSince   time.Time     // since when the learnt limit of registers holds in this run
-	longestReply int           // registers of the longest answer that came on this opening of the line
-	triedShort   bool          // a short question was asked after a long one that was not answered, on this opening
-	silentPolls  int           // polls in a row without any answer
-	refusing     bool          // it refused everything in the last poll
-	mute         map[*item]int // by first item of a block: polls in a row in which only others were answered
+	savedJSON    string        // saved, as last reported
+	retryAt      time.Time     // when the next quarantined point is due for a retry; zero: none
+	limitSince   time.Time     // since when this process has used the learned register limit
+	longestReply int           // registers of the longest reply on this opening of the line
+	triedShort   bool          // searchLimit has sent its short probe on this opening
+	silentPolls  int           // consecutive polls without any reply
+	refusing     bool          // the device refused every request of the last poll
+	mute         map[*item]int // by first item of a block: consecutive polls in which only other blocks were answered
 
-	opening   int           // of the line, at which the device was last asked
-	slowAt    time.Time     // when the slow points were read last
-	onceOK    bool          // the once points were read on this port
-	checked   bool          // who the device is was checked on this port
-	checkedOn int           // the connection on which it was
-	watch     identityWatch // when who the device is has to be read again
+	opening   int           // the bus's opening at which the device was last polled
+	slowAt    time.Time     // when the slow points were last read
+	onceOK    bool          // the once points were read on this opening
+	checked   bool          // the device's identity was checked on this opening
+	checkedOn int           // the connection on which it was checked
+	watch     identityWatch // when the identity must be read again
 
-	identity        map[string]string    // what it says of itself
-	fresh           bool                 // something about the device may have changed
-	lastDescription *drivers.Description // as it was last reported
+	identity        map[string]string    // identity as the device reported it, by item key
+	fresh           bool                 // the description or saved state may have changed
+	lastDescription *drivers.Description // as last reported
 	guard           guard
 }
 
@@ -84,7 +84,7 @@ func newDevice(p *Profile, d drivers.Device, b *bus) (*device, error) {
 	return dev, nil
 }
 
-// rebuildRules makes the rules from the profile and from what was learnt.
+// rebuildRules recomputes the planning rules from the profile and the saved state, and discards the plans.
 func (d *device) rebuildRules() {
 	p := d.profile
 	d.rules.Limits = p.Limits
@@ -103,7 +103,7 @@ func (d *device) rebuildRules() {
 	d.plans, d.fresh = nil, true
 }
 
-// beginPoll starts a turn on the port.
+// beginPoll begins a transaction on the port.
 func (d *device) beginPoll(ctx context.Context, port drivers.Port) *poll {
 	if d.bus.attach(port); d.opening != d.bus.opening {
 		d.opening, d.onceOK, d.checked, d.longestReply, d.triedShort = d.bus.opening, false, false, 0, false
@@ -122,7 +122,7 @@ func (d *device) Poll(ctx context.Context, port drivers.Port) drivers.Report {
 	rep.Identified = p.identified || d.watch.hasNoIdentity(d)
 	switch rep.At = p.txn.replyAt; {
 	case !p.last.IsZero():
-		rep.At = p.last // what was asked later, in search of a limit or of who the device is, gave no value
+		rep.At = p.last // later requests (searching a limit, reading the identity) gave no reading
 	case rep.At.IsZero():
 		rep.At = time.Now()
 	}
@@ -148,7 +148,7 @@ func (d *device) Poll(ctx context.Context, port drivers.Port) drivers.Report {
 	return rep
 }
 
-// countSilence notes whether the device answered at all.
+// countSilence updates the count of consecutive polls without a reply.
 func (d *device) countSilence(p *poll, failed bool) {
 	switch {
 	case !p.txn.replyAt.IsZero():
@@ -158,8 +158,8 @@ func (d *device) countSilence(p *poll, failed bool) {
 	}
 }
 
-// blocksFor gives the blocks of everything that a pace reads: once reads all, slow what is slow and fast. What is in
-// quarantine is left out; when its time has come it is asked for alone.
+// blocksFor returns the requests of a pace: Once reads everything, Slow reads slow and fast points.
+// Quarantined items are left out until their retry is due; then each is requested alone.
 func (d *device) blocksFor(pace Pace, now time.Time) []block {
 	if !d.retryAt.IsZero() && !now.Before(d.retryAt) {
 		d.plans = nil
@@ -192,7 +192,8 @@ func (d *device) blocksFor(pace Pace, now time.Time) []block {
 	return b
 }
 
-// muteLast puts the blocks that did not answer lately last: where silence costs the connection, they cost only themselves.
+// muteLast moves blocks that recently got no reply to the end: if a timeout costs the connection, only they
+// are lost.
 func (d *device) muteLast(blocks []block) []block {
 	if len(d.mute) == 0 {
 		return blocks
@@ -202,7 +203,7 @@ func (d *device) muteLast(blocks []block) []block {
 	return sorted
 }
 
-// channelItem makes an item of a channel and what the configuration hangs on it.
+// channelItem returns the item for a channel that the configuration maps to a point.
 func channelItem(p *Profile, tap drivers.ChannelMap) (*item, error) {
 	i := slices.IndexFunc(p.Channels, func(c Channel) bool { return c.Name == tap.Channel })
 	if i < 0 {

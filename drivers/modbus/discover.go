@@ -7,7 +7,8 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// Items that are what the device says of itself; no point of the catalogue begins so.
+// Keys of items that are not points: parts of the device's identity, its rating, and a liveness probe.
+// Catalogue keys never begin with #.
 const (
 	selfMaker    = "#maker"
 	selfModel    = "#model"
@@ -17,7 +18,7 @@ const (
 	selfAlive    = "#alive"
 )
 
-// discover settles what this device is asked for.
+// discover determines which items this device has.
 func (p *poll) discover() error {
 	d := p.device
 	s := d.profile.SunSpec
@@ -33,9 +34,9 @@ func (p *poll) discover() error {
 		return err
 	}
 	if c.cut != nil && !slices.ContainsFunc(items, func(it *item) bool { return it.role == isReading }) {
-		return p.chainFault(c.cut.at, c.cut.why) // nothing is left to be read
+		return p.chainFault(c.cut.at, c.cut.why) // nothing remains to be read
 	}
-	if d.chain != nil { // it has moved: what was learnt of addresses does not hold
+	if d.chain != nil { // the chain has moved, so what was learned about addresses no longer holds
 		d.saved = DriverState{Serial: d.saved.Serial, Firmware: d.saved.Firmware, Registers: d.saved.Registers}
 	}
 	if d.saved.Base = nil; c.base != s.Bases[0] {
@@ -45,7 +46,7 @@ func (p *poll) discover() error {
 	return p.setItems(items)
 }
 
-// rebuildItems places the items of the chain anew, after the limit of a request has changed.
+// rebuildItems builds the items again after the request limit has changed.
 func (p *poll) rebuildItems() error {
 	d := p.device
 	if d.chain == nil {
@@ -59,7 +60,7 @@ func (p *poll) rebuildItems() error {
 	return p.setItems(items)
 }
 
-// setItems completes the items of the chain with those of the profile.
+// setItems adds the profile's items to those of the chain and stores them all.
 func (p *poll) setItems(items []*item) error {
 	d := p.device
 	for i := range d.profile.Points {
@@ -73,7 +74,8 @@ func (p *poll) setItems(items []*item) error {
 		items = append(items, ratingItem(*f))
 	}
 	if !slices.ContainsFunc(items, func(it *item) bool { return it.role == isReading }) && len(d.profile.Channels) > 0 {
-		it := identityItem(selfAlive, d.profile.Channels[0].Field) // nothing hangs on it, but whether it answers is to be known
+		// No point uses the channel; it is only read to see whether the device answers.
+		it := identityItem(selfAlive, d.profile.Channels[0].Field)
 		it.Pace = Fast
 		items = append(items, it)
 	}
@@ -89,7 +91,7 @@ func (p *poll) setItems(items []*item) error {
 	return nil
 }
 
-// markAlternatives marks points that have a fallback, and their fallbacks.
+// markAlternatives marks points that have a fallback, and the fallbacks.
 func markAlternatives(items []*item) {
 	for _, f := range items {
 		for _, it := range items {
@@ -100,7 +102,7 @@ func markAlternatives(items []*item) {
 	}
 }
 
-// identityItems are the parts of the identity that are read from the device.
+// identityItems returns the parts of the identity that are read from the device.
 func identityItems(id Identity) []*item {
 	var items []*item
 	for _, part := range []struct {
@@ -122,7 +124,7 @@ func ratingItem(f Field) *item {
 	return &item{role: isRating, Point: &Point{Key: selfRating, Is: catalogue.Point{Key: selfRating, Type: catalogue.Float}, Field: f, Pace: Once}}
 }
 
-// describe gives what the device says of itself when that became known or changed.
+// describe returns the device's description if it is complete and differs from the last one; otherwise nil.
 func (d *device) describe() *drivers.Description {
 	if d.items == nil || !d.onceOK {
 		return nil
@@ -144,7 +146,7 @@ func (d *device) describe() *drivers.Description {
 	return &said
 }
 
-// identityText is a part of the identity: as the device gives it, or as the profile fixes it.
+// identityText returns a part of the identity: what the device reported, or the profile's fixed text.
 func (d *device) identityText(key string, n *Naming) string {
 	if text := d.identity[key]; text != "" {
 		return text
@@ -155,7 +157,7 @@ func (d *device) identityText(key string, n *Naming) string {
 	return ""
 }
 
-// points lists what the device can deliver and what it refuses to, in the catalogue's order.
+// points lists the points that the device delivers and those in quarantine, both in catalogue order.
 func (d *device) points() (can, cannot []string) {
 	for _, it := range d.items {
 		if it.role != isReading {

@@ -11,21 +11,21 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// Do implements drivers.Poller: one command of the profile's allow-list, written once. What was written to a register is
-// read back where the profile says so; what later polls have to show is left to them. It is never repeated here, whatever
-// happens.
+// Do implements drivers.Poller. It executes one command of the profile and writes each step once. It reads a
+// register back if the profile says so; otherwise the result states what later polls must show. Do never
+// repeats a command.
 func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) drivers.Result {
 	if _, ok := d.command(c.Action); !ok {
 		return rejected("unknown_action", "%s does not do %q", d.profile.Title, c.Action)
 	}
 	p := d.beginPoll(ctx, port)
-	p.readings = nil // those of a poll that lets the command go first share the bus's memory
+	p.readings = nil // a poll that yields to this command still uses the shared buffer
 	defer p.txn.end()
 	if err := p.ensureIdentified(); err != nil {
 		return rejected("not_identified", "%v", err)
 	}
 	cmd, ok := d.command(c.Action)
-	if !ok { // what a SunSpec device does is known only now
+	if !ok { // the commands of a SunSpec device are known only after its discovery
 		return rejected("unknown_action", "this device does not do %q", c.Action)
 	}
 	writes, err := p.resolveSteps(cmd, c.Args)
@@ -47,7 +47,7 @@ func rejected(code, format string, args ...any) drivers.Result {
 	return drivers.Result{Outcome: drivers.Rejected, Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
-// failedWrite is the result of a write that was not confirmed by the device.
+// failedWrite returns the result of a write that the device did not confirm.
 func failedWrite(err error, sent bool) drivers.Result {
 	var e Exception
 	switch {
@@ -59,7 +59,7 @@ func failedWrite(err error, sent bool) drivers.Result {
 	return drivers.Result{Outcome: drivers.Unknown, Code: "no_answer", Detail: err.Error()}
 }
 
-// command finds an action in the profile, or in the models that the device has.
+// command looks up an action in the profile and in the device's SunSpec models.
 func (d *device) command(action string) (*Command, bool) {
 	for i := range d.commands() {
 		if c := d.commands()[i]; c.Action == action {
@@ -69,7 +69,7 @@ func (d *device) command(action string) (*Command, bool) {
 	return nil, false
 }
 
-// commands is the allow-list.
+// commands lists the commands of the profile and of the device's SunSpec models.
 func (d *device) commands() []Command {
 	out := slices.Clone(d.profile.Commands)
 	s := d.profile.SunSpec
@@ -79,7 +79,7 @@ func (d *device) commands() []Command {
 	for i := range s.Models {
 		m := &s.Models[i]
 		if d.chain == nil {
-			out = append(out, m.Commands...) // not known yet: any that a device of this kind can have
+			out = append(out, m.Commands...) // not discovered yet: any command that this model may have
 			continue
 		}
 		if h := d.chain.find(m.IDs); h != nil {
@@ -91,7 +91,7 @@ func (d *device) commands() []Command {
 	return out
 }
 
-// placedCommand moves a model's command to where the model lies in this device.
+// placedCommand moves a model's command to the model's address in this device.
 func placedCommand(c Command, h *header) Command {
 	c.Steps = slices.Clone(c.Steps)
 	for i := range c.Steps {
@@ -107,7 +107,7 @@ func placedCommand(c Command, h *header) Command {
 	return c
 }
 
-// ensureIdentified makes sure that the device is what it is taken for: on this port it has said so, or it says so now.
+// ensureIdentified checks the device's identity unless that was already done on this connection.
 func (p *poll) ensureIdentified() error {
 	d := p.device
 	if err := p.txn.ensureConnected(); err != nil {
@@ -132,7 +132,7 @@ func (p *poll) ensureIdentified() error {
 		}
 	}
 	if !d.bus.line.Stream && !d.bus.heardAny && len(d.items) > 0 {
-		// Something must have been read first: only then is it known whether the line echoes, and an echo looks like the
+		// Read something first. Only a read shows whether the line echoes, and an echo looks like the
 		// confirmation of a write.
 		if _, err := p.read(p.rules.toEven(d.items[0].Span())); err != nil && !isRefusal(err) {
 			return err
@@ -142,7 +142,7 @@ func (p *poll) ensureIdentified() error {
 	return nil
 }
 
-// runTest reads one mark of the model.
+// runTest reads one field that identifies the model and returns an error if its value differs.
 func (p *poll) runTest(t *Test) error {
 	a, err := p.read(p.rules.toEven(t.Span()))
 	if err != nil {
@@ -154,7 +154,7 @@ func (p *poll) runTest(t *Test) error {
 	return nil
 }
 
-// checkSerial reads the serial number again and compares it with the one that was known.
+// checkSerial reads the serial number again and returns an error if it has changed.
 func (p *poll) checkSerial(c *chain) error {
 	known := p.identity[selfSerial]
 	for _, it := range p.commonItems(&c.models[0]) {
@@ -173,14 +173,14 @@ func (p *poll) checkSerial(c *chain) error {
 	return nil
 }
 
-// write is one resolved step.
+// write is one step of a command with its arguments applied.
 type write struct {
 	function byte
 	at       Address
 	values   []uint16
 }
 
-// resolveSteps checks the arguments and turns a command into writes. An argument that nothing asks for is refused as well.
+// resolveSteps checks the arguments and turns a command into writes. An unused argument is an error.
 func (p *poll) resolveSteps(c *Command, args map[string]any) ([]write, error) {
 	used := map[string]bool{}
 	var out []write
@@ -257,7 +257,7 @@ func argument(args map[string]any, name string, low, high float64) (float64, err
 	return x, nil
 }
 
-// confirm looks whether a register took what was written, or says what later polls have to show.
+// confirm reads back what was written, or returns which values later polls must show.
 func (p *poll) confirm(c *Command, writes []write) drivers.Result {
 	k := c.Check
 	if k == nil {
@@ -288,7 +288,7 @@ func (p *poll) confirm(c *Command, writes []write) drivers.Result {
 	}
 }
 
-// readBack reads back what a command wrote.
+// readBack reads the written field and reports whether it holds what was written.
 func (p *poll) readBack(k *Check, writes []write) (catalogue.Value, bool, error) {
 	a, err := p.read(p.rules.toEven(k.Field.Span()))
 	if err != nil {
@@ -311,7 +311,7 @@ func sameRegisters(raw []byte, values []uint16) bool {
 	return true
 }
 
-// plainValue is a value as a result carries it.
+// plainValue converts a value to a plain Go value for a drivers.Result.
 func plainValue(v catalogue.Value) any {
 	switch v.Type() {
 	case catalogue.Float:

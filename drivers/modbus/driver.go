@@ -1,12 +1,14 @@
-// Package modbus speaks Modbus TCP, RTU and RTU over TCP with devices that are data: a profile says where the values of
-// a model lie, how they are coded and how the device wants to be spoken to (profiles/*.yaml, embedded).
+// Package modbus implements Modbus TCP, RTU and RTU over TCP. Device models are data: a profile says where
+// the values of a model lie, how they are encoded, and which timing the device needs (profiles/*.yaml,
+// embedded).
 //
-// It promises that a reading was in an answer to the request that asked for it: late and foreign answers are dropped,
-// lengths and functions are checked, a "no value" pattern is a quality and never a number. What a device refuses is
-// narrowed down to the register that is to blame, and everything else keeps flowing. It never writes but in Do, and there
-// only what the profile allows.
+// Every reading comes from a reply to the request for it. Late and foreign replies are dropped, lengths and
+// function codes are checked, and a "no value" pattern becomes a quality, never a number. If a device refuses
+// a block, the driver finds the register that causes it and keeps reading the others. It writes only in Do,
+// and only what the profile allows.
 //
-// github.com/goburrow/modbus makes the PDUs and frames; its own transports are not used (see DESIGN.md beside drivers).
+// github.com/goburrow/modbus encodes PDUs and frames; its transports are not used (see DESIGN.md beside
+// drivers).
 package modbus
 
 import (
@@ -27,15 +29,15 @@ import (
 //go:embed profiles/*.yaml
 var embedded embed.FS
 
-// Embedded loads the profiles that are built in, by model name. They were tested before: a fault in one is ours, and
-// Embedded panics with it.
+// Embedded loads the built-in profiles, sorted by model name. Tests load them all, so a fault is a bug and
+// Embedded panics.
 func Embedded() []*Profile {
 	files, err := embedded.ReadDir("profiles")
 	if err != nil {
 		panic(fmt.Sprintf("modbus: embedded profiles: %v", err))
 	}
 	var out []*Profile
-	shared := map[string]*Profile{} // those that others take their models from are read once
+	shared := map[string]*Profile{} // profiles that others copy SunSpec models from, each read once
 	other := func(model string) (*Profile, error) {
 		if p, ok := shared[model]; ok {
 			return p, nil
@@ -65,8 +67,8 @@ func Named(model string) (*Profile, error) {
 	return p, nil
 }
 
-// LongestGap is the pause after an answer with which every one of some profiles' models is content: for whoever asks a device
-// without knowing its model.
+// LongestGap returns the longest pause that any of the profiles requires between a reply and the next
+// request. Use it when the device's model is unknown.
 func LongestGap(profiles []*Profile) time.Duration {
 	var longest time.Duration
 	for _, p := range profiles {
@@ -90,27 +92,28 @@ func loadEmbedded(file string, other func(string) (*Profile, error)) (*Profile, 
 	return p, nil
 }
 
-// index lists the embedded models as Models gives them, so that a program which needs a few of them at its start does not
-// read all profiles: on a small box that would take seconds. It is generated from the profiles.
+// index lists the embedded models in the form that Models returns. A program that needs a few of them at
+// startup does not have to parse every profile, which takes seconds on a small box. It is generated from the
+// profiles.
 //
 //go:embed profiles/models.json
 var index []byte
 
-// Driver is Modbus with a list of models. Any number of lines come from one. An embedded profile is read when a line first
-// needs it, and then shared: nothing changes a profile.
+// Driver is the Modbus driver with a list of models. It can serve any number of lines. An embedded profile is
+// loaded when a line first needs it and then shared; profiles are immutable.
 type Driver struct {
 	models   []drivers.Model
-	profiles map[string]*Profile // those that are not embedded, or stand in place of one that is
-	embedded *profileSet         // the others; nil: there are none
+	profiles map[string]*Profile // profiles that are not embedded or replace an embedded one
+	embedded *profileSet         // embedded profiles; nil: none
 }
 
-// profileSet keeps the embedded profiles that were read. They take a long while to read on a small box.
+// profileSet caches loaded embedded profiles, because loading is slow on a small box.
 type profileSet struct {
 	mu   sync.Mutex
 	read map[string]*Profile
 }
 
-// profile panics when the embedded profile has a fault: it was tested before, so that is ours.
+// profile loads an embedded profile. It panics on a fault: tests load every profile, so a fault is a bug.
 func (s *profileSet) profile(model string) *Profile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +130,8 @@ func (s *profileSet) profile(model string) *Profile {
 
 var _ drivers.TCPDriver = (*Driver)(nil)
 
-// New makes the driver with the embedded profiles, followed by others. A profile replaces an earlier one of its name.
+// New returns a driver with the embedded profiles and the others. A later profile replaces an earlier one of
+// the same name.
 func New(others ...*Profile) *Driver {
 	d := &Driver{embedded: &profileSet{read: map[string]*Profile{}}, profiles: map[string]*Profile{}}
 	if err := json.Unmarshal(index, &d.models); err != nil {
@@ -136,10 +140,10 @@ func New(others ...*Profile) *Driver {
 	return d.with(others)
 }
 
-// Of makes the driver with these profiles and no others.
+// Of returns a driver with only these profiles.
 func Of(profiles ...*Profile) *Driver { return (&Driver{}).with(profiles) }
 
-// with returns a copy that has more profiles.
+// with returns a copy of the driver with additional profiles.
 func (d *Driver) with(more []*Profile) *Driver {
 	out := &Driver{models: slices.Clone(d.models), profiles: map[string]*Profile{}, embedded: d.embedded}
 	maps.Copy(out.profiles, d.profiles)
@@ -151,7 +155,7 @@ func (d *Driver) with(more []*Profile) *Driver {
 	return out
 }
 
-// TCPPort is the port of Modbus TCP (IANA: mbap).
+// TCPPort is the registered port of Modbus TCP (IANA: mbap).
 const TCPPort = 502
 
 // TCPPort implements drivers.TCPDriver.
@@ -163,7 +167,7 @@ func (d *Driver) Name() string { return "modbus" }
 // Models implements drivers.Driver.
 func (d *Driver) Models() []drivers.Model { return slices.Clone(d.models) }
 
-// modelOf says what a profile is to those who do not speak Modbus.
+// modelOf describes a profile in terms that do not depend on Modbus.
 func modelOf(p *Profile) drivers.Model {
 	m := drivers.Model{
 		Name: p.Model, Title: p.Title, Kind: p.Kind, Unit: p.Unit.Range, Every: p.Every, MinEvery: p.MinEvery,
@@ -183,7 +187,7 @@ func modelOf(p *Profile) drivers.Model {
 	return m
 }
 
-// statesOf collects the words that a profile has for the point "state", in the catalogue's order.
+// statesOf lists the words that a profile uses for the point "state", in catalogue order.
 func statesOf(p *Profile) (out []string) {
 	words := map[string]bool{}
 	for _, pt := range p.Points {
@@ -206,7 +210,8 @@ func statesOf(p *Profile) (out []string) {
 	return out
 }
 
-// Profile returns the profile of a model, which must not be changed.
+// Profile returns the profile of a model, or false if the driver does not have it. The profile must not be
+// changed.
 func (d *Driver) Profile(model string) (*Profile, bool) {
 	if p, ok := d.profiles[model]; ok {
 		return p, true
@@ -217,7 +222,7 @@ func (d *Driver) Profile(model string) (*Profile, bool) {
 	return d.embedded.profile(model), true
 }
 
-// Link implements drivers.Driver. All devices share the line's bus, which keeps them from talking into each other.
+// Link implements drivers.Driver. All devices share the line's bus, which serialises their requests.
 func (d *Driver) Link(l drivers.Line, devices []drivers.Device) (drivers.Link, error) {
 	b := newBus(l)
 	units := make([]drivers.Unit, len(devices))

@@ -7,39 +7,39 @@ import (
 	"time"
 )
 
-// How long a quarantined item is left alone: doubled each time it is refused again. It is no longer than an hour, because
-// there are devices that refuse some registers only while they start or sleep, and one request an hour costs nothing.
+// Quarantine times. The time doubles with each refusal, up to an hour: some devices refuse registers only
+// while they start or sleep, and one request an hour costs nothing.
 const (
 	firstRetry = 10 * time.Minute
 	lastRetry  = time.Hour
 )
 
-// maxDriverState bounds what a device can make us remember.
+// maxDriverState limits the number of entries a device can add to each list of its saved state.
 const maxDriverState = 256
 
-// DriverState is what a device taught about itself beyond its profile. It is plain data, kept across restarts as JSON (in
-// drivers.Report and drivers.Device), and holds for one device with one firmware.
+// DriverState is what the driver learned about one device beyond its profile. It is kept across restarts as
+// JSON (in drivers.Report and drivers.Device) and is valid for one device with one firmware.
 type DriverState struct {
-	Serial      string       `json:"serial,omitempty"`    // of the device that taught it
-	Firmware    string       `json:"firmware,omitempty"`  // that it had
-	Registers   int          `json:"registers,omitempty"` // that one request may ask for; 0: as the profile says
+	Serial      string       `json:"serial,omitempty"`    // serial number of the device
+	Firmware    string       `json:"firmware,omitempty"`  // its firmware version
+	Registers   int          `json:"registers,omitempty"` // learned limit of registers per request; 0: the profile's limit
 	Bits        int          `json:"bits,omitempty"`
-	Base        *uint16      `json:"base,omitempty"`  // where its SunSpec chain begins, when that is not the profile's first base
-	Holes       []string     `json:"holes,omitempty"` // spans that cannot be read over
+	Base        *uint16      `json:"base,omitempty"`  // base address of its SunSpec chain, unless it is the profile's first base
+	Holes       []string     `json:"holes,omitempty"` // spans that a request must not include
 	Quarantined []Quarantine `json:"quarantined,omitempty"`
 }
 
-// Quarantine is a point that the device refuses to give.
+// Quarantine is a point that the device refuses to deliver.
 type Quarantine struct {
 	Point string    `json:"point"`
-	At    string    `json:"at"` // the registers
+	At    string    `json:"at"` // its registers
 	Why   string    `json:"why"`
 	Since time.Time `json:"since"`
-	Retry time.Time `json:"retry"` // not asked again before
-	Times int       `json:"times"` // how often it was refused
+	Retry time.Time `json:"retry"` // not requested again before
+	Times int       `json:"times"` // number of refusals
 }
 
-// parseDriverState reads what was kept. What cannot be read, or cannot be, is dropped: it is learnt again.
+// parseDriverState parses a saved state. It drops invalid entries, since they will be learned again.
 func parseDriverState(data []byte) DriverState {
 	var l DriverState
 	if len(data) == 0 || json.Unmarshal(data, &l) != nil {
@@ -53,16 +53,16 @@ func parseDriverState(data []byte) DriverState {
 	return l
 }
 
-// json gives what is to be kept, the same bytes for the same knowledge.
+// json encodes the state. Equal states give equal bytes.
 func (l *DriverState) json() []byte {
 	data, err := json.Marshal(l)
 	if err != nil {
-		panic(fmt.Sprintf("modbus: %+v does not marshal: %v", l, err)) // it holds texts, numbers and sane times only
+		panic(fmt.Sprintf("modbus: %+v does not marshal: %v", l, err)) // it only holds strings, numbers and valid times
 	}
 	return data
 }
 
-// unreadable are what must not be read over.
+// unreadable lists the spans that a request must not include.
 func (l *DriverState) unreadable() []Span {
 	var out []Span
 	for _, text := range l.Holes {
@@ -78,7 +78,7 @@ func (l *DriverState) unreadable() []Span {
 	return out
 }
 
-// quarantined finds the entry of an item.
+// quarantined finds the quarantine entry of an item.
 func (l *DriverState) quarantined(it *item) (*Quarantine, bool) {
 	if len(l.Quarantined) == 0 {
 		return nil, false
@@ -91,7 +91,7 @@ func (l *DriverState) quarantined(it *item) (*Quarantine, bool) {
 	return &l.Quarantined[i], true
 }
 
-// quarantine takes an item into quarantine, or prolongs it.
+// quarantine adds an item to the quarantine or extends its time.
 func (l *DriverState) quarantine(it *item, why string, now time.Time) {
 	q, ok := l.quarantined(it)
 	if !ok {
@@ -106,7 +106,7 @@ func (l *DriverState) quarantine(it *item, why string, now time.Time) {
 	q.Times++
 }
 
-// release ends a quarantine and tells whether there was one.
+// release removes an item from the quarantine and reports whether it was there.
 func (l *DriverState) release(it *item) bool {
 	q, ok := l.quarantined(it)
 	if !ok {
@@ -117,7 +117,7 @@ func (l *DriverState) release(it *item) bool {
 	return true
 }
 
-// addHole remembers a span that cannot be read over.
+// addHole stores a span that a request must not include.
 func (l *DriverState) addHole(s Span) {
 	if text := s.String(); len(l.Holes) < maxDriverState && !slices.Contains(l.Holes, text) {
 		l.Holes = append(l.Holes, text)

@@ -11,8 +11,8 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// Encode is the inverse of Decode for a device's side and for commands: the registers that hold v, with the scale factor
-// sf where the field has one. The error says that the value does not fit.
+// Encode is the inverse of Decode; the device side and commands use it. It returns the registers that hold v,
+// with the scale factor sf if the field has one. It returns an error if v does not fit.
 func (f *Field) Encode(v catalogue.Value, sf int) ([]uint16, error) {
 	switch f.Type {
 	case String:
@@ -49,7 +49,7 @@ func (f *Field) Encode(v catalogue.Value, sf int) ([]uint16, error) {
 	return f.Registers(bits), nil
 }
 
-// numberOf is the number for a word, the smallest one that has it, or for words of bits.
+// numberOf returns the number for a word (the smallest if several have it) or for a list of flag words.
 func (f *Field) numberOf(text string) (uint64, error) {
 	for _, n := range slices.Sorted(maps.Keys(f.Enum)) {
 		if f.Enum[n] == text {
@@ -77,7 +77,7 @@ func (f *Field) numberOf(text string) (uint64, error) {
 	return 0, fmt.Errorf("encode %q at %s: no number means this", text, f.At)
 }
 
-// integer is the pattern of a whole number.
+// integer returns the bit pattern of a whole number.
 func integer(t Type, x float64, registers int) (uint64, error) {
 	var low, high float64
 	bits := 16 * registers
@@ -114,12 +114,12 @@ func integer(t Type, x float64, registers int) (uint64, error) {
 		return uint64(int64(x)), nil
 	}
 	if x >= math.Ldexp(1, 63) {
-		return uint64(x/2) * 2, nil // beyond what a conversion of a float64 is defined for on all machines
+		return uint64(x/2) * 2, nil // a conversion from such a float64 is not defined on all machines
 	}
 	return uint64(x), nil
 }
 
-// Registers lays a raw pattern out in the device's order.
+// Registers splits a raw pattern into registers in the device's byte and word order.
 func (f *Field) Registers(bits uint64) []uint16 {
 	out := make([]uint16, f.Length)
 	for i := range out {

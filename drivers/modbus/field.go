@@ -12,10 +12,10 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// Type is how a value is coded in registers.
+// Type is how a value is encoded in registers.
 type Type string
 
-// The types. All are read high byte and high register first unless the field says otherwise.
+// The types. High byte and high register come first unless the field says otherwise.
 const (
 	Bool   Type = "bool"   // one coil, one discrete input, or one bit of a register
 	U8Hi   Type = "u8hi"   // the upper half of a register
@@ -23,7 +23,7 @@ const (
 	U16    Type = "u16"    //
 	U32    Type = "u32"    //
 	U64    Type = "u64"    //
-	I16    Type = "i16"    // two's complement, as all i
+	I16    Type = "i16"    // two's complement, like all i types
 	I32    Type = "i32"    //
 	I64    Type = "i64"    //
 	S16    Type = "s16"    // sign bit and magnitude
@@ -32,23 +32,25 @@ const (
 	BCD32  Type = "bcd32"  // eight decimal digits
 	F32    Type = "f32"    // IEEE 754
 	F64    Type = "f64"    //
-	Bits   Type = "bits"   // flags over one to four registers
-	String Type = "string" // two characters a register, padded with NUL or space
-	Date   Type = "date"   // packed; Format says how
-	Dotted Type = "dotted" // one number a register, such as a version 1.2.3
+	Bits   Type = "bits"   // flags in one to four registers
+	String Type = "string" // two characters per register, padded with NUL or space
+	Date   Type = "date"   // packed; Format gives the layout
+	Dotted Type = "dotted" // one number per register, such as the version 1.2.3
 )
 
-// maxFactor bounds a scale factor (SunSpec: -10 to 10); 0x8000 and anything else make the value unusable.
+// maxFactor limits a scale factor (SunSpec: -10 to 10). 0x8000 and anything else out of range makes the value
+// unusable.
 const maxFactor = 10
 
-// The smallest normal floats. A smaller one that is not 0 is no measurement: it is what a whole number, or a number in another
-// word order, looks like when it is read as a float.
+// The smallest normal floats. A smaller value other than 0 is not a measurement: it is typically an integer,
+// or a float in another word order, that was decoded as a float.
 const (
 	smallest32 = 0x1p-126
 	smallest64 = 0x1p-1022
 )
 
-// registers is how many registers a type takes; 0: as many as the field says.
+// registers returns the number of registers that a type takes, 0 if the field's Length decides. ok is false
+// for unknown types.
 func (t Type) registers() (int, bool) {
 	switch t {
 	case Bool, U8Hi, U8Lo, U16, I16, S16, BCD16:
@@ -63,40 +65,40 @@ func (t Type) registers() (int, bool) {
 	return 0, false
 }
 
-// Order is which part of a value comes first.
+// Order states which part of a value comes first.
 type Order string
 
-// LowFirst is the order in which the low part comes first. The zero value, and "high", is the other one.
+// LowFirst means that the low part comes first. The zero value and "high" mean the opposite.
 const LowFirst Order = "low"
 
-// Flag is a bit of a Bits field and what it means when it is set.
+// Flag is one bit of a Bits field and its text when set.
 type Flag struct {
 	Bit  int
 	Text string
 }
 
-// Field is where a value lies and how it is coded.
+// Field is the address and encoding of a value.
 type Field struct {
 	At      Address
 	Type    Type
-	Length  int      // registers
-	Words   Order    // of the registers of one value
-	Bytes   Order    // inside each register
-	SF      *Address // register with a power of ten (i16, -10 to 10) that applies to the value; in the same answer
+	Length  int      // in registers
+	Words   Order    // order of the registers of one value
+	Bytes   Order    // order of the bytes in each register
+	SF      *Address // register with a power of ten (i16, -10 to 10) that scales the value; read in the same reply
 	Scale   Scale
-	Offset  Scale             // added after scaling, when HasOffset
+	Offset  Scale             // added after scaling, if HasOff
 	HasOff  bool              //
-	Bit     int               // of a Bool in a register
-	Invert  bool              // of a Bool
+	Bit     int               // for a Bool in a register
+	Invert  bool              // for a Bool
 	NA      []uint64          // raw patterns that mean "no value"
-	NAWords bool              // of Bits: a register of all ones is not available
-	NATop   bool              // of Bits, with NAWords: the highest bit makes the whole unavailable
-	Enum    map[uint64]string // words for numbers
-	Flags   []Flag            // words for bits
-	Format  string            // for a text: how a number is printed (%d, 0x%04X, E%03d); for a Date: days2000, ymdhms
+	NAWords bool              // Bits only: a register of all ones is not available
+	NATop   bool              // Bits with NAWords only: the highest bit makes the whole field unavailable
+	Enum    map[uint64]string // texts for numbers
+	Flags   []Flag            // texts for bits
+	Format  string            // texts: how to print a number (%d, 0x%04X, E%03d); Date: days2000 or ymdhms
 }
 
-// Span is what must come in one answer so that the field can be decoded.
+// Span returns what must be in one reply to decode the field.
 func (f *Field) Span() Span {
 	s := f.valueSpan()
 	if f.SF != nil {
@@ -105,16 +107,16 @@ func (f *Field) Span() Span {
 	return s
 }
 
-// valueSpan is where the value itself lies.
+// valueSpan returns the registers of the value itself.
 func (f *Field) valueSpan() Span { return Span{f.At.Table, f.At.Number, f.Length} }
 
-// Answer is a run of registers, or of bits, as a device gave them.
+// Answer is the content of a read reply: a run of registers or bits.
 type Answer struct {
 	Span
-	Data []byte // two bytes a register, high byte first; or bits, the first in the lowest bit of the first byte
+	Data []byte // registers: two bytes each, high byte first; bits: eight per byte, the first in the lowest bit
 }
 
-// register returns the bytes of n registers from number on, nil when they are not all there.
+// register returns the bytes of n registers from number on, or nil if the reply does not contain all of them.
 func (a Answer) register(number uint16, n int) []byte {
 	if number < a.First {
 		return nil
@@ -126,7 +128,7 @@ func (a Answer) register(number uint16, n int) []byte {
 	return a.Data[i : i+2*n]
 }
 
-// part is a copy of some registers of the answer.
+// part returns a copy of the registers in s.
 func (a Answer) part(s Span) Answer {
 	return Answer{s, slices.Clone(a.register(s.First, s.Count))}
 }
@@ -142,9 +144,10 @@ func (a Answer) bit(number uint16) (set, ok bool) {
 	return a.Data[i/8]>>(i%8)&1 == 1, true
 }
 
-// Decode gives the value of the field in an answer, as the catalogue's type. It is a pure function: any bytes give a value
-// or an absent one with Bad. Absent are: a "no value" pattern, a float that is not a number or is denormal, an invalid scale factor or
-// digit, a number that has no word in Enum, and an answer that does not hold the field.
+// Decode returns the field's value in a reply, in the catalogue's type. It is a pure function: any input
+// gives a value with Good or an absent value with Bad. A value is absent for a "no value" pattern, a float
+// that is NaN, infinite or denormal, an invalid scale factor or digit, a number without an entry in Enum, and
+// a reply that does not contain the field.
 func (f *Field) Decode(a Answer, as catalogue.Type) (catalogue.Value, drivers.Quality) {
 	v, ok := f.decode(a, as)
 	if !ok || v.Type() == catalogue.None {
@@ -192,7 +195,7 @@ func (f *Field) decode(a Answer, as catalogue.Type) (catalogue.Value, bool) {
 	return f.number(a, bits)
 }
 
-// pattern is the field's registers as one number, in the device's order.
+// pattern combines the field's registers into one number, in the device's order.
 func (f *Field) pattern(raw []byte) uint64 {
 	var bits uint64
 	for i := range f.Length {
@@ -215,7 +218,7 @@ func (f *Field) pattern(raw []byte) uint64 {
 	return bits
 }
 
-// number decodes and scales.
+// number decodes a numeric value and scales it.
 func (f *Field) number(a Answer, bits uint64) (catalogue.Value, bool) {
 	none, sf := catalogue.Value{}, 0
 	if f.SF != nil {
@@ -253,7 +256,8 @@ func (f *Field) number(a Answer, bits uint64) (catalogue.Value, bool) {
 	return f.shift(f.Scale.apply(x, sf), f.Scale.decimals(sf))
 }
 
-// shift adds the offset. decimals is how many the value can have, -1 when that is not known; the sum gets no more.
+// shift adds the offset. decimals is the largest number of decimals of x, or -1 if unknown; the sum is
+// rounded accordingly.
 func (f *Field) shift(x float64, decimals int) (catalogue.Value, bool) {
 	if f.HasOff && !math.IsNaN(x) && !math.IsInf(x, 0) {
 		x += f.Offset.apply(1, 0)
@@ -266,7 +270,7 @@ func (f *Field) shift(x float64, decimals int) (catalogue.Value, bool) {
 	return v, v.Type() != catalogue.None
 }
 
-// whole is the number that an integer pattern means.
+// whole converts an integer pattern to its number.
 func whole(t Type, bits uint64) float64 {
 	switch t {
 	case I16:
@@ -291,7 +295,7 @@ func magnitude(bits uint64, sign int) float64 {
 	return x
 }
 
-// bcdOf reads decimal digits of four bits each.
+// bcdOf decodes decimal digits of four bits each.
 func bcdOf(bits uint64) (float64, bool) {
 	n := 0.0
 	for shift := 60; shift >= 0; shift -= 4 {
@@ -304,7 +308,7 @@ func bcdOf(bits uint64) (float64, bool) {
 	return n, true
 }
 
-// textOf gives the word of a number, the words of its bits, or the number as the maker prints it.
+// textOf returns the text of a number, the texts of its flags, or the number printed in the profile's format.
 func (f *Field) textOf(bits uint64) (string, bool) {
 	if word, ok := f.Enum[bits]; ok {
 		return word, true
@@ -328,8 +332,9 @@ func (f *Field) textOf(bits uint64) (string, bool) {
 	return fmt.Sprintf(f.Format, bits), true
 }
 
-// stringOf cuts at the first NUL and trims, because some makers leave rubbish after the NUL and others pad with spaces.
-// What is not printable ASCII becomes "?": a name goes into logs and onto a screen.
+// stringOf cuts the text at the first NUL and trims it: some makers leave garbage after the NUL and others
+// pad with spaces. Characters that are not printable ASCII become "?", because names are logged and
+// displayed.
 func stringOf(raw []byte, bytes Order) string {
 	b := slices.Clone(raw)
 	if bytes == LowFirst {
@@ -348,7 +353,7 @@ func stringOf(raw []byte, bytes Order) string {
 	return strings.Trim(string(b), " ?")
 }
 
-// dottedOf joins registers as versions are written.
+// dottedOf joins registers with dots, as in a version number.
 func dottedOf(raw []byte) string {
 	var b strings.Builder
 	for i := 0; i+1 < len(raw); i += 2 {
@@ -360,13 +365,14 @@ func dottedOf(raw []byte) string {
 	return b.String()
 }
 
-// Formats of a Date.
+// Date formats.
 const (
 	daysSince2000 = "days2000" // u16, days since 1 January 2000
 	ymdhms        = "ymdhms"   // six registers: year (two or four digits), month, day, hour, minute, second
 )
 
-// dateOf gives a date as YYYY-MM-DD, with THH:MM:SS where the device has it. The device's clock keeps local time.
+// dateOf returns a date as YYYY-MM-DD, with THH:MM:SS if the device provides it. The device's clock runs on
+// local time.
 func dateOf(raw []byte, format string) (string, bool) {
 	word := func(i int) int { return int(binary.BigEndian.Uint16(raw[2*i:])) }
 	switch {
@@ -387,7 +393,7 @@ func dateOf(raw []byte, format string) (string, bool) {
 	return "", false
 }
 
-// matchesText tells whether a text meets the condition.
+// matchesText reports whether a text meets the condition.
 func (t *Test) matchesText(text string) bool {
 	if t.Starts != "" {
 		return strings.HasPrefix(text, t.Starts)

@@ -7,15 +7,16 @@ import (
 	"bordo/drivers/modbus/crc16"
 )
 
-// Sizes of frames.
+// Frame sizes in bytes.
 const (
-	mbapSize     = 6   // transaction, protocol and length, before the unit id
-	maxADU       = 260 // of Modbus TCP; an RTU frame has at most 256 bytes
+	mbapSize     = 6   // transaction id, protocol and length, before the unit id
+	maxADU       = 260 // Modbus TCP; an RTU frame has at most 256
 	exceptionBit = 0x80
 )
 
-// replySize is how many bytes the answer that begins with pdu has in all, as far as its first bytes tell: 0 when more
-// bytes are needed, -1 when the function does not tell its length. req is the function that was asked for.
+// replySize returns the total size of the reply PDU that begins with pdu. It returns 0 if more bytes are
+// needed to tell, and -1 if replies to this function do not state their length. req is the requested
+// function.
 func replySize(req byte, pdu []byte) int {
 	if len(pdu) == 0 {
 		return 0
@@ -46,7 +47,8 @@ func replySize(req byte, pdu []byte) int {
 	return -1
 }
 
-// identificationSize walks the objects of a device identification (function 43, type 14).
+// identificationSize returns the size of a device identification (function 43, type 14) by walking its
+// objects.
 func identificationSize(pdu []byte) int {
 	const head = 7 // function, type, code, conformity, more, next, count
 	if len(pdu) < head {
@@ -62,7 +64,8 @@ func identificationSize(pdu []byte) int {
 	return size
 }
 
-// expectedReplySize is the length of the answer to a request that goes well, 0 where it cannot be told beforehand.
+// expectedReplySize returns the size of a successful reply PDU to a request, 0 if the request does not
+// determine it.
 func expectedReplySize(req []byte) int {
 	if len(req) < 5 {
 		return 0
@@ -79,8 +82,8 @@ func expectedReplySize(req []byte) int {
 	return 0
 }
 
-// checkReply tells what keeps an answer from being that to the request: another function, another number of
-// registers, another address. An exception fits when its function is the one that was asked for.
+// checkReply returns an error if pdu cannot be the reply to req: another function, number of registers or
+// address. An exception matches if it is for the requested function.
 func checkReply(req, pdu []byte) error {
 	switch {
 	case len(pdu) == 2 && pdu[0] == req[0]|exceptionBit:
@@ -108,9 +111,10 @@ func checkReply(req, pdu []byte) error {
 	return nil
 }
 
-// findRTU looks for the answer to req in what was heard on a serial line. It skips what stands before it: noise of the
-// turnaround, an answer that belongs to another request. It returns the frame, nil while there is none; damaged tells that
-// something began like an answer and its checksum was wrong, foreign what a whole frame had that did not fit.
+// findRTU searches the bytes received on a serial line for the reply to req. It skips what precedes the
+// reply, such as noise from switching the line's direction or a reply to another request. frame is nil if
+// there is no reply yet. damaged is true if bytes looked like a reply but had a wrong checksum. foreign
+// describes why a complete frame did not match.
 func findRTU(heard, req []byte) (frame []byte, damaged bool, foreign error) {
 	for i := 0; i+4 <= len(heard); i++ {
 		if heard[i] != req[0] || heard[i+1]&^exceptionBit != req[1] {
@@ -122,7 +126,7 @@ func findRTU(heard, req []byte) (frame []byte, damaged bool, foreign error) {
 			size = shortestSoundPDU(rest)
 		}
 		if size <= 0 || size+3 > len(rest) {
-			continue // its end has not come yet, or this is not its beginning
+			continue // incomplete so far, or not the beginning of a reply
 		}
 		whole := rest[:size+3]
 		if !crc16.Sound(whole) {
@@ -141,11 +145,11 @@ func findRTU(heard, req []byte) (frame []byte, damaged bool, foreign error) {
 	return nil, damaged, foreign
 }
 
-// maxPadding is how many bytes a refusal may have between its code and its checksum.
+// maxPadding is the largest number of extra bytes accepted between the code and the checksum of an exception.
 const maxPadding = 8
 
-// unpadException gives the refusal of a function that rest begins with when bytes stand between its code and its checksum; nil when
-// there is none.
+// unpadException returns the exception at the beginning of rest without the extra bytes that some devices
+// send between its code and its checksum; nil if there is none.
 func unpadException(rest []byte, function byte) []byte {
 	const shortest = 5
 	if rest[1] != function|exceptionBit {
@@ -160,7 +164,7 @@ func unpadException(rest []byte, function byte) []byte {
 	return nil
 }
 
-// otherUnit finds the answer of another unit to the question in req; 0 when there is none.
+// otherUnit returns the unit id of a reply to this request from another unit; 0 if there is none.
 func otherUnit(heard, req []byte) byte {
 	for i := 0; i+5 <= len(heard); i++ {
 		if heard[i] == req[0] || heard[i] == 0 || heard[i+1]&^exceptionBit != req[1] {
@@ -177,7 +181,7 @@ func otherUnit(heard, req []byte) byte {
 	return 0
 }
 
-// missingBytes is how many bytes what was heard lacks at least to be the answer to req, 0 where that cannot be told.
+// missingBytes returns how many bytes at least are missing to complete the reply to req; 0 if unknown.
 func missingBytes(heard, req []byte) int {
 	const shortest = 5 // an exception
 	for i := range heard {
@@ -198,7 +202,8 @@ func missingBytes(heard, req []byte) int {
 	return 0
 }
 
-// shortestSoundPDU is the size of the PDU of the shortest sound frame that rest begins with, 0 if there is none.
+// shortestSoundPDU returns the PDU size of the shortest frame with a valid checksum at the beginning of rest;
+// 0 if there is none.
 func shortestSoundPDU(rest []byte) int {
 	for n := 4; n <= len(rest); n++ {
 		if crc16.Sound(rest[:n]) {

@@ -10,25 +10,24 @@ import (
 	"bordo/drivers/modbus/crc16"
 )
 
-// framingProbe is what is known about a network line on which nothing was answered in the framing that it is configured
-// with.
+// framingProbe records whether the other side of a network line uses another framing than the configured one.
 type framingProbe struct {
-	wrong  bool // the other side answers in the other framing
-	silent int  // exchanges without a byte, while nothing was ever heard on the line
+	wrong  bool // the other side uses the other framing
+	silent int  // exchanges without a single byte, as long as nothing was ever received on the line
 }
 
-// Texts for a line whose other side uses the other framing. They say what to write into the configuration.
+// Error texts for a line whose other side uses the other framing, with the setting to change.
 const (
 	answersRTU  = "the other side speaks RTU frames, not Modbus TCP: write rtu+tcp:// instead of tcp://"
 	answersMBAP = "the other side speaks Modbus TCP, not RTU frames: write tcp:// instead of rtu+tcp://"
 )
 
-// framingTimeout is how long the other side is given to answer in the other framing.
+// framingTimeout is how long to wait for a reply in the other framing.
 const framingTimeout = time.Second
 
-// checkFraming looks whether an exchange failed because the other side uses the other framing. What it said tells; where it
-// says nothing at all, the question is asked once more in the other framing: at the first silence on the line, then
-// ever more rarely. Only questions that read are asked so.
+// checkFraming finds out whether an exchange failed because the other side uses the other framing. If bytes
+// were received, they decide. If not, the request is repeated once in the other framing: after the first
+// timeout on the line, then after 8, 64, 512 and so on. Only read requests are repeated.
 func (t *transaction) checkFraming(adu []byte, err error) error {
 	b := t.bus
 	kind := drivers.KindOf(err)
@@ -55,7 +54,7 @@ func (t *transaction) checkFraming(adu []byte, err error) error {
 	return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongFraming, Lost: drivers.PortLost(err), Err: errors.New(text)}
 }
 
-// powerOf8 tells whether n is 1, 8, 64, 512 ...
+// powerOf8 reports whether n is 1, 8, 64, 512 and so on.
 func powerOf8(n int) bool {
 	for n > 1 && n%8 == 0 {
 		n /= 8
@@ -63,8 +62,8 @@ func powerOf8(n int) bool {
 	return n == 1
 }
 
-// tryOtherFraming repeats a question in the other framing and tells whether it was answered. The connection is given up
-// after it.
+// tryOtherFraming repeats a request in the other framing and reports whether a reply arrived. The connection
+// must be reopened afterwards.
 func (t *transaction) tryOtherFraming(adu []byte) bool {
 	b := t.bus
 	var ask []byte
@@ -75,7 +74,8 @@ func (t *transaction) tryOtherFraming(adu []byte) bool {
 		pdu := adu[:len(adu)-2]
 		ask = append([]byte{0, 1, 0, 0, 0, byte(len(pdu))}, pdu...)
 	}
-	if b.broken != nil || b.line.Tunnel { // a gateway may still wait for the rest of the frame that it did not understand
+	// A gateway may still be waiting for the rest of a frame that it did not understand.
+	if b.broken != nil || b.line.Tunnel {
 		if t.reopen() != nil {
 			return false
 		}
@@ -108,7 +108,7 @@ func (t *transaction) tryOtherFraming(adu []byte) bool {
 	return false
 }
 
-// beginsRTU tells whether bytes begin with a sound RTU frame that answers.
+// beginsRTU reports whether the bytes begin with a valid RTU reply.
 func beginsRTU(heard []byte) bool {
 	if len(heard) < 5 {
 		return false
@@ -117,7 +117,7 @@ func beginsRTU(heard []byte) bool {
 	return size > 0 && size+3 <= len(heard) && crc16.Sound(heard[:size+3])
 }
 
-// isMBAP tells whether bytes are one frame of Modbus TCP.
+// isMBAP reports whether the bytes are exactly one frame of Modbus TCP.
 func isMBAP(heard []byte) bool {
 	return len(heard) >= shortestTCP && heard[2] == 0 && heard[3] == 0 &&
 		int(binary.BigEndian.Uint16(heard[4:])) == len(heard)-mbapSize

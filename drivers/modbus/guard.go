@@ -10,49 +10,51 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// Events of this driver.
+// Event types of this driver, with their data.
 const (
-	eventIdentity = "bordo.device.replaced.v1" // serial_before, serial: another device answers
-	eventNull     = "bordo.frame.rejected.v1"  // why: the device gave an empty frame, nothing of it counts
-	eventFrozen   = "bordo.device.frozen.v1"   // polls: every value has been the same while power flows
-	eventDoubt    = "bordo.counter.doubted.v1" // point, value, last, why: fell or leapt
-	eventReset    = "bordo.counter.reset.v1"   // point, from, to: the counter goes on from another value
+	eventIdentity = "bordo.device.replaced.v1" // serial_before, serial: another device replies now
+	eventNull     = "bordo.frame.rejected.v1"  // why: the device sent an empty frame; none of its values count
+	eventFrozen   = "bordo.device.frozen.v1"   // polls: no value has changed while power flows
+	eventDoubt    = "bordo.counter.doubted.v1" // point, value, last, why: the counter fell or jumped
+	eventReset    = "bordo.counter.reset.v1"   // point, from, to: the counter continues from another value
 )
 
 const (
-	// confirmations is how many polls in a row a counter must go on from a doubtful value before it is believed.
+	// confirmations is how many consecutive polls must continue from a doubtful counter value before it is
+	// accepted.
 	confirmations = 3
-	// quantum is the step of the coarsest counters (kW.h): a leap of less is one step, not a fault.
+	// quantum is the step of the coarsest counters (kW.h). A smaller excess is one step, not a fault.
 	quantum = 1.0
 )
 
-// guard holds the model's rules against values that cannot be, and what it must remember of the polls before.
+// guard checks readings against the model's plausibility rules and stores what it needs of earlier polls.
 type guard struct {
 	rules       Guards
-	inverter    bool    // the rating bounds what the device makes, and not what it counts of the grid
-	ratedW      float64 // 0: not known
-	ratingFixed bool    // the operator has said the rating
+	inverter    bool    // the rating limits what the device generates, not the grid energy it counts
+	ratedW      float64 // 0: unknown
+	ratingFixed bool    // the rating comes from the configuration
 	counters    map[string]*counter
-	last        []drivers.Reading // of the poll before, for the frozen rule
-	samePolls   int               // polls in a row with these readings
+	last        []drivers.Reading // of the previous poll, for the frozen rule
+	samePolls   int               // consecutive polls with these readings
 	wasNull     bool              // the last frame was empty
 }
 
-// counter is the course of one counter.
+// counter is what the guard stores about one counter.
 type counter struct {
-	good  float64   // the last value that was believed
-	at    time.Time // when it was
-	doubt float64   // the last value that was not
-	times int       // how often the course from doubt on was confirmed
+	good  float64   // last accepted value
+	at    time.Time // time of good
+	doubt float64   // last value that was not accepted
+	times int       // confirmations of the values that follow doubt
 }
 
-// Bounds of a rating that a device tells: one of a register in another unit, or one that was never filled, bounds nothing.
+// Limits of a rating read from a device, in W. A value outside comes from a register in another unit or one
+// that was never set.
 const (
 	leastRatedW = 100
 	mostRatedW  = 100e6
 )
 
-// setRating takes the rating that the device tells, and tells whether it is news.
+// setRating applies a rating read from the device and reports whether it is new.
 func (g *guard) setRating(watts float64) bool {
 	if g.ratingFixed || watts == g.ratedW || !(watts >= leastRatedW && watts <= mostRatedW) {
 		return false
@@ -61,11 +63,11 @@ func (g *guard) setRating(watts float64) bool {
 	return true
 }
 
-// reset drops what was remembered: another device answers.
+// reset discards everything stored, because another device replies now.
 func (g *guard) reset() { g.counters, g.last, g.samePolls = nil, nil, 0 }
 
-// check gives readings that cannot be a quality, and tells each such change in an event. It invents no number and drops no
-// reading.
+// check marks implausible readings with a quality and returns an event for each change. It never alters a
+// plausible value or drops a reading.
 func (g *guard) check(readings []drivers.Reading, at time.Time) ([]drivers.Reading, []drivers.Event) {
 	if len(readings) == 0 {
 		return readings, nil
@@ -100,7 +102,8 @@ func (g *guard) check(readings []drivers.Reading, at time.Time) ([]drivers.Readi
 	return readings, events
 }
 
-// isNullFrame tells whether all that the model never shows as 0 is 0 or absent, and something of it is 0.
+// isNullFrame reports whether every point that the model never shows as 0 is 0 or absent, with at least one
+// 0.
 func (g *guard) isNullFrame(readings []drivers.Reading) bool {
 	zero := false
 	for _, key := range g.rules.NullFrame {
@@ -116,7 +119,8 @@ func (g *guard) isNullFrame(readings []drivers.Reading) bool {
 	return zero
 }
 
-// markFrozen marks readings that have not changed for so long that the device, or the gateway before it, repeats old ones.
+// markFrozen marks readings as stale after the configured number of polls without any change: the device or a
+// gateway before it repeats old values.
 func (g *guard) markFrozen(readings []drivers.Reading) []drivers.Event {
 	if g.rules.Frozen == 0 {
 		return nil
@@ -139,17 +143,18 @@ func (g *guard) markFrozen(readings []drivers.Reading) []drivers.Event {
 	return []drivers.Event{{Type: eventFrozen, Data: map[string]any{"polls": g.samePolls}}}
 }
 
-// powerFlows tells whether power flows: at night every value may well stay the same.
+// powerFlows reports whether power flows. At night all values can legitimately stay the same.
 func powerFlows(readings []drivers.Reading) bool {
 	return slices.ContainsFunc(readings, func(r drivers.Reading) bool {
 		return r.Point == "ac_power" && r.Value.Float() != 0
 	})
 }
 
-// checkCounter follows a counter. A value below the last, or further above it than the rating allows, is uncertain until the
-// counter has gone on from there for a while; then it is a new beginning. Zero is never one: it is what a device shows that
-// has not read its memory yet, so a counter that was above it has to count on from zero before it is believed. A counter of
-// the day begins anew at midnight, by the device's clock: that is no fall.
+// checkCounter marks a counter value as uncertain if it is below the last one, or further above it than the
+// rating allows. Once the counter has continued from there for several polls, the value is accepted as a new
+// start. Zero is never accepted as a start: some devices show it until they have read their memory, so the
+// counter must first count up from zero. A fall to nearly zero is normal for a daily counter, which restarts
+// at midnight by the device's clock.
 func (g *guard) checkCounter(r *drivers.Reading, p catalogue.Point, at time.Time) []drivers.Event {
 	now := r.Value.Float()
 	c := g.counters[r.Point]
@@ -187,16 +192,17 @@ func (g *guard) checkCounter(r *drivers.Reading, p catalogue.Point, at time.Time
 	return []drivers.Event{{Type: eventReset, Data: map[string]any{"point": r.Point, "from": from, "to": now}}}
 }
 
-// What is wrong with a counter.
+// Reasons why a counter value is doubted.
 const (
 	fell   = "fell"
 	leaped = "leapt"
 )
 
-// counterFault tells why a counter cannot have gone from one value to another in a time; "" if it can. ratedW is 0 when no
-// rating bounds it. It compares two polls of one run, with the step of the coarsest counter, and decides about the quality of a
-// reading. What is accounted is decided in agent/energy, across restarts and with the step that the counter itself shows. Both
-// allow the rated power with drivers.RatedMargin.
+// counterFault returns why a counter cannot have gone from one value to another within a time; "" if it can.
+// ratedW is 0 if no rating limits it. This check compares two polls of one run, allows the step of the
+// coarsest counter, and decides only about the quality of a reading. Package agent/energy decides what is
+// accounted, across restarts and with the counter's own step. Both allow the rated power with
+// drivers.RatedMargin.
 func counterFault(from, to float64, in time.Duration, ratedW float64) string {
 	if to < from {
 		return fell

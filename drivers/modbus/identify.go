@@ -1,10 +1,11 @@
 package modbus
 
-// Holds tells whether the condition is met in an answer. One that does not hold the field does not meet it.
+// Holds reports whether the condition is met. It is not met if the reply does not contain the field.
 func (t *Test) Holds(a Answer) bool { return t.holds(a) }
 
-// Recognises tells whether a device is of this model, by the profile's tests; false when it has none. read asks the device;
-// a test whose registers it does not give is not met. The error is the first of read that is not a refusal.
+// Recognises reports whether a device is of this model, using the profile's identification tests; false if it
+// has none. read reads a span from the device. A test whose registers the device refuses counts as failed.
+// Recognises returns the first error of read that is not a refusal.
 func (p *Profile) Recognises(read func(Span) (Answer, error)) (bool, error) {
 	for i := range p.Identify {
 		a, err := read(p.Asked(p.Identify[i].Span()))
@@ -21,7 +22,8 @@ func (p *Profile) Recognises(read func(Span) (Answer, error)) (bool, error) {
 	return len(p.Identify) > 0, nil
 }
 
-// Asked is the span that one request asks this model for to get s: with even addresses where it wants them.
+// Asked returns the span of the request that reads s from this model, extended to even addresses if the model
+// needs that.
 func (p *Profile) Asked(s Span) Span {
 	r := rules{Limits: p.Limits}
 	return r.toEven(s)

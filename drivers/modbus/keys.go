@@ -13,8 +13,8 @@ import (
 	"bordo/drivers/nearest"
 )
 
-// unknownKeys tells every key below a node that the type which the node is read into does not have, with the one that was
-// probably meant, or else with all that are known there.
+// unknownKeys reports every key below node that typ does not have, with the key that was probably meant or
+// else all known keys.
 func unknownKeys(file string, node ast.Node, typ reflect.Type, path string) (faults Faults) {
 	for typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
@@ -36,7 +36,7 @@ func unknownKeys(file string, node ast.Node, typ reflect.Type, path string) (fau
 
 func unknownKeysIn(file string, values []*ast.MappingValueNode, typ reflect.Type, path string) (faults Faults) {
 	if typ.Kind() != reflect.Struct {
-		return nil // the keys are the writer's own
+		return nil // a map: the keys are free
 	}
 	var names []string
 	types := map[string]reflect.Type{}
@@ -61,7 +61,7 @@ func unknownKeysIn(file string, values []*ast.MappingValueNode, typ reflect.Type
 	return faults
 }
 
-// visitKeys visits the keys of a type of this package and what they hold, those of a field that is written inline as well.
+// visitKeys calls visit for the YAML keys of a type of this package, including those of inlined fields.
 func visitKeys(typ reflect.Type, visit func(key string, t reflect.Type)) {
 	for i := range typ.NumField() {
 		f := typ.Field(i)
@@ -74,8 +74,8 @@ func visitKeys(typ reflect.Type, visit func(key string, t reflect.Type)) {
 	}
 }
 
-// similarPoints names points of the catalogue that somebody may have meant who wrote another key: one or two that are a slip away, and
-// those that share words with it.
+// similarPoints suggests points of the catalogue for a misspelt or unknown key: one or two with a similar
+// spelling, then those that share words with it.
 func similarPoints(key string) string {
 	const few = 4
 	words := strings.Split(key, "_")
@@ -83,7 +83,7 @@ func similarPoints(key string) string {
 	for _, p := range catalogue.Points() {
 		all = append(all, p.Key)
 	}
-	shared := func(point string) float64 { // share of the words of both that both have
+	shared := func(point string) float64 { // share of words that both keys contain
 		own, n := strings.Split(point, "_"), 0
 		for _, w := range own {
 			if slices.Contains(words, w) {

@@ -15,7 +15,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// Fault is something wrong with a profile, with its place.
+// Fault is a fault in a profile, with its position.
 type Fault struct {
 	File         string
 	Line, Column int
@@ -23,7 +23,7 @@ type Fault struct {
 	Text         string // what is wrong and what is allowed
 }
 
-// Error gives the fault as file:line:column: path: text.
+// Error formats the fault as file:line:column: path: text.
 func (f Fault) Error() string {
 	where := fmt.Sprintf("%s:%d:%d: ", f.File, f.Line, f.Column)
 	if f.Path != "" {
@@ -32,10 +32,10 @@ func (f Fault) Error() string {
 	return where + f.Text
 }
 
-// Faults are all the faults of a profile, in the order of the file.
+// Faults are all faults of a profile, in file order.
 type Faults []Fault
 
-// Error lists the faults, one a line.
+// Error lists the faults, one per line.
 func (f Faults) Error() string {
 	lines := make([]string, len(f))
 	for i, x := range f {
@@ -44,16 +44,16 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// maxProfile bounds a profile's size: the largest of ours has some 20 kB.
+// maxProfile limits the size of a profile in bytes. The largest embedded one has about 20 kB.
 const maxProfile = 1 << 20
 
-// Load reads a profile. Keys are strict: what is misspelt, twice or of the wrong type is a fault, as is what the device
-// could not have. The error is a Faults. name is the file's name as it stands in the faults.
+// Load reads a profile. Keys are strict: unknown, duplicate and mistyped keys are faults, and so are values
+// that no device can have. The error is a Faults; name is the file name in it.
 func Load(name string, data []byte) (*Profile, error) {
 	return load(name, data, loadOther, false)
 }
 
-// loadOther reads an embedded profile that another one takes its SunSpec models from.
+// loadOther loads an embedded profile from which another one copies SunSpec models.
 func loadOther(model string) (*Profile, error) {
 	data, err := embedded.ReadFile(path.Join("profiles", model+".yaml"))
 	if err != nil {
@@ -62,8 +62,8 @@ func loadOther(model string) (*Profile, error) {
 	return load("profiles/"+model+".yaml", data, nil, false)
 }
 
-// load is Load with a way to look up the profile that this one takes its SunSpec models from; nil: it must have its own.
-// lenient takes what was correct before this release, with a warning.
+// load is Load with a function that looks up the profile from which this one copies SunSpec models. If other
+// is nil, the profile must have its own. lenient turns faults that earlier releases accepted into warnings.
 func load(name string, data []byte, other func(model string) (*Profile, error), lenient bool) (*Profile, error) {
 	if len(data) > maxProfile {
 		return nil, Faults{{File: name, Line: 1, Column: 1, Text: fmt.Sprintf("must be at most %d bytes (got %d)", maxProfile, len(data))}}
@@ -90,7 +90,7 @@ func load(name string, data []byte, other func(model string) (*Profile, error), 
 	return p, nil
 }
 
-// syntaxFault turns an error of the YAML library into a Fault.
+// syntaxFault converts an error of the YAML library into a Fault.
 func syntaxFault(name string, err error) Fault {
 	f := Fault{File: name, Line: 1, Column: 1, Text: err.Error()}
 	var y yaml.Error
@@ -108,7 +108,7 @@ func syntaxFault(name string, err error) Fault {
 	return f
 }
 
-// typeName says what a person has to write.
+// typeName returns what a user must write for a value of type t.
 func typeName(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Bool:
@@ -125,7 +125,7 @@ func typeName(t reflect.Type) string {
 	return "a whole number"
 }
 
-// compiler turns a rawProfile into a Profile and collects what is wrong with it.
+// compiler converts a rawProfile into a Profile and collects its faults.
 type compiler struct {
 	name   string
 	file   *ast.File
@@ -135,15 +135,15 @@ type compiler struct {
 	kind     catalogue.DeviceKind
 	order    rawOrder
 	na       map[Type][]uint64
-	ranges   map[string][2]float64 // by unit, of points that have none of their own
-	writing  bool                  // a field is written: a coil may take a number, such as the length of a pulse
-	relative bool                  // addresses count from the id register of a SunSpec model
-	lenient  bool                  // what older profiles may lack is a warning
+	ranges   map[string][2]float64 // by unit, for points without their own range
+	writing  bool                  // the field is written: a coil may then take a number, such as a pulse length
+	relative bool                  // addresses are offsets from the id register of a SunSpec model
+	lenient  bool                  // what older profiles may omit is a warning
 	warnings Faults
 }
 
-// fault notes something wrong at a path such as points[3].type. Where a key is missing, the place is that of what
-// should have held it.
+// fault adds a fault at a path such as points[3].type. If the key is missing, its position is that of the
+// enclosing key.
 func (c *compiler) fault(path, format string, args ...any) {
 	f := Fault{File: c.name, Line: 1, Column: 1, Path: path, Text: fmt.Sprintf(format, args...)}
 	for at := path; at != ""; {

@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// rawNA is the key "na" of a field: a list of patterns, or a word.
+// rawNA is the key "na" of a field: a list of patterns or a word.
 type rawNA struct {
 	Patterns []uint64
 	Word     string
 }
 
-// UnmarshalYAML takes a list of numbers or a word.
+// UnmarshalYAML accepts a list of numbers or a word.
 func (n *rawNA) UnmarshalYAML(unmarshal func(any) error) error {
 	err := unmarshal(&n.Patterns)
 	if err == nil || unmarshal(&n.Word) != nil {
@@ -23,16 +23,16 @@ func (n *rawNA) UnmarshalYAML(unmarshal func(any) error) error {
 
 // The words of "na".
 const (
-	naWords = "words" // of bits: a register of all ones is not available, by itself
-	naTop   = "top"   // of bits: the highest bit makes all of them meaningless (SunSpec); so does a register of all ones
-	naNone  = "none"  // every pattern is a value; na_reason says why
+	naWords = "words" // Bits only: a register of all ones is not available; the other registers are
+	naTop   = "top"   // Bits only: like words, and the highest bit makes the whole field unavailable (SunSpec)
+	naNone  = "none"  // every pattern is a value; na_reason explains why
 )
 
-// allOnes is a register that a device does not fill.
+// allOnes is the content of a register that the device does not fill.
 const allOnes = 0xFFFF
 
-// noValuePatterns checks the patterns that mean "no value" of a field. Flags must have some, or say that there are none: a word of
-// all ones would otherwise be sixteen alarms.
+// noValuePatterns checks the "no value" patterns of a field. Flags need such a pattern or an explicit none:
+// otherwise a word of all ones would set sixteen alarms.
 func (c *compiler) noValuePatterns(path string, r *rawField, f *Field) {
 	f.NA = c.na[f.Type]
 	if r.NA == nil {
@@ -64,7 +64,7 @@ func (c *compiler) noValuePatterns(path string, r *rawField, f *Field) {
 	}
 }
 
-// require is a fault, or a warning where profiles written before the rule are still taken.
+// require adds a fault, or a warning if the profile may predate the rule.
 func (c *compiler) require(path, text string) {
 	if !c.lenient {
 		c.fault(path, "%s", text)
@@ -76,8 +76,8 @@ func (c *compiler) require(path, text string) {
 	c.faults = c.faults[:n]
 }
 
-// available clears the registers of flags that the device does not fill, and tells whether any register that has a flag is
-// left.
+// available clears the registers of flags that the device does not fill, and reports whether any register
+// with a flag remains.
 func (f *Field) available(bits uint64) (uint64, bool) {
 	if f.Type != Bits || !f.NAWords {
 		return bits, true
@@ -97,12 +97,13 @@ func (f *Field) available(bits uint64) (uint64, bool) {
 	return bits, left
 }
 
-// flagged tells whether a flag lies in the i-th register from the lowest one. Without flags the whole number is printed.
+// flagged reports whether a flag lies in register i, counted from the lowest. Without flags the whole number
+// is printed.
 func (f *Field) flagged(i int) bool {
 	return len(f.Flags) == 0 || slices.ContainsFunc(f.Flags, func(flag Flag) bool { return flag.Bit/16 == i })
 }
 
-// Missing says in words which patterns of the field mean "no value"; "" when there are none.
+// Missing describes the "no value" patterns of a Bits field; "" if it has none.
 func (f *Field) Missing() string {
 	switch {
 	case f.NATop:

@@ -7,7 +7,7 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// sortPoints puts keys into the catalogue's order.
+// sortPoints sorts point keys in catalogue order.
 func sortPoints(keys []string) {
 	slices.SortFunc(keys, func(a, b string) int {
 		return cmp.Compare(catalogue.PointOrder(a), catalogue.PointOrder(b))

@@ -4,13 +4,13 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// piece is a part of a text that one answer cannot hold.
+// piece is a part of a text that is too long for one reply.
 type piece struct {
 	whole *Field
-	first int // the offset of the piece, registers
+	first int // offset of the piece, in registers
 }
 
-// pieces splits a text that is longer than one request may ask for; every other item stays whole.
+// pieces splits a text that is longer than limit registers. Other items are returned whole.
 func pieces(it *item, limit int) []*item {
 	if it.Type != String || limit <= 0 || it.Length <= limit || it.At.Table.Bits() {
 		return []*item{it}
@@ -28,7 +28,8 @@ func pieces(it *item, limit int) []*item {
 	return out
 }
 
-// decodeIdentity takes a part of what the device says of itself. A text in pieces counts when all of them came in one poll.
+// decodeIdentity decodes a part of the device's identity. A text in pieces counts only if all pieces arrived
+// in this poll.
 func (p *poll) decodeIdentity(it *item, a Answer) {
 	if it.piece == nil {
 		v, _ := it.Decode(a, catalogue.Text)
@@ -40,7 +41,7 @@ func (p *poll) decodeIdentity(it *item, a Answer) {
 		p.texts = map[*Field][]byte{}
 	}
 	raw := p.texts[whole]
-	if len(raw) != 2*it.piece.first { // one before it is missing
+	if len(raw) != 2*it.piece.first { // an earlier piece is missing
 		return
 	}
 	raw = append(raw, a.register(it.At.Number, it.Length)...)

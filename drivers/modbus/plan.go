@@ -9,30 +9,30 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// role is what becomes of an item's value.
+// role is what an item's value is used for.
 type role uint8
 
 const (
 	isReading  role = iota
-	isIdentity      // a part of what the device says of itself
-	isFactor        // a scale factor that lies too far from its values
-	isRating        // the rated power
+	isIdentity      // part of the device's identity
+	isFactor        // scale factor that is too far from its values for one request
+	isRating        // rated power
 )
 
-// item is one thing that a device is asked for.
+// item is one value that is read from a device.
 type item struct {
-	*Point         // as the profile has it, unless the device or the configuration made it another; never changed
+	*Point         // from the profile, or derived from it for this device; never changed
 	role           role
-	order          int                 // of its reading in a report
-	header         *header             // of the SunSpec model that it lies in
+	order          int                 // position of its reading in a report
+	header         *header             // header of the SunSpec model that contains it; read along with it
 	hasAlternative bool                // it has a fallback, or is one
-	piece          *piece              // of a text that is too long for one answer
-	factorApart    bool                // its scale factor is too far away for one answer and comes in another of the same poll
-	channelMap     *drivers.ChannelMap // of an analogue channel
-	unit           string              // of an analogue channel
+	piece          *piece              // set if it is a piece of a long text
+	factorApart    bool                // its scale factor is too far away and is read by another request of the same poll
+	channelMap     *drivers.ChannelMap // scaling of an analogue channel
+	unit           string              // unit of an analogue channel
 }
 
-// Span is what must come in one answer.
+// Span returns what must be in one reply.
 func (it *item) Span() Span {
 	s := it.Point.Span()
 	if it.factorApart {
@@ -44,10 +44,11 @@ func (it *item) Span() Span {
 	return s
 }
 
-// valueSpan is where the value itself lies.
+// valueSpan returns the registers of the value itself.
 func (it *item) valueSpan() Span { return Span{it.At.Table, it.At.Number, it.Length} }
 
-// withFactor is an item whose scale factor came in another answer of this poll; nil when it did not come.
+// withFactor returns the item with a scale factor from another reply of this poll; nil if that reply is
+// missing.
 func (it *item) withFactor(factors map[Address]uint16) *item {
 	raw, ok := factors[*it.SF]
 	if !ok {
@@ -55,7 +56,7 @@ func (it *item) withFactor(factors map[Address]uint16) *item {
 	}
 	sf := int(int16(raw))
 	if sf < -maxFactor || sf > maxFactor {
-		return it // it decodes to "no value", because the factor is not in its answer
+		return it // decodes to "no value", because the factor is not in its reply
 	}
 	pt := *it.Point
 	pt.SF = nil
@@ -65,38 +66,39 @@ func (it *item) withFactor(factors map[Address]uint16) *item {
 	return &out
 }
 
-// block is one request and what is decoded from its answer.
+// block is one request and the items that are decoded from its reply.
 type block struct {
 	Span
 	items []*item
 }
 
-// cost is what a request and a register more take on a line.
+// cost is what a request, and each additional register, costs in time on a line.
 type cost struct{ request, register time.Duration }
 
-// costOn weighs a request with a register that is read for nothing. On TCP a register costs as good as nothing.
+// costOn compares the cost of a request with that of reading an unneeded register. On TCP a register costs
+// almost nothing.
 func costOn(b *bus, m *Timing) cost {
 	c := cost{request: m.ReplyUsual + m.Gap, register: b.wireTime(2)}
 	if !b.line.Stream {
-		c.request += 2*b.silence + b.wireTime(8+5) // a request, and the frame around an answer
+		c.request += 2*b.silence + b.wireTime(8+5) // a request, and the frame around the reply
 	} else {
 		c.request += time.Millisecond
 	}
 	return c
 }
 
-// rules are what a plan must keep to: the model's limits, and what was learnt of this device.
+// rules limits the requests of a plan: the model's limits, and what was learned about this device.
 type rules struct {
 	Limits
 	readable []Span
 	holes    []Span
-	cuts     map[*item]bool // an item that must not be in one block with what stands before it
+	cuts     map[*item]bool // items that must not share a block with what precedes them
 	cost     cost
 }
 
-// plan makes the fewest requests for the items: neighbours go into one block as long as it stays within the limits, and
-// a gap is read over where all of it is known to be readable and that is cheaper than another request. An item is never
-// split. plan is a pure function; the order of items in the argument does not matter.
+// plan computes the fewest requests for the items. Neighbours share a block as long as it stays within the
+// limits. A gap is read over if all of it is known to be readable and that is cheaper than another request.
+// An item is never split. plan is a pure function and does not depend on the order of items.
 func plan(items []*item, r rules) []block {
 	sorted := slices.Clone(items)
 	slices.SortStableFunc(sorted, func(a, b *item) int {
@@ -118,7 +120,7 @@ func plan(items []*item, r rules) []block {
 	return out
 }
 
-// toEven keeps to even addresses where the model wants that.
+// toEven extends a span to even addresses and lengths if the model needs that.
 func (r *rules) toEven(s Span) Span {
 	if r.Even && !s.Table.Bits() {
 		s.Count += int(s.First & 1)
@@ -128,7 +130,7 @@ func (r *rules) toEven(s Span) Span {
 	return s
 }
 
-// allows tells whether one request may ask for s.
+// allows reports whether one request may read s.
 func (r *rules) allows(s Span) bool {
 	limit := r.Registers
 	if s.Table.Bits() {
@@ -140,7 +142,7 @@ func (r *rules) allows(s Span) bool {
 	return r.Align == 0 || int(s.First)/r.Align == (s.End()-1)/r.Align
 }
 
-// shouldBridge tells whether the gap between a and b, if there is one, may and should be read over.
+// shouldBridge reports whether a request may read over the gap between a and b and is cheaper that way.
 func (r *rules) shouldBridge(a, b Span) bool {
 	n := int(b.First) - a.End()
 	if n <= 0 {
@@ -158,7 +160,7 @@ func (r *rules) shouldBridge(a, b Span) bool {
 	return covered(gap, r.readable)
 }
 
-// covered tells whether every address of s lies in one of the spans.
+// covered reports whether every address of s lies in one of the spans.
 func covered(s Span, by []Span) bool {
 	for s.Count > 0 {
 		i := slices.IndexFunc(by, func(o Span) bool { return o.contains(Span{s.Table, s.First, 1}) })
@@ -173,7 +175,7 @@ func covered(s Span, by []Span) bool {
 	return true
 }
 
-// halves splits a block that was refused.
+// halves splits a refused block in two.
 func (b block) halves(r rules) (left, right block) {
 	mid := len(b.items) / 2
 	return r.blockOf(b.items[:mid]), r.blockOf(b.items[mid:])
@@ -187,7 +189,7 @@ func (r *rules) blockOf(items []*item) block {
 	return block{Span: r.toEven(s), items: items}
 }
 
-// decode gives the reading of an item from the answer to its block.
+// decode returns the item's reading from the reply to its block.
 func (it *item) decode(a Answer) drivers.Reading {
 	rd := drivers.Reading{Point: it.Key, Quality: drivers.Bad}
 	if it.When != nil && !it.When.holds(a) {
@@ -206,12 +208,12 @@ func (it *item) decode(a Answer) drivers.Reading {
 	return rd
 }
 
-// possible tells whether a number can be a value of the point, by the catalogue and by the model.
+// possible reports whether the point can have the value x, by the catalogue and the model.
 func (p *Point) possible(x float64) bool {
 	return p.Is.IsPossible(x) && (p.Range == nil || x >= p.Range[0] && x <= p.Range[1])
 }
 
-// holds tells whether the condition is met in an answer.
+// holds reports whether the condition is met.
 func (t *Test) holds(a Answer) bool {
 	if t.Type == String {
 		v, _ := t.Decode(a, catalogue.Text)

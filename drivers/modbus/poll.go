@@ -13,12 +13,12 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// muteLimit is how many polls in a row a block may stay unanswered, while others are answered, before it is taken for
+// muteLimit is how many consecutive polls a block may get no reply, while others do, before it is treated as
 // refused.
 const muteLimit = 3
 
-// maxSpread is how far apart the values of a poll may be read once answers got lost in it: they are published with one
-// time. A slow line that loses nothing may take longer.
+// maxSpread is the longest time between the first and the last value of a poll in which replies were lost,
+// because all values are published with one timestamp. A slow line without losses may take longer.
 const maxSpread = 5 * time.Second
 
 // poll is the state of one Poll or Do.
@@ -28,27 +28,27 @@ type poll struct {
 	now           time.Time
 	readings      []orderedReading
 	events        []drivers.Event
-	factors       map[Address]uint16 // scale factors that lie too far from their values
-	deferred      []deferred         // values that wait for them
+	factors       map[Address]uint16 // scale factors that are read separately from their values
+	deferred      []deferred         // values that wait for their scale factor
 	refusals      []refusal
-	texts         map[*Field][]byte // texts that come in pieces, as far as they came
-	answered      int               // blocks that were answered
-	first         time.Time         // when the first of the readings came
-	last          time.Time         // when the last of them came
-	lostReply     bool              // a block was not answered
-	restart       bool              // the items were placed anew: the poll begins once more
-	searches      int               // for the size of an answer that gets through
+	texts         map[*Field][]byte // the parts of long texts received so far
+	answered      int               // number of blocks answered
+	first         time.Time         // when the first reading arrived
+	last          time.Time         // when the last reading arrived
+	lostReply     bool              // a block got no reply
+	restart       bool              // the items were rebuilt: start the poll again
+	searches      int               // searches for the longest reply that gets through
 	errs          []error
-	splitRequests int  // requests spent on looking for a culprit
-	stop          bool // nothing more is asked in this poll
-	incomplete    bool // something that is read only once is still missing
+	splitRequests int  // requests spent on locating a refused register
+	stop          bool // send no more requests in this poll
+	incomplete    bool // a value that is read only once is still missing
 
-	reported       map[string]string // what the device said of itself in this poll
-	identified     bool              // that was read, and believed
-	identityUnsure bool              // it was read, and cannot be believed yet
+	reported       map[string]string // identity reported by the device in this poll
+	identified     bool              // the identity was read and accepted
+	identityUnsure bool              // the identity was read but not yet accepted
 }
 
-// deferred is a value whose scale factor comes in another answer of the poll.
+// deferred is a value whose scale factor arrives in another reply of the poll.
 type deferred struct {
 	item   *item
 	answer Answer
@@ -56,7 +56,7 @@ type deferred struct {
 
 func (p *poll) ctx() context.Context { return p.txn.ctx }
 
-// run asks for everything that is due and returns what went wrong, joined.
+// run reads everything that is due and returns all errors, joined.
 func (p *poll) run() error {
 	if err := p.ensureDiscovered(); err != nil {
 		return err
@@ -100,7 +100,7 @@ func (p *poll) run() error {
 	return errors.Join(p.errs...)
 }
 
-// ensureDiscovered makes sure that it is known what the device is asked for.
+// ensureDiscovered determines the device's items unless they are known and its chain has not moved.
 func (p *poll) ensureDiscovered() error {
 	if p.items != nil && (p.chain == nil || !p.chain.moved) {
 		return nil
@@ -108,7 +108,8 @@ func (p *poll) ensureDiscovered() error {
 	return p.discover()
 }
 
-// probe asks a device that did not answer, or refused everything, for as little as possible, and tells whether it is there.
+// probe sends the smallest possible request to a device that did not answer, or refused everything, in the
+// last poll. It reports whether the device is ready.
 func (p *poll) probe(blocks []block) bool {
 	if len(blocks) == 0 {
 		return true
@@ -121,7 +122,7 @@ func (p *poll) probe(blocks []block) bool {
 	return false
 }
 
-// smallestValue is the span of the shortest value that is asked for, without the head of its model.
+// smallestValue returns the span of the shortest value in the blocks, without its model's header.
 func smallestValue(blocks []block) Span {
 	least := blocks[0].items[0].valueSpan()
 	for _, b := range blocks {
@@ -134,7 +135,7 @@ func smallestValue(blocks []block) Span {
 	return least
 }
 
-// read asks for a span and notes how long an answer was that got through.
+// read reads a span and stores the length of the longest reply so far.
 func (p *poll) read(s Span) (Answer, error) {
 	a, err := p.client.read(s)
 	if err == nil && !s.Table.Bits() {
@@ -143,13 +144,14 @@ func (p *poll) read(s Span) (Answer, error) {
 	return a, err
 }
 
-// isTooSpread tells whether waiting for lost answers made the poll so long that nothing more belongs to what it has read.
-// The blocks that were not answered come last in the next one, so that the others get their turn.
+// isTooSpread reports whether waiting for lost replies took so long that further values would not belong with
+// those already read. Blocks without a reply come last in the next poll, so that the others are read.
 func (p *poll) isTooSpread() bool {
 	return p.lostReply && !p.first.IsZero() && time.Since(p.first) >= maxSpread
 }
 
-// fetch reads a block and whatever it must be split into. It tells whether the device gave all of it.
+// fetch reads a block, split into smaller ones if necessary. It reports whether the device delivered all of
+// it.
 func (p *poll) fetch(b block) bool {
 	if p.isTooSpread() {
 		p.incomplete, p.stop = true, true
@@ -180,7 +182,7 @@ func (p *poll) fetch(b block) bool {
 	return p.noteError(err)
 }
 
-// noteError notes an error that says nothing about the registers.
+// noteError adds an error that does not concern the registers of the request.
 func (p *poll) noteError(err error) bool {
 	p.errs = append(p.errs, err)
 	p.incomplete = true
@@ -188,7 +190,8 @@ func (p *poll) noteError(err error) bool {
 	return false
 }
 
-// handleBusy handles "not now". A gateway that cannot reach the device, or a device that is busy, is not asked for more.
+// handleBusy handles a "not now". It ends the poll unless the device itself reports a failure or a pending
+// request (exceptions 4 and 5): a busy device, or a gateway that cannot reach it, gets no more requests.
 func (p *poll) handleBusy(err error) {
 	var e Exception
 	if errors.As(err, &e) && e.Code != 4 && e.Code != 5 {
@@ -196,9 +199,9 @@ func (p *poll) handleBusy(err error) {
 	}
 }
 
-// handleTimeout handles silence: the device is away, unless it answered something else in this poll. A block that alone stays
-// unanswered poll after poll is taken for refused and halved. That goes on with the next poll, because each silent half
-// costs a time-out that the neighbours on the line must wait for.
+// handleTimeout handles a missing reply. If nothing else was answered in this poll, the device is away and
+// the poll ends. A block that alone stays unanswered for muteLimit polls is treated as refused and halved.
+// The search continues in the next poll, because each timeout delays the other devices on the line.
 func (p *poll) handleTimeout(b block, err error) bool {
 	p.noteError(err)
 	if p.txn.replyAt.IsZero() {
@@ -219,7 +222,7 @@ func (p *poll) handleTimeout(b block, err error) bool {
 	return false
 }
 
-// decodeBlock decodes an answer.
+// decodeBlock decodes a reply.
 func (p *poll) decodeBlock(b block, a Answer) bool {
 	for _, it := range b.items {
 		if it.header != nil && !it.header.isIn(a) {
@@ -259,7 +262,8 @@ func (p *poll) decodeBlock(b block, a Answer) bool {
 	return true
 }
 
-// addReading adds a reading. Of a point and its fallback only one counts: the point itself where it has a value.
+// addReading adds a reading. If a point has a fallback, the fallback counts only if the point itself has no
+// value.
 func (p *poll) addReading(it *item, rd drivers.Reading) {
 	i := -1
 	if it.hasAlternative {
@@ -273,13 +277,13 @@ func (p *poll) addReading(it *item, rd drivers.Reading) {
 	}
 }
 
-// orderedReading is a reading and its place in a report.
+// orderedReading is a reading with its position in the report.
 type orderedReading struct {
 	drivers.Reading
 	order int
 }
 
-// sortedReadings gives the readings in the catalogue's order.
+// sortedReadings returns the readings in catalogue order.
 func (p *poll) sortedReadings() []drivers.Reading {
 	slices.SortFunc(p.readings, func(a, b orderedReading) int { return cmp.Compare(a.order, b.order) })
 	out := make([]drivers.Reading, len(p.readings))

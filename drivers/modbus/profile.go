@@ -7,61 +7,61 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// Profile is a model of device as data: where its values lie, how they are coded, how it wants to be spoken to.
-// It comes from Load and is not changed after that, so any number of devices share it.
+// Profile describes a device model as data: the address and encoding of its values, and the timing it needs.
+// Load creates it. It is not changed afterwards, so any number of devices can share it.
 type Profile struct {
 	Model       string // vendor-family
 	Title       string
 	Kind        catalogue.DeviceKind
 	Verified    string         // paper, capture, bench or field
-	Serial      bool           // may stand behind a serial line
-	Stream      bool           // may be spoken to as Modbus TCP
-	Bus         string         // the maker's serial settings, as in a port URL
-	BusCan      drivers.BusCan // which settings it can be given
-	TCPPort     int            // the maker's TCP port
+	Serial      bool           // can be on a serial line
+	Stream      bool           // speaks Modbus TCP
+	Bus         string         // factory serial settings, as in a port URL
+	BusCan      drivers.BusCan // serial settings it can be configured to
+	TCPPort     int            // factory TCP port
 	Unit        UnitIDs
-	Every       time.Duration // how often it is polled unless the configuration says otherwise
+	Every       time.Duration // poll interval unless configured otherwise
 	MinEvery    time.Duration
 	Timing      Timing
 	Limits      Limits
-	Readable    []Span // answered although no point lies there: may be bridged
-	Holes       []Span // refused, or dangerous to read: never in a block
-	Identify    []Test // all hold on this model and on few others
+	Readable    []Span // readable although no point lies there: may be read over
+	Holes       []Span // refused, or dangerous to read: never part of a request
+	Identify    []Test // all are true for this model and for few others
 	Identity    Identity
 	Points      []Point
 	Channels    []Channel
 	Commands    []Command
 	Guards      Guards
 	Quirks      []Quirk
-	SunSpec     *SunSpec // the model finds its registers by itself
-	SleepsNight bool     // a device without sun that does not answer is asleep, not broken
-	Warnings    Faults   // of a site's own profile: what will be a fault with the next release
+	SunSpec     *SunSpec // the model finds its registers through a SunSpec chain
+	SleepsNight bool     // a device that does not answer after sunset is asleep, not faulty
+	Warnings    Faults   // site profiles only: what the next release will reject
 }
 
-// UnitIDs says which unit ids a model uses.
+// UnitIDs are the unit ids that a model uses.
 type UnitIDs struct {
 	Default int
 	Range   drivers.Range
-	Probe   []int // in which order a scan tries them
+	Probe   []int // order in which a scan tries them
 }
 
-// Timing is how a device wants to be spoken to. Every number is of the model, none is in code.
+// Timing is how a device must be timed. All values come from the model's profile; none is hard-coded.
 type Timing struct {
-	ReplyMax    time.Duration // serial: from the end of a request to the start of the latest answer ever seen
-	TCPReplyMax time.Duration // TCP: the same, with the network
-	ReplyUsual  time.Duration // from the end of a request to the start of the answer, as a rule: weighs bridging
-	Gap         time.Duration // from an answer to the next request
-	ConnectWait time.Duration // from the opening of a connection to the first request
-	IdleClose   time.Duration // the device closes a connection that was silent for so long; 0: it does not
-	TolerantIDs bool          // TCP: answers carry wrong transaction ids; matched by unit, function and length instead
-	Clients     int           // how many connections it takes; 0: not known
+	ReplyMax    time.Duration // serial: longest time ever observed from the end of a request to the start of the reply
+	TCPReplyMax time.Duration // TCP: the same, including the network
+	ReplyUsual  time.Duration // typical time from the end of a request to the start of the reply; used to decide what to read over
+	Gap         time.Duration // pause between a reply and the next request
+	ConnectWait time.Duration // pause between opening a connection and the first request
+	IdleClose   time.Duration // the device closes a connection after this idle time; 0: never
+	TolerantIDs bool          // TCP: replies have wrong transaction ids; match by unit, function and length instead
+	Clients     int           // simultaneous connections it accepts; 0: unknown
 }
 
-// Limits bounds one request.
+// Limits limits one request.
 type Limits struct {
 	Registers int // at most 125
 	Bits      int // at most 2000
-	Align     int // no block crosses a multiple of it; 0: no such rule
+	Align     int // no request crosses a multiple of it; 0: no such limit
 	Even      bool
 }
 
@@ -70,25 +70,25 @@ type Pace string
 
 // The paces.
 const (
-	Fast Pace = "fast" // with every poll
+	Fast Pace = "fast" // in every poll
 	Slow Pace = "slow" // at most once a minute
-	Once Pace = "once" // at the first poll after each opening of the line
+	Once Pace = "once" // in the first poll after each opening of the line
 )
 
 // Point is one reading of a model.
 type Point struct {
-	Key   string          // of the catalogue
-	Is    catalogue.Point // what the catalogue says of it
-	Field                 // where it lies and how it is coded
+	Key   string          // catalogue key
+	Is    catalogue.Point // catalogue entry
+	Field                 // address and encoding
 	Pace  Pace
-	Range *[2]float64 // a value outside is not possible, so it is no value
-	When  *Test       // the value means something only when this holds
+	Range *[2]float64 // values outside are impossible and count as missing
+	When  *Test       // the value is meaningful only if this is true
 	Else  catalogue.Value
 
-	Fallback bool // counts only where the other point of this key has no value
+	Fallback bool // counts only if the other point with this key has no value
 }
 
-// Span is what must come in one answer so that the point can be decoded.
+// Span returns what must be in one reply to decode the point.
 func (p *Point) Span() Span {
 	s := p.Field.Span()
 	if p.When != nil {
@@ -97,26 +97,26 @@ func (p *Point) Span() Span {
 	return s
 }
 
-// Channel is an input or output that means nothing until the configuration says what hangs on it.
+// Channel is an input or output without a fixed meaning; the configuration maps it to a point.
 type Channel struct {
 	Name  string // di1, do1, ai0
-	Field        // an analogue one is scaled to Unit
-	Unit  string // mA, V, Cel, ...; "" for a digital one
-	Write bool   // an output
+	Field        // analogue channels are scaled to Unit
+	Unit  string // mA, V, Cel, ...; "" for digital channels
+	Write bool   // it is an output
 }
 
-// Test is a condition on a field.
+// Test is a condition on a field. One of In, Starts and Contains is set.
 type Test struct {
 	Field
 	In       []uint64 // the raw pattern is one of these
-	Starts   string   // the text begins so
-	Contains []string // the text has one of these in it
+	Starts   string   // the text begins with this
+	Contains []string // the text contains one of these
 }
 
-// Identity is where a device says what it is.
+// Identity states where a device reports what it is.
 type Identity struct{ Maker, Model, Serial, Firmware *Naming }
 
-// Naming is a text that is fixed, or that is read from the device.
+// Naming is a constant text or a field that is read from the device.
 type Naming struct {
 	Text  string
 	Field *Field
@@ -126,81 +126,81 @@ type Naming struct {
 type Command struct {
 	Action string
 	Steps  []Step
-	Check  *Check // how it is confirmed
-	Repeat bool   // harmless when it is executed twice
+	Check  *Check // how to confirm it
+	Repeat bool   // executing it twice does no harm
 }
 
 // Step is one write of a command.
 type Step struct {
 	At       Address
 	Function byte   // 5, 6, 15 or 16
-	Value    uint64 // raw; for a coil that is switched on 0xFF00
-	Arg      *Arg   // the value comes from this argument instead
-	Field    Field  // how an argument is coded
+	Value    uint64 // raw value; 0xFF00 switches a coil on
+	Arg      *Arg   // if set, the value comes from this argument
+	Field    Field  // encoding of the argument
 	Choose   *Choose
 }
 
-// Arg is a number that a command brings.
+// Arg is a numeric argument of a command.
 type Arg struct {
 	Name  string
 	Range [2]float64
-	Type  string // what the caller is told: number
+	Type  string // type shown to the caller: number
 }
 
-// Choose moves a step to one of several like outputs.
+// Choose selects one of several identical outputs for a step.
 type Choose struct {
 	Arg          string
-	First, Count int // names of the outputs: First to First+Count-1
-	Stride       int // from the address of one to that of the next
+	First, Count int // outputs are numbered First to First+Count-1
+	Stride       int // distance between the addresses of two neighbours
 }
 
 // Check confirms a command by reading.
 type Check struct {
-	Point    string        // of the catalogue; it must have one of the words
+	Point    string        // catalogue key of a point that must take one of Words
 	Words    []string      //
-	Field    *Field        // or this field reads back what was written
+	Field    *Field        // if set instead, this field must read back what was written
 	Within   time.Duration // how long the device may take
-	Interval time.Duration // between two looks
+	Interval time.Duration // time between two reads
 }
 
-// Guards are the model's rules against values that cannot be.
+// Guards are the model's plausibility rules.
 type Guards struct {
-	NullFrame []string // when all of these points are zero or absent, the device gave an empty frame: no reading counts
-	Frozen    int      // after so many polls with every value the same while power flows, the values are stale; 0: no rule
-	Counters  bool     // a lifetime counter that falls or leaps is held back until it is confirmed
-	RatedW    float64  // where the maker's rating is fixed; 0: from the device or not known
-	Rated     *Field   // where the device tells its rated power, in W
+	NullFrame []string // if all of these points are zero or absent, the frame is empty and no reading counts
+	Frozen    int      // values are stale after this many polls without a change while power flows; 0: no rule
+	Counters  bool     // hold back a lifetime counter that falls or jumps until it is confirmed
+	RatedW    float64  // rating if the model has a fixed one; 0: read from the device, or unknown
+	Rated     *Field   // where the device reports its rated power, in W
 }
 
-// Quirk is an oddity of the model that the firmware note explains.
+// Quirk is an oddity of the model that its firmware note explains.
 type Quirk struct{ ID, What string }
 
-// SunSpec says how the chain of models is found and what is read of each model.
+// SunSpec describes how to find the chain of models and what to read from each model.
 type SunSpec struct {
 	Bases  []uint16
-	Part   int            // which of the devices behind one unit id: each begins with a common model
-	Stated bool           // the profile says so itself: another device may have the same unit id
-	Models []SunSpecModel // in order of preference: of a family, the first that a device has is read
+	Part   int            // which of the devices behind one unit id; each begins with a common model
+	Stated bool           // Part is in the profile: other devices may share the unit id
+	Models []SunSpecModel // by preference: of each family only the first that the device has is read
 }
 
-// SunSpecModel is what is read of one or several SunSpec models that are laid out alike. Addresses in it count from the
+// SunSpecModel is what is read from SunSpec models with the same layout. Its addresses are offsets from the
 // model's id register.
 type SunSpecModel struct {
 	IDs      []uint16
-	Kind     catalogue.DeviceKind // of the devices that have it
+	Kind     catalogue.DeviceKind // kind of the devices that have it
 	Title    string
 	Family   string
-	Lengths  []int // that are legal; empty: any
+	Lengths  []int // legal lengths; empty: any
 	Points   []Point
 	Repeat   *Repeat
 	Commands []Command
 	Rated    *Field
 }
 
-// Repeat is a group of registers that comes several times in a model. In its points {n} stands for 1, 2, 3 ...
+// Repeat is a group of registers that a model repeats. In its point keys {n} stands for 1, 2, 3 and so on.
 type Repeat struct {
 	At, Size int
-	Count    *Field // how many; absent or too many: as many as the model's length has room for
-	Skip     *Test  // a group for which this holds is not one of them
+	Count    *Field // number of groups; if absent or too large, as many as fit into the model
+	Skip     *Test  // groups for which this is true are left out
 	Points   []Point
 }

@@ -6,16 +6,16 @@ import (
 	"bordo/drivers"
 )
 
-// maxSplitRequests bounds the requests that a poll may spend on finding the register that makes a device refuse a block; the
-// search goes on with the next poll.
+// maxSplitRequests limits the requests that a poll spends on finding the register that makes a device refuse
+// a block. The next poll continues the search.
 const maxSplitRequests = 32
 
-// narrowDown looks for what makes the device refuse a block, by halving it. Everything else of the block is still read in
-// this poll.
+// narrowDown finds the item that makes the device refuse a block, by halving the block. The rest of the block
+// is still read in this poll.
 func (p *poll) narrowDown(b block, err error) bool {
 	if len(b.items) == 1 {
 		if it := b.items[0]; it.header != nil {
-			it.header = nil // what lies between the model's head and the value may be to blame
+			it.header = nil // the registers between the header and the value may be the cause
 			p.plans = nil
 			return p.fetch(p.rules.blockOf(b.items))
 		}
@@ -26,7 +26,7 @@ func (p *poll) narrowDown(b block, err error) bool {
 	left, right := p.split(b)
 	if p.splitRequests += 2; p.splitRequests > maxSplitRequests {
 		p.noteError(err)
-		return false // the cut stays, so the next poll goes on from here
+		return false // the cut is kept, so the next poll continues here
 	}
 	l := p.fetch(left)
 	if p.stop {
@@ -44,13 +44,13 @@ func (p *poll) narrowDown(b block, err error) bool {
 	return l && r
 }
 
-// isStillRefused asks for a block once more: a device that was only starting has its reasons elsewhere.
+// isStillRefused repeats a refused block. A device that was only starting up accepts it now.
 func (p *poll) isStillRefused(b block) bool {
 	_, err := p.read(b.Span)
 	return isRefusal(err)
 }
 
-// split cuts a block in two for this poll and the next ones.
+// split cuts a block in two for this and the next polls.
 func (p *poll) split(b block) (left, right block) {
 	left, right = b.halves(p.rules)
 	p.rules.cuts[right.items[0]] = true
@@ -58,8 +58,8 @@ func (p *poll) split(b block) (left, right block) {
 	return left, right
 }
 
-// learnCause says why two halves that are answered were refused together: the gap between them cannot be read, or the block
-// was too large.
+// learnCause stores why a block was refused although both halves are accepted: the gap between them cannot be
+// read, or the block was too large.
 func (p *poll) learnCause(b, left, right block) {
 	switch n := int(right.First) - left.End(); {
 	case n > 0:
@@ -72,7 +72,7 @@ func (p *poll) learnCause(b, left, right block) {
 	p.rebuildRules()
 }
 
-// noteRefusal stops asking for an item, and from reading over its registers.
+// noteRefusal marks an item for quarantine at the end of the poll.
 func (p *poll) noteRefusal(it *item, err error) {
 	why := drivers.KindOf(err).String()
 	var e Exception
@@ -82,14 +82,15 @@ func (p *poll) noteRefusal(it *item, err error) {
 	p.refusals = append(p.refusals, refusal{it, why})
 }
 
-// refusal is a point that was refused alone.
+// refusal is an item that was refused when requested alone.
 type refusal struct {
 	item *item
 	why  string
 }
 
-// quarantineRefused ends a poll: what was refused alone goes into quarantine, unless the device refused everything. Then it is the
-// device that is not ready, and it is asked for one point only until that is over.
+// quarantineRefused runs at the end of a poll and quarantines the items that were refused alone. If the
+// device refused every request, it is not ready: nothing is quarantined, and the following polls request only
+// one value until it is.
 func (p *poll) quarantineRefused() {
 	p.refusing = p.answered == 0 && len(p.refusals) > 0
 	if p.refusing {

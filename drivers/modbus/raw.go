@@ -1,7 +1,7 @@
 package modbus
 
-// The types of this file are a profile as it stands in YAML. Nothing is checked here but names and basic types: compile
-// turns it into a Profile and says what is wrong with it.
+// The types in this file mirror a profile's YAML. Only key names and basic types are checked here; compiler
+// converts them to a Profile and reports faults.
 
 type rawProfile struct {
 	Schema   int                  `yaml:"schema"`
@@ -192,7 +192,7 @@ type rawRepeat struct {
 	Points []rawPoint `yaml:"points"`
 }
 
-// rawBusCan is which settings of a serial line a model can have.
+// rawBusCan is the key "bus_can": the serial settings that a model supports.
 type rawBusCan struct {
 	Baud   []int    `yaml:"baud"`
 	Parity []string `yaml:"parity"`

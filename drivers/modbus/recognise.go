@@ -9,29 +9,30 @@ import (
 	"bordo/drivers"
 )
 
-// When the identity of a device is read again. A device can be exchanged while the port stays open: on an RS-485 line
-// nothing else shows it.
+// When a device's identity is read again. A device can be replaced while the port stays open; on an RS-485
+// line nothing else reveals that.
 const (
-	identifyAfter  = time.Minute // of silence: nobody changes a meter faster
-	identifyEvery  = time.Hour   // a meter that was changed between two polls
-	identifyTries  = 3           // polls in a row that may fail to read it; then it is left alone for identifyEvery
-	identityRepeat = time.Second // between the two readings that have to agree before an identity counts as another
+	identifyAfter  = time.Minute // without a reply: replacing a meter takes longer than this
+	identifyEvery  = time.Hour   // finds a meter that was replaced between two polls
+	identifyTries  = 3           // failed attempts in consecutive polls before the next one waits for identifyEvery
+	identityRepeat = time.Second // between the two readings that must agree before a new identity is accepted
 )
 
-// identityWatch says when the identity of a device has to be read again.
+// identityWatch decides when a device's identity must be read again.
 type identityWatch struct {
-	readAt    time.Time // when it was last read, or given up
-	answered  time.Time // when the device last gave anything
-	away      bool      // it has given nothing in a poll since
-	requested bool      // somebody wants to know, or a counter goes on from another value
-	failed    int       // polls in a row in which it could not be read or believed
+	readAt    time.Time // when the identity was last read, or the attempt abandoned
+	answered  time.Time // when the device last delivered anything
+	away      bool      // it has delivered nothing in some poll since
+	requested bool      // a caller requested it, or a counter continues from another value
+	failed    int       // consecutive polls in which it could not be read or was not accepted
 
-	connection int       // on which the device was last asked
-	renewed    time.Time // when a new connection last had the identity read
+	connection int       // the connection on which the device was last polled
+	renewed    time.Time // when a new connection last caused the identity to be read
 }
 
-// noteConnection notes the connection. One that was opened again in place may lead to another device. Some devices close each
-// connection after an answer, so that counts once in identifyEvery.
+// noteConnection requests the identity if the connection has changed, because a connection that was reopened
+// in place may lead to another device. Some devices close each connection after a reply, so this happens once
+// per identifyEvery.
 func (w *identityWatch) noteConnection(connection int, now time.Time) {
 	if connection != w.connection && now.Sub(w.renewed) >= identifyEvery {
 		w.renewed, w.requested = now, true
@@ -39,13 +40,13 @@ func (w *identityWatch) noteConnection(connection int, now time.Time) {
 	w.connection = connection
 }
 
-// isDue tells whether the identity has to be read again.
+// isDue reports whether the identity must be read again.
 func (w *identityWatch) isDue(now time.Time) bool {
 	return w.requested || w.failed > 0 || now.Sub(w.readAt) >= identifyEvery || w.away && now.Sub(w.answered) >= identifyAfter
 }
 
-// notePoll notes what a poll says about the device. events are those of the guards: a counter that falls or leaps may be that
-// of another device.
+// notePoll updates the watch after a poll. events are those of the guard: a counter that falls or jumps may
+// belong to another device.
 func (w *identityWatch) notePoll(p *poll, events []drivers.Event) {
 	if p.answered == 0 {
 		w.away = true
@@ -58,12 +59,12 @@ func (w *identityWatch) notePoll(p *poll, events []drivers.Event) {
 	w.requested = w.requested && p.stop || slices.ContainsFunc(events, func(e drivers.Event) bool { return e.Type == eventDoubt })
 }
 
-// hasNoIdentity tells whether a device has nothing that it could say of itself.
+// hasNoIdentity reports whether the device has no item that identifies it.
 func (w *identityWatch) hasNoIdentity(d *device) bool {
 	return d.onceOK && !slices.ContainsFunc(d.items, func(it *item) bool { return it.role == isIdentity })
 }
 
-// noteAttempt notes how an attempt to read the identity went.
+// noteAttempt records whether an attempt to read the identity succeeded.
 func (w *identityWatch) noteAttempt(ok bool, now time.Time) {
 	if !ok {
 		if w.failed++; w.failed < identifyTries {
@@ -78,7 +79,7 @@ func (d *device) Identify() { d.watch.requested = true }
 
 var _ drivers.Identifier = (*device)(nil)
 
-// noteIdentity notes what the device says of itself.
+// noteIdentity stores a part of the identity that the device reported.
 func (p *poll) noteIdentity(key, text string) {
 	if p.reported == nil {
 		p.reported = map[string]string{}
@@ -86,8 +87,8 @@ func (p *poll) noteIdentity(key, text string) {
 	p.reported[key] = text
 }
 
-// checkIdentity reads who the device is when that is due, after everything else of the poll. A device that does not give it loses
-// nothing: neither its readings nor its good name.
+// checkIdentity reads the device's identity at the end of a poll if that is due. A failure does not affect
+// the poll's readings.
 func (p *poll) checkIdentity() {
 	p.watch.noteConnection(p.bus.connection, p.now)
 	if p.answered == 0 || !p.watch.isDue(p.now) || p.watch.hasNoIdentity(p.device) {
@@ -103,7 +104,7 @@ func (p *poll) checkIdentity() {
 	}
 }
 
-// readIdentity asks for what the device says of itself.
+// readIdentity reads the items of the device's identity.
 func (p *poll) readIdentity() error {
 	var items []*item
 	for _, it := range p.items {
@@ -128,9 +129,9 @@ func (p *poll) readIdentity() error {
 	return nil
 }
 
-// compareIdentity compares who the device is with who it was: what another device or another firmware taught does not hold, and
-// its counters are others. Another identity has to be read twice; as long as it was not, the device is unsure. It tells
-// whether it is settled who the device is.
+// compareIdentity compares the reported identity with the stored one. If the device or its firmware has
+// changed, what was learned about it is discarded. A different identity must be read twice; until then the
+// device counts as unsure. compareIdentity reports whether the identity is settled.
 func (p *poll) compareIdentity() bool {
 	was, now := p.saved, p.currentIdentity()
 	p.watch.connection = p.bus.connection
@@ -139,7 +140,7 @@ func (p *poll) compareIdentity() bool {
 			p.identityUnsure = true
 			return false
 		}
-		p.reported, now = nil, deviceIdentity{was.Serial, was.Firmware} // it does not say the same twice: it stays who it was
+		p.reported, now = nil, deviceIdentity{was.Serial, was.Firmware} // the two readings differ: keep the stored identity
 	} else {
 		p.watch.noteAttempt(true, p.now)
 	}
@@ -161,7 +162,7 @@ func (p *poll) compareIdentity() bool {
 	return true
 }
 
-// mergeIdentity takes over what the device says of itself, as far as it says anything.
+// mergeIdentity stores the reported identity. Blank parts do not replace known ones.
 func (p *poll) mergeIdentity() {
 	for key, was := range map[string]string{selfSerial: p.saved.Serial, selfFirmware: p.saved.Firmware} {
 		if p.identity[key] == "" && was != "" {
@@ -175,7 +176,7 @@ func (p *poll) mergeIdentity() {
 	}
 }
 
-// deviceIdentity is who a device says it is. What it does not say now is as it was.
+// deviceIdentity identifies a device. Parts that the device does not report keep their stored value.
 type deviceIdentity struct{ serial, firmware string }
 
 func (p *poll) currentIdentity() deviceIdentity {
@@ -189,12 +190,13 @@ func (p *poll) currentIdentity() deviceIdentity {
 	return n
 }
 
-// confirmsIdentity reads the identity once more, some time later, and tells whether it is the same.
+// confirmsIdentity reads the identity again after identityRepeat and reports whether it is the same.
 func (p *poll) confirmsIdentity(first deviceIdentity) bool {
 	return p.txn.pause(time.Now().Add(identityRepeat)) == nil && p.readIdentity() == nil && p.currentIdentity() == first
 }
 
-// isBlankIdentity tells whether a text is no identity: empty, only zeros, or all bits set, as devices show while they start.
+// isBlankIdentity reports whether a text identifies nothing: empty, only zeros, or all bits set, as devices
+// report while starting.
 func isBlankIdentity(text string) bool {
 	return strings.Trim(text, "0 .-?") == "" || text == "65535" || text == "4294967295"
 }

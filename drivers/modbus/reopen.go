@@ -11,18 +11,18 @@ import (
 	"bordo/drivers"
 )
 
-// reopenPauses are the waits before each attempt to open a connection again. Firmware that serves one client refuses
-// the next connection until it has finished with the last.
+// reopenPauses are the waits before each attempt to reopen a connection. Firmware that serves one client
+// refuses a new connection until it has finished with the previous one.
 var reopenPauses = [...]time.Duration{0, 200 * time.Millisecond, 800 * time.Millisecond}
 
-// absence is how long a connection may have been silent and still count as the same opening of the line after it was
-// opened again in place: a device is not exchanged faster.
+// absence is the longest time without a reply for which a connection reopened in place still counts as the
+// same opening of the line: replacing a device takes longer.
 const absence = time.Minute
 
-// maxUnasked bounds what a device may send without being asked before its connection is given up.
+// maxUnasked is how many unsolicited bytes a device may send before its connection is closed.
 const maxUnasked = 16 << 10
 
-// reopener is the port as one that can be opened again, nil when it cannot.
+// reopener returns the port if it can be reopened, otherwise nil.
 func (b *bus) reopener() drivers.Reopener {
 	port := b.port
 	if l, ok := port.(*sharedPort); ok {
@@ -32,10 +32,10 @@ func (b *bus) reopener() drivers.Reopener {
 	return r
 }
 
-// mayReopen tells whether the connection can be opened again within this turn.
+// mayReopen reports whether the connection can be reopened within this transaction.
 func (t *transaction) mayReopen() bool { return t.bus.reopener() != nil }
 
-// keepPort takes "lost" off an error when the next request can open the connection again: the line goes on with the same
+// keepPort clears Lost in an error if the next request can reopen the connection, so that the line keeps the
 // port.
 func (t *transaction) keepPort(err error) error {
 	var e *drivers.Error
@@ -48,9 +48,9 @@ func (t *transaction) keepPort(err error) error {
 	return &drivers.Error{Op: e.Op, Kind: e.Kind, Cause: e.Cause, Err: e.Err}
 }
 
-// ensureConnected makes sure that a request can be sent. It drops what lies on a connection unasked: that belongs to no
-// request to come. A connection that was given up, or that the device closed meanwhile, is opened again where the port
-// can do that.
+// ensureConnected prepares the connection for a request. It discards unsolicited bytes, because they cannot
+// belong to a future request. If the connection was closed by either side, it is reopened if the port
+// supports that.
 func (t *transaction) ensureConnected() error {
 	b := t.bus
 	if b.broken == nil && b.line.Stream {
@@ -70,7 +70,8 @@ func (t *transaction) ensureConnected() error {
 	return t.reopen()
 }
 
-// drain takes what lies on the connection and notes when the device closed it. The error is that of ctx.
+// drain discards unread bytes and detects that the device has closed the connection. It returns only ctx's
+// error.
 func (t *transaction) drain() error {
 	b := t.bus
 	b.filled, b.consumed = 0, 0
@@ -95,7 +96,7 @@ func (t *transaction) drain() error {
 	}
 }
 
-// reopen opens the connection again. The error of a port that does not open is Lost: its owner tries on.
+// reopen reopens the connection. If that fails, the error is Lost and the port's owner keeps trying.
 func (t *transaction) reopen() error {
 	b := t.bus
 	used := b.lastUsed
@@ -123,12 +124,12 @@ func (t *transaction) reopen() error {
 	return nil
 }
 
-// hangUp closes a connection that was given up, so that a device which serves one client is free for the next request.
+// hangUp closes a broken connection so that a device that serves one client is free for the next request.
 func (t *transaction) hangUp() {
 	if t.bus.broken != nil && t.mayReopen() {
-		_ = t.bus.port.Close() // it is opened again before it is used
+		_ = t.bus.port.Close() // it is reopened before its next use
 	}
 }
 
-// isReadOnly tells whether a function changes nothing in a device, so that it may be asked twice.
+// isReadOnly reports whether a function changes nothing in a device, so that it may be repeated.
 func isReadOnly(function byte) bool { return slices.Contains([]byte{1, 2, 3, 4, 17, 43}, function) }

@@ -11,15 +11,17 @@ import (
 )
 
 const (
-	// patience bounds how long a request waits for a line on which somebody else keeps talking.
+	// patience is how long a request waits for a line on which others keep sending.
 	patience = 2 * time.Second
-	// turnaround is how long all devices get to digest a broadcast (Modbus over Serial Line V1.02, 2.4.1: 100 to 200 ms).
+	// turnaround is the time for all devices to process a broadcast (Modbus over Serial Line V1.02, 2.4.1:
+	// 100 to 200 ms).
 	turnaround = 200 * time.Millisecond
 	broadcast  = 0
 )
 
-// sendRTU does one exchange of RTU frames. A late answer cannot be told from the answer to the next request. So after a
-// request nothing else is sent until its answer has come, or until it cannot come any more: request + reply_max.
+// sendRTU does one exchange of RTU frames. RTU frames have no transaction id, so a late reply looks like the
+// reply to the next request. Therefore nothing is sent after a request until its reply has arrived or
+// reply_max has passed.
 func (t *transaction) sendRTU(adu []byte) ([]byte, error) {
 	b := t.bus
 	if err := t.waitForSilence(); err != nil {
@@ -28,7 +30,7 @@ func (t *transaction) sendRTU(adu []byte) ([]byte, error) {
 	if err := t.write(adu, t.timing.ReplyMax+b.wireTime(len(adu))+b.delay); err != nil {
 		return nil, err
 	}
-	sent := time.Now().Add(b.wireTime(len(adu))) // Write returns when the bytes are buffered, not when they are out
+	sent := time.Now().Add(b.wireTime(len(adu))) // Write returns when the bytes are buffered, not when they have been sent
 	if adu[0] == broadcast {
 		b.quietUntil = sent.Add(turnaround)
 		t.replyAt = sent
@@ -46,7 +48,7 @@ func (t *transaction) sendRTU(adu []byte) ([]byte, error) {
 	return frame, nil
 }
 
-// readReply reads until the answer to req is there or due has passed.
+// readReply reads until the reply to req is complete or due has passed.
 func (t *transaction) readReply(req []byte, due time.Time) ([]byte, error) {
 	b := t.bus
 	buf, n, total := b.buf[:], 0, 0
@@ -80,21 +82,21 @@ func (t *transaction) readReply(req []byte, due time.Time) ([]byte, error) {
 			t.heard = buf[:n]
 			return nil, t.portError(err)
 		}
-		// What is still on the wire cannot be here before its time: one look at the end costs less than one for each byte.
+		// Bytes still on the wire cannot arrive earlier. One read at the end is cheaper than one per byte.
 		if lack := missingBytes(buf[:n], req); lack > 1 && b.char > 0 {
 			if err := t.pause(earlier(due, time.Now().Add(b.wireTime(lack-1)))); err != nil {
 				return nil, err
 			}
 		}
-		if n == len(buf) { // nothing but noise so far: keep what can still be the beginning of an answer
+		if n == len(buf) { // only noise so far: keep what may be the beginning of a reply
 			n = copy(buf, buf[n-maxADU+1:])
 		}
 	}
 }
 
-// dropEcho takes away our own request where the line gives it back, and returns how many bytes are left. An answer is never
-// the same as the request that asks for registers, so that is how such a line shows itself; from then on the first thing
-// heard after a write, whose answer is the same, is not taken for its confirmation.
+// dropEcho removes the request from the received bytes if the line echoes it, and returns how many bytes
+// remain. The reply to a register read never equals its request, so reads reveal an echoing line. From then
+// on the first copy after a write is not mistaken for the confirmation, which looks the same.
 func (t *transaction) dropEcho(heard, req []byte, total int) int {
 	reads := req[1] == 3 || req[1] == 4
 	if total != len(heard) || len(heard) < len(req) || !(reads || t.bus.echoes) || !bytes.Equal(heard[:len(req)], req) || t.echoDropped {
@@ -104,7 +106,7 @@ func (t *transaction) dropEcho(heard, req []byte, total int) int {
 	return copy(heard, heard[len(req):])
 }
 
-// noReplyError says what was wrong with what came instead of an answer.
+// noReplyError returns the error for what was received instead of a reply.
 func noReplyError(n int, damaged bool, foreign error, within time.Duration) error {
 	switch {
 	case n == 0:
@@ -117,8 +119,8 @@ func noReplyError(n int, damaged bool, foreign error, within time.Duration) erro
 	return &drivers.Error{Kind: drivers.Checksum, Cause: drivers.Noise, Err: fmt.Errorf("%d bytes heard that are no answer", n)}
 }
 
-// waitForSilence listens, and drops what it hears, until the line may be used: the last answer or the last chance of one is over,
-// and there was silence for t3.5.
+// waitForSilence reads and discards until the line may be used: no late reply is possible any more, and the
+// line has been silent for t3.5. It fails after patience.
 func (t *transaction) waitForSilence() error {
 	b := t.bus
 	b.quietUntil = later(b.quietUntil, t.firstRequestAt())

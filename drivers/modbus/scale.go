@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// Scale is a factor, kept as a fraction and a power of ten so that a decimal register value gives the decimal that the
-// device shows: 2302 tenths are 230.2, not 230.20000000000002. The zero value is 1.
+// Scale is a factor, stored as a fraction and a power of ten so that a register value gives the exact decimal
+// that the device shows: 2302 tenths are 230.2, not 230.20000000000002. The zero value is 1.
 type Scale struct {
 	num, den int64 // den 0: 1/1
 	exp      int   // power of ten
 	text     string
 }
 
-// parseScale reads "0.1", "10", "-0.001", "1e-3" or "1/128".
+// parseScale parses "0.1", "10", "-0.001", "1e-3" or "1/128".
 func parseScale(text string) (Scale, error) {
 	bad := fmt.Errorf("must be a factor such as 0.1, 10 or 1/128 (got %q)", text)
 	if a, b, ok := strings.Cut(text, "/"); ok {
@@ -45,7 +45,7 @@ func parseScale(text string) (Scale, error) {
 	return Scale{num: num, den: 1, exp: exp, text: text}, nil
 }
 
-// String gives the factor as the profile writes it.
+// String returns the factor as written in the profile.
 func (s Scale) String() string {
 	if s.den == 0 {
 		return "1"
@@ -60,14 +60,15 @@ func (s Scale) fraction() (num, den int64) {
 	return s.num, s.den
 }
 
-// shifted is the factor times 10^sf.
+// shifted returns the factor multiplied by 10^sf.
 func (s Scale) shifted(sf int) Scale {
 	s.num, s.den = s.fraction()
 	s.exp += sf
 	return s
 }
 
-// apply gives x times the factor times 10^sf. Negative powers divide, because 0.1 is not a binary number and 10 is.
+// apply returns x times the factor times 10^sf. It divides for negative powers, because 10 is exact in binary
+// and 0.1 is not.
 func (s Scale) apply(x float64, sf int) float64 {
 	num, den := s.fraction()
 	x *= float64(num)
@@ -80,7 +81,7 @@ func (s Scale) apply(x float64, sf int) float64 {
 	return x / float64(den)
 }
 
-// undo gives the x for which apply(x, sf) is v, as near as can be.
+// undo returns the x for which apply(x, sf) is closest to v.
 func (s Scale) undo(v float64, sf int) float64 {
 	num, den := s.fraction()
 	v *= float64(den)
@@ -93,8 +94,8 @@ func (s Scale) undo(v float64, sf int) float64 {
 	return v / float64(num)
 }
 
-// applyDecimal is apply for a value that came as a binary fraction of 32 (or 64) bits: it is taken for the shortest
-// decimal that gives this fraction, which is what the device meant (230.2, not 230.1999969482422).
+// applyDecimal is apply for a value that was a float of 32 or 64 bits. It scales the shortest decimal that
+// rounds to that float, which is what the device meant (230.2, not 230.1999969482422).
 func (s Scale) applyDecimal(x float64, bits, sf int) float64 {
 	num, den := s.fraction()
 	if bits == 64 && s.exp+sf == 0 {
@@ -108,16 +109,16 @@ func (s Scale) applyDecimal(x float64, bits, sf int) float64 {
 	mantissa, exponent, ok := strings.Cut(string(text), "e")
 	e, err := strconv.Atoi(exponent)
 	if !ok || err != nil {
-		return s.apply(x, sf) // not reached: AppendFloat always writes an exponent for 'e'
+		return s.apply(x, sf) // unreachable: AppendFloat always writes an exponent for 'e'
 	}
 	v, err := strconv.ParseFloat(mantissa+"e"+strconv.Itoa(e+s.exp+sf), 64)
 	if err != nil {
-		return math.Inf(1) // too large for a float64, which a number cannot be: no value
+		return math.Inf(1) // too large for a float64: no value
 	}
 	return v * float64(num) / float64(den)
 }
 
-// shortDecimal is the shortest decimal of x times the power of ten, where it is at hand.
+// shortDecimal returns the shortest decimal of x times the power of ten, if the fast path covers it.
 func (s Scale) shortDecimal(x float64, bits, sf int) (v float64, ok bool) {
 	if bits != 32 {
 		return 0, false
@@ -133,7 +134,7 @@ func (s Scale) shortDecimal(x float64, bits, sf int) (v float64, ok bool) {
 	return m * exactTen[e], true
 }
 
-// decimals is how many digits after the point the factor can produce from a whole number, -1 if that is not bounded.
+// decimals returns how many digits after the point a scaled whole number can have, -1 if unlimited.
 func (s Scale) decimals(sf int) int {
 	if _, den := s.fraction(); den != 1 {
 		return -1

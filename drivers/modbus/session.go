@@ -11,14 +11,14 @@ import (
 	"bordo/drivers"
 )
 
-// link is the devices of one line. It hands its bus out together with the port, so that whoever borrows the port between
-// two polls keeps to the silences that the last exchange asks for, and leaves the line to the next poll as a poll would.
+// link is the Link of one line. It passes its bus along with the port: whoever borrows the port between two
+// polls then keeps the silence that the last exchange requires, and so does the next poll afterwards.
 type link struct {
 	drivers.Link
 	bus *bus
 }
 
-// sharedPort is a port with the bus that the devices behind it share.
+// sharedPort is a port with the bus that the devices of its line share.
 type sharedPort struct {
 	drivers.Port
 	bus *bus
@@ -29,7 +29,7 @@ func (l *link) Run(ctx context.Context, port drivers.Port, in <-chan drivers.Req
 	return l.Link.Run(ctx, &sharedPort{port, l.bus}, in, out)
 }
 
-// busOn is the bus of a port: that of the link which runs on it, or a new one.
+// busOn returns the bus of a port: that of the link running on it, or a new one.
 func busOn(l drivers.Line, port drivers.Port) *bus {
 	if x, ok := port.(*sharedPort); ok {
 		return x.bus
@@ -39,16 +39,16 @@ func busOn(l drivers.Line, port drivers.Port) *bus {
 	return b
 }
 
-// Session is the plain use of a line by whoever looks for devices or at registers: any unit, any register, and only reading.
-// It is used by one goroutine. On a port that was borrowed from a line (drivers.Request) it is part of that line and keeps
-// to its silences; on any other it must be the only one that uses the port.
+// Session gives tools direct read access to a line: any unit, any register, no writes. One goroutine may use
+// it. On a port borrowed from a line (drivers.Request) it shares the line's bus and keeps its silences; any
+// other port it must own exclusively.
 type Session struct {
-	// Trace sees every exchange, when it is not nil.
+	// Trace, if not nil, is called with every exchange.
 	Trace func(Exchange)
-	// KeepTCP keeps a connection after a question that was not answered: answers are told apart by their transaction ids. It
-	// is for units that nobody polls on this connection, because some devices answer with wrong ids.
+	// KeepTCP keeps the connection after a timeout; late replies are recognised by their transaction ids. Use
+	// it only for units that are not polled on this connection, because some devices reply with wrong ids.
 	KeepTCP bool
-	// Timing say how long answers are waited for. They may be changed between two questions.
+	// Timing sets the timeouts and pauses. It may be changed between two requests.
 	Timing Timing
 
 	bus *bus
@@ -59,21 +59,21 @@ func NewSession(l drivers.Line, port drivers.Port, m Timing) *Session {
 	return &Session{bus: busOn(l, port), Timing: m}
 }
 
-// Echo tells whether the line gave back what was sent on it, so far.
+// Echo reports whether the line has echoed a request so far.
 func (s *Session) Echo() bool { return s.bus.echoes }
 
-// Late returns the units that answered after their time since it was last called. Only a session that keeps its connection
-// hears them.
+// Late returns, once, the units that replied after their timeout since the previous call. Only a session with
+// KeepTCP detects them.
 func (s *Session) Late() []byte {
 	late := s.bus.lateUnits
 	s.bus.lateUnits = nil
 	return late
 }
 
-// errWrites is why a session does not ask.
+// errWrites is the error for a function that is not read-only.
 var errWrites = errors.New("only functions 1 to 4, 17 and 43 are asked: they read")
 
-// Read asks a unit for a span. The errors are those of a poll.
+// Read reads a span from a unit. Its errors are those of a poll.
 func (s *Session) Read(ctx context.Context, unit int, span Span) (Answer, error) {
 	var a Answer
 	err := s.withClient(ctx, unit, func(c client) (err error) {
@@ -84,7 +84,7 @@ func (s *Session) Read(ctx context.Context, unit int, span Span) (Answer, error)
 	return a, err
 }
 
-// Ask sends a function that reads (1 to 4, 17 or 43), and returns the data of its answer.
+// Ask sends a read-only function (1 to 4, 17 or 43) and returns the data of the reply.
 func (s *Session) Ask(ctx context.Context, unit int, function byte, data []byte) ([]byte, error) {
 	op := fmt.Sprintf("ask function %d", function)
 	if !isReadOnly(function) {
@@ -102,7 +102,7 @@ func (s *Session) Ask(ctx context.Context, unit int, function byte, data []byte)
 	return answer, err
 }
 
-// withClient lends the line to one exchange.
+// withClient runs f with a client for one unit in a transaction of its own.
 func (s *Session) withClient(ctx context.Context, unit int, f func(client) error) error {
 	t := s.bus.newTransaction(ctx, &s.Timing)
 	defer t.end()
@@ -112,10 +112,10 @@ func (s *Session) withClient(ctx context.Context, unit int, f func(client) error
 	return f(newClient(newPackager(s.bus.line, unit), t))
 }
 
-// maxHeard bounds what Listen returns.
+// maxHeard limits the bytes that Listen returns.
 const maxHeard = 4096
 
-// Listen returns what is said on a serial line within d while nothing is asked, at most 4096 bytes.
+// Listen returns the bytes received on a serial line within d while nothing is sent, at most 4096.
 func (s *Session) Listen(ctx context.Context, d time.Duration) ([]byte, error) {
 	t := s.bus.newTransaction(ctx, &s.Timing)
 	defer t.end()
@@ -143,15 +143,15 @@ func (s *Session) Listen(ctx context.Context, d time.Duration) ([]byte, error) {
 	return heard[:maxHeard], nil
 }
 
-// Capture polls a device once, from the beginning, and returns its report with every exchange that this took, in order. The
-// port may be one that was borrowed from the device's line.
+// Capture polls a device once, without saved state, and returns the report with all exchanges in order. The
+// port may be one borrowed from the device's line.
 func (d *Driver) Capture(ctx context.Context, l drivers.Line, port drivers.Port, dev drivers.Device) (drivers.Report, []Exchange, error) {
 	p, ok := d.Profile(dev.Model)
 	if !ok {
 		return drivers.Report{}, nil, fmt.Errorf("capture %s: modbus has no model %q", dev.ID, dev.Model)
 	}
 	b := busOn(l, port)
-	dev.DriverState = nil // what it refuses belongs to the picture
+	dev.DriverState = nil // record refused registers too
 	fresh, err := newDevice(p, dev, b)
 	if err != nil {
 		return drivers.Report{}, nil, fmt.Errorf("capture %s: %w", dev.ID, err)

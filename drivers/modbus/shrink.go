@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	// sureSilences is how many questions must stay unanswered, all longer than any that was answered, before their
-	// length is taken for the reason.
+	// sureSilences is how many requests must get no reply, all longer than any answered one, before their
+	// length is taken as the cause.
 	sureSilences = 3
-	// maxSearches bounds the searches of one poll for the length of an answer that gets through.
+	// maxSearches limits the searches of one poll for the longest reply that gets through.
 	maxSearches = 3
-	// limitLifetime is how often a limit that was learnt is put to the test: the gateway may have been replaced, and chance losses
-	// can look like a limit.
+	// limitLifetime is how long a learned limit is used: the gateway may be replaced, and random losses can
+	// look like a limit.
 	limitLifetime = 24 * time.Hour
 )
 
-// expireLimit forgets a limit that was learnt a day ago. Where it still holds, the next poll finds it again.
+// expireLimit discards a limit that was learned a day ago. If it still applies, the next poll finds it again.
 func (d *device) expireLimit(now time.Time) {
 	switch {
 	case d.saved.Registers == 0:
@@ -31,15 +31,16 @@ func (d *device) expireLimit(now time.Time) {
 	}
 }
 
-// searchLimit handles a block that was not answered although shorter ones are: a gateway or radio modem may lose what is
-// longer than its buffer, by silence, by closing the connection, by damage, or by telling that the device did not
-// answer. It looks for the length that gets through within this poll, and lets the poll begin once more with that as
-// the limit. It tells whether it found one.
+// searchLimit handles a block without a reply although shorter ones get one. A gateway or radio modem can
+// lose replies that exceed its buffer: it stays silent, closes the connection, damages the reply, or reports
+// that the device did not answer. searchLimit finds the length that gets through, makes it the limit, and
+// restarts the poll. It reports whether it found a limit.
 func (p *poll) searchLimit(b block, err error) bool {
 	if b.Table.Bits() || b.Count <= max(p.longestReply, 1) || !mayBeTooLong(err) || drivers.PortLost(err) || p.searches == maxSearches {
 		return false
 	}
-	if p.txn.replyAt.IsZero() || p.longestReply == 0 { // is it there at all? That is asked once: silence costs the others on the line time
+	// Check once whether the device is there at all; each timeout delays the other devices on the line.
+	if p.txn.replyAt.IsZero() || p.longestReply == 0 {
 		least := smallestValue([]block{b})
 		if p.triedShort || least.Count >= b.Count || !p.bus.line.Stream && !p.bus.line.Tunnel {
 			return false
@@ -66,7 +67,7 @@ func (p *poll) searchLimit(b block, err error) bool {
 	return true
 }
 
-// mayBeTooLong tells whether an error can come from an answer that was too long for something on its way.
+// mayBeTooLong reports whether an error can be caused by a reply that was too long for something on its path.
 func mayBeTooLong(err error) bool {
 	var e Exception
 	if errors.As(err, &e) {
@@ -76,10 +77,11 @@ func mayBeTooLong(err error) bool {
 	return isUnanswered(err) || kind == drivers.Checksum
 }
 
-// findLimit looks for the longest answer that gets through: at the boundary of two models first, then by quarters, because
-// each silence takes its time, and once upwards from there. It counts only when what lies behind it is answered as
-// well, and the longer span is lost again; so neither a register that silences the device nor a passing fault is taken
-// for a limit. 0: none was found.
+// findLimit searches for the longest reply that gets through. It first tries to end at the boundary between
+// two models, then a quarter of the length each time because every timeout is expensive, and finally doubles
+// once. The result counts only if the registers behind it are answered too, and the longer span fails again.
+// So neither a register that silences the device nor a temporary fault is taken for a limit. It returns 0 if
+// it found none.
 func (p *poll) findLimit(b block) int {
 	lost, silences := b.Span, 1
 	part := p.withoutLastModel(b)
@@ -123,18 +125,18 @@ func (p *poll) findLimit(b block) int {
 	return part.Count
 }
 
-// continuesSearch tells whether a search goes on after an error: it can come from the length of the answer, and the line is
-// there.
+// continuesSearch reports whether the search can continue after an error: the reply's length may be its
+// cause, and the line works.
 func (p *poll) continuesSearch(err error) bool {
 	return err != nil && mayBeTooLong(err) && !drivers.PortLost(err) && p.ctx().Err() == nil
 }
 
-// spanAfter is what lies behind the first part of a span, as long as that part at most.
+// spanAfter returns the span behind the first part of whole, no longer than that part.
 func (p *poll) spanAfter(part, whole Span) Span {
 	return p.rules.toEven(Span{whole.Table, uint16(part.End()), min(part.Count, whole.End()-part.End())})
 }
 
-// withoutLastModel is a block without the last of its models, or its first quarter when it has only one.
+// withoutLastModel returns a block without its last model, or its first quarter if it has only one model.
 func (p *poll) withoutLastModel(b block) Span {
 	for i := len(b.items) - 1; i > 0; i-- {
 		if b.items[i].header != b.items[i-1].header {
@@ -144,7 +146,8 @@ func (p *poll) withoutLastModel(b block) Span {
 	return p.frontOf(b, b.Count/4)
 }
 
-// frontOf is the first part of a block that is no longer than most registers and ends with a value, where there is one.
+// frontOf returns the first part of a block, at most that many registers and ending with a complete value if
+// possible.
 func (p *poll) frontOf(b block, most int) Span {
 	end := 0
 	for _, it := range b.items {
@@ -153,7 +156,7 @@ func (p *poll) frontOf(b block, most int) Span {
 		}
 	}
 	if end == 0 {
-		end = max(most, 1) // in the middle of a value: only how long the answer is counts
+		end = max(most, 1) // ends within a value: only the length of the reply matters
 	}
 	return p.rules.toEven(Span{b.Table, b.First, end})
 }

@@ -13,13 +13,14 @@ import (
 	"bordo/drivers"
 )
 
-// maxSiteProfiles bounds how many profiles a directory may bring.
+// maxSiteProfiles limits the number of profiles in a site's directory.
 const maxSiteProfiles = 256
 
 var _ drivers.Warned = (*Driver)(nil)
 
-// WithModels gives the driver with the models of a directory besides its own. A profile is a file <model>.yaml in dir; what lies below or is named otherwise is
-// left alone. One of the name of an embedded profile takes its place. The error is a Faults where files have faults.
+// WithModels returns the driver with the additional models in a directory. Each profile is a file
+// <model>.yaml directly in dir; other files are ignored. A profile replaces an embedded one of the same name.
+// The error is a Faults if files have faults.
 func (d *Driver) WithModels(dir string) (*Driver, error) {
 	others, err := LoadDir(dir)
 	if err != nil {
@@ -28,7 +29,8 @@ func (d *Driver) WithModels(dir string) (*Driver, error) {
 	return d.with(others), nil
 }
 
-// Warnings implements drivers.Warned: what the site's own profiles lack that the next release will demand.
+// Warnings implements drivers.Warned. It lists what the site's own profiles lack and the next release will
+// require.
 func (d *Driver) Warnings() []string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(d.profiles)) {
@@ -39,8 +41,9 @@ func (d *Driver) Warnings() []string {
 	return out
 }
 
-// LoadDir reads the profiles that a site brings itself, through the same strict loader as the embedded ones. They are never
-// verified and never write: commands are left out, and what is an output can only be read. All faults are told at once.
+// LoadDir loads a site's own profiles with the same strict loader as the embedded ones. They always count as
+// unverified and never write: commands are removed and outputs are read-only. All faults of all files are
+// reported at once.
 func LoadDir(dir string) ([]*Profile, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -97,7 +100,7 @@ func loadSiteProfile(file string) (*Profile, error) {
 		p.Channels[i].Write = false
 	}
 	if p.SunSpec != nil {
-		own := *p.SunSpec // what is taken from another profile is shared with it
+		own := *p.SunSpec // the models may be shared with the profile they come from
 		own.Models = slices.Clone(own.Models)
 		for i := range own.Models {
 			own.Models[i].Commands = nil

@@ -14,7 +14,7 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// What the chain of SunSpec models is made of, and how far it is followed.
+// Constants of a SunSpec chain, and limits for following it.
 const (
 	sunsHigh   = 0x5375 // "Su"
 	sunsLow    = 0x6E53 // "nS"
@@ -22,11 +22,11 @@ const (
 	endID      = 0xFFFF
 	maxModels  = 100
 	maxLength  = 2000
-	modelHead  = 2 // registers of id and length
+	modelHead  = 2 // registers of a model's id and length
 	commonNeed = 66
 )
 
-// Offsets of the common model (1), from its id register.
+// Offsets in the common model (1), from its id register.
 const (
 	commonMaker    = 2
 	commonModel    = 18
@@ -34,14 +34,15 @@ const (
 	commonSerial   = 50
 )
 
-// header is the place of a model: its id and length stand there in each answer, and prove that it has not moved.
+// header is the position of a model. Its id and length are read with its values and prove that it has not
+// moved.
 type header struct {
 	at     uint16
 	id     uint16
 	length int
 }
 
-// isIn tells whether the answer begins with, or contains, the header.
+// isIn reports whether the reply contains the header, unchanged.
 func (h *header) isIn(a Answer) bool {
 	raw := a.register(h.at, modelHead)
 	return raw != nil && binary.BigEndian.Uint16(raw) == h.id && int(binary.BigEndian.Uint16(raw[2:])) == h.length
@@ -49,13 +50,13 @@ func (h *header) isIn(a Answer) bool {
 
 func (h *header) span() Span { return Span{Holding, h.at, modelHead + h.length} }
 
-// chain is the models of one device, in the order of their addresses.
+// chain lists the models of one device in address order.
 type chain struct {
 	base         uint16
 	models       []header
-	moved        bool      // an answer did not have the header where it was
-	cut          *chainCut // why it was not followed to its end, nil where it was
-	cutCheckedAt time.Time // when the place of the cut was last read
+	moved        bool      // a reply did not have the expected header
+	cut          *chainCut // where it was cut off; nil: followed to its end
+	cutCheckedAt time.Time // when the cut was last read again
 }
 
 func (c *chain) spans() []Span {
@@ -75,18 +76,18 @@ func (c *chain) find(ids []uint16) *header {
 	return nil
 }
 
-// walkCache is what a walk along the chain has heard so far. A lost answer ends a poll; the next one goes on from there, or a
-// bad line would never let a chain of thirty requests be walked at all.
+// walkCache keeps the replies of a walk along the chain. A lost reply ends a poll and the next poll continues
+// from there. Without the cache, a chain of thirty requests could never be completed on a bad line.
 type walkCache struct {
 	began      time.Time
 	replies    map[Span]Answer
-	unanswered map[uint16]int // how often a header was not answered
+	unanswered map[uint16]int // by address of a header: failed reads
 }
 
-// walkMax is how long a walk may take: later the device may be another one.
+// walkMax is how long a walk may take. After that the device may be another one.
 const walkMax = time.Hour
 
-// readCached reads what the walk comes by, unless it has been heard.
+// readCached reads a span unless the walk has already read it.
 func (p *poll) readCached(span Span) (Answer, error) {
 	if p.walkCache.replies == nil || p.now.Sub(p.walkCache.began) > walkMax {
 		p.walkCache = walkCache{p.now, map[Span]Answer{}, map[uint16]int{}}
@@ -97,22 +98,24 @@ func (p *poll) readCached(span Span) (Answer, error) {
 	a, err := p.read(span)
 	if err == nil {
 		kept := a
-		kept.Data = slices.Clone(a.Data) // the transport reads the next answer into the same place
+		// The transport reuses the buffer for the next reply, so keep a copy.
+		kept.Data = slices.Clone(a.Data)
 		p.walkCache.replies[span] = kept
 	}
 	return a, err
 }
 
-// endWalk forgets the walk and says where it ended.
+// endWalk discards the walk and returns the error that ended it.
 func (p *poll) endWalk(op string, err error) error {
 	p.walkCache = walkCache{}
 	return &drivers.Error{Op: op, Kind: drivers.Protocol, Err: err}
 }
 
-// walk finds the chain: "SunS" at one of the bases, the common model after it, then from model to model by their lengths
-// until the end model. An exception where the next model should be is an end too: some devices have no end model. A model
-// behind the first that cannot be, or that is not answered, cuts the chain off: what stands before it is kept. Each
-// common model begins another device behind the same unit id; only the models of the profile's own are kept (wants).
+// walk finds the chain: "SunS" at one of the bases, then the common model, then one model after another by
+// their lengths until the end model. An exception at the next header also ends the chain, because some
+// devices have no end model. An impossible or unreadable model after the first cuts the chain off there; the
+// models before it are used. Each common model begins another device behind the same unit id, and only the
+// models of the profile's device are kept (isWanted).
 func (p *poll) walk(s *SunSpec) (*chain, error) {
 	base, err := p.findBase(s.Bases)
 	if err != nil {
@@ -172,19 +175,20 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 	return c, nil
 }
 
-// isWanted tells whether the device that a chain describes is the one to read. A meter stands somewhere behind an inverter:
-// devices without any of the profile's models are passed over.
+// isWanted reports whether the chain describes the device to read. A meter can be any of the devices behind
+// an inverter, so devices without any of the profile's models are skipped.
 func (s *SunSpec) isWanted(k catalogue.DeviceKind, c *chain) bool {
 	return k != catalogue.Meter || slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return c.find(m.IDs) != nil })
 }
 
-// chainPlace is where a device begins: behind which unit id, and at which address of the chain.
+// chainPlace is where a device begins: unit id and address.
 type chainPlace struct {
 	unit int
 	at   uint16
 }
 
-// claimChain makes sure that one device of a chain is not read under two names: its energy would be counted twice.
+// claimChain returns an error if another configured device already reads this part of the chain; its energy
+// would count twice.
 func (p *poll) claimChain(c *chain) error {
 	here := chainPlace{p.unit, c.models[0].at}
 	if other, taken := p.bus.claimed[here]; taken && other != p.id {
@@ -202,9 +206,9 @@ func (p *poll) chainFault(at uint16, err error) error {
 	return p.endWalk(fmt.Sprintf("walk the SunSpec models at %v", Address{Holding, at}), err)
 }
 
-// findBase looks for the mark that stands before the chain. A device may stay silent where it does not begin, so silence moves
-// on to the next base. A device that says nothing at all is asked at every base once; after that at one in each poll, because
-// the others on its line wait for each silence.
+// findBase finds the address of the "SunS" mark. Some devices do not answer at a wrong base, so a timeout
+// moves on to the next base. A device that does not answer at all gets one request per base at first, then
+// one per poll, because each timeout delays the other devices on the line.
 func (p *poll) findBase(bases []uint16) (uint16, error) {
 	bases = p.basesInOrder(bases)
 	var silent, refusals []error
@@ -233,8 +237,8 @@ func (p *poll) findBase(bases []uint16) (uint16, error) {
 	return 0, errors.Join(append([]error{none}, refusals...)...)
 }
 
-// basesInOrder gives the bases in the order in which they are asked now: the one that was found before first, and behind it
-// those that have not been asked for longest.
+// basesInOrder returns the bases in the order to try them: first the one where the chain was found before,
+// then the others, rotated so that each poll begins with the next one.
 func (p *poll) basesInOrder(bases []uint16) []uint16 {
 	bases = slices.Clone(bases)
 	if b := p.saved.Base; b != nil {
@@ -246,7 +250,7 @@ func (p *poll) basesInOrder(bases []uint16) []uint16 {
 	return append(bases[n:], bases[:n]...)
 }
 
-// isUnanswered tells whether an error means that the device did not say anything, or closed the connection instead.
+// isUnanswered reports whether the device did not reply, or closed the connection instead.
 func isUnanswered(err error) bool {
 	return drivers.KindOf(err) == drivers.Timeout || drivers.CauseOf(err) == drivers.HungUp
 }
@@ -255,7 +259,8 @@ func isUnanswered(err error) bool {
 func (p *poll) readHeader(at uint16) (h header, end bool, err error) {
 	a, err := p.readCached(Span{Holding, at, modelHead})
 	if isRefusal(err) {
-		// Some devices refuse two registers at the end model: it has no length. Others refuse what lies behind the last.
+		// Some devices refuse to read two registers at the end model, which has no length. Others refuse
+		// whatever follows the last model.
 		if a, err = p.readCached(Span{Holding, at, 1}); isRefusal(err) {
 			return header{at: at, id: endID}, true, nil
 		}
@@ -268,11 +273,11 @@ func (p *poll) readHeader(at uint16) (h header, end bool, err error) {
 		return header{at: at, id: endID}, true, nil
 	}
 	h = header{at: at, id: id, length: int(binary.BigEndian.Uint16(a.Data[2:]))}
-	return h, h.id == 0 && h.length == 0, nil // where nothing is, some devices give zeros instead of refusing
+	return h, h.id == 0 && h.length == 0, nil // some devices return zeros there instead of an exception
 }
 
-// chainItems turns the chain into what is asked for: the identity, and of each family of models the first that is there. A
-// point that two families have comes from the one that the profile lists first.
+// chainItems returns the items of the chain: the identity, and the first model of each family that the device
+// has. A point in two families comes from the model that the profile lists first.
 func (p *poll) chainItems(c *chain, s *SunSpec) ([]*item, error) {
 	items := p.commonItems(&c.models[0])
 	families, keys := map[string]bool{}, map[string]*SunSpecModel{}
@@ -307,7 +312,7 @@ func (p *poll) chainItems(c *chain, s *SunSpec) ([]*item, error) {
 	return items, nil
 }
 
-// commonItems are the identity, as the common model gives it.
+// commonItems returns the identity items of the common model.
 func (d *device) commonItems(h *header) []*item {
 	var items []*item
 	for _, part := range []struct {
@@ -323,8 +328,9 @@ func (d *device) commonItems(h *header) []*item {
 	return items
 }
 
-// placedPoint moves a point of a model to where the model lies in this device. Where one request cannot reach from the model's
-// head to the point, the head is not looked at; where it cannot reach the scale factor either, that is asked for by itself.
+// placedPoint returns the items for a model's point at the model's address in this device. If one request
+// cannot reach from the model's header to the point, the header is not read with it. If it cannot reach the
+// scale factor either, that becomes a separate item.
 func placedPoint(pt Point, h *header, limit int) []*item {
 	moveField(&pt.Field, h.at)
 	if pt.When != nil {
@@ -337,7 +343,7 @@ func placedPoint(pt Point, h *header, limit int) []*item {
 	case it.Span().Count <= limit:
 		return []*item{it}
 	case pt.SF == nil || pt.When != nil || pt.Length > limit:
-		return nil // this device cannot be asked for it
+		return nil // this device cannot read it in one request
 	}
 	it.factorApart = true
 	factor := &item{role: isFactor, Point: &Point{
@@ -346,7 +352,7 @@ func placedPoint(pt Point, h *header, limit int) []*item {
 	return []*item{withHeader(factor, h, limit), it}
 }
 
-// withHeader lets an item come together with the head of its model, where one request reaches that far.
+// withHeader makes the item include its model's header if one request can reach both.
 func withHeader(it *item, h *header, limit int) *item {
 	it.header = h
 	if it.Span().Count > limit {
@@ -355,7 +361,7 @@ func withHeader(it *item, h *header, limit int) *item {
 	return it
 }
 
-// moveField moves a field of a model that begins at an address.
+// moveField adds the address of its model to a field's offsets.
 func moveField(f *Field, at uint16) {
 	f.At.Number += at
 	if f.SF != nil {
@@ -364,7 +370,7 @@ func moveField(f *Field, at uint16) {
 	}
 }
 
-// repeatedPoints gives the points of the groups that a model repeats.
+// repeatedPoints returns the points of the groups that a model repeats.
 func (p *poll) repeatedPoints(h *header, q *Repeat) ([]Point, error) {
 	count := (modelHead + h.length - q.At) / q.Size
 	if q.Count != nil {
@@ -396,7 +402,7 @@ func (p *poll) repeatedPoints(h *header, q *Repeat) ([]Point, error) {
 		for _, pt := range q.Points {
 			pt.Key = strings.ReplaceAll(pt.Key, "{n}", strconv.Itoa(n))
 			pt.Is, _ = catalogue.PointOf(pt.Key)
-			pt.At.Number += shift // the scale factors stand before the groups and do not repeat
+			pt.At.Number += shift // the scale factors precede the groups and do not repeat
 			out = append(out, pt)
 		}
 	}

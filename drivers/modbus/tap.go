@@ -7,15 +7,15 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// Limits of a 4-20 mA loop, after NAMUR NE 43: below and above the first pair the wire is broken or the sensor at fault,
-// outside the second it is at the end of its range.
+// Limits of a 4-20 mA loop in mA (NAMUR NE 43). Outside the first pair the wire is broken or the sensor
+// faulty; outside the second the measurement is at the end of the range.
 const (
 	brokenBelow, brokenAbove = 3.6, 21.0
 	rangeBelow, rangeAbove   = 3.8, 20.5
 )
 
-// measured turns what an analogue channel shows into the quantity that hangs on it. Nothing is clamped: a value beyond the
-// sensor's range is told as it is, and doubted.
+// measured converts the value of an analogue channel to the quantity that the configuration maps to it. It
+// never clamps: a value outside the sensor's range is returned as it is, with Uncertain.
 func measured(x float64, unit string, tap *drivers.ChannelMap) (catalogue.Value, drivers.Quality) {
 	quality := drivers.Good
 	if tap == nil {
@@ -31,7 +31,7 @@ func measured(x float64, unit string, tap *drivers.ChannelMap) (catalogue.Value,
 	}
 	width := tap.To[1] - tap.To[0]
 	y := tap.To[0] + (x-tap.From[0])/(tap.From[1]-tap.From[0])*width
-	// Digits beyond a millionth of the range are not the sensor's.
+	// The sensor does not resolve more than a millionth of its range.
 	if digits := 6 - int(math.Ceil(math.Log10(math.Abs(width)))); digits >= 0 && digits < 15 {
 		p := math.Pow10(digits)
 		y = math.Round(y*p) / p
