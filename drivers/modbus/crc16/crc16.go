@@ -1,5 +1,5 @@
-// Package crc16 is the checksum of Modbus RTU frames (Modbus over Serial Line V1.02, 6.2.2): polynomial 0xA001 reflected,
-// initial value 0xFFFF. A frame carries it low byte first.
+// Package crc16 computes the checksum of Modbus RTU frames (Modbus over Serial Line V1.02, 6.2.2): polynomial
+// 0xA001 reflected, initial value 0xFFFF. A frame carries it low byte first.
 package crc16
 
 import "encoding/binary"
@@ -7,7 +7,7 @@ import "encoding/binary"
 // Size is the number of bytes of the checksum in a frame.
 const Size = 2
 
-// Sum is the checksum of b.
+// Sum returns the checksum of b.
 func Sum(b []byte) uint16 {
 	crc := uint16(0xFFFF)
 	for _, c := range b {
@@ -16,10 +16,10 @@ func Sum(b []byte) uint16 {
 	return crc
 }
 
-// Append adds the checksum of a whole buffer to it.
+// Append appends the checksum of b to b.
 func Append(b []byte) []byte { return binary.LittleEndian.AppendUint16(b, Sum(b)) }
 
-// Sound tells whether a frame ends with its checksum.
+// Sound reports whether a frame ends with its correct checksum.
 func Sound(frame []byte) bool {
 	n := len(frame) - Size
 	return n >= 0 && binary.LittleEndian.Uint16(frame[n:]) == Sum(frame[:n])
