@@ -10,12 +10,13 @@ import (
 	"bordo/drivers/modbus"
 )
 
-// minSerial is from how many characters on a text is taken for a serial number: shorter ones name nobody, and would be
-// found everywhere.
+// minSerial is the shortest text that is treated as a serial number. Shorter ones identify nobody and would
+// match everywhere.
 const minSerial = 4
 
-// FromCapture makes the file of a poll, with every serial number masked: in the frames, whose checksums are made right
-// again, and in the identity. It fails when the poll was not whole, because then what would have to be masked is not known.
+// FromCapture makes the file of a poll. It masks every serial number in the frames, whose checksums it
+// corrects, and in the identity. It returns an error if the poll was incomplete, because then it is unknown
+// what must be masked.
 func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers.Report, exchanges []modbus.Exchange) (*File, error) {
 	if rep.Err != nil {
 		return nil, fmt.Errorf("capture %s: the poll was not whole: %w", dev.ID, rep.Err)
@@ -59,7 +60,7 @@ func valueText(v catalogue.Value) string {
 	return v.String()
 }
 
-// mask hides the serial number wherever an answer has it, and returns what stands there now.
+// mask replaces the serial number in all replies and returns the masked text.
 func (f *File) mask(p *modbus.Profile, serial string) (string, error) {
 	masked, found := serial, false
 	if n := p.Identity.Serial; n != nil && n.Field != nil && n.Field.Type != modbus.String {
@@ -83,7 +84,8 @@ func (f *File) mask(p *modbus.Profile, serial string) (string, error) {
 	return masked, nil
 }
 
-// maskNumber overwrites a serial number that is no text, and gives what it reads as now. Ones are valid in every coding.
+// maskNumber overwrites a numeric serial number and returns its new text. It writes ones, which are valid in
+// every encoding.
 func (f *File) maskNumber(field *modbus.Field) (string, error) {
 	text := ""
 	for i := range f.Exchanges {
@@ -104,7 +106,7 @@ func (f *File) maskNumber(field *modbus.Field) (string, error) {
 	return text, nil
 }
 
-// maskRune makes every digit a 0 and every letter an X, so that what is left shows the form and no more.
+// maskRune replaces digits by 0 and letters by X, so that only the format remains visible.
 func maskRune(r rune) rune {
 	switch {
 	case r >= '0' && r <= '9':
@@ -115,7 +117,7 @@ func maskRune(r rune) rune {
 	return r
 }
 
-// swapped is a text as devices write it that put the low byte of a register first.
+// swapped returns a text as written by devices that put the low byte of a register first.
 func swapped(text string) []byte {
 	b := []byte(text)
 	if len(b)%2 == 1 {
@@ -127,7 +129,8 @@ func swapped(text string) []byte {
 	return b
 }
 
-// replace puts one text in the place of another of the same length in the data of all answers, and counts where.
+// replace replaces old by a text of the same length in the data of all replies and returns the number of
+// replacements.
 func (f *File) replace(old, by []byte) int {
 	hits := 0
 	for i := range f.Exchanges {
@@ -149,7 +152,8 @@ func (f *File) replace(old, by []byte) int {
 	return hits
 }
 
-// answer gives what an exchange read, with the data lying in its frame; false when it was refused, or was no read.
+// answer returns what exchange i read, with Data pointing into its frame; false if it was refused or was not
+// a read.
 func (f *File) answer(i int) (modbus.Answer, bool) {
 	x := f.Exchanges[i]
 	if x.Answer == nil {
@@ -163,7 +167,8 @@ func (f *File) answer(i int) (modbus.Answer, bool) {
 	return Read(req, pdu)
 }
 
-// Read gives what an answer says to a request that reads; false when it is a refusal, or the request reads nothing.
+// Read returns the content of a reply to a read request; false if it is an exception or the request is not a
+// read.
 func Read(req, pdu []byte) (modbus.Answer, bool) {
 	tables := map[byte]modbus.Table{1: modbus.Coil, 2: modbus.Discrete, 3: modbus.Holding, 4: modbus.Input}
 	if len(req) != 5 || len(pdu) < 3 || pdu[0] != req[0] || tables[req[0]] == 0 {
@@ -180,8 +185,8 @@ func Read(req, pdu []byte) (modbus.Answer, bool) {
 	return modbus.Answer{Span: s, Data: pdu[2:]}, true
 }
 
-// Registers gives every register and bit that the device answered, and its unit id. Where it answered one twice, the last
-// counts.
+// Registers returns the unit id and every register and bit that the device returned. If one was returned
+// twice, the last value counts.
 func (f *File) Registers() (unit byte, cells map[modbus.Address]uint16) {
 	cells = map[modbus.Address]uint16{}
 	for i, x := range f.Exchanges {

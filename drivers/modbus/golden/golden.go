@@ -1,9 +1,9 @@
-// Package golden is the text form of a conversation with a device: the frames that it was asked with and answered, and the
-// readings that they give. Such files prove profiles (../testdata/<model>/*.txtar, where the form is described), bordo
-// capture writes them on site, and the simulator replays them.
+// Package golden is the text format of a recorded conversation with a device: the frames in both directions
+// and the readings that they must give. Such files prove profiles (../testdata/<model>/*.txtar, where the
+// format is described), bordo capture writes them on site, and the simulator replays them.
 //
-// It promises that what it writes, it reads back, and that a file whose frames are damaged is refused. It knows no port and no
-// clock, and it does not judge the readings: that is the golden test's.
+// Format and Parse are inverse to each other, and Parse rejects files with damaged frames. The package uses
+// no port and no clock and does not check the readings; the golden test does.
 package golden
 
 import (
@@ -20,43 +20,43 @@ import (
 	"bordo/drivers/modbus/crc16"
 )
 
-// Origins are where frames can come from. Only the first three prove something.
+// Origins are the possible origins of frames. Only the first three prove anything.
 var Origins = []string{Capture, "vendor-example", "other-implementation", "synthesised"}
 
-// Capture is the origin of what was recorded from a device.
+// Capture is the origin of frames that were recorded from a device.
 const Capture = "capture"
 
-// MaxFile bounds the size of a file that is read.
+// MaxFile is the largest file size in bytes.
 const MaxFile = 1 << 20
 
 // File is a conversation with one unit.
 type File struct {
-	About     []string // remarks, a line each
+	About     []string // remarks, one per line
 	Origin    string   // one of Origins
 	Source    string   // document and page, project and file, or who captured it
-	Model     string   // as a capture says; a golden case has the directory's name
-	Stream    bool     // the frames are those of Modbus TCP; false: of RTU
-	Others    []Line   // further keys of the head, such as quirks:
+	Model     string   // set in captures; a golden case has the name of its directory
+	Stream    bool     // Modbus TCP frames; false: RTU
+	Others    []Line   // other keys of the head, such as quirks:
 	Exchanges []modbus.Exchange
 	Readings  []Line
 	Identity  []Line // maker, model, serial, firmware
 	Channels  []Line // point and channel of an I/O module
 }
 
-// Line is a line of a table: a name and what stands behind it.
+// Line is one line of a table: a name and the text after it.
 type Line struct{ Name, Text string }
 
-// Fault is something wrong with a file, with its place.
+// Fault is a fault in a file, with its position.
 type Fault struct {
 	File string
 	Line int
 	Text string // what is wrong and what is allowed
 }
 
-// Error gives the fault as file:line: text.
+// Error formats the fault as file:line: text.
 func (f *Fault) Error() string { return fmt.Sprintf("%s:%d: %s", f.File, f.Line, f.Text) }
 
-// Parse reads a file. The error is a *Fault, in which name stands for the file.
+// Parse reads a file. The error is a *Fault with name as the file.
 func Parse(name string, text []byte) (*File, error) {
 	if len(text) > MaxFile {
 		return nil, &Fault{name, 1, fmt.Sprintf("must be at most %d bytes (got %d)", MaxFile, len(text))}
@@ -81,7 +81,7 @@ func Parse(name string, text []byte) (*File, error) {
 	return f, nil
 }
 
-// parseLine reads one line of a part of the file.
+// parseLine parses one line of a section.
 func (f *File) parseLine(part, text string) error {
 	remark, isRemark := strings.CutPrefix(text, "#")
 	switch {
@@ -109,7 +109,7 @@ func (f *File) parseLine(part, text string) error {
 		f.Identity = append(f.Identity, line)
 	case "taps":
 		f.Channels = append(f.Channels, line)
-	case "commands": // what a command writes says nothing about the device
+	case "commands": // commands say nothing about the device
 	default:
 		return fmt.Errorf("unknown part %q: want frames, readings, identity, taps or commands", part)
 	}
@@ -138,7 +138,7 @@ func (f *File) parseHead(l Line) error {
 	return nil
 }
 
-// parseFrame reads "> 03 04 ..." or "< 03 04 ...".
+// parseFrame parses "> 03 04 ..." or "< 03 04 ...".
 func (f *File) parseFrame(text string) error {
 	b, err := hex.DecodeString(strings.Join(strings.Fields(text[1:]), ""))
 	if err != nil {
@@ -173,7 +173,7 @@ func (f *File) checkComplete() error {
 	return nil
 }
 
-// Format writes the file.
+// Format returns the text of the file.
 func (f *File) Format() []byte {
 	var b strings.Builder
 	for _, a := range f.About {
@@ -210,10 +210,10 @@ func (f *File) Format() []byte {
 	return []byte(b.String())
 }
 
-// mbapSize is the head of a Modbus TCP frame, before the unit id.
+// mbapSize is the size of a Modbus TCP header without the unit id.
 const mbapSize = 6
 
-// Open takes unit id and PDU out of a frame. The error tells what keeps it from being one.
+// Open returns the unit id and PDU of a frame, or an error if the frame is invalid.
 func Open(frame []byte, stream bool) (unit byte, pdu []byte, err error) {
 	if stream {
 		if len(frame) < mbapSize+3 || len(frame) > mbapSize+254 {
@@ -234,7 +234,7 @@ func Open(frame []byte, stream bool) (unit byte, pdu []byte, err error) {
 	return frame[0], frame[1:end], nil
 }
 
-// fixChecksum makes the checksum right after something in a frame was changed.
+// fixChecksum recomputes the checksum after a frame was changed.
 func fixChecksum(frame []byte, stream bool) {
 	if !stream {
 		end := len(frame) - 2
