@@ -15,7 +15,7 @@ const (
 	deviceFailure   = 4
 )
 
-// Limits of the protocol.
+// Protocol limits.
 const (
 	maxReadRegisters  = 125
 	maxReadBits       = 2000
@@ -25,7 +25,7 @@ const (
 
 func exception(function byte, code byte) []byte { return []byte{function | 0x80, code} }
 
-// Answer implements Answerer: functions 1 to 6, 15 and 16; every other is refused with exception 1.
+// Answer implements Answerer for functions 1 to 6, 15 and 16. It refuses others with exception 1.
 func (d *Device) Answer(pdu []byte) []byte {
 	if len(pdu) == 0 {
 		return nil
@@ -51,7 +51,7 @@ func (d *Device) Answer(pdu []byte) []byte {
 	return exception(f, illegalFunction)
 }
 
-// read answers functions 1 to 4.
+// read handles functions 1 to 4.
 func (d *Device) read(f byte, first uint16, count int) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,7 +90,7 @@ func (d *Device) read(f byte, first uint16, count int) []byte {
 	return out
 }
 
-// hasTable tells whether anything lies in a table: what a device does not have at all is an illegal function.
+// hasTable reports whether the device has any cell in a table. If not, its function is illegal.
 func (d *Device) hasTable(t modbus.Table) bool {
 	for a := range d.cells {
 		if a.Table == t {
@@ -100,7 +100,8 @@ func (d *Device) hasTable(t modbus.Table) bool {
 	return false
 }
 
-// writeOne answers functions 5 and 6. Values of a coil other than on and off (a pulse length, say) go to the hook only.
+// writeOne handles functions 5 and 6. A coil value other than on and off (such as a pulse length) is stored
+// as on.
 func (d *Device) writeOne(pdu []byte, at, value uint16) []byte {
 	f, table := pdu[0], modbus.Holding
 	if f == 5 {
@@ -119,7 +120,7 @@ func (d *Device) writeOne(pdu []byte, at, value uint16) []byte {
 	return pdu
 }
 
-// writeMany answers functions 15 and 16.
+// writeMany handles functions 15 and 16.
 func (d *Device) writeMany(f byte, first uint16, count int, data []byte) []byte {
 	table, limit, size := modbus.Holding, maxWriteRegisters, 2*count
 	if f == 15 {
@@ -143,7 +144,7 @@ func (d *Device) writeMany(f byte, first uint16, count int, data []byte) []byte 
 	return binary.BigEndian.AppendUint16(out, uint16(count))
 }
 
-// write stores values and tells the hook. It returns the exception code, 0 when all is well.
+// write stores values and calls the hook. It returns an exception code, or 0 on success.
 func (d *Device) write(f byte, table modbus.Table, first uint16, values []uint16) byte {
 	if code := d.writeCells(table, first, values); code != 0 {
 		return code

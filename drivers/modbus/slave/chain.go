@@ -16,7 +16,7 @@ const (
 	endModel     = 0xFFFF
 )
 
-// layOutChain lays out the SunSpec models: the mark, the common model, those that were asked for, the end model.
+// layOutChain writes the SunSpec chain: the mark, the common model, the requested models and the end model.
 func (d *Device) layOutChain() error {
 	o := &d.options
 	base := o.Base
@@ -60,13 +60,13 @@ func (d *Device) layOutCommon(at uint16, length int) {
 	}{{2, 16, or(id.Maker, "Bordo")}, {18, 16, or(id.Model, "Simulated")}, {42, 8, or(id.Firmware, "1.0")}, {50, 16, or(id.Serial, "SIM0001")}} {
 		f := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: at + uint16(part.off)}, Type: modbus.String, Length: part.length}
 		text := part.text[:min(len(part.text), 2*part.length)]
-		if values, err := f.Encode(catalogue.Words(text), 0); err == nil { // it was cut to fit
+		if values, err := f.Encode(catalogue.Words(text), 0); err == nil { // cannot fail: the text was cut to fit
 			d.store(f.At, values)
 		}
 	}
 }
 
-// layOutModel lays out one model and returns its length.
+// layOutModel writes one model and returns its length.
 func (d *Device) layOutModel(at, id uint16) (int, error) {
 	for i := range d.profile.SunSpec.Models {
 		m := &d.profile.SunSpec.Models[i]
@@ -121,7 +121,7 @@ func (d *Device) layOutPoints(at, id uint16, m *modbus.SunSpecModel) int {
 	return length
 }
 
-// addModel adds a point of a model that begins at an address.
+// addModel adds a point of the model at the given address.
 func (d *Device) addModel(p modbus.Point, at uint16, shift int) {
 	p.At.Number += at + uint16(shift)
 	if p.SF != nil {

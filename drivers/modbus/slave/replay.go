@@ -5,15 +5,15 @@ import (
 	"bordo/drivers/modbus/golden"
 )
 
-// Replay is a device that answers what another one answered once: every register of a recorded conversation, and nothing
-// else (exception 2). It takes no writes.
+// Replay is a device that replies with the registers of a recorded conversation. It refuses other registers
+// with exception 2, and all writes.
 type Replay struct {
 	cells map[modbus.Address]uint16
 }
 
 var _ Answerer = (*Replay)(nil)
 
-// NewReplay makes the device of a conversation, and tells its unit id.
+// NewReplay returns the device recorded in f and its unit id.
 func NewReplay(f *golden.File) (unit byte, r *Replay) {
 	unit, cells := f.Registers()
 	return unit, &Replay{cells}

@@ -17,15 +17,15 @@ import (
 const (
 	mbapSize = 7
 	maxADU   = 260
-	anyUnit  = 0 // answers for every unit id that is not listed, on TCP
+	anyUnit  = 0 // TCP: replies for every unit id that is not listed
 )
 
-// deadliner is what a connection must have so that ctx can end a Read under way.
+// deadliner is what a connection must implement so that the end of ctx interrupts a Read.
 type deadliner interface{ SetDeadline(time.Time) error }
 
-// ServeTCP answers Modbus TCP requests on one connection until ctx ends (nil), the other side closes it (nil), or it
-// fails. It closes nothing. units maps unit ids to what answers; 0 stands for all that are not listed; a unit without an
-// entry stays silent.
+// ServeTCP replies to Modbus TCP requests on one connection. It returns nil when ctx ends or the other side
+// closes the connection, and otherwise the error. It does not close conn. units maps unit ids to devices; 0
+// serves every id that is not listed. Requests to other units get no reply.
 func ServeTCP(ctx context.Context, conn io.ReadWriter, units map[byte]Answerer) error {
 	defer cancelReads(ctx, conn)()
 	var buf [maxADU]byte
@@ -59,18 +59,20 @@ func ServeTCP(ctx context.Context, conn io.ReadWriter, units map[byte]Answerer) 
 	}
 }
 
-// RTU is the serial side's timing. The zero value answers at once.
+// RTU is the timing of the serial side. The zero value replies at once.
 type RTU struct {
-	// Char is how long a character takes. Set it where the medium itself has no speed (a pseudo terminal): the request is
-	// taken to have arrived that late, and the answer goes out at that pace. Leave it 0 on a driverstest.Wire with a speed.
+	// Char is the duration of one character. Set it if the medium has no speed of its own (a pseudo
+	// terminal): the request then counts as received that much later, and the reply is sent at that speed.
+	// Leave it 0 on a driverstest.Wire with a speed.
 	Char time.Duration
-	// Delay is how long the device thinks, from the last byte of the request to the first of its answer; nil: not at all.
+	// Delay returns the device's response time, from the last byte of the request to the first of the reply;
+	// nil: none.
 	Delay func(unit byte, pdu []byte) time.Duration
 }
 
-// ServeRTU answers RTU frames on a serial line, for all devices in units, until ctx ends (nil), the line is closed (nil),
-// or it fails. It closes nothing. A broadcast (unit 0) goes to all and is not answered. Damaged frames and those for other
-// units are passed over.
+// ServeRTU replies to RTU frames on a serial line for all devices in units. It returns nil when ctx ends or
+// the line is closed, and otherwise the error. It does not close line. A broadcast (unit 0) goes to all
+// devices and gets no reply. Damaged frames and those for other units are ignored.
 func ServeRTU(ctx context.Context, line io.ReadWriter, units map[byte]Answerer, timing RTU) error {
 	defer cancelReads(ctx, line)()
 	buf := make([]byte, 0, 2*maxADU)
@@ -98,7 +100,7 @@ func ServeRTU(ctx context.Context, line io.ReadWriter, units map[byte]Answerer, 
 	}
 }
 
-// answerRTU answers one request.
+// answerRTU handles one request.
 func answerRTU(ctx context.Context, line io.Writer, units map[byte]Answerer, timing RTU, unit byte, pdu []byte, size int) error {
 	if unit == 0 {
 		for _, a := range units {
@@ -126,7 +128,7 @@ func answerRTU(ctx context.Context, line io.Writer, units map[byte]Answerer, tim
 	return writePaced(ctx, line, frame, timing.Char)
 }
 
-// writePaced writes at the line's speed, in pieces of about a millisecond: timers are not finer.
+// writePaced writes at the line's speed in pieces of about a millisecond, the resolution of timers.
 func writePaced(ctx context.Context, line io.Writer, frame []byte, char time.Duration) error {
 	if char == 0 {
 		_, err := line.Write(frame)
@@ -147,7 +149,8 @@ func writePaced(ctx context.Context, line io.Writer, frame []byte, char time.Dur
 	return nil
 }
 
-// nextRequest finds the first sound request in what was heard, and what stands after it. What stands before it is noise.
+// nextRequest returns the first valid request in the received bytes and what follows it. Bytes before it are
+// noise.
 func nextRequest(heard []byte) (frame, rest []byte) {
 	for i := 0; i+4 <= len(heard); i++ {
 		for _, n := range requestSizes(heard[i:]) {
@@ -159,7 +162,7 @@ func nextRequest(heard []byte) (frame, rest []byte) {
 	return nil, heard
 }
 
-// requestSizes gives the sizes that a request which begins so can have.
+// requestSizes returns the possible sizes of a request that begins with b.
 func requestSizes(b []byte) []int {
 	switch b[1] {
 	case 1, 2, 3, 4, 5, 6:
@@ -192,7 +195,8 @@ func pause(ctx context.Context, until time.Time) error {
 	}
 }
 
-// cancelReads makes a Read under way end with ctx; the function that it returns must be called at the end.
+// cancelReads makes a blocked Read fail when ctx ends. The caller must call the returned function when it is
+// done.
 func cancelReads(ctx context.Context, conn any) func() {
 	d, ok := conn.(deadliner)
 	if !ok {
@@ -202,7 +206,7 @@ func cancelReads(ctx context.Context, conn any) func() {
 	return func() { stop() }
 }
 
-// serveError is how a server ends: well when it was asked to, or when the other side went away.
+// serveError returns nil if ctx ended or the other side closed the connection, and otherwise the error.
 func serveError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed), drivers.PortLost(err):

@@ -1,8 +1,10 @@
-// Package slave is the device side of Modbus: register images made from the same profiles that the driver reads with, and
-// servers for TCP and RTU. It is for the simulator and for tests, and never linked into the agent.
+// Package slave is the device side of Modbus: register images built from the same profiles that the driver
+// uses, and servers for TCP and RTU. It is for the simulator and for tests, and is never linked into the
+// agent.
 //
-// Everything waits by package time and channels, so it runs inside testing/synctest over a simulated wire. Because driver
-// and peer share the profile, a wrong address agrees with itself here: golden frames from outside prove the profile.
+// All waiting uses package time and channels, so it runs inside testing/synctest over a simulated wire.
+// Driver and slave share the profile, so a wrong address goes unnoticed here; golden frames from other
+// sources prove the profile.
 package slave
 
 import (
@@ -17,46 +19,47 @@ import (
 	"bordo/drivers/modbus"
 )
 
-// Answerer answers requests of one unit id.
+// Answerer replies to the requests of one unit id.
 type Answerer interface {
-	// Answer takes the PDU of a request (function code and data) and returns that of the answer; nil stays silent. It may
-	// keep neither and is called by one goroutine for each connection.
+	// Answer takes the PDU of a request (function code and data) and returns that of the reply; nil: no
+	// reply. It must not keep either slice. Each connection calls it from one goroutine.
 	Answer(pdu []byte) []byte
 }
 
-// AnswererFunc is a function as an Answerer.
+// AnswererFunc is a function that implements Answerer.
 type AnswererFunc func(pdu []byte) []byte
 
 // Answer implements Answerer.
 func (f AnswererFunc) Answer(pdu []byte) []byte { return f(pdu) }
 
-// Options of a Device. The zero value works.
+// Options configures a Device. The zero value works.
 type Options struct {
-	// Identity is what the device says of itself: in a SunSpec chain in the common model, elsewhere where the profile reads
-	// it. Empty parts get a default.
+	// Identity is what the device reports about itself: in the common model of a SunSpec chain, otherwise
+	// where the profile reads it. Empty fields get a default.
 	Identity drivers.Description
 	// SunSpec lists the models of the chain after the common model, such as 103 or 113; empty: 103.
 	SunSpec []uint16
-	// Base is where the chain begins; 0 with AtZero false: 40000.
+	// Base is the address of the chain; 0 means 40000 unless AtZero is set.
 	Base   uint16
 	AtZero bool
 	// CommonLength is the length of the common model, 65 or 66; 0: 66.
 	CommonLength int
-	// Groups is how many groups a repeating SunSpec model has; 0: 2.
+	// Groups is the number of groups in a repeating SunSpec model; 0: 2.
 	Groups int
-	// Registers and Bits bound a request; 0: as the profile says. A larger one is refused with exception 3.
+	// Registers and Bits limit a request; 0: the profile's limit. A larger request is refused with exception
+	// 3.
 	Registers, Bits int
-	// Sparse devices refuse registers that no point uses (exception 2); others answer them with 0.
+	// Sparse devices refuse registers that no point uses (exception 2); others return 0 for them.
 	Sparse bool
-	// OnCoil and OnRegisters see a write after it was stored; an error of theirs is answered as exception 4, and an
-	// Exception as itself. They are called without the device's lock, so they may call Set.
+	// OnCoil and OnRegisters are called after a write was stored. The reply to an error is exception 4, or
+	// the exception itself if the error is an Exception. The device's lock is not held, so they may call Set.
 	OnCoil      func(number uint16, on bool) error
 	OnRegisters func(first uint16, values []uint16) error
-	// Writable tells which addresses may be written; nil: all that exist.
+	// Writable reports whether an address may be written; nil: every existing one.
 	Writable func(modbus.Address) bool
 }
 
-// Exception is a refusal that a hook wants to be answered.
+// Exception is a Modbus exception that a hook can return as its error.
 type Exception byte
 
 // Error implements error.
@@ -69,18 +72,18 @@ type Device struct {
 	limits  modbus.Limits
 
 	mu       sync.Mutex
-	cells    map[modbus.Address]uint16          // guarded by mu, as all below
+	cells    map[modbus.Address]uint16          // guarded by mu, like all fields below
 	holes    []modbus.Span                      // refused with exception 2
-	fields   map[string][]*modbus.Point         // by point key; several SunSpec models may have one
-	values   map[string]catalogue.Value         // as they were set
+	fields   map[string][]*modbus.Point         // by point key; several SunSpec models can have the same point
+	values   map[string]catalogue.Value         // last values given to Set
 	shared   map[modbus.Address][]*modbus.Point // points that share a scale factor
-	readable []modbus.Span                      // what exists besides cells
+	readable []modbus.Span                      // readable addresses besides cells
 }
 
 var _ Answerer = (*Device)(nil)
 
-// New makes a device of a profile. All points hold "not available" (or 0 where the profile knows no such pattern) until
-// they are Set.
+// New returns a device of a profile. Every point is "not available" (0 if the profile has no such pattern)
+// until it is Set.
 func New(p *modbus.Profile, o Options) (*Device, error) {
 	d := &Device{
 		profile: p, options: o, limits: p.Limits,
@@ -113,7 +116,7 @@ func New(p *modbus.Profile, o Options) (*Device, error) {
 	return d, d.identify()
 }
 
-// Named is New with an embedded profile.
+// Named is New for an embedded profile.
 func Named(model string, o Options) (*Device, error) {
 	p, err := modbus.Named(model)
 	if err != nil {
@@ -122,7 +125,7 @@ func Named(model string, o Options) (*Device, error) {
 	return New(p, o)
 }
 
-// addStep makes room for what a command writes.
+// addStep creates the cells that a command writes.
 func (d *Device) addStep(s modbus.Step) {
 	n, stride := 1, 1
 	if s.Choose != nil {
@@ -139,11 +142,11 @@ func (d *Device) addStep(s modbus.Step) {
 	}
 }
 
-// addPoint makes room for a point.
+// addPoint creates the cells of a point.
 func (d *Device) addPoint(p modbus.Point) {
 	d.setNotAvailable(&p.Field)
 	if p.Fallback {
-		return // stays "not available": Set gives the point itself its value
+		return // stays "not available": Set changes the point itself
 	}
 	d.fields[p.Key] = append(d.fields[p.Key], &p)
 	if p.SF != nil {
@@ -157,13 +160,13 @@ func (d *Device) addPoint(p modbus.Point) {
 	}
 }
 
-// usualFactor is the power of ten that devices use for a unit.
+// usualFactor returns the power of ten that devices typically use for a unit.
 func usualFactor(unit string) uint16 {
 	exp := map[string]int16{"A": -2, "V": -1, "Hz": -2, "1": -1, "Cel": -1, "%": -1}[unit]
 	return uint16(exp)
 }
 
-// setNotAvailable fills a field with its "not available"; flags and bits of a register are not set.
+// setNotAvailable fills a field with its "not available" pattern. Flags and single bits are cleared.
 func (d *Device) setNotAvailable(f *modbus.Field) {
 	var bits uint64
 	switch {
@@ -187,7 +190,7 @@ func (d *Device) store(at modbus.Address, values []uint16) {
 	}
 }
 
-// identify stores what the device says of itself where the profile reads it.
+// identify writes the device's identity where the profile reads it.
 func (d *Device) identify() error {
 	id, o := d.profile.Identity, d.options.Identity
 	var errs []error
@@ -223,7 +226,7 @@ func or(a, b string) string {
 	return b
 }
 
-// Points lists what can be Set.
+// Points lists the points that can be Set.
 func (d *Device) Points() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -235,9 +238,10 @@ func (d *Device) Points() []string {
 	return keys
 }
 
-// Set gives a point a value, in the catalogue's unit; an absent value makes it "not available". Where several SunSpec
-// models have the point, it is set in each. Where the scale factor does not fit the value it is raised for all points that
-// share it, as devices do. The error says that the model has no such point or cannot hold the value.
+// Set gives a point a value in the catalogue's unit; an absent value makes it "not available". If several
+// SunSpec models have the point, all are set. If the value does not fit the scale factor, the factor is
+// raised for all points that share it, as real devices do. Set returns an error if the model has no such
+// point or cannot represent the value.
 func (d *Device) Set(point string, v catalogue.Value) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -274,7 +278,7 @@ func (d *Device) set(p *modbus.Point, v catalogue.Value) error {
 	return nil
 }
 
-// storePoint stores a value; a bit leaves its neighbours alone.
+// storePoint stores a value. A single bit leaves the other bits of its register unchanged.
 func (d *Device) storePoint(p *modbus.Point, values []uint16) {
 	if p.Type == modbus.Bool && !p.At.Table.Bits() {
 		values[0] |= d.cells[p.At] &^ (1 << p.Bit)
@@ -282,7 +286,7 @@ func (d *Device) storePoint(p *modbus.Point, values []uint16) {
 	d.store(p.At, values)
 }
 
-// setScaled raises the scale factor until the value fits, and rewrites what shares it.
+// setScaled raises the scale factor until the value fits and rewrites all points that share the factor.
 func (d *Device) setScaled(p *modbus.Point, v catalogue.Value) error {
 	sf := int(int16(d.cells[*p.SF]))
 	before := sf
@@ -311,14 +315,14 @@ func (d *Device) setScaled(p *modbus.Point, v catalogue.Value) error {
 	return nil
 }
 
-// Value returns what a point was last Set to, absent if it never was.
+// Value returns the value last Set, or an absent value.
 func (d *Device) Value(point string) catalogue.Value {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.values[point]
 }
 
-// Registers returns count registers (or bits) as they are, without asking whether they exist.
+// Registers returns the content of count registers (or bits), whether they exist or not.
 func (d *Device) Registers(at modbus.Address, count int) []uint16 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -329,28 +333,28 @@ func (d *Device) Registers(at modbus.Address, count int) []uint16 {
 	return out
 }
 
-// SetRegisters stores raw registers (or bits: 0 or 1), and makes them exist.
+// SetRegisters stores raw registers (or bits: 0 or 1) and makes them exist.
 func (d *Device) SetRegisters(at modbus.Address, values ...uint16) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.store(at, values)
 }
 
-// Refuse makes the device refuse whatever touches the span (exception 2).
+// Refuse makes the device refuse every request that touches the span (exception 2).
 func (d *Device) Refuse(s modbus.Span) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.holes = append(d.holes, s)
 }
 
-// Allow takes back what Refuse said of exactly this span.
+// Allow undoes Refuse for exactly this span.
 func (d *Device) Allow(s modbus.Span) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.holes = slices.DeleteFunc(d.holes, func(h modbus.Span) bool { return h == s })
 }
 
-// exists tells whether an address can be read.
+// exists reports whether an address can be read.
 func (d *Device) exists(a modbus.Address) bool {
 	one := modbus.Span{Table: a.Table, First: a.Number, Count: 1}
 	meets := func(s modbus.Span) bool { return s.Meets(one) }
@@ -363,5 +367,5 @@ func (d *Device) exists(a modbus.Address) bool {
 	return slices.ContainsFunc(d.readable, meets)
 }
 
-// number16 reads a big-endian word.
+// number16 decodes a big-endian register.
 func number16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }
