@@ -12,45 +12,47 @@ import (
 	"bordo/drivers/scan"
 )
 
-// How long a unit is given to answer. A number that nobody has costs this much, so it is less than what the slowest device
-// takes; a late answer is heard while the next number is asked, and its unit is asked once more with patience.
+// Timeouts for a unit id. An unused id costs the whole timeout, so it is shorter than the slowest device
+// needs. A late reply is detected while the next id is probed, and its unit is then probed once more with
+// maxWait.
 const (
 	serialWait = 400 * time.Millisecond
 	tcpWait    = time.Second
-	minWait    = 500 * time.Millisecond // for a device that is known to be there
+	minWait    = 500 * time.Millisecond // for a device that is known to exist
 	maxWait    = 3 * time.Second
 )
 
-// maxIdentify is how long it may take to find out over TCP what one unit is.
+// maxIdentify limits the time for identifying one unit over TCP.
 const maxIdentify = 20 * time.Second
 
-// briefGap is the pause that devices are given after an answer. Nearly all are content with it; one that is not seems to answer
-// only some questions, and is asked anew with the longest pause that a profile knows.
+// briefGap is the pause after a reply. It is enough for nearly all devices. A device that needs more seems to
+// answer only some requests; it is identified again with the longest gap of all profiles.
 const briefGap = 200 * time.Millisecond
 
-// maxLost is how often in a row a connection may be lost before its host is left alone.
+// maxLost is how many consecutive connections may be lost before a host is skipped.
 const maxLost = 3
 
-// maxDuplicates is under how many further unit ids a device may answer before it is clear that it answers under all of them.
+// maxDuplicates is how many additional unit ids may reach the same device before the scan concludes that all
+// of them do.
 const maxDuplicates = 2
 
-// lineStats is what was heard on a line besides the answers that were asked for.
+// lineStats counts what was received on a line apart from the expected replies.
 type lineStats struct {
 	asked      int
 	answered   int
-	frames     int         // sound frames of others
-	frameUnits [256]bool   // the units in them
-	noise      int         // bytes that are no frame
-	traffic    int         // bytes that came without a question
-	busyLine   int         // questions that could not be asked because the line was not silent
-	gateway    int         // refusals of a gateway: nobody there
-	echo       bool        // the line gives back what is sent
-	lost       int         // in a row
-	firstAt    [2]string   // where the first noise, the first frame was heard
-	late       map[int]int // units that answered too late
+	frames     int         // valid frames of others
+	frameUnits [256]bool   // the unit ids in those frames
+	noise      int         // bytes that belong to no frame
+	traffic    int         // bytes received without a request
+	busyLine   int         // requests that could not be sent because the line was never silent
+	gateway    int         // exceptions of a gateway: no such unit
+	echo       bool        // the line echoes what is sent
+	lost       int         // connections lost in a row
+	firstAt    [2]string   // ports at which the first noise and the first frame were received
+	late       map[int]int // units that replied too late
 }
 
-// note takes in what came instead of an answer from unit, or unasked (unit 0).
+// note counts bytes that were received instead of a reply from unit, or without a request (unit 0).
 func (h *lineStats) note(port string, unit int, b []byte) {
 	frames := findFrames(b)
 	if n := noiseBytes(b, frames); n > 0 {
@@ -69,7 +71,7 @@ func (h *lineStats) note(port string, unit int, b []byte) {
 	}
 }
 
-// noteLate notes a unit that answered too late.
+// noteLate counts a late reply of a unit.
 func (h *lineStats) noteLate(unit int) {
 	if h.late == nil {
 		h.late = map[int]int{}
@@ -77,27 +79,28 @@ func (h *lineStats) noteLate(unit int) {
 	h.late[unit]++
 }
 
-// bus looks for the units of one line.
+// bus scans the unit ids of one line.
 type bus struct {
 	*search
 	line       wire
 	port       string // its URL
 	stream     bool
-	network    bool // behind TCP, with whichever frames
+	network    bool // reached over TCP, with either framing
 	stats      *lineStats
 	seen       []scan.Found
-	duplicates int  // unit ids under which a device answered that was found before
-	everyUnit  bool // the host answers under every unit id
-	tolerant   bool // it answers with other transaction ids
-	framing    bool // it speaks in the other framing
-	inputToo   bool // ask for input registers as well where holding registers are not answered
+	duplicates int  // further unit ids that reached a device already found
+	everyUnit  bool // the host replies to every unit id
+	tolerant   bool // it replies with other transaction ids
+	framing    bool // it uses the other framing
+	inputToo   bool // also probe input registers if holding registers get no reply
 }
 
 func (s *search) newBus(l wire, e line.Endpoint, h *lineStats) *bus {
 	return &bus{search: s, line: l, port: e.String(), stream: e.Scheme == line.TCP, network: e.Scheme != line.Serial, stats: h, inputToo: true}
 }
 
-// scanUnits asks numbers one after the other and tells what it finds. The error is that of a port that cannot be used, or ctx's.
+// scanUnits probes unit ids one after the other and reports the devices found. It returns an error if the
+// port cannot be used or ctx has ended.
 func (b *bus) scanUnits(ctx context.Context, list []int) error {
 	for i, unit := range list {
 		if b.duplicates > maxDuplicates || b.framing {
@@ -112,7 +115,7 @@ func (b *bus) scanUnits(ctx context.Context, list []int) error {
 		if err := b.scanUnit(ctx, unit, b.unitWait()); err != nil {
 			return err
 		}
-		for u := range b.stats.late { // with patience, once
+		for u := range b.stats.late { // once, with a longer timeout
 			delete(b.stats.late, u)
 			if _, known := b.Known[u]; known || b.hasUnit(u) {
 				continue
@@ -125,7 +128,8 @@ func (b *bus) scanUnits(ctx context.Context, list []int) error {
 	return nil
 }
 
-// unitWait is how long a number is given. Where one device answers at an address, it is rare that there are others.
+// unitWait returns the timeout for a unit id. An address with one device rarely has others, so the timeout is
+// halved there.
 func (b *bus) unitWait() time.Duration {
 	switch {
 	case !b.stream:
@@ -145,7 +149,7 @@ func (b *bus) hasUnit(unit int) bool {
 	return false
 }
 
-// scanUnit asks one number, and who it is when it answers.
+// scanUnit probes one unit id and identifies the device that answers.
 func (b *bus) scanUnit(ctx context.Context, unit int, wait time.Duration) error {
 	took, there, err := b.probe(ctx, unit, wait)
 	if err != nil || !there {
@@ -162,7 +166,8 @@ func (b *bus) scanUnit(ctx context.Context, unit int, wait time.Duration) error 
 	}
 	f.Port = b.port
 	for i := range b.seen {
-		// Some devices answer under any number: the first counts. Behind a gateway two that say nothing of themselves are two.
+		// Some devices reply to any unit id; only the first counts. Behind a gateway, two devices without an
+		// identity are two devices.
 		if b.network && sameDevice(&b.seen[i], &f) && (f.Serial != "" || b.stream && b.stats.gateway == 0) {
 			if b.duplicates++; b.everyUnit {
 				b.duplicates = maxDuplicates + 1 // one comparison is enough
@@ -174,7 +179,7 @@ func (b *bus) scanUnit(ctx context.Context, unit int, wait time.Duration) error 
 		return nil
 	}
 	b.seen = append(b.seen, f)
-	b.inputToo = b.inputToo && !b.stream // that is for what is reached only with difficulty
+	b.inputToo = b.inputToo && !b.stream // input registers are only for devices that are hard to reach
 	b.emit(scan.Event{Found: &f})
 	if b.stream && !b.everyUnit && b.stats.gateway == 0 && len(b.Units) == 0 {
 		return b.checkEveryUnit(ctx, took)
@@ -182,8 +187,8 @@ func (b *bus) scanUnit(ctx context.Context, unit int, wait time.Duration) error 
 	return nil
 }
 
-// seenAtThisSpeed tells whether a device of a serial line was found already with another parity or number of stop bits: not
-// every device, and no pseudo terminal, minds those.
+// seenAtThisSpeed reports whether a serial device was already found with another parity or number of stop
+// bits at the same speed. Not every device checks those, and a pseudo terminal never does.
 func (b *bus) seenAtThisSpeed(f *scan.Found) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -199,7 +204,7 @@ func (b *bus) seenAtThisSpeed(f *scan.Found) bool {
 	return false
 }
 
-// sameDevice tells whether two answers came from one device under two unit ids.
+// sameDevice reports whether two results come from one device under two unit ids.
 func sameDevice(a, b *scan.Found) bool {
 	return a.Model == b.Model && a.Maker == b.Maker && a.Product == b.Product && a.Serial == b.Serial && a.Firmware == b.Firmware
 }
@@ -212,11 +217,11 @@ func speedOf(port string) int {
 	return e.Baud
 }
 
-// unlikely are unit ids that hardly any device has, and never all of them.
+// unlikely are unit ids that hardly any device uses. No device uses all of them.
 var unlikely = [...]int{57, 113, 158, 199, 231}
 
-// checkEveryUnit finds out whether a host answers under every unit id. From then on its devices are only compared with the one that
-// was found: to identify each would take an hour.
+// checkEveryUnit finds out whether a host replies to every unit id. If so, later ids are only compared with
+// the device already found: identifying each would take an hour.
 func (b *bus) checkEveryUnit(ctx context.Context, took time.Duration) error {
 	for _, unit := range unlikely {
 		if _, known := b.Known[unit]; known {
@@ -232,8 +237,8 @@ func (b *bus) checkEveryUnit(ctx context.Context, took time.Duration) error {
 	return nil
 }
 
-// compareUnit compares a unit of a host that answers under every unit id with the device that was found there: it reads what that
-// device says of itself.
+// compareUnit reads the identity of a unit on a host that replies to every unit id, using the profile of the
+// device already found.
 func (b *bus) compareUnit(ctx context.Context, unit int, wait time.Duration) (scan.Found, error) {
 	f := b.seen[len(b.seen)-1]
 	f.Unit, f.Warning = unit, ""
@@ -249,7 +254,7 @@ func (b *bus) compareUnit(ctx context.Context, unit int, wait time.Duration) (sc
 	return f, q.lost
 }
 
-// inquiry begins to find out what a unit is.
+// inquiry starts identifying a unit.
 func (b *bus) inquiry(unit int, wait, gap time.Duration) *inquiry {
 	return &inquiry{
 		line: b.line, unit: unit, port: b.port, stream: b.stream, toleratesIDs: b.tolerant,
@@ -257,7 +262,8 @@ func (b *bus) inquiry(unit int, wait, gap time.Duration) *inquiry {
 	}
 }
 
-// identify finds out what a unit is, with more patience when it was not recognised and left questions unanswered.
+// identify identifies a unit. If that fails and requests got no reply, it tries again with the longest gap of
+// all profiles.
 func (b *bus) identify(ctx context.Context, unit int, wait time.Duration) (f scan.Found, err error) {
 	until := time.Now().Add(maxIdentify)
 	for _, gap := range []time.Duration{briefGap, modbus.LongestGap(b.profiles)} {
@@ -272,7 +278,7 @@ func (b *bus) identify(ctx context.Context, unit int, wait time.Duration) (f sca
 	return f, err
 }
 
-// probe asks for two registers, and tells whether a device answered or refused, and how long that took.
+// probe reads two registers. It reports whether a device answered or refused, and how long that took.
 func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took time.Duration, there bool, err error) {
 	for _, table := range []modbus.Table{modbus.Holding, modbus.Input} {
 		if table == modbus.Input && !b.inputToo {
@@ -304,15 +310,15 @@ func (b *bus) probe(ctx context.Context, unit int, wait time.Duration) (took tim
 			}
 			return 0, false, nil
 		case drivers.KindOf(err) == 0:
-			return 0, false, err // not of the line: whoever has it does not lend it
+			return 0, false, err // not a line error: the line cannot be borrowed
 		case drivers.KindOf(err) == drivers.Protocol:
-			return 0, false, nil // whoever talks is heard already
+			return 0, false, nil // the sender is already counted
 		}
 	}
 	return 0, false, nil
 }
 
-// askAdapting asks one question, and once more when the answer shows that the host must be spoken to otherwise.
+// askAdapting sends one request, and repeats it if the reply shows that the host uses other transaction ids.
 func (b *bus) askAdapting(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (time.Duration, error) {
 	took, err := b.askOnce(ctx, unit, span, wait)
 	switch cause := drivers.CauseOf(err); {
@@ -331,7 +337,7 @@ func (b *bus) askAdapting(ctx context.Context, unit int, span modbus.Span, wait 
 	return took, err
 }
 
-// askOnce asks one question and notes what was heard instead of its answer.
+// askOnce sends one request and counts what was received instead of a reply.
 func (b *bus) askOnce(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (took time.Duration, err error) {
 	err = b.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
 		s.Timing, s.KeepTCP = modbus.Timing{ReplyMax: wait, TCPReplyMax: wait, Gap: briefGap, ConnectWait: b.connectWait(), TolerantIDs: b.tolerant}, true
@@ -357,7 +363,7 @@ func (b *bus) askOnce(ctx context.Context, unit int, span modbus.Span, wait time
 	return took, err
 }
 
-// connectWait is how long the slowest device wants to be left alone after a connection was opened.
+// connectWait returns the longest pause after connecting that any profile requires.
 func (b *bus) connectWait() time.Duration {
 	wait := time.Duration(0)
 	for _, p := range b.profiles {
@@ -368,7 +374,7 @@ func (b *bus) connectWait() time.Duration {
 	return min(wait, maxWait)
 }
 
-// listen hears what is said without a question.
+// listen counts what is received on the line while nothing is sent.
 func (b *bus) listen(ctx context.Context, d time.Duration) error {
 	return b.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
 		heard, err := s.Listen(ctx, d)

@@ -12,18 +12,19 @@ import (
 	"bordo/drivers/scan"
 )
 
-// maxCandidates is how many models a person is offered.
+// maxCandidates is the largest number of models to suggest.
 const maxCandidates = 5
 
-// What speaks for a candidate beside its values.
+// Points that support a candidate in addition to its values.
 const (
-	pointsAnswered = 10 // the device gives the registers that the model has
-	pointsBus      = 10 // the line has the settings that the model is delivered with
-	pointsUnit     = 1  // and the unit id
+	pointsAnswered = 10 // the device answers for registers of the model
+	pointsBus      = 10 // the line has the factory settings of the model
+	pointsUnit     = 1  // the unit id is the model's default
 )
 
-// candidates lists the models that a device could be, the likeliest first. Left out are those of another kind of line, those
-// whose tests the device does not meet, and, where the device gives the registers of some model, those of which it gives none.
+// candidates lists the models that the device could be, the most likely first. It omits models for another
+// kind of line and those whose tests fail. If the device answers for the registers of any model, models whose
+// registers it does not answer are omitted.
 func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, base uint16, described bool) []scan.Candidate {
 	type candidate struct {
 		scan.Candidate
@@ -36,7 +37,8 @@ func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, ba
 			continue
 		}
 		if len(p.Identify) > 0 {
-			if ok, _ := p.Recognises(func(s modbus.Span) (modbus.Answer, error) { return q.read(ctx, s) }); !ok { // not answered is not met
+			// A test without a reply has failed.
+			if ok, _ := p.Recognises(func(s modbus.Span) (modbus.Answer, error) { return q.read(ctx, s) }); !ok {
 				continue
 			}
 		}
@@ -65,7 +67,8 @@ func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, ba
 	return out
 }
 
-// answersRegisters tells whether the device answers for any register by which a model is known, or for its first point.
+// answersRegisters reports whether the device answers for any register that identifies the model, or for its
+// first point.
 func (q *inquiry) answersRegisters(ctx context.Context, p *modbus.Profile) bool {
 	var spans []modbus.Span
 	for _, n := range []*modbus.Naming{p.Identity.Serial, p.Identity.Firmware, p.Identity.Model} {
@@ -82,7 +85,7 @@ func (q *inquiry) answersRegisters(ctx context.Context, p *modbus.Profile) bool 
 	})
 }
 
-// hasFactorySettings tells whether a port has the settings that a model leaves the factory with.
+// hasFactorySettings reports whether a port has the factory serial settings of a model.
 func hasFactorySettings(bus, port string) bool {
 	e, err := line.Parse(port)
 	set, errBus := url.ParseQuery(bus)

@@ -2,17 +2,17 @@ package onsite
 
 import "bordo/drivers/modbus/crc16"
 
-// frame is what a sound RTU frame tells by itself: request and answer of one unit look alike.
+// frame is a valid RTU frame. A request and a reply of the same unit cannot be distinguished.
 type frame struct {
 	unit, function byte
 	at, size       int
 }
 
-// minFrame is the least that is a frame: unit, function, a code and the checksum.
+// minFrame is the size of the shortest frame: unit id, function, a code and the checksum.
 const minFrame = 5
 
-// findFrames finds the RTU frames in what was heard on a line. A checksum is right by chance once in 65536 times, so only what
-// also has the length that its function asks for counts.
+// findFrames returns the RTU frames in the received bytes. A checksum is correct by chance once in 65536
+// times, so a frame must also have a length that its function allows.
 func findFrames(heard []byte) []frame {
 	var out []frame
 	for i := 0; i+minFrame <= len(heard); {
@@ -33,7 +33,7 @@ func findFrames(heard []byte) []frame {
 	return out
 }
 
-// frameSizes gives the sizes that a frame which begins so can have, as a request and as an answer.
+// frameSizes returns the possible sizes of a frame that begins with b, as a request and as a reply.
 func frameSizes(b []byte) []int {
 	if b[0] > maxUnit {
 		return nil

@@ -15,42 +15,42 @@ import (
 	"bordo/drivers/scan"
 )
 
-// What speaks for a model, and from how much on it is proposed. The device's own word outweighs everything that its values
-// look like.
+// Points that support a model, and the thresholds for suggesting it. What the device reports about itself
+// outweighs everything that its values suggest.
 const (
-	pointsTest    = 100 // every test of the profile is met
-	pointsSunSpec = 50  // it describes itself
-	pointsNamed   = 60  // it names maker or model
-	pointsEnum    = 30  // a type code that the profile lists
-	pointsGrid    = 10  // 50 Hz or 230 V where the profile has them
-	pointsText    = 5   // a text or a word where the profile has one
+	pointsTest    = 100 // all tests of the profile pass
+	pointsSunSpec = 50  // it has a SunSpec chain
+	pointsNamed   = 60  // it reports the maker or model
+	pointsEnum    = 30  // a type code listed in the profile
+	pointsGrid    = 10  // 50 Hz or 230 V at the profile's registers
+	pointsText    = 5   // a text or a state word at the profile's registers
 	contradiction = 40  // a frequency that no grid has
 	sureFrom      = 50
 	likelyFrom    = 15
 )
 
-// genericSunSpec is the model for devices of any make that describe themselves.
+// genericSunSpec is the profile for SunSpec devices of any make.
 const genericSunSpec = "sunspec"
 
-// maxSilent is how many questions of an identification may stay unanswered before it goes without the rest.
+// maxSilent is how many requests of an identification may time out before the rest is skipped.
 const maxSilent = 4
 
-// errSilent is the error of a question that is not asked any more.
+// errSilent is the error of a request that was skipped.
 var errSilent = &drivers.Error{Op: "identify", Kind: drivers.Timeout, Err: errors.New("the device answers only some questions")}
 
-// inquiry finds out what one unit is. Each register is asked for once.
+// inquiry identifies one unit. It reads each span at most once.
 type inquiry struct {
 	line         wire
 	unit         int
-	port         string // the URL of the line
+	port         string // URL of the line
 	stream       bool
-	wait         time.Duration // for an answer
-	gap          time.Duration // after one
-	until        time.Time     // nothing is asked after that; zero: no limit
-	toleratesIDs bool          // answers may carry another transaction id
+	wait         time.Duration // timeout for a reply
+	gap          time.Duration // pause after a reply
+	until        time.Time     // no requests after this time; zero: no limit
+	toleratesIDs bool          // replies may carry another transaction id
 	replies      map[modbus.Span]reply
 	timeouts     int
-	lost         error // the port was lost, or the scan was stopped
+	lost         error // the port was lost or the scan was stopped
 }
 
 type reply struct {
@@ -80,7 +80,7 @@ func (q *inquiry) ask(ctx context.Context, f func(context.Context, *modbus.Sessi
 	return err
 }
 
-// read asks for a span, once.
+// read reads a span, or returns the result of the earlier read.
 func (q *inquiry) read(ctx context.Context, span modbus.Span) (modbus.Answer, error) {
 	if r, ok := q.replies[span]; ok {
 		return r.answer, r.err
@@ -94,7 +94,7 @@ func (q *inquiry) read(ctx context.Context, span modbus.Span) (modbus.Answer, er
 	return r.answer, r.err
 }
 
-// decode reads a field as a model wants to be asked for it; absent when the device does not give it.
+// decode reads a field with the request that the model needs; the value is absent if the read fails.
 func (q *inquiry) decode(ctx context.Context, p *modbus.Profile, f *modbus.Field, as catalogue.Type) catalogue.Value {
 	a, err := q.read(ctx, p.Asked(f.Span()))
 	if err != nil {
@@ -104,7 +104,7 @@ func (q *inquiry) decode(ctx context.Context, p *modbus.Profile, f *modbus.Field
 	return v
 }
 
-// identify finds out what a unit is. ctx's end is the only error.
+// identify identifies the unit. It returns an error only if ctx ends.
 func (q *inquiry) identify(ctx context.Context, profiles []*modbus.Profile) (scan.Found, error) {
 	f := scan.Found{Unit: q.unit}
 	base, described := q.sunSpec(ctx, profiles, &f)
@@ -142,10 +142,10 @@ func (q *inquiry) identify(ctx context.Context, profiles []*modbus.Profile) (sca
 	return f, q.lost
 }
 
-// sunSpec looks for the mark "SunS" and reads the common model after it (SunSpec Device Information Model Specification:
-// the chain begins at 40000, 50000 or 0).
+// sunSpec looks for the mark "SunS" and reads the common model after it (SunSpec Device Information Model
+// Specification: the chain begins at 40000, 50000 or 0).
 func (q *inquiry) sunSpec(ctx context.Context, profiles []*modbus.Profile, f *scan.Found) (base uint16, found bool) {
-	const length, maker, product, firmware, serial = 66, 2, 18, 42, 50 // of the common model, and offsets from its id
+	const length, maker, product, firmware, serial = 66, 2, 18, 42, 50 // common model: its length, and offsets from its id register
 	for _, p := range profiles {
 		if p.SunSpec == nil {
 			continue
@@ -171,11 +171,11 @@ func (q *inquiry) sunSpec(ctx context.Context, profiles []*modbus.Profile, f *sc
 	return 0, false
 }
 
-// maxChain bounds the models whose heads are read to see whether the chain is whole.
+// maxChain limits the number of model headers that are read to check a chain.
 const maxChain = 40
 
-// chainWarning follows the chain from its common model and tells where it is cut off; "" when it is whole or was not
-// answered.
+// chainWarning follows the chain from its common model and describes where it is cut off; "" if it is
+// complete or a header could not be read.
 func (q *inquiry) chainWarning(ctx context.Context, at uint16, common modbus.Answer) string {
 	const head, end = 2, 0xFFFF
 	number := func(a modbus.Answer, i int) int { return int(a.Data[2*i])<<8 | int(a.Data[2*i+1]) }
@@ -197,8 +197,9 @@ func (q *inquiry) chainWarning(ctx context.Context, at uint16, common modbus.Ans
 	return ""
 }
 
-// readNames asks the device for its name in the two ways that the protocol has: function 43, type 14 (objects 0 to 2: vendor,
-// product, revision) and function 17. It returns everything that the device says of itself, in lower case.
+// readNames requests the device's name in the two ways that the protocol offers: function 43, type 14
+// (objects 0 to 2: vendor, product, revision) and function 17. It returns everything the device reports about
+// itself, in lower case.
 func (q *inquiry) readNames(ctx context.Context, f *scan.Found) string {
 	said := []string{f.Maker, f.Product}
 	err := q.ask(ctx, func(ctx context.Context, s *modbus.Session) error {
@@ -225,8 +226,9 @@ func (q *inquiry) readNames(ctx context.Context, f *scan.Found) string {
 	return strings.ToLower(strings.Join(said, " "))
 }
 
-// identificationObjects takes the first three objects out of a device identification (Modbus Application Protocol V1.1b3, 6.21): type,
-// code, conformity, more, next, count, then id, length and text of each.
+// identificationObjects extracts the first three objects of a device identification (Modbus Application
+// Protocol V1.1b3, 6.21). The data holds type, code, conformity, more, next and count, then id, length and
+// text of each object.
 func identificationObjects(data []byte) (o [3]string) {
 	if len(data) < 6 || data[0] != 14 {
 		return o
@@ -244,10 +246,10 @@ func identificationObjects(data []byte) (o [3]string) {
 	return o
 }
 
-// maxName bounds what is taken for a name.
+// maxName is the longest name in characters.
 const maxName = 60
 
-// printable keeps the longest run of printable characters.
+// printable returns the longest run of printable characters.
 func printable(b []byte) string {
 	best := []byte(nil)
 	for _, run := range bytes.FieldsFunc(b, func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -258,11 +260,12 @@ func printable(b []byte) string {
 	return string(best[:min(len(best), maxName)])
 }
 
-// score weighs what speaks for a model; 0 when something speaks against it.
+// score rates how well a model fits; 0 if something rules it out.
 func (q *inquiry) score(ctx context.Context, p *modbus.Profile, base uint16, described bool, names string) int {
 	score := 0
 	if len(p.Identify) > 0 {
-		ok, _ := p.Recognises(func(s modbus.Span) (modbus.Answer, error) { return q.read(ctx, s) }) // what is not answered is not met
+		// A test without a reply has failed.
+		ok, _ := p.Recognises(func(s modbus.Span) (modbus.Answer, error) { return q.read(ctx, s) })
 		if !ok {
 			return 0
 		}
@@ -278,13 +281,13 @@ func (q *inquiry) score(ctx context.Context, p *modbus.Profile, base uint16, des
 	case isNamed(p, names):
 		score += pointsNamed
 	case p.SunSpec != nil && p.Model != genericSunSpec:
-		return 0 // a make's own profile, and not that make
+		return 0 // the profile is for one make, and this is another
 	}
 	return score + q.scoreValues(ctx, p)
 }
 
-// isNamed tells whether what a device says of itself has the maker's name in it, or all words of the model's: as the profile
-// gives them, or else the title's first words.
+// isNamed reports whether the device's names contain the maker or all words of the model: those in the
+// profile, or else the makers at the beginning of its title.
 func isNamed(p *modbus.Profile, names string) bool {
 	if strings.TrimSpace(names) == "" {
 		return false
@@ -300,7 +303,7 @@ func isNamed(p *modbus.Profile, names string) bool {
 	if p.SunSpec == nil || p.Identity.Maker != nil {
 		return false
 	}
-	// The makers that a title lists: "FIMER / ABB / Power-One (SunSpec)".
+	// The makers in a title such as "FIMER / ABB / Power-One (SunSpec)".
 	title, _, _ := strings.Cut(p.Title, "(")
 	for maker := range strings.SplitSeq(title, "/") {
 		if words := strings.Fields(maker); len(words) > 0 && words[0] != "SunSpec" && containsAll(names, words[0]) {
@@ -319,7 +322,7 @@ func containsAll(text string, words ...string) bool {
 	return len(words) > 0
 }
 
-// scoreValues weighs how far the values look like those of a model.
+// scoreValues rates how plausible the values are for a model.
 func (q *inquiry) scoreValues(ctx context.Context, p *modbus.Profile) int {
 	score := 0
 	for _, n := range []*modbus.Naming{p.Identity.Model, p.Identity.Serial, p.Identity.Firmware} {
@@ -340,7 +343,7 @@ func (q *inquiry) scoreValues(ctx context.Context, p *modbus.Profile) int {
 			switch x := q.decode(ctx, p, &pt.Field, catalogue.Float).Float(); {
 			case x > 47 && x < 53:
 				score += pointsGrid
-			case x != 0: // an inverter that sleeps measures none
+			case x != 0: // a sleeping inverter measures 0
 				score -= contradiction
 			}
 		case "ac_voltage_l1", "ac_voltage_l2", "ac_voltage_l3":
@@ -356,7 +359,8 @@ func (q *inquiry) scoreValues(ctx context.Context, p *modbus.Profile) int {
 	return score
 }
 
-// isListed tells whether a word is one that a profile gives to a number other than 0: zeros are everywhere.
+// isListed reports whether a word belongs to a number other than 0 in the field's Enum. A 0 proves nothing
+// because it is so common.
 func isListed(f *modbus.Field, word string) bool {
 	for n, w := range f.Enum {
 		if n != 0 && w == word && word != "" {
@@ -366,7 +370,7 @@ func isListed(f *modbus.Field, word string) bool {
 	return false
 }
 
-// readIdentity fills in what the model's profile reads of the device.
+// readIdentity fills in the identity that the model's profile reads from the device.
 func (q *inquiry) readIdentity(ctx context.Context, p *modbus.Profile, f *scan.Found) {
 	for _, part := range []struct {
 		n  *modbus.Naming

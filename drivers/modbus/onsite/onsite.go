@@ -1,11 +1,11 @@
-// Package onsite is the Modbus driver with what an installer needs beside polling: it looks for devices, reads registers as
-// they are, and records what a device answers.
+// Package onsite adds to the Modbus driver what an installer needs besides polling: it scans for devices,
+// reads raw registers, and records a device's replies.
 //
-// It looks on a serial line whose speed is not known, at TCP addresses, or on a line that a running agent lends. It tells
-// which model each device is, as far as the profiles can tell, and what is probably wrong where nothing answers. It promises
-// that it only reads (functions 1 to 4, 17 and 43), that it asks one thing at a time on each line, that it stops within a
-// question's time-out when its context ends, and that the number of its questions is bounded. It opens ports through a
-// function that it is given, and prints nothing.
+// It scans a serial port with unknown settings, TCP addresses, or a line borrowed from a running agent. It
+// reports the model of each device, as far as the profiles can identify it, and the likely cause if nothing
+// answers. It only reads (functions 1 to 4, 17 and 43), sends one request at a time on each line, stops
+// within one request timeout after its context ends, and sends a limited number of requests. It opens ports
+// through a function passed by the caller, and prints nothing.
 package onsite
 
 import (
@@ -21,7 +21,7 @@ import (
 	"bordo/drivers/scan"
 )
 
-// Driver is the Modbus driver with the tools of an installer.
+// Driver is the Modbus driver with the tools for installers.
 type Driver struct{ *modbus.Driver }
 
 var (
@@ -31,7 +31,7 @@ var (
 	_ scan.Scanner       = Driver{}
 )
 
-// New makes the driver with the embedded profiles.
+// New returns a driver with the embedded profiles.
 func New() Driver { return Driver{modbus.New()} }
 
 // WithModels implements drivers.Extensible.
@@ -43,7 +43,7 @@ func (d Driver) WithModels(dir string) (drivers.Driver, error) {
 	return Driver{with}, nil
 }
 
-// profiles are those of all models of the driver.
+// profiles returns the profiles of all models of the driver.
 func (d Driver) profiles() (out []*modbus.Profile) {
 	for _, m := range d.Models() {
 		if p, ok := d.Profile(m.Name); ok {
@@ -53,7 +53,7 @@ func (d Driver) profiles() (out []*modbus.Profile) {
 	return out
 }
 
-// search begins a scan.
+// search prepares a scan.
 func (d Driver) search(s scan.Search) *search { return &search{Search: s, profiles: d.profiles()} }
 
 // Ports implements scan.Scanner.
@@ -72,12 +72,13 @@ func (d Driver) ScanTCP(ctx context.Context, t scan.Target, open scan.Open, s sc
 	return d.search(s).onTCP(ctx, t, open)
 }
 
-// ScanLine implements scan.Scanner. Each question borrows the line anew, so that the polls of its devices go on in between.
+// ScanLine implements scan.Scanner. It borrows the line for each request, so that polling continues in
+// between.
 func (d Driver) ScanLine(ctx context.Context, e line.Endpoint, lend scan.Lend, s scan.Search) error {
 	return d.search(s).onLine(ctx, e, lentLine{e, lend})
 }
 
-// lentLine is a line of a running agent.
+// lentLine is a line borrowed from a running agent.
 type lentLine struct {
 	endpoint line.Endpoint
 	lend     scan.Lend
@@ -90,14 +91,14 @@ func (w lentLine) Use(ctx context.Context, f func(context.Context, *modbus.Sessi
 	})
 }
 
-// rawWait is how long a device is given to answer a raw read: nothing is known of it, so as long as the slowest that is known.
+// rawWait is the reply timeout of a raw read. The model is unknown, so it suits the slowest known device.
 const rawWait = 3 * time.Second
 
-// tables are what can be read raw.
+// tables are the tables that can be read raw.
 var tables = []modbus.Table{modbus.Holding, modbus.Input, modbus.Coil, modbus.Discrete}
 
-// RawAreas implements drivers.RawReader. The bounds are those of one request (Modbus Application Protocol V1.1b3, 6.1 and
-// 6.3).
+// RawAreas implements drivers.RawReader. The limits are those of one request (Modbus Application Protocol
+// V1.1b3, 6.1 and 6.3).
 func (d Driver) RawAreas() []drivers.RawArea {
 	var out []drivers.RawArea
 	for _, t := range tables {
@@ -121,10 +122,11 @@ func (d Driver) ReadRaw(ctx context.Context, l drivers.Line, port drivers.Port, 
 	return a.Data, err
 }
 
-// Capture implements drivers.Capturer. The text is a golden file (drivers/modbus/testdata).
+// Capture implements drivers.Capturer. It returns a golden file (drivers/modbus/testdata).
 func (d Driver) Capture(ctx context.Context, l drivers.Line, port drivers.Port, dev drivers.Device, source string) (string, error) {
 	dev.ChannelMaps = slices.Clone(dev.ChannelMaps)
-	for i := range dev.ChannelMaps { // a channel is captured as the device gives it, in mA or V
+	// Capture analogue channels unscaled, in mA or V.
+	for i := range dev.ChannelMaps {
 		dev.ChannelMaps[i].From, dev.ChannelMaps[i].To = [2]float64{}, [2]float64{}
 	}
 	rep, exchanges, err := d.Driver.Capture(ctx, l, port, dev)

@@ -10,22 +10,23 @@ import (
 	"bordo/drivers/modbus"
 )
 
-// maxUnit is the highest unit id of a serial line; TCP devices may have more, which are asked when a profile names them.
+// maxUnit is the highest unit id on a serial line. TCP devices may have higher ones, which are probed if a
+// profile lists them.
 const maxUnit = 247
 
-// usual are the serial settings that devices are delivered with, the most frequent first: they are tried where the profiles
-// name no others.
+// usual are common factory serial settings, the most frequent first. They are tried after those of the
+// profiles.
 const usual = "9600n1 19200n1 9600e1 19200e1 38400n1 38400e1 115200n1 57600n1 4800n1 2400n1 9600o1 9600n2 19200o1 19200n2 115200e1 1200n1"
 
-// settingsOf are the settings of a serial line in the order in which a scan tries them: those that most profiles give as the
-// maker's own first, then what else is usual.
+// settingsOf returns serial settings in the order in which a scan tries them: first the factory settings in
+// the profiles, the most frequent first, then the other usual ones.
 func settingsOf(profiles []*modbus.Profile, path string) []line.Endpoint {
 	votes := map[line.Endpoint]int{}
 	var order []line.Endpoint
 	add := func(text string, n int) {
 		e, err := line.Parse("serial://" + path + "?" + text)
 		if err != nil {
-			return // a profile's settings that no serial port has
+			return // not a valid serial setting
 		}
 		if _, ok := votes[e]; !ok {
 			order = append(order, e)
@@ -46,7 +47,8 @@ func settingsOf(profiles []*modbus.Profile, path string) []line.Endpoint {
 	return order
 }
 
-// unitsOf are the unit ids of a line: first the likely ones, from the profiles and the lowest numbers, then the rest.
+// unitsOf returns unit ids to probe: the likely ones (from the profiles, and the lowest numbers), then the
+// rest.
 func unitsOf(profiles []*modbus.Profile, stream bool) (likely, rest []int) {
 	votes := map[int]int{}
 	var order []int
@@ -78,7 +80,7 @@ func unitsOf(profiles []*modbus.Profile, stream bool) (likely, rest []int) {
 	return order, rest
 }
 
-// portsOf are the TCP ports that the profiles name, that of Modbus first.
+// portsOf returns the TCP ports in the profiles, with the standard port first.
 func portsOf(profiles []*modbus.Profile) []int {
 	ports := []int{modbus.TCPPort}
 	for _, p := range profiles {

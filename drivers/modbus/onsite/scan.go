@@ -11,32 +11,33 @@ import (
 	"bordo/drivers/scan"
 )
 
-// wire is a line that devices are looked for on. Use lets f ask, and may wait for its turn before; f is done when it returns.
+// wire gives access to a line for scanning. Use runs f with a session and may wait until the line is free. f
+// has returned when Use returns.
 type wire interface {
 	Use(ctx context.Context, f func(context.Context, *modbus.Session) error) error
 }
 
-// search looks for devices of some profiles.
+// search is one scan for devices with the given profiles.
 type search struct {
 	scan.Search
 	profiles []*modbus.Profile
 
 	mu    sync.Mutex
-	done  int // guarded by mu, as all below
+	done  int // guarded by mu, like all fields below
 	total int
 	found int
 
-	serial []scan.Found // on the serial port, with all settings
+	serial []scan.Found // devices on the serial port, with all settings
 }
 
-// emit hands an event out.
+// emit sends an event to the caller of the scan.
 func (s *search) emit(e scan.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.emitLocked(e)
 }
 
-// emitLocked is tell for who holds mu.
+// emitLocked is emit with mu held.
 func (s *search) emitLocked(e scan.Event) {
 	if e.Found != nil {
 		s.found++
@@ -46,14 +47,14 @@ func (s *search) emitLocked(e scan.Event) {
 	}
 }
 
-// addSteps adds steps to what is still to be done; n may be negative.
+// addSteps changes the expected number of steps by n, which may be negative.
 func (s *search) addSteps(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.total += n
 }
 
-// nextStep tells what is asked now.
+// nextStep reports progress: what is probed now.
 func (s *search) nextStep(at string, unit int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +68,7 @@ func (s *search) anyFound() bool {
 	return s.found > 0
 }
 
-// ownPort is a port of our own as a wire. It is opened when it is needed, and again after it was lost.
+// ownPort is a port opened by the scan. It is opened when needed, and again after it was lost.
 type ownPort struct {
 	open     scan.Open
 	endpoint line.Endpoint
@@ -75,10 +76,10 @@ type ownPort struct {
 	session  *modbus.Session
 }
 
-// newOwnPort makes a wire of an endpoint. Close must be called.
+// newOwnPort returns a wire for an endpoint. Close must be called.
 func newOwnPort(open scan.Open, e line.Endpoint) *ownPort { return &ownPort{open: open, endpoint: e} }
 
-// Use implements wire. Its error is the port's when that cannot be opened.
+// Use implements wire. It returns the error of opening the port if that fails.
 func (d *ownPort) Use(ctx context.Context, f func(context.Context, *modbus.Session) error) error {
 	if d.port == nil {
 		ctx, cancel := context.WithTimeout(ctx, openTimeout)
@@ -96,10 +97,10 @@ func (d *ownPort) Use(ctx context.Context, f func(context.Context, *modbus.Sessi
 	return err
 }
 
-// openTimeout is how long a connection may take: a device on the same network accepts within milliseconds.
+// openTimeout limits the time for connecting: a device on the same network accepts within milliseconds.
 const openTimeout = 2 * time.Second
 
-// Close gives the port up.
+// Close closes the port.
 func (d *ownPort) Close() {
 	if d.port != nil {
 		d.port.Close() //nolint:errcheck // nothing was written

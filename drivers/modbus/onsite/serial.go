@@ -12,17 +12,17 @@ import (
 	"bordo/drivers/scan"
 )
 
-// How long a serial line is listened to before anything is asked on it: most masters ask more often than this.
+// How long to listen on a serial line before sending anything. Most masters poll more often than that.
 const (
 	firstListen = 1500 * time.Millisecond
-	nextListen  = 700 * time.Millisecond // to find the speed of who was heard
+	nextListen  = 700 * time.Millisecond // to find the speed of the other master
 )
 
-// onSerial looks for devices on a serial port whose speed is not known. It listens first: where another master asks it stops,
-// because two masters take each other's answers. Then it asks the likely numbers with each of the settings; where a device
-// answers, the rest of the numbers with its settings, and with the others only on demand (AllSpeeds), because a line has one
-// speed as a rule; what was not asked is told. What it found and what is wrong is
-// told as events; the error is that of a port that cannot be used, or ctx's.
+// onSerial scans a serial port with unknown settings. It listens first and stops if it hears another master,
+// because two masters would take each other's replies. Then it probes the likely unit ids with each setting.
+// Once a device answers, it probes the remaining ids with that setting; the other settings only with
+// AllSpeeds, because a line normally has one speed. Results, likely faults, and what was not probed are
+// reported as events. The error is that of an unusable port, or ctx's.
 func (s *search) onSerial(ctx context.Context, path string, open scan.Open) error {
 	settings := settingsOf(s.profiles, path)
 	likely, rest := unitsOf(s.profiles, false)
@@ -74,13 +74,13 @@ func (s *search) onSerial(ctx context.Context, path string, open scan.Open) erro
 	return s.conclude(ctx, nil, h, path)
 }
 
-// otherSettings goes on after a device was found with the setting at i. Without AllSpeeds it tells what is not looked for; with
-// it the likely numbers are asked with the settings that are left, and it tells that the others were not.
+// otherSettings continues after a device was found with settings[i]. With AllSpeeds it probes the likely ids
+// with the remaining settings. In either case it reports what was not probed.
 func (s *search) otherSettings(ctx context.Context, settings []line.Endpoint, i int, open scan.Open, h *lineStats, likely, rest []int) error {
 	partly := settings[:i:i]
 	if !s.AllSpeeds {
 		if len(rest) == 0 {
-			partly = nil // all numbers that were wanted
+			partly = nil // all requested ids were probed
 		}
 		s.reportUnasked(settings[i], settings[i+1:], partly, likely)
 		return nil
@@ -107,7 +107,7 @@ func (s *search) otherSettings(ctx context.Context, settings []line.Endpoint, i 
 	return nil
 }
 
-// reportUnasked tells what was not looked for.
+// reportUnasked reports the settings and unit ids that were not probed.
 func (s *search) reportUnasked(at line.Endpoint, none, partly []line.Endpoint, likely []int) {
 	urls := func(list []line.Endpoint) (out []string) {
 		for _, e := range list {
@@ -124,7 +124,7 @@ func (s *search) reportUnasked(at line.Endpoint, none, partly []line.Endpoint, l
 	}
 }
 
-// ownBus is a bus on a port of our own.
+// ownBus is a bus with the port that the scan opened for it.
 type ownBus struct {
 	*bus
 	port *ownPort
@@ -132,7 +132,8 @@ type ownBus struct {
 
 func (b *ownBus) close() { b.port.Close() }
 
-// scanSetting asks numbers with one setting of the port. It returns the bus, still open, when a device was found.
+// scanSetting probes unit ids with one setting of the port. If it finds a device it returns the bus, still
+// open.
 func (s *search) scanSetting(ctx context.Context, e line.Endpoint, open scan.Open, h *lineStats, units []int, inputToo bool) (*ownBus, error) {
 	d := newOwnPort(open, e)
 	b := &ownBus{s.newBus(d, e, h), d}
@@ -148,7 +149,7 @@ func (s *search) scanSetting(ctx context.Context, e line.Endpoint, open scan.Ope
 	return b, nil
 }
 
-// reportPortLost tells why a port cannot be used.
+// reportPortLost reports a lost port as an event and returns err.
 func (s *search) reportPortLost(ctx context.Context, err error, e line.Endpoint) error {
 	if ctx.Err() == nil && drivers.PortLost(err) {
 		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: scan.NoPort, Port: e.String(), Detail: err.Error()}})
@@ -156,8 +157,8 @@ func (s *search) reportPortLost(ctx context.Context, err error, e line.Endpoint)
 	return err
 }
 
-// detectMaster listens before anything is asked. When somebody else talks it listens with the other settings too until frames
-// are heard, and tells of the other master.
+// detectMaster listens before anything is sent. If there is traffic but no valid frame, it listens with the
+// other settings too. It reports another master if it finds frames.
 func (s *search) detectMaster(ctx context.Context, settings []line.Endpoint, open scan.Open, h *lineStats) (master bool, err error) {
 	listen := func(e line.Endpoint, d time.Duration) error {
 		s.nextStep(e.String(), 0)
@@ -179,13 +180,14 @@ func (s *search) detectMaster(ctx context.Context, settings []line.Endpoint, ope
 		}
 	}
 	if h.frames == 0 {
-		return false, nil // noise, or a language that is not Modbus
+		return false, nil // noise, or another protocol
 	}
 	s.emit(scan.Event{Trouble: h.otherMaster()})
 	return true, nil
 }
 
-// sameSpeedNext moves the settings of one speed to the front: where something was heard, it may be the parity.
+// sameSpeedNext moves the settings with this speed to the front: if noise was received, only the parity may
+// be wrong.
 func sameSpeedNext(settings []line.Endpoint, baud int) {
 	slices.SortStableFunc(settings, func(a, b line.Endpoint) int {
 		switch {
@@ -198,7 +200,7 @@ func sameSpeedNext(settings []line.Endpoint, baud int) {
 	})
 }
 
-// onLine looks for devices on a line that is open already, such as one of a running agent, with the settings that it has.
+// onLine scans a line that is already open, such as one of a running agent, with its current settings.
 func (s *search) onLine(ctx context.Context, e line.Endpoint, l wire) error {
 	h := &lineStats{}
 	b := s.newBus(l, e, h)
@@ -217,14 +219,14 @@ func (s *search) onLine(ctx context.Context, e line.Endpoint, l wire) error {
 		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: cause, Port: e.String(), Detail: fmt.Sprintf("%d questions", h.asked)}})
 		return nil
 	}
-	if err == nil && (!b.stream || h.gateway > 0) { // behind a gateway there may be a whole line
+	if err == nil && (!b.stream || h.gateway > 0) { // a gateway may have a whole line behind it
 		s.addSteps(len(rest))
 		err = b.scanUnits(ctx, rest)
 	}
 	return s.conclude(ctx, err, h, e.String())
 }
 
-// conclude tells what is probably wrong, when nothing was found.
+// conclude reports the likely cause if nothing was found.
 func (s *search) conclude(ctx context.Context, err error, h *lineStats, port string) error {
 	if err != nil || ctx.Err() != nil || s.anyFound() || len(s.Known) > 0 {
 		return err
@@ -233,7 +235,7 @@ func (s *search) conclude(ctx context.Context, err error, h *lineStats, port str
 	return nil
 }
 
-// diagnose names the most likely reason why nothing was found on a line.
+// diagnose returns the most likely reason why nothing was found on a line.
 func (h *lineStats) diagnose(port string) *scan.Trouble {
 	switch {
 	case h.gateway > 0:

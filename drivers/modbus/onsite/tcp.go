@@ -14,13 +14,14 @@ import (
 	"bordo/drivers/scan"
 )
 
-// maxOpen is how many connections a scan of a network has at once: few, so that no small router takes it for an attack.
+// maxOpen is how many connections a network scan opens at once: few, so that no small router mistakes it for
+// an attack.
 const maxOpen = 6
 
-// tcpTotals is what came of the addresses of a scan.
+// tcpTotals counts the results of scanning TCP addresses.
 type tcpTotals struct {
 	mu          sync.Mutex
-	refused     int // guarded by mu, as all below
+	refused     int // guarded by mu, like all fields below
 	unreachable int
 	open        int
 	asked       int
@@ -43,7 +44,8 @@ func (o *tcpTotals) note(err error) {
 	o.last = err
 }
 
-// onTCP looks for devices at the addresses of a target. What it found and what is wrong is told as events; the error is ctx's.
+// onTCP scans the addresses of a target. Results and likely faults are reported as events; the error is
+// ctx's.
 func (s *search) onTCP(ctx context.Context, t scan.Target, open scan.Open) error {
 	ports := []int{t.Port}
 	if t.Port == 0 {
@@ -74,7 +76,8 @@ func (s *search) onTCP(ctx context.Context, t scan.Target, open scan.Open) error
 	return ctx.Err()
 }
 
-// scanHost looks at one address. A port that does not answer at all ends it: the host is not there, or hides.
+// scanHost scans one address. If a port neither accepts nor refuses the connection, the host is absent or
+// hidden, and the other ports are skipped.
 func (s *search) scanHost(ctx context.Context, host string, ports []int, open scan.Open, alone bool, o *tcpTotals) {
 	var seen []scan.Found
 	for i, port := range ports {
@@ -100,7 +103,8 @@ func (s *search) scanHost(ctx context.Context, host string, ports []int, open sc
 	}
 }
 
-// scanConnection asks the numbers of a connection. seen are the devices that the host has at other ports: some answer at two.
+// scanConnection probes the unit ids of a connection. seen are the devices found at other ports of the host,
+// because some devices use two.
 func (s *search) scanConnection(ctx context.Context, d *ownPort, e line.Endpoint, alone bool, o *tcpTotals, seen []scan.Found) []scan.Found {
 	h := &lineStats{}
 	b := s.newBus(d, e, h)
@@ -112,10 +116,10 @@ func (s *search) scanConnection(ctx context.Context, d *ownPort, e line.Endpoint
 	}
 	s.addSteps(len(likely))
 	err := b.scanUnits(ctx, likely)
-	// Many devices answer under one number or under any; behind a gateway there may be a whole line.
+	// Many devices answer under one unit id or under any; behind a gateway there may be a whole line.
 	if err == nil && alone && !b.everyUnit && (h.gateway > 0 || len(b.seen)-began > 1) {
 		s.addSteps(len(rest))
-		b.scanUnits(ctx, rest) //nolint:errcheck // what was found was told
+		b.scanUnits(ctx, rest) //nolint:errcheck // devices found were already reported
 	}
 	if err == nil && len(b.seen) == began && h.answered+h.gateway == 0 && (alone || b.framing) {
 		b.seen = append(b.seen, s.tryRTU(ctx, d.open, e, h)...)
@@ -127,10 +131,11 @@ func (s *search) scanConnection(ctx context.Context, d *ownPort, e line.Endpoint
 	return b.seen
 }
 
-// maxFraming is how many unit ids are asked in RTU frames where nobody answered in Modbus TCP.
+// maxFraming is how many unit ids are probed with RTU frames if none answers Modbus TCP.
 const maxFraming = 8
 
-// tryRTU asks a host that takes connections and answers nothing in RTU frames: it may be a serial server.
+// tryRTU probes with RTU frames a host that accepts connections but does not answer Modbus TCP: it may be a
+// serial server.
 func (s *search) tryRTU(ctx context.Context, open scan.Open, e line.Endpoint, tcp *lineStats) []scan.Found {
 	e.Scheme, e.RTU, e.TolerantIDs = line.SerialOverTCP, true, false
 	d, h := newOwnPort(open, e), &lineStats{}
@@ -143,7 +148,7 @@ func (s *search) tryRTU(ctx context.Context, open scan.Open, e line.Endpoint, tc
 	}
 	likely = likely[:min(len(likely), maxFraming)]
 	s.addSteps(len(likely))
-	b.scanUnits(ctx, likely) //nolint:errcheck // what was found was told
+	b.scanUnits(ctx, likely) //nolint:errcheck // devices found were already reported
 	tcp.asked += h.asked
 	if len(b.seen) > 0 {
 		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: scan.RTUFrames, Port: e.String(), Detail: fmt.Sprintf("%d questions in Modbus TCP without an answer", tcp.asked)}})
@@ -151,7 +156,7 @@ func (s *search) tryRTU(ctx context.Context, open scan.Open, e line.Endpoint, tc
 	return b.seen
 }
 
-// diagnose names the most likely reason why nothing was found.
+// diagnose returns the most likely reason why nothing was found.
 func (o *tcpTotals) diagnose(t scan.Target) *scan.Trouble {
 	o.mu.Lock()
 	defer o.mu.Unlock()
