@@ -15,7 +15,7 @@ const (
 )
 
 // replySize returns the total size of the reply PDU that begins with pdu. It returns 0 if more bytes are
-// needed to tell, and -1 if replies to this function do not state their length. req is the requested
+// needed to decide, and -1 if replies to this function do not state their length. req is the requested
 // function.
 func replySize(req byte, pdu []byte) int {
 	if len(pdu) == 0 {

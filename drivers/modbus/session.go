@@ -11,7 +11,7 @@ import (
 	"bordo/drivers"
 )
 
-// link is the Link of one line. It passes its bus along with the port: whoever borrows the port between two
+// link is the Link of one line. It passes its bus along with the port: a tool that borrows the port between two
 // polls then keeps the silence that the last exchange requires, and so does the next poll afterwards.
 type link struct {
 	drivers.Link

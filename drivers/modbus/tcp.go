@@ -11,15 +11,15 @@ import (
 	"bordo/drivers"
 )
 
-// idleMargin is how long before a device closes an idle connection it is not used any more: a request that crosses the
-// closing is lost without an answer.
+// idleMargin is how long before the device's idle timeout a connection is no longer used: a request that
+// crosses the device's close gets no reply.
 const idleMargin = 2 * time.Second
 
-// maxForeign bounds how many answers to other requests are dropped while waiting for one.
+// maxForeign is how many replies to other requests are discarded while waiting for one.
 const maxForeign = 64
 
-// sendTCP does one exchange of Modbus TCP. Any error but an exception of the device leaves the connection in an unknown
-// state, so it must be opened again.
+// sendTCP does one exchange of Modbus TCP. After any error except an exception the state of the connection is
+// unknown, so it must be reopened.
 func (t *transaction) sendTCP(adu []byte) (answer []byte, err error) {
 	b := t.bus
 	if err := t.pause(later(b.quietUntil, t.firstRequestAt())); err != nil {
@@ -32,15 +32,16 @@ func (t *transaction) sendTCP(adu []byte) (answer []byte, err error) {
 		}
 	}()
 	if b.txID++; b.txID == 0 {
-		b.txID++ // padding behind an answer would look like it
+		b.txID++ // skip 0: padding behind a reply would look like that id
 	}
 	binary.BigEndian.PutUint16(adu, b.txID)
-	if err := t.write(adu, t.timing.TCPReplyMax); err != nil { // the deadline holds for the answer as well
+	if err := t.write(adu, t.timing.TCPReplyMax); err != nil { // the deadline covers the reply too
 		return nil, err
 	}
 	written, t.heard = true, nil
 	if t.toleratesIDs() {
-		// Nothing but its time tells an answer that comes late: until then no request goes out, on the next connection neither.
+		// A late reply can only be excluded by waiting: until then no request is sent, not even on the next
+		// connection.
 		b.quietUntil = time.Now().Add(t.timing.TCPReplyMax)
 	}
 	frame, err := t.awaitReply(adu)
@@ -54,8 +55,9 @@ func (t *transaction) sendTCP(adu []byte) (answer []byte, err error) {
 	return frame, nil
 }
 
-// awaitReply reads frames until one is the answer to adu. An answer with another transaction id belongs to another request, unless
-// the line or the model tolerates that: then unit, function and length must fit, and the id must differ as it did before.
+// awaitReply reads frames until one is the reply to adu. A reply with another transaction id belongs to
+// another request, unless the line or the model tolerates that. Then unit, function and length must match,
+// and the id must be off by the usual amount.
 func (t *transaction) awaitReply(adu []byte) ([]byte, error) {
 	b := t.bus
 	asked := binary.BigEndian.Uint16(adu)
@@ -86,14 +88,14 @@ func (t *transaction) awaitReply(adu []byte) ([]byte, error) {
 	return nil, foreign.explain(&drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("%d answers, none to this request", maxForeign)}, b)
 }
 
-// idOffset is how the transaction ids of a gateway's answers differ from those of the requests.
+// idOffset is the difference between the transaction ids of a gateway's replies and those of the requests.
 type idOffset struct {
 	shift uint16
-	times int // answers in a row that differed by it
+	times int // consecutive replies with this difference
 }
 
-// offsetSureAfter is how many answers in a row must differ alike before one that differs otherwise is dropped: it was sent twice, or
-// too late.
+// offsetSureAfter is how many consecutive replies must have the same difference before a reply with another
+// one is discarded as a repeated or late reply.
 const offsetSureAfter = 2
 
 func (h *idOffset) allows(asked, got uint16) bool {
@@ -107,17 +109,17 @@ func (h *idOffset) note(asked, got uint16) {
 	h.times = min(h.times+1, offsetSureAfter)
 }
 
-// earlier16 tells whether an id was used shortly before another one.
+// earlier16 reports whether id was used shortly before than, with wraparound.
 func earlier16(id, than uint16) bool { return int16(than-id) > 0 }
 
-// wrongID remembers an answer that fits the request in all but its transaction id.
+// wrongID stores the ids of a reply that matches the request except for its transaction id.
 type wrongID struct {
 	asked, got uint16
 	seen       bool
 }
 
-// explain makes the error of a missing answer say that there was one with another id. The next connection learns anew how the
-// ids differ.
+// explain replaces the error of a missing reply by one that names the wrong id, if such a reply arrived. It
+// also resets the id difference learned so far.
 func (s *wrongID) explain(err error, b *bus) error {
 	kind := drivers.KindOf(err)
 	if !s.seen || kind != drivers.Timeout && kind != drivers.Protocol && kind != drivers.Closed {
@@ -131,19 +133,20 @@ func (s *wrongID) explain(err error, b *bus) error {
 	return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongTransaction, Lost: true, Err: fmt.Errorf(text, s.asked, s.got)}
 }
 
-// isIntact tells whether a connection may be used on after an error: nothing but the answer is missing.
+// isIntact reports whether the connection is still usable after an error because only the reply is missing.
 func (t *transaction) isIntact(err error) bool {
 	return t.keepOnTimeout && !t.toleratesIDs() && len(t.heard) == 0 && (t.ctx.Err() != nil || drivers.KindOf(err) == drivers.Timeout)
 }
 
-// shortestTCP is the least that is a frame of Modbus TCP: the head, unit, function and one byte.
+// shortestTCP is the shortest Modbus TCP frame: MBAP header, unit id, function and one byte.
 const shortestTCP = mbapSize + 3
 
-// readTCP reads one frame. It lies in the bus's buffer until the next one is read. The device's bytes are taken as they come,
-// so that an answer costs one call; what came behind the frame is the beginning of the next.
+// readTCP reads one frame. It stays valid in the bus's buffer until the next call. readTCP takes all bytes
+// that are available, so that a reply needs only one read; bytes after the frame are the beginning of the
+// next one.
 //
-// A refusal is one whatever its length says: there are devices that count a byte too many, and some that pad it. What is
-// left of such a frame is not known, so the next answer is looked for by its head.
+// An exception is accepted whatever its MBAP length says: some devices count a byte too many and others pad
+// it. The rest of such a frame is unknown, so the next reply is located by its header.
 func (t *transaction) readTCP(req []byte) ([]byte, error) {
 	b := t.bus
 	buf, n := b.buf[:], copy(b.buf[:], b.buf[b.consumed:b.filled])
@@ -188,7 +191,8 @@ func (t *transaction) readTCP(req []byte) ([]byte, error) {
 	}
 }
 
-// fromHead drops what stands before the head of the answer to req. Without one it keeps what can be the beginning of it.
+// fromHead discards what precedes the header of the reply to req. If there is none, it keeps a possible
+// beginning of it.
 func fromHead(heard, req []byte) []byte {
 	head := []byte{req[0], req[1], 0, 0}
 	if i := bytes.Index(heard, head); i >= 0 {
