@@ -26,7 +26,7 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// twentyFloats is a meter of twenty floats in a row.
+// twentyFloats returns a profile of a meter with twenty consecutive floats.
 func twentyFloats(tb testing.TB) *modbus.Profile {
 	tb.Helper()
 	text := "schema: 1\nmodel: bench-meter\ntitle: Bench\nkind: meter\nverified: paper\nbus: baud=9600\nunit: {range: [1, 247]}\ntiming: {reply_max: 500ms, reply_usual: 5ms}\npoints:\n"
@@ -41,7 +41,7 @@ func twentyFloats(tb testing.TB) *modbus.Profile {
 	return p
 }
 
-// floats answers any read of holding registers.
+// floats replies to any read of holding registers.
 var floats = slave.AnswererFunc(func(pdu []byte) []byte {
 	n := int(binary.BigEndian.Uint16(pdu[3:]))
 	out := make([]byte, 2+2*n)
@@ -52,7 +52,7 @@ var floats = slave.AnswererFunc(func(pdu []byte) []byte {
 	return out
 })
 
-// cpu is the processor time of this process so far.
+// cpu returns the processor time that this process has used.
 func cpu(tb testing.TB) time.Duration {
 	tb.Helper()
 	var u syscall.Rusage
@@ -62,10 +62,11 @@ func cpu(tb testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkLine measures how much of a serial line's time is used: what the protocol needs at that speed (the bytes of
-// request and answer, the silence between frames, the device's own delay) over what a poll takes. The line is a pseudo
-// terminal whose other side takes the time that the bytes would. The median is told beside the best poll, because the
-// other side needs the processor at the right moment as well.
+// BenchmarkLine measures the utilisation of a serial line: the time that the protocol needs at that speed
+// (the bytes of request and reply, the silence between frames, the device's own delay) divided by the
+// duration of a poll. The line is a pseudo terminal whose other side takes as long as the bytes would. The
+// median is reported beside the best poll, because the other side also needs the processor at the right
+// moment.
 func BenchmarkLine(b *testing.B) {
 	const think = 5 * time.Millisecond
 	for _, baud := range []int{9600, 19200, 115200} {
@@ -112,7 +113,7 @@ func BenchmarkLine(b *testing.B) {
 					b.Fatal(a.Report.Err)
 				}
 			}
-			poll() // finds out who it is
+			poll() // identifies the device
 			var took []time.Duration
 			for b.Loop() {
 				start := time.Now()
@@ -137,7 +138,7 @@ func BenchmarkLine(b *testing.B) {
 	}
 }
 
-// server answers on a loopback port as fifty devices.
+// server listens on a loopback port and replies for fifty devices.
 func server(b *testing.B) (addr string, stop func()) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -152,14 +153,15 @@ func server(b *testing.B) (addr string, stop func()) {
 			if err != nil {
 				return
 			}
-			slave.ServeTCP(ctx, c, map[byte]slave.Answerer{0: floats}) //nolint:errcheck // the client's error tells
+			slave.ServeTCP(ctx, c, map[byte]slave.Answerer{0: floats}) //nolint:errcheck // the client's error reports it
 			c.Close()
 		}
 	}()
 	return l.Addr().String(), func() { cancel(); l.Close(); <-over }
 }
 
-// BenchmarkTCP polls fifty devices of twenty floats behind one address, with ours and with goburrow's own handler.
+// BenchmarkTCP polls fifty devices of twenty floats behind one address, with this driver and with goburrow's
+// own handler.
 func BenchmarkTCP(b *testing.B) {
 	b.Run("bordo", func(b *testing.B) {
 		addr, stop := server(b)

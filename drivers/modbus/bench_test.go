@@ -11,7 +11,7 @@ import (
 	"bordo/drivers"
 )
 
-// instant is a port whose device answers before the write returns.
+// instant is a port whose device replies before Write returns.
 type instant struct {
 	regs   func(unit byte, first, count int, out []byte)
 	buf    [maxADU]byte
@@ -37,7 +37,7 @@ func (p *instant) Read(b []byte) (int, error) {
 func (p *instant) SetDeadline(time.Time) error { return nil }
 func (p *instant) Close() error                { return nil }
 
-// twentyFloats is a model like the benchmark's: twenty floats in a row.
+// twentyFloats returns a profile with twenty consecutive floats, like that of the end-to-end benchmark.
 func twentyFloats(b *testing.B) *Profile {
 	var text strings.Builder
 	text.WriteString("schema: 1\nmodel: bench-meter\ntitle: Bench\nkind: meter\nverified: paper\nlinks: [tcp]\nunit: {range: [1, 247]}\npoints:\n")
@@ -58,7 +58,7 @@ func floats(_ byte, first, count int, out []byte) {
 	}
 }
 
-// BenchmarkPoll is the cost of a poll without a network: twenty floats over Modbus TCP.
+// BenchmarkPoll measures a poll without a network: twenty floats over Modbus TCP.
 func BenchmarkPoll(b *testing.B) {
 	d, err := newDevice(twentyFloats(b), drivers.Device{ID: "d", Unit: 1}, newBus(drivers.Line{Stream: true}))
 	if err != nil {

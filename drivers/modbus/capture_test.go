@@ -13,7 +13,7 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// What is captured of a device is a golden case as it stands: the test of the golden cases takes it.
+// A captured file passes the test of the golden cases unchanged.
 func TestCapturedIsGolden(t *testing.T) {
 	for _, c := range []struct {
 		model  string

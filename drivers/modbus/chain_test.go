@@ -13,15 +13,16 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// A model behind the first that cannot be does not make the others unreadable, and the device says what is not read. SMA
-// Sunny Tripower X gives 65535 as the length of model 714 at night (github.com/CJNE/ha-sunspec issues 203 and 244).
+// An impossible model after the first one must not make the others unreadable, and the description says what
+// is not read. SMA Sunny Tripower X reports 65535 as the length of model 714 at night
+// (github.com/CJNE/ha-sunspec issues 203 and 244).
 func TestSunSpecChainIsCutOff(t *testing.T) {
 	common, inverter := []uint16{1, 66}, inverter103(7)
 	for _, c := range []struct {
 		name    string
 		models  [][]uint16
-		end     int    // the last addresses that are answered; 0: all of the models
-		warning string // part of it, "" for none
+		end     int    // number of addresses that are answered; 0: all of the models
+		warning string // part of the warning; "": none
 	}{
 		{"a length of 65535", [][]uint16{common, inverter, {714, 0xFFFF}}, 2, "model 714 cannot have 65535 registers"},
 		{"a length of 0", [][]uint16{common, inverter, {714, 0}}, 2, "model 714 cannot have 0 registers"},
@@ -36,9 +37,9 @@ func TestSunSpecChainIsCutOff(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				chain := newChain(40000, c.models...)
 				switch {
-				case c.end > 0: // newChain believes the last length
+				case c.end > 0: // newChain uses the wrong length for the next address
 					chain.end = 40002 + 68 + 52 + c.end
-				case c.end < 0: // the model behind stands where it would with the right length
+				case c.end < 0: // the next model lies where the correct length puts it
 					at := 40002 + 68 + 46 + 52
 					chain.words[at], chain.words[at+1], chain.words[at+50], chain.words[at+51] = 160, 48, 0xFFFF, 0
 					chain.end = at + 52
@@ -60,7 +61,7 @@ func TestSunSpecChainIsCutOff(t *testing.T) {
 	}
 }
 
-// What a device gave for a while as nonsense is read when it has become sense: the place is looked at every hour.
+// The address of a cut is read again every hour, and a model that has become valid there is read.
 func TestSunSpecChainIsWholeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		day := newChain(40000, []uint16{1, 66}, inverter103(7), []uint16{160, 48}, []uint16{0xFFFF, 0})
@@ -83,8 +84,8 @@ func TestSunSpecChainIsWholeAgain(t *testing.T) {
 	})
 }
 
-// A model whose head is never answered, while the device answers before it, cuts the chain off. A device that falls asleep on
-// the way does not.
+// A model whose header is never answered cuts the chain off if the device answers before it. A device that
+// falls asleep during the walk does not.
 func TestSunSpecSilentModel(t *testing.T) {
 	for name, answers := range map[string]func(at uint16, n int) bool{
 		"one model":      func(at uint16, _ int) bool { return at != 40002+68+52 },
@@ -120,8 +121,8 @@ func TestSunSpecSilentModel(t *testing.T) {
 	}
 }
 
-// A device may stay silent, or hang up, where SunSpec could begin but does not. What it taught is remembered, and a device
-// that is only away teaches nothing.
+// A device may stay silent, or close the connection, at a base where no SunSpec chain begins. The base that
+// works is learned; an absent device teaches nothing.
 func TestSunSpecSilentBase(t *testing.T) {
 	for _, base := range []int{0, 50000, 40000} {
 		for _, hangsUp := range []bool{false, true} {

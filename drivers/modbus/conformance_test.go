@@ -16,7 +16,7 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// suite puts devices on a line, each with values of its own at every point.
+// suite puts devices on a line, each with different values at all points.
 func suite(t *testing.T, l drivers.Line, char time.Duration, models ...string) driverstest.Suite {
 	t.Helper()
 	s := driverstest.Suite{Driver: builtIn, Line: l, Char: char, Late: 400 * time.Millisecond}
@@ -37,7 +37,7 @@ func suite(t *testing.T, l drivers.Line, char time.Duration, models ...string) d
 			case d.Set(k, v) == nil:
 				truth[id+k] = v
 			default:
-				// A field that cannot hold it, such as a power factor, keeps what it has.
+				// A field that cannot hold the value, such as a power factor, keeps its own.
 			}
 		}
 		units[unit] = d
@@ -70,7 +70,7 @@ func suite(t *testing.T, l drivers.Line, char time.Duration, models ...string) d
 	return s
 }
 
-// partial is a device that refuses whatever touches one register of each model.
+// partial returns a device that refuses every request that touches one register of each model.
 func partial(a slave.Answerer) slave.Answerer {
 	bad := map[byte][]int{3: {101, 40084}, 4: {10}}
 	return slave.AnswererFunc(func(pdu []byte) []byte {
@@ -101,7 +101,8 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// Every model is polled through its own device side and shows each value that was set: whatever it lists can be read.
+// Every model is polled through its own device side and returns each value that was set, so every listed
+// point is readable.
 func TestEveryModel(t *testing.T) {
 	for _, p := range modbus.Embedded() {
 		t.Run(p.Model, func(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// meant is the shortest decimal that gives the float back, shifted by a power of ten, as strconv finds it.
+// meant returns the shortest decimal that rounds to x, as strconv finds it, multiplied by a power of ten.
 func meant(t testing.TB, x float32, shift int) float64 {
 	t.Helper()
 	v, err := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'f', -1, 32)+"e"+strconv.Itoa(shift), 64)
@@ -17,7 +17,7 @@ func meant(t testing.TB, x float32, shift int) float64 {
 	return v
 }
 
-// sameDecimal holds a float's decimal against strconv's, at several powers of ten.
+// sameDecimal compares the decimal of a float with strconv's at several powers of ten.
 func sameDecimal(t testing.TB, x float32) {
 	t.Helper()
 	if m, places, ok := shortDecimal(x); ok && float32(m/math.Pow10(places)) != x {
@@ -32,7 +32,7 @@ func sameDecimal(t testing.TB, x float32) {
 	}
 }
 
-// finite makes a float of any bits.
+// finite returns a finite float for any bits.
 func finite(bits uint32) float32 {
 	if x := math.Float32frombits(bits); x-x == 0 {
 		return x
@@ -44,8 +44,8 @@ func TestFloatsMeanTheirShortestDecimal(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 60_000 {
 		sameDecimal(t, finite(rng.Uint32()))
-		sameDecimal(t, float32(rng.IntN(2_000_000)-1_000_000)/float32(math.Pow10(rng.IntN(7)))) // what meters show
-		sameDecimal(t, float32(rng.IntN(1<<24))/float32(int(1)<<rng.IntN(8)))                   // halves, quarters: as near to two decimals
+		sameDecimal(t, float32(rng.IntN(2_000_000)-1_000_000)/float32(math.Pow10(rng.IntN(7)))) // typical meter values
+		sameDecimal(t, float32(rng.IntN(1<<24))/float32(int(1)<<rng.IntN(8)))                   // halves, quarters: equally near to two decimals
 	}
 	for e := range 0xFF { // powers of two and their neighbours
 		for _, d := range []uint32{0, 1, 2, 0x7FFFFF, 0x400000} {
@@ -55,7 +55,7 @@ func TestFloatsMeanTheirShortestDecimal(t *testing.T) {
 	sameDecimal(t, float32(math.Copysign(0, -1)))
 }
 
-// What meters count is what shortDecimal is for.
+// The fast path must cover typical meter values.
 func TestShortDecimalKnowsWhatMetersCount(t *testing.T) {
 	for _, places := range []int{0, 1, 2, 3} {
 		for n := int64(-99_999); n <= 99_999; n += 7 {

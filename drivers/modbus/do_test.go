@@ -15,7 +15,7 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// do sends a command a while after the line is up and returns its result and what it wrote.
+// do sends a command some time after the line has started, and returns its result and what it wrote.
 func (s *site) do(c drivers.Command) (res drivers.Result, wrote []string) {
 	s.t.Helper()
 	answered := false
@@ -55,7 +55,7 @@ func barrier(t *testing.T, onCoil func(d *slave.Device, n uint16) error) (*site,
 func TestDoOpensABarrier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := barrier(t, func(d *slave.Device, n uint16) error {
-			time.AfterFunc(700*time.Millisecond, func() { d.Set("state", catalogue.Words("opening")) }) //nolint:errcheck // it was checked
+			time.AfterFunc(700*time.Millisecond, func() { d.Set("state", catalogue.Words("opening")) }) //nolint:errcheck // checked elsewhere
 			return nil
 		})
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "barrier.open"})
@@ -108,7 +108,7 @@ func TestDoTellsWhatHappened(t *testing.T) {
 func TestDoOnALineThatIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := barrier(t, func(*slave.Device, uint16) error { return nil })
-		s.units = nil // nobody is there
+		s.units = nil // no device answers
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "barrier.open"})
 		if res.Outcome != drivers.Rejected || len(wrote) != 0 {
 			t.Errorf("result %+v, wrote %q: a device that was never heard is not commanded", res, wrote)
@@ -174,7 +174,7 @@ func TestDoArguments(t *testing.T) {
 	}
 }
 
-// Before the first write on a connection the device must show that it is what it is taken for.
+// Before the first write on a connection the device's identity must be checked.
 func TestDoChecksWhoItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, relays)
@@ -195,7 +195,7 @@ func TestDoChecksWhoItIs(t *testing.T) {
 		now.Store(a)
 		s := tcpSite(t)
 		s.add("sunspec", 1, 10*time.Second, slave.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
-		time.AfterFunc(3*time.Second, func() { now.Store(b) }) // somebody swaps the inverter
+		time.AfterFunc(3*time.Second, func() { now.Store(b) }) // the inverter is replaced
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "inverter.limit", Args: map[string]any{"percent": 50}})
 		if res.Outcome != drivers.Rejected || !strings.Contains(res.Detail, "another device") || len(wrote) != 0 {
 			t.Errorf("result %+v, wrote %q", res, wrote)
@@ -262,7 +262,7 @@ func TestTaps(t *testing.T) {
 	}
 }
 
-// A module on which nothing hangs is still asked whether it is there.
+// A module without mapped channels is still polled to see whether it is present.
 func TestModuleWithoutTaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, relays)

@@ -14,14 +14,14 @@ import (
 	"bordo/drivers/driverstest"
 )
 
-// A refusal is one whatever the length in its head says, and what it counts or brings too much does not spoil the next
-// answer. Nine bytes that count four: github.com/tiagocoutinho/modbus-proxy issue 62. Bytes behind the code:
+// An exception is recognised whatever its MBAP length says, and surplus bytes do not spoil the next reply.
+// Nine bytes that count four: github.com/tiagocoutinho/modbus-proxy issue 62. Bytes after the code:
 // github.com/yaacov/node-modbus-serial issue 189.
 func TestTCPExceptionOfAnyLength(t *testing.T) {
 	for name, c := range map[string]struct {
 		length uint16
-		more   []byte // behind the code
-		after  []byte // comes while the next question is under way
+		more   []byte // bytes after the code
+		after  []byte // bytes that arrive during the next request
 	}{
 		"as it should be":           {length: 3},
 		"counts one too many":       {length: 4},
@@ -63,7 +63,7 @@ func TestTCPExceptionOfAnyLength(t *testing.T) {
 	}
 }
 
-// On a serial line bytes behind a sound refusal, or before its checksum, do not count either.
+// On a serial line, bytes after a valid exception or before its checksum are ignored too.
 func TestRTUExceptionOfAnyLength(t *testing.T) {
 	for name, refusal := range map[string][]byte{
 		"zeros behind it":         append(rtu(1, 0x83, 2), 0, 0, 0),
@@ -93,8 +93,7 @@ func TestRTUExceptionOfAnyLength(t *testing.T) {
 	}
 }
 
-// Where answers may have other transaction ids, an answer that was sent twice or comes late is still none to the next
-// question.
+// With tolerant ids, a reply that arrives twice or late is not taken for the reply to the next request.
 func TestTCPTolerantIDsKeepAnswersApart(t *testing.T) {
 	for name, id := range map[string]func(asked uint16) uint16{
 		"one more":      func(asked uint16) uint16 { return asked + 1 },
@@ -118,7 +117,7 @@ func TestTCPTolerantIDsKeepAnswersApart(t *testing.T) {
 			})
 		})
 		if name == "always 0" {
-			continue // nothing tells an answer that comes while the next question waits
+			continue // a reply that arrives during the next request cannot be recognised
 		}
 		t.Run(name+", again while the next question waits", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -142,7 +141,8 @@ func TestTCPTolerantIDsKeepAnswersApart(t *testing.T) {
 	}
 }
 
-// After a question that was cancelled, a gateway without ids of its own is left alone until the answer cannot come any more.
+// After a cancelled request to a gateway with wrong ids, no request is sent until its reply can no longer
+// arrive.
 func TestTCPTolerantIDsSettle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, drivers.Line{ID: "tcp", Stream: true, TolerantIDs: true}, 0)
@@ -163,7 +163,7 @@ func TestTCPTolerantIDsSettle(t *testing.T) {
 	})
 }
 
-// The wrong unit id is told as such, over TCP and on a serial line.
+// A wrong unit id is reported as such, over TCP and on a serial line.
 func TestWrongUnitIsTold(t *testing.T) {
 	for _, l := range []drivers.Line{stream, serial9} {
 		synctest.Test(t, func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestWrongUnitIsTold(t *testing.T) {
 	}
 }
 
-// Bytes that come in the other framing name it.
+// Bytes in the other framing are reported as such.
 func TestWrongFramingIsTold(t *testing.T) {
 	for name, c := range map[string]struct {
 		line   drivers.Line
@@ -212,7 +212,7 @@ func TestWrongFramingIsTold(t *testing.T) {
 	}
 }
 
-// reopenable is one end of a wire that can be opened again, which makes another wire with serve at the other end.
+// reopenable is one end of a wire. Reopening it creates a new wire with serve at the other end.
 type reopenable struct {
 	drivers.Port
 	open func() drivers.Port
@@ -225,7 +225,7 @@ func (r *reopenable) Reopen(context.Context) error {
 	return nil
 }
 
-// Where the other side says nothing at all it is asked in the other framing, once at first and then ever more rarely.
+// If the other side is silent, the driver tries the other framing: at first once, then less and less often.
 func TestSilentLineIsAskedInTheOtherFraming(t *testing.T) {
 	for _, l := range []drivers.Line{stream, {ID: "tunnel", Tunnel: true}} {
 		t.Run(l.ID, func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestSilentLineIsAskedInTheOtherFraming(t *testing.T) {
 							}
 							if head[2] == 0 && head[3] == 0 && head[5] == 6 {
 								head = append(head, 0, 0, 0, 0)
-								io.ReadFull(there, head[8:]) //nolint:errcheck // a closed wire ends it
+								io.ReadFull(there, head[8:]) //nolint:errcheck // ends when the wire is closed
 							}
 							asked = append(asked, head)
 							isRTU := len(head) == 8
@@ -254,7 +254,7 @@ func TestSilentLineIsAskedInTheOtherFraming(t *testing.T) {
 								if !isRTU {
 									answer = mbap(idOf(head), 7)
 								}
-								there.Write(answer) //nolint:errcheck // a closed wire ends it
+								there.Write(answer) //nolint:errcheck // ends when the wire is closed
 							}
 						}
 					}()
@@ -266,7 +266,7 @@ func TestSilentLineIsAskedInTheOtherFraming(t *testing.T) {
 				if drivers.CauseOf(err) != drivers.WrongFraming || drivers.PortLost(err) || len(asked) != 2 {
 					t.Errorf("%v after %d questions", err, len(asked))
 				}
-				_, _, err = r.read(t.Context(), 7, 1) // it stays known without being asked again
+				_, _, err = r.read(t.Context(), 7, 1) // remembered without another request
 				if drivers.CauseOf(err) != drivers.WrongFraming || len(asked) != 3 {
 					t.Errorf("%v after %d questions", err, len(asked))
 				}
@@ -276,7 +276,7 @@ func TestSilentLineIsAskedInTheOtherFraming(t *testing.T) {
 					wantError(t, err, drivers.Timeout, false, "no answer")
 				}
 				otherwise := slices.DeleteFunc(asked, func(b []byte) bool { return (len(b) == 8) != l.Stream })
-				if len(otherwise) != 3 { // after 1, 8 and 64 silences
+				if len(otherwise) != 3 { // after 1, 8 and 64 timeouts
 					t.Errorf("asked %d times in the other framing", len(otherwise))
 				}
 			})

@@ -10,7 +10,7 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// at7 is a field that lies at holding register 7 of an answer that begins at 5.
+// at7 returns a field at holding register 7, for a reply that begins at register 5.
 func at7(t Type, n int, f Field) Field {
 	f.At, f.Type, f.Length = Address{Holding, 7}, t, n
 	return f
@@ -32,7 +32,7 @@ func answer5(words string) Answer {
 	return Answer{Span{Holding, 5, len(data) / 2}, data}
 }
 
-// The expected values are worked out from the documents named, or are exact by construction.
+// The expected values are derived from the named documents, or are exact by construction.
 func TestDecodeNumbers(t *testing.T) {
 	sf := &Address{Holding, 6}
 	for _, c := range []struct {
@@ -151,7 +151,7 @@ func TestDecodeCoils(t *testing.T) {
 	}
 }
 
-// Every register value of a decimal scale is the decimal that a person would write.
+// Every register value with a decimal scale gives the decimal that a person would write.
 func TestScaleIsCleanForEveryRegister(t *testing.T) {
 	for _, c := range []struct {
 		text   string
@@ -186,8 +186,8 @@ func TestScaleUndoes(t *testing.T) {
 	}
 }
 
-// Encode is checked against the same expectations as Decode: what a device shows is what it was told, or it says that it
-// cannot.
+// Encode is checked against the same expectations as Decode: decoding its result gives the value, or Encode
+// returns an error.
 func TestEncodeIsTheInverse(t *testing.T) {
 	for _, c := range []struct {
 		field Field

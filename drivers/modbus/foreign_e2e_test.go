@@ -21,7 +21,7 @@ import (
 	"bordo/drivers/modbus"
 )
 
-// foreign starts a server that is not ours (python3-pymodbus, libmodbus5) and returns the port URL that leads to it.
+// foreign starts another maker's server (python3-pymodbus, libmodbus5) and returns its port URL.
 func foreign(t *testing.T, kind, where string) string {
 	t.Helper()
 	url := ""
@@ -42,7 +42,7 @@ func foreign(t *testing.T, kind, where string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
+		cmd.Process.Kill() //nolint:errcheck // it may have exited
 		cmd.Wait()         //nolint:errcheck // killed
 		if t.Failed() {
 			t.Logf("%s said:\n%s", kind, grumbling.String())
@@ -58,7 +58,7 @@ func foreign(t *testing.T, kind, where string) string {
 	return url
 }
 
-// cable joins two pseudo terminals and returns both names.
+// cable connects two pseudo terminals and returns their names.
 func cable(t *testing.T) (one, other string) {
 	t.Helper()
 	var masters, slaves [2]*os.File
@@ -91,7 +91,7 @@ func cable(t *testing.T) (one, other string) {
 	return slaves[0].Name(), slaves[1].Name()
 }
 
-// twentyAt100 is the model of testdata/foreign.py.
+// twentyAt100 returns the profile for testdata/foreign.py.
 func twentyAt100(t *testing.T) *modbus.Profile {
 	text := "schema: 1\nmodel: foreign-twenty\ntitle: F\nkind: meter\nverified: paper\nbus: baud=19200\nunit: {range: [1, 247]}\ntiming: {reply_max: 800ms}\npoints:\n"
 	for i := range 20 {
@@ -100,7 +100,7 @@ func twentyAt100(t *testing.T) *modbus.Profile {
 	return profile(t, text)
 }
 
-// until runs the line until done says so, at most for two minutes.
+// until runs the line until done returns true, at most two minutes.
 func until(t *testing.T, url string, done func([]drivers.Report) bool, devices ...drivers.Device) []drivers.Report {
 	t.Helper()
 	p := twentyAt100(t)
@@ -125,7 +125,7 @@ func unit(n int) drivers.Device {
 	return drivers.Device{ID: fmt.Sprint("d", n), Model: "foreign-twenty", Unit: n, Every: 200 * time.Millisecond}
 }
 
-// wantForeign checks that a report has these values of the twenty and no others.
+// wantForeign checks that a report has exactly these values of the twenty.
 func wantForeign(t *testing.T, r drivers.Report, missing ...int) {
 	t.Helper()
 	for i := range 20 {
@@ -153,8 +153,8 @@ func TestForeignServers(t *testing.T) {
 				n[r.Device]++
 				return n["d1"] > 4 && n["d2"] > 4
 			}, unit(1), unit(2))
-			wantForeign(t, last["d1"], 7) // the hole is found, the rest flows
-			wantForeign(t, last["d2"])    // the slow one is waited for
+			wantForeign(t, last["d1"], 7) // the hole is found, the others are read
+			wantForeign(t, last["d2"])    // the slow device is waited for
 			if last["d1"].Err != nil || last["d2"].Err != nil {
 				t.Errorf("at last %v, %v", last["d1"].Err, last["d2"].Err)
 			}

@@ -17,7 +17,7 @@ func bytesOf(text string) []byte {
 	return b
 }
 
-// Whole frames from makers' documents and from captures.
+// Whole frames from manufacturers' documents and captures.
 func TestCRC(t *testing.T) {
 	for _, frame := range []string{
 		"01 04 00 00 00 02 71 CB",                            // Eastron
@@ -105,11 +105,11 @@ func TestFitsRequest(t *testing.T) {
 		ok       bool
 	}{
 		{"03 00 64 00 02", "03 04 00 01 00 02", true},
-		{"03 00 64 00 02", "03 02 00 01", false},       // fewer registers than asked for
-		{"03 00 64 00 02", "03 04 00 01", false},       // counts more than it holds
-		{"03 00 64 00 02", "04 04 00 01 00 02", false}, // the answer to another function
-		{"03 00 64 00 02", "83 02", true},              // refused
-		{"03 00 64 00 02", "84 02", false},             // a refusal of something else
+		{"03 00 64 00 02", "03 02 00 01", false},       // fewer registers than requested
+		{"03 00 64 00 02", "03 04 00 01", false},       // byte count larger than the data
+		{"03 00 64 00 02", "04 04 00 01 00 02", false}, // reply to another function
+		{"03 00 64 00 02", "83 02", true},              // exception
+		{"03 00 64 00 02", "84 02", false},             // exception to another function
 		{"01 00 00 00 0A", "01 02 FF 03", true},        // ten coils in two bytes
 		{"01 00 00 00 0A", "01 01 FF", false},          //
 		{"05 00 01 FF 00", "05 00 01 FF 00", true},     //

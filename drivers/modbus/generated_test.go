@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the generated files")
 
-// TestGenerated: the index of the embedded models says what their profiles say.
+// TestGenerated checks that the index of embedded models agrees with their profiles.
 func TestGenerated(t *testing.T) {
 	var models []drivers.Model
 	for _, p := range Embedded() {
@@ -40,7 +40,7 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// framesOf tells where the golden frames of a model come from that are not our own.
+// framesOf returns the external origins of a model's golden frames.
 func framesOf(t *testing.T, model string) []string {
 	t.Helper()
 	files, err := filepath.Glob("testdata/" + model + "/*.txtar")

@@ -30,8 +30,8 @@ import (
 // A golden case is testdata/<model>/<name>.txtar:
 //
 //	origin: capture | vendor-example | other-implementation | synthesised
-//	source: where the frames are from
-//	line: rtu | tcp (how the frames are written; rtu if left out)
+//	source: origin of the frames
+//	line: rtu | tcp (format of the frames; default rtu)
 //	-- frames --
 //	> 01 04 00 00 00 02 71 CB
 //	< 01 04 04 43 66 33 34 1B 38
@@ -45,9 +45,10 @@ import (
 //	barrier.stop > 01 05 00 00 FF 00 8C 3A
 //	relay.pulse output=2 > 01 05 02 01 00 07 DC 70
 //
-// The frames make a device that knows the registers in them and refuses all others. The driver polls it until it has
-// found that out; the first reading that it gave of each point must be that of the file, no more and no fewer: a number to
-// the digits that are written, "-" for no value. The expected values come from the source, never from our decoder.
+// The frames define a device that knows the registers in them and refuses all others. The driver polls it
+// until it has learned that. The first reading of each point must equal the file's, with no point missing or
+// added: numbers to the written digits, "-" for no value. The expected values come from the source, never
+// from our decoder.
 type golden struct {
 	model, origin, source string
 	stream                bool
@@ -133,7 +134,7 @@ func lines(s string) []string {
 	})
 }
 
-// frames takes the registers out of the exchanges.
+// frames extracts the registers from the exchanges.
 func (g *golden) frames(t *testing.T, file string, lines []string) {
 	t.Helper()
 	var req []byte
@@ -147,7 +148,7 @@ func (g *golden) frames(t *testing.T, file string, lines []string) {
 			continue
 		}
 		if pdu[0]&0x80 != 0 {
-			continue // a refusal: these registers stay unknown
+			continue // an exception: these registers stay unknown
 		}
 		table := map[byte]modbus.Table{1: modbus.Coil, 2: modbus.Discrete, 3: modbus.Holding, 4: modbus.Input}[req[0]]
 		first, count := binary.BigEndian.Uint16(req[1:]), int(binary.BigEndian.Uint16(req[3:]))
@@ -165,7 +166,7 @@ func (g *golden) frames(t *testing.T, file string, lines []string) {
 	}
 }
 
-// unframe checks a frame by its own rules, apart from the driver's.
+// unframe checks a frame independently of the driver.
 func unframe(text string, stream bool) (unit byte, pdu []byte, err error) {
 	b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(text), " ", ""))
 	switch {
@@ -184,7 +185,7 @@ func unframe(text string, stream bool) (unit byte, pdu []byte, err error) {
 	return b[0], b[1 : len(b)-2], nil
 }
 
-// checksum is that of a frame on a serial line.
+// checksum returns the checksum of a frame on a serial line.
 func checksum(b []byte) []byte {
 	crc := uint16(0xFFFF)
 	for _, c := range b {
@@ -200,7 +201,7 @@ func checksum(b []byte) []byte {
 	return []byte{byte(crc), byte(crc >> 8)}
 }
 
-// Answer makes the golden a device.
+// Answer implements slave.Answerer, so that the golden case is a device.
 func (g *golden) Answer(pdu []byte) []byte {
 	switch pdu[0] {
 	case 1, 2, 3, 4:
@@ -230,7 +231,7 @@ func (g *golden) Answer(pdu []byte) []byte {
 	return out
 }
 
-// check polls the golden until nothing new is learnt.
+// check polls the golden case until nothing new is learned.
 func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	here, there := driverstest.Wire(0)
 	link, err := driver.Link(drivers.Line{ID: "l", Stream: g.stream}, []drivers.Device{{ID: "d", Model: g.model, Unit: int(g.unit), Every: 10 * time.Second, ChannelMaps: g.taps}})
@@ -240,7 +241,7 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Minute)
 	defer cancel()
 	var sent bytes.Buffer
-	var mu sync.Mutex // the race detector does not see that nothing runs after synctest.Wait
+	var mu sync.Mutex // the race detector does not know that nothing runs after synctest.Wait
 	units := map[byte]slave.Answerer{g.unit: slave.AnswererFunc(func(pdu []byte) []byte {
 		mu.Lock()
 		defer mu.Unlock()
@@ -259,7 +260,7 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	}()
 	in := make(chan drivers.Request, len(g.commands))
 	var last drivers.Report
-	first := map[string]drivers.Reading{} // slow points are not in every report, and what never changes is stale in time
+	first := map[string]drivers.Reading{} // slow points are not in every report, and constant values become stale
 	var about *drivers.Description
 	done := make(chan error, 1)
 	go func() {
@@ -315,7 +316,7 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	}
 }
 
-// command reads "relay.pulse output=2".
+// command parses "relay.pulse output=2".
 func command(t *testing.T, asked string) (action string, args map[string]any) {
 	t.Helper()
 	action, rest, _ := strings.Cut(asked, " ")
@@ -355,7 +356,7 @@ func (g *golden) compare(t *testing.T, readings map[string]drivers.Reading) {
 	}
 }
 
-// shown is a reading as a person wants to see it: a float that was put together wrongly can have forty digits.
+// shown formats a reading for a failure message; a wrongly assembled float can have forty digits.
 func shown(r drivers.Reading) string {
 	switch {
 	case r.Quality == drivers.Bad:
@@ -370,7 +371,7 @@ func shown(r drivers.Reading) string {
 	return text
 }
 
-// suspicion says what is probably wrong with a value that is not the wanted one.
+// suspicion suggests what is wrong with a value that differs from the expected one.
 func suspicion(v catalogue.Value, want string) string {
 	x, err := strconv.ParseFloat(want, 64)
 	if err != nil || x == 0 || v.Type() != catalogue.Float || v.Float() == 0 {
@@ -389,7 +390,7 @@ func suspicion(v catalogue.Value, want string) string {
 	return ""
 }
 
-// agrees compares a value with what the source prints: a number to the digits that are there.
+// agrees compares a value with the printed one: a number to the digits that are printed.
 func agrees(v catalogue.Value, want string) bool {
 	if v.Type() != catalogue.Float {
 		return v.String() == want || v.Type() == catalogue.Text && want == `""` && v.Text() == ""

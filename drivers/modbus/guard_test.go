@@ -10,7 +10,8 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// course feeds a guard one reading a minute and shows what becomes of it: value, a sign for the quality, and the events.
+// course feeds a guard one reading a minute and returns the results: value, a sign for the quality, and the
+// events.
 func course(g *guard, point string, values ...float64) string {
 	var out []string
 	at := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -55,7 +56,7 @@ func TestGuardCounters(t *testing.T) {
 			t.Errorf("%s:\n%s\nwant\n%s", c.name, got, c.want)
 		}
 	}
-	// Without a rating a leap cannot be told; without the rule nothing is.
+	// Without a rating a jump is not detected; without the rule nothing is.
 	if got := course(&guard{rules: Guards{Counters: true}}, "ac_energy", 100, 5000); got != "100; 5000" {
 		t.Errorf("without a rating: %s", got)
 	}
@@ -70,7 +71,7 @@ func TestGuardCounters(t *testing.T) {
 	}
 }
 
-// A counter of the day begins anew each midnight; a leap of it is one like any other.
+// A daily counter restarts each midnight. A jump of it is doubted like that of any other counter.
 func TestGuardDailyCounters(t *testing.T) {
 	g := &guard{rules: Guards{Counters: true}, ratedW: 6000, inverter: true}
 	want := "12.3; 0; 0; 0.1; 0.2; 12.3? bordo.counter.doubted.v1map[last:0.2 point:ac_energy_today value:12.3 why:leapt]; 0.3"
@@ -79,7 +80,8 @@ func TestGuardDailyCounters(t *testing.T) {
 	}
 }
 
-// The rating of an inverter says nothing about what the house takes from the grid; that of a meter bounds all it counts.
+// The rating of an inverter does not limit what the house draws from the grid; that of a meter limits all its
+// counters.
 func TestGuardRatingOfWhat(t *testing.T) {
 	for _, c := range []struct {
 		inverter bool
@@ -93,7 +95,7 @@ func TestGuardRatingOfWhat(t *testing.T) {
 	}
 }
 
-// A rating that no plant has is a register in another unit, or one that was never filled.
+// An implausible rating comes from a register in another unit, or one that was never set.
 func TestGuardRatingOfADevice(t *testing.T) {
 	for watts, want := range map[float64]float64{6000: 6000, 0: 0, 6: 0, 1e9: 0, -5000: 0, 330000: 330000} {
 		g := &guard{}
@@ -161,7 +163,7 @@ func TestGuardFrozen(t *testing.T) {
 
 func TestMeasuredLoops(t *testing.T) {
 	level := &drivers.ChannelMap{From: [2]float64{4, 20}, To: [2]float64{0, 100}}
-	fall := &drivers.ChannelMap{From: [2]float64{0, 10}, To: [2]float64{250, 0}} // a distance: full when it is short
+	fall := &drivers.ChannelMap{From: [2]float64{0, 10}, To: [2]float64{250, 0}} // a distance: full when short
 	for _, c := range []struct {
 		x    float64
 		unit string

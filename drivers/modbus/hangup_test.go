@@ -20,16 +20,16 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// host is a Modbus TCP host with manners of its own: each request is handed to answer, which writes to the connection and
-// tells whether it stays open.
+// host is a Modbus TCP host with its own behaviour. It passes each request to answer, which writes to the
+// connection and returns whether to keep it open.
 type host struct {
 	t      *testing.T
 	answer func(c *driverstest.End, n int, req []byte) bool // n counts the requests of a connection from 1
 
 	mu     sync.Mutex
-	opened int // guarded by mu, as all below
+	opened int // guarded by mu, like all fields below
 	asked  []string
-	refuse int // so many connections are refused before the next is taken
+	refuse int // number of connections to refuse before accepting one
 }
 
 // dial opens a connection.
@@ -63,25 +63,25 @@ func (h *host) serve(ctx context.Context, there *driverstest.End) {
 	}
 }
 
-// count is how often a request was asked.
+// count returns how often a request was received.
 func (h *host) count(pdu string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(slices.DeleteFunc(slices.Clone(h.asked), func(s string) bool { return s != pdu }))
 }
 
-// frame puts the head of a request around the PDU of its answer.
+// frame wraps the PDU of a reply in the header of its request.
 func frame(req, pdu []byte) []byte {
 	out := append([]byte{}, req[:4]...)
 	out = binary.BigEndian.AppendUint16(out, uint16(1+len(pdu)))
 	return append(append(out, req[6]), pdu...)
 }
 
-// say writes to a connection; one that was closed ends the test by itself.
+// say writes to a connection. An error means that it was closed, which ends the test anyway.
 func say(c *driverstest.End, b []byte) { c.Write(b) } //nolint:errcheck // as the comment says
 
-// reach runs a device of a model at the host for a while, on a line whose connection can be opened again in place. It returns
-// the reports and how often the line was opened.
+// reach runs a device at the host for a while, on a line whose connection can be reopened in place. It
+// returns the reports and how often the line was opened.
 func (h *host) reach(d time.Duration, l drivers.Line, driver *modbus.Driver, dev drivers.Device) (reports []drivers.Report, lines int) {
 	h.t.Helper()
 	link, err := driver.Link(l, []drivers.Device{dev})
@@ -106,13 +106,13 @@ func (h *host) reach(d time.Duration, l drivers.Line, driver *modbus.Driver, dev
 
 var tcpLine = drivers.Line{ID: "l", Stream: true}
 
-// A device may close the connection after each answer, after several, when it was idle, or refuse the next connection for a
-// moment: every poll is whole all the same, and what is read once is read once.
+// A device may close the connection after each reply, after several, or when idle, or refuse the next
+// connection for a moment. Every poll is still complete, and once points are read once.
 func TestDeviceThatClosesTheConnection(t *testing.T) {
 	for name, c := range map[string]struct {
 		every time.Duration
-		keeps int           // answers on one connection; 0: any number
-		idle  time.Duration // after which the connection is closed
+		keeps int           // replies per connection; 0: unlimited
+		idle  time.Duration // idle time after which the connection is closed
 		busy  int           // connections refused after a close
 	}{
 		"after each answer":                      {every: time.Second, keeps: 1},
@@ -129,7 +129,7 @@ func TestDeviceThatClosesTheConnection(t *testing.T) {
 					say(conn, frame(req, d.Answer(req[7:])))
 					if n != c.keeps {
 						if c.idle > 0 {
-							conn.SetDeadline(time.Now().Add(c.idle)) //nolint:errcheck // a wire takes every deadline
+							conn.SetDeadline(time.Now().Add(c.idle)) //nolint:errcheck // a wire accepts any deadline
 						}
 						return true
 					}
@@ -150,7 +150,7 @@ func TestDeviceThatClosesTheConnection(t *testing.T) {
 				if about := reports[0].Description; about == nil || about.Serial != "77" {
 					t.Errorf("described as %+v", about)
 				}
-				if n := h.count("03 00 C8 00 02"); n > 2 { // serial and firmware
+				if n := h.count("03 00 C8 00 02"); n > 2 { // serial number and firmware
 					t.Errorf("the identity was asked for %d times", n)
 				}
 			})
@@ -158,8 +158,8 @@ func TestDeviceThatClosesTheConnection(t *testing.T) {
 	}
 }
 
-// A device that accepts each connection and closes it at the first question is a silent device: it is asked ever more
-// rarely, and says why.
+// A device that accepts each connection and closes it at the first request counts as silent. It is polled
+// less and less often, and the error says why.
 func TestDeviceThatAlwaysHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
@@ -176,7 +176,8 @@ func TestDeviceThatAlwaysHangsUp(t *testing.T) {
 	})
 }
 
-// A write is never repeated when any of it was sent: the device may have obeyed before it closed the connection.
+// A write is never repeated if part of it was sent: the device may have executed it before closing the
+// connection.
 func TestWriteIsNotRepeated(t *testing.T) {
 	for name, closes := range map[string]byte{"at the write": 6, "after each answer": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -231,8 +232,8 @@ commands:
 	}
 }
 
-// A gateway loses answers that are longer than its buffer: by silence, by closing the connection, by exception 11, or by
-// cutting them off. The first poll gives the values all the same, and the limit is remembered.
+// A gateway loses replies that exceed its buffer: it stays silent, closes the connection, returns exception
+// 11, or truncates them. The first poll still returns all values, and the limit is learned.
 func TestGatewayLosesLongAnswers(t *testing.T) {
 	for _, n := range []int{10, 20, 50} {
 		for _, how := range []string{"silent", "closes", "exception 11", "cut off"} {
@@ -297,7 +298,7 @@ func TestGatewayLosesLongAnswers(t *testing.T) {
 	}
 }
 
-// A limit is put to the test once a day: the gateway that had it was replaced.
+// A learned limit is checked once a day, because the gateway may have been replaced.
 func TestLimitIsQuestioned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, began, long := device(t, "sunspec", slave.Options{}), time.Now(), 0
@@ -325,7 +326,7 @@ func TestLimitIsQuestioned(t *testing.T) {
 	})
 }
 
-// lastLearnt is what was learnt in the course of reports.
+// lastLearnt returns the last saved state in the reports.
 func lastLearnt(reports []drivers.Report) (out []byte) {
 	for _, r := range reports {
 		if r.DriverState != nil {
@@ -335,7 +336,7 @@ func lastLearnt(reports []drivers.Report) (out []byte) {
 	return out
 }
 
-// What was lost by chance, or is silenced by one register, is no limit.
+// Random losses, or a register that silences the device, are not taken for a limit.
 func TestLossIsNoLimit(t *testing.T) {
 	for name, loses := range map[string]func(n int, req []byte) bool{
 		"the third question": func(n int, _ []byte) bool { return n == 3 },

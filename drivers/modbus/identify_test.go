@@ -7,8 +7,9 @@ import (
 	"bordo/drivers/modbus"
 )
 
-// typeCodes are the codes of Sungrow's string inverters: those of the list in bohdan-s/SunGather, and those of the newer series
-// (RT-P2, SG8.0RS, CX-P2, HX) that were reported from the field. The series stand in the maker's protocol V1.1.53.
+// typeCodes are the codes of Sungrow's string inverters: those listed in bohdan-s/SunGather, and those of the
+// newer series (RT-P2, SG8.0RS, CX-P2, HX) that were reported from the field. The series names are those of
+// the maker's protocol V1.1.53.
 var typeCodes = map[string][]uint16{
 	"RT":           {0x243D, 0x243E, 0x2430, 0x2431, 0x243C, 0x2432, 0x2433, 0x2434, 0x2435, 0x2436, 0x2437},
 	"RT-P2":        {0x2440, 0x2441, 0x2442, 0x2443, 0x2444, 0x2445, 0x2446, 0x2447, 0x2448, 0x2449, 0x244A, 0x244B, 0x244C, 0x244D, 0x244E},
@@ -18,7 +19,7 @@ var typeCodes = map[string][]uint16{
 	"KTL":          {0x0147, 0x0148, 0x2C0F, 0x013F, 0x013E, 0x013C, 0x0142, 0x0149, 0x0143, 0x0141, 0x0134, 0x0135, 0x011B, 0x0131, 0x0139},
 }
 
-// hybrids have other registers and must not be taken for string inverters.
+// hybrids have other registers and must not be identified as string inverters.
 var hybrids = []uint16{0x0D09, 0x0D0F, 0x0E00, 0x0E03, 0x0E13}
 
 func TestSungrowTypeCodes(t *testing.T) {

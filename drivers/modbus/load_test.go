@@ -12,7 +12,8 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// Each fault of a profile is a file under testdata/faults; its comment lines "# want ..." are the faults, one a line.
+// Each fault of a profile is a file in testdata/faults. Its comments "# want ..." list the expected faults,
+// one per line.
 func TestLoadFaults(t *testing.T) {
 	files, err := filepath.Glob("testdata/faults/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -52,7 +53,7 @@ func TestEmbeddedProfiles(t *testing.T) {
 	}
 }
 
-// An inverter sleeps at night unless its profile says otherwise; nothing else does unless its profile says so.
+// By default an inverter sleeps at night and other devices do not; a profile can change either.
 func TestSleepsAtNight(t *testing.T) {
 	const text = "schema: 1\nmodel: a-b\ntitle: A B\nkind: %s\nverified: paper\nlinks: [tcp]\n%spoints: [{point: ac_power, at: 'input:0', type: f32}]\n"
 	for _, x := range []struct {
@@ -78,7 +79,7 @@ func TestSleepsAtNight(t *testing.T) {
 }
 
 func FuzzLoad(f *testing.F) {
-	for _, pattern := range []string{"profiles/came-gard-ptx.yaml", "testdata/faults/*.yaml"} { // small ones: the library is slow
+	for _, pattern := range []string{"profiles/came-gard-ptx.yaml", "testdata/faults/*.yaml"} { // small files: the library is slow
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			f.Fatal(err)
@@ -102,7 +103,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// Every key that a profile may have is explained.
+// PROFILES.md explains every key of a profile.
 func TestEveryKeyIsExplained(t *testing.T) {
 	doc, err := os.ReadFile("PROFILES.md")
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestMain tells what is wrong with the profiles before anything is tested: with a fault in one there is no driver, and every
-// test would say so in its own way.
+// TestMain reports faults in profiles before any test runs. With a fault there is no driver, and every test
+// would fail in its own way.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	files, err := embedded.ReadDir("profiles")

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A make's profile: manners of its own, the models of another profile, and one model that it describes differently.
+// makersProfile has its own bases, takes the models of another profile, and describes one model differently.
 const makersProfile = `
 schema: 1
 model: maker-family
@@ -83,7 +83,7 @@ func TestModelsOfFaults(t *testing.T) {
 	}
 }
 
-// A meter takes over the models that describe a meter, and no others.
+// A meter takes only the models that describe a meter.
 func TestModelsOfForAMeter(t *testing.T) {
 	text := strings.Replace(makersProfile, "kind: inverter", "kind: meter", 1)
 	text = text[:strings.Index(text, "  models:\n")]
@@ -100,7 +100,8 @@ func TestModelsOfForAMeter(t *testing.T) {
 	}
 }
 
-// A profile that others take from has models of its own, so that no chain of profiles can run in a circle.
+// A profile from which others take models must have its own, so that profiles cannot refer to each other in a
+// cycle.
 func TestModelsOfIsNotFollowed(t *testing.T) {
 	_, err := load("maker.yaml", []byte(makersProfile), nil, false)
 	if want := "must be left out of a profile that others take their models from"; err == nil || !strings.Contains(err.Error(), want) {

@@ -10,14 +10,14 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// A register that a device does not fill is no alarm, and no reason to hide those of the others.
+// A register that the device does not fill is not an alarm, and does not hide the alarms of the others.
 func TestFlagsThatAreNotThere(t *testing.T) {
 	flags := []Flag{{0, "earth fault"}, {15, "fan"}, {16, "too hot"}}
 	low := []Flag{{0, "earth fault"}, {15, "fan"}}
 	for _, c := range []struct {
 		name  string
 		field Field
-		words string // the registers from 7 on, the highest first
+		words string // registers from 7 on, the highest first
 		want  string
 	}{
 		{"no alarm", at7(Bits, 2, Field{Flags: flags, NAWords: true}), "0000 0000", ""},
@@ -48,8 +48,8 @@ func TestFlagsThatAreNotThere(t *testing.T) {
 	}
 }
 
-// No text and no truth value of a model comes from registers of all ones: no device has every alarm at once, and no code is
-// 65535.
+// No model returns a text or a truth value for registers of all ones: no device has every alarm at once, and
+// 65535 is not a code.
 func TestAllOnesIsNoText(t *testing.T) {
 	for _, p := range Embedded() {
 		for _, pt := range everyPoint(p) {
@@ -64,7 +64,7 @@ func TestAllOnesIsNoText(t *testing.T) {
 	}
 }
 
-// everyPoint is the points of a profile and of its SunSpec models.
+// everyPoint returns the points of a profile and of its SunSpec models.
 func everyPoint(p *Profile) []Point {
 	all := append([]Point(nil), p.Points...)
 	if p.SunSpec != nil {
@@ -78,8 +78,8 @@ func everyPoint(p *Profile) []Point {
 	return all
 }
 
-// A profile of a site that was written before the rule still loads, and says what it lacks. Until it says more, a register
-// of all ones is no alarm.
+// A site profile that predates the rule still loads, with a warning. A register of all ones is not an alarm
+// meanwhile.
 func TestFlagsOfAnOlderProfile(t *testing.T) {
 	const text = "schema: 1\nmodel: acme-ups\ntitle: T\nkind: ups\nverified: paper\nbus: baud=9600\npoints:\n" +
 		"  - {point: alarm, at: holding:0, type: bits, length: 1, flags: {0: hot}}\n"

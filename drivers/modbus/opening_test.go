@@ -9,7 +9,7 @@ import (
 	"bordo/drivers/driverstest"
 )
 
-// Somebody may have had an answer of the device right before the port was opened.
+// Another program may have received a reply from the device right before the port was opened.
 func TestTheFirstQuestionLeavesThePauseToo(t *testing.T) {
 	for _, l := range []drivers.Line{stream, serial9} {
 		synctest.Test(t, func(t *testing.T) {
@@ -33,7 +33,7 @@ func TestTheFirstQuestionLeavesThePauseToo(t *testing.T) {
 	}
 }
 
-// What came behind an answer is the beginning of the next, but not on another connection.
+// Bytes after a reply are the beginning of the next one, but not on another connection.
 func TestTCPForgetsWhatCameBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, stream, 0)

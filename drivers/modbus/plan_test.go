@@ -12,7 +12,7 @@ import (
 	"bordo/drivers"
 )
 
-// spanItem is an item that needs the span in one answer.
+// spanItem returns an item that needs the span in one reply.
 func spanItem(text string) *item {
 	s, err := parseSpan(text)
 	if err != nil {
@@ -97,12 +97,12 @@ func TestPlanKeepsToCuts(t *testing.T) {
 	}
 }
 
-// The costs of a line decide: what is bridged at 115200 baud is not at 2400.
+// The costs depend on the line: a gap that is read over at 115200 baud is not at 2400.
 func TestCostOfALine(t *testing.T) {
 	m := &Timing{ReplyUsual: 20 * time.Millisecond}
 	for _, c := range []struct {
 		line   drivers.Line
-		bridge int // the widest gap that is cheaper than a request
+		bridge int // widest gap that is cheaper than a request
 	}{
 		{drivers.Line{Baud: 2400, CharLen: 10}, 12},
 		{drivers.Line{Baud: 9600, CharLen: 10}, 19},
@@ -118,7 +118,8 @@ func TestCostOfALine(t *testing.T) {
 	}
 }
 
-// Whatever is asked for: each item is in exactly one block, whole; no block breaks a rule that its items could keep.
+// For any items: each is in exactly one block, complete, and no block breaks a rule that its items could
+// keep.
 func TestPlanProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := rules{

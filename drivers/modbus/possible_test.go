@@ -8,8 +8,8 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// wild are patterns that are no measurement: what a device holds that does not fill a register, what a number looks like
-// when it is read with another type or another word order, and what a damaged answer holds.
+// wild are patterns that are not measurements: the content of a register that the device does not fill, a
+// number decoded with another type or word order, and damaged replies.
 var wild = map[Type][]uint64{
 	F32: {0x7E94F56A, 0xFE94F56A, 0x7F7FFFFF, 0xFF7FFFFF, 0x7F800000, 0xFF800000, 0x7FC00000, 0xFFFFFFFF, 0x00000001, 0x807FFFFF, 0x000116C2}, // the first is 9.9e37
 	F64: {0x47D2A0CBA2C7E9BD, 0x7FEFFFFFFFFFFFFF, 0x7FF0000000000000, 0xFFF0000000000000, 0x7FF8000000000000, 1, 0x8000000000000001},
@@ -18,7 +18,7 @@ var wild = map[Type][]uint64{
 	U64: {math.MaxUint64, 1 << 63, math.MaxInt64}, I64: {math.MaxUint64, 1 << 63, math.MaxInt64},
 }
 
-// answerOf holds a pattern where a point lies, and a scale factor beside it.
+// answerOf returns a reply with a pattern at a point's address, and a scale factor next to it.
 func answerOf(pt *Point, bits uint64, factor uint16) Answer {
 	s := pt.Span()
 	a := Answer{s, make([]byte, 2*s.Count)}
@@ -38,7 +38,7 @@ func answerOf(pt *Point, bits uint64, factor uint16) Answer {
 	return a
 }
 
-// Whatever the registers hold, no model gives a number that cannot be.
+// Whatever the registers contain, no model returns an impossible number.
 func TestNoModelGivesTheImpossible(t *testing.T) {
 	caught := 0
 	for _, p := range Embedded() {
@@ -73,7 +73,7 @@ func TestNoModelGivesTheImpossible(t *testing.T) {
 	}
 }
 
-// What plants in use show is possible, the large ones too.
+// Values observed in plants are possible, including large ones.
 func TestPlantsArePossible(t *testing.T) {
 	for point, values := range map[string][]float64{
 		"ac_power":        {0, -3, 1.1e6, -1.1e6, 6e6},

@@ -15,7 +15,7 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// twenty is a model with twenty values in a row.
+// twenty returns a profile with twenty consecutive values.
 func twenty(t *testing.T, extra string) *modbus.Profile {
 	t.Helper()
 	text := `
@@ -55,7 +55,8 @@ func learnt(t *testing.T, reports []drivers.Report) modbus.DriverState {
 	return l
 }
 
-// One register is refused: in the same poll all others still come, and the one to blame is found and left alone.
+// One register is refused. All others are still delivered in the same poll, and the refused one is found and
+// quarantined.
 func TestHealFindsTheRegister(t *testing.T) {
 	for bad := range 20 {
 		synctest.Test(t, func(t *testing.T) {
@@ -86,7 +87,7 @@ func TestHealFindsTheRegister(t *testing.T) {
 			if len(l.Quarantined) != 1 || l.Quarantined[0].Point != key || !strings.Contains(l.Quarantined[0].Why, "exception 2") {
 				t.Errorf("learnt %+v", l)
 			}
-			// Searching costs a handful of requests once; afterwards it is two blocks at most.
+			// The search costs a few requests once; afterwards there are at most two blocks.
 			if n := len(s.asked); n > 20 {
 				t.Errorf("%d requests in three polls", n)
 			}
@@ -94,7 +95,7 @@ func TestHealFindsTheRegister(t *testing.T) {
 	}
 }
 
-// The bridge over a gap is refused although both sides are answered: the gap is not read over any more.
+// Reading over a gap is refused although both sides are answered: the gap is not read over any more.
 func TestHealLearnsHoles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, `
@@ -127,7 +128,7 @@ points:
 	})
 }
 
-// A device takes fewer registers at once than its profile says.
+// A device accepts fewer registers per request than its profile says.
 func TestHealLearnsTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
@@ -148,7 +149,7 @@ func TestHealLearnsTheLimit(t *testing.T) {
 	})
 }
 
-// What was learnt is given back at the next start, and holds only for the device and the firmware that taught it.
+// The saved state is used after a restart, and only for the same device and firmware.
 func TestLearntIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
@@ -190,7 +191,7 @@ func TestLearntIsRemembered(t *testing.T) {
 	})
 }
 
-// A quarantined point is tried again rarely, and comes back when the device gives it.
+// A quarantined point is retried rarely, and released when the device delivers it.
 func TestQuarantineIsRetriedRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
@@ -209,7 +210,7 @@ func TestQuarantineIsRetriedRarely(t *testing.T) {
 			return unit.Answer(pdu)
 		})
 		s.run(3*time.Hour + 5*time.Second)
-		// The search, then after 10, 30, 70 and 130 minutes.
+		// The search, then retries after 10, 30, 70 and 130 minutes.
 		if tries < 5 || tries > 6 {
 			t.Errorf("asked alone %d times in 3 h", tries)
 		}
@@ -222,7 +223,7 @@ func TestQuarantineIsRetriedRarely(t *testing.T) {
 	})
 }
 
-// A device that refuses everything while it starts is not ready; that says nothing about its registers.
+// A device that refuses everything while it starts is not ready; nothing is learned about its registers.
 func TestHealDeviceThatRefusesEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
@@ -256,7 +257,7 @@ func TestHealDeviceThatRefusesEverything(t *testing.T) {
 	})
 }
 
-// A device that refuses one block once, and gives it in halves a moment later, has taught nothing.
+// Nothing is learned from a device that refuses a block once and delivers its halves a moment later.
 func TestHealPassingRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
@@ -281,8 +282,8 @@ func TestHealPassingRefusal(t *testing.T) {
 	})
 }
 
-// A block that is never answered while others are is taken for refused, on a serial line and where silence costs the
-// connection.
+// A block that never gets a reply, while others do, is treated as refused: on a serial line, and where a
+// timeout costs the connection.
 func TestHealSilentRegister(t *testing.T) {
 	for _, serial := range []bool{true, false} {
 		t.Run(fmt.Sprint("serial ", serial), func(t *testing.T) {
@@ -296,7 +297,7 @@ func TestHealSilentRegister(t *testing.T) {
 				unit := s.units[1]
 				s.units[1] = slave.AnswererFunc(func(pdu []byte) []byte {
 					if first, n := int(pdu[2]), int(pdu[4]); pdu[0] == 3 && first <= 113 && 113 < first+n {
-						return nil // dies of register 113
+						return nil // register 113 silences the device
 					}
 					return unit.Answer(pdu)
 				})
@@ -315,7 +316,7 @@ func TestHealSilentRegister(t *testing.T) {
 	}
 }
 
-// A device without any answer costs its neighbours one time-out a probe, and one request.
+// A device that never answers costs its neighbours one timeout per probe, which is one request.
 func TestDeadDeviceIsProbedCheaply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
@@ -341,7 +342,7 @@ func TestDeadDeviceIsProbedCheaply(t *testing.T) {
 	})
 }
 
-// "Later" ends a poll, and the device is not taken for dead.
+// A "busy" exception ends a poll, but the device is not treated as dead.
 func TestLaterIsNotBroken(t *testing.T) {
 	for _, code := range []byte{6, 10, 11} {
 		synctest.Test(t, func(t *testing.T) {
@@ -375,7 +376,7 @@ func TestLaterIsNotBroken(t *testing.T) {
 	}
 }
 
-// Paces: fast with every poll, slow once a minute, once after each opening of the line.
+// Paces: fast in every poll, slow once a minute, once after each opening of the line.
 func TestPaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, `
@@ -413,7 +414,8 @@ points:
 	})
 }
 
-// One dead device among ten on a line of 9600 baud: once its back-off has grown, the other nine keep their polls.
+// One dead device among ten on a line of 9600 baud: once its backoff has grown, the other nine keep their
+// poll intervals.
 func TestOneDeadAmongTen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")

@@ -10,8 +10,8 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// Every model that has a rating tells it of the device, and a counter that leaps beyond it is
-// doubted until it has gone on from there.
+// Every model with a rating reports it, and a counter that jumps beyond the rating is doubted until it has
+// continued from there.
 func TestRatingOfEveryModel(t *testing.T) {
 	found := 0
 	for _, p := range modbus.Embedded() {
@@ -27,7 +27,7 @@ func TestRatingOfEveryModel(t *testing.T) {
 	}
 }
 
-// nameplate is where a model tells its rating, and the chain of a SunSpec device that has it.
+// nameplate is where a model stores its rating, and the chain of the SunSpec device that has it.
 type nameplate struct {
 	field *modbus.Field
 	chain []uint16

@@ -11,14 +11,14 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// exchanged is what answers at a unit id: a meter, later another one.
+// exchanged replies for a unit id: first as one meter, later as another.
 type exchanged struct {
 	began  time.Time
 	answer func(since time.Duration, identity bool, pdu []byte) []byte
-	asked  []time.Duration // for its serial number
+	asked  []time.Duration // times of requests for the serial number
 }
 
-// Answer implements slave.Answerer. The serial number of an SDM630 lies at holding 0xFC00, and nothing else does.
+// Answer implements slave.Answerer. Only the serial number of an SDM630 lies at holding 0xFC00.
 func (e *exchanged) Answer(pdu []byte) []byte {
 	since := time.Since(e.began)
 	if pdu[0] == 3 {
@@ -27,7 +27,7 @@ func (e *exchanged) Answer(pdu []byte) []byte {
 	return e.answer(since, pdu[0] == 3, pdu)
 }
 
-// told gives the exchanges that the reports tell of, and the serial numbers, each with its time.
+// toldOf formats the replacements and serial numbers in the reports, each with its time.
 func toldOf(reports []drivers.Report, began time.Time) string {
 	var out []string
 	for _, r := range reports {
@@ -44,15 +44,15 @@ func toldOf(reports []drivers.Report, began time.Time) string {
 	return strings.Join(out, ", ")
 }
 
-// A meter that is exchanged while the port stays open is noticed after its silence, or within an hour; what is read meanwhile
-// for a moment, or not at all, is no exchange.
+// A meter that is replaced while the port stays open is noticed after its silence, or within an hour. An
+// identity that is read wrongly once, or cannot be read, is not a replacement.
 func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 	const known = "0s: is 1001"
 	for _, x := range []struct {
 		name   string
 		answer func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte
 		want   string
-		most   int // how often the serial number is asked for in 2h10m
+		most   int // how often the serial number may be read in 2h10m
 	}{
 		{"after some minutes of silence", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			return func(at time.Duration, _ bool, pdu []byte) []byte {
@@ -145,7 +145,8 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 	}
 }
 
-// Until another number was read twice, what the device gives is uncertain; a number that was garbled harms one poll.
+// Until another serial number was read twice, readings are uncertain. A garbled serial number affects one
+// poll.
 func TestUnsureWhoAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := device(t, "eastron-sdm630", slave.Options{Identity: drivers.Description{Serial: "1001"}})
@@ -175,7 +176,8 @@ func TestUnsureWhoAnswers(t *testing.T) {
 	})
 }
 
-// Who asks gets the identity as it is now, and is told when it could not be read. A new firmware is no exchange.
+// An identity requested by the caller is read at once, and a failure is reported. New firmware is not a
+// replacement.
 func TestIdentifyOnRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		about := drivers.Description{Maker: "Maker", Model: "M", Serial: "SN-1", Firmware: "1.0"}

@@ -21,12 +21,12 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// bus is a serial line of pseudo terminals with a stable name, which can be unplugged and plugged in again.
+// bus is a serial line of pseudo terminals with a stable name that can be unplugged and plugged in again.
 type bus struct {
 	t      *testing.T
-	name   string // a link, as udev makes it
+	name   string // a symbolic link, as udev creates it
 	master *os.File
-	slave  *os.File // held open, so that the master does not hang up while nobody else has it
+	slave  *os.File // held open so that the master does not get a hangup while no one else has it open
 	units  map[byte]slave.Answerer
 	over   chan error
 	stop   context.CancelFunc
@@ -48,7 +48,7 @@ func (b *bus) plug() {
 	if _, err := term.MakeRaw(int(tty.Fd())); err != nil {
 		b.t.Fatal(err)
 	}
-	os.Remove(b.name) //nolint:errcheck // the first time it is not there
+	os.Remove(b.name) //nolint:errcheck // it does not exist the first time
 	if err := os.Symlink(tty.Name(), b.name); err != nil {
 		b.t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func (b *bus) plug() {
 	go func() { b.over <- slave.ServeRTU(ctx, serving{ctx, master}, b.units, slave.RTU{}) }()
 }
 
-// unplug takes the adapter away.
+// unplug removes the adapter.
 func (b *bus) unplug() {
 	if b.master == nil {
 		return
@@ -86,7 +86,7 @@ func (p serving) Read(b []byte) (int, error) {
 
 func (p serving) Write(b []byte) (int, error) { return p.f.Write(b) }
 
-// open is what the owner of a line does: open the port, run the link, again when it is lost.
+// open does what the owner of a line does: it opens the port and runs the link, again after each loss.
 func open(ctx context.Context, t *testing.T, url string, link drivers.Link, out func(drivers.Report)) {
 	t.Helper()
 	e, err := line.Parse(url)
@@ -128,7 +128,7 @@ func linkOf(t *testing.T, url string, devices ...drivers.Device) drivers.Link {
 	return l
 }
 
-// Two models on one real serial line; it is unplugged and comes back under its name.
+// Two models on one real serial line, which is unplugged and comes back under its name.
 func TestSerialLineComesBack(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	meter, gate := device(t, "eastron-sdm630", slave.Options{}), device(t, "came-gard-ptx", slave.Options{})
@@ -179,7 +179,7 @@ func TestSerialLineComesBack(t *testing.T) {
 	<-done
 }
 
-// A TCP device that closes the connection after each answer, and one behind a serial server.
+// A TCP device that closes the connection after each reply, and one behind a serial server.
 func TestSocketsComeBack(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	d := device(t, "sunspec", slave.Options{})

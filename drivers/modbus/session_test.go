@@ -15,7 +15,7 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// served puts answerers on a wire and returns the other end.
+// served connects answerers to a wire and returns the other end.
 func served(t *testing.T, stream bool, char time.Duration, units map[byte]slave.Answerer, delay func(byte, []byte) time.Duration) *driverstest.End {
 	t.Helper()
 	here, there := driverstest.Wire(char)
@@ -90,7 +90,7 @@ func TestSessionReadsAndTraces(t *testing.T) {
 	}
 }
 
-// Silence costs a connection when a poll meets it, and not when a session looks for units that may not be there.
+// A timeout costs the connection in a poll, but not in a session that probes unit ids which may not exist.
 func TestSessionKeepsAConnectionThroughSilence(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestSessionKeepsAConnectionThroughSilence(t *testing.T) {
 	}
 }
 
-// An answer that comes after its time is not taken for that to the next question, though the connection is kept.
+// A late reply is not taken for the reply to the next request, although the connection is kept.
 func TestSessionDropsALateAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
@@ -155,7 +155,7 @@ func TestSessionListens(t *testing.T) {
 		s := modbus.NewSession(drivers.Line{Baud: 9600, CharLen: 10}, here, hasty)
 		go func() {
 			time.Sleep(100 * time.Millisecond)
-			there.Write([]byte("somebody")) //nolint:errcheck // a wire takes everything
+			there.Write([]byte("somebody")) //nolint:errcheck // a wire accepts everything
 		}()
 		if heard, err := s.Listen(t.Context(), time.Second); err != nil || string(heard) != "somebody" {
 			t.Errorf("heard %q, %v", heard, err)
@@ -163,14 +163,14 @@ func TestSessionListens(t *testing.T) {
 	})
 }
 
-// What stands instead of an answer is traced, without the echo of the request.
+// Bytes received instead of a reply are traced, without the echo of the request.
 func TestSessionTracesWhatWasHeardInstead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := driverstest.Wire(0)
 		go func() {
 			buf := make([]byte, 64)
 			n, _ := there.Read(buf)
-			there.Write(append(buf[:n], "junk"...)) //nolint:errcheck // a wire takes everything
+			there.Write(append(buf[:n], "junk"...)) //nolint:errcheck // a wire accepts everything
 		}()
 		s := modbus.NewSession(drivers.Line{Baud: 9600, CharLen: 10}, here, hasty)
 		var last modbus.Exchange
@@ -182,12 +182,12 @@ func TestSessionTracesWhatWasHeardInstead(t *testing.T) {
 	})
 }
 
-// A borrowed port is part of its line. When a session is stopped in the middle, the next poll waits until the answer that is
-// under way cannot come any more: it would look like the poll's own.
+// A borrowed port remains part of its line. If a session is cancelled during a request, the next poll waits
+// until the pending reply can no longer arrive, since it would look like the poll's own.
 func TestSessionOnABorrowedLineLeavesItSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := named(t, "eastron-sdm630")
-		asked, slow, block := 0, false, []byte(nil) // the first block of a poll, as the driver asks for it
+		asked, slow, block := 0, false, []byte(nil) // the first block of a poll, as the driver requests it
 		unit := slave.AnswererFunc(func(pdu []byte) []byte {
 			if number := int(pdu[1])<<8 + int(pdu[2]); pdu[0] == 4 && number == 0 {
 				asked++
@@ -247,7 +247,7 @@ func TestSessionOnABorrowedLineLeavesItSettled(t *testing.T) {
 	})
 }
 
-// Capture polls with the manners of a line that runs, and gives every frame.
+// Capture polls with the timing of a running line and returns every frame.
 func TestCapture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := named(t, "eastron-sdm630")

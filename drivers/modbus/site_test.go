@@ -16,10 +16,11 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// builtIn is the driver with the embedded profiles, which take a while to read.
+// builtIn is the driver with the embedded profiles, which are slow to load.
 var builtIn = modbus.New()
 
-// site is a simulated line with devices of ours on one end and the driver on the other, inside a synctest bubble.
+// site is a simulated line in a synctest bubble, with simulated devices at one end and the driver at the
+// other.
 type site struct {
 	t       *testing.T
 	line    drivers.Line
@@ -56,7 +57,7 @@ func (s *site) add(model string, unit int, every time.Duration, a slave.Answerer
 	})
 }
 
-// run runs the line for a while and opens it again whenever it is lost.
+// run runs the line for a while and reopens it whenever it is lost.
 func (s *site) run(d time.Duration) {
 	s.t.Helper()
 	if s.driver == nil {
@@ -91,7 +92,7 @@ func (s *site) run(d time.Duration) {
 	synctest.Wait()
 }
 
-// delayed is a connection whose other side thinks before it answers.
+// delayed is a connection whose other side waits before it replies.
 type delayed struct {
 	*driverstest.End
 	s *site
@@ -102,7 +103,7 @@ func (d delayed) Write(b []byte) (int, error) {
 	return d.End.Write(b)
 }
 
-// of gives a device's reports.
+// of returns the reports of a device.
 func (s *site) of(id string) []drivers.Report {
 	var out []drivers.Report
 	for _, r := range s.reports {
@@ -113,7 +114,7 @@ func (s *site) of(id string) []drivers.Report {
 	return out
 }
 
-// value gives a reading of a report, "?" when it is not there.
+// value returns a reading of a report, "?" if it is missing.
 func value(r drivers.Report, point string) string {
 	for _, rd := range r.Readings {
 		if rd.Point == point {
@@ -131,7 +132,7 @@ func points(r drivers.Report) string {
 	return strings.Join(keys, " ")
 }
 
-// device makes the other side of a model, with every number 1 and every text at its first word.
+// device returns a simulated device with every number 1 and every text at its first word.
 func device(t *testing.T, model string, o slave.Options) *slave.Device {
 	t.Helper()
 	d, err := slave.Named(model, o)

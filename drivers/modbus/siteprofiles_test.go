@@ -12,7 +12,7 @@ import (
 	"bordo/drivers/modbus"
 )
 
-// files makes a directory of files.
+// files creates a directory with files.
 func files(t *testing.T, text map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -47,7 +47,7 @@ channels:
   - {channel: do1, at: coil:1, type: bool, write: true}
 `
 
-// What a site brings is read strictly, never verified, and never writes.
+// A site's own profiles are read strictly, are never verified, and never write.
 func TestLocalProfiles(t *testing.T) {
 	dir := files(t, map[string]string{
 		"acme-meter.yaml":    localMeter,

@@ -12,11 +12,11 @@ import (
 	"bordo/drivers/modbus"
 )
 
-// tick is the unit in which the registers of a ticking host count.
+// tick is the unit of the registers of a ticking host.
 const tick = 100 * time.Millisecond
 
-// ticking is a host whose registers below 200 hold how long ago began was, in ticks. It does not answer what loses picks;
-// n counts the requests from 1.
+// ticking is a host whose registers below 200 contain the time since began, in ticks. It does not answer
+// requests for which loses returns true; n counts the requests from 1.
 func ticking(t *testing.T, began time.Time, loses func(n int, req []byte) bool) *host {
 	h, n := &host{t: t}, 0
 	h.answer = func(conn *driverstest.End, _ int, req []byte) bool {
@@ -38,7 +38,7 @@ func ticking(t *testing.T, began time.Time, loses func(n int, req []byte) bool) 
 	return h
 }
 
-// ages tells how long before the time of a report its oldest and its newest value were read.
+// ages returns how long before the report's time its oldest and its newest value were read.
 func ages(began time.Time, r drivers.Report) (oldest, newest time.Duration) {
 	newest = time.Hour
 	for _, rd := range r.Readings {
@@ -48,8 +48,8 @@ func ages(began time.Time, r drivers.Report) (oldest, newest time.Duration) {
 	return oldest, newest
 }
 
-// Answers get lost all the time, and each costs a second of waiting. The values of a report are not further apart
-// than one time can stand for.
+// Replies are lost all the time, and each loss costs a second. The values of a report must still be close
+// enough for one timestamp.
 func TestLossesDoNotDrawAPollOut(t *testing.T) {
 	for _, every := range []int{2, 3, 5} {
 		t.Run(fmt.Sprint("one answer lost in ", every), func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestLossesDoNotDrawAPollOut(t *testing.T) {
 				reports, _ := h.reach(30*time.Minute-time.Second, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
 				for i, r := range reports {
 					if len(r.Readings) == 0 {
-						continue // the first answer was lost: the device is not asked on
+						continue // the first reply was lost: the poll ends
 					}
 					if oldest, newest := ages(began, r); oldest > 6*time.Second || newest > tick {
 						t.Errorf("poll %d: the oldest of %d values was read %v before its time, the newest %v", i+1, len(r.Readings), oldest, newest)
@@ -70,8 +70,8 @@ func TestLossesDoNotDrawAPollOut(t *testing.T) {
 	}
 }
 
-// Half of the registers are never answered, and they stand before others: these are read as soon as it is known which keep
-// silent, also where a poll has no time for all.
+// Half of the registers are never answered, and they precede others. The others are read as soon as the
+// silent ones are known, even if a poll has no time for all.
 func TestDrawnOutPollGoesOnBehindSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, began := twenty(t, "limits: {registers: 1}\ntiming: {tcp_reply_max: 1s}\n"), time.Now()
@@ -83,7 +83,7 @@ func TestDrawnOutPollGoesOnBehindSilence(t *testing.T) {
 	})
 }
 
-// A slow device that loses nothing is read to the end, however long that takes.
+// A slow device that loses nothing is read completely, however long that takes.
 func TestSlowPollIsWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, began := twenty(t, "limits: {registers: 1}\ntiming: {tcp_reply_max: 1s}\n"), time.Now()
@@ -95,8 +95,8 @@ func TestSlowPollIsWhole(t *testing.T) {
 	})
 }
 
-// A long answer is lost for a while, so the poll looks for a limit and finds none. The time of what was read before is not
-// that of the search.
+// A long reply is lost for a while, so the poll searches for a limit and finds none. The search does not
+// change the time of the values read before it.
 func TestSearchDoesNotDateAReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, `

@@ -12,12 +12,13 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// A stop command leaves after at most the one request under way, whatever else uses the line: an opening that is still to be
-// confirmed, a scan that has borrowed the line, the poll of a device with many requests, or one of a device that is dead.
+// A stop command is sent after at most the one request in progress, whatever else uses the line: an open
+// command that is being confirmed, a scan that has borrowed the line, or a poll of a device with many
+// requests or of a dead device.
 func TestStopGoesFirst(t *testing.T) {
 	const stop = "05 00 00 FF 00"
 	for name, c := range map[string]struct {
-		at    time.Duration // when the stop command comes; 0: 100 ms after the dead device was asked
+		at    time.Duration // when the stop command is given; 0: 100 ms after the request to the dead device
 		scan  time.Duration // when a scan borrows the line; 0: none
 		limit time.Duration // from the command to its first byte at the drive
 	}{
@@ -30,8 +31,8 @@ func TestStopGoesFirst(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, d := barrier(t, func(d *slave.Device, n uint16) error {
 					if n == 1 {
-						d.Set("state", catalogue.Words("opening"))                                         //nolint:errcheck // it was checked
-						time.AfterFunc(12*time.Second, func() { d.Set("state", catalogue.Words("open")) }) //nolint:errcheck // likewise
+						d.Set("state", catalogue.Words("opening"))                                         //nolint:errcheck // checked elsewhere
+						time.AfterFunc(12*time.Second, func() { d.Set("state", catalogue.Words("open")) }) //nolint:errcheck // checked elsewhere
 					}
 					return nil
 				})

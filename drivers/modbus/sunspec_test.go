@@ -61,11 +61,11 @@ func TestSunSpecChains(t *testing.T) {
 	}
 }
 
-// chainOf answers a hand-made chain: models are id, length and, where it matters, what is in them.
+// chainOf replies for a hand-made chain. A model is its id, its length and, if needed, its content.
 type chainOf struct {
 	base  int
 	words map[int]uint16
-	end   int // from here on the device refuses
+	end   int // the device refuses addresses from here on
 }
 
 func newChain(base int, models ...[]uint16) *chainOf {
@@ -93,7 +93,7 @@ func (c *chainOf) Answer(pdu []byte) []byte {
 	return out
 }
 
-// inverter103 is a model 103 that shows some watts.
+// inverter103 returns a model 103 with the given power.
 func inverter103(watts uint16) []uint16 {
 	m := make([]uint16, 52)
 	m[0], m[1], m[14] = 103, 50, watts
@@ -136,7 +136,7 @@ func TestSunSpecWalk(t *testing.T) {
 	t.Run("the end model refuses two registers", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newChain(40000, common, inverter103(7), end)
-			c.end-- // the id can be read, a length behind it cannot
+			c.end-- // the id can be read, a length after it cannot
 			s := tcpSite(t)
 			s.add("sunspec", 1, 10*time.Second, c)
 			s.run(5 * time.Second)
@@ -152,7 +152,7 @@ func TestSunSpecWalk(t *testing.T) {
 				first, n := int(binary.BigEndian.Uint16(pdu[1:])), int(binary.BigEndian.Uint16(pdu[3:]))
 				out := []byte{3, byte(2 * n)}
 				for i := range n {
-					w := uint16(66) // every model is of 66 registers, for ever
+					w := uint16(66) // an endless chain of models of 66 registers
 					switch at := first + i - 40000; {
 					case at == 0:
 						w = 0x5375
@@ -175,8 +175,8 @@ func TestSunSpecWalk(t *testing.T) {
 	})
 }
 
-// The models move under a running poll (Fronius, when somebody switches it between integers and floats): no reading comes
-// from the wrong place, and the next poll finds them.
+// The models move during a running poll (Fronius, when someone switches between integers and floats). No
+// reading comes from a wrong address, and the next poll finds the models.
 func TestSunSpecMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before := device(t, "sunspec", slave.Options{SunSpec: []uint16{103}})
@@ -202,7 +202,7 @@ func TestSunSpecMoves(t *testing.T) {
 	})
 }
 
-// Silence in the middle of the walk is no end of the chain.
+// A timeout in the middle of the walk is not the end of the chain.
 func TestSunSpecSilenceIsNotTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := device(t, "sunspec", slave.Options{})
@@ -224,8 +224,8 @@ func TestSunSpecSilenceIsNotTheEnd(t *testing.T) {
 	})
 }
 
-// On a line that loses every third answer the walk goes on where it was, and a device that turns out to be another one
-// meanwhile is not put together of both.
+// On a line that loses every third reply the walk continues where it stopped. If the device is replaced
+// meanwhile, data of the two are not mixed.
 func TestSunSpecWalkGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one, other := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 160}}), device(t, "sunspec", slave.Options{SunSpec: []uint16{113}})
@@ -246,7 +246,7 @@ func TestSunSpecWalkGoesOn(t *testing.T) {
 		}))
 		s.run(2 * time.Minute)
 		known := slices.IndexFunc(s.reports, func(r drivers.Report) bool { return len(r.Readings) > 0 })
-		if known < 0 || known > 6 || firsts > 2 { // once for each of them
+		if known < 0 || known > 6 || firsts > 2 { // once for each device
 			t.Fatalf("known from poll %d on, begun %d times", known+1, firsts)
 		}
 		for _, r := range s.reports {
@@ -257,7 +257,7 @@ func TestSunSpecWalkGoesOn(t *testing.T) {
 	})
 }
 
-// A value and its scale factor come in one answer, whatever the factor does in between.
+// A value and its scale factor arrive in one reply, however the factor changes.
 func TestSunSpecScaleFactorMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := device(t, "sunspec", slave.Options{})
@@ -279,12 +279,13 @@ func TestSunSpecScaleFactorMoves(t *testing.T) {
 	})
 }
 
-// Every model that is read of a chain, alone and with a request limit that keeps values and scale factors apart.
+// Every model that is read from a chain, alone and with a request limit that separates values from their
+// scale factors.
 func TestSunSpecModels(t *testing.T) {
 	for _, c := range []struct {
 		models []uint16
 		set    map[string]float64
-		want   string // points that come and are not in set
+		want   string // points that are delivered but not in set
 	}{
 		{[]uint16{103, 120, 122, 123, 124, 160}, map[string]float64{"ac_power": 4321, "ac_energy": 1234.5, "battery_charge": 55.5, "battery_voltage": 402.5,
 			"dc1_voltage": 612.3, "dc1_current": 41.05, "dc2_power": 25110}, "power_limit"},
@@ -349,7 +350,7 @@ func TestSunSpecManyTrackers(t *testing.T) {
 	})
 }
 
-// The battery's charge and discharge inputs of a Fronius hybrid are no strings.
+// The charge and discharge inputs of a Fronius hybrid's battery are not strings.
 func TestSunSpecSkipsTheBattery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := device(t, "sunspec", slave.Options{SunSpec: []uint16{160}, Groups: 4})
@@ -371,7 +372,7 @@ func TestSunSpecSkipsTheBattery(t *testing.T) {
 	})
 }
 
-// A meter that shares the unit id with an inverter is the second part of the chain.
+// A meter that shares the unit id with an inverter is the second device of the chain.
 func TestSunSpecParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := make([]uint16, 107)
@@ -388,8 +389,8 @@ func TestSunSpecParts(t *testing.T) {
 	})
 }
 
-// An inverter and the meter behind it are two devices at one unit id. Which part of the chain the meter is may be said in
-// either way: the second device, or the first one that is a meter.
+// An inverter and the meter behind it are two devices with one unit id. The meter can be chosen as the second
+// device of the chain or as the first meter.
 func TestSunSpecSharedUnit(t *testing.T) {
 	const head = "schema: 1\nmodel: test-meter\ntitle: T\nkind: meter\nverified: paper\nlinks: [tcp]\n"
 	meter := func(watts uint16) []uint16 {
@@ -429,7 +430,7 @@ func TestSunSpecSharedUnit(t *testing.T) {
 	}
 }
 
-// Two names for one device of the chain would count its energy twice.
+// Reading one device of the chain under two names would count its energy twice.
 func TestSunSpecPartsThatMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := make([]uint16, 107)

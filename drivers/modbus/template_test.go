@@ -19,7 +19,7 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// newModel runs what "make new-model" runs, into a directory.
+// newModel runs what "make new-model" runs, in a given directory.
 func newModel(t *testing.T, into, name string) (said string, code int) {
 	t.Helper()
 	cmd := exec.Command("bash", "../../.ci/new-model", name, into)
@@ -30,8 +30,8 @@ func newModel(t *testing.T, into, name string) (said string, code int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-// The files of a new model are a profile that loads, a golden case that it decodes, and a note: everything works before
-// anything is filled in, so that each test that fails later says something about what was filled in.
+// The files of a new model are a valid profile, a golden case that it decodes, and a note. All tests pass
+// before anything is filled in, so a later failure concerns what was filled in.
 func TestNewModel(t *testing.T) {
 	into := t.TempDir()
 	if said, code := newModel(t, into, "acme-meter3"); code != 0 || !strings.Contains(said, "make generate") {
@@ -97,7 +97,7 @@ func TestNewModel(t *testing.T) {
 	})
 }
 
-// Nothing that a file of a new model begins with, and that only tells its author what to write, stands in one of ours.
+// No line of the templates that only instructs the author remains in one of our files.
 func TestNothingIsLeftOfTheTemplate(t *testing.T) {
 	told := map[string]bool{}
 	for _, file := range []string{"template/profile.yaml", "template/basic.txtar"} {

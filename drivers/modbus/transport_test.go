@@ -39,7 +39,7 @@ var (
 	char9   = 10 * time.Second / 9600
 )
 
-// read asks for registers and gives their values in hexadecimal, the error, and how long it took.
+// read reads registers and returns their values in hexadecimal, the error, and the duration.
 func (r *rig) read(ctx context.Context, first uint16, count int) (string, time.Duration, error) {
 	turn := r.bus.newTransaction(ctx, &r.m)
 	defer turn.end()
@@ -48,13 +48,13 @@ func (r *rig) read(ctx context.Context, first uint16, count int) (string, time.D
 	return fmt.Sprintf("% X", a.Data), time.Since(start), err
 }
 
-// serve runs the other end: it hands each request to answer, which writes what it likes.
+// serve runs the other end: it passes each request to answer, which writes whatever it likes.
 func (r *rig) serve(answer func(n int, req []byte)) {
 	size := 8
 	if r.bus.line.Stream {
 		size = 12
 	}
-	there := r.there // a test may put another in its place
+	there := r.there // a test may replace it
 	go func() {
 		for n := 1; ; n++ {
 			req := make([]byte, size)
@@ -68,7 +68,7 @@ func (r *rig) serve(answer func(n int, req []byte)) {
 
 func (r *rig) say(b []byte) { r.there.Write(b) } //nolint:errcheck // a closed wire ends the test
 
-// mbap frames registers as the answer to a request with function 3.
+// mbap frames registers as the reply to a request with function 3.
 func mbap(id uint16, words ...uint16) []byte {
 	b := binary.BigEndian.AppendUint16(nil, id)
 	b = append(b, 0, 0, 0, byte(3+2*len(words)), 1, 3, byte(2*len(words)))
@@ -80,7 +80,7 @@ func mbap(id uint16, words ...uint16) []byte {
 
 func idOf(req []byte) uint16 { return binary.BigEndian.Uint16(req) }
 
-// rtu puts unit and checksum around a PDU.
+// rtu adds unit id and checksum to a PDU.
 func rtu(unit byte, pdu ...byte) []byte {
 	b := append([]byte{unit}, pdu...)
 	return crc16.Append(b)
@@ -97,10 +97,10 @@ func TestTCPDropsForeignAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, stream, 0)
 		r.serve(func(n int, req []byte) {
-			r.say(mbap(idOf(req)-1, 0xBAD)) // a late answer to what was asked before
+			r.say(mbap(idOf(req)-1, 0xBAD)) // a late reply to the previous request
 			time.Sleep(10 * time.Millisecond)
 			frame := mbap(idOf(req), uint16(n))
-			for _, b := range frame { // in single bytes
+			for _, b := range frame { // byte by byte
 				r.say([]byte{b})
 			}
 		})
@@ -193,7 +193,7 @@ func TestTCPTolerantIDs(t *testing.T) {
 		r := newRig(t, stream, 0)
 		r.m.TolerantIDs = true
 		r.serve(func(n int, req []byte) {
-			r.say(mbap(0, 1, 2, 3)) // of another length: somebody else's
+			r.say(mbap(0, 1, 2, 3)) // another length: a reply to someone else
 			r.say(mbap(0, 7))
 		})
 		if got, _, err := r.read(t.Context(), 7, 1); err != nil || got != "00 07" {
@@ -289,8 +289,8 @@ func TestRTUFailures(t *testing.T) {
 	}
 }
 
-// The answer to a request that came to nothing arrives as late as the model is known to be. It must never be taken for the
-// answer to the next request, although nothing in it tells them apart.
+// The reply to a failed request arrives as late as the model allows. It must never be taken for the reply to
+// the next request, although its content does not distinguish it.
 func TestRTULateAnswerIsNeverTakenForTheNext(t *testing.T) {
 	for late := 10 * time.Millisecond; late <= 500*time.Millisecond; late += 35 * time.Millisecond {
 		for _, garble := range []bool{false, true} {
@@ -298,7 +298,7 @@ func TestRTULateAnswerIsNeverTakenForTheNext(t *testing.T) {
 				r := newRig(t, serial9, char9)
 				r.serve(func(n int, req []byte) {
 					if n%2 == 1 {
-						if garble { // something broken comes first: the exchange has failed, and the answer is still on its way
+						if garble { // damaged bytes come first: the exchange has failed while the reply is still on its way
 							r.say([]byte{1, 3, 2, 0xFF})
 						}
 						time.AfterFunc(late, func() { r.say(rtu(1, 3, 2, 0xBA, 0xAD)) })
@@ -317,7 +317,7 @@ func TestRTULateAnswerIsNeverTakenForTheNext(t *testing.T) {
 	}
 }
 
-// A cancelled exchange leaves the line as unsettled as a failed one.
+// After a cancelled exchange the line must become silent, as after a failed one.
 func TestRTUSettlesAfterACancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, serial9, char9)
@@ -342,7 +342,7 @@ func TestRTUWaitsForSilence(t *testing.T) {
 		r := newRig(t, serial9, char9)
 		r.serve(func(_ int, req []byte) { r.say(rtu(1, 3, 2, 0, 7)) })
 		time.Sleep(time.Second)
-		r.say(bytes.Repeat([]byte{0x55}, 100)) // another master is talking
+		r.say(bytes.Repeat([]byte{0x55}, 100)) // another master is sending
 		if got, took, err := r.read(t.Context(), 1, 1); err != nil || got != "00 07" || took < 100*char9 {
 			t.Errorf("read %s, %v after %v", got, err, took)
 		}
@@ -375,7 +375,7 @@ func TestRTUGap(t *testing.T) {
 		r := newRig(t, serial9, 0)
 		r.m.Gap = 850 * time.Millisecond
 		r.serve(func(_ int, req []byte) { r.say(rtu(1, 3, 2, 0, 7)) })
-		r.read(t.Context(), 1, 1) //nolint:errcheck // the next one is looked at
+		r.read(t.Context(), 1, 1) //nolint:errcheck // only the next read is checked
 		if _, took, err := r.read(t.Context(), 1, 1); err != nil || took < 850*time.Millisecond || took > 860*time.Millisecond {
 			t.Errorf("the next request went out after %v, %v", took, err)
 		}
@@ -409,7 +409,7 @@ func TestRTUEcho(t *testing.T) {
 			t.Errorf("write: %v", err)
 		}
 		dead = true
-		wantError(t, write(), drivers.Timeout, false, "no answer") // our own words are no confirmation
+		wantError(t, write(), drivers.Timeout, false, "no answer") // our own echo is not a confirmation
 	})
 }
 
@@ -446,7 +446,7 @@ func TestTunnelMayTakeItsTime(t *testing.T) {
 	})
 }
 
-// Any bytes on the line: an error or an answer, never a panic, never a hang.
+// Any bytes on the line give an error or a reply, never a panic or a hang.
 func FuzzTransport(f *testing.F) {
 	f.Add(mbap(1, 7), true)
 	f.Add(rtu(1, 3, 2, 0, 7), false)

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// The check value of CRC-16/MODBUS in the catalogue of parametrised CRC algorithms, and the worked example of the
-// specification (function 7 for device 2: 02 07 41 12).
+// The check value of CRC-16/MODBUS in the catalogue of parametrised CRC algorithms, and the worked example in
+// the specification (function 7 for device 2: 02 07 41 12).
 func TestSum(t *testing.T) {
 	if got := Sum([]byte("123456789")); got != 0x4B37 {
 		t.Errorf("the check value is %04X", got)

@@ -20,7 +20,7 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// Every golden case of the project is read, and what is written from it is the same conversation.
+// Every golden case of the project can be parsed, and formatting it gives the same conversation.
 func TestEveryGoldenIsReadAndWritten(t *testing.T) {
 	files, err := filepath.Glob("../testdata/*/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -100,8 +100,8 @@ func ask(t *testing.T, model string, stream bool, unit byte, a slave.Answerer) (
 	return rep, all
 }
 
-// What is captured of a device, replayed, gives the same readings and identity, and the serial number is in neither the text
-// nor the frames.
+// Replaying a captured device gives the same readings and identity. Neither the text nor the frames contain
+// the serial number.
 func TestCaptureAndReplay(t *testing.T) {
 	for _, c := range []struct {
 		model, serial, masked string
@@ -157,7 +157,7 @@ func TestCaptureAndReplay(t *testing.T) {
 	}
 }
 
-// Nothing is written of a poll that was not whole: the serial number may be in what did come.
+// No file is made from an incomplete poll, because the received part may contain the serial number.
 func TestCaptureOfHalfAPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, err := modbus.Named("eastron-sdm630")
@@ -189,7 +189,7 @@ func TestCaptureOfHalfAPoll(t *testing.T) {
 	})
 }
 
-// A replay answers as a device does: what it does not know is refused, and it takes no writes.
+// A replay refuses registers that it does not know, and all writes.
 func TestReplayRefuses(t *testing.T) {
 	f, err := golden.Parse("x", []byte("origin: capture\nsource: s\n-- frames --\n> 01 01 00 00 00 0A BC 0D\n< 01 01 02 05 02 3B 6D\n"))
 	if err != nil {

@@ -20,21 +20,21 @@ import (
 	"bordo/drivers/scan"
 )
 
-// site is a place where a scan is made: serial devices that hear one setting only, and hosts with ports. It lives in a
-// synctest bubble.
+// site is a simulated site to scan: serial devices that accept one setting, and hosts with ports. It is used
+// inside a synctest bubble.
 type site struct {
 	t       *testing.T
 	setting string                   // of the serial devices: baud=...&parity=...
 	units   map[byte]slave.Answerer  // on the serial line
-	delay   func(byte) time.Duration // of an answer
+	delay   func(byte) time.Duration // response time of a unit
 	hosts   map[string]map[byte]slave.Answerer
-	tunnels map[string]map[byte]slave.Answerer // what answers in RTU frames at a host
+	tunnels map[string]map[byte]slave.Answerer // devices that reply in RTU frames at a host
 	wrong   func(port *driverstest.End)        // what happens on the line at a wrong setting
-	right   func(port *driverstest.End)        // what else happens at the right one
+	right   func(port *driverstest.End)        // what else happens at the right setting
 	echo    bool
 
 	mu     sync.Mutex
-	opened []string // guarded by mu, as all below
+	opened []string // guarded by mu, like all fields below
 	asked  []string
 	open   int
 	most   int
@@ -63,12 +63,12 @@ func serial(number string) slave.Options {
 	return slave.Options{Identity: drivers.Description{Serial: number}}
 }
 
-// grid is what a three-phase device measures.
+// grid returns typical values of a three-phase device.
 func grid() map[string]float64 {
 	return map[string]float64{"frequency": 50.02, "ac_voltage_l1": 231.5, "ac_voltage_l2": 229.8, "ac_voltage_l3": 230.4}
 }
 
-// openPort is line.Open of this site.
+// openPort is the line.Open of this site.
 func (s *site) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
 	s.mu.Lock()
 	s.opened = append(s.opened, e.String())
@@ -78,7 +78,7 @@ func (s *site) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, err
 		if !there {
 			return nil, &drivers.Error{Op: "open", Kind: drivers.Closed, Lost: true, Err: syscall.ECONNREFUSED}
 		}
-		if units == nil { // a host that is not there
+		if units == nil { // no such host
 			<-ctx.Done()
 			return nil, &drivers.Error{Op: "open", Kind: drivers.Closed, Lost: true, Err: ctx.Err()}
 		}
@@ -115,7 +115,7 @@ func (s *site) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, err
 	}), nil
 }
 
-// connect opens a wire and serves its far end until the near one is closed.
+// connect opens a wire and serves its far end until the near end is closed.
 func (s *site) connect(char time.Duration, serve func(context.Context, *driverstest.End) error) drivers.Port {
 	here, there := driverstest.Wire(char)
 	ctx, cancel := context.WithCancel(s.t.Context())
@@ -146,16 +146,16 @@ func (c *closing) Close() error {
 	return c.Port.Close()
 }
 
-// echoing gives back what is sent on the line, as an adapter does that hears itself.
+// echoing is a port that receives what it sends, like an adapter that hears itself.
 type echoing struct{ *driverstest.End }
 
 func (e echoing) Read(b []byte) (int, error) {
 	n, err := e.End.Read(b)
-	e.Write(b[:n]) //nolint:errcheck // a wire takes everything
+	e.Write(b[:n]) //nolint:errcheck // a wire accepts everything
 	return n, err
 }
 
-// noted keeps what was asked, and refuses to be written to.
+// noted records the requests and fails the test on a write.
 func (s *site) noted(units map[byte]slave.Answerer) map[byte]slave.Answerer {
 	out := map[byte]slave.Answerer{}
 	for u, a := range units {
@@ -194,7 +194,7 @@ func (s *scanner) TCP(ctx context.Context, t scan.Target, open scan.Open) error 
 	return s.driver.ScanTCP(ctx, t, open, s.Search)
 }
 
-// found lists what was found, a line each.
+// found lists the devices found, one per line.
 func (s *site) found() []string {
 	var out []string
 	for _, e := range s.events {
@@ -220,7 +220,7 @@ func (s *site) troubles() []scan.Cause {
 	return out
 }
 
-// expect compares what a scan told.
+// expect compares the results of a scan.
 func (s *site) expect(found []string, troubles ...scan.Cause) {
 	s.t.Helper()
 	if got := s.found(); !slices.Equal(got, found) {
@@ -243,7 +243,7 @@ func (s *site) expect(found []string, troubles ...scan.Cause) {
 	}
 }
 
-// hangingSite closes a connection on which a number is asked that nobody has.
+// hangingSite closes a connection when an unused unit id is probed.
 type hangingSite struct{ *site }
 
 func (h *hangingSite) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
@@ -258,13 +258,13 @@ type hanging struct{ drivers.Port }
 
 func (h *hanging) Write(b []byte) (int, error) {
 	if b[6] != 3 {
-		h.Port.Close() //nolint:errcheck // it is the device that hangs up
+		h.Port.Close() //nolint:errcheck // the device closes the connection
 	}
 	return h.Port.Write(b)
 }
 
-// profiles are the embedded ones, read once for all tests.
+// profiles are the embedded profiles, loaded once for all tests.
 var profiles = sync.OnceValue(modbus.Embedded)
 
-// driver has them as well.
+// driver uses the same profiles.
 var driver = sync.OnceValue(func() onsite.Driver { return onsite.Driver{Driver: modbus.Of(profiles()...)} })

@@ -19,7 +19,7 @@ import (
 
 const ttyTest = "/dev/ttyTEST"
 
-// Two devices hang on one line, at a speed that is not the first one tried.
+// Two devices share a line whose speed is not the first one tried.
 func TestSerialFindsTwoDevicesAtTheirSpeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -41,7 +41,7 @@ func TestSerialFindsTwoDevicesAtTheirSpeed(t *testing.T) {
 	})
 }
 
-// What has no identity of its own is recognised by what it measures, and said to be only likely.
+// A device without an identity is recognised by its measurements and reported as only likely.
 func TestSerialTellsWhatItIsNotSureOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -57,7 +57,7 @@ func TestSerialTellsWhatItIsNotSureOf(t *testing.T) {
 	})
 }
 
-// Devices that hear nothing for a while after each of their answers are recognised all the same, also the slowest.
+// Devices that ignore requests for a while after each reply are still recognised, including the slowest.
 func TestSerialLeavesDevicesTheirPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -73,7 +73,7 @@ func TestSerialLeavesDevicesTheirPause(t *testing.T) {
 	})
 }
 
-// pausing is a device that insists on the pause of its model. Its answers begin 20 ms after the question.
+// pausing is a device that needs its model's pause. Its replies begin 20 ms after the request.
 func pausing(t *testing.T, d slave.Answerer, model string) slave.Answerer {
 	t.Helper()
 	p, err := modbus.Named(model)
@@ -103,7 +103,7 @@ func TestSerialSilence(t *testing.T) {
 	})
 }
 
-// Without a hint every number is asked at every speed; that is bounded and ends.
+// Without any reply, every unit id is probed at every speed; the number of requests is limited.
 func TestSerialAsksEverythingAndEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -122,7 +122,7 @@ func TestSerialAsksEverythingAndEnds(t *testing.T) {
 
 func grid1() map[string]float64 { return map[string]float64{"frequency": 50, "ac_voltage_l1": 230} }
 
-// A device that hears a wrong speed as nonsense and answers nonsense.
+// A device that receives noise at a wrong speed and replies with noise.
 func TestSerialGarbage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -134,7 +134,7 @@ func TestSerialGarbage(t *testing.T) {
 					if _, err := port.Read(b); err != nil {
 						return
 					}
-					port.Write([]byte{0xF8, 0x80 + n, 0xFE}) //nolint:errcheck // a wire takes everything
+					port.Write([]byte{0xF8, 0x80 + n, 0xFE}) //nolint:errcheck // a wire accepts everything
 				}
 			}()
 		}
@@ -174,7 +174,7 @@ func TestSerialEcho(t *testing.T) {
 	})
 }
 
-// Another master is heard before anything is asked, at the speed that it has, and nothing is asked.
+// Another master is detected at its own speed before anything is sent, and nothing is sent.
 func TestSerialLeavesALineToItsMaster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -211,7 +211,7 @@ func TestSerialLeavesALineToItsMaster(t *testing.T) {
 	})
 }
 
-// A device that answers after its time is heard while the next number is asked, and asked again.
+// A late reply is detected while the next unit id is probed, and the unit is probed again.
 func TestSerialHearsALateAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -260,7 +260,7 @@ func TestSerialPortThatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// borrowed is a line whose turn has to be waited for, as that of a running agent.
+// borrowed is a line that must be waited for, like one of a running agent.
 type borrowed struct {
 	port drivers.Port
 	uses int
@@ -285,7 +285,7 @@ func (b *borrowed) lend(ctx context.Context, f func(context.Context, drivers.Por
 	return err
 }
 
-// On a line that somebody runs, the devices that he knows are left alone, and one question is asked at a time.
+// On a running line, the known devices are not probed, and requests are sent one at a time.
 func TestOnLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -302,7 +302,7 @@ func TestOnLine(t *testing.T) {
 		if err := sc.driver.ScanLine(t.Context(), e, l.lend, sc.Search); err != nil {
 			t.Error(err)
 		}
-		l.port.Close() //nolint:errcheck // it is over
+		l.port.Close() //nolint:errcheck // the test is over
 		s.expect([]string{"baud=9600&parity=even 9 eastron-sdm120 22041234"})
 		if l.uses < 247 || len(s.opened) != 1 {
 			t.Errorf("%d uses, opened %v", l.uses, s.opened)
@@ -310,7 +310,7 @@ func TestOnLine(t *testing.T) {
 	})
 }
 
-// On a running line to a gateway that says which numbers nobody has, all of them are asked.
+// On a running line with a gateway that reports unused unit ids, all ids are probed.
 func TestOnLineOfAGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -328,7 +328,7 @@ func TestOnLineOfAGateway(t *testing.T) {
 		if err := sc.driver.ScanLine(t.Context(), e, l.lend, sc.Search); err != nil {
 			t.Error(err)
 		}
-		l.port.Close() //nolint:errcheck // it is over
+		l.port.Close() //nolint:errcheck // the test is over
 		s.expect([]string{"tcp://h:502 201 eastron-sdm120 22041234"})
 		if len(s.opened) != 1 {
 			t.Errorf("opened %v", s.opened)

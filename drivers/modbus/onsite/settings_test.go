@@ -14,7 +14,7 @@ import (
 	"bordo/drivers/scan"
 )
 
-// unasked returns what a scan told that it did not look for, nil where it told nothing.
+// unasked returns what the scan reported as not probed; nil if nothing.
 func (s *site) unasked() (u *scan.Unasked) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -26,7 +26,7 @@ func (s *site) unasked() (u *scan.Unasked) {
 	return u
 }
 
-// twoSpeeds is a line with a meter and a barrier, each with the settings of its maker.
+// twoSpeeds returns a line with a meter and a barrier, each with its factory settings.
 func twoSpeeds(t *testing.T) (*site, scan.Open) {
 	s, fast := newSite(t), newSite(t)
 	s.setting, fast.setting = "baud=9600&parity=none", "baud=38400&parity=even"
@@ -40,7 +40,7 @@ func twoSpeeds(t *testing.T) (*site, scan.Open) {
 	}
 }
 
-// A scan that stops at the first speed says with which speeds it has not looked.
+// A scan that stops at the first speed reports the speeds it has not tried.
 func TestSerialTellsWhatItDidNotAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, open := twoSpeeds(t)
@@ -59,7 +59,7 @@ func TestSerialTellsWhatItDidNotAsk(t *testing.T) {
 	})
 }
 
-// With all speeds both are found, and with all unit ids named nothing is left to tell.
+// With AllSpeeds both devices are found, and if all unit ids are listed nothing is left to report.
 func TestSerialWithAllSpeeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, open := twoSpeeds(t)
@@ -88,7 +88,7 @@ func TestSerialWithAllSpeeds(t *testing.T) {
 	})
 }
 
-// Without a list of numbers, all speeds are tried with the likely numbers only, and that is told.
+// Without a list of unit ids, all speeds are tried with the likely ids only, and that is reported.
 func TestSerialWithAllSpeedsAsksTheLikelyNumbers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, open := twoSpeeds(t)
@@ -109,9 +109,9 @@ func TestSerialWithAllSpeedsAsksTheLikelyNumbers(t *testing.T) {
 	})
 }
 
-// A device that gives nothing by which it is known has candidates: of its kind of line, the likeliest first.
+// A device that nothing identifies has candidates for its kind of line, the most likely first.
 func TestCandidates(t *testing.T) {
-	dumb := slave.AnswererFunc(func(pdu []byte) []byte { // gives 64 holding registers, and nothing else
+	dumb := slave.AnswererFunc(func(pdu []byte) []byte { // has 64 holding registers and nothing else
 		if pdu[0] != 3 || int(pdu[1])<<8+int(pdu[2])+int(pdu[4]) > 64 {
 			return []byte{pdu[0] | 0x80, 2}
 		}

@@ -26,7 +26,7 @@ func target(t *testing.T, text string) scan.Target {
 	return to
 }
 
-// An inverter that describes itself, under a number of its own.
+// A SunSpec inverter with an unusual unit id.
 func TestTCPFindsSunSpec(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -44,7 +44,7 @@ func TestTCPFindsSunSpec(t *testing.T) {
 	})
 }
 
-// A make that has a profile of its own is told by its name in the chain.
+// A SunSpec device of a make with its own profile is recognised by the maker's name in the chain.
 func TestTCPTellsTheMakeOfASunSpecDevice(t *testing.T) {
 	for maker, model := range map[string]string{"Fronius": "fronius-symo", "SolarEdge ": "solaredge", "Nobody": "sunspec", "KOSTAL": "kostal-plenticore", "Power-One": "fimer-pvs"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestTCPTellsTheMakeOfASunSpecDevice(t *testing.T) {
 	}
 }
 
-// A device that gives its name by function 43, or by function 17.
+// A device that reports its name through function 43 or function 17.
 func TestTCPAsksForTheName(t *testing.T) {
 	fc43 := append([]byte{43, 14, 1, 1, 0, 0, 3, 0, 4}, "Moxa\x01\x0dioLogik E1210\x02\x041.10"...)
 	fc17 := append([]byte{17, 15, 1, 0xFF}, "MOXA ioLogik E1210"...)
@@ -82,7 +82,7 @@ func TestTCPAsksForTheName(t *testing.T) {
 	}
 }
 
-// A device that answers under every number is one device.
+// A device that replies to every unit id is one device.
 func TestTCPFindsADeviceOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -95,7 +95,7 @@ func TestTCPFindsADeviceOnce(t *testing.T) {
 	})
 }
 
-// Behind a gateway that says which numbers nobody has, every number is asked.
+// Behind a gateway that reports unused unit ids, every id is probed.
 func TestTCPGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -144,7 +144,8 @@ func TestTCPTroubles(t *testing.T) {
 	}
 }
 
-// A whole network is asked with few connections at once, and one that answers nothing holds up nobody for long.
+// A network is scanned with few connections at once, and a host that does not answer does not delay the scan
+// for long.
 func TestTCPNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -185,7 +186,7 @@ func TestTCPStopsAtOnce(t *testing.T) {
 	})
 }
 
-// A device that closes the connection when it is asked under a wrong number is asked on, with a new one.
+// A device that closes the connection when probed with a wrong unit id is probed further on a new connection.
 func TestTCPDeviceThatHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -201,7 +202,7 @@ func TestTCPDeviceThatHangsUp(t *testing.T) {
 	})
 }
 
-// A host that answers under every unit id ends the scan soon, whatever it says under each, and the scan says so.
+// A host that replies to every unit id ends the scan early, whatever it replies, and the scan reports it.
 func TestTCPHostThatAnswersUnderEveryNumber(t *testing.T) {
 	zeros := slave.AnswererFunc(func(pdu []byte) []byte {
 		if pdu[0] > 4 {
@@ -256,7 +257,7 @@ func TestTCPHostThatAnswersUnderEveryNumber(t *testing.T) {
 	}
 }
 
-// A host whose devices take longer than a number is given is found all the same, and one that says nothing ends soon.
+// A host with devices slower than the timeout is still found, and a silent one ends soon.
 func TestTCPSlowHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -281,7 +282,7 @@ func TestTCPSlowHost(t *testing.T) {
 	})
 }
 
-// idsSite is a gateway that answers with the next transaction id.
+// idsSite is a gateway that replies with the next transaction id.
 type idsSite struct{ *site }
 
 func (g *idsSite) openPort(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
@@ -302,7 +303,8 @@ func (o *otherIDs) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// What is behind a gateway that answers with other transaction ids is found, and proposed with the setting that it needs.
+// Devices behind a gateway with other transaction ids are found, and the proposed port has the necessary
+// setting.
 func TestTCPGatewayWithOtherIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -323,8 +325,8 @@ func TestTCPGatewayWithOtherIDs(t *testing.T) {
 	})
 }
 
-// A host that takes connections on port 502 and speaks RTU frames is a serial server: its devices are found with the port
-// that they need.
+// A host that accepts connections on port 502 and speaks RTU frames is a serial server. Its devices are found
+// with the port that they need.
 func TestTCPSerialServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -337,7 +339,7 @@ func TestTCPSerialServer(t *testing.T) {
 	})
 }
 
-// A chain that is cut off is told of what was found.
+// A chain that is cut off is mentioned in the result.
 func TestTCPTellsACutChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

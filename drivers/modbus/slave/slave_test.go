@@ -56,7 +56,7 @@ func ask(d *slave.Device, pdu string) string {
 	return fmt.Sprintf("% X", d.Answer(b))
 }
 
-// Requests and answers as in the Modbus Application Protocol, chapter 6.
+// Requests and replies as in the Modbus Application Protocol, chapter 6.
 func TestAnswer(t *testing.T) {
 	d := newDevice(t, slave.Options{Sparse: true})
 	if err := d.Set("ac_power", catalogue.Number(-12.3)); err != nil {
@@ -102,7 +102,7 @@ func TestSetRaisesTheScaleFactor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := d.Set("ac_energy", catalogue.Number(5e9)); err != nil { // more than 32 bits hold: tens from now on
+	if err := d.Set("ac_energy", catalogue.Number(5e9)); err != nil { // more than fits into 32 bits: tens from now on
 		t.Fatal(err)
 	}
 	regs := d.Registers(modbus.Address{Table: modbus.Holding, Number: 2}, 2)
@@ -146,7 +146,8 @@ func TestHooks(t *testing.T) {
 	}
 }
 
-// ServeRTU finds requests among noise, keeps silent for others, obeys broadcasts, and takes the time of the line.
+// ServeRTU finds requests in noise, ignores those for other units, executes broadcasts, and takes the time of
+// the line.
 func TestServeRTU(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := driverstest.Wire(0)
@@ -162,10 +163,10 @@ func TestServeRTU(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			here.Write(b) //nolint:errcheck // seen by what comes back
+			here.Write(b) //nolint:errcheck // its effect is checked below
 		}
 		say("FF 00 01 04")             // noise
-		say("02 03 00 00 00 01 84 39") // for somebody else
+		say("02 03 00 00 00 01 84 39") // for another unit
 		say("00 06 00 00 00 07 C9 D9") // for all
 		say("01 03 00 00 00 01 84 0B") // damaged
 		start := time.Now()
@@ -195,7 +196,7 @@ func TestServeEndsWithTheWire(t *testing.T) {
 		}
 		here, there = driverstest.Wire(0)
 		go func() { served <- slave.ServeTCP(t.Context(), there, nil) }()
-		here.Write([]byte("GET / HTTP/1.1\r\n")) //nolint:errcheck // it is what it is about
+		here.Write([]byte("GET / HTTP/1.1\r\n")) //nolint:errcheck // an error is expected
 		if err := <-served; err == nil {
 			t.Error("HTTP was taken for Modbus")
 		}
