@@ -62,7 +62,7 @@ func TestSunSpecChainIsCutOff(t *testing.T) {
 }
 
 // The address of a cut is read again every hour, and a model that has become valid there is read.
-func TestSunSpecChainIsWholeAgain(t *testing.T) {
+func TestSunSpecCutIsRechecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		day := newChain(40000, []uint16{1, 66}, inverter103(7), []uint16{160, 48}, []uint16{0xFFFF, 0})
 		night := newChain(40000, []uint16{1, 66}, inverter103(7), []uint16{160, 0xFFFF})
@@ -156,7 +156,7 @@ func TestSunSpecSilentBase(t *testing.T) {
 					t.Fatalf("base %d: the first values after %v", base, first)
 				}
 				h.asked = nil
-				l := learnt(t, reports)
+				l := savedState(t, reports)
 				if (l.Base == nil) != (base == 40000) || l.Base != nil && int(*l.Base) != base {
 					t.Errorf("base %d: learnt %+v", base, l)
 				}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// meant returns the shortest decimal that rounds to x, as strconv finds it, multiplied by a power of ten.
-func meant(t testing.TB, x float32, shift int) float64 {
+// strconvDecimal returns the shortest decimal that rounds to x, as strconv finds it, multiplied by a power of ten.
+func strconvDecimal(t testing.TB, x float32, shift int) float64 {
 	t.Helper()
 	v, err := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'f', -1, 32)+"e"+strconv.Itoa(shift), 64)
 	if err != nil {
@@ -25,7 +25,7 @@ func sameDecimal(t testing.TB, x float32) {
 	}
 	for _, shift := range []int{0, -3, 1, -10} {
 		s := Scale{}.shifted(shift)
-		want := meant(t, x, shift)
+		want := strconvDecimal(t, x, shift)
 		if got := s.applyDecimal(float64(x), 32, 0); math.Float64bits(got) != math.Float64bits(want) {
 			t.Errorf("%#08x times 10^%d: %v, strconv says %v", math.Float32bits(x), shift, got, want)
 		}
@@ -40,7 +40,7 @@ func finite(bits uint32) float32 {
 	return math.Float32frombits(bits &^ (1 << 30))
 }
 
-func TestFloatsMeanTheirShortestDecimal(t *testing.T) {
+func TestFloatsDecodeToShortestDecimal(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 60_000 {
 		sameDecimal(t, finite(rng.Uint32()))
@@ -56,7 +56,7 @@ func TestFloatsMeanTheirShortestDecimal(t *testing.T) {
 }
 
 // The fast path must cover typical meter values.
-func TestShortDecimalKnowsWhatMetersCount(t *testing.T) {
+func TestShortDecimalCoversMeterValues(t *testing.T) {
 	for _, places := range []int{0, 1, 2, 3} {
 		for n := int64(-99_999); n <= 99_999; n += 7 {
 			x := float32(float64(n) / math.Pow10(places))

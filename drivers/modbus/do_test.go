@@ -68,7 +68,7 @@ func TestDoOpensABarrier(t *testing.T) {
 	})
 }
 
-func TestDoTellsWhatHappened(t *testing.T) {
+func TestDoOutcomes(t *testing.T) {
 	silent := false
 	for _, c := range []struct {
 		name   string
@@ -105,7 +105,7 @@ func TestDoTellsWhatHappened(t *testing.T) {
 	}
 }
 
-func TestDoOnALineThatIsDown(t *testing.T) {
+func TestDoOnALostLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := barrier(t, func(*slave.Device, uint16) error { return nil })
 		s.units = nil // no device answers
@@ -175,7 +175,7 @@ func TestDoArguments(t *testing.T) {
 }
 
 // Before the first write on a connection the device's identity must be checked.
-func TestDoChecksWhoItIs(t *testing.T) {
+func TestDoChecksIdentity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, relays)
 		d := profileDevice(t, p, slave.Options{})
@@ -223,7 +223,7 @@ func TestDoLimitsAnInverter(t *testing.T) {
 	})
 }
 
-func TestTaps(t *testing.T) {
+func TestChannelMaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, relays)
 		d := profileDevice(t, p, slave.Options{})
@@ -263,7 +263,7 @@ func TestTaps(t *testing.T) {
 }
 
 // A module without mapped channels is still polled to see whether it is present.
-func TestModuleWithoutTaps(t *testing.T) {
+func TestModuleWithoutChannelMaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, relays)
 		s := tcpSite(t)
@@ -276,7 +276,7 @@ func TestModuleWithoutTaps(t *testing.T) {
 	})
 }
 
-func TestLinkRefusesWhatCannotBe(t *testing.T) {
+func TestLinkRejectsInvalidDevices(t *testing.T) {
 	for name, c := range map[string]struct {
 		line   drivers.Line
 		device drivers.Device

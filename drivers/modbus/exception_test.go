@@ -94,7 +94,7 @@ func TestRTUExceptionOfAnyLength(t *testing.T) {
 }
 
 // With tolerant ids, a reply that arrives twice or late is not taken for the reply to the next request.
-func TestTCPTolerantIDsKeepAnswersApart(t *testing.T) {
+func TestTCPTolerantIDsDropLateReplies(t *testing.T) {
 	for name, id := range map[string]func(asked uint16) uint16{
 		"one more":      func(asked uint16) uint16 { return asked + 1 },
 		"the last one":  func(asked uint16) uint16 { return asked - 1 },
@@ -143,7 +143,7 @@ func TestTCPTolerantIDsKeepAnswersApart(t *testing.T) {
 
 // After a cancelled request to a gateway with wrong ids, no request is sent until its reply can no longer
 // arrive.
-func TestTCPTolerantIDsSettle(t *testing.T) {
+func TestTCPTolerantIDsWaitAfterACancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, drivers.Line{ID: "tcp", Stream: true, TolerantIDs: true}, 0)
 		r.serve(func(n int, _ []byte) {
@@ -164,7 +164,7 @@ func TestTCPTolerantIDsSettle(t *testing.T) {
 }
 
 // A wrong unit id is reported as such, over TCP and on a serial line.
-func TestWrongUnitIsTold(t *testing.T) {
+func TestWrongUnitIsReported(t *testing.T) {
 	for _, l := range []drivers.Line{stream, serial9} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, l, 0)
@@ -187,7 +187,7 @@ func TestWrongUnitIsTold(t *testing.T) {
 }
 
 // Bytes in the other framing are reported as such.
-func TestWrongFramingIsTold(t *testing.T) {
+func TestWrongFramingIsReported(t *testing.T) {
 	for name, c := range map[string]struct {
 		line   drivers.Line
 		answer func(req []byte) []byte
@@ -226,7 +226,7 @@ func (r *reopenable) Reopen(context.Context) error {
 }
 
 // If the other side is silent, the driver tries the other framing: at first once, then less and less often.
-func TestSilentLineIsAskedInTheOtherFraming(t *testing.T) {
+func TestSilentLineTriesTheOtherFraming(t *testing.T) {
 	for _, l := range []drivers.Line{stream, {ID: "tunnel", Tunnel: true}} {
 		t.Run(l.ID, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

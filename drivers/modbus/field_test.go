@@ -152,7 +152,7 @@ func TestDecodeCoils(t *testing.T) {
 }
 
 // Every register value with a decimal scale gives the decimal that a person would write.
-func TestScaleIsCleanForEveryRegister(t *testing.T) {
+func TestScaleIsExactForEveryRegister(t *testing.T) {
 	for _, c := range []struct {
 		text   string
 		digits int
@@ -168,7 +168,7 @@ func TestScaleIsCleanForEveryRegister(t *testing.T) {
 	}
 }
 
-func TestScaleUndoes(t *testing.T) {
+func TestScaleUndo(t *testing.T) {
 	for _, text := range []string{"0.1", "0.01", "10", "1000", "1/64", "-0.1", "5e-3"} {
 		s := scale(text)
 		for sf := -3; sf <= 3; sf++ {

@@ -67,7 +67,7 @@ func TestFindRTU(t *testing.T) {
 	}
 }
 
-func TestAnswerSize(t *testing.T) {
+func TestReplySize(t *testing.T) {
 	for _, c := range []struct {
 		req  byte
 		pdu  string
@@ -87,7 +87,7 @@ func TestAnswerSize(t *testing.T) {
 	}
 }
 
-func TestLacking(t *testing.T) {
+func TestMissingBytes(t *testing.T) {
 	const request = "01 04 00 00 00 02 71 CB"
 	for heard, want := range map[string]int{
 		"": 0, "01": 4, "01 04": 3, "01 04 04": 6, "01 04 04 43 66": 4, "01 04 04 43 66 33 34 1B": 1, "01 04 04 43 66 33 34 1B 38": 0,
@@ -99,7 +99,7 @@ func TestLacking(t *testing.T) {
 	}
 }
 
-func TestFitsRequest(t *testing.T) {
+func TestCheckReply(t *testing.T) {
 	for _, c := range []struct {
 		req, pdu string
 		ok       bool

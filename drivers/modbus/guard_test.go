@@ -82,7 +82,7 @@ func TestGuardDailyCounters(t *testing.T) {
 
 // The rating of an inverter does not limit what the house draws from the grid; that of a meter limits all its
 // counters.
-func TestGuardRatingOfWhat(t *testing.T) {
+func TestGuardRatingByKind(t *testing.T) {
 	for _, c := range []struct {
 		inverter bool
 		point    string

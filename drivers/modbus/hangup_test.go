@@ -234,7 +234,7 @@ commands:
 
 // A gateway loses replies that exceed its buffer: it stays silent, closes the connection, returns exception
 // 11, or truncates them. The first poll still returns all values, and the limit is learned.
-func TestGatewayLosesLongAnswers(t *testing.T) {
+func TestGatewayLosesLongReplies(t *testing.T) {
 	for _, n := range []int{10, 20, 50} {
 		for _, how := range []string{"silent", "closes", "exception 11", "cut off"} {
 			for _, model := range []string{"sunspec", "test-twenty", "growatt-tlx"} {
@@ -288,7 +288,7 @@ func TestGatewayLosesLongAnswers(t *testing.T) {
 						if told == nil || told.Serial != id.Serial || len(told.Quarantined) > 0 {
 							t.Errorf("described as %+v", told)
 						}
-						if l := learnt(t, reports); l.Registers > n || l.Registers < n/3 && model == "sunspec" {
+						if l := savedState(t, reports); l.Registers > n || l.Registers < n/3 && model == "sunspec" {
 							t.Errorf("learnt %+v", l)
 						}
 					})
@@ -299,7 +299,7 @@ func TestGatewayLosesLongAnswers(t *testing.T) {
 }
 
 // A learned limit is checked once a day, because the gateway may have been replaced.
-func TestLimitIsQuestioned(t *testing.T) {
+func TestLimitExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, began, long := device(t, "sunspec", slave.Options{}), time.Now(), 0
 		h := &host{t: t}
@@ -316,18 +316,18 @@ func TestLimitIsQuestioned(t *testing.T) {
 		}
 		dev := drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Minute}
 		reports, _ := h.reach(23*time.Hour-time.Second, tcpLine, builtIn, dev)
-		if l := learnt(t, reports); l.Registers == 0 || l.Registers > 20 || long > 0 {
+		if l := savedState(t, reports); l.Registers == 0 || l.Registers > 20 || long > 0 {
 			t.Errorf("after 23 hours: learnt %+v, %d long questions", l, long)
 		}
-		reports, _ = h.reach(26*time.Hour-time.Second, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: dev.Every, DriverState: lastLearnt(reports)})
-		if l := learnt(t, reports); l.Registers != 0 || long == 0 {
+		reports, _ = h.reach(26*time.Hour-time.Second, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: dev.Every, DriverState: lastSavedState(reports)})
+		if l := savedState(t, reports); l.Registers != 0 || long == 0 {
 			t.Errorf("a day later: learnt %+v, %d long questions", l, long)
 		}
 	})
 }
 
-// lastLearnt returns the last saved state in the reports.
-func lastLearnt(reports []drivers.Report) (out []byte) {
+// lastSavedState returns the last saved state in the reports.
+func lastSavedState(reports []drivers.Report) (out []byte) {
 	for _, r := range reports {
 		if r.DriverState != nil {
 			out = r.DriverState
@@ -337,7 +337,7 @@ func lastLearnt(reports []drivers.Report) (out []byte) {
 }
 
 // Random losses, or a register that silences the device, are not taken for a limit.
-func TestLossIsNoLimit(t *testing.T) {
+func TestRandomLossIsNotALimit(t *testing.T) {
 	for name, loses := range map[string]func(n int, req []byte) bool{
 		"the third question": func(n int, _ []byte) bool { return n == 3 },
 		"two questions":      func(n int, _ []byte) bool { return n == 4 || n == 5 },
@@ -365,7 +365,7 @@ func TestLossIsNoLimit(t *testing.T) {
 				if last := reports[len(reports)-1]; len(last.Readings) != want || last.Err != nil {
 					t.Errorf("the last poll gave %d readings, %v", len(last.Readings), last.Err)
 				}
-				if l := learnt(t, reports); l.Registers != 0 {
+				if l := savedState(t, reports); l.Registers != 0 {
 					t.Errorf("learnt %+v", l)
 				}
 			})

@@ -102,7 +102,7 @@ func TestModelsOfForAMeter(t *testing.T) {
 
 // A profile from which others take models must have its own, so that profiles cannot refer to each other in a
 // cycle.
-func TestModelsOfIsNotFollowed(t *testing.T) {
+func TestModelsOfCannotBeChained(t *testing.T) {
 	_, err := load("maker.yaml", []byte(makersProfile), nil, false)
 	if want := "must be left out of a profile that others take their models from"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("fault %v, want %q", err, want)

@@ -11,7 +11,7 @@ import (
 )
 
 // A register that the device does not fill is not an alarm, and does not hide the alarms of the others.
-func TestFlagsThatAreNotThere(t *testing.T) {
+func TestFlagsInUnfilledRegisters(t *testing.T) {
 	flags := []Flag{{0, "earth fault"}, {15, "fan"}, {16, "too hot"}}
 	low := []Flag{{0, "earth fault"}, {15, "fan"}}
 	for _, c := range []struct {

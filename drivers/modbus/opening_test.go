@@ -10,7 +10,7 @@ import (
 )
 
 // Another program may have received a reply from the device right before the port was opened.
-func TestTheFirstQuestionLeavesThePauseToo(t *testing.T) {
+func TestFirstRequestKeepsThePause(t *testing.T) {
 	for _, l := range []drivers.Line{stream, serial9} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, l, 0)
@@ -34,7 +34,7 @@ func TestTheFirstQuestionLeavesThePauseToo(t *testing.T) {
 }
 
 // Bytes after a reply are the beginning of the next one, but not on another connection.
-func TestTCPForgetsWhatCameBefore(t *testing.T) {
+func TestTCPDiscardsBytesOfTheOldConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, stream, 0)
 		r.serve(func(_ int, req []byte) { r.say(append(mbap(idOf(req), 1), mbap(idOf(req)+1, 0xBAD)[:10]...)) })

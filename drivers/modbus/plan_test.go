@@ -89,7 +89,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-func TestPlanKeepsToCuts(t *testing.T) {
+func TestPlanRespectsCuts(t *testing.T) {
 	a, b, c := spanItem("holding:1"), spanItem("holding:2"), spanItem("holding:3")
 	r := rules{Limits: Limits{Registers: 125}, cuts: map[*item]bool{b: true}, cost: cheapBridge}
 	if got := showPlan(plan([]*item{a, b, c}, r)); got != "1+1 2+2" {
@@ -98,7 +98,7 @@ func TestPlanKeepsToCuts(t *testing.T) {
 }
 
 // The costs depend on the line: a gap that is read over at 115200 baud is not at 2400.
-func TestCostOfALine(t *testing.T) {
+func TestCostDependsOnTheLine(t *testing.T) {
 	m := &Timing{ReplyUsual: 20 * time.Millisecond}
 	for _, c := range []struct {
 		line   drivers.Line

@@ -39,7 +39,7 @@ func answerOf(pt *Point, bits uint64, factor uint16) Answer {
 }
 
 // Whatever the registers contain, no model returns an impossible number.
-func TestNoModelGivesTheImpossible(t *testing.T) {
+func TestNoModelReturnsImpossibleValues(t *testing.T) {
 	caught := 0
 	for _, p := range Embedded() {
 		for _, pt := range everyPoint(p) {
@@ -74,7 +74,7 @@ func TestNoModelGivesTheImpossible(t *testing.T) {
 }
 
 // Values observed in plants are possible, including large ones.
-func TestPlantsArePossible(t *testing.T) {
+func TestPlantValuesArePossible(t *testing.T) {
 	for point, values := range map[string][]float64{
 		"ac_power":        {0, -3, 1.1e6, -1.1e6, 6e6},
 		"ac_voltage_l1":   {0, 230.2, 480, 11547, 62000},

@@ -41,7 +41,7 @@ func twentySite(t *testing.T, d *slave.Device, p *modbus.Profile) *site {
 	return s
 }
 
-func learnt(t *testing.T, reports []drivers.Report) modbus.DriverState {
+func savedState(t *testing.T, reports []drivers.Report) modbus.DriverState {
 	t.Helper()
 	var l modbus.DriverState
 	for _, r := range reports {
@@ -57,7 +57,7 @@ func learnt(t *testing.T, reports []drivers.Report) modbus.DriverState {
 
 // One register is refused. All others are still delivered in the same poll, and the refused one is found and
 // quarantined.
-func TestHealFindsTheRegister(t *testing.T) {
+func TestFindsTheRefusedRegister(t *testing.T) {
 	for bad := range 20 {
 		synctest.Test(t, func(t *testing.T) {
 			p := twenty(t, "")
@@ -83,7 +83,7 @@ func TestHealFindsTheRegister(t *testing.T) {
 			if about := s.reports[0].Description; about == nil || !slices.Equal(about.Quarantined, []string{key}) || len(about.Points) != 19 {
 				t.Errorf("described as %+v", about)
 			}
-			l := learnt(t, s.reports)
+			l := savedState(t, s.reports)
 			if len(l.Quarantined) != 1 || l.Quarantined[0].Point != key || !strings.Contains(l.Quarantined[0].Why, "exception 2") {
 				t.Errorf("learnt %+v", l)
 			}
@@ -96,7 +96,7 @@ func TestHealFindsTheRegister(t *testing.T) {
 }
 
 // Reading over a gap is refused although both sides are answered: the gap is not read over any more.
-func TestHealLearnsHoles(t *testing.T) {
+func TestLearnsHoles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, `
 schema: 1
@@ -119,7 +119,7 @@ points:
 				t.Errorf("poll gave %s, %v", points(r), r.Err)
 			}
 		}
-		if l := learnt(t, s.reports); !slices.Equal(l.Holes, []string{"holding:0x0001-0x0009"}) || len(l.Quarantined) != 0 {
+		if l := savedState(t, s.reports); !slices.Equal(l.Holes, []string{"holding:0x0001-0x0009"}) || len(l.Quarantined) != 0 {
 			t.Errorf("learnt %+v", l)
 		}
 		if want := []string{"1: 03 00 00 00 0B", "1: 03 00 00 00 01", "1: 03 00 0A 00 01", "1: 03 00 00 00 0B", "1: 03 00 00 00 01", "1: 03 00 0A 00 01"}; !slices.Equal(s.asked, want) {
@@ -129,7 +129,7 @@ points:
 }
 
 // A device accepts fewer registers per request than its profile says.
-func TestHealLearnsTheLimit(t *testing.T) {
+func TestLearnsTheRegisterLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
 		d := profileDevice(t, p, slave.Options{Registers: 7})
@@ -140,7 +140,7 @@ func TestHealLearnsTheLimit(t *testing.T) {
 				t.Errorf("poll %d gave %d readings, %v", i+1, len(r.Readings), r.Err)
 			}
 		}
-		if l := learnt(t, s.reports); l.Registers != 5 || len(l.Quarantined)+len(l.Holes) != 0 {
+		if l := savedState(t, s.reports); l.Registers != 5 || len(l.Quarantined)+len(l.Holes) != 0 {
 			t.Errorf("learnt %+v", l)
 		}
 		if last := s.asked[len(s.asked)-4:]; last[0] != "1: 03 00 64 00 05" {
@@ -150,7 +150,7 @@ func TestHealLearnsTheLimit(t *testing.T) {
 }
 
 // The saved state is used after a restart, and only for the same device and firmware.
-func TestLearntIsRemembered(t *testing.T) {
+func TestSavedStateSurvivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
 		d := profileDevice(t, p, slave.Options{Identity: drivers.Description{Serial: "77", Firmware: "5"}})
@@ -217,14 +217,14 @@ func TestQuarantineIsRetriedRarely(t *testing.T) {
 		if last := s.reports[len(s.reports)-1]; len(last.Readings) != 20 || last.Err != nil {
 			t.Errorf("the last poll gave %d readings, %v", len(last.Readings), last.Err)
 		}
-		if l := learnt(t, s.reports); len(l.Quarantined) != 0 {
+		if l := savedState(t, s.reports); len(l.Quarantined) != 0 {
 			t.Errorf("still learnt %+v", l)
 		}
 	})
 }
 
 // A device that refuses everything while it starts is not ready; nothing is learned about its registers.
-func TestHealDeviceThatRefusesEverything(t *testing.T) {
+func TestDeviceThatRefusesEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
 		d := profileDevice(t, p, slave.Options{})
@@ -248,7 +248,7 @@ func TestHealDeviceThatRefusesEverything(t *testing.T) {
 				t.Errorf("poll %d: %d readings, %v", i+1, len(r.Readings), r.Err)
 			}
 		}
-		if l := learnt(t, s.reports); len(l.Quarantined)+len(l.Holes)+l.Registers != 0 {
+		if l := savedState(t, s.reports); len(l.Quarantined)+len(l.Holes)+l.Registers != 0 {
 			t.Errorf("learnt %+v", l)
 		}
 		if n := len(s.asked); n > 40+9+1+2*4 {
@@ -258,7 +258,7 @@ func TestHealDeviceThatRefusesEverything(t *testing.T) {
 }
 
 // Nothing is learned from a device that refuses a block once and delivers its halves a moment later.
-func TestHealPassingRefusal(t *testing.T) {
+func TestTemporaryRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
 		s := twentySite(t, profileDevice(t, p, slave.Options{}), p)
@@ -276,7 +276,7 @@ func TestHealPassingRefusal(t *testing.T) {
 				t.Errorf("poll %d: %d readings, %v", i+1, len(r.Readings), r.Err)
 			}
 		}
-		if l := learnt(t, s.reports); l.Registers != 0 || s.asked[len(s.asked)-1] != "1: 03 00 64 00 14" {
+		if l := savedState(t, s.reports); l.Registers != 0 || s.asked[len(s.asked)-1] != "1: 03 00 64 00 14" {
 			t.Errorf("learnt %+v, asked %q at last", l, s.asked[len(s.asked)-1])
 		}
 	})
@@ -284,7 +284,7 @@ func TestHealPassingRefusal(t *testing.T) {
 
 // A block that never gets a reply, while others do, is treated as refused: on a serial line, and where a
 // timeout costs the connection.
-func TestHealSilentRegister(t *testing.T) {
+func TestSilentRegister(t *testing.T) {
 	for _, serial := range []bool{true, false} {
 		t.Run(fmt.Sprint("serial ", serial), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -343,7 +343,7 @@ func TestDeadDeviceIsProbedCheaply(t *testing.T) {
 }
 
 // A "busy" exception ends a poll, but the device is not treated as dead.
-func TestLaterIsNotBroken(t *testing.T) {
+func TestBusyDeviceIsNotDead(t *testing.T) {
 	for _, code := range []byte{6, 10, 11} {
 		synctest.Test(t, func(t *testing.T) {
 			p := twenty(t, "limits: {registers: 10}\n")

@@ -11,15 +11,15 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// exchanged replies for a unit id: first as one meter, later as another.
-type exchanged struct {
+// replacedMeter replies for a unit id: first as one meter, later as another.
+type replacedMeter struct {
 	began  time.Time
 	answer func(since time.Duration, identity bool, pdu []byte) []byte
 	asked  []time.Duration // times of requests for the serial number
 }
 
 // Answer implements slave.Answerer. Only the serial number of an SDM630 lies at holding 0xFC00.
-func (e *exchanged) Answer(pdu []byte) []byte {
+func (e *replacedMeter) Answer(pdu []byte) []byte {
 	since := time.Since(e.began)
 	if pdu[0] == 3 {
 		e.asked = append(e.asked, since)
@@ -27,8 +27,8 @@ func (e *exchanged) Answer(pdu []byte) []byte {
 	return e.answer(since, pdu[0] == 3, pdu)
 }
 
-// toldOf formats the replacements and serial numbers in the reports, each with its time.
-func toldOf(reports []drivers.Report, began time.Time) string {
+// identityLog formats the replacements and serial numbers in the reports, each with its time.
+func identityLog(reports []drivers.Report, began time.Time) string {
 	var out []string
 	for _, r := range reports {
 		at := r.At.Sub(began).Truncate(time.Minute)
@@ -46,7 +46,7 @@ func toldOf(reports []drivers.Report, began time.Time) string {
 
 // A meter that is replaced while the port stays open is noticed after its silence, or within an hour. An
 // identity that is read wrongly once, or cannot be read, is not a replacement.
-func TestExchangeWhileThePortStaysOpen(t *testing.T) {
+func TestReplacementWhileThePortStaysOpen(t *testing.T) {
 	const known = "0s: is 1001"
 	for _, x := range []struct {
 		name   string
@@ -125,11 +125,11 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 				meter := func(serial string) slave.Answerer {
 					return device(t, "eastron-sdm630", slave.Options{Identity: drivers.Description{Serial: serial}})
 				}
-				e := &exchanged{began: time.Now(), answer: x.answer(meter("1001"), meter("2002"))}
+				e := &replacedMeter{began: time.Now(), answer: x.answer(meter("1001"), meter("2002"))}
 				s := serialSite(t)
 				s.add("eastron-sdm630", 1, 30*time.Second, e)
 				s.run(2*time.Hour + 10*time.Minute)
-				if got := toldOf(s.reports, e.began); got != x.want {
+				if got := identityLog(s.reports, e.began); got != x.want {
 					t.Errorf("told %s\nwant %s", got, x.want)
 				}
 				if len(e.asked) > x.most {
@@ -147,12 +147,12 @@ func TestExchangeWhileThePortStaysOpen(t *testing.T) {
 
 // Until another serial number was read twice, readings are uncertain. A garbled serial number affects one
 // poll.
-func TestUnsureWhoAnswers(t *testing.T) {
+func TestReadingsAreUncertainUntilIdentityIsConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := device(t, "eastron-sdm630", slave.Options{Identity: drivers.Description{Serial: "1001"}})
 		second := device(t, "eastron-sdm630", slave.Options{Identity: drivers.Description{Serial: "2002"}})
 		n := 0
-		e := &exchanged{began: time.Now()}
+		e := &replacedMeter{began: time.Now()}
 		e.answer = func(at time.Duration, identity bool, pdu []byte) []byte {
 			if at > time.Minute && identity {
 				if n++; n == 1 {

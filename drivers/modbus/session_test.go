@@ -91,7 +91,7 @@ func TestSessionReadsAndTraces(t *testing.T) {
 }
 
 // A timeout costs the connection in a poll, but not in a session that probes unit ids which may not exist.
-func TestSessionKeepsAConnectionThroughSilence(t *testing.T) {
+func TestSessionKeepsTheConnectionAfterATimeout(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			port := served(t, true, 0, map[byte]slave.Answerer{1: named(t, "eastron-sdm630")}, nil)
@@ -110,7 +110,7 @@ func TestSessionKeepsAConnectionThroughSilence(t *testing.T) {
 }
 
 // A late reply is not taken for the reply to the next request, although the connection is kept.
-func TestSessionDropsALateAnswer(t *testing.T) {
+func TestSessionDropsALateReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
 		port := served(t, true, 0, map[byte]slave.Answerer{1: slave.AnswererFunc(func([]byte) []byte {
@@ -164,7 +164,7 @@ func TestSessionListens(t *testing.T) {
 }
 
 // Bytes received instead of a reply are traced, without the echo of the request.
-func TestSessionTracesWhatWasHeardInstead(t *testing.T) {
+func TestSessionTracesUnexpectedBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := driverstest.Wire(0)
 		go func() {
@@ -184,7 +184,7 @@ func TestSessionTracesWhatWasHeardInstead(t *testing.T) {
 
 // A borrowed port remains part of its line. If a session is cancelled during a request, the next poll waits
 // until the pending reply can no longer arrive, since it would look like the poll's own.
-func TestSessionOnABorrowedLineLeavesItSettled(t *testing.T) {
+func TestSessionOnABorrowedLineKeepsItsSilences(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := named(t, "eastron-sdm630")
 		asked, slow, block := 0, false, []byte(nil) // the first block of a poll, as the driver requests it

@@ -48,7 +48,7 @@ channels:
 `
 
 // A site's own profiles are read strictly, are never verified, and never write.
-func TestLocalProfiles(t *testing.T) {
+func TestSiteProfiles(t *testing.T) {
 	dir := files(t, map[string]string{
 		"acme-meter.yaml":    localMeter,
 		"came-gard-ptx.yaml": embeddedText(t, "came-gard-ptx"),
@@ -93,7 +93,7 @@ func TestLocalProfiles(t *testing.T) {
 	}
 }
 
-func TestLocalProfilesWithFaults(t *testing.T) {
+func TestSiteProfilesWithFaults(t *testing.T) {
 	dir := files(t, map[string]string{
 		"acme-meter.yaml": strings.Replace(localMeter, "type: i32", "type: i33", 1),
 		"acme-other.yaml": strings.Replace(localMeter, "kind: meter", "kind: meters", 1),

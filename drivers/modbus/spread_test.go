@@ -50,7 +50,7 @@ func ages(began time.Time, r drivers.Report) (oldest, newest time.Duration) {
 
 // Replies are lost all the time, and each loss costs a second. The values of a report must still be close
 // enough for one timestamp.
-func TestLossesDoNotDrawAPollOut(t *testing.T) {
+func TestLossesDoNotSpreadAPoll(t *testing.T) {
 	for _, every := range []int{2, 3, 5} {
 		t.Run(fmt.Sprint("one answer lost in ", every), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestLossesDoNotDrawAPollOut(t *testing.T) {
 
 // Half of the registers are never answered, and they precede others. The others are read as soon as the
 // silent ones are known, even if a poll has no time for all.
-func TestDrawnOutPollGoesOnBehindSilence(t *testing.T) {
+func TestSpreadPollSkipsSilentBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, began := twenty(t, "limits: {registers: 1}\ntiming: {tcp_reply_max: 1s}\n"), time.Now()
 		h := ticking(t, began, func(_ int, req []byte) bool { return req[9] >= 102 && req[9] < 112 })
@@ -84,7 +84,7 @@ func TestDrawnOutPollGoesOnBehindSilence(t *testing.T) {
 }
 
 // A slow device that loses nothing is read completely, however long that takes.
-func TestSlowPollIsWhole(t *testing.T) {
+func TestSlowPollIsComplete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, began := twenty(t, "limits: {registers: 1}\ntiming: {tcp_reply_max: 1s}\n"), time.Now()
 		h := ticking(t, began, func(int, []byte) bool { time.Sleep(500 * time.Millisecond); return false })
@@ -97,7 +97,7 @@ func TestSlowPollIsWhole(t *testing.T) {
 
 // A long reply is lost for a while, so the poll searches for a limit and finds none. The search does not
 // change the time of the values read before it.
-func TestSearchDoesNotDateAReport(t *testing.T) {
+func TestLimitSearchDoesNotChangeReportTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := profile(t, `
 schema: 1

@@ -203,7 +203,7 @@ func TestSunSpecMoves(t *testing.T) {
 }
 
 // A timeout in the middle of the walk is not the end of the chain.
-func TestSunSpecSilenceIsNotTheEnd(t *testing.T) {
+func TestSunSpecTimeoutIsNotTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := device(t, "sunspec", slave.Options{})
 		n := 0
@@ -226,7 +226,7 @@ func TestSunSpecSilenceIsNotTheEnd(t *testing.T) {
 
 // On a line that loses every third reply the walk continues where it stopped. If the device is replaced
 // meanwhile, data of the two are not mixed.
-func TestSunSpecWalkGoesOn(t *testing.T) {
+func TestSunSpecWalkContinues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one, other := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 160}}), device(t, "sunspec", slave.Options{SunSpec: []uint16{113}})
 		set(t, other, "ac_power", catalogue.Number(2222))
@@ -431,7 +431,7 @@ func TestSunSpecSharedUnit(t *testing.T) {
 }
 
 // Reading one device of the chain under two names would count its energy twice.
-func TestSunSpecPartsThatMeet(t *testing.T) {
+func TestSunSpecPartIsReadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := make([]uint16, 107)
 		m[0], m[1] = 203, 105

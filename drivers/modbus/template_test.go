@@ -98,7 +98,7 @@ func TestNewModel(t *testing.T) {
 }
 
 // No line of the templates that only instructs the author remains in one of our files.
-func TestNothingIsLeftOfTheTemplate(t *testing.T) {
+func TestNoTemplateTextRemains(t *testing.T) {
 	told := map[string]bool{}
 	for _, file := range []string{"template/profile.yaml", "template/basic.txtar"} {
 		text, err := os.ReadFile(file)

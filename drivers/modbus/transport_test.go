@@ -93,7 +93,7 @@ func wantError(t *testing.T, err error, kind drivers.ErrorKind, lost bool, text 
 	}
 }
 
-func TestTCPDropsForeignAnswers(t *testing.T) {
+func TestTCPDropsForeignReplies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, stream, 0)
 		r.serve(func(n int, req []byte) {
@@ -152,7 +152,7 @@ func TestTCPIsLostAfterAnyError(t *testing.T) {
 	}
 }
 
-func TestTCPExceptionIsAnAnswer(t *testing.T) {
+func TestTCPExceptionKeepsTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, stream, 0)
 		r.serve(func(n int, req []byte) {
@@ -291,7 +291,7 @@ func TestRTUFailures(t *testing.T) {
 
 // The reply to a failed request arrives as late as the model allows. It must never be taken for the reply to
 // the next request, although its content does not distinguish it.
-func TestRTULateAnswerIsNeverTakenForTheNext(t *testing.T) {
+func TestRTULateReplyIsNeverTakenForTheNext(t *testing.T) {
 	for late := 10 * time.Millisecond; late <= 500*time.Millisecond; late += 35 * time.Millisecond {
 		for _, garble := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
@@ -318,7 +318,7 @@ func TestRTULateAnswerIsNeverTakenForTheNext(t *testing.T) {
 }
 
 // After a cancelled exchange the line must become silent, as after a failed one.
-func TestRTUSettlesAfterACancel(t *testing.T) {
+func TestRTUWaitsAfterACancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, serial9, char9)
 		r.serve(func(n int, req []byte) {
@@ -433,7 +433,7 @@ func TestRTUBroadcast(t *testing.T) {
 	})
 }
 
-func TestTunnelMayTakeItsTime(t *testing.T) {
+func TestTunnelDelayIsAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, drivers.Line{ID: "tunnel", Tunnel: true}, 0)
 		r.serve(func(_ int, req []byte) {

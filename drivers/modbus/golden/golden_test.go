@@ -21,7 +21,7 @@ import (
 )
 
 // Every golden case of the project can be parsed, and formatting it gives the same conversation.
-func TestEveryGoldenIsReadAndWritten(t *testing.T) {
+func TestEveryGoldenRoundTrips(t *testing.T) {
 	files, err := filepath.Glob("../testdata/*/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no golden cases (%v)", err)
@@ -46,7 +46,7 @@ func TestEveryGoldenIsReadAndWritten(t *testing.T) {
 	}
 }
 
-func TestParseSaysWhatIsWrong(t *testing.T) {
+func TestParseFaults(t *testing.T) {
 	const good = "origin: capture\nsource: here\n-- frames --\n> 01 04 00 00 00 02 71 CB\n< 01 04 04 43 66 33 34 1B 38\n-- readings --\nac_voltage_l1 230.2\n"
 	if _, err := golden.Parse("x", []byte(good)); err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestCaptureAndReplay(t *testing.T) {
 }
 
 // No file is made from an incomplete poll, because the received part may contain the serial number.
-func TestCaptureOfHalfAPoll(t *testing.T) {
+func TestCaptureOfAnIncompletePoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, err := modbus.Named("eastron-sdm630")
 		if err != nil {

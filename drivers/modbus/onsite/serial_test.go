@@ -42,7 +42,7 @@ func TestSerialFindsTwoDevicesAtTheirSpeed(t *testing.T) {
 }
 
 // A device without an identity is recognised by its measurements and reported as only likely.
-func TestSerialTellsWhatItIsNotSureOf(t *testing.T) {
+func TestSerialReportsLikelyModels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.setting = "baud=9600&parity=none"
@@ -58,7 +58,7 @@ func TestSerialTellsWhatItIsNotSureOf(t *testing.T) {
 }
 
 // Devices that ignore requests for a while after each reply are still recognised, including the slowest.
-func TestSerialLeavesDevicesTheirPause(t *testing.T) {
+func TestSerialRespectsPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.setting = "baud=9600&parity=none"
@@ -104,7 +104,7 @@ func TestSerialSilence(t *testing.T) {
 }
 
 // Without any reply, every unit id is probed at every speed; the number of requests is limited.
-func TestSerialAsksEverythingAndEnds(t *testing.T) {
+func TestSerialScansEverythingAndEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.setting = "baud=1200&"
@@ -123,7 +123,7 @@ func TestSerialAsksEverythingAndEnds(t *testing.T) {
 func grid1() map[string]float64 { return map[string]float64{"frequency": 50, "ac_voltage_l1": 230} }
 
 // A device that receives noise at a wrong speed and replies with noise.
-func TestSerialGarbage(t *testing.T) {
+func TestSerialNoise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.setting = "no such"
@@ -175,7 +175,7 @@ func TestSerialEcho(t *testing.T) {
 }
 
 // Another master is detected at its own speed before anything is sent, and nothing is sent.
-func TestSerialLeavesALineToItsMaster(t *testing.T) {
+func TestSerialStopsForAnotherMaster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.setting = "baud=19200&parity=even"
@@ -212,7 +212,7 @@ func TestSerialLeavesALineToItsMaster(t *testing.T) {
 }
 
 // A late reply is detected while the next unit id is probed, and the unit is probed again.
-func TestSerialHearsALateAnswer(t *testing.T) {
+func TestSerialDetectsALateReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.setting = "baud=9600&parity=none"

@@ -41,7 +41,7 @@ func twoSpeeds(t *testing.T) (*site, scan.Open) {
 }
 
 // A scan that stops at the first speed reports the speeds it has not tried.
-func TestSerialTellsWhatItDidNotAsk(t *testing.T) {
+func TestSerialReportsUnprobedSettings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, open := twoSpeeds(t)
 		sc := s.scanner()
@@ -89,7 +89,7 @@ func TestSerialWithAllSpeeds(t *testing.T) {
 }
 
 // Without a list of unit ids, all speeds are tried with the likely ids only, and that is reported.
-func TestSerialWithAllSpeedsAsksTheLikelyNumbers(t *testing.T) {
+func TestSerialWithAllSpeedsProbesLikelyUnits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, open := twoSpeeds(t)
 		sc := s.scanner()

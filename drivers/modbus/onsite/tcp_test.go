@@ -45,7 +45,7 @@ func TestTCPFindsSunSpec(t *testing.T) {
 }
 
 // A SunSpec device of a make with its own profile is recognised by the maker's name in the chain.
-func TestTCPTellsTheMakeOfASunSpecDevice(t *testing.T) {
+func TestTCPRecognisesTheMakeOfASunSpecDevice(t *testing.T) {
 	for maker, model := range map[string]string{"Fronius": "fronius-symo", "SolarEdge ": "solaredge", "Nobody": "sunspec", "KOSTAL": "kostal-plenticore", "Power-One": "fimer-pvs"} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t)
@@ -60,7 +60,7 @@ func TestTCPTellsTheMakeOfASunSpecDevice(t *testing.T) {
 }
 
 // A device that reports its name through function 43 or function 17.
-func TestTCPAsksForTheName(t *testing.T) {
+func TestTCPReadsTheName(t *testing.T) {
 	fc43 := append([]byte{43, 14, 1, 1, 0, 0, 3, 0, 4}, "Moxa\x01\x0dioLogik E1210\x02\x041.10"...)
 	fc17 := append([]byte{17, 15, 1, 0xFF}, "MOXA ioLogik E1210"...)
 	for name, answer := range map[string][]byte{"function 43": fc43, "function 17": fc17} {
@@ -187,7 +187,7 @@ func TestTCPStopsAtOnce(t *testing.T) {
 }
 
 // A device that closes the connection when probed with a wrong unit id is probed further on a new connection.
-func TestTCPDeviceThatHangsUp(t *testing.T) {
+func TestTCPDeviceThatClosesTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		inverter := device(t, "sunspec", serial("A"), grid())
@@ -203,7 +203,7 @@ func TestTCPDeviceThatHangsUp(t *testing.T) {
 }
 
 // A host that replies to every unit id ends the scan early, whatever it replies, and the scan reports it.
-func TestTCPHostThatAnswersUnderEveryNumber(t *testing.T) {
+func TestTCPHostThatAnswersEveryUnit(t *testing.T) {
 	zeros := slave.AnswererFunc(func(pdu []byte) []byte {
 		if pdu[0] > 4 {
 			return []byte{pdu[0] | 0x80, 1}
@@ -340,7 +340,7 @@ func TestTCPSerialServer(t *testing.T) {
 }
 
 // A chain that is cut off is mentioned in the result.
-func TestTCPTellsACutChain(t *testing.T) {
+func TestTCPReportsACutChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		d := device(t, "sunspec", slave.Options{Identity: drivers.Description{Serial: "A"}, SunSpec: []uint16{103, 160}}, grid())
