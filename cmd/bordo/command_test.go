@@ -134,7 +134,7 @@ func TestCheckOfAnOlderModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	stdout, stderr, code := invoke(t, "check", "--config", path)
-	if want := "profiles_dir: " + model + ":8:5: points[0].na: must say what means that there is no value"; code != 0 || stdout == "" || !strings.Contains(stderr, want) {
+	if want := "profiles_dir: " + model + ":8:5: points[0].na: must state which pattern means \"no value\""; code != 0 || stdout == "" || !strings.Contains(stderr, want) {
 		t.Errorf("exit code %d, printed %q and %q, want %q", code, stdout, stderr, want)
 	}
 }

@@ -268,7 +268,7 @@ func (t *transaction) write(adu []byte, within time.Duration) error {
 	case t.ctx.Err() != nil:
 		return t.ctx.Err()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return t.portError(fmt.Errorf("the line took only %d of %d bytes in %v", n, len(adu), within))
+		return t.portError(fmt.Errorf("wrote only %d of %d bytes in %v", n, len(adu), within))
 	}
 	return t.portError(err)
 }

@@ -28,10 +28,10 @@ func TestSunSpecChainIsCutOff(t *testing.T) {
 		{"a length of 0", [][]uint16{common, inverter, {714, 0}}, 2, "model 714 cannot have 0 registers"},
 		{"beyond address 65535", [][]uint16{common, inverter, {714, 0xF000}}, 2, "model 714 cannot have 61440 registers"},
 		{"a length without an id", [][]uint16{common, inverter, {0, 50}}, 2, "model 0 cannot have 50 registers"},
-		{"zeros instead of an end", [][]uint16{common, inverter, {0, 0}}, 2, ""},
-		{"no end at all", [][]uint16{common, inverter}, 0, ""},
+		{"zeros instead of an end model", [][]uint16{common, inverter, {0, 0}}, 2, ""},
+		{"no end model", [][]uint16{common, inverter}, 0, ""},
 		{"a known model one register too long", [][]uint16{common, append([]uint16{103, 51}, append(inverter[2:], 0)...), {0xFFFF, 0}}, 0, ""},
-		{"a model that counts one register too many", [][]uint16{common, {122, 44, 45: 0}, append([]uint16{103, 51}, inverter[2:]...), {160, 48}, {0xFFFF, 0}}, -1, ""},
+		{"a model whose length is one too large", [][]uint16{common, {122, 44, 45: 0}, append([]uint16{103, 51}, inverter[2:]...), {160, 48}, {0xFFFF, 0}}, -1, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestSunSpecChainIsCutOff(t *testing.T) {
 				}
 				about := s.reports[0].Description
 				if about == nil || !strings.Contains(about.Warning, c.warning) || c.warning == "" && about.Warning != "" {
-					t.Errorf("described as %+v, want the warning %q", about, c.warning)
+					t.Errorf("description %+v, want the warning %q", about, c.warning)
 				}
 			})
 		})
@@ -88,9 +88,9 @@ func TestSunSpecCutIsRechecked(t *testing.T) {
 // falls asleep during the walk does not.
 func TestSunSpecSilentModel(t *testing.T) {
 	for name, answers := range map[string]func(at uint16, n int) bool{
-		"one model":      func(at uint16, _ int) bool { return at != 40002+68+52 },
-		"from then on":   func(_ uint16, n int) bool { return n < 4 || n > 60 },
-		"closed instead": func(at uint16, _ int) bool { return at != 40002+68+52 },
+		"one model":                 func(at uint16, _ int) bool { return at != 40002+68+52 },
+		"unanswered from then on":   func(_ uint16, n int) bool { return n < 4 || n > 60 },
+		"connection closed instead": func(at uint16, _ int) bool { return at != 40002+68+52 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestSunSpecSilentModel(t *testing.T) {
 						say(conn, frame(req, chain.Answer(req[7:])))
 						return true
 					}
-					return name != "closed instead"
+					return name != "connection closed instead"
 				}
 				reports, _ := h.reach(time.Hour-time.Second, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Second})
 				var warning string
@@ -110,11 +110,11 @@ func TestSunSpecSilentModel(t *testing.T) {
 						warning = r.Description.Warning
 					}
 				}
-				if last := reports[len(reports)-1]; value(last, "ac_power") != "7" || (warning == "") != (name == "from then on") {
-					t.Errorf("the last poll gave %s, %v; warning %q", points(last), last.Err, warning)
+				if last := reports[len(reports)-1]; value(last, "ac_power") != "7" || (warning == "") != (name == "unanswered from then on") {
+					t.Errorf("last poll: %s, %v; warning %q", points(last), last.Err, warning)
 				}
-				if name != "from then on" && value(reports[2], "ac_power") != "7" {
-					t.Errorf("the third poll gave %s, %v", points(reports[2]), reports[2].Err)
+				if name != "unanswered from then on" && value(reports[2], "ac_power") != "7" {
+					t.Errorf("third poll: %s, %v", points(reports[2]), reports[2].Err)
 				}
 			})
 		})
@@ -146,19 +146,19 @@ func TestSunSpecSilentBase(t *testing.T) {
 				first := time.Duration(0)
 				for _, r := range reports {
 					if r.At.Sub(began) < 5*time.Minute && (r.DriverState != nil || len(r.Readings) > 0) {
-						t.Errorf("base %d: a device that is away taught %s", base, r.DriverState)
+						t.Errorf("base %d: saved state of an absent device: %s", base, r.DriverState)
 					}
 					if len(r.Readings) > 0 && first == 0 {
 						first = r.At.Sub(began)
 					}
 				}
 				if first == 0 || first > 12*time.Minute {
-					t.Fatalf("base %d: the first values after %v", base, first)
+					t.Fatalf("base %d: first values after %v", base, first)
 				}
 				h.asked = nil
 				l := savedState(t, reports)
 				if (l.Base == nil) != (base == 40000) || l.Base != nil && int(*l.Base) != base {
-					t.Errorf("base %d: learnt %+v", base, l)
+					t.Errorf("base %d: saved state %+v", base, l)
 				}
 				dev.DriverState = []byte(`{}`)
 				for _, r := range reports {
@@ -168,7 +168,7 @@ func TestSunSpecSilentBase(t *testing.T) {
 				}
 				h.reach(5*time.Second, tcpLine, builtIn, dev)
 				if want := []byte{3, byte(base >> 8), byte(base), 0, 2}; len(h.asked) == 0 || h.asked[0] != hexOf(want) {
-					t.Errorf("base %d: after a restart it asked %q first", base, h.asked[:min(len(h.asked), 1)])
+					t.Errorf("base %d: first request after a restart: %q", base, h.asked[:min(len(h.asked), 1)])
 				}
 			})
 		}

@@ -136,7 +136,7 @@ func (c *chain) warning() string {
 }
 
 func cutWarning(at uint16, why error) string {
-	return fmt.Sprintf("the SunSpec models end at %v (%v): what stands behind is not read", Address{Holding, at}, why)
+	return fmt.Sprintf("the SunSpec models end at %v (%v): later models are not read", Address{Holding, at}, why)
 }
 
 // ChainWarning describes the cut that a header with an impossible length causes; "" if the length is

@@ -54,7 +54,7 @@ func (c client) read(s Span) (Answer, error) {
 		want = (s.Count + 7) / 8
 	}
 	if err == nil && len(data) != want {
-		err = &drivers.Error{Kind: drivers.Protocol, Err: fmt.Errorf("asked for %d bytes, got %d", want, len(data))}
+		err = &drivers.Error{Kind: drivers.Protocol, Err: fmt.Errorf("requested %d bytes, received %d", want, len(data))}
 	}
 	if err != nil {
 		return Answer{}, c.fail(fmt.Sprintf("read %v", s), c.txn.bus.line.Stream, err)
@@ -136,11 +136,11 @@ type Exception struct{ Code byte }
 // Error returns the meaning of the code (Modbus Application Protocol V1.1b3, 7).
 func (e Exception) Error() string {
 	what := map[byte]string{
-		1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure", 5: "acknowledged, not done yet",
+		1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure", 5: "acknowledged, still processing",
 		6: "device busy", 8: "memory parity error", 10: "gateway: no path to the device", 11: "gateway: the device does not answer",
 	}[e.Code]
 	if what == "" {
-		what = "code of the maker"
+		what = "vendor-specific code"
 	}
 	return fmt.Sprintf("exception %d (%s)", e.Code, what)
 }

@@ -204,7 +204,7 @@ func (c *compiler) checkUnique(path string, points []Point) {
 	for i := range points {
 		k := points[i].Key
 		if points[i].Fallback && seen[k] != 1 {
-			c.fault(fmt.Sprintf("%s[%d].fallback", path, i), "must come after the point that it stands in for, once")
+			c.fault(fmt.Sprintf("%s[%d].fallback", path, i), "must come once, after the point that it replaces")
 		} else if !points[i].Fallback && k != "" && seen[k] > 0 {
 			c.fault(fmt.Sprintf("%s[%d].point", path, i), "must come once (%q came before)", k)
 		}
@@ -247,7 +247,7 @@ func (c *compiler) checkOverlaps(path string, points []Point) {
 		for j := range i {
 			a, b := points[i].valueSpan(), points[j].valueSpan()
 			if a.Table != 0 && a.Meets(b) && !a.contains(b) && !b.contains(a) {
-				c.fault(fmt.Sprintf("%s[%d].at", path, i), "must not cut through %s (%v, and this is %v)", points[j].Key, b, a)
+				c.fault(fmt.Sprintf("%s[%d].at", path, i), "must not overlap part of %s (%v; this value is at %v)", points[j].Key, b, a)
 			}
 		}
 	}
@@ -346,7 +346,7 @@ func (c *compiler) busCan(r rawBusCan, bus string) drivers.BusCan {
 	q, err := url.ParseQuery(bus)
 	baud, errBaud := strconv.Atoi(q.Get("baud"))
 	if err == nil && errBaud == nil && !can.Allows(baud, q.Get("parity")) {
-		c.fault("bus_can", "must have the settings that the device is delivered with, %s", bus)
+		c.fault("bus_can", "must include the factory settings, %s", bus)
 	}
 	return can
 }

@@ -141,7 +141,7 @@ func (c *compiler) sunspec(r *rawSunSpec, p *Profile) *SunSpec {
 func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunSpecModel {
 	const path = "sunspec.models_of"
 	if c.other == nil {
-		c.fault(path, "must be left out of a profile that others take their models from")
+		c.fault(path, "must be left out of a profile whose models others use")
 		return nil
 	}
 	o, err := c.other(name)

@@ -21,7 +21,7 @@ func strconvDecimal(t testing.TB, x float32, shift int) float64 {
 func sameDecimal(t testing.TB, x float32) {
 	t.Helper()
 	if m, places, ok := shortDecimal(x); ok && float32(m/math.Pow10(places)) != x {
-		t.Fatalf("%v (%#08x): the decimal %v / 10^%d is another float", x, math.Float32bits(x), m, places)
+		t.Fatalf("%v (%#08x): the decimal %v / 10^%d rounds to another float", x, math.Float32bits(x), m, places)
 	}
 	for _, shift := range []int{0, -3, 1, -10} {
 		s := Scale{}.shifted(shift)

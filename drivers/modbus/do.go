@@ -16,7 +16,7 @@ import (
 // repeats a command.
 func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) drivers.Result {
 	if _, ok := d.command(c.Action); !ok {
-		return rejected("unknown_action", "%s does not do %q", d.profile.Title, c.Action)
+		return rejected("unknown_action", "%s does not support %q", d.profile.Title, c.Action)
 	}
 	p := d.beginPoll(ctx, port)
 	p.readings = nil // a poll that yields to this command still uses the shared buffer
@@ -26,14 +26,14 @@ func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) d
 	}
 	cmd, ok := d.command(c.Action)
 	if !ok { // the commands of a SunSpec device are known only after its discovery
-		return rejected("unknown_action", "this device does not do %q", c.Action)
+		return rejected("unknown_action", "this device does not support %q", c.Action)
 	}
 	writes, err := p.resolveSteps(cmd, c.Args)
 	if err != nil {
 		return rejected("bad_argument", "%v", err)
 	}
 	if !c.Deadline.IsZero() && !time.Now().Before(c.Deadline) {
-		return drivers.Result{Outcome: drivers.Expired, Code: "expired", Detail: "its time passed before it could be written"}
+		return drivers.Result{Outcome: drivers.Expired, Code: "expired", Detail: "the deadline passed before the command could be written"}
 	}
 	for i, w := range writes {
 		if err := p.write(w.function, w.at, w.values); err != nil {
@@ -168,7 +168,7 @@ func (p *poll) checkSerial(c *chain) error {
 		p.decodeIdentity(it, a)
 	}
 	if now := p.reported[selfSerial]; known != "" && known != now {
-		return fmt.Errorf("serial number %s where %s was: another device", now, known)
+		return fmt.Errorf("serial number %s instead of %s: another device", now, known)
 	}
 	return nil
 }
@@ -280,7 +280,7 @@ func (p *poll) confirm(c *Command, writes []write) drivers.Result {
 		}
 		if !time.Now().Add(k.Interval).Before(until) {
 			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Value: plainValue(last),
-				Detail: fmt.Sprintf("accepted, but after %v the device says %v instead of what was written", k.Within, last)}
+				Detail: fmt.Sprintf("accepted, but after %v the device reports %v instead of the written value", k.Within, last)}
 		}
 		if err := p.txn.pause(time.Now().Add(k.Interval)); err != nil {
 			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}

@@ -28,13 +28,13 @@ func (s *site) do(c drivers.Command) (res drivers.Result, wrote []string) {
 	})
 	s.run(time.Minute)
 	if !answered {
-		s.t.Fatalf("%s was not answered", c.Action)
+		s.t.Fatalf("no result for %s", c.Action)
 	}
 	for i, a := range s.asked {
 		_, pdu, _ := strings.Cut(a, ": ")
 		if !slices.Contains([]string{"01", "02", "03", "04"}, pdu[:2]) {
 			if i < before {
-				s.t.Errorf("%s was written before it was asked for", a)
+				s.t.Errorf("%s was written before the command", a)
 			}
 			wrote = append(wrote, pdu)
 		}
@@ -77,10 +77,10 @@ func TestDoOutcomes(t *testing.T) {
 		state  drivers.Outcome
 		code   string
 	}{
-		{"nothing moves", "barrier.open", func(*slave.Device, uint16) error { return nil }, drivers.Accepted, "accepted"},
+		{"no movement", "barrier.open", func(*slave.Device, uint16) error { return nil }, drivers.Accepted, "accepted"},
 		{"refused", "barrier.open", func(*slave.Device, uint16) error { return slave.Exception(4) }, drivers.Failed, "exception_4"},
 		{"no answer", "barrier.open", func(*slave.Device, uint16) error { silent = true; return nil }, drivers.Unknown, "no_answer"},
-		{"no such action", "barrier.reset", func(*slave.Device, uint16) error { return nil }, drivers.Rejected, "unknown_action"},
+		{"unknown action", "barrier.reset", func(*slave.Device, uint16) error { return nil }, drivers.Rejected, "unknown_action"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestDoOutcomes(t *testing.T) {
 					t.Errorf("result %+v, want %s %s", res, c.state, c.code)
 				}
 				if len(wrote) > 1 {
-					t.Errorf("wrote %q: nothing is ever repeated", wrote)
+					t.Errorf("wrote %q: a write was repeated", wrote)
 				}
 			})
 		})
@@ -111,7 +111,7 @@ func TestDoOnALostLine(t *testing.T) {
 		s.units = nil // no device answers
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "barrier.open"})
 		if res.Outcome != drivers.Rejected || len(wrote) != 0 {
-			t.Errorf("result %+v, wrote %q: a device that was never heard is not commanded", res, wrote)
+			t.Errorf("result %+v, wrote %q: want no write to a device that never answered", res, wrote)
 		}
 	})
 }
@@ -218,7 +218,7 @@ func TestDoLimitsAnInverter(t *testing.T) {
 			t.Errorf("wrote %q, want %q", wrote, want)
 		}
 		if last := s.reports[len(s.reports)-1]; value(last, "power_limit") != "?" && value(last, "power_limit") != "62.5" {
-			t.Errorf("the limit reads %s", value(last, "power_limit"))
+			t.Errorf("power limit %s", value(last, "power_limit"))
 		}
 	})
 }
@@ -244,10 +244,10 @@ func TestChannelMaps(t *testing.T) {
 		s.run(4500 * time.Millisecond)
 		first, last := s.reports[0], s.reports[len(s.reports)-1]
 		if value(first, "door_open") != "false" || value(first, "camera_power") != "false" || value(first, "level") != "50" {
-			t.Errorf("first %v", first.Readings)
+			t.Errorf("first report %v", first.Readings)
 		}
 		if value(last, "door_open") != "true" || value(last, "level") != "-" {
-			t.Errorf("last %v", last.Readings)
+			t.Errorf("last report %v", last.Readings)
 		}
 	})
 	link := func(tap drivers.ChannelMap) error {
@@ -271,7 +271,7 @@ func TestModuleWithoutChannelMaps(t *testing.T) {
 		s.add(p.Model, 1, time.Second, profileDevice(t, p, slave.Options{}))
 		s.run(1500 * time.Millisecond)
 		if len(s.asked) == 0 || s.reports[0].Err != nil {
-			t.Errorf("asked %q, %v", s.asked, s.reports[0].Err)
+			t.Errorf("requests %q, %v", s.asked, s.reports[0].Err)
 		}
 	})
 }
@@ -281,7 +281,7 @@ func TestLinkRejectsInvalidDevices(t *testing.T) {
 		line   drivers.Line
 		device drivers.Device
 	}{
-		"unknown model":       {drivers.Line{Stream: true}, drivers.Device{ID: "d", Model: "nobody"}},
+		"unknown model":       {drivers.Line{Stream: true}, drivers.Device{ID: "d", Model: "unknown"}},
 		"serial model on TCP": {drivers.Line{Stream: true}, drivers.Device{ID: "d", Model: "came-gard-ptx", Unit: 1}},
 		"unit out of range":   {drivers.Line{Stream: true}, drivers.Device{ID: "d", Model: "sunspec", Unit: 256}},
 	} {

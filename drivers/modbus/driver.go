@@ -232,7 +232,7 @@ func (d *Driver) Link(l drivers.Line, devices []drivers.Device) (drivers.Link, e
 			return nil, fmt.Errorf("device %s: modbus has no model %q", dev.ID, dev.Model)
 		}
 		if l.Stream && !p.Stream || !l.Stream && !p.Serial {
-			return nil, fmt.Errorf("device %s: %s does not stand behind this kind of line", dev.ID, p.Title)
+			return nil, fmt.Errorf("device %s: %s does not support this kind of line", dev.ID, p.Title)
 		}
 		if u := dev.Unit; u != 0 && (u < p.Unit.Range.Min || u > p.Unit.Range.Max) {
 			return nil, fmt.Errorf("device %s: unit must be %d to %d (got %d)", dev.ID, p.Unit.Range.Min, p.Unit.Range.Max, u)

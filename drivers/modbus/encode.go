@@ -74,7 +74,7 @@ func (f *Field) numberOf(text string) (uint64, error) {
 			return bits, nil
 		}
 	}
-	return 0, fmt.Errorf("encode %q at %s: no number means this", text, f.At)
+	return 0, fmt.Errorf("encode %q at %s: no number has this text", text, f.At)
 }
 
 // integer returns the bit pattern of a whole number.

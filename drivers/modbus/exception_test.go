@@ -23,17 +23,17 @@ func TestTCPExceptionOfAnyLength(t *testing.T) {
 		more   []byte // bytes after the code
 		after  []byte // bytes that arrive during the next request
 	}{
-		"as it should be":           {length: 3},
-		"counts one too many":       {length: 4},
-		"counts one too few":        {length: 2},
-		"counts nothing":            {length: 0},
-		"counts as a whole answer":  {length: 5},
-		"counts more than a frame":  {length: 0xFFFF},
-		"zeros behind it, counted":  {length: 6, more: []byte{0, 0, 0}},
-		"zeros behind it":           {length: 3, more: []byte{0, 0, 0}},
-		"a checksum behind it":      {length: 5, more: []byte{0xC0, 0xF1}},
-		"the rest comes later":      {length: 6, after: []byte{0, 0, 0}},
-		"more than a head of zeros": {length: 3, more: make([]byte, 9)},
+		"correct length":                         {length: 3},
+		"length one too large":                   {length: 4},
+		"length one too small":                   {length: 2},
+		"length 0":                               {length: 0},
+		"length of a complete reply":             {length: 5},
+		"length above the largest frame":         {length: 0xFFFF},
+		"zeros after it, included in the length": {length: 6, more: []byte{0, 0, 0}},
+		"zeros after it":                         {length: 3, more: []byte{0, 0, 0}},
+		"a checksum after it":                    {length: 5, more: []byte{0xC0, 0xF1}},
+		"the rest arrives later":                 {length: 6, after: []byte{0, 0, 0}},
+		"more zeros than a header":               {length: 3, more: make([]byte, 9)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -51,11 +51,11 @@ func TestTCPExceptionOfAnyLength(t *testing.T) {
 					_, took, err := r.read(t.Context(), 7, 1)
 					wantError(t, err, drivers.Exception, false, "exception 2")
 					if took != 0 {
-						t.Errorf("refused after %v", took)
+						t.Errorf("exception after %v", took)
 					}
 					got, took, err := r.read(t.Context(), 8, 1)
 					if want := fmt.Sprintf("00 %02X", 2*i+2); err != nil || got != want || took != 0 {
-						t.Errorf("the next answer: %s, %v after %v", got, err, took)
+						t.Errorf("next reply: %s, %v after %v", got, err, took)
 					}
 				}
 			})
@@ -66,10 +66,10 @@ func TestTCPExceptionOfAnyLength(t *testing.T) {
 // On a serial line, bytes after a valid exception or before its checksum are ignored too.
 func TestRTUExceptionOfAnyLength(t *testing.T) {
 	for name, refusal := range map[string][]byte{
-		"zeros behind it":         append(rtu(1, 0x83, 2), 0, 0, 0),
-		"zeros in it":             rtu(1, 0x83, 2, 0, 0, 0),
-		"a refusal behind it":     append(rtu(1, 0x83, 2), rtu(1, 0x83, 2)...),
-		"as it should be, at all": rtu(1, 0x83, 2),
+		"zeros after it":              append(rtu(1, 0x83, 2), 0, 0, 0),
+		"zeros in it":                 rtu(1, 0x83, 2, 0, 0, 0),
+		"a second exception after it": append(rtu(1, 0x83, 2), rtu(1, 0x83, 2)...),
+		"correct frame":               rtu(1, 0x83, 2),
 	} {
 		for _, l := range []drivers.Line{serial9, {ID: "tunnel", Tunnel: true}} {
 			t.Run(name+" "+l.ID, func(t *testing.T) {
@@ -96,10 +96,10 @@ func TestRTUExceptionOfAnyLength(t *testing.T) {
 // With tolerant ids, a reply that arrives twice or late is not taken for the reply to the next request.
 func TestTCPTolerantIDsDropLateReplies(t *testing.T) {
 	for name, id := range map[string]func(asked uint16) uint16{
-		"one more":      func(asked uint16) uint16 { return asked + 1 },
-		"the last one":  func(asked uint16) uint16 { return asked - 1 },
-		"always 0":      func(uint16) uint16 { return 0 },
-		"the right one": func(asked uint16) uint16 { return asked },
+		"one more":    func(asked uint16) uint16 { return asked + 1 },
+		"previous id": func(asked uint16) uint16 { return asked - 1 },
+		"always 0":    func(uint16) uint16 { return 0 },
+		"correct id":  func(asked uint16) uint16 { return asked },
 	} {
 		t.Run(name+", twice", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestTCPTolerantIDsDropLateReplies(t *testing.T) {
 				})
 				for i := 1; i <= 6; i++ {
 					if got, _, err := r.read(t.Context(), uint16(i), 1); err != nil || got != fmt.Sprintf("00 %02X", i) {
-						t.Errorf("read %d gave %s, %v", i, got, err)
+						t.Errorf("read %d: %s, %v", i, got, err)
 					}
 				}
 			})
@@ -119,7 +119,7 @@ func TestTCPTolerantIDsDropLateReplies(t *testing.T) {
 		if name == "always 0" {
 			continue // a reply that arrives during the next request cannot be recognised
 		}
-		t.Run(name+", again while the next question waits", func(t *testing.T) {
+		t.Run(name+", again during the next request", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, drivers.Line{ID: "tcp", Stream: true, TolerantIDs: true}, 0)
 				var last []byte
@@ -133,7 +133,7 @@ func TestTCPTolerantIDsDropLateReplies(t *testing.T) {
 				})
 				for i := 1; i <= 6; i++ {
 					if got, _, err := r.read(t.Context(), uint16(i), 1); err != nil || got != fmt.Sprintf("00 %02X", i) {
-						t.Errorf("read %d gave %s, %v", i, got, err)
+						t.Errorf("read %d: %s, %v", i, got, err)
 					}
 				}
 			})
@@ -152,13 +152,13 @@ func TestTCPTolerantIDsWaitAfterACancel(t *testing.T) {
 			}
 		})
 		if got, _, err := r.read(t.Context(), 1, 1); err != nil || got != "00 07" || time.Until(r.bus.quietUntil) > 0 {
-			t.Errorf("read %s, %v, the next question waits for %v", got, err, time.Until(r.bus.quietUntil))
+			t.Errorf("read %s, %v, the next request waits for %v", got, err, time.Until(r.bus.quietUntil))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		r.read(ctx, 2, 1) //nolint:errcheck // cancelled
 		if wait := time.Until(r.bus.quietUntil); wait != r.m.TCPReplyMax-50*time.Millisecond {
-			t.Errorf("the line settles for %v", wait)
+			t.Errorf("the line waits for %v", wait)
 		}
 	})
 }
@@ -193,10 +193,10 @@ func TestWrongFramingIsReported(t *testing.T) {
 		answer func(req []byte) []byte
 		want   string
 	}{
-		"RTU over TCP":         {stream, func([]byte) []byte { return rtu(1, 3, 2, 0, 7) }, "write rtu+tcp:// instead of tcp://"},
-		"an RTU refusal":       {stream, func([]byte) []byte { return rtu(0, 0x81, 1) }, "write rtu+tcp:// instead of tcp://"},
-		"Modbus TCP":           {drivers.Line{ID: "t", Tunnel: true}, func(req []byte) []byte { return mbap(idOf(req), 7) }, "write tcp:// instead of rtu+tcp://"},
-		"a Modbus TCP refusal": {drivers.Line{ID: "t", Tunnel: true}, func(req []byte) []byte { return []byte{req[0], req[1], 0, 0, 0, 3, req[6], 0xC4, 1} }, "write tcp:// instead of rtu+tcp://"},
+		"RTU over TCP":           {stream, func([]byte) []byte { return rtu(1, 3, 2, 0, 7) }, "write rtu+tcp:// instead of tcp://"},
+		"an RTU exception":       {stream, func([]byte) []byte { return rtu(0, 0x81, 1) }, "write rtu+tcp:// instead of tcp://"},
+		"Modbus TCP":             {drivers.Line{ID: "t", Tunnel: true}, func(req []byte) []byte { return mbap(idOf(req), 7) }, "write tcp:// instead of rtu+tcp://"},
+		"a Modbus TCP exception": {drivers.Line{ID: "t", Tunnel: true}, func(req []byte) []byte { return []byte{req[0], req[1], 0, 0, 0, 3, req[6], 0xC4, 1} }, "write tcp:// instead of rtu+tcp://"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -264,11 +264,11 @@ func TestSilentLineTriesTheOtherFraming(t *testing.T) {
 				r.bus.attach(p)
 				_, _, err := r.read(t.Context(), 7, 1)
 				if drivers.CauseOf(err) != drivers.WrongFraming || drivers.PortLost(err) || len(asked) != 2 {
-					t.Errorf("%v after %d questions", err, len(asked))
+					t.Errorf("%v after %d requests", err, len(asked))
 				}
 				_, _, err = r.read(t.Context(), 7, 1) // remembered without another request
 				if drivers.CauseOf(err) != drivers.WrongFraming || len(asked) != 3 {
-					t.Errorf("%v after %d questions", err, len(asked))
+					t.Errorf("%v after %d requests", err, len(asked))
 				}
 				r.bus.otherFraming, answers, asked = framingProbe{}, false, nil
 				for range 70 {
@@ -277,7 +277,7 @@ func TestSilentLineTriesTheOtherFraming(t *testing.T) {
 				}
 				otherwise := slices.DeleteFunc(asked, func(b []byte) bool { return (len(b) == 8) != l.Stream })
 				if len(otherwise) != 3 { // after 1, 8 and 64 timeouts
-					t.Errorf("asked %d times in the other framing", len(otherwise))
+					t.Errorf("%d requests in the other framing", len(otherwise))
 				}
 			})
 		})

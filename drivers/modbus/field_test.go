@@ -49,16 +49,16 @@ func TestDecodeNumbers(t *testing.T) {
 		{"u64", at7(U64, 4, Field{Scale: scale("0.01")}), "0000 0000 0000 0000 0001 E240", "1234.56"},
 		{"i64", at7(I64, 4, Field{}), "0000 0000 FFFF FFFF FFFF FFFE", "-2"},
 		{"sign and magnitude", at7(S16, 1, Field{}), "0000 0000 8005", "-5"},
-		{"sign and magnitude, minus nothing", at7(S16, 1, Field{}), "0000 0000 8000", "0"},
+		{"sign and magnitude, minus zero", at7(S16, 1, Field{}), "0000 0000 8000", "0"},
 		{"sign and magnitude, 32 bits", at7(S32, 2, Field{}), "0000 0000 8000 0007", "-7"},
 		{"BCD", at7(BCD16, 1, Field{}), "0000 0000 1234", "1234"},
 		{"BCD, 32 bits", at7(BCD32, 2, Field{}), "0000 0000 0123 4567", "1234567"},
-		{"BCD with a digit that is none", at7(BCD16, 1, Field{}), "0000 0000 12A4", "-"},
+		{"BCD with an invalid digit", at7(BCD16, 1, Field{}), "0000 0000 12A4", "-"},
 		{"upper half", at7(U8Hi, 1, Field{}), "0000 0000 0301", "3"},
 		{"lower half", at7(U8Lo, 1, Field{}), "0000 0000 0301", "1"},
 		{"bytes swapped", at7(U16, 1, Field{Bytes: LowFirst}), "0000 0000 3412", "4660"},
 		{"all swapped", at7(U32, 2, Field{Bytes: LowFirst, Words: LowFirst}), "0000 0000 7856 3412", "305419896"},
-		{"f32 as meant: 230.2", at7(F32, 2, Field{}), "0000 0000 4366 3333", "230.2"},
+		{"f32: 230.2", at7(F32, 2, Field{}), "0000 0000 4366 3333", "230.2"},
 		{"f32 CDAB: Kostal 50 Hz", at7(F32, 2, Field{Words: LowFirst}), "0000 0000 0000 4248", "50"},
 		{"f32 in Wh", at7(F32, 2, Field{Scale: scale("0.001")}), "0000 0000 4366 3333", "0.2302"},
 		{"f32 NaN", at7(F32, 2, Field{}), "0000 0000 7FC0 0000", "-"},
@@ -78,18 +78,18 @@ func TestDecodeNumbers(t *testing.T) {
 		{"scale factor and Wh", at7(U32, 2, Field{SF: sf, Scale: scale("0.001")}), "0000 0001 0001 0000", "655.36"},
 		{"scale factor -10", at7(U16, 1, Field{SF: sf}), "0000 FFF6 0001", "0.0000000001"},
 		{"scale factor not implemented", at7(U16, 1, Field{SF: sf}), "0000 8000 08FE", "-"},
-		{"scale factor that cannot be", at7(U16, 1, Field{SF: sf}), "0000 000B 08FE", "-"},
+		{"scale factor out of range", at7(U16, 1, Field{SF: sf}), "0000 000B 08FE", "-"},
 		{"no value: SunSpec", at7(I16, 1, Field{NA: []uint64{0x8000}}), "0000 0000 8000", "-"},
 		{"no value: signed maximum of Huawei", at7(I32, 2, Field{NA: []uint64{0x7FFFFFFF}}), "0000 0000 7FFF FFFF", "-"},
 		{"no value in the device's order: Carlo Gavazzi", at7(I32, 2, Field{Words: LowFirst, NA: []uint64{0x7FFFFFFF}}), "0000 0000 FFFF 7FFF", "-"},
 		{"no value of a float", at7(F32, 2, Field{NA: []uint64{0}}), "0000 0000 0000 0000", "-"},
 		{"0xFFFF is -1 for a signed", at7(I16, 1, Field{NA: []uint64{0x8000}}), "0000 0000 FFFF", "-1"},
-		{"not in the answer", at7(U32, 2, Field{}), "0000 0000 0001", "-"},
-		{"scale factor not in the answer", at7(U16, 1, Field{SF: &Address{Holding, 4}}), "0000 0000 0001", "-"},
+		{"not in the reply", at7(U32, 2, Field{}), "0000 0000 0001", "-"},
+		{"scale factor not in the reply", at7(U16, 1, Field{SF: &Address{Holding, 4}}), "0000 0000 0001", "-"},
 	} {
 		v, q := c.field.Decode(answer5(c.words), catalogue.Float)
 		if v.String() != c.want || (q == drivers.Bad) != (c.want == "-") {
-			t.Errorf("%s: %s gives %v (quality %d), want %s", c.name, c.words, v, q, c.want)
+			t.Errorf("%s: %s decodes to %v (quality %d), want %s", c.name, c.words, v, q, c.want)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func TestDecodeTextsAndBits(t *testing.T) {
 	}{
 		{"enum", at7(U16, 1, Field{Enum: states}), catalogue.Text, "0000 0000 0004", "producing"},
 		{"enum without the number", at7(U16, 1, Field{Enum: states}), catalogue.Text, "0000 0000 0005", "-"},
-		{"enum, else as printed", at7(U16, 1, Field{Enum: map[uint64]string{0: ""}, Format: "E%03d"}), catalogue.Text, "0000 0000 0019", "E025"},
+		{"enum, else formatted", at7(U16, 1, Field{Enum: map[uint64]string{0: ""}, Format: "E%03d"}), catalogue.Text, "0000 0000 0019", "E025"},
 		{"hexadecimal", at7(U16, 1, Field{Format: "0x%04X"}), catalogue.Text, "0000 0000 1033", "0x1033"},
 		{"signed", at7(I16, 1, Field{Format: "%d"}), catalogue.Text, "0000 0000 FFFF", "-1"},
 		{"flags", at7(Bits, 1, Field{Flags: flags}), catalogue.Text, "0000 0000 0081", "earth fault, too hot"},
@@ -114,20 +114,20 @@ func TestDecodeTextsAndBits(t *testing.T) {
 		{"flags over three registers, the first lowest", at7(Bits, 3, Field{Flags: flags, Words: LowFirst}), catalogue.Text, "0000 0000 0001 0000 0002", "earth fault, fan"},
 		{"string", at7(String, 3, Field{}), catalogue.Text, "0000 0000 4142 4320 2000", "ABC"},
 		{"string cut at NUL", at7(String, 3, Field{}), catalogue.Text, "0000 0000 4100 4243 4445", "A"},
-		{"string with rubbish", at7(String, 2, Field{}), catalogue.Text, "0000 0000 41FF 0A42", "A??B"},
+		{"string with garbage", at7(String, 2, Field{}), catalogue.Text, "0000 0000 41FF 0A42", "A??B"},
 		{"string, bytes swapped", at7(String, 2, Field{Bytes: LowFirst}), catalogue.Text, "0000 0000 4241 0043", "ABC"},
 		{"empty string", at7(String, 1, Field{}), catalogue.Text, "0000 0000 0000", "-"},
 		{"dotted", at7(Dotted, 3, Field{}), catalogue.Text, "0000 0000 0001 000C 0003", "1.12.3"},
 		{"days since 2000", at7(Date, 1, Field{Format: daysSince2000}), catalogue.Text, "0000 0000 223E", "2024-01-01"},
 		{"date and time", at7(Date, 6, Field{Format: ymdhms}), catalogue.Text, "0000 0000 0018 0002 001D 000C 0022 0038", "2024-02-29T12:34:56"},
-		{"a day that was not", at7(Date, 6, Field{Format: ymdhms}), catalogue.Text, "0000 0000 0017 0002 001D 000C 0022 0038", "-"},
+		{"a date that does not exist", at7(Date, 6, Field{Format: ymdhms}), catalogue.Text, "0000 0000 0017 0002 001D 000C 0022 0038", "-"},
 		{"bit set", at7(Bool, 1, Field{Bit: 3}), catalogue.Bool, "0000 0000 0008", "true"},
 		{"bit clear", at7(Bool, 1, Field{Bit: 3}), catalogue.Bool, "0000 0000 0007", "false"},
 		{"bit inverted", at7(Bool, 1, Field{Bit: 3, Invert: true}), catalogue.Bool, "0000 0000 0007", "true"},
 	} {
 		v, q := c.field.Decode(answer5(c.words), c.as)
 		if v.String() != c.want || (q == drivers.Bad) != (c.want == "-") {
-			t.Errorf("%s: %s gives %q (quality %d), want %q", c.name, c.words, v, q, c.want)
+			t.Errorf("%s: %s decodes to %q (quality %d), want %q", c.name, c.words, v, q, c.want)
 		}
 	}
 }
@@ -147,7 +147,7 @@ func TestDecodeCoils(t *testing.T) {
 	}
 	f := Field{At: Address{Discrete, 5}, Type: Bool, Length: 1}
 	if _, q := f.Decode(a, catalogue.Bool); q != drivers.Bad {
-		t.Error("a discrete input was read from coils")
+		t.Error("a discrete input was decoded from coils")
 	}
 }
 
@@ -174,14 +174,14 @@ func TestScaleUndo(t *testing.T) {
 		for sf := -3; sf <= 3; sf++ {
 			for _, raw := range []float64{0, 1, -17, 4711, 32767} {
 				if got := math.Round(s.undo(s.apply(raw, sf), sf)); got != raw {
-					t.Errorf("%s with 10^%d: %v came back as %v", text, sf, raw, got)
+					t.Errorf("%s with 10^%d: %v became %v", text, sf, raw, got)
 				}
 			}
 		}
 	}
 	for _, text := range []string{"", "x", "0", "0.0", "1/0", "0/1", "1/-2", "1e99", "0.1.2", "1e", "99999999999"} {
 		if s, err := parseScale(text); err == nil {
-			t.Errorf("%q became the factor %v", text, s)
+			t.Errorf("%q was parsed as %v", text, s)
 		}
 	}
 }
@@ -239,7 +239,7 @@ func TestEncodeIsTheInverse(t *testing.T) {
 		{at7(Date, 1, Field{}), catalogue.Words("2024-01-01")},
 	} {
 		if regs, err := c.field.Encode(c.value, 0); err == nil {
-			t.Errorf("%s took %v as %04X", c.field.Type, c.value, regs)
+			t.Errorf("%s encoded %v as %04X", c.field.Type, c.value, regs)
 		}
 	}
 }

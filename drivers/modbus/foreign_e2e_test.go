@@ -45,12 +45,12 @@ func foreign(t *testing.T, kind, where string) string {
 		cmd.Process.Kill() //nolint:errcheck // it may have exited
 		cmd.Wait()         //nolint:errcheck // killed
 		if t.Failed() {
-			t.Logf("%s said:\n%s", kind, grumbling.String())
+			t.Logf("output of %s:\n%s", kind, grumbling.String())
 		}
 	})
 	said, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("%s does not start: %v", kind, err)
+		t.Fatalf("start %s: %v", kind, err)
 	}
 	if url == "" {
 		url = "tcp://127.0.0.1:" + strings.TrimSpace(said)
@@ -156,7 +156,7 @@ func TestForeignServers(t *testing.T) {
 			wantForeign(t, last["d1"], 7) // the hole is found, the others are read
 			wantForeign(t, last["d2"])    // the slow device is waited for
 			if last["d1"].Err != nil || last["d2"].Err != nil {
-				t.Errorf("at last %v, %v", last["d1"].Err, last["d2"].Err)
+				t.Errorf("last errors: %v, %v", last["d1"].Err, last["d2"].Err)
 			}
 		})
 		t.Run("libmodbus "+where, func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestForeignServers(t *testing.T) {
 			wantForeign(t, reports[len(reports)-1], 16, 17, 18, 19)
 		})
 	}
-	t.Run("pymodbus that drops connections", func(t *testing.T) {
+	t.Run("pymodbus closing connections", func(t *testing.T) {
 		url := foreign(t, "pymodbus", "drop")
 		good := 0
 		until(t, url, func(all []drivers.Report) bool {

@@ -89,15 +89,15 @@ func checkReply(req, pdu []byte) error {
 	case len(pdu) == 2 && pdu[0] == req[0]|exceptionBit:
 		return nil
 	case len(pdu) < 2 || pdu[0] != req[0]:
-		return fmt.Errorf("asked with function %d, answered with % X", req[0], pdu[:min(len(pdu), 4)])
+		return fmt.Errorf("sent function %d, received % X", req[0], pdu[:min(len(pdu), 4)])
 	}
 	if want := expectedReplySize(req); want != 0 && len(pdu) != want {
-		return fmt.Errorf("asked for %d bytes, got %d", want-2, len(pdu)-2)
+		return fmt.Errorf("requested %d bytes, received %d", want-2, len(pdu)-2)
 	}
 	switch req[0] {
 	case 1, 2, 3, 4:
 		if int(pdu[1]) != len(pdu)-2 {
-			return fmt.Errorf("counts %d bytes and holds %d", pdu[1], len(pdu)-2)
+			return fmt.Errorf("byte count %d, but %d bytes of data", pdu[1], len(pdu)-2)
 		}
 	case 5, 6:
 		if string(pdu) != string(req) {

@@ -34,7 +34,7 @@ func TestCRC(t *testing.T) {
 			bad := bytesOf(frame)
 			bad[i] ^= 0x10
 			if crc16.Sound(bad) {
-				t.Errorf("%s with byte %d damaged is taken for sound", frame, i)
+				t.Errorf("%s with byte %d damaged is reported as valid", frame, i)
 			}
 		}
 	}
@@ -49,16 +49,16 @@ func TestFindRTU(t *testing.T) {
 		{"an answer", reply, reply, false, false},
 		{"noise before it", "FF 00 " + reply, reply, false, false},
 		{"noise after it", reply + " 00", reply, false, false},
-		{"noise that looks like a beginning", "01 04 " + reply, reply, true, false},
-		{"noise that looks like a whole one", "01 04 04 00 00 00 00 00 00 " + reply, reply, true, false},
+		{"noise that looks like the beginning of a reply", "01 04 " + reply, reply, true, false},
+		{"noise that looks like a complete reply", "01 04 04 00 00 00 00 00 00 " + reply, reply, true, false},
 		{"nothing", "", "", false, false},
 		{"half of it", "01 04 04 43 66", "", false, false},
 		{"damaged", "01 04 04 43 66 33 35 1B 38", "", true, false},
 		{"an exception", "01 84 02 C2 C1", "01 84 02 C2 C1", false, false},
 		{"an exception to another function", "01 83 02 C0 F1", "", false, false},
 		{"another unit", "02 04 04 40 8B 6A 89 42 68", "", false, false},
-		{"a late answer of another length, then ours", "01 04 02 00 01 78 F0 " + reply, reply, false, true},
-		{"only a late answer of another length", "01 04 02 00 01 78 F0", "", false, true},
+		{"a late reply of another length, then the expected one", "01 04 02 00 01 78 F0 " + reply, reply, false, true},
+		{"only a late reply of another length", "01 04 02 00 01 78 F0", "", false, true},
 	} {
 		frame, damaged, foreign := findRTU(bytesOf(c.heard), bytesOf(request))
 		if !bytes.Equal(frame, bytesOf(c.want)) || damaged != c.damaged || (foreign != nil) != c.foreign {
@@ -94,7 +94,7 @@ func TestMissingBytes(t *testing.T) {
 		"01 84": 3, "01 84 02": 2, "FF": 0, "FF 01": 4, "FF 01 04 04": 6, "02 04 04": 0,
 	} {
 		if got := missingBytes(bytesOf(heard), bytesOf(request)); got != want {
-			t.Errorf("%s lacks %d, want %d", heard, got, want)
+			t.Errorf("%s: missing %d, want %d", heard, got, want)
 		}
 	}
 }

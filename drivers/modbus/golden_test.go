@@ -80,7 +80,7 @@ func TestGolden(t *testing.T) {
 		case !slices.ContainsFunc(files, func(f string) bool { return filepath.Base(filepath.Dir(f)) == p.Model }):
 			t.Errorf("%s has no golden case", p.Model)
 		case p.Verified != "paper" && !proved[p.Model]:
-			t.Errorf("%s is verified by %s without a golden case from outside", p.Model, p.Verified)
+			t.Errorf("%s is verified by %s without an external golden case", p.Model, p.Verified)
 		}
 	}
 }
@@ -104,7 +104,7 @@ func readGolden(t *testing.T, file string) *golden {
 		}
 	}
 	if !slices.Contains(origins, g.origin) || g.source == "" {
-		t.Fatalf("%s: must say its origin (%s) and its source", file, strings.Join(origins, ", "))
+		t.Fatalf("%s: must state its origin (%s) and its source", file, strings.Join(origins, ", "))
 	}
 	for _, f := range ar.Files {
 		for _, l := range lines(string(f.Data)) {
@@ -153,7 +153,7 @@ func (g *golden) frames(t *testing.T, file string, lines []string) {
 		table := map[byte]modbus.Table{1: modbus.Coil, 2: modbus.Discrete, 3: modbus.Holding, 4: modbus.Input}[req[0]]
 		first, count := binary.BigEndian.Uint16(req[1:]), int(binary.BigEndian.Uint16(req[3:]))
 		if pdu[0] != req[0] || table == 0 || int(pdu[1]) != len(pdu)-2 {
-			t.Fatalf("%s: %q does not answer % X", file, l, req)
+			t.Fatalf("%s: %q is not a reply to % X", file, l, req)
 		}
 		for i := range count {
 			a := modbus.Address{Table: table, Number: first + uint16(i)}
@@ -173,7 +173,7 @@ func unframe(text string, stream bool) (unit byte, pdu []byte, err error) {
 	case err != nil:
 		return 0, nil, err
 	case stream && (len(b) < 8 || int(binary.BigEndian.Uint16(b[4:])) != len(b)-6):
-		return 0, nil, fmt.Errorf("the length in the header is not that of the frame")
+		return 0, nil, fmt.Errorf("the length in the header does not match the frame")
 	case stream:
 		return b[6], b[7:], nil
 	case len(b) < 4:
@@ -281,7 +281,7 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	synctest.Wait()
 	mu.Lock()
 	if last.Err != nil {
-		t.Errorf("after 20 min the poll still says %v", last.Err)
+		t.Errorf("error after 20 min: %v", last.Err)
 	}
 	g.compare(t, first)
 	for k, want := range g.identity {
@@ -351,7 +351,7 @@ func (g *golden) compare(t *testing.T, readings map[string]drivers.Reading) {
 	slices.Sort(unexpected)
 	for _, k := range unexpected {
 		if _, ok := g.readings[k]; !ok {
-			t.Errorf("%s = %s was not to be expected", k, shown(readings[k]))
+			t.Errorf("unexpected %s = %s", k, shown(readings[k]))
 		}
 	}
 }

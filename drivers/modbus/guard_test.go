@@ -35,20 +35,20 @@ func TestGuardCounters(t *testing.T) {
 		values []float64
 		want   string
 	}{
-		{"a counter that counts", []float64{100, 100, 100.1, 100.2}, "100; 100; 100.1; 100.2"},
-		{"one that shows nothing for a poll", []float64{100, 0, 100.1},
+		{"normal counter", []float64{100, 100, 100.1, 100.2}, "100; 100; 100.1; 100.2"},
+		{"0 for one poll", []float64{100, 0, 100.1},
 			"100; 0? bordo.counter.doubted.v1map[last:100 point:ac_energy value:0 why:fell]; 100.1"},
-		{"one that starts again", []float64{100, 0.1, 0.2, 0.3, 0.4, 0.5},
+		{"restart", []float64{100, 0.1, 0.2, 0.3, 0.4, 0.5},
 			"100; 0.1? bordo.counter.doubted.v1map[last:100 point:ac_energy value:0.1 why:fell]; 0.2?; 0.3?; 0.4 bordo.counter.reset.v1map[from:100 point:ac_energy to:0.4]; 0.5"},
-		{"one that jumps about", []float64{100, 5, 3, 101},
+		{"erratic counter", []float64{100, 5, 3, 101},
 			"100; 5? bordo.counter.doubted.v1map[last:100 point:ac_energy value:5 why:fell]; 3? bordo.counter.doubted.v1map[last:100 point:ac_energy value:3 why:fell]; 101"},
-		{"a leap beyond the rating", []float64{100, 150, 100.2},
+		{"jump beyond the rating", []float64{100, 150, 100.2},
 			"100; 150? bordo.counter.doubted.v1map[last:100 point:ac_energy value:150 why:leapt]; 100.2"},
-		{"zeros are never a beginning", []float64{100, 0, 0, 0, 0, 0, 0, 100.2},
+		{"zero is never accepted as a start", []float64{100, 0, 0, 0, 0, 0, 0, 100.2},
 			"100; 0? bordo.counter.doubted.v1map[last:100 point:ac_energy value:0 why:fell]; 0?; 0?; 0?; 0?; 0?; 100.2"},
-		{"one that was reset and counts on from zero", []float64{100, 0, 0, 0, 0, 0.1, 0.2, 0.3, 0.4},
+		{"reset, then counting from zero", []float64{100, 0, 0, 0, 0, 0.1, 0.2, 0.3, 0.4},
 			"100; 0? bordo.counter.doubted.v1map[last:100 point:ac_energy value:0 why:fell]; 0?; 0?; 0?; 0.1?; 0.2?; 0.3 bordo.counter.reset.v1map[from:100 point:ac_energy to:0.3]; 0.4"},
-		{"one that was never above zero", []float64{0, 0, 0, 0.1}, "0; 0; 0; 0.1"},
+		{"never above zero before", []float64{0, 0, 0, 0.1}, "0; 0; 0; 0.1"},
 		{"one coarse step", []float64{100, 101, 101, 102}, "100; 101; 101; 102"},
 	} {
 		g := &guard{rules: Guards{Counters: true}, ratedW: 6000}
@@ -67,7 +67,7 @@ func TestGuardCounters(t *testing.T) {
 		t.Errorf("a gauge: %s", got)
 	}
 	if got := course(&guard{rules: Guards{Counters: true}}, "cycles", 100, 1); got != "100; 1" {
-		t.Errorf("a counter that is no energy: %s", got)
+		t.Errorf("a counter that is not energy: %s", got)
 	}
 }
 
@@ -100,11 +100,11 @@ func TestGuardRatingOfADevice(t *testing.T) {
 	for watts, want := range map[float64]float64{6000: 6000, 0: 0, 6: 0, 1e9: 0, -5000: 0, 330000: 330000} {
 		g := &guard{}
 		if news := g.setRating(watts); g.ratedW != want || news != (want > 0) || g.setRating(watts) {
-			t.Errorf("told %v W, believed %v (%v)", watts, g.ratedW, news)
+			t.Errorf("reported %v W, accepted %v (%v)", watts, g.ratedW, news)
 		}
 	}
 	if g := (&guard{ratedW: 3000, ratingFixed: true}); g.setRating(6000) || g.ratedW != 3000 {
-		t.Error("the device knows better than the operator")
+		t.Error("the device's rating replaced the configured one")
 	}
 }
 
@@ -137,7 +137,7 @@ func TestGuardNullFrame(t *testing.T) {
 		{"still empty", frame(0, 0, drivers.Good), true, 0},
 		{"half", frame(50, 0, drivers.Good), false, 0},
 		{"empty again", frame(0, 0, drivers.Bad), true, 1},
-		{"nothing of it there", []drivers.Reading{{Point: "ac_power", Value: catalogue.Number(0)}}, false, 0},
+		{"none of the points present", []drivers.Reading{{Point: "ac_power", Value: catalogue.Number(0)}}, false, 0},
 	} {
 		readings, events := g.check(c.readings, time.Time{})
 		if (readings[0].Quality == drivers.Bad) != c.empty || (readings[0].Value.Type() == catalogue.None) != c.empty || len(events) != c.events {
@@ -156,7 +156,7 @@ func TestGuardFrozen(t *testing.T) {
 	for range 10 {
 		readings, events := night.check([]drivers.Reading{{Point: "ac_power", Value: catalogue.Number(0)}}, time.Time{})
 		if readings[0].Quality != drivers.Good || len(events) != 0 {
-			t.Fatalf("a night is taken for frozen: %v, %v", readings, events)
+			t.Fatalf("night reported as frozen: %v, %v", readings, events)
 		}
 	}
 }

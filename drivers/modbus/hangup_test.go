@@ -115,10 +115,10 @@ func TestDeviceThatClosesTheConnection(t *testing.T) {
 		idle  time.Duration // idle time after which the connection is closed
 		busy  int           // connections refused after a close
 	}{
-		"after each answer":                      {every: time.Second, keeps: 1},
-		"after three":                            {every: time.Second, keeps: 3},
-		"after 3 s without a question":           {every: 10 * time.Second, idle: 3 * time.Second},
-		"after each, refusing the next at first": {every: 10 * time.Second, keeps: 1, busy: 1},
+		"after each reply":            {every: time.Second, keeps: 1},
+		"after three":                 {every: time.Second, keeps: 3},
+		"after 3 s without a request": {every: 10 * time.Second, idle: 3 * time.Second},
+		"after each, refusing the next connection at first": {every: 10 * time.Second, keeps: 1, busy: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -148,10 +148,10 @@ func TestDeviceThatClosesTheConnection(t *testing.T) {
 					}
 				}
 				if about := reports[0].Description; about == nil || about.Serial != "77" {
-					t.Errorf("described as %+v", about)
+					t.Errorf("description %+v", about)
 				}
 				if n := h.count("03 00 C8 00 02"); n > 2 { // serial number and firmware
-					t.Errorf("the identity was asked for %d times", n)
+					t.Errorf("identity read %d times", n)
 				}
 			})
 		})
@@ -179,7 +179,7 @@ func TestDeviceThatAlwaysHangsUp(t *testing.T) {
 // A write is never repeated if part of it was sent: the device may have executed it before closing the
 // connection.
 func TestWriteIsNotRepeated(t *testing.T) {
-	for name, closes := range map[string]byte{"at the write": 6, "after each answer": 0} {
+	for name, closes := range map[string]byte{"at the write": 6, "after each reply": 0} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := profile(t, `
@@ -277,7 +277,7 @@ func TestGatewayLosesLongReplies(t *testing.T) {
 						}
 						last := reports[len(reports)-1]
 						if last.Err != nil {
-							t.Errorf("the last poll: %v", last.Err)
+							t.Errorf("last poll: %v", last.Err)
 						}
 						told := reports[len(reports)-1].Description
 						for _, r := range reports {
@@ -286,10 +286,10 @@ func TestGatewayLosesLongReplies(t *testing.T) {
 							}
 						}
 						if told == nil || told.Serial != id.Serial || len(told.Quarantined) > 0 {
-							t.Errorf("described as %+v", told)
+							t.Errorf("description %+v", told)
 						}
 						if l := savedState(t, reports); l.Registers > n || l.Registers < n/3 && model == "sunspec" {
-							t.Errorf("learnt %+v", l)
+							t.Errorf("saved state %+v", l)
 						}
 					})
 				})
@@ -317,11 +317,11 @@ func TestLimitExpires(t *testing.T) {
 		dev := drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Minute}
 		reports, _ := h.reach(23*time.Hour-time.Second, tcpLine, builtIn, dev)
 		if l := savedState(t, reports); l.Registers == 0 || l.Registers > 20 || long > 0 {
-			t.Errorf("after 23 hours: learnt %+v, %d long questions", l, long)
+			t.Errorf("after 23 hours: saved state %+v, %d long requests", l, long)
 		}
 		reports, _ = h.reach(26*time.Hour-time.Second, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: dev.Every, DriverState: lastSavedState(reports)})
 		if l := savedState(t, reports); l.Registers != 0 || long == 0 {
-			t.Errorf("a day later: learnt %+v, %d long questions", l, long)
+			t.Errorf("a day later: saved state %+v, %d long requests", l, long)
 		}
 	})
 }
@@ -339,9 +339,9 @@ func lastSavedState(reports []drivers.Report) (out []byte) {
 // Random losses, or a register that silences the device, are not taken for a limit.
 func TestRandomLossIsNotALimit(t *testing.T) {
 	for name, loses := range map[string]func(n int, req []byte) bool{
-		"the third question": func(n int, _ []byte) bool { return n == 3 },
-		"two questions":      func(n int, _ []byte) bool { return n == 4 || n == 5 },
-		"whatever has one register": func(_ int, req []byte) bool {
+		"the third request": func(n int, _ []byte) bool { return n == 3 },
+		"two requests":      func(n int, _ []byte) bool { return n == 4 || n == 5 },
+		"every request for one register": func(_ int, req []byte) bool {
 			first, n := int(req[9]), int(req[11])
 			return first <= 113 && 113 < first+n
 		},
@@ -363,10 +363,10 @@ func TestRandomLossIsNotALimit(t *testing.T) {
 					want = 19
 				}
 				if last := reports[len(reports)-1]; len(last.Readings) != want || last.Err != nil {
-					t.Errorf("the last poll gave %d readings, %v", len(last.Readings), last.Err)
+					t.Errorf("last poll: %d readings, %v", len(last.Readings), last.Err)
 				}
 				if l := savedState(t, reports); l.Registers != 0 {
-					t.Errorf("learnt %+v", l)
+					t.Errorf("saved state %+v", l)
 				}
 			})
 		})

@@ -48,7 +48,7 @@ func TestSungrowTypeCodes(t *testing.T) {
 	}
 	for _, code := range hybrids {
 		if is(code) {
-			t.Errorf("the hybrid %04X is taken for a string inverter", code)
+			t.Errorf("hybrid %04X is recognised as a string inverter", code)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func TestReplacementWhileThePortStaysOpen(t *testing.T) {
 				return second.Answer(pdu)
 			}
 		}, known + ", 1h0m0s: 2002 for 1001, 1h0m0s: is 2002", 5},
-		{"a garbled number for half a second", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
+		{"a garbled serial number for half a second", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			garbled := 0
 			return func(at time.Duration, identity bool, pdu []byte) []byte {
 				if at > time.Minute && identity && garbled == 0 {
@@ -83,7 +83,7 @@ func TestReplacementWhileThePortStaysOpen(t *testing.T) {
 				return first.Answer(pdu)
 			}
 		}, known, 6},
-		{"another number each time", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
+		{"another serial number each time", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			n := 0
 			return func(at time.Duration, identity bool, pdu []byte) []byte {
 				a := first.Answer(pdu)
@@ -94,7 +94,7 @@ func TestReplacementWhileThePortStaysOpen(t *testing.T) {
 				return a
 			}
 		}, known, 13},
-		{"zeros while it starts", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
+		{"zeros while starting", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			return func(at time.Duration, identity bool, pdu []byte) []byte {
 				a := first.Answer(pdu)
 				if at > time.Minute && identity {
@@ -103,7 +103,7 @@ func TestReplacementWhileThePortStaysOpen(t *testing.T) {
 				return a
 			}
 		}, known, 3},
-		{"no answer to that question", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
+		{"no reply to that request", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			return func(at time.Duration, identity bool, pdu []byte) []byte {
 				if at > time.Minute && identity {
 					return nil
@@ -130,10 +130,10 @@ func TestReplacementWhileThePortStaysOpen(t *testing.T) {
 				s.add("eastron-sdm630", 1, 30*time.Second, e)
 				s.run(2*time.Hour + 10*time.Minute)
 				if got := identityLog(s.reports, e.began); got != x.want {
-					t.Errorf("told %s\nwant %s", got, x.want)
+					t.Errorf("log %s\nwant %s", got, x.want)
 				}
 				if len(e.asked) > x.most {
-					t.Errorf("asked for its serial number at %v", e.asked)
+					t.Errorf("serial number read at %v", e.asked)
 				}
 				for _, r := range s.reports {
 					if r.Err != nil && !strings.Contains(x.name, "silence") {
@@ -171,7 +171,7 @@ func TestReadingsAreUncertainUntilIdentityIsConfirmed(t *testing.T) {
 			}
 		}
 		if fmt.Sprint(unsure) != "[1h0m0s]" {
-			t.Errorf("unsure at %v", unsure)
+			t.Errorf("uncertain at %v", unsure)
 		}
 	})
 }
@@ -220,7 +220,7 @@ func TestIdentifyOnRequest(t *testing.T) {
 			}
 		}
 		if fmt.Sprint(firmware) != "[SN-1 1.0 SN-1 1.1]" {
-			t.Errorf("described as %v", firmware)
+			t.Errorf("descriptions %v", firmware)
 		}
 	})
 }

@@ -49,7 +49,7 @@ func TestEmbeddedProfiles(t *testing.T) {
 		}
 	}
 	if _, err := Named("no-such"); err == nil {
-		t.Error("a profile that does not exist was loaded")
+		t.Error("a missing profile was loaded")
 	}
 }
 

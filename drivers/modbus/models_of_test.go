@@ -51,14 +51,14 @@ func TestModelsOf(t *testing.T) {
 	}
 	for id, n := range ids {
 		if n != 1 {
-			t.Errorf("model %d comes %d times", id, n)
+			t.Errorf("model %d occurs %d times", id, n)
 		}
 	}
 	if ids[103] != 1 {
-		t.Error("model 103 was not taken over")
+		t.Error("model 103 is missing")
 	}
 	if !slices.ContainsFunc(base.SunSpec.Models, func(m SunSpecModel) bool { return slices.Contains(m.IDs, 101) }) {
-		t.Error("the profile that was taken from has lost a model")
+		t.Error("the source profile has lost a model")
 	}
 }
 
@@ -104,7 +104,7 @@ func TestModelsOfForAMeter(t *testing.T) {
 // cycle.
 func TestModelsOfCannotBeChained(t *testing.T) {
 	_, err := load("maker.yaml", []byte(makersProfile), nil, false)
-	if want := "must be left out of a profile that others take their models from"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "must be left out of a profile whose models others use"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("fault %v, want %q", err, want)
 	}
 }

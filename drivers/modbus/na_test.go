@@ -25,7 +25,7 @@ func TestFlagsInUnfilledRegisters(t *testing.T) {
 		{"neither register", at7(Bits, 2, Field{Flags: flags, NAWords: true}), "FFFF FFFF", "-"},
 		{"only the low one", at7(Bits, 2, Field{Flags: flags, NAWords: true}), "FFFF 0001", "earth fault"},
 		{"only the high one", at7(Bits, 2, Field{Flags: flags, NAWords: true}), "0001 FFFF", "too hot"},
-		{"what is left has no flag", at7(Bits, 2, Field{Flags: low, NAWords: true}), "0000 FFFF", "-"},
+		{"the remaining register has no flag", at7(Bits, 2, Field{Flags: low, NAWords: true}), "0000 FFFF", "-"},
 		{"low word first", at7(Bits, 2, Field{Flags: flags, NAWords: true, Words: LowFirst}), "0001 FFFF", "earth fault"},
 		{"one register", at7(Bits, 1, Field{Flags: low, NAWords: true}), "FFFF", "-"},
 		{"four registers", at7(Bits, 4, Field{Flags: flags, NAWords: true}), "FFFF FFFF 0001 FFFF", "too hot"},
@@ -43,7 +43,7 @@ func TestFlagsInUnfilledRegisters(t *testing.T) {
 	} {
 		v, q := c.field.Decode(answer5("0000 0000 "+c.words), catalogue.Text)
 		if v.String() != c.want || (q == drivers.Bad) != (c.want == "-") {
-			t.Errorf("%s: %s gives %q (quality %d), want %q", c.name, c.words, v, q, c.want)
+			t.Errorf("%s: %s decodes to %q (quality %d), want %q", c.name, c.words, v, q, c.want)
 		}
 	}
 }
@@ -83,7 +83,7 @@ func everyPoint(p *Profile) []Point {
 func TestFlagsOfAnOlderProfile(t *testing.T) {
 	const text = "schema: 1\nmodel: acme-ups\ntitle: T\nkind: ups\nverified: paper\nbus: baud=9600\npoints:\n" +
 		"  - {point: alarm, at: holding:0, type: bits, length: 1, flags: {0: hot}}\n"
-	if _, err := Load("acme-ups.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "acme-ups.yaml:8:5: points[0].na: must say") {
+	if _, err := Load("acme-ups.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "acme-ups.yaml:8:5: points[0].na: must state") {
 		t.Errorf("got %v", err)
 	}
 	dir := t.TempDir()
@@ -96,11 +96,11 @@ func TestFlagsOfAnOlderProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	warnings := extended.Warnings()
-	if len(warnings) != 1 || !strings.HasPrefix(warnings[0], file+":8:5: points[0].na: must say") || !strings.HasSuffix(warnings[0], "a fault with the next release") {
+	if len(warnings) != 1 || !strings.HasPrefix(warnings[0], file+":8:5: points[0].na: must state") || !strings.HasSuffix(warnings[0], "a fault with the next release") {
 		t.Errorf("warnings %q", warnings)
 	}
 	p, _ := extended.Profile("acme-ups")
 	if v, q := p.Points[0].Decode(Answer{p.Points[0].valueSpan(), []byte{0xFF, 0xFF}}, catalogue.Text); q != drivers.Bad {
-		t.Errorf("all ones give %q", v)
+		t.Errorf("all ones decode to %q", v)
 	}
 }

@@ -18,7 +18,7 @@ func TestFirstRequestKeepsThePause(t *testing.T) {
 			began := time.Now()
 			r.serve(func(_ int, req []byte) {
 				if since := time.Since(began); since < r.m.Gap {
-					t.Errorf("%s: asked after %v", l.ID, since)
+					t.Errorf("%s: first request after %v", l.ID, since)
 				}
 				if l.Stream {
 					r.say(mbap(idOf(req), 1))

@@ -54,13 +54,13 @@ func TestPlan(t *testing.T) {
 		{"neighbours", "holding:10-11 holding:12 holding:13-16", rules{}, "10+7"},
 		{"order does not matter", "holding:13-16 holding:10-11 holding:12", rules{}, "10+7"},
 		{"a gap that is not known to be readable", "holding:10 holding:12", rules{}, "10+1 12+1"},
-		{"a gap that is", "holding:10 holding:12", rules{readable: all}, "10+3"},
-		{"a gap that is only in part", "holding:10 holding:14", rules{readable: spansOf("holding:11-12")}, "10+1 14+1"},
-		{"a gap that two spans cover", "holding:10 holding:14", rules{readable: spansOf("holding:11-12", "holding:13")}, "10+5"},
+		{"a gap that is known to be readable", "holding:10 holding:12", rules{readable: all}, "10+3"},
+		{"a gap that is partly readable", "holding:10 holding:14", rules{readable: spansOf("holding:11-12")}, "10+1 14+1"},
+		{"a gap covered by two spans", "holding:10 holding:14", rules{readable: spansOf("holding:11-12", "holding:13")}, "10+5"},
 		{"a gap with a hole", "holding:10 holding:14", rules{readable: all, holes: spansOf("holding:12")}, "10+1 14+1"},
 		{"a gap that costs more than a request", "holding:10 holding:100", rules{readable: all, cost: cost{request: 88 * time.Millisecond, register: time.Millisecond}}, "10+1 100+1"},
-		{"a gap that costs as much", "holding:10 holding:100", rules{readable: all, cost: cost{request: 89 * time.Millisecond, register: time.Millisecond}}, "10+91"},
-		{"tables apart", "holding:10 input:11", rules{readable: all}, "11+1 10+1"},
+		{"a gap that costs as much as a request", "holding:10 holding:100", rules{readable: all, cost: cost{request: 89 * time.Millisecond, register: time.Millisecond}}, "10+91"},
+		{"different tables", "holding:10 input:11", rules{readable: all}, "11+1 10+1"},
 		{"the limit", "holding:0-59 holding:60 holding:61", rules{Limits: Limits{Registers: 61}}, "0+61 61+1"},
 		{"bits have their own limit", "coil:0-99 coil:100-199", rules{Limits: Limits{Registers: 10, Bits: 150}}, "0+100 100+100"},
 		{"groups of 45: Growatt", "input:40-44 input:45-46", rules{Limits: Limits{Align: 45}}, "40+5 45+2"},
@@ -110,7 +110,7 @@ func TestCostDependsOnTheLine(t *testing.T) {
 	} {
 		k := costOn(newBus(c.line), m)
 		if got := int(k.request / k.register); got != c.bridge {
-			t.Errorf("at %d baud a gap of %d registers is worth bridging, want %d", c.line.Baud, got, c.bridge)
+			t.Errorf("at %d baud gaps of up to %d registers are read over, want %d", c.line.Baud, got, c.bridge)
 		}
 	}
 	if k := costOn(newBus(drivers.Line{Stream: true}), m); k.register != 0 {

@@ -62,14 +62,14 @@ func TestNoModelReturnsImpossibleValues(t *testing.T) {
 					case rd.Quality == drivers.Bad:
 						caught++
 					case !(x >= low && x <= high), pt.Type == F32 && bits&0x7F800000 == 0, pt.Type == F64 && bits>>52&0x7FF == 0:
-						t.Errorf("%s: %s of 0x%X is %v", p.Model, pt.Key, bits, x)
+						t.Errorf("%s: %s of 0x%X decodes to %v", p.Model, pt.Key, bits, x)
 					}
 				}
 			}
 		}
 	}
 	if caught < 1000 {
-		t.Errorf("only %d patterns were no value", caught)
+		t.Errorf("only %d patterns decoded to no value", caught)
 	}
 }
 

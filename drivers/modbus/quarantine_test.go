@@ -71,21 +71,21 @@ func TestFindsTheRefusedRegister(t *testing.T) {
 			key := fmt.Sprintf("dc%d_power", bad+1)
 			for i, r := range s.reports {
 				if len(r.Readings) != 19 || value(r, key) != "?" {
-					t.Errorf("poll %d gave %s", i+1, points(r))
+					t.Errorf("poll %d: %s", i+1, points(r))
 				}
 			}
 			if first := s.reports[0].Err; drivers.KindOf(first) != drivers.Exception || !strings.Contains(first.Error(), fmt.Sprintf("holding:0x%04X:", 100+bad)) {
-				t.Errorf("the first poll says %v", first)
+				t.Errorf("first poll: %v", first)
 			}
 			if s.reports[1].Err != nil || s.reports[2].Err != nil {
-				t.Errorf("later polls say %v, %v", s.reports[1].Err, s.reports[2].Err)
+				t.Errorf("later polls: %v, %v", s.reports[1].Err, s.reports[2].Err)
 			}
 			if about := s.reports[0].Description; about == nil || !slices.Equal(about.Quarantined, []string{key}) || len(about.Points) != 19 {
-				t.Errorf("described as %+v", about)
+				t.Errorf("description %+v", about)
 			}
 			l := savedState(t, s.reports)
 			if len(l.Quarantined) != 1 || l.Quarantined[0].Point != key || !strings.Contains(l.Quarantined[0].Why, "exception 2") {
-				t.Errorf("learnt %+v", l)
+				t.Errorf("saved state %+v", l)
 			}
 			// The search costs a few requests once; afterwards there are at most two blocks.
 			if n := len(s.asked); n > 20 {
@@ -116,14 +116,14 @@ points:
 		s.run(15 * time.Second)
 		for _, r := range s.reports {
 			if points(r) != "ac_power frequency" || r.Err != nil {
-				t.Errorf("poll gave %s, %v", points(r), r.Err)
+				t.Errorf("poll: %s, %v", points(r), r.Err)
 			}
 		}
 		if l := savedState(t, s.reports); !slices.Equal(l.Holes, []string{"holding:0x0001-0x0009"}) || len(l.Quarantined) != 0 {
-			t.Errorf("learnt %+v", l)
+			t.Errorf("saved state %+v", l)
 		}
 		if want := []string{"1: 03 00 00 00 0B", "1: 03 00 00 00 01", "1: 03 00 0A 00 01", "1: 03 00 00 00 0B", "1: 03 00 00 00 01", "1: 03 00 0A 00 01"}; !slices.Equal(s.asked, want) {
-			t.Errorf("asked %q", s.asked)
+			t.Errorf("requests %q", s.asked)
 		}
 	})
 }
@@ -137,14 +137,14 @@ func TestLearnsTheRegisterLimit(t *testing.T) {
 		s.run(35 * time.Second)
 		for i, r := range s.reports {
 			if len(r.Readings) != 20 || r.Err != nil {
-				t.Errorf("poll %d gave %d readings, %v", i+1, len(r.Readings), r.Err)
+				t.Errorf("poll %d: %d readings, %v", i+1, len(r.Readings), r.Err)
 			}
 		}
 		if l := savedState(t, s.reports); l.Registers != 5 || len(l.Quarantined)+len(l.Holes) != 0 {
-			t.Errorf("learnt %+v", l)
+			t.Errorf("saved state %+v", l)
 		}
 		if last := s.asked[len(s.asked)-4:]; last[0] != "1: 03 00 64 00 05" {
-			t.Errorf("the last poll asked %q", last)
+			t.Errorf("the last poll requests %q", last)
 		}
 	})
 }
@@ -159,7 +159,7 @@ func TestSavedStateSurvivesARestart(t *testing.T) {
 		s.run(5 * time.Second)
 		kept := s.reports[0].DriverState
 		if len(kept) == 0 {
-			t.Fatal("nothing was learnt")
+			t.Fatal("no saved state was reported")
 		}
 		again := func(learnt []byte, d *slave.Device) *site {
 			s := twentySite(t, d, p)
@@ -169,23 +169,23 @@ func TestSavedStateSurvivesARestart(t *testing.T) {
 		}
 		s = again(kept, d)
 		if s.reports[0].Err != nil || len(s.asked) > 6 || s.reports[0].DriverState != nil {
-			t.Errorf("after a restart: %v, %d requests, learnt %s", s.reports[0].Err, len(s.asked), s.reports[0].DriverState)
+			t.Errorf("after a restart: %v, %d requests, saved state %s", s.reports[0].Err, len(s.asked), s.reports[0].DriverState)
 		}
 		if value(s.reports[1], "dc4_power") != "?" {
-			t.Error("the quarantined point was asked for after a restart")
+			t.Error("the quarantined point was read after a restart")
 		}
 		whole := profileDevice(t, p, slave.Options{Identity: drivers.Description{Serial: "77", Firmware: "6"}})
 		s = again(kept, whole)
 		if value(s.reports[1], "dc4_power") != "1" {
-			t.Errorf("with another firmware the point is still left out: %s", points(s.reports[1]))
+			t.Errorf("point missing with another firmware: %s", points(s.reports[1]))
 		}
 		if about := s.reports[0].Description; about == nil || len(about.Quarantined) != 0 {
-			t.Errorf("described as %+v", about)
+			t.Errorf("description %+v", about)
 		}
 		for _, rubbish := range []string{"", "{", `{"registers":-1}`, `{"holes":["x"],"quarantined":[{"point":"ac_power","at":"y"}]}`, "[]"} {
 			s = again([]byte(rubbish), d)
 			if len(s.reports[1].Readings) != 19 {
-				t.Errorf("with %q remembered: %s", rubbish, points(s.reports[1]))
+				t.Errorf("with saved state %q: %s", rubbish, points(s.reports[1]))
 			}
 		}
 	})
@@ -212,13 +212,13 @@ func TestQuarantineIsRetriedRarely(t *testing.T) {
 		s.run(3*time.Hour + 5*time.Second)
 		// The search, then retries after 10, 30, 70 and 130 minutes.
 		if tries < 5 || tries > 6 {
-			t.Errorf("asked alone %d times in 3 h", tries)
+			t.Errorf("read alone %d times in 3 h", tries)
 		}
 		if last := s.reports[len(s.reports)-1]; len(last.Readings) != 20 || last.Err != nil {
-			t.Errorf("the last poll gave %d readings, %v", len(last.Readings), last.Err)
+			t.Errorf("last poll: %d readings, %v", len(last.Readings), last.Err)
 		}
 		if l := savedState(t, s.reports); len(l.Quarantined) != 0 {
-			t.Errorf("still learnt %+v", l)
+			t.Errorf("saved state still %+v", l)
 		}
 	})
 }
@@ -249,7 +249,7 @@ func TestDeviceThatRefusesEverything(t *testing.T) {
 			}
 		}
 		if l := savedState(t, s.reports); len(l.Quarantined)+len(l.Holes)+l.Registers != 0 {
-			t.Errorf("learnt %+v", l)
+			t.Errorf("saved state %+v", l)
 		}
 		if n := len(s.asked); n > 40+9+1+2*4 {
 			t.Errorf("%d requests", n)
@@ -277,7 +277,7 @@ func TestTemporaryRefusal(t *testing.T) {
 			}
 		}
 		if l := savedState(t, s.reports); l.Registers != 0 || s.asked[len(s.asked)-1] != "1: 03 00 64 00 14" {
-			t.Errorf("learnt %+v, asked %q at last", l, s.asked[len(s.asked)-1])
+			t.Errorf("saved state %+v, last request %q", l, s.asked[len(s.asked)-1])
 		}
 	})
 }
@@ -304,11 +304,11 @@ func TestSilentRegister(t *testing.T) {
 				s.run(30*time.Minute - 5*time.Second)
 				last := s.reports[len(s.reports)-1]
 				if len(last.Readings) != 19 || value(last, "dc14_power") != "?" || last.Err != nil {
-					t.Errorf("the last poll gave %s, %v", points(last), last.Err)
+					t.Errorf("the last poll: %s, %v", points(last), last.Err)
 				}
 				for _, r := range s.reports[3:] {
 					if len(r.Readings) < 10 {
-						t.Errorf("at %v only %d readings came, %v", r.At, len(r.Readings), r.Err)
+						t.Errorf("only %[2]d readings at %[1]v, %[3]v", r.At, len(r.Readings), r.Err)
 					}
 				}
 			})
@@ -404,11 +404,11 @@ points:
 			t.Errorf("read %v", count)
 		}
 		if about := s.reports[0].Description; about == nil || about.Serial != "AB12" || strings.Join(about.Points, " ") != "ac_power temperature capacity" {
-			t.Errorf("described as %+v", about)
+			t.Errorf("description %+v", about)
 		}
 		for _, r := range s.reports[1:] {
 			if r.Description != nil {
-				t.Errorf("described again as %+v", r.Description)
+				t.Errorf("second description %+v", r.Description)
 			}
 		}
 	})

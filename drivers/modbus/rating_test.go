@@ -95,6 +95,6 @@ func ratingOf(t *testing.T, p *modbus.Profile, n nameplate) {
 		}
 	}
 	if told != want || !doubted {
-		t.Errorf("tells %v W, want %v; a leap of 7 kWh is doubted: %v", told, want, doubted)
+		t.Errorf("reported %v W, want %v; jump of 7 kWh doubted: %v", told, want, doubted)
 	}
 }

@@ -55,7 +55,7 @@ func (t *transaction) ensureConnected() error {
 	b := t.bus
 	if b.broken == nil && b.line.Stream {
 		if limit := t.timing.IdleClose; limit > 0 && time.Since(b.lastUsed) >= limit-idleMargin {
-			idle := fmt.Errorf("the device closes a connection that was idle for %v", limit)
+			idle := fmt.Errorf("the device closes connections that are idle for %v", limit)
 			b.broken = &drivers.Error{Kind: drivers.Closed, Lost: true, Err: idle}
 		} else if err := t.drain(); err != nil {
 			return err
@@ -89,7 +89,7 @@ func (t *transaction) drain() error {
 			b.broken = err
 			return nil
 		case total > maxUnasked:
-			unasked := fmt.Errorf("more than %d bytes came unasked", maxUnasked)
+			unasked := fmt.Errorf("received more than %d unsolicited bytes", maxUnasked)
 			b.broken = &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: unasked}
 			return nil
 		}

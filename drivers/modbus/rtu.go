@@ -114,9 +114,9 @@ func noReplyError(n int, damaged bool, foreign error, within time.Duration) erro
 	case foreign != nil:
 		return &drivers.Error{Kind: drivers.Protocol, Err: foreign}
 	case damaged:
-		return &drivers.Error{Kind: drivers.Checksum, Err: fmt.Errorf("checksum wrong (%d bytes heard)", n)}
+		return &drivers.Error{Kind: drivers.Checksum, Err: fmt.Errorf("checksum wrong (%d bytes received)", n)}
 	}
-	return &drivers.Error{Kind: drivers.Checksum, Cause: drivers.Noise, Err: fmt.Errorf("%d bytes heard that are no answer", n)}
+	return &drivers.Error{Kind: drivers.Checksum, Cause: drivers.Noise, Err: fmt.Errorf("%d bytes received that are not a valid reply", n)}
 }
 
 // waitForSilence reads and discards until the line may be used: no late reply is possible any more, and the

@@ -71,7 +71,7 @@ func (s *Session) Late() []byte {
 }
 
 // errWrites is the error for a function that is not read-only.
-var errWrites = errors.New("only functions 1 to 4, 17 and 43 are asked: they read")
+var errWrites = errors.New("only functions 1 to 4, 17 and 43 are allowed, because they only read")
 
 // Read reads a span from a unit. Its errors are those of a poll.
 func (s *Session) Read(ctx context.Context, unit int, span Span) (Answer, error) {

@@ -50,7 +50,7 @@ var hasty = modbus.Timing{ReplyMax: 200 * time.Millisecond, TCPReplyMax: 200 * t
 func TestSessionOnlyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		port := served(t, true, 0, map[byte]slave.Answerer{1: slave.AnswererFunc(func(pdu []byte) []byte {
-			t.Errorf("the device was asked % X", pdu)
+			t.Errorf("the device received % X", pdu)
 			return pdu
 		})}, nil)
 		s := modbus.NewSession(drivers.Line{Stream: true}, port, hasty)
@@ -77,7 +77,7 @@ func TestSessionReadsAndTraces(t *testing.T) {
 				t.Errorf("got % X, %v", a.Data, err)
 			}
 			if _, err := s.Read(t.Context(), 7, modbus.Span{Table: modbus.Input, First: 0x8000, Count: 200}); err == nil {
-				t.Error("200 registers were read at once")
+				t.Error("200 registers were read in one request")
 			}
 			want := "07 04 00 46 00 02 90 78 > 07 04 04 42 48 00 00 09 EA <nil>"
 			if line.Stream {
@@ -100,7 +100,7 @@ func TestSessionKeepsTheConnectionAfterATimeout(t *testing.T) {
 			span := modbus.Span{Table: modbus.Input, First: 0, Count: 2}
 			_, err := s.Read(t.Context(), 9, span)
 			if drivers.KindOf(err) != drivers.Timeout || drivers.PortLost(err) == keep {
-				t.Errorf("keep %v: silence gave %v, lost %v", keep, err, drivers.PortLost(err))
+				t.Errorf("keep %v: timeout: %v, lost %v", keep, err, drivers.PortLost(err))
 			}
 			if _, err = s.Read(t.Context(), 1, span); (err == nil) != keep {
 				t.Errorf("keep %v: then %v", keep, err)
@@ -126,7 +126,7 @@ func TestSessionDropsALateReply(t *testing.T) {
 			t.Fatalf("the first: %v", err)
 		}
 		if a, err := s.Read(t.Context(), 1, span); err != nil || a.Data[1] != 2 {
-			t.Errorf("got answer % X, %v, want the second", a.Data, err)
+			t.Errorf("got % X, %v, want the second reply", a.Data, err)
 		}
 	})
 }
@@ -158,7 +158,7 @@ func TestSessionListens(t *testing.T) {
 			there.Write([]byte("somebody")) //nolint:errcheck // a wire accepts everything
 		}()
 		if heard, err := s.Listen(t.Context(), time.Second); err != nil || string(heard) != "somebody" {
-			t.Errorf("heard %q, %v", heard, err)
+			t.Errorf("received %q, %v", heard, err)
 		}
 	})
 }
@@ -177,7 +177,7 @@ func TestSessionTracesUnexpectedBytes(t *testing.T) {
 		s.Trace = func(x modbus.Exchange) { last = x }
 		_, err := s.Read(t.Context(), 1, modbus.Span{Table: modbus.Holding, Count: 1})
 		if drivers.KindOf(err) != drivers.Checksum || string(last.Heard) != "junk" || !s.Echo() {
-			t.Errorf("got %v, heard %q, echo %v", err, last.Heard, s.Echo())
+			t.Errorf("got %v, received %q, echo %v", err, last.Heard, s.Echo())
 		}
 	})
 }
@@ -216,7 +216,7 @@ func TestSessionOnABorrowedLineKeepsItsSilences(t *testing.T) {
 				polls++
 				for _, x := range r.Readings {
 					if x.Point == "ac_voltage_l1" && x.Value.Float() != float64(asked) {
-						t.Errorf("poll %d gave the answer to question %v, and asked question %d", polls, x.Value, asked)
+						t.Errorf("poll %d returned the reply to request %v, but sent request %d", polls, x.Value, asked)
 					}
 				}
 				if r.Err != nil {
@@ -269,7 +269,7 @@ func TestCapture(t *testing.T) {
 			}
 		}
 		if _, _, err := modbus.New().Capture(t.Context(), drivers.Line{}, port, drivers.Device{Model: "none"}); err == nil {
-			t.Error("a model that does not exist was captured")
+			t.Error("an unknown model was captured")
 		}
 	})
 }

@@ -52,7 +52,7 @@ func ages(began time.Time, r drivers.Report) (oldest, newest time.Duration) {
 // enough for one timestamp.
 func TestLossesDoNotSpreadAPoll(t *testing.T) {
 	for _, every := range []int{2, 3, 5} {
-		t.Run(fmt.Sprint("one answer lost in ", every), func(t *testing.T) {
+		t.Run(fmt.Sprint("one reply lost in ", every), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, began := twenty(t, "limits: {registers: 1}\ntiming: {tcp_reply_max: 1s}\n"), time.Now()
 				h := ticking(t, began, func(n int, _ []byte) bool { return n%every == 0 })
@@ -125,7 +125,7 @@ readable: [holding:100-119]
 		})
 		reports, _ := h.reach(5*time.Second, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
 		if len(reports) != 1 || points(reports[0]) != "frequency" || long < 3 {
-			t.Fatalf("%d reports, the first gave %s; %d long questions", len(reports), points(reports[0]), long)
+			t.Fatalf("%d reports, first: %s; %d long requests", len(reports), points(reports[0]), long)
 		}
 		if oldest, _ := ages(began, reports[0]); oldest > tick {
 			t.Errorf("a value is published with a time %v after it was read", oldest)

@@ -22,10 +22,10 @@ func TestStopGoesFirst(t *testing.T) {
 		scan  time.Duration // when a scan borrows the line; 0: none
 		limit time.Duration // from the command to its first byte at the drive
 	}{
-		"during the travel of an opening": {at: 7*time.Second + 930*time.Millisecond, limit: 50 * time.Millisecond},
-		"during a scan":                   {at: 9 * time.Second, scan: 7 * time.Second, limit: 400 * time.Millisecond},
-		"during the poll of a meter":      {at: 10*time.Second + 250*time.Millisecond, limit: 300 * time.Millisecond},
-		"while a dead device is asked":    {limit: time.Second},
+		"while the barrier opens":           {at: 7*time.Second + 930*time.Millisecond, limit: 50 * time.Millisecond},
+		"during a scan":                     {at: 9 * time.Second, scan: 7 * time.Second, limit: 400 * time.Millisecond},
+		"during the poll of a meter":        {at: 10*time.Second + 250*time.Millisecond, limit: 300 * time.Millisecond},
+		"during a request to a dead device": {limit: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestStopGoesFirst(t *testing.T) {
 				}
 				s.run(30 * time.Second)
 				if wait := stopped - at; stopped == 0 || wait > c.limit {
-					t.Errorf("%s came after %v, at most %v is allowed", stop, wait, c.limit)
+					t.Errorf("%s sent after %v, want at most %v", stop, wait, c.limit)
 				} else {
 					t.Logf("after %v", wait)
 				}

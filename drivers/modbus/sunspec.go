@@ -192,7 +192,7 @@ type chainPlace struct {
 func (p *poll) claimChain(c *chain) error {
 	here := chainPlace{p.unit, c.models[0].at}
 	if other, taken := p.bus.claimed[here]; taken && other != p.id {
-		return p.chainFault(here.at, fmt.Errorf("this device of the chain is %s already: choose a model for another part", other))
+		return p.chainFault(here.at, fmt.Errorf("this device of the chain is already read as %s. Choose a model for another part", other))
 	}
 	if p.bus.claimed == nil {
 		p.bus.claimed = map[chainPlace]string{}

@@ -28,7 +28,7 @@ func TestSunSpecChains(t *testing.T) {
 		{"common model of 65 registers", slave.Options{CommonLength: 65}},
 		{"floats", slave.Options{SunSpec: []uint16{113}}},
 		{"single phase", slave.Options{SunSpec: []uint16{101}}},
-		{"only what there is", slave.Options{Sparse: true}},
+		{"sparse registers", slave.Options{Sparse: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -51,7 +51,7 @@ func TestSunSpecChains(t *testing.T) {
 					}
 				}
 				if about := s.reports[0].Description; about == nil || about.Maker != "ACME" || about.Model != "M10" || about.Serial != "S1" || about.Firmware != "2.1" {
-					t.Errorf("described as %+v", about)
+					t.Errorf("description %+v", about)
 				}
 				if polls := len(s.reports); len(s.asked) > 12+polls {
 					t.Errorf("%d requests for %d polls", len(s.asked), polls)
@@ -110,16 +110,16 @@ func TestSunSpecWalk(t *testing.T) {
 		want   string // ac_power, or part of the error
 	}{
 		{"with an end model", [][]uint16{common, inverter103(7), end}, "7"},
-		{"refused after the last", [][]uint16{common, inverter103(7)}, "7"},
-		{"unknown models on the way", [][]uint16{common, {64061, 300}, {11, 13}, {65230, 1}, inverter103(7), end}, "7"},
+		{"exception after the last model", [][]uint16{common, inverter103(7)}, "7"},
+		{"unknown models in between", [][]uint16{common, {64061, 300}, {11, 13}, {65230, 1}, inverter103(7), end}, "7"},
 		{"a longer unknown model", [][]uint16{common, {65234, 315}, inverter103(7), end}, "7"},
-		{"a second device behind it", [][]uint16{common, inverter103(7), common, inverter103(9), end}, "7"},
-		{"both families of inverter models: never added up", [][]uint16{common, append([]uint16{113, 60}, make([]uint16, 60)...), inverter103(7), end}, "7"},
+		{"a second device after it", [][]uint16{common, inverter103(7), common, inverter103(9), end}, "7"},
+		{"both families of inverter models: never added", [][]uint16{common, append([]uint16{113, 60}, make([]uint16, 60)...), inverter103(7), end}, "7"},
 		{"a model without a length", [][]uint16{common, {300, 0}, inverter103(7), end}, "model 300 cannot have 0 registers"},
 		{"a model that is too long", [][]uint16{common, {300, 2001}, inverter103(7), end}, "model 300 cannot have 2001 registers"},
 		{"no common model", [][]uint16{inverter103(7), end}, "must begin with the common model"},
 		{"nothing", nil, "the chain has no models of a device 1"},
-		{"a length that the model cannot have", [][]uint16{common, {103, 20}, end}, "?"},
+		{"an illegal length", [][]uint16{common, {103, 20}, end}, "?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestSunSpecWalk(t *testing.T) {
 			}
 		})
 	})
-	t.Run("without end", func(t *testing.T) {
+	t.Run("endless chain", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := tcpSite(t)
 			s.add("sunspec", 1, time.Minute, slave.AnswererFunc(func(pdu []byte) []byte {
@@ -169,7 +169,7 @@ func TestSunSpecWalk(t *testing.T) {
 			}))
 			s.run(30 * time.Second)
 			if n := len(s.asked); n > 110 {
-				t.Errorf("%d requests along a chain without end", n)
+				t.Errorf("%d requests along an endless chain", n)
 			}
 		})
 	})
@@ -247,7 +247,7 @@ func TestSunSpecWalkContinues(t *testing.T) {
 		s.run(2 * time.Minute)
 		known := slices.IndexFunc(s.reports, func(r drivers.Report) bool { return len(r.Readings) > 0 })
 		if known < 0 || known > 6 || firsts > 2 { // once for each device
-			t.Fatalf("known from poll %d on, begun %d times", known+1, firsts)
+			t.Fatalf("complete from poll %d on, begun %d times", known+1, firsts)
 		}
 		for _, r := range s.reports {
 			if v := value(r, "ac_power"); v != "2222" && v != "?" {
@@ -449,8 +449,8 @@ func TestSunSpecPartIsReadOnce(t *testing.T) {
 				said = r.Err.Error()
 			}
 		}
-		if !strings.Contains(said, "this device of the chain is "+s.devices[0].ID+" already") {
-			t.Errorf("said %q", said)
+		if !strings.Contains(said, "this device of the chain is already read as "+s.devices[0].ID) {
+			t.Errorf("errors %q", said)
 		}
 	})
 }

@@ -53,7 +53,7 @@ func TestNewModel(t *testing.T) {
 		return err
 	})
 	if got := strings.Join(files, " "); err != nil || got != "drivers/modbus/profiles/acme-meter3.yaml drivers/modbus/testdata/acme-meter3/basic.txtar firmware-notes/acme-meter3.md" {
-		t.Fatalf("laid out %s (%v)", got, err)
+		t.Fatalf("created %s (%v)", got, err)
 	}
 	text := func(i int) []byte {
 		data, err := os.ReadFile(filepath.Join(into, files[i]))
@@ -90,7 +90,7 @@ func TestNewModel(t *testing.T) {
 			got[r.Point] = r.Value.Float()
 		}
 		if len(f.Readings) != 2 || got["ac_power"] != 1234 || got["frequency"] != 50 {
-			t.Errorf("the golden case gives %v, and says %v", got, f.Readings)
+			t.Errorf("golden case decodes to %v, want %v", got, f.Readings)
 		}
 		cancel()
 		<-ended
@@ -112,7 +112,7 @@ func TestNoTemplateTextRemains(t *testing.T) {
 		}
 	}
 	if len(told) < 6 {
-		t.Fatalf("the templates have %d such lines: the test would hold for nothing", len(told))
+		t.Fatalf("the templates have only %d such lines", len(told))
 	}
 	profiles, err := filepath.Glob("profiles/*.yaml")
 	if err != nil {
@@ -130,7 +130,7 @@ func TestNoTemplateTextRemains(t *testing.T) {
 		n := 0
 		for line := range strings.Lines(string(text)) {
 			if n++; told[strings.TrimSpace(line)] {
-				t.Errorf("%s:%d: %q stands there as in the template: write what is known", file, n, strings.TrimSpace(line))
+				t.Errorf("%s:%d: %q is still the template's text", file, n, strings.TrimSpace(line))
 			}
 		}
 	}

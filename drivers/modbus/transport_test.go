@@ -118,19 +118,19 @@ func TestTCPIsLostAfterAnyError(t *testing.T) {
 		kind   drivers.ErrorKind
 		text   string
 	}{
-		"silence":          {func(*rig, []byte) {}, drivers.Timeout, "no answer within 1s"},
-		"half an answer":   {func(r *rig, q []byte) { r.say(mbap(idOf(q), 1)[:9]) }, drivers.Timeout, "only 9 bytes"},
-		"another protocol": {func(r *rig, q []byte) { r.say([]byte("HTTP/1.1 400")) }, drivers.Protocol, "not a Modbus TCP frame"},
-		"another unit":     {func(r *rig, q []byte) { b := mbap(idOf(q), 1); b[6] = 2; r.say(b) }, drivers.Protocol, "unit 2 answered"},
-		"another function": {func(r *rig, q []byte) { b := mbap(idOf(q), 1); b[7] = 4; r.say(b) }, drivers.Protocol, "answered with 04"},
-		"more than asked":  {func(r *rig, q []byte) { r.say(mbap(idOf(q), 1, 2)) }, drivers.Protocol, "asked for 2 bytes, got 4"},
-		"only foreign ones": {func(r *rig, q []byte) {
+		"silence":             {func(*rig, []byte) {}, drivers.Timeout, "no answer within 1s"},
+		"half a reply":        {func(r *rig, q []byte) { r.say(mbap(idOf(q), 1)[:9]) }, drivers.Timeout, "only 9 bytes"},
+		"another protocol":    {func(r *rig, q []byte) { r.say([]byte("HTTP/1.1 400")) }, drivers.Protocol, "not a Modbus TCP frame"},
+		"another unit":        {func(r *rig, q []byte) { b := mbap(idOf(q), 1); b[6] = 2; r.say(b) }, drivers.Protocol, "unit 2 answered"},
+		"another function":    {func(r *rig, q []byte) { b := mbap(idOf(q), 1); b[7] = 4; r.say(b) }, drivers.Protocol, "received 04"},
+		"more than requested": {func(r *rig, q []byte) { r.say(mbap(idOf(q), 1, 2)) }, drivers.Protocol, "requested 2 bytes, received 4"},
+		"only foreign replies": {func(r *rig, q []byte) {
 			for range maxForeign {
 				r.say(mbap(idOf(q)+1, 1, 2))
 			}
 		}, drivers.Protocol, "none to this request"},
-		"only another id": {func(r *rig, q []byte) { r.say(mbap(idOf(q)+1, 1)) }, drivers.Protocol, "answers with another transaction id (asked 1, answered 2)"},
-		"the end":         {func(r *rig, q []byte) { r.there.Close() }, drivers.Closed, "hung up"},
+		"only a reply with another id": {func(r *rig, q []byte) { r.say(mbap(idOf(q)+1, 1)) }, drivers.Protocol, "answers with another transaction id (asked 1, answered 2)"},
+		"the end":                      {func(r *rig, q []byte) { r.there.Close() }, drivers.Closed, "hung up"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -140,12 +140,12 @@ func TestTCPIsLostAfterAnyError(t *testing.T) {
 				_, _, err := r.read(t.Context(), 7, 1)
 				wantError(t, err, c.kind, true, c.text)
 				if !strings.Contains(err.Error(), "read holding:0x0007") {
-					t.Errorf("%v does not say what was being done", err)
+					t.Errorf("%v does not name the operation", err)
 				}
 				_, took, err := r.read(t.Context(), 7, 1)
 				wantError(t, err, drivers.Closed, true, "")
 				if synctest.Wait(); asked != 1 || took != 0 {
-					t.Errorf("a lost connection was used again: %d requests, %v", asked, took)
+					t.Errorf("a lost connection was reused: %d requests, %v", asked, took)
 				}
 			})
 		})
@@ -212,11 +212,11 @@ func TestCancelEndsARead(t *testing.T) {
 				defer cancel()
 				_, took, err := r.read(ctx, 7, 1)
 				if !errors.Is(err, context.DeadlineExceeded) || took != 3*time.Second {
-					t.Errorf("ended after %v with %v", took, err)
+					t.Errorf("returned %[2]v after %[1]v", took, err)
 				}
 				_, took, err = r.read(ctx, 7, 1)
 				if !errors.Is(err, context.DeadlineExceeded) && !drivers.PortLost(err) || took != 0 {
-					t.Errorf("with a context that is over: after %v with %v", took, err)
+					t.Errorf("with a cancelled context: %[2]v after %[1]v", took, err)
 				}
 			})
 		})
@@ -265,9 +265,9 @@ func TestRTUFailures(t *testing.T) {
 	}{
 		"silence":      {func(*rig) {}, drivers.Timeout, "no answer within 500ms"},
 		"damaged":      {func(r *rig) { b := rtu(1, 3, 2, 0, 7); b[3] ^= 1; r.say(b) }, drivers.Checksum, "checksum wrong"},
-		"noise":        {func(r *rig) { r.say(bytes.Repeat([]byte{0x55}, 2000)) }, drivers.Checksum, "no answer"},
+		"noise":        {func(r *rig) { r.say(bytes.Repeat([]byte{0x55}, 2000)) }, drivers.Checksum, "not a valid reply"},
 		"another unit": {func(r *rig) { r.say(rtu(2, 3, 2, 0, 7)) }, drivers.Protocol, "asked unit 1, unit 2 answered"},
-		"other length": {func(r *rig) { r.say(rtu(1, 3, 4, 0, 7, 0, 8)) }, drivers.Protocol, "asked for 2 bytes, got 4"},
+		"other length": {func(r *rig) { r.say(rtu(1, 3, 4, 0, 7, 0, 8)) }, drivers.Protocol, "requested 2 bytes, received 4"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -309,7 +309,7 @@ func TestRTULateReplyIsNeverTakenForTheNext(t *testing.T) {
 				for i := range 4 {
 					got, _, err := r.read(t.Context(), uint16(i), 1)
 					if i%2 == 1 && (err != nil || got == "BA AD") {
-						t.Errorf("%v late, garbled %v: read %d gave %s, %v", late, garble, i, got, err)
+						t.Errorf("%v late, garbled %v: read %d: %s, %v", late, garble, i, got, err)
 					}
 				}
 			})
@@ -363,7 +363,7 @@ func TestRTUWaitsForSilence(t *testing.T) {
 		_, took, err := r.read(t.Context(), 1, 1)
 		wantError(t, err, drivers.Protocol, false, "another master")
 		if took > 3*time.Second {
-			t.Errorf("gave up after %v", took)
+			t.Errorf("failed after %v", took)
 		}
 		r.there.Close()
 		<-quiet
@@ -377,7 +377,7 @@ func TestRTUGap(t *testing.T) {
 		r.serve(func(_ int, req []byte) { r.say(rtu(1, 3, 2, 0, 7)) })
 		r.read(t.Context(), 1, 1) //nolint:errcheck // only the next read is checked
 		if _, took, err := r.read(t.Context(), 1, 1); err != nil || took < 850*time.Millisecond || took > 860*time.Millisecond {
-			t.Errorf("the next request went out after %v, %v", took, err)
+			t.Errorf("next request sent after %v, %v", took, err)
 		}
 	})
 }
@@ -428,7 +428,7 @@ func TestRTUBroadcast(t *testing.T) {
 		}
 		turn.end()
 		if _, took, err := r.read(t.Context(), 1, 1); err != nil || took < turnaround {
-			t.Errorf("the next request went out after %v, %v", took, err)
+			t.Errorf("next request sent after %v, %v", took, err)
 		}
 	})
 }

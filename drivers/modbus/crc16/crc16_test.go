@@ -9,20 +9,20 @@ import (
 // the specification (function 7 for device 2: 02 07 41 12).
 func TestSum(t *testing.T) {
 	if got := Sum([]byte("123456789")); got != 0x4B37 {
-		t.Errorf("the check value is %04X", got)
+		t.Errorf("check value %04X", got)
 	}
 	frame := Append([]byte{0x02, 0x07})
 	if !bytes.Equal(frame, []byte{0x02, 0x07, 0x41, 0x12}) {
-		t.Errorf("the frame is % X", frame)
+		t.Errorf("frame % X", frame)
 	}
 	if !Sound(frame) || Sound(frame[:3]) || Sound([]byte{0xFF}) || Sound(nil) {
-		t.Error("a frame that is sound is told apart wrongly")
+		t.Error("a valid frame is reported as damaged")
 	}
 	for bit := range 8 * len(frame) {
 		damaged := bytes.Clone(frame)
 		damaged[bit/8] ^= 1 << (bit % 8)
 		if Sound(damaged) {
-			t.Errorf("bit %d may be turned over", bit)
+			t.Errorf("flipping bit %d is not detected", bit)
 		}
 	}
 }

@@ -19,10 +19,10 @@ const minSerial = 4
 // what must be masked.
 func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers.Report, exchanges []modbus.Exchange) (*File, error) {
 	if rep.Err != nil {
-		return nil, fmt.Errorf("capture %s: the poll was not whole: %w", dev.ID, rep.Err)
+		return nil, fmt.Errorf("capture %s: the poll was incomplete: %w", dev.ID, rep.Err)
 	}
 	if rep.Description == nil {
-		return nil, fmt.Errorf("capture %s: the device did not say who it is", dev.ID)
+		return nil, fmt.Errorf("capture %s: the device did not report its identity", dev.ID)
 	}
 	f := &File{Origin: Capture, Model: p.Model, Stream: stream}
 	for _, x := range exchanges {
@@ -44,7 +44,7 @@ func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers
 		text := tap.Channel
 		switch {
 		case tap.From != tap.To:
-			return nil, fmt.Errorf("capture %s: %s is scaled, and a file cannot say how", dev.ID, tap.Point)
+			return nil, fmt.Errorf("capture %s: %s is scaled, which the file format cannot express", dev.ID, tap.Point)
 		case tap.Invert:
 			text += " inverted"
 		}

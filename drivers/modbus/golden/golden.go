@@ -102,7 +102,7 @@ func (f *File) parseLine(part, text string) error {
 		return f.parseFrame(text)
 	case "readings":
 		if _, ok := catalogue.PointOf(word); !ok {
-			return fmt.Errorf("%q is no point of the catalogue", word)
+			return fmt.Errorf("%q is not a point of the catalogue", word)
 		}
 		f.Readings = append(f.Readings, line)
 	case "identity":
@@ -155,7 +155,7 @@ func (f *File) parseFrame(text string) error {
 	case text[0] != '<':
 		return fmt.Errorf("a frame begins with > for a request or < for an answer (got %q)", text)
 	case n == 0 || f.Exchanges[n-1].Answer != nil:
-		return fmt.Errorf("an answer stands below its request")
+		return fmt.Errorf("an answer must follow its request")
 	}
 	f.Exchanges[n-1].Answer = b
 	return nil
@@ -166,7 +166,7 @@ func (f *File) checkComplete() error {
 	case !slices.Contains(Origins, f.Origin):
 		return fmt.Errorf("origin must be %s (got %q)", strings.Join(Origins, ", "), f.Origin)
 	case f.Source == "":
-		return fmt.Errorf("source is missing: where the frames are from")
+		return fmt.Errorf("source is missing: state where the frames are from")
 	case len(f.Exchanges) == 0:
 		return fmt.Errorf("there are no frames")
 	}

@@ -59,11 +59,11 @@ func TestParseFaults(t *testing.T) {
 		{"1B 38", "1B 39", "x:5: the checksum must be 1B 38 (got 1B 39)"},
 		{"> 01", "> 0x01", "x:4: not bytes in hexadecimal"},
 		{"> 01", "* 01", "x:4: a frame begins with >"},
-		{"> 01 04 00 00 00 02 71 CB\n", "", "x:4: an answer stands below its request"},
+		{"> 01 04 00 00 00 02 71 CB\n", "", "x:4: an answer must follow its request"},
 		{"> 01 04 00 00 00 02 71 CB\n< 01 04 04 43 66 33 34 1B 38\n", "", "x:5: there are no frames"},
 		{"source: here", "source: here\nline: tcp", "x:5: a tcp frame has 9 to 260 bytes"},
 		{"-- readings --", "-- reading --", `x:7: unknown part "reading"`},
-		{"ac_voltage_l1 ", "voltage ", `x:7: "voltage" is no point of the catalogue`},
+		{"ac_voltage_l1 ", "voltage ", `x:7: "voltage" is not a point of the catalogue`},
 	} {
 		_, err := golden.Parse("x", []byte(strings.Replace(good, c.old, c.new, 1)))
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.As(err, new(*golden.Fault)) {
@@ -71,7 +71,7 @@ func TestParseFaults(t *testing.T) {
 		}
 	}
 	if _, err := golden.Parse("x", make([]byte, golden.MaxFile+1)); err == nil {
-		t.Error("a file without end was read")
+		t.Error("an oversized file was accepted")
 	}
 }
 
@@ -124,7 +124,7 @@ func TestCaptureAndReplay(t *testing.T) {
 				}
 				rep, all := ask(t, c.model, c.stream, 5, device)
 				if rep.Description == nil || rep.Description.Serial != c.serial {
-					t.Fatalf("the device says %+v", rep.Description)
+					t.Fatalf("description %+v", rep.Description)
 				}
 				f, err := golden.FromCapture(p, drivers.Device{ID: "dev-1"}, c.stream, rep, all)
 				if err != nil {
@@ -144,10 +144,10 @@ func TestCaptureAndReplay(t *testing.T) {
 				unit, replay := slave.NewReplay(f)
 				again, _ := ask(t, c.model, c.stream, unit, replay)
 				if unit != 5 || !reflect.DeepEqual(again.Readings, rep.Readings) || again.Err != nil || len(again.Readings) == 0 {
-					t.Errorf("unit %d gives %v (%v), want %v", unit, again.Readings, again.Err, rep.Readings)
+					t.Errorf("unit %d: %v (%v), want %v", unit, again.Readings, again.Err, rep.Readings)
 				}
 				if again.Description == nil || again.Description.Serial != c.masked || again.Description.Firmware != rep.Description.Firmware {
-					t.Errorf("the replay says %+v, want %+v with serial %s", again.Description, rep.Description, c.masked)
+					t.Errorf("replayed description %+v, want %+v with serial %s", again.Description, rep.Description, c.masked)
 				}
 				if i := slices.Index(f.Identity, golden.Line{Name: "serial", Text: c.masked}); i < 0 {
 					t.Errorf("identity %v", f.Identity)
@@ -175,15 +175,15 @@ func TestCaptureOfAnIncompletePoll(t *testing.T) {
 			return device.Answer(pdu)
 		}))
 		if f, err := golden.FromCapture(p, drivers.Device{}, false, rep, all); err == nil {
-			t.Errorf("a file was made: %s", f.Format())
+			t.Errorf("got a file: %s", f.Format())
 		}
 		rep.Err = nil
 		if f, err := golden.FromCapture(p, drivers.Device{}, false, rep, all); err == nil {
-			t.Errorf("a file was made: %s", f.Format())
+			t.Errorf("got a file: %s", f.Format())
 		}
 		rep.Description = &drivers.Description{Serial: "12345678"}
 		if f, err := golden.FromCapture(p, drivers.Device{}, false, rep, all); err == nil {
-			t.Errorf("a serial number that is nowhere was masked: %s", f.Format())
+			t.Errorf("a missing serial number was masked: %s", f.Format())
 		}
 		time.Sleep(time.Second)
 	})

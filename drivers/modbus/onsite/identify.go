@@ -36,7 +36,7 @@ const genericSunSpec = "sunspec"
 const maxSilent = 4
 
 // errSilent is the error of a request that was skipped.
-var errSilent = &drivers.Error{Op: "identify", Kind: drivers.Timeout, Err: errors.New("the device answers only some questions")}
+var errSilent = &drivers.Error{Op: "identify", Kind: drivers.Timeout, Err: errors.New("the device answers only some requests")}
 
 // inquiry identifies one unit. It reads each span at most once.
 type inquiry struct {

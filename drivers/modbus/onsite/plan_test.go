@@ -15,13 +15,13 @@ func TestSettings(t *testing.T) {
 	for _, e := range settings {
 		s := strings.TrimPrefix(e.String(), "serial:///dev/ttyUSB0?")
 		if seen[s] {
-			t.Errorf("%s comes twice", s)
+			t.Errorf("%s occurs twice", s)
 		}
 		seen[s] = true
 		text = append(text, s)
 	}
 	if text[0] != "baud=9600&parity=none&bits=8&stop=1" {
-		t.Errorf("the first is %s, want what most devices are delivered with", text[0])
+		t.Errorf("first settings %s, want the most frequent factory settings", text[0])
 	}
 	for _, p := range profiles() {
 		if want := strings.Replace(p.Bus, "&stop", "&bits=8&stop", 1); p.Serial && !seen[want] {
@@ -44,18 +44,18 @@ func TestUnits(t *testing.T) {
 		all := append(slices.Clone(likely), rest...)
 		slices.Sort(all)
 		if len(slices.Compact(slices.Clone(all))) != len(all) {
-			t.Errorf("stream %v: a number comes twice", stream)
+			t.Errorf("stream %v: a unit id occurs twice", stream)
 		}
 		for u := 1; u <= 247; u++ {
 			if !slices.Contains(all, u) {
-				t.Errorf("stream %v: number %d is not asked", stream, u)
+				t.Errorf("stream %v: unit id %d is missing", stream, u)
 			}
 		}
 		if likely[0] != 1 || len(likely) > 32 || !slices.Contains(likely, 126) {
-			t.Errorf("stream %v: the likely ones are %v", stream, likely)
+			t.Errorf("stream %v: likely unit ids %v", stream, likely)
 		}
 		if !stream && (all[0] < 1 || all[len(all)-1] > 247) {
-			t.Errorf("on a serial line %v are asked", all)
+			t.Errorf("unit ids on a serial line: %v", all)
 		}
 	}
 }

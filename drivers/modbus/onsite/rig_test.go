@@ -164,7 +164,7 @@ func (s *site) noted(units map[byte]slave.Answerer) map[byte]slave.Answerer {
 			s.asked = append(s.asked, fmt.Sprintf("%d: % X", u, pdu))
 			s.mu.Unlock()
 			if !slices.Contains([]byte{1, 2, 3, 4, 17, 43}, pdu[0]) {
-				s.t.Errorf("unit %d was asked % X", u, pdu)
+				s.t.Errorf("unit %d received % X", u, pdu)
 			}
 			return a.Answer(pdu)
 		})

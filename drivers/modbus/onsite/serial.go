@@ -216,7 +216,7 @@ func (s *search) onLine(ctx context.Context, e line.Endpoint, l wire) error {
 		if !b.stream {
 			cause = scan.TCPFrames
 		}
-		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: cause, Port: e.String(), Detail: fmt.Sprintf("%d questions", h.asked)}})
+		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: cause, Port: e.String(), Detail: fmt.Sprintf("%d requests", h.asked)}})
 		return nil
 	}
 	if err == nil && (!b.stream || h.gateway > 0) { // a gateway may have a whole line behind it
@@ -239,15 +239,15 @@ func (s *search) conclude(ctx context.Context, err error, h *lineStats, port str
 func (h *lineStats) diagnose(port string) *scan.Trouble {
 	switch {
 	case h.gateway > 0:
-		return &scan.Trouble{Cause: scan.NobodyThere, Port: port, Detail: fmt.Sprintf("the gateway refused %d of %d numbers", h.gateway, h.asked)}
+		return &scan.Trouble{Cause: scan.NobodyThere, Port: port, Detail: fmt.Sprintf("the gateway refused %d of %d unit ids", h.gateway, h.asked)}
 	case h.frames > 0 || h.busyLine > 0:
 		return h.otherMaster()
 	case h.noise > 0:
-		return &scan.Trouble{Cause: scan.Garbage, Port: h.firstAt[0], Detail: fmt.Sprintf("%d bytes heard that are no frame", h.noise)}
+		return &scan.Trouble{Cause: scan.Garbage, Port: h.firstAt[0], Detail: fmt.Sprintf("%d bytes received that are not a frame", h.noise)}
 	case h.echo:
-		return &scan.Trouble{Cause: scan.OnlyEcho, Port: port, Detail: fmt.Sprintf("%d questions, each heard by ourselves", h.asked)}
+		return &scan.Trouble{Cause: scan.OnlyEcho, Port: port, Detail: fmt.Sprintf("%d requests, each only echoed", h.asked)}
 	}
-	return &scan.Trouble{Cause: scan.Silence, Port: port, Detail: fmt.Sprintf("%d questions", h.asked)}
+	return &scan.Trouble{Cause: scan.Silence, Port: port, Detail: fmt.Sprintf("%d requests", h.asked)}
 }
 
 func (h *lineStats) otherMaster() *scan.Trouble {
@@ -257,7 +257,7 @@ func (h *lineStats) otherMaster() *scan.Trouble {
 			units = append(units, fmt.Sprint(u))
 		}
 	}
-	t := &scan.Trouble{Cause: scan.OtherMaster, Port: h.firstAt[1], Detail: fmt.Sprintf("%d frames of others, for numbers %s", h.frames, strings.Join(units, ", "))}
+	t := &scan.Trouble{Cause: scan.OtherMaster, Port: h.firstAt[1], Detail: fmt.Sprintf("%d frames of others, for unit ids %s", h.frames, strings.Join(units, ", "))}
 	if h.frames == 0 {
 		t.Detail = fmt.Sprintf("the line was never silent, %d times", h.busyLine)
 	}

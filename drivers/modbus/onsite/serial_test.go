@@ -36,7 +36,7 @@ func TestSerialFindsTwoDevicesAtTheirSpeed(t *testing.T) {
 		}
 		last := s.opened[len(s.opened)-1]
 		if !strings.Contains(last, "baud=38400&parity=even") {
-			t.Errorf("after devices were found another speed was tried: %s", last)
+			t.Errorf("another speed was tried after devices were found: %s", last)
 		}
 	})
 }
@@ -145,7 +145,7 @@ func TestSerialNoise(t *testing.T) {
 		}
 		s.expect(nil, scan.Garbage)
 		if second, first := s.opened[2], s.opened[1]; !strings.Contains(second, strings.Split(strings.Split(first, "?")[1], "&")[0]) {
-			t.Errorf("nonsense was heard with %s, and then %s was tried: want another parity first", first, second)
+			t.Errorf("after noise with %s, %s was tried; want another parity first", first, second)
 		}
 	})
 }
@@ -202,11 +202,11 @@ func TestSerialStopsForAnotherMaster(t *testing.T) {
 		}
 		s.expect(nil, scan.OtherMaster)
 		trouble := s.events[len(s.events)-1].Trouble
-		if !strings.Contains(trouble.Port, s.setting) || !strings.HasSuffix(trouble.Detail, "for numbers 1") {
+		if !strings.Contains(trouble.Port, s.setting) || !strings.HasSuffix(trouble.Detail, "for unit ids 1") {
 			t.Errorf("trouble %+v", trouble)
 		}
 		if len(s.asked) > 0 {
-			t.Errorf("asked %v", s.asked)
+			t.Errorf("requests %v", s.asked)
 		}
 	})
 }
@@ -290,7 +290,7 @@ func TestOnLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.setting = "baud=9600&parity=even"
-		s.units[1] = slave.AnswererFunc(func([]byte) []byte { t.Error("a device that is known was asked"); return nil })
+		s.units[1] = slave.AnswererFunc(func([]byte) []byte { t.Error("a known device was probed"); return nil })
 		s.units[9] = device(t, "eastron-sdm120", serial("22041234"), grid1())
 		e, err := line.Parse("serial:///dev/ttyTEST?baud=9600&parity=even")
 		if err != nil {
@@ -315,7 +315,7 @@ func TestOnLineOfAGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		units := map[byte]slave.Answerer{0: slave.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 11} })}
-		units[3] = slave.AnswererFunc(func([]byte) []byte { t.Error("a device that is known was asked"); return nil })
+		units[3] = slave.AnswererFunc(func([]byte) []byte { t.Error("a known device was probed"); return nil })
 		units[201] = device(t, "eastron-sdm120", serial("22041234"), grid1())
 		s.hosts["h:502"] = units
 		e, err := line.Parse("tcp://h:502")

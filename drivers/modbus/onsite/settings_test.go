@@ -54,7 +54,7 @@ func TestSerialReportsUnprobedSettings(t *testing.T) {
 		if u == nil || len(u.Partly) != 0 || len(u.Settings) != len(sc.driver.SerialSettings(ttyTest))-1 ||
 			!strings.Contains(u.Port, "baud=9600&parity=none") || slices.Contains(u.Settings, u.Port) ||
 			!slices.ContainsFunc(u.Settings, func(p string) bool { return strings.Contains(p, "baud=38400&parity=even") }) {
-			t.Errorf("told %+v", u)
+			t.Errorf("reported %+v", u)
 		}
 	})
 }
@@ -83,7 +83,7 @@ func TestSerialWithAllSpeeds(t *testing.T) {
 			t.Errorf("found %q", models)
 		}
 		if u := s.unasked(); u != nil {
-			t.Errorf("told %+v", u)
+			t.Errorf("reported %+v", u)
 		}
 	})
 }
@@ -101,10 +101,10 @@ func TestSerialWithAllSpeedsProbesLikelyUnits(t *testing.T) {
 		slices.Sort(likely)
 		u := s.unasked()
 		if u == nil || len(u.Settings) != 0 || len(u.Partly) == 0 || !slices.Equal(u.Units, likely) {
-			t.Fatalf("told %+v", u)
+			t.Fatalf("reported %+v", u)
 		}
 		if slices.ContainsFunc(u.Partly, func(p string) bool { return strings.Contains(p, "baud=38400&parity=even") }) {
-			t.Errorf("the speed of the barrier was asked for all numbers: %q", u.Partly)
+			t.Errorf("all unit ids were probed at the speed of the barrier: %q", u.Partly)
 		}
 	})
 }
@@ -143,7 +143,7 @@ func TestCandidates(t *testing.T) {
 		}
 		for _, c := range found[1].Candidates {
 			if c.Model == "came-gard-ptx" || c.Model == "phoenix-quint4-ups" {
-				t.Errorf("%s cannot be reached through TCP", c.Model)
+				t.Errorf("%s has no TCP link", c.Model)
 			}
 		}
 		if n := len(found[1].Candidates); n == 0 || n > 5 {

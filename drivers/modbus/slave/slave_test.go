@@ -64,34 +64,34 @@ func TestAnswer(t *testing.T) {
 	}
 	for _, c := range []struct{ name, ask, want string }{
 		{"read one", "03 00 00 00 01", "03 02 FF 85"},
-		{"read as many as it takes", "03 00 00 00 04", "03 08 FF 85 00 00 00 00 00 00"},
+		{"read the largest number", "03 00 00 00 04", "03 08 FF 85 00 00 00 00 00 00"},
 		{"too many", "03 00 00 00 05", "83 03"},
 		{"none", "03 00 00 00 00", "83 03"},
-		{"an address that is not there", "03 00 03 00 02", "83 02"},
-		{"one that is readable without a meaning", "03 00 08 00 01", "03 02 00 00"},
-		{"beyond the end", "03 FF FF 00 02", "83 02"},
-		{"a table that is not there", "04 00 00 00 01", "84 01"},
-		{"a function that is not there", "07", "87 01"},
-		{"a request that is too short", "03 00 00", "83 03"},
+		{"a missing address", "03 00 03 00 02", "83 02"},
+		{"a readable address without a point", "03 00 08 00 01", "03 02 00 00"},
+		{"beyond the last address", "03 FF FF 00 02", "83 02"},
+		{"a missing table", "04 00 00 00 01", "84 01"},
+		{"an unsupported function", "07", "87 01"},
+		{"a truncated request", "03 00 00", "83 03"},
 		{"coils", "01 00 00 00 02", "01 01 00"},
 		{"switch on", "05 00 01 FF 00", "05 00 01 FF 00"},
 		{"and read it", "01 00 00 00 02", "01 01 02"},
 		{"several coils", "0F 00 00 00 02 01 01", "0F 00 00 00 02"},
-		{"and read them", "01 00 00 00 02", "01 01 01"},
-		{"a coil that is not there", "05 00 02 FF 00", "85 02"},
+		{"read them back", "01 00 00 00 02", "01 01 01"},
+		{"a missing coil", "05 00 02 FF 00", "85 02"},
 		{"write a register", "06 00 00 00 07", "06 00 00 00 07"},
-		{"and read it again", "03 00 00 00 01", "03 02 00 07"},
+		{"read it back", "03 00 00 00 01", "03 02 00 07"},
 		{"write several", "10 00 01 00 02 04 00 01 00 02", "10 00 01 00 02"},
-		{"with a count that is wrong", "10 00 01 00 02 03 00 01 00", "90 03"},
+		{"a wrong byte count", "10 00 01 00 02 03 00 01 00", "90 03"},
 		{"inputs", "02 00 00 00 01", "02 01 00"},
 	} {
 		if got := ask(d, c.ask); got != c.want {
-			t.Errorf("%s: %s answered %s, want %s", c.name, c.ask, got, c.want)
+			t.Errorf("%s: %s got %s, want %s", c.name, c.ask, got, c.want)
 		}
 	}
 	d.Refuse(modbus.Span{Table: modbus.Holding, First: 0, Count: 1})
 	if got := ask(d, "03 00 00 00 01"); got != "83 02" {
-		t.Errorf("a refused register answered %s", got)
+		t.Errorf("a refused register: got %s", got)
 	}
 }
 
@@ -111,11 +111,11 @@ func TestSetRaisesTheScaleFactor(t *testing.T) {
 	}
 	for point, v := range map[string]catalogue.Value{"nothing": catalogue.Number(1), "ac_power": catalogue.Words("x")} {
 		if err := d.Set(point, v); err == nil {
-			t.Errorf("%s took %v", point, v)
+			t.Errorf("%s: %v", point, v)
 		}
 	}
 	if err := d.Set("ac_power", catalogue.Number(1e6)); err == nil {
-		t.Error("a value that does not fit was taken")
+		t.Error("a value that does not fit was accepted")
 	}
 	if err := d.Set("ac_power", catalogue.Value{}); err != nil || d.Registers(modbus.Address{Table: modbus.Holding}, 1)[0] != 0x8000 {
 		t.Errorf("no value: %v, %04X", err, d.Registers(modbus.Address{Table: modbus.Holding}, 1))
@@ -133,13 +133,13 @@ func TestHooks(t *testing.T) {
 		Writable: func(a modbus.Address) bool { return a.Number != 2 },
 	})
 	if got := ask(d, "05 00 00 FF 00"); got != "05 00 00 FF 00" {
-		t.Errorf("answered %s", got)
+		t.Errorf("got %s", got)
 	}
 	if got := ask(d, "06 00 00 00 07"); got != "86 06" {
-		t.Errorf("answered %s", got)
+		t.Errorf("got %s", got)
 	}
 	if got := ask(d, "06 00 02 00 07"); got != "86 02" {
-		t.Errorf("answered %s", got)
+		t.Errorf("got %s", got)
 	}
 	if got := fmt.Sprint(seen); got != "[coil 0 true registers 0 [7]]" {
 		t.Errorf("hooks saw %s", got)
@@ -176,7 +176,7 @@ func TestServeRTU(t *testing.T) {
 			t.Fatal(err)
 		}
 		if took := time.Since(start); fmt.Sprintf("% X", got) != "01 03 02 00 07 F9 86" || took < (8+7)*char+50*time.Millisecond {
-			t.Errorf("answered % X after %v", got, took)
+			t.Errorf("received % X after %v", got, took)
 		}
 		cancel()
 		if err := <-served; err != nil {
@@ -198,7 +198,7 @@ func TestServeEndsWithTheWire(t *testing.T) {
 		go func() { served <- slave.ServeTCP(t.Context(), there, nil) }()
 		here.Write([]byte("GET / HTTP/1.1\r\n")) //nolint:errcheck // an error is expected
 		if err := <-served; err == nil {
-			t.Error("HTTP was taken for Modbus")
+			t.Error("HTTP was accepted as Modbus")
 		}
 	})
 }
