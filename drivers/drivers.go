@@ -15,33 +15,33 @@ import (
 
 // Port is an open line: a serial port, a socket or a simulated wire.
 //
-// One goroutine owns it. Read returns as soon as at least one byte is there; when the deadline passes first it returns
-// an error that matches os.ErrDeadlineExceeded. SetDeadline may be called from another goroutine while a Read or Write is
-// under way and ends it: that is how a line is cancelled. Any other error means that the port is gone and must be opened
+// One goroutine owns it. Read returns as soon as at least one byte is available. When the deadline passes first, it
+// returns an error that matches os.ErrDeadlineExceeded. SetDeadline may be called from another goroutine during a Read
+// or Write and ends it: that is how a line is cancelled. Any other error means that the port is lost and must be opened
 // again. Close may be called more than once.
 type Port interface {
 	io.ReadWriteCloser
 	SetDeadline(t time.Time) error
 }
 
-// Closer is a port that notices by itself when it is gone. A link that waits for something else asks for it by a type
-// assertion on its Port.
+// Closer is a port that notices by itself when it is lost. A link that waits for something else tests its Port for this
+// interface.
 type Closer interface {
 	Done() <-chan struct{} // closed then, and never before
 }
 
-// Reopener is a port that can be opened again in place, as a TCP connection can that the device has closed. A link asks for
-// it by a type assertion on its Port.
+// Reopener is a port that can be reopened in place, such as a TCP connection that the device has closed. A link tests
+// its Port for this interface.
 type Reopener interface {
-	// Reopen closes the port and opens it again. It blocks until the port is open, an error is known or ctx ends. The port
-	// stays closed after an error, and Reopen may be called again.
+	// Reopen closes the port and opens it again. It blocks until the port is open, an error is known or ctx ends. After
+	// an error the port stays closed, and Reopen may be called again.
 	Reopen(ctx context.Context) error
 }
 
-// Quality says how far a reading can be trusted. The zero value is good.
+// Quality is how far a reading can be trusted. The zero value is good.
 type Quality uint8
 
-// The qualities, with the code that stands in the contract's "q" (good is never written).
+// The qualities, with their code in the contract's "q" (good is never written).
 const (
 	Good      Quality = iota // 192, implied
 	Uncertain                // 64: a value, but something about it is doubtful
@@ -60,31 +60,31 @@ type Reading struct {
 type Event struct {
 	Type string         // bordo.<noun>.<verb>.v1
 	At   time.Time      // zero: the time of the report that carries it
-	Data map[string]any // JSON object: what the contract says of this type
+	Data map[string]any // JSON object; the contract defines it per type
 }
 
-// RatedMargin is how far above its rated power a device may be, as a factor, before a value cannot be true: measurement, and
-// more light at the edge of a cloud than the sun alone gives.
+// RatedMargin is the factor above its rated power beyond which a value of a device is impossible. It allows for
+// measurement errors and for cloud edges, which concentrate sunlight.
 const RatedMargin = 1.1
 
-// Description is what a device says of itself. It goes into the retained meta of the device.
+// Description is what a device reports about itself. It goes into the retained meta of the device.
 type Description struct {
 	Maker, Model, Serial, Firmware string
 	Points                         []string // every point that this device can deliver, in the catalogue's order
 	Quarantined                    []string // points of the model that this device refuses to give; asked for rarely
-	RatedW                         float64  `json:",omitempty"` // its rated power; 0: it does not tell
+	RatedW                         float64  `json:",omitempty"` // its rated power; 0: not reported
 	Warning                        string   `json:",omitempty"` // why something of the device is not read although nothing fails
 }
 
-// Report is one poll of one device, or what a device told unasked. It is the unit that is buffered and sent.
-// Readings that were got before a fault travel with the error.
+// Report is the result of one poll of one device, or an unsolicited message from it. It is the unit that is buffered
+// and sent. Readings received before a fault travel together with the error.
 type Report struct {
 	Device      string
 	At          time.Time // when the last byte of the reply arrived, with its monotonic part
 	Readings    []Reading
 	Events      []Event
 	Description *Description // only when it became known or changed
-	DriverState []byte       // what the driver found out about the device, only when it changed: to be kept for Device.DriverState
+	DriverState []byte       // what the driver has learned about the device, only when it changed; to be saved for Device.DriverState
 	Identified  bool         // the device said in this poll who it is, and the last Description holds; or it never says
 	Err         error        // an *Error, or several joined
 }
@@ -116,12 +116,12 @@ type Result struct {
 	Outcome Outcome
 	Code    string // machine-readable, lower case with underscores
 	Detail  string // for a person
-	Value   any    // what was read back, where the model allows it
+	Value   any    // the value read back, where the model allows it
 
 	Expect *Expectation // of Accepted
 }
 
-// Expectation is what shows that a device does what it accepted: within a time, a point has one of some words.
+// Expectation describes what proves that a device does what it accepted: within a time, a point has one of some words.
 type Expectation struct {
 	Point    string // of the catalogue; its value is a text
 	Words    []string
@@ -129,14 +129,15 @@ type Expectation struct {
 	Interval time.Duration // at which the device is to be polled until then; 0: as configured
 }
 
-// Poller is a device that speaks only when it is spoken to. It is called by the one goroutine that owns the port, keeps no
-// goroutine and closes nothing. A port differs from that of the call before when the line was opened again in between.
+// Poller is a device that speaks only when polled. The goroutine that owns the port calls it. It starts no goroutine
+// and closes nothing. The port may differ from that of the previous call when the line was reopened in between.
 type Poller interface {
-	// Poll reads the device once and reports what it got, with the error if something was missing. It never writes to the
-	// device, returns within a second of the end of ctx, and gives no reading that the device did not answer in this poll.
+	// Poll reads the device once and reports the result, with an error if something was missing. It never writes to the
+	// device, returns within a second of the end of ctx, and returns only readings that the device answered in this
+	// poll.
 	Poll(ctx context.Context, port Port) Report
-	// Do executes one command of the model's allow-list and returns after the device's answer to the write. It does not wait
-	// for a movement: the outcome is then Accepted. Everything else is Rejected.
+	// Do executes one command of the model's allow-list and returns after the device's answer to the write. It does not
+	// wait for a movement: the outcome is then Accepted. It rejects every other command.
 	Do(ctx context.Context, port Port, c Command) Result
 }
 
@@ -154,13 +155,13 @@ type Request struct {
 	Identify bool         // the poll asks who the device is; see Report.Identified
 	Answer   func(Answer) // called once, from the line's goroutine; must not block
 
-	// Cancelled, where it is not nil, is closed when whoever asked does not want it any more: a Command whose turn has not
-	// come is then Expired.
+	// Cancelled, if not nil, is closed when the caller gives up: a Command that has not started is then Expired.
 	Cancelled <-chan struct{}
 
-	// Borrow uses the port for something else between two polls; Device and Command are left out. It is called at most once,
-	// while nothing is under way on the line and nobody else uses the port. It must end within a second of ctx, which also
-	// ends when a stop command needs the line, must not close the port nor keep it, and leaves nothing under way either.
+	// Borrow uses the port for something else between two polls; Device and Command are then unset. It is called at
+	// most once, while no transaction is running on the line and nothing else uses the port. It must end within a
+	// second of ctx, which also ends when a stop command needs the line. It must not close or retain the port, and must
+	// leave no transaction running.
 	Borrow func(ctx context.Context, port Port) error
 }
 
@@ -173,9 +174,9 @@ type Answer struct {
 
 // Link is a protocol on an open line.
 type Link interface {
-	// Run owns port until ctx ends (it returns ctx.Err()) or the port is lost (it returns the cause). It does not close the
-	// port. out must not block for long and is called from Run's goroutine only. Run may be called again with another port
-	// after it returned: what was learnt about the devices stays.
+	// Run owns port until ctx ends (it returns ctx.Err()) or the port is lost (it returns the cause). It does not close
+	// the port. out must not block for long and is called only from Run's goroutine. Run may be called again with
+	// another port after it returned: it keeps what it has learned about the devices.
 	Run(ctx context.Context, port Port, in <-chan Request, out func(Report)) error
 }
 
@@ -186,7 +187,7 @@ type Device struct {
 	Unit  int           // unit id; 0 where the protocol has none
 	Every time.Duration // from poll to poll, aligned to the clock
 
-	RatedW      float64      // as the operator says, instead of what the device tells; 0: nothing is said
+	RatedW      float64      // the operator's value, which overrides the device's; 0: none
 	ChannelMaps []ChannelMap // what hangs on the channels of an I/O module
 	DriverState []byte       // of the last Report that had it; what cannot be used is dropped
 }
@@ -197,8 +198,9 @@ type ChannelMap struct {
 	Channel string // of the model: di1, do1, ai0
 	Invert  bool   // of a digital channel: the contact is closed when the point is false
 
-	// Of an analogue channel: From in the channel's unit means To in the point's, linearly. From [4, 20] in mA also tells a
-	// broken wire and a current beyond the range (NAMUR NE 43). Both zero: the channel's unit is the point's.
+	// For an analogue channel: From in the channel's unit maps to To in the point's unit, linearly. From [4, 20] in mA
+	// also detects a broken wire and a current beyond the range (NAMUR NE 43). Both zero: the channel's unit is the
+	// point's.
 	From, To [2]float64
 }
 
@@ -220,7 +222,7 @@ type BusCan struct {
 	Parity []string // none, even, odd
 }
 
-// Allows tells whether a model can have a setting, as far as is known.
+// Allows reports whether a model supports a setting, as far as is known.
 func (b BusCan) Allows(baud int, parity string) bool {
 	return (len(b.Baud) == 0 || slices.Contains(b.Baud, baud)) && (len(b.Parity) == 0 || slices.Contains(b.Parity, parity))
 }
@@ -233,32 +235,33 @@ type Model struct {
 	Unit     Range // unit ids that are allowed; zero: the model has none
 	Every    time.Duration
 	MinEvery time.Duration // polling faster than this is refused
-	Streams  bool          // may stand behind a tcp:// line
-	Serial   bool          // may stand behind a serial:// or rtu+tcp:// line
+	Streams  bool          // works behind a tcp:// line
+	Serial   bool          // works behind a serial:// or serial+tcp:// line
 	Bus      string        // the maker's defaults, as in a port URL: "baud=9600&parity=none&stop=1"
 	BusCan   BusCan        `json:",omitzero"` // which settings it can be given, where that is known
-	Verified string        // paper, capture, bench or field; "unverified" when it comes from the site's own files
-	Points   []string      // what it can deliver; empty when only the device can tell
-	States   []string      // the words that its point "state" can hold, in the catalogue's order; empty: those of its kind
+	Verified string        // paper, capture, bench or field; "unverified" for models from the site's own files
+	Points   []string      // the points that it can deliver; empty when only the device can list them
+	States   []string      // the words of its point "state", in the catalogue's order; empty: those of its kind
 	Channels []Channel     // of an I/O module, to be tapped
 	Part     int           `json:",omitempty"` // which of several devices behind one unit id; 0: the model does not say
 	Sleeps   bool          // without sun it may not answer: that is no fault
 
-	// Unsolicited models speak unasked: a device has no poll interval, silence is normal, and an event alone shows that it is
-	// alive.
+	// Unsolicited models send by themselves: a device has no poll interval, silence is normal, and an event alone
+	// proves that it is alive.
 	Unsolicited bool `json:",omitempty"`
-	// ReopenMax is the longest pause before a lost port is opened again for a device of this model; 0: the agent's own limit.
+	// ReopenMax is the longest pause before a lost port is reopened for a device of this model; 0: the agent's own
+	// limit.
 	ReopenMax time.Duration `json:",omitempty"`
 
-	// Frames is where the frames come from that its tests decode: capture, vendor-example, other-implementation. Those that we
-	// made ourselves do not count.
+	// Frames lists the origins of the frames in its tests: capture, vendor-example, other-implementation. Frames made
+	// by this project do not count.
 	Frames []string
 }
 
-// Unverified is said of a model that only documents vouch for: nobody has yet seen it agree with anything from outside.
+// Unverified marks a model that is based on documents alone: no outside evidence confirms it yet.
 const Unverified = "unverified"
 
-// Proof is how far a model was verified, in a word: Verified, or unverified when no frame from outside proves it.
+// Proof returns in a word how far a model was verified: Verified, or unverified when no frame from outside proves it.
 func (m Model) Proof() string {
 	if len(m.Frames) == 0 {
 		return Unverified
@@ -293,7 +296,7 @@ type Driver interface {
 	Link(l Line, devices []Device) (Link, error)
 }
 
-// TCPDriver is a driver of a protocol that has a port number of its own on TCP. It stands for a port that is left out of a URL.
+// TCPDriver is a driver whose protocol has a standard TCP port. It is used where a URL names none.
 type TCPDriver interface {
 	Driver
 	TCPPort() int
@@ -302,13 +305,12 @@ type TCPDriver interface {
 // Extensible is a driver that takes further models from the site's own files.
 type Extensible interface {
 	Driver
-	// WithModels gives the driver with the models that the files of a directory describe besides its own. They are always
-	// unverified, and Do refuses every command. The error tells all faults, one a line, each with its file and place.
+	// WithModels returns the driver extended by the models in the files of a directory. These are always unverified,
+	// and Do refuses every command for them. The error lists all faults, one per line, each with its file and position.
 	WithModels(dir string) (Driver, error)
 }
 
-// Warned is a driver that may have something to say about the models that a site brought: allowed now, and a fault with the
-// next release.
+// Warned is a driver that may warn about the models that a site brought: accepted now, but a fault in the next release.
 type Warned interface {
 	Warnings() []string // one sentence each, with file and place
 }

@@ -14,11 +14,11 @@ const (
 	Checksum                       // an answer that was damaged on the way
 	Exception                      // the device refused; the line and the device are well
 	Protocol                       // an answer that the request cannot have caused
-	Closed                         // the port is gone
+	Closed                         // the port is lost
 	Busy                           // the device says that it is busy or asleep
 )
 
-// String gives the word that stands in logs.
+// String returns the word used in logs.
 func (k ErrorKind) String() string {
 	if k < Timeout || k > Busy {
 		return "unknown"
@@ -26,21 +26,21 @@ func (k ErrorKind) String() string {
 	return [...]string{"timeout", "checksum", "exception", "protocol", "closed", "later"}[k-Timeout]
 }
 
-// Cause names a fault more precisely than its Kind where a person can act on the difference. The zero value is none.
+// Cause names a fault more precisely than its Kind where this changes what a person has to do. The zero value is none.
 type Cause uint8
 
 // The causes.
 const (
 	WrongTransaction Cause = iota + 1 // answers carry another transaction id than their request
-	WrongUnit                         // another unit id answers than the one that was asked
+	WrongUnit                         // another unit id answers than the one addressed
 	WrongFraming                      // the other side speaks Modbus TCP where serial frames are configured, or the reverse
 	HungUp                            // the other side closes the connection instead of answering
 	Noise                             // bytes that are no frame
-	EchoOnly                          // the line gives back what is sent, and nothing else comes
+	EchoOnly                          // the line returns what is sent, and nothing else
 	OtherMaster                       // the line is never silent
 )
 
-// String gives the word that stands in logs and in JSON, "" for no cause.
+// String returns the word used in logs and in JSON, "" for no cause.
 func (c Cause) String() string {
 	if c > OtherMaster {
 		return ""
@@ -48,12 +48,12 @@ func (c Cause) String() string {
 	return [...]string{"", "wrong_transaction", "wrong_unit", "wrong_framing", "hung_up", "noise", "echo", "other_master"}[c]
 }
 
-// Error is a fault on a line, told operation first.
+// Error is a fault on a line. Its text begins with the operation.
 type Error struct {
 	Op    string // "read holding 0x0048+2"
 	Kind  ErrorKind
 	Cause Cause
-	Lost  bool // the port cannot be used any more and must be opened again
+	Lost  bool // the port is unusable and must be opened again
 	Err   error
 }
 
@@ -96,7 +96,7 @@ func CauseOf(err error) Cause {
 	return CauseOf(errors.Unwrap(err))
 }
 
-// PortLost tells whether any *Error in err's tree says that the port must be opened again.
+// PortLost reports whether any *Error in err's tree means that the port must be opened again.
 func PortLost(err error) bool {
 	switch e := err.(type) { //nolint:errorlint // the tree is walked here
 	case nil:

@@ -14,7 +14,7 @@ const (
 	backoffMax  = 5 * time.Minute
 )
 
-// maxBorrows is how many Borrows wait for their turn, maxLater how many requests of all kinds while something is under way.
+// maxBorrows is the maximum number of waiting Borrows, maxLater that of waiting requests of all kinds.
 const (
 	maxBorrows = 4
 	maxLater   = 64
@@ -27,29 +27,30 @@ type Unit struct {
 	Every  time.Duration // from poll to poll; polls are due at its multiples on the clock
 }
 
-// Polled makes a Link of devices that speak only when they are spoken to. It is the one scheduler:
+// Polled returns a Link of devices that speak only when polled. It is the one scheduler:
 //
-//   - Every device is polled once at once, then when the wall clock passes a multiple of its interval. Devices that are
-//     due together are polled one right after the other in the order given here; a poll that the line was too busy for is
+//   - Every device is polled immediately, then whenever the wall clock passes a multiple of its interval. Devices
+//     due together are polled one after the other in the given order. A poll that the line was too busy for is
 //     dropped, not caught up.
-//   - A Request goes before the next poll, and a command also between two requests of the poll under way, where the Poller
-//     calls Yield. A command whose deadline has passed is Expired without touching the device;
-//     after any other command that may have reached the device, the device is polled next, so that its new state is seen.
-//     A poll that was asked for is told to both the Request and out.
-//   - A stop command (IsStop) ends a Borrow under way.
-//   - A Borrow waits until nothing is due, or until each device was polled once since it came, so that neither keeps the
-//     other from the line. At most maxBorrows wait; more are refused.
-//   - A device whose poll got nothing because of silence, damaged answers or a connection that it closes (Timeout, Checksum,
-//     Protocol, Closed) is asked again after 2 s for each failure in a row, at most 5 min, and never sooner than its interval. The first answer ends that.
-//     A refusal (Exception) and "not now" (Busy) do not count, because the device answered.
-//   - An error for which Lost holds ends Run after its report went out. One report does not go out: that of a poll which
-//     got nothing because the port was gone (Closed), such as a connection that the device had closed while it was idle.
-//     It says nothing about the device, which is polled again at once on the next port. When the port breaks under the
-//     device again, that is reported, and the device backs off like a silent one so that it cannot keep the line from the
-//     others.
+//   - A Request goes before the next poll, and a command also between two requests of the current poll, where the
+//     Poller calls Yield. A command whose deadline has passed is Expired without touching the device. After any
+//     other command that may have reached the device, the device is polled next, to show its new state. A requested
+//     poll is reported to both the Request and out.
+//   - A stop command (IsStop) ends the current Borrow.
+//   - A Borrow waits until nothing is due, or until each device was polled once since it arrived, so that neither
+//     starves the other. At most maxBorrows wait; more are refused.
+//   - A device whose poll got nothing because of silence, damaged answers or a connection that it closes (Timeout,
+//     Checksum, Protocol, Closed) is polled again after 2 s for each consecutive failure, at most 5 min, and never
+//     sooner than its interval. The first answer ends that. A refusal (Exception) and Busy do not count, because
+//     the device answered.
+//   - An error for which PortLost holds ends Run after its report was delivered. One report is not delivered: that
+//     of a poll that got nothing because the port was lost (Closed), such as a connection that the device had
+//     closed while idle. It says nothing about the device, which is polled again immediately on the next port. If
+//     the port breaks under the device again, that is reported, and the device backs off like a silent one, so that
+//     it cannot keep the line from the others.
 //
-// The schedule and the back-off survive from one Run to the next. Polled panics when a unit has no interval, no id or no
-// poller, or when an id comes twice: the configuration was checked before.
+// The schedule and the back-off survive from one Run to the next. Polled panics when a unit has no interval, no id or
+// no poller, or when an id is repeated: the configuration was checked before.
 func Polled(units ...Unit) Link {
 	l := &polled{slots: make([]*slot, 0, len(units))}
 	for _, u := range units {
@@ -65,17 +66,17 @@ var _ Link = (*polled)(nil)
 
 type polled struct {
 	slots []*slot
-	later []Request // came while something else was under way
+	later []Request // arrived while the line was busy
 }
 
 // slot is a device's place in the schedule.
 type slot struct {
 	Unit
-	due    time.Time // zero: at once
+	due    time.Time // zero: immediately
 	failed int       // polls in a row without an answer
 	broken int       // polls in a row under which the port broke
 
-	commanded bool // since the poll under way began
+	commanded bool // since the current poll began
 }
 
 // Run implements Link.
@@ -107,7 +108,7 @@ func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func
 		select {
 		case r, ok := <-in:
 			if !ok {
-				in = nil // nobody asks any more; the schedule goes on
+				in = nil // no more requests can come; the schedule continues
 			} else if waiting, err = l.serve(ctx, port, in, r, out, waiting); err != nil {
 				return err
 			}
@@ -148,7 +149,7 @@ func (l *polled) Run(ctx context.Context, port Port, in <-chan Request, out func
 	}
 }
 
-// borrow is a Borrow that waits for its turn.
+// borrow is a waiting Borrow.
 type borrow struct {
 	use    func(context.Context, Port) error
 	answer func(Answer)
@@ -158,8 +159,8 @@ type borrow struct {
 // errStopCommand ends a Borrow.
 var errStopCommand = errors.New("a stop command needed the line")
 
-// lend hands the port to a borrower and takes it back when a stop command comes, which is then carried out. Its error ends
-// Run.
+// lend gives the port to a borrower and takes it back when a stop command arrives, which is then executed. Its error
+// ends Run.
 func (l *polled) lend(ctx context.Context, port Port, in <-chan Request, b *borrow) error {
 	using, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -177,7 +178,7 @@ func (l *polled) lend(ctx context.Context, port Port, in <-chan Request, b *borr
 				in = nil
 			case stop == nil && r.Command != nil && IsStop(r.Command.Action):
 				stop = &r
-				in = nil // what comes behind it waits
+				in = nil // what follows waits
 				cancel(errStopCommand)
 			default:
 				l.postpone(r)
@@ -199,7 +200,7 @@ func (l *polled) lend(ctx context.Context, port Port, in <-chan Request, b *borr
 	return nil
 }
 
-// next returns the device that has been due for longest, and how long until it is due.
+// next returns the device that has been due for longest, and the time until it is due.
 func (l *polled) next(now time.Time) (*slot, time.Duration) {
 	var first *slot
 	for _, s := range l.slots {
@@ -287,7 +288,7 @@ func (l *polled) do(ctx context.Context, port Port, r Request) {
 	answer(Answer{Result: res})
 }
 
-// postpone keeps a request for when what is under way has ended.
+// postpone keeps a request until the line is free.
 func (l *polled) postpone(r Request) {
 	if len(l.later) < maxLater {
 		l.later = append(l.later, r)
@@ -304,8 +305,8 @@ func IsStop(action string) bool { return strings.HasSuffix(action, ".stop") }
 
 type yieldKey struct{}
 
-// Yield lets commands go between two requests of a poll. A Poller calls it with the context of Poll, with nothing under way
-// on the port. Do may be called meanwhile, also for the same device.
+// Yield lets commands run between two requests of a poll. A Poller calls it with the context of Poll, while no
+// transaction is running on the port. Do may be called meanwhile, also for the same device.
 func Yield(ctx context.Context) {
 	if f, ok := ctx.Value(yieldKey{}).(func()); ok {
 		f()
@@ -331,7 +332,7 @@ func (l *polled) yield(ctx context.Context, port Port, in <-chan Request) {
 	}
 }
 
-// poll polls the device once, hands out the report and sets when the device is due again. Its error ends Run.
+// poll polls the device once, delivers the report and schedules the device again. Its error ends Run.
 func (l *polled) poll(ctx context.Context, port Port, in <-chan Request, s *slot, out func(Report)) (Report, error) {
 	started := time.Now()
 	s.commanded = false
@@ -341,7 +342,7 @@ func (l *polled) poll(ctx context.Context, port Port, in <-chan Request, s *slot
 		rep.At = time.Now()
 	}
 	if err := ctx.Err(); err != nil {
-		// The poll was cut short by us. What was read until then is true; that the rest is missing says nothing.
+		// The scheduler cut the poll short. What was read until then is true; the missing rest says nothing.
 		if len(rep.Readings)+len(rep.Events) > 0 {
 			rep.Err = nil
 			out(rep)
@@ -360,7 +361,8 @@ func (l *polled) poll(ctx context.Context, port Port, in <-chan Request, s *slot
 	return rep, nil
 }
 
-// schedule sets when the device is due again, from how its poll went, and tells whether the poll says anything about it.
+// schedule sets when the device is due again, based on the result of its poll, and reports whether the poll says
+// anything about the device.
 func (s *slot) schedule(started, now time.Time, rep Report) bool {
 	answered := len(rep.Readings) > 0
 	if PortLost(rep.Err) && KindOf(rep.Err) == Closed && !answered {
@@ -389,8 +391,8 @@ func (s *slot) schedule(started, now time.Time, rep Report) bool {
 	return true
 }
 
-// aligned returns the next multiple of every on the wall clock that is after now and at least half an interval after the
-// poll that began at started, so that a clock that is being adjusted does not make two polls of one.
+// aligned returns the next multiple of every on the wall clock that is after now and at least half an interval after
+// the poll that began at started, so that a clock adjustment does not cause two polls instead of one.
 func aligned(started, now time.Time, every time.Duration) time.Time {
 	past := time.Duration(now.UnixNano() % int64(every))
 	due := now.Add(every - past)

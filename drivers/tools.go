@@ -2,19 +2,20 @@ package drivers
 
 import "context"
 
-// RawArea is a part of a device's memory that can be read as it is, such as the holding registers of Modbus.
+// RawArea is a part of a device's memory that can be read without interpretation, such as the holding registers of
+// Modbus.
 type RawArea struct {
 	Name     string // a word of lower case letters
 	Function int    // by which it is read
 	Bits     bool   // it holds bits; otherwise registers of two bytes
-	MaxCount int    // of bits or registers that can be read at once
+	MaxCount int    // maximum number of bits or registers per read
 }
 
 // RawQuery asks for the content of an area.
 type RawQuery struct {
 	Unit  int    `json:"unit"`
 	Area  string `json:"area"`
-	First int    `json:"first"` // address as it stands in the frame
+	First int    `json:"first"` // address as encoded in the frame
 	Count int    `json:"count"` // of bits or registers
 }
 
@@ -22,16 +23,16 @@ type RawQuery struct {
 type RawReader interface {
 	Driver
 	RawAreas() []RawArea
-	// ReadRaw reads once. Registers come high byte first; bits come eight to a byte, the first one lowest. The port may be one
-	// that was borrowed from a running line (Request).
+	// ReadRaw reads once. Registers are returned high byte first. Bits are packed eight to a byte, the first one
+	// lowest. The port may be borrowed from a running line (Request).
 	ReadRaw(ctx context.Context, l Line, port Port, q RawQuery) ([]byte, error)
 }
 
 // Capturer is a driver that can record what a device answers, as a proof for the device's model. It only reads.
 type Capturer interface {
 	Driver
-	// Capture polls a device once and returns the frames and the readings that they give, as a file of the driver's tests.
-	// Serial numbers are masked, in the frames too. source says where and when it was recorded. The port may be one that was
-	// borrowed from a running line (Request).
+	// Capture polls a device once and returns the frames and their readings, as a test file of the driver. Serial
+	// numbers are masked, also in the frames. source says where and when it was recorded. The port may be borrowed from
+	// a running line (Request).
 	Capture(ctx context.Context, l Line, port Port, d Device, source string) (string, error)
 }

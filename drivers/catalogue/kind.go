@@ -15,7 +15,8 @@ const (
 // DeviceKinds returns every kind.
 func DeviceKinds() []DeviceKind { return []DeviceKind{Inverter, Meter, Barrier, IO, UPS} }
 
-// Prefix begins the id that is proposed for a device of this kind: inv, meter, barrier, io, ups, and dev for an unknown kind.
+// Prefix is the beginning of the proposed id of a device of this kind: inv, meter, barrier, io, ups, and dev for an
+// unknown kind.
 func (k DeviceKind) Prefix() string {
 	switch k {
 	case Inverter:
@@ -26,8 +27,8 @@ func (k DeviceKind) Prefix() string {
 	return "dev"
 }
 
-// States are the words that the point "state" of a device of this kind can hold; nil when nothing narrower is known than
-// the catalogue.
+// States returns the words that the point "state" of a device of this kind can have; nil when only the catalogue's list
+// is known.
 func (k DeviceKind) States() []string {
 	switch k {
 	case Inverter:

@@ -1,5 +1,5 @@
-// Package catalogue names what devices measure and are: points with their types, units, kinds and labels, values, and kinds of
-// device. A name means the same in code, configuration, notes and on MQTT.
+// Package catalogue names what devices measure and are: points with their types, units, kinds and labels, values, and
+// kinds of device. A name means the same in code, configuration, notes and on MQTT.
 package catalogue
 
 import (
@@ -19,7 +19,7 @@ const (
 	TextKind  PointKind = "text"    // free text
 )
 
-// Point is an entry of the catalogue: what a name means, wherever it comes from.
+// Point is an entry of the catalogue: the meaning of a name, whichever device it comes from.
 type Point struct {
 	Key  string
 	Type Type
@@ -30,7 +30,7 @@ type Point struct {
 	Enum []string // of a state of type text: every word it can hold
 }
 
-// MaxStrings is how many DC inputs (dc1_... to dcN_...) the catalogue knows.
+// MaxStrings is the number of DC inputs (dc1_... to dcN_...) in the catalogue.
 const MaxStrings = 32
 
 // InverterStates are the words of the inverter's point "state".

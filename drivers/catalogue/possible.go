@@ -1,8 +1,8 @@
 package catalogue
 
-// possible are the bounds of what a quantity can be at any site that this agent is for, by unit. They are generous: a
-// plant of some megawatts on a medium-voltage line lies well within them, and what does not is a sentinel, a register that
-// was read with another type, or a damaged answer. Models narrow them.
+// possible holds, by unit, the bounds of a quantity at any site that this agent is for. They are generous: a plant of
+// some megawatts on a medium-voltage line is well within them. A value outside is a sentinel, a register read with the
+// wrong type, or a damaged answer. Models narrow the bounds.
 var possible = map[string][2]float64{
 	"W":      {-100e6, 100e6},
 	"var":    {-100e6, 100e6},
@@ -19,7 +19,7 @@ var possible = map[string][2]float64{
 	"1":      {0, 1e10},
 }
 
-// possibleOf are the points whose bounds differ from those of their unit.
+// possibleOf holds the points whose bounds differ from those of their unit.
 var possibleOf = map[string][2]float64{
 	"power_factor":    {-1.05, 1.05}, // makers round
 	"battery_charge":  {0, 110},
@@ -28,8 +28,8 @@ var possibleOf = map[string][2]float64{
 	"ac_energy_today": {0, 1e7},
 }
 
-// Possible returns the bounds outside of which a number cannot be a value of the point; ok is false for points that are no
-// numbers.
+// Possible returns the bounds outside of which a number cannot be a value of the point. ok is false for points that are
+// not numbers.
 func (p Point) Possible() (low, high float64, ok bool) {
 	if p.Type != Float {
 		return 0, 0, false
@@ -44,7 +44,7 @@ func (p Point) Possible() (low, high float64, ok bool) {
 	return r[0], r[1], ok
 }
 
-// IsPossible tells whether a number can be a value of the point; a point that the catalogue has no bounds for takes any.
+// IsPossible reports whether a number can be a value of the point. A point without bounds accepts any.
 func (p Point) IsPossible(x float64) bool {
 	low, high, ok := p.Possible()
 	return !ok || x >= low && x <= high

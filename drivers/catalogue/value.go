@@ -16,7 +16,7 @@ const (
 	Text
 )
 
-// String gives the name that stands in meta.
+// String returns the name used in meta.
 func (t Type) String() string {
 	return [...]string{"none", "float", "bool", "text"}[t]
 }
@@ -28,7 +28,7 @@ type Value struct {
 	text string
 }
 
-// Number makes a number; one that is not finite makes an absent value, because no point can hold it.
+// Number returns a number. One that is not finite becomes an absent value, because no point can hold it.
 func Number(f float64) Value {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return Value{}
@@ -65,7 +65,7 @@ func (v Value) Bool() bool { return v.kind == Bool && v.num != 0 }
 // Text returns the text, "" when the value is not a text.
 func (v Value) Text() string { return v.text }
 
-// String formats the value for a person, "-" when there is none.
+// String formats the value for a person, "-" when it is absent.
 func (v Value) String() string {
 	switch v.kind {
 	case Float:

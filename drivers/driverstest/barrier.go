@@ -118,7 +118,7 @@ const (
 	recovery   = 10 * time.Minute // a barrier whose line or drive was away has been read again by then
 	pulseMax   = 2 * time.Second  // the longest pulse
 	stopMax    = time.Second      // from STOP to standstill
-	noticeMax  = 3 * time.Second  // a STOP that had no effect is a condition by then
+	noticeMax  = 3 * time.Second  // a STOP without effect is a condition by then
 	refuseMax  = 3 * time.Second  // a dead line has refused a command by then
 	commandAge = 15 * time.Second // the life of a command
 )
@@ -181,7 +181,7 @@ func (s *BarrierSuite) suspect() int {
 	return 3
 }
 
-// offers tells whether the barrier carries the action out in at least one state.
+// offers reports whether the barrier executes the action in at least one state.
 func (s *BarrierSuite) offers(action string) bool {
 	switch action {
 	case barrierStop:
@@ -246,7 +246,7 @@ func (b *barrierBench) seen() string {
 	return fmt.Sprintf("%s, the conditions are %q, the arm is at %d %%%s", state, b.Conditions(), percent, motion)
 }
 
-// state returns what was published last.
+// state returns the last published state.
 func (b *barrierBench) state() (BarrierState, bool) {
 	all := b.States()
 	if len(all) == 0 {
@@ -255,7 +255,7 @@ func (b *barrierBench) state() (BarrierState, bool) {
 	return all[len(all)-1], true
 }
 
-// shows tells whether one of some states was published last, and is good.
+// shows reports whether the last published state is one of the given ones, and good.
 func (b *barrierBench) shows(words ...string) bool {
 	s, ok := b.state()
 	return ok && s.Quality == drivers.Good && slices.Contains(words, s.State)
@@ -263,7 +263,7 @@ func (b *barrierBench) shows(words ...string) bool {
 
 func (b *barrierBench) hasCondition(code string) bool { return slices.Contains(b.Conditions(), code) }
 
-// armAt tells whether the arm stands still there.
+// armAt reports whether the arm stands still at a position.
 func (b *barrierBench) armAt(percent int) bool {
 	p, motion := b.drive.Arm()
 	return p == percent && motion == ""

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Counters are what the UART of a serial port has counted since it was set up, by whoever used it.
+// Counters are the error counts of a serial port's UART since it was set up, over all users of the port.
 type Counters struct {
-	Framing, Parity, Overrun int // characters with a wrong stop bit or parity, and those that came too fast
+	Framing, Parity, Overrun int // characters with a wrong stop bit or parity, and characters lost because they came too fast
 }
 
 // Counting is a port that counts. Counters may be called from any goroutine; it fails where the port's driver does not

@@ -1,5 +1,5 @@
 // Package line turns the port URLs of the configuration into open ports: TCP, serial lines, and serial lines tunnelled
-// through TCP. It opens and closes; when to open again is decided by who asks.
+// through TCP. It opens and closes; its user decides when to reopen.
 package line
 
 import (
@@ -23,7 +23,7 @@ type Scheme string
 const (
 	TCP           Scheme = "tcp"        // the protocol's own framing on TCP (Modbus TCP)
 	Serial        Scheme = "serial"     // a serial device of this machine
-	SerialOverTCP Scheme = "serial+tcp" // serial frames in a TCP stream: a serial server; rtu+tcp is another name for it
+	SerialOverTCP Scheme = "serial+tcp" // serial frames in a TCP stream, as from a serial server; rtu+tcp is an alias
 )
 
 // Parity of a serial line.
@@ -36,7 +36,7 @@ const (
 	OddParity  Parity = "odd"
 )
 
-// Endpoint is a parsed port URL: where a line is and how it is spoken to.
+// Endpoint is a parsed port URL: the address of a line and its settings.
 type Endpoint struct {
 	Scheme Scheme
 	Host   string // host:port, for TCP and SerialOverTCP; "host:" where the URL names no port (see WithPort)
@@ -45,7 +45,7 @@ type Endpoint struct {
 	Parity Parity
 	Bits   int  // 7 or 8
 	Stop   int  // 1 or 2
-	RS485  bool // of Serial: the kernel turns the transmitter on and off (RTS), for UARTs that have no transceiver which does
+	RS485  bool // of Serial: the kernel switches the transmitter with RTS, for UARTs whose transceiver does not do so itself
 
 	RTU         bool // of SerialOverTCP: written as rtu+tcp
 	TolerantIDs bool // of TCP: answers may carry another transaction id than their request
@@ -60,7 +60,8 @@ var Bauds = []int{300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400, 57600, 1
 //	serial:///dev/PATH?baud=9600&parity=none|even|odd&stop=1|2&bits=7|8&rs485=on|off
 //	serial+tcp://HOST:PORT[?baud=9600], also written rtu+tcp://HOST:PORT[?baud=9600]
 //
-// The port of tcp:// is that of the protocol where it is left out: WithPort fills it in. The error is a sentence that says what is wrong and what is allowed.
+// A missing port of tcp:// is that of the protocol: WithPort fills it in. The error says what is wrong and what is
+// allowed.
 func Parse(text string) (Endpoint, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -116,7 +117,7 @@ func (e *Endpoint) setHost(u *url.URL) error {
 	return nil
 }
 
-// Portless tells whether the URL of a TCP endpoint named no port.
+// Portless reports whether the URL of a TCP endpoint named no port.
 func (e Endpoint) Portless() bool { return e.Scheme == TCP && strings.HasSuffix(e.Host, ":") }
 
 // WithPort gives the endpoint with a port where its URL named none: that of the protocol that is spoken there.
@@ -147,7 +148,7 @@ func (e *Endpoint) setIDs(query string) error {
 	return nil
 }
 
-// validHost tells whether a host is an address, or made of what names are made of.
+// validHost reports whether a host is an address or consists of the characters of a name.
 func validHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
@@ -201,7 +202,7 @@ func (e *Endpoint) setSerial(query string) error {
 	return nil
 }
 
-// Key is the same for two endpoints exactly when they cannot be open at once.
+// Key is equal for two endpoints exactly when they cannot be open at the same time.
 func (e Endpoint) Key() string {
 	if e.Scheme == Serial {
 		return "serial " + e.Path
@@ -241,8 +242,8 @@ func (e Endpoint) String() string {
 	return fmt.Sprintf("%s://%s", e.Written(), host)
 }
 
-// Simulated tells whether the endpoint can only be a simulator: a loopback address or a pseudo terminal. A link to a pseudo
-// terminal that is not there at the moment leads to none else.
+// Simulated reports whether the endpoint can only be a simulator: a loopback address or a pseudo terminal. A link to a
+// pseudo terminal that does not exist at the moment counts as well.
 func (e Endpoint) Simulated() bool {
 	if e.Scheme == Serial {
 		path := e.Path
@@ -264,7 +265,7 @@ func (e Endpoint) Simulated() bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// Line tells a link what it needs to know of the medium.
+// Line returns what a link needs to know of the medium.
 func (e Endpoint) Line(id string) drivers.Line {
 	l := drivers.Line{ID: id, Stream: e.Scheme == TCP, Tunnel: e.Scheme == SerialOverTCP, TolerantIDs: e.TolerantIDs}
 	if !l.Stream {

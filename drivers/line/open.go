@@ -7,8 +7,8 @@ import (
 	"bordo/drivers"
 )
 
-// Open opens the port that the endpoint names. It returns within 5 s, or when ctx ends. Errors are *drivers.Error with
-// Lost set, and say in plain words what is wrong and what to do about it. A port behind TCP is a drivers.Reopener.
+// Open opens the port of the endpoint. It returns within 5 s, or when ctx ends. Errors are *drivers.Error with Lost
+// set, and say what is wrong and what to do. A port behind TCP is a drivers.Reopener.
 func Open(ctx context.Context, e Endpoint) (drivers.Port, error) {
 	switch e.Scheme {
 	case TCP, SerialOverTCP:
@@ -22,7 +22,7 @@ func Open(ctx context.Context, e Endpoint) (drivers.Port, error) {
 	return nil, gone("open "+e.String(), fmt.Errorf("unknown kind of port %q", e.Scheme))
 }
 
-// gone is the error of a port that cannot be used (any more).
+// gone returns the error of a port that is unusable or no longer usable.
 func gone(op string, cause error) error {
 	return &drivers.Error{Op: op, Kind: drivers.Closed, Lost: true, Err: cause}
 }

@@ -18,9 +18,9 @@ import (
 	"bordo/drivers"
 )
 
-// beltTimeout is the data path's own time-out. The control descriptor does the waiting; this one only makes sure that a
-// Read which found nothing comes back. It is never 0: with 0 tarm/serial's Close hangs as long as a Read is blocked,
-// because the runtime takes its descriptor for one that poll can wake.
+// beltTimeout is the timeout of the data path itself. The control descriptor does the waiting; this timeout only
+// ensures that a Read that found nothing returns. It is never 0: with 0, tarm/serial's Close hangs as long as a Read is
+// blocked, because the runtime takes its descriptor for one that poll can wake.
 const beltTimeout = 100 * time.Millisecond
 
 // writeChunk keeps one write below what a terminal that says "writable" takes without blocking.
@@ -34,8 +34,8 @@ const (
 	sides
 )
 
-// serialPort is a serial line as a Port: tarm/serial carries the data, a second descriptor on the same terminal (control)
-// does what tarm/serial cannot: millisecond deadlines, cancellation, hang-up, exclusive use.
+// serialPort is a serial line as a Port. tarm/serial carries the data. A second descriptor on the same terminal
+// (control) provides what tarm/serial cannot: millisecond deadlines, cancellation, hang-up detection and exclusive use.
 type serialPort struct {
 	path    string
 	data    *serial.Port
@@ -57,7 +57,7 @@ var _ interface {
 
 func openSerial(e Endpoint) (drivers.Port, error) {
 	op := "open " + e.String()
-	// The control descriptor first: a port that somebody else holds must not be reprogrammed by the second open.
+	// The control descriptor comes first: the second open must not reprogram a port that another program holds.
 	control, err := unix.Open(e.Path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, gone(op, explainOpen(e.Path, err))
@@ -91,7 +91,7 @@ func (p *serialPort) setUp(e Endpoint) error {
 	if err := p.showParity(e.Parity); err != nil {
 		return fmt.Errorf("set parity: %w", err)
 	}
-	// A pseudo terminal keeps what nobody has read; here it would be taken for the voice of another master.
+	// A pseudo terminal keeps unread bytes, which would look like the traffic of another master here.
 	if err := unix.IoctlSetInt(p.control, unix.TCFLSH, unix.TCIFLUSH); err != nil {
 		return fmt.Errorf("drop what came before: %w", err)
 	}
@@ -111,8 +111,9 @@ func (p *serialPort) setUp(e Endpoint) error {
 	return nil
 }
 
-// showParity marks a pseudo terminal that was opened with parity. The kernel drops PARENB there and keeps INPCK, so the other
-// end, a simulated device, can see the parity. A real line keeps PARENB and is left alone: INPCK would drop characters there.
+// showParity marks a pseudo terminal that was opened with parity. There the kernel drops PARENB and keeps INPCK, so
+// that the other end, a simulated device, can see the parity. A real line keeps PARENB and is not marked: INPCK would
+// drop characters there.
 func (p *serialPort) showParity(parity Parity) error {
 	ts, err := unix.IoctlGetTermios(p.control, unix.TCGETS)
 	if err != nil || parity == NoParity || ts.Cflag&unix.PARENB != 0 {
@@ -183,7 +184,7 @@ func (p *serialPort) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// Close implements drivers.Port. A Read or Write that is under way ends at once.
+// Close implements drivers.Port. It ends a pending Read or Write immediately.
 func (p *serialPort) Close() error {
 	p.mu.Lock()
 	first := !p.closed
@@ -196,7 +197,7 @@ func (p *serialPort) Close() error {
 		return nil
 	}
 	if p.data != nil {
-		// Frees a write that waits for a peer which reads no more. A port that is gone answers EIO, which is as good.
+		// Releases a write that waits for a peer that no longer reads. A lost port answers EIO, which is just as good.
 		_ = unix.IoctlSetInt(p.control, unix.TCFLSH, unix.TCOFLUSH)
 	}
 	for side := range p.busy {
@@ -222,8 +223,8 @@ func (p *serialPort) Close() error {
 // Done implements drivers.Watched.
 func (p *serialPort) Done() <-chan struct{} { return p.gone }
 
-// watch notices at once when the adapter is unplugged, also while nobody reads. It ends with that or with Close, and owns
-// the lock of its side until then.
+// watch notices immediately when the adapter is unplugged, even while nothing reads. It ends with that or with Close,
+// and holds the lock of its side until then.
 func (p *serialPort) watch() {
 	defer p.busy[watchSide].Unlock()
 	for {
@@ -251,8 +252,8 @@ func (p *serialPort) rouse(eventfds ...int) {
 	}
 }
 
-// await waits until the terminal is ready for what is asked or gone, and returns its poll events. When the deadline has
-// passed it looks once more without waiting before it gives up.
+// await waits until the terminal is ready for the given events or lost, and returns its poll events. When the deadline
+// has passed, it checks once more without waiting before it returns.
 func (p *serialPort) await(side int, events int16) (int16, error) {
 	for {
 		p.mu.Lock()

@@ -16,15 +16,15 @@ import (
 )
 
 const (
-	// dialTimeout bounds the opening of a connection: a device on the same network answers in milliseconds, one behind a
-	// mobile link in a second or two.
+	// dialTimeout bounds the opening of a connection. A device on the same network answers in milliseconds, one behind
+	// a mobile link in a second or two.
 	dialTimeout = 5 * time.Second
-	// unackedTimeout is how long sent bytes may stay unacknowledged before the kernel gives the connection up: without it a
-	// peer that lost its power is noticed after a quarter of an hour.
+	// unackedTimeout is how long sent bytes may stay unacknowledged before the kernel drops the connection. Without it,
+	// a peer that lost its power is noticed only after a quarter of an hour.
 	unackedTimeout = 10 * time.Second
 )
 
-// keepalive finds out within half a minute that an idle peer is gone.
+// keepalive detects within half a minute that an idle peer is lost.
 var keepalive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 
 // socket is a TCP connection as a Port.
@@ -111,7 +111,7 @@ func (s *socket) Close() error {
 	return nil
 }
 
-// told makes an error of the connection one that the owner understands.
+// told converts an error of the connection into one that its owner understands.
 func (s *socket) told(op string, err error) error {
 	switch {
 	case err == nil:

@@ -1,4 +1,4 @@
-// Package nearest finds the names that somebody may have meant who wrote another one.
+// Package nearest finds the names that were probably meant by a misspelt one.
 package nearest
 
 import (
@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// maxWord is how long a word can be and still be somebody's slip: the distance costs the product of both lengths.
+// maxWord is the maximum length of a word that can be a misspelling: the distance costs the product of both lengths.
 const maxWord = 256
 
-// Names gives at most n of the names that somebody who wrote word may have meant, the nearest first. Names are compared
-// in lower case; one that contains the word, or the other way round, is near whatever else it holds.
+// Names returns at most n of the names that were probably meant by word, the nearest first. It compares in lower case.
+// A name that contains the word, or the reverse, counts as near whatever else it contains.
 func Names(word string, names []string, n int) []string {
 	type scored struct {
 		name  string
@@ -40,8 +40,8 @@ func Names(word string, names []string, n int) []string {
 	return out
 }
 
-// slips is how many slips of the pen a word of n letters can hold and still be taken for another one. A word of three letters
-// holds none: "lun" is a Monday, not "sun".
+// slips is the number of typing errors that a word of n letters may contain and still match another one. A word of
+// three letters may contain none: "lun" is a Monday, not "sun".
 func slips(n int) int {
 	if n < 4 {
 		return 0
@@ -49,8 +49,8 @@ func slips(n int) int {
 	return max(1, n/4)
 }
 
-// distance counts the letters to insert, delete, replace or swap with their neighbour to get from a to b (optimal string
-// alignment).
+// distance returns the number of letters to insert, delete, replace or swap with their neighbour to get from a to b
+// (optimal string alignment).
 func distance(a, b string) int {
 	s, t := []rune(a), []rune(b)
 	before, last, row := make([]int, len(t)+1), make([]int, len(t)+1), make([]int, len(t)+1)

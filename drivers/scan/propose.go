@@ -10,7 +10,7 @@ import (
 	"bordo/drivers/line"
 )
 
-// Taken is what a configuration has already, so that what is proposed fits into it.
+// Taken describes an existing configuration, so that the proposal fits into it.
 type Taken struct {
 	Lines   []string          // ids of lines
 	Devices []string          // ids of devices
@@ -23,18 +23,18 @@ type Part struct {
 	Line     string   // the id of a line that the configuration has; "" for a new one
 	ID, Port string   // of a new line
 	Entries  []string // devices in braces, and remarks, which begin with #, each without indentation
-	Remark   bool     // the whole is a remark: no device that is recognised, or settings that the port cannot have as well
+	Remark   bool     // the whole is a comment: no recognised device, or settings that conflict with those of the port
 }
 
 // Proposal is what to write into the configuration.
 type Proposal struct {
 	Parts   []Part
-	Lines   string            // new entries of "lines", empty when there is none
-	Devices map[string]string // new entries of "devices" of lines that are there, by the id of the line
+	Lines   string            // new entries of "lines", empty when there are none
+	Devices map[string]string // new entries of "devices" of existing lines, by the id of the line
 }
 
-// Propose writes the lines of a configuration for what was found. What was not recognised stands there as a remark; a line
-// on which nothing was recognised is a remark as a whole, because a line needs a device. So is a second setting of one port.
+// Propose writes configuration lines for what was found. An unrecognised device becomes a comment. A line without any
+// recognised device is a comment as a whole, because a line needs a device. So is a second setting of one port.
 func Propose(found []Found, taken Taken) Proposal {
 	p := Proposal{Devices: map[string]string{}}
 	lines, devices := slices.Clone(taken.Lines), slices.Clone(taken.Devices)
@@ -73,7 +73,7 @@ func Propose(found []Found, taken Taken) Proposal {
 	return p
 }
 
-// byPort groups what is not configured yet by port and settings, in the order in which it was found.
+// byPort groups what is not configured yet by port and settings, in the order of discovery.
 func byPort(found []Found) (groups [][]Found) {
 	for _, f := range found {
 		if f.Device != "" {
@@ -132,8 +132,8 @@ func aboutEntry(f Found) string {
 	return "# " + oneLine(about)
 }
 
-// entries writes a device: what is known of it as a remark, and its entry. One that was not recognised has the models that it
-// could be, as remarks: the person takes the # away from one of them.
+// entries writes a device: its details as a comment, and its entry. For an unrecognised device it writes the possible
+// models as comments: a person removes the # of one of them.
 func entries(f Found, devices *[]string) []string {
 	if f.Model != "" {
 		id := free(catalogue.DeviceKind(f.Kind).Prefix(), devices)

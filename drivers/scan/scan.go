@@ -1,6 +1,5 @@
-// Package scan is what looking for devices means to those who ask for it, whatever the protocol: what is looked for, what is
-// told on the way, and the lines of a configuration that are proposed for what was found. A driver that can look for its
-// devices is a Scanner.
+// Package scan defines the search for devices, independent of the protocol: what to look for, the events of a scan, and
+// the configuration lines proposed for its findings. A driver that can search for its devices is a Scanner.
 package scan
 
 import (
@@ -10,7 +9,7 @@ import (
 	"bordo/drivers/line"
 )
 
-// Event is something that a scan has to tell: one of its parts is there.
+// Event is a message from a scan: exactly one of its parts is set.
 type Event struct {
 	Progress *Progress `json:"progress,omitempty"`
 	Found    *Found    `json:"found,omitempty"`
@@ -18,16 +17,16 @@ type Event struct {
 	Unasked  *Unasked  `json:"unasked,omitempty"`
 }
 
-// Progress is how far a scan is. The total may change on the way.
+// Progress is how far a scan has got. The total may change on the way.
 type Progress struct {
 	Done  int    `json:"done"`
 	Total int    `json:"total"`
-	At    string `json:"at"` // what is being asked: a port URL
+	At    string `json:"at"` // the port URL being probed
 	Unit  int    `json:"unit,omitempty"`
 }
 
-// Unasked is what was not looked for on a serial port, because something answered before: a line has one speed as a rule, and
-// yet two devices that are set differently may hang on it.
+// Unasked lists what was not probed on a serial port because a device answered earlier. A line usually has one speed,
+// but two differently configured devices may share it.
 type Unasked struct {
 	Port     string   `json:"port"`
 	Settings []string `json:"settings,omitempty"` // with which nothing was asked: port URLs
@@ -47,9 +46,9 @@ type Found struct {
 	Sure   bool     `json:"sure,omitempty"`   // the device said it; otherwise its values only look like it
 	Others []string `json:"others,omitempty"` // models that fit as well
 
-	Candidates []Candidate `json:"candidates,omitempty"` // what it could be, where it was not recognised
+	Candidates []Candidate `json:"candidates,omitempty"` // possible models of an unrecognised device
 
-	Maker    string `json:"maker,omitempty"` // what it says of itself
+	Maker    string `json:"maker,omitempty"` // as reported by the device
 	Product  string `json:"product,omitempty"`
 	Serial   string `json:"serial,omitempty"`
 	Firmware string `json:"firmware,omitempty"`
@@ -63,13 +62,13 @@ type Cause string
 // The causes, in the order in which they are looked for.
 const (
 	NoPort      Cause = "no_port"      // the port cannot be opened
-	OtherMaster Cause = "other_master" // somebody else asks on this line
-	Garbage     Cause = "garbage"      // something is heard that is no frame: speed or parity, or wires next to power cables
-	OnlyEcho    Cause = "only_echo"    // the adapter hears itself and nobody else
+	OtherMaster Cause = "other_master" // another master polls on this line
+	Garbage     Cause = "garbage"      // received bytes form no frame: speed or parity, or interference from power cables
+	OnlyEcho    Cause = "only_echo"    // the adapter receives only its own transmissions
 	Silence     Cause = "silence"      // nothing at all: A and B swapped, no power, no device
 	Refused     Cause = "refused"      // the host is there and has nothing at the port
 	Unreachable Cause = "unreachable"  // no such host, or no answer from it
-	NotModbus   Cause = "not_modbus"   // the connection opens, and nobody answers on it
+	NotModbus   Cause = "not_modbus"   // the connection opens, but nothing answers on it
 	NobodyThere Cause = "nobody_there" // a gateway answers, and says that no device does
 	EveryUnit   Cause = "every_unit"   // a host answers under every unit id
 	OtherIDs    Cause = "other_ids"    // a gateway answers with another transaction id than it was asked with
@@ -81,7 +80,7 @@ const (
 type Trouble struct {
 	Cause  Cause  `json:"cause"`
 	Port   string `json:"port,omitempty"`
-	Detail string `json:"detail,omitempty"` // the numbers behind it
+	Detail string `json:"detail,omitempty"` // the numbers behind the cause
 }
 
 // Candidate is a model that a device could be which was not recognised.
@@ -100,15 +99,15 @@ type Search struct {
 	// AllSpeeds asks the likely unit ids with every setting of a serial port, also once a device was found.
 	AllSpeeds bool
 	Known     map[int]string // ids of devices that need not be looked for, by unit id
-	Say       func(Event)    // is told everything; one call at a time
+	Say       func(Event)    // receives all events, one call at a time
 }
 
-// Lend lets f use a line that somebody else has open. It may wait for its turn before; f is done when it returns. Its error is
-// that of f, or why the line is not lent.
+// Lend lets f use a line that is open elsewhere. It may wait for its turn first. f must be done when it returns. The
+// error is that of f, or why the line is not lent.
 type Lend func(ctx context.Context, f func(context.Context, drivers.Port) error) error
 
-// Scanner is a driver that can look for its devices. A scan only reads. What it found and what is wrong is told as events; the
-// error is that of a port that cannot be used, or of the context.
+// Scanner is a driver that can search for its devices. A scan only reads. It reports findings and problems as events.
+// Its error is that of an unusable port, or of the context.
 type Scanner interface {
 	drivers.Driver
 	// Ports are the TCP ports that are looked at where a target names none, the usual one first.

@@ -11,7 +11,7 @@ import (
 	"bordo/drivers/line"
 )
 
-// MaxHosts is how many addresses one scan asks: those of a /24.
+// MaxHosts is the maximum number of addresses of one scan: those of a /24.
 const MaxHosts = 256
 
 // ParseUnits reads "1-10,126": unit ids from 0 to 255.
