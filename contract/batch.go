@@ -17,7 +17,7 @@ const (
 	KindText
 )
 
-// Field is one point of a sample as it is to be sent.
+// Field is one point of a sample in the form in which it is sent.
 type Field struct {
 	Key     string
 	Kind    ValueKind
@@ -28,9 +28,9 @@ type Field struct {
 
 // AppendSample appends one element of a batch's samples: {"seq":..,"ts":..,"v":{..},"q":{..}}.
 //
-// Fields keep their order. A field without value, or of bad quality, stands in "q" only: a value that is not one is never
-// sent as a number. "q" is left out when everything is good. The same arguments give the same bytes for ever, so a sample
-// that is sent again is the same to the byte.
+// Fields keep their order. A field without a value, or with bad quality, appears only in "q": a missing value is never
+// sent as a number. "q" is omitted when everything is good. The same arguments always produce the same bytes, in every
+// version, so a repeated sample is identical to the byte.
 func AppendSample(dst []byte, seq uint64, ts int64, fields []Field) []byte {
 	dst = strconv.AppendUint(append(dst, `{"seq":`...), seq, 10)
 	dst = strconv.AppendInt(append(dst, `,"ts":`...), ts, 10)
@@ -131,8 +131,8 @@ func (w *BatchWriter) Reset(dst []byte, e Envelope) {
 // Limit makes the batch hold at most n bytes, where that is less than MaxPayload. It applies until Reset.
 func (w *BatchWriter) Limit(n int) { w.limit = min(n, MaxPayload) }
 
-// Add appends a sample. It returns false, and leaves the batch as it was, when the sample does not fit any more; the
-// error is ErrTooLarge when it would not fit in an empty batch either.
+// Add appends a sample. It returns false, and leaves the batch unchanged, when the sample no longer fits. The error is
+// ErrTooLarge when it would not fit in an empty batch either.
 func (w *BatchWriter) Add(seq uint64, ts int64, fields []Field) (bool, error) {
 	if w.n == MaxSamples {
 		return false, nil
@@ -154,10 +154,10 @@ func (w *BatchWriter) Add(seq uint64, ts int64, fields []Field) (bool, error) {
 	return false, nil
 }
 
-// Len returns how many samples the batch holds.
+// Len returns the number of samples in the batch.
 func (w *BatchWriter) Len() int { return w.n }
 
-// Size returns how many bytes the message has.
+// Size returns the size of the message in bytes.
 func (w *BatchWriter) Size() int { return len(w.buf) + len(`]}`) }
 
 // Bytes returns the message. It is valid until Reset; more samples may be added afterwards.

@@ -1,24 +1,24 @@
 package contract
 
-// The causes of line_down and device_silent, as far as the node can tell them apart. They stand in
-// status.health[].cause and in the event that raises the condition. More may come: take an unknown one for none.
+// The causes of line_down and device_silent, as far as the node can distinguish them. They appear in
+// status.health[].cause and in the event that raises the condition. More may be added: treat an unknown one as none.
 const (
 	CauseRefused     = "refused"           // nothing listens at that port
-	CauseUnreachable = "unreachable"       // nobody has that address
-	CauseSilence     = "silence"           // the connection is open, or the serial line, and nothing comes
+	CauseUnreachable = "unreachable"       // no host has that address
+	CauseSilence     = "silence"           // the connection or serial line is open, and nothing arrives
 	CauseClosed      = "hung_up"           // the other side closes the connection instead of answering
 	CauseWrongUnit   = "wrong_unit"        // another unit id answers
 	CauseChecksum    = "checksum"          // answers arrive damaged
 	CauseNoise       = "noise"             // bytes that are no frame
-	CauseEcho        = "echo"              // only what was sent comes back
-	CauseOtherMaster = "other_master"      // somebody else talks on the line
+	CauseEcho        = "echo"              // only the own transmissions return
+	CauseOtherMaster = "other_master"      // another master uses the line
 	CauseFraming     = "wrong_framing"     // Modbus TCP where serial frames are configured, or the reverse
 	CauseTransaction = "wrong_transaction" // answers carry another transaction id than their request
 	CauseRefusals    = "refusals"          // the device refuses every question
 )
 
-// sentences are what a person reads about a condition of a known cause: through the network, and on a serial line where that
-// differs.
+// sentences are the texts for people about a condition with a known cause: over the network, and on a serial line where
+// that differs.
 var sentences = map[string]struct{ network, serial Label }{
 	CauseRefused: {network: Label{
 		"L'indirizzo c'è, ma nessuno ascolta su quella porta: attivare Modbus TCP nel dispositivo e controllare il numero della porta",
@@ -64,8 +64,8 @@ var sentences = map[string]struct{ network, serial Label }{
 		"The device answers but refuses every question: check model and unit id in the configuration"}},
 }
 
-// SentenceOf is what a person reads about a condition of a device: that of its cause where it has one, else that of the
-// condition. serial tells whether the device stands on a serial port of the box.
+// SentenceOf returns the text for people about a condition of a device: that of its cause if it has one, else that of
+// the condition. serial means that the device is on a serial port of the box.
 func SentenceOf(code, cause string, serial bool) Label {
 	s, ok := sentences[cause]
 	switch {

@@ -9,7 +9,7 @@ import (
 // Command is the signed body of a message on cmd: a JWS in compact form signed with Ed25519, "typ" bordo-command+jws.
 type Command struct {
 	SV   int            `json:"sv"`
-	ID   string         `json:"id"`  // UUIDv7: executed once, whatever arrives how often
+	ID   string         `json:"id"`  // UUIDv7: executed once, however often it arrives
 	Iss  string         `json:"iss"` // who signed
 	Node string         `json:"node"`
 	Dev  string         `json:"dev"`
@@ -47,7 +47,8 @@ const CommandEvent = "bordo.command.v1"
 // CommandState is where a command is, or ended.
 type CommandState string
 
-// The states of a command. Unknown is an answer: it was written and nothing came back; it is never repeated by the agent.
+// The states of a command. Unknown is a final answer: the command was written and no answer came. The agent never
+// repeats it.
 const (
 	Accepted  CommandState = "accepted"
 	Rejected  CommandState = "rejected"
@@ -67,7 +68,7 @@ type Result struct {
 	State  CommandState `json:"state"`
 	Code   string       `json:"code,omitempty"`   // for a program: lower case with underscores
 	Detail string       `json:"detail,omitempty"` // for a person
-	Value  any          `json:"value,omitempty"`  // what was read back
+	Value  any          `json:"value,omitempty"`  // the value read back
 }
 
 // Range is a closed interval of sequence numbers.
@@ -78,7 +79,7 @@ type Ack struct {
 	OK map[string][]Range `json:"ok"`
 }
 
-// MaxAckRanges is how many ranges of one epoch are read; more are refused.
+// MaxAckRanges is the maximum number of ranges of one epoch; more are refused.
 const MaxAckRanges = 32
 
 // Encode returns the message.

@@ -1,11 +1,11 @@
 package contract
 
-// Condition is a kind of fault that begins and ends: while it lasts it stands in status.health, and both ends are events
-// (ConditionRaised, ConditionCleared).
+// Condition is a kind of fault that begins and ends. While it lasts it is listed in status.health, and both ends are
+// events (ConditionRaised, ConditionCleared).
 type Condition struct {
 	Code     string
 	Severity Severity
-	Text     Label // for a person: what is wrong, and where to look first
+	Text     Label // for people: what is wrong, and where to look first
 }
 
 // Codes of conditions.
@@ -17,14 +17,14 @@ const (
 	DeviceExchanged     = "device_exchanged"     // another serial number answers
 	PhaseMissing        = "phase_missing"        // one phase has no voltage
 	PhaseReversed       = "phase_reversed"       // the power of one phase has the wrong sign
-	NotRouted           = "not_routed"           // the broker accepts what it does not pass on
-	TwinSuspected       = "twin_suspected"       // somebody else seems to connect under this node's id
+	NotRouted           = "not_routed"           // the broker accepts messages that it does not forward
+	TwinSuspected       = "twin_suspected"       // another client seems to connect under this node's id
 	MessageLimited      = "message_limited"      // only small messages pass on the way to the broker
 	TopicRefused        = "topic_refused"        // the broker ends sessions on something that it does not allow
-	StatusOverwritten   = "status_overwritten"   // somebody else writes this node's status
+	StatusOverwritten   = "status_overwritten"   // another client writes this node's status
 	PacketRefused       = "packet_refused"       // the broker sends what no client may receive, or too much at once
 	CredentialsUnusable = "credentials_unusable" // a file that the next connection needs
-	ConfigChanged       = "config_changed"       // the configuration file is not the one that the agent started with
+	ConfigChanged       = "config_changed"       // the configuration file differs from the one that the agent started with
 	ClockUnset          = "clock_unset"
 	StoreFull           = "store_full"     // the disk has no room
 	StoreReadOnly       = "store_readonly" // the disk refuses to be written for another reason

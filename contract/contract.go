@@ -1,9 +1,9 @@
-// Package contract is what Bordo and a central system agree on: the MQTT topics, the payloads, their JSON Schemas and the
-// table of event types and conditions, version 1 of each.
+// Package contract is the agreement between Bordo and a central system: the MQTT topics, the payloads, their JSON
+// Schemas and the table of event types and conditions, version 1 of each.
 //
-// It promises that a shape, once published, is read for ever: additions do not raise the version, unknown keys are ignored
-// by its decoders, and the messages under testdata/v1 must decode in every later version. It opens no connection, keeps no
-// state and imports nothing of the agent: a program of the centre may use it alone.
+// It promises that a published shape can be read for ever: additions do not raise the version, its decoders ignore
+// unknown keys, and the messages under testdata/v1 must decode in every later version. It opens no connection, keeps no
+// state and imports nothing of the agent, so a program of the centre may use it alone.
 package contract
 
 import (
@@ -14,7 +14,7 @@ import (
 // Version is the major version of topics ("v1") and payloads ("sv":1).
 const Version = 1
 
-// Limits of what is sent. A message that would pass them is split or refused by the sender.
+// Limits of messages. The sender splits or refuses a message that would exceed them.
 const (
 	MaxPayload = 60 << 10  // bytes of one message; the smallest limit of the brokers in use is 64 KiB (ThingsBoard)
 	MaxSamples = 500       // samples of one batch
@@ -31,7 +31,7 @@ const (
 	ClockFree Clock = "free" // the clock was not set: order is right, the time of day may be wrong
 )
 
-// Valid tells whether c is one of the three.
+// Valid reports whether c is one of the three.
 func (c Clock) Valid() bool { return c == ClockSync || c == ClockEst || c == ClockFree }
 
 // Quality is the code of a value that is not good, as OPC and Sparkplug number them.
@@ -56,8 +56,8 @@ const (
 	EpochPattern = `^[0-9a-z]{8}$`
 )
 
-// What the patterns say, with the lengths apart: a counted repetition takes a regular expression 20 kB for as long as the
-// program runs.
+// The character sets of the patterns, without the lengths: a counted repetition costs a regular expression 20 kB for
+// the lifetime of the program.
 const (
 	maxID  = 48
 	maxKey = 64
@@ -69,7 +69,7 @@ var (
 	epochForm = regexp.MustCompile(EpochPattern)
 )
 
-// CheckID says what is wrong with a tenant, node or device id; nil when nothing is.
+// CheckID returns what is wrong with a tenant, node or device id, nil if nothing is.
 func CheckID(id string) error {
 	if len(id) > maxID || !idForm.MatchString(id) {
 		return fmt.Errorf("id %q must be 1 to 48 of a-z, 0-9 and -, not beginning with -", id)
@@ -85,7 +85,7 @@ func CheckDevice(id string) error {
 	return CheckID(id)
 }
 
-// CheckKey says what is wrong with the key of a point; nil when nothing is.
+// CheckKey returns what is wrong with the key of a point, nil if nothing is.
 func CheckKey(key string) error {
 	if len(key) > maxKey || !keyForm.MatchString(key) {
 		return fmt.Errorf("point key %q must be 1 to 64 of a-z, 0-9 and _, beginning with a letter", key)
@@ -93,7 +93,7 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// CheckEpoch says what is wrong with an epoch; nil when nothing is.
+// CheckEpoch returns what is wrong with an epoch, nil if nothing is.
 func CheckEpoch(ep string) error {
 	if !epochForm.MatchString(ep) {
 		return fmt.Errorf("epoch %q must be 8 of a-z and 0-9", ep)

@@ -2,12 +2,12 @@ package contract
 
 import "time"
 
-// Debounce says when a condition is raised and when it is cleared, so that a fault that comes and goes costs few events.
+// Debounce defines when a condition is raised and cleared, so that an intermittent fault causes few events.
 type Debounce struct {
 	// Evidence is what counts as the fault, where one observation is not enough.
 	Evidence string
-	// Raise is how long the fault must last. 0 raises at once, as every condition about motion, a door, the mains or
-	// tampering must.
+	// Raise is how long the fault must last. 0 raises immediately, which every condition about motion, a door, the
+	// mains or tampering must do.
 	Raise time.Duration
 	// Clear is how long the fault must be absent. Each further raise within an hour doubles it, up to MaxClear.
 	Clear time.Duration
@@ -15,18 +15,19 @@ type Debounce struct {
 
 // Limits of all conditions.
 const (
-	// RaiseCount and RaiseWindow: a fault that never lasts for Raise is raised when it begins for the third time in ten minutes.
+	// RaiseCount and RaiseWindow: a fault that never lasts for Raise is raised when it begins for the third time in ten
+	// minutes.
 	RaiseCount  = 3
 	RaiseWindow = 10 * time.Minute
 	// MaxClear is the longest time of health that a condition needs to be cleared.
 	MaxClear = 32 * time.Minute
-	// MaxConditionEvents is how many events one condition (a code and a device) causes in any hour of one run of a node, raised
-	// and cleared together. With the shortest Clear of a minute, raises are at least 1, 2, 4, 8, 16 and 32 minutes apart: six fit
-	// into an hour, and so do six ends.
+	// MaxConditionEvents is the maximum number of events of one condition (a code and a device) in any hour of one run
+	// of a node, raised and cleared together. With the shortest Clear of a minute, raises are at least 1, 2, 4, 8, 16
+	// and 32 minutes apart: six fit into an hour, and so do six ends.
 	MaxConditionEvents = 12
 )
 
-// debounces has what differs from the usual: raised at once, cleared after a minute.
+// debounces lists the deviations from the default: raised immediately, cleared after a minute.
 var debounces = map[string]Debounce{
 	LineDown:            {Raise: 10 * time.Second, Clear: time.Minute},
 	DeviceSilent:        {Evidence: "three failed polls in a row", Clear: time.Minute},
@@ -47,8 +48,8 @@ func DebounceOf(code string) Debounce {
 	return Debounce{Clear: time.Minute}
 }
 
-// ClearAfter returns how long the fault must be absent when the condition was raised so many times within an hour, this time
-// included.
+// ClearAfter returns how long the fault must be absent when the condition was raised this many times within an hour,
+// including the present raise.
 func (d Debounce) ClearAfter(raises int) time.Duration {
 	after := d.Clear
 	for ; raises > 1 && after < MaxClear; raises-- {

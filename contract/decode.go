@@ -77,11 +77,11 @@ func DecodeBatch(payload []byte) (Batch, error) {
 	return b, nil
 }
 
-// MaxUnpacked is the most bytes that a message on histz unpacks to: what it unpacks to is a message of hist.
+// MaxUnpacked is the maximum unpacked size of a message on histz: it unpacks to a message of hist.
 const MaxUnpacked = MaxPayload
 
-// UnpackBatch gives the message of hist that a message on histz holds. What is larger than MaxUnpacked is refused before it
-// takes memory.
+// UnpackBatch returns the message of hist that a message on histz contains. It refuses anything larger than MaxUnpacked
+// before allocating memory for it.
 func UnpackBatch(payload []byte) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(payload))
 	if err != nil {

@@ -22,8 +22,8 @@ type EventHead struct {
 	Clk               Clock
 }
 
-// AppendEvent appends an event as CloudEvents 1.0 in structured JSON. data must be a JSON object and is copied as it is;
-// the same arguments give the same bytes for ever.
+// AppendEvent appends an event as CloudEvents 1.0 in structured JSON. data must be a JSON object and is copied
+// unchanged. The same arguments always produce the same bytes, in every version.
 func AppendEvent(dst []byte, h EventHead, data []byte) []byte {
 	dst = append(dst, `{"specversion":"1.0","id":"`...)
 	dst = append(append(dst, h.Ep...), '-')

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Types of events that the agent itself tells. EventTypes has all of them with what their data hold.
+// Types of the agent's own events. EventTypes returns all types with their data.
 const (
 	ConditionRaised  = "bordo.condition.raised.v1"
 	ConditionCleared = "bordo.condition.cleared.v1"
@@ -22,7 +22,7 @@ const (
 	EnergyRejected = "bordo.energy.rejected.v1"
 	DeviceReplaced = "bordo.device.replaced.v1"
 
-	// Told by the guards of a driver.
+	// Sent by the guards of a driver.
 	FrameRejected  = "bordo.frame.rejected.v1"
 	DeviceFrozen   = "bordo.device.frozen.v1"
 	CounterDoubted = "bordo.counter.doubted.v1"
@@ -31,8 +31,8 @@ const (
 	CommandRefused = "bordo.command.refused.v1"
 )
 
-// EventType is what an event says and what its data hold. A consumer meets types that it does not know, and keys that it
-// does not know in those that it does: it keeps the event and goes on.
+// EventType describes an event and its data. A consumer must expect unknown types, and unknown keys in known types: it
+// keeps the event and continues.
 type EventType struct {
 	Type   string
 	Class  Class // how it is stored, and in which order it is delivered after an outage
@@ -47,10 +47,10 @@ type EventField struct {
 	Optional bool   // the key may be missing
 	Null     bool   // the value may be null
 	Words    []string
-	Text     string // what it means; in English
+	Text     string // its meaning, in English
 }
 
-// Words that stand in events.
+// Words used in events.
 var (
 	gapClasses    = []string{"any", "event", "interval", "reading", "card"}
 	gapReasons    = []string{"evicted", "unclean", "damaged", "disk_full", "retention", "unreadable", "memory"}
@@ -180,11 +180,11 @@ var eventTypes = []EventType{
 
 // Gap is what the data of StoreGap hold.
 type Gap struct {
-	Ep    string  `json:"ep"` // empty: an epoch of which nothing is known any more
+	Ep    string  `json:"ep"` // empty: an epoch that is no longer known
 	Class string  `json:"class"`
 	From  uint64  `json:"from"`
 	To    *uint64 `json:"to"`          // nil: up to the end of the epoch
-	N     *uint64 `json:"n,omitempty"` // how many records were lost; nil: nobody knows
+	N     *uint64 `json:"n,omitempty"` // number of lost records; nil: unknown
 	Why   string  `json:"why"`
 }
 

@@ -6,7 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// appendNumber appends f in the shortest form that reads back to the same bits, as encoding/json does. f must be finite.
+// appendNumber appends f in the shortest form that reads back to the same bits, as encoding/json does. f must be
+// finite.
 func appendNumber(dst []byte, f float64) []byte {
 	if out, ok := appendDecimal(dst, f); ok {
 		return out
@@ -22,8 +23,8 @@ func appendNumber(dst []byte, f float64) []byte {
 	return strconv.AppendFloat(dst, f, 'f', -1, 64)
 }
 
-// appendDecimal appends what a device counts in units, tenths or thousandths, which is nearly everything, several times as
-// fast as strconv and to the same digits: of at most 15 of them there is one decimal for a double.
+// appendDecimal appends a number of whole units, tenths or thousandths, which covers nearly all values. It is several
+// times as fast as strconv and produces the same digits: up to 15 digits, a double has exactly one shortest decimal.
 func appendDecimal(dst []byte, f float64) ([]byte, bool) {
 	for places, scale := range [...]float64{1, 10, 100, 1000} {
 		x := f * scale

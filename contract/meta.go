@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Meta is the retained message on meta: what a device is and what its points mean. A change raises Rev. An empty payload
-// on the topic means that the device has left the configuration.
+// Meta is the retained message on meta: what a device is and what its points mean. A change increments Rev. An empty
+// payload on the topic means that the device has left the configuration.
 type Meta struct {
 	SV       int            `json:"sv"`
 	Node     string         `json:"node"`
@@ -20,7 +20,7 @@ type Meta struct {
 	Serial   string         `json:"serial,omitempty"`
 	Firmware string         `json:"firmware,omitempty"`
 	Every    int64          `json:"every,omitempty"` // ms from poll to poll
-	About    map[string]any `json:"about,omitempty"` // what the operator says of it: pod, role, ct, ...
+	About    map[string]any `json:"about,omitempty"` // the operator's description: pod, role, ct, ...
 	Points   MetaPoints     `json:"points"`
 
 	Quarantined []string `json:"quarantined,omitempty"` // points that the device refuses for now
@@ -65,7 +65,7 @@ func (p MetaPoints) MarshalJSON() ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// UnmarshalJSON reads the points in the order in which they stand.
+// UnmarshalJSON reads the points in their order in the message.
 func (p *MetaPoints) UnmarshalJSON(b []byte) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {

@@ -7,7 +7,7 @@ type Class string
 
 // The classes.
 const (
-	ClassEvent    Class = "event"    // on the disk at once, given up last
+	ClassEvent    Class = "event"    // sealed immediately, discarded last
 	ClassCard     Class = "card"     // personal data, even as a pseudonym: erased once delivered or after a week
 	ClassInterval Class = "interval" // the account of a quarter of an hour, kept for years
 	ClassReading  Class = "reading"  // a sample; no event has it
@@ -22,8 +22,8 @@ type Route struct {
 	Kind  string // of the topic that it is published on: KindEvent or KindRes
 }
 
-// RouteOf returns the way of an event of a type. One that this package does not know is an event, except that everything about
-// access cards (bordo.card.*) is personal data.
+// RouteOf returns the route of an event type. An unknown type is an event, except that everything about access cards
+// (bordo.card.*) is personal data.
 func RouteOf(eventType string) Route {
 	r := Route{ClassEvent, KindEvent}
 	if t, known := EventTypeOf(eventType); known {

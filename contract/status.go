@@ -15,8 +15,8 @@ const (
 	Lost    State = "lost"
 )
 
-// InMemory is Status.Store of a node that cannot use its disk: ep exists in memory alone, and what is not delivered when the
-// node ends is lost.
+// InMemory is the Status.Store of a node that cannot use its disk: ep exists only in memory, and everything undelivered
+// is lost when the node ends.
 const InMemory = "memory"
 
 // Label is a text for people, in Italian and in English.
@@ -36,7 +36,7 @@ type Status struct {
 	Ep      string    `json:"ep,omitempty"`     // the store's epoch now
 	Next    uint64    `json:"next,omitempty"`   // the next seq that will be given in ep
 	Lost    *uint64   `json:"lost,omitempty"`   // records lost since the node was installed; each is under a gap event
-	Backlog []Backlog `json:"backlog,omitzero"` // what is stored and not acknowledged; [] says that there is nothing
+	Backlog []Backlog `json:"backlog,omitzero"` // stored, unacknowledged records; [] means that there are none
 	Store   string    `json:"store,omitempty"`  // InMemory; absent: records are on the disk
 	Clk     Clock     `json:"clk,omitempty"`
 	Ver     string    `json:"ver,omitempty"` // of the agent
@@ -54,8 +54,8 @@ type Status struct {
 	DiskDay    int64 `json:"disk_day,omitempty"`    // bytes written to the flash in the last 24 hours
 }
 
-// Backlog is what one epoch still holds back: n records from first to last. What is missing below first, and under no
-// gap, is a defect.
+// Backlog is the unacknowledged part of one epoch: n records from first to last. A record missing below first and
+// outside any gap is a defect.
 type Backlog struct {
 	Ep    string `json:"ep"`
 	First uint64 `json:"first"`
@@ -63,7 +63,7 @@ type Backlog struct {
 	N     uint64 `json:"n"`
 }
 
-// Site is the place where the node stands.
+// Site is the location of the node.
 type Site struct {
 	Name string  `json:"name,omitempty"`
 	Lat  float64 `json:"lat,omitempty"` // degrees, WGS 84
@@ -75,7 +75,7 @@ type Severity string
 
 // The severities.
 const (
-	Warning Severity = "warning" // works, but somebody should look
+	Warning Severity = "warning" // works, but needs attention
 	Fault   Severity = "fault"   // something does not work
 )
 
@@ -86,15 +86,15 @@ type Health struct {
 	Severity Severity `json:"severity"`
 	Since    int64    `json:"since"` // ms UTC
 	Text     Label    `json:"text"`
-	Cause    string   `json:"cause,omitempty"`  // why, where the node can tell; see the causes
-	Detail   string   `json:"detail,omitempty"` // as the machine says it, for whoever repairs
-	// OKSince is the time, in ms UTC, since which the fault has not been seen; 0 while it is there. The condition is cleared
-	// when that lasts.
+	Cause    string   `json:"cause,omitempty"`  // why, where the node knows it; see the causes
+	Detail   string   `json:"detail,omitempty"` // the machine's message, for whoever repairs it
+	// OKSince is the time, in ms UTC, since which the fault has been absent; 0 while it is present. The condition is
+	// cleared when this lasts.
 	OKSince int64 `json:"ok_since,omitempty"`
-	Flaps   int   `json:"flaps,omitempty"` // how many times the fault came back while the condition was open
+	Flaps   int   `json:"flaps,omitempty"` // how many times the fault returned while the condition was open
 }
 
-// Encode returns the message. SV is set by it, and what a node knows to be empty is said to be empty.
+// Encode returns the message. It sets SV, and writes empty values that the node knows to be empty.
 func (s Status) Encode() ([]byte, error) {
 	s.SV = Version
 	if s.State != Lost && s.Backlog == nil {

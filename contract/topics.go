@@ -40,7 +40,7 @@ func knownKind(kind string) bool {
 	return perDevice(kind)
 }
 
-// CheckRoot says what is wrong with a root: one to three ids joined by slashes.
+// CheckRoot returns what is wrong with a root: it must be one to three ids joined by slashes.
 func CheckRoot(root string) error {
 	levels := strings.Split(root, "/")
 	if len(levels) > 3 {
@@ -54,13 +54,13 @@ func CheckRoot(root string) error {
 	return nil
 }
 
-// Topics builds the topics of one node. The zero value is not usable; NewTopics checks what it is given.
+// Topics builds the topics of one node. The zero value is not usable; NewTopics validates its arguments.
 type Topics struct {
 	root, tenant, node string
 	base               string // {root}/v1/{tenant}/{node}/
 }
 
-// NewTopics returns the topics of a node. An empty root stands for DefaultRoot.
+// NewTopics returns the topics of a node. An empty root means DefaultRoot.
 func NewTopics(root, tenant, node string) (Topics, error) {
 	if root == "" {
 		root = DefaultRoot
@@ -83,7 +83,7 @@ func (t Topics) Root() string { return t.root }
 // Tenant returns the tenant.
 func (t Topics) Tenant() string { return t.tenant }
 
-// Node returns the node id, which is the MQTT client id and the name in the certificate too.
+// Node returns the node id, which is also the MQTT client id and the name in the certificate.
 func (t Topics) Node() string { return t.node }
 
 // Tele is where live samples of dev go: QoS 1, not retained.
@@ -101,19 +101,19 @@ func (t Topics) Event(dev string) string { return t.base + KindEvent + "/" + dev
 // Status is where birth, refresh, goodbye and will go, always QoS 1 and retained.
 func (t Topics) Status() string { return t.base + KindStatus }
 
-// Meta is where the description of dev stands: QoS 1, retained. An empty payload removes it.
+// Meta is the topic of a device's description: QoS 1, retained. An empty payload removes it.
 func (t Topics) Meta(dev string) string { return t.base + KindMeta + "/" + dev }
 
 // Cmd is where the node hears commands: QoS 1. A command that arrives retained is refused.
 func (t Topics) Cmd() string { return t.base + KindCmd }
 
-// Res is where the life of each command is told: QoS 1, not retained.
+// Res is the topic of command states: QoS 1, not retained.
 func (t Topics) Res() string { return t.base + KindRes }
 
-// Ack is where the platform says what it has stored: QoS 1, retained.
+// Ack is the topic on which the platform acknowledges what it has stored: QoS 1, retained.
 func (t Topics) Ack() string { return t.base + KindAck }
 
-// Access is where part n of the allow-list stands, counted from 1: QoS 1, retained.
+// Access is the topic of part n of the allow-list, counted from 1: QoS 1, retained.
 func (t Topics) Access(part int) string { return t.base + KindAccess + "/" + strconv.Itoa(part) }
 
 // AccessFilter is the subscription for all parts of the allow-list.
@@ -122,8 +122,8 @@ func (t Topics) AccessFilter() string { return t.base + KindAccess + "/+" }
 // Source is the CloudEvents source of dev: /{tenant}/{node}/{dev}.
 func (t Topics) Source(dev string) string { return "/" + t.tenant + "/" + t.node + "/" + dev }
 
-// Filter is a central subscription: the kind, of all nodes of a tenant or of one. An empty tenant or node stands for all.
-// It serves every kind; of those with a device or part it takes all.
+// Filter returns the topic filter of a central subscription: one kind, of all nodes of a tenant or of one. An empty
+// tenant or node means all. It works for every kind; of kinds with a device or part it matches all of them.
 func Filter(root, tenant, node, kind string) string {
 	if root == "" {
 		root = DefaultRoot

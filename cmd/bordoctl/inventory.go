@@ -14,8 +14,8 @@ import (
 	"bordo/contract/consumer"
 )
 
-// When an inventory is complete nobody says: MQTT has no mark behind what is retained. It counts as complete when nothing
-// more has come for quiet, and is given up after atMost.
+// MQTT does not mark the end of retained messages. An inventory counts as complete when nothing more has arrived for
+// quiet, and is abandoned after atMost.
 const (
 	quiet  = 2 * time.Second
 	atMost = time.Minute
@@ -70,10 +70,10 @@ func inventory(ctx context.Context, c commandline.Console, o broker.Options, asC
 	return terminal.Write(c.Out, roster.Inventory(nodes, now))
 }
 
-// nothingHint is said where nothing comes although the broker has agreed to everything.
+// nothingHint is printed when nothing arrives although the broker has granted every subscription.
 const nothingHint = "Check --root and --tenant. Many brokers agree to a subscription and then send nothing that their access rules forbid: ask who runs it whether this user may read."
 
-// collect takes in what is retained.
+// collect gathers the retained messages.
 func collect(ctx context.Context, r *roster.Roster, o broker.Options) error {
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()

@@ -1,8 +1,8 @@
-// Command bordoctl is the tool of the central team: it watches the nodes, checks what they say against the contract and
-// lists what is there, from their messages alone. It subscribes and never publishes.
+// Command bordoctl is the tool of the central team. It watches the nodes, checks their messages against the contract
+// and lists what exists, from the messages alone. It subscribes and never publishes.
 //
-// This file maps what a command returns to the exit code (0 done, 1 failed or something found, 2 usage); each verb has a file
-// of its own, and what they do is in the packages below.
+// This file maps the result of a command to the exit code (0 done, 1 failed or something found, 2 usage). Each command
+// has its own file; their logic is in the packages below.
 package main
 
 import (

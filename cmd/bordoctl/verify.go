@@ -110,8 +110,8 @@ func (v *verification) run(ctx context.Context, c commandline.Console, o broker.
 	return err
 }
 
-// listen goes through the three parts: listening for the time that was asked for, listening on while numbers are open, and
-// asking for what is retained. kept tells whether the last was done.
+// listen has three parts: listening for the requested time, listening on while records are missing, and requesting what
+// is retained. kept reports whether the last one was done.
 func (v *verification) listen(ctx context.Context, ended <-chan error, p *progress) (kept bool, err error) {
 	defer p.clear()
 	tick := time.NewTicker(time.Second)
@@ -161,10 +161,10 @@ func (v *verification) listen(ctx context.Context, ended <-chan error, p *progre
 	}
 }
 
-// progress tells a person at a terminal that something is going on.
+// progress shows a person at a terminal that work is going on.
 type progress struct {
 	w     io.Writer
-	width int // 0: nobody looks
+	width int // 0: no terminal
 	text  string
 }
 

@@ -59,13 +59,13 @@ Keys are added in later versions, never changed.`,
 	}
 }
 
-// watchKinds are the topics that a watch needs: all that share the numbers, and what is retained. Commands and allow-lists
-// are nobody's business here.
+// watchKinds are the topics that a watch needs: all those with sequence numbers, and the retained ones. It does not
+// read commands and allow-lists.
 func watchKinds() []string {
 	return []string{contract.KindStatus, contract.KindMeta, contract.KindTele, contract.KindHist, contract.KindHistz, contract.KindEvent, contract.KindRes}
 }
 
-// redraw is how often the table is drawn and time looked at.
+// redraw is the interval at which the table is drawn and times are checked.
 const redraw = time.Second
 
 func watch(ctx context.Context, c commandline.Console, o broker.Options, asJSON bool, lang string) error {
@@ -118,7 +118,7 @@ func watch(ctx context.Context, c commandline.Console, o broker.Options, asJSON 
 	}
 }
 
-// shower shows what is known: as a table in place, as lines, or as JSON.
+// shower prints the known state: as a table in place, as lines, or as JSON.
 type shower struct {
 	out    io.Writer
 	asJSON bool
@@ -134,7 +134,7 @@ func showerFor(out io.Writer, asJSON bool, lang, node string) *shower {
 	return &shower{out: out, asJSON: asJSON, screen: seen && !asJSON, lang: lang, node: node}
 }
 
-// change tells a change, unless a table will show it.
+// change prints a change, unless a table will show it.
 func (s *shower) change(c roster.Change) error {
 	if c.What == roster.WhatLink {
 		s.link = c.Line(s.lang)

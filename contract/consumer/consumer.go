@@ -1,9 +1,11 @@
-// Package consumer is the receiving end of the contract for a central system in Go: it hands every record of every node to
-// one callback exactly once, tells what is missing although a node holds it for delivered, and knows which nodes are there.
+// Package consumer is the receiving end of the contract for a central system in Go. It passes every record of every
+// node to one callback exactly once, reports records that are missing although a node counts them as delivered, and
+// knows which nodes exist.
 //
-// It opens no connection: the program gives it each message of its MQTT subscription, and acknowledges the message to the
-// broker when Handle returned nil. Exactly once holds as long as the state lives; a program that restarts saves State in
-// the same transaction as its data and passes it to New. Memory is bounded by Options: what has to be forgotten is told.
+// It opens no connection: the program passes it each message of its MQTT subscription, and acknowledges the message to
+// the broker when Handle has returned nil. Exactly once holds as long as the state lives. A program that restarts saves
+// State in the same transaction as its data and passes it to New. Options bounds the memory: what has to be forgotten
+// is reported.
 package consumer
 
 import (
@@ -31,13 +33,13 @@ type Record struct {
 	Ep               string
 	Seq              uint64
 	Clk              contract.Clock
-	At               time.Time        // when it arrived, as Handle was told
-	Sent             int64            // of a sample: ms UTC, when its message was handed to the network, by the node's clock
+	At               time.Time        // when it arrived, as passed to Handle
+	Sent             int64            // of a sample: ms UTC when its message was sent, by the node's clock
 	Sample           *contract.Sample // on tele and hist
 	Event            *contract.Event  // on event and res
 }
 
-// DefectKind says what is wrong.
+// DefectKind names a defect.
 type DefectKind string
 
 // The kinds of defect.
@@ -129,8 +131,8 @@ func New(opt Options) (*Consumer, error) {
 	return c, nil
 }
 
-// Handle takes one message that arrived at the given time. An error means that the message was not dealt with: it was not
-// understood, or Deliver failed. Topics that are not for a consumer are passed over.
+// Handle processes one message that arrived at the given time. An error means that the message was not processed: it
+// was not understood, or Deliver failed. Topics that are not meant for a consumer are ignored.
 func (c *Consumer) Handle(m Message, at time.Time) error {
 	a, err := contract.ParseTopic(c.opt.Root, m.Topic)
 	if err != nil {
@@ -248,7 +250,7 @@ func (c *Consumer) once(n *node, r Record, content []byte) error {
 	ep := c.epoch(n, r.Ep)
 	print := &n.prints[r.Seq%uint64(len(n.prints))]
 	id := maphash.String(c.seed, r.Ep) ^ r.Seq*0x9e3779b97f4a7c15
-	sum := maphash.Bytes(c.seed, content) ^ maphash.String(c.seed, r.Dev+" "+string(r.Clk)) // frozen with the record, too
+	sum := maphash.Bytes(c.seed, content) ^ maphash.String(c.seed, r.Dev+" "+string(r.Clk)) // final together with the record
 	if ep.seen.has(r.Seq) {
 		if print.id == id && print.sum != sum {
 			c.tell(n, r.Ep, Conflict, Range{r.Seq, r.Seq})

@@ -11,14 +11,14 @@ type Hole struct {
 	Tenant, Node, Ep string
 	Range            Range
 
-	// Due tells that the node counts the range as delivered, and Since when that was first seen. Otherwise records behind
-	// it have come, and only the next status can tell whether the node still holds it.
+	// Due means that the node counts the range as delivered, and Since is when that was first seen. Otherwise later
+	// records have arrived, and only the next status can show whether the node still holds it.
 	Due   bool
 	Since time.Time
 }
 
-// Holes returns what is not here at the given time, in order; of an epoch at most 64 ranges that are due and 64 that are
-// not. Nothing is said of what was published before the Consumer could hear it: see Interrupted.
+// Holes returns the missing records at the given time, in order; per epoch at most 64 ranges that are due and 64 that
+// are not. It does not cover what was published before the Consumer could receive it: see Interrupted.
 func (c *Consumer) Holes(at time.Time) []Hole {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,8 +61,9 @@ func (n *node) beginning(name string) uint64 {
 	return 0
 }
 
-// Interrupted says that messages may have been missed: the program was away without a persistent session. What was
-// published meanwhile is not expected any more; each node's next status tells anew from where on everything must arrive.
+// Interrupted declares that messages may have been missed because the program was away without a persistent session.
+// What was published meanwhile is no longer expected. Each node's next status defines anew from where on everything
+// must arrive.
 func (c *Consumer) Interrupted() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

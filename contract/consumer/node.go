@@ -11,25 +11,26 @@ import (
 	"bordo/contract"
 )
 
-// anchorAfter is how long live samples of a node must have been heard until the highest number that came is a point from
-// where on everything must arrive. Live messages come in order but for the few that a node composes together.
+// anchorAfter is how long live samples of a node must have been received until the highest number so far becomes a
+// point from which everything must arrive. Live messages arrive in order, except for the few that a node composes
+// together.
 const anchorAfter = 30 * time.Second
 
 // node is what is known of one node.
 type node struct {
 	tenant, name string
 
-	placed  bool   // a status has told from where on everything must arrive
+	placed  bool   // a status has defined from where on everything must arrive
 	current string // the epoch of the last status
 	sess    string // of the last status that was obeyed
-	blind   string // an epoch before this one was lost, and nobody can name it
+	blind   string // an unnamed epoch before this one was lost
 	forgot  string // the newest epoch that was forgotten
 	epochs  map[string]*epoch
 	prints  []fingerprint
 
 	anchored string    // the epoch whose live samples are heard since the connection began; empty: none yet
 	heard    time.Time // since when
-	anchor   uint64    // of that epoch everything behind it must arrive; 0: not known
+	anchor   uint64    // of that epoch, everything after it must arrive; 0: unknown
 }
 
 type fingerprint struct{ id, sum uint64 }
@@ -56,8 +57,8 @@ func (c *Consumer) newNode(tenant, name string) *node {
 	return &node{tenant: tenant, name: name, epochs: map[string]*epoch{}, prints: make([]fingerprint, c.opt.MaxPrints)}
 }
 
-// hear drops an anchor in the stream of live samples of a node whose status has not come yet: a node tells it every ten
-// minutes only, and what is missed until then would never be noticed.
+// hear sets an anchor in the stream of live samples of a node whose status has not arrived yet. A node publishes its
+// status only every ten minutes, and what is missed until then would never be noticed.
 func (n *node) hear(ep string, at time.Time) {
 	switch {
 	case n.placed || n.anchor != 0 || ep < n.anchored:
@@ -81,7 +82,7 @@ func (c *Consumer) epoch(n *node, name string) *epoch {
 	for len(n.epochs) > c.opt.MaxEpochs {
 		oldest := ""
 		for k := range n.epochs {
-			if k != name && k != n.current && (oldest == "" || k < oldest) { // the opening counter stands first in an epoch
+			if k != name && k != n.current && (oldest == "" || k < oldest) { // an epoch begins with the opening counter
 				oldest = k
 			}
 		}
@@ -114,8 +115,8 @@ func (c *Consumer) gap(n *node, e contract.Event) error {
 	return nil
 }
 
-// opened notes how far the epoch before went. One that is newer than the last status is begun by it, because all of its
-// records may be missing; of an older one that nobody has heard of, everything was delivered before there was anybody to hear.
+// opened records how far the previous epoch went. An epoch newer than the last status begins with it, because all of
+// its records may be missing. For an older, unheard epoch, everything was delivered before this consumer listened.
 func (c *Consumer) opened(n *node, e contract.Event) error {
 	var o struct {
 		PrevEp   string `json:"prev_ep"`
@@ -124,7 +125,7 @@ func (c *Consumer) opened(n *node, e contract.Event) error {
 	if err := json.Unmarshal(e.Data, &o); err != nil {
 		return fmt.Errorf("decode opening: %w", err)
 	}
-	if o.PrevEp == "" && e.Ep == n.current { // a store that knows of none before: what others hold back is not its to deliver
+	if o.PrevEp == "" && e.Ep == n.current { // a store without a previous epoch: what other stores hold back is not its own
 		for name, other := range n.epochs {
 			other.away = other.away || name != e.Ep
 		}
@@ -142,8 +143,8 @@ func (c *Consumer) opened(n *node, e contract.Event) error {
 	return nil
 }
 
-// status obeys a status or passes over it: what an earlier session leaves behind says nothing of the present one. What the
-// broker retained is its last word, whatever came before.
+// status applies a status or ignores it: what an earlier session left behind says nothing about the present one. A
+// status that the broker retained is its last word, whatever came before.
 func (c *Consumer) status(a contract.Address, m Message, at time.Time) error {
 	s, err := contract.DecodeStatus(m.Payload)
 	if err != nil {
@@ -172,8 +173,8 @@ func (c *Consumer) status(a contract.Address, m Message, at time.Time) error {
 	return nil
 }
 
-// place learns from a status what must be here by now. From where on everything must arrive is told by the first status
-// that is not retained: what a retained one counts as delivered may have been published before there was anybody to hear.
+// place learns from a status what must have arrived by now. The first non-retained status defines from where on
+// everything must arrive: what a retained one counts as delivered may have been published before anything listened.
 func (c *Consumer) place(n *node, s contract.Status, retained bool) error {
 	if s.Ep == "" || s.Next == 0 {
 		return errors.New("status without epoch")
@@ -225,14 +226,15 @@ func (c *Consumer) place(n *node, s contract.Status, retained bool) error {
 	return nil
 }
 
-// begin says from where on everything must arrive: what is new since the status, or since the anchor, and what the node
-// still holds back, if that is a range without holes. Of a backlog with holes nobody can say what was delivered before.
+// begin defines from where on everything must arrive: what is new since the status, or since the anchor, and what the
+// node still holds back, if that is a range without holes. For a backlog with holes, it is unknown what was delivered
+// before.
 func (n *node) begin(s contract.Status) {
 	n.placed = true
 	from := map[string]uint64{s.Ep: s.Next}
 	for _, b := range s.Backlog {
 		if b.Ep != s.Ep {
-			from[b.Ep] = contract.MaxSeq + 1 // all the rest of it was delivered before
+			from[b.Ep] = contract.MaxSeq + 1 // the rest of it was delivered before
 		}
 	}
 	if n.anchor != 0 {
@@ -260,8 +262,9 @@ func (e *epoch) expect(b contract.Backlog) {
 	}
 }
 
-// welcome says of epochs that a status names for the first time from where on they must be here: those that are newer than
-// the status before have begun while we listened; an older one was on a card that was away, and was heard by others.
+// welcome defines, for epochs that a status names for the first time, from where on their records must arrive. Those
+// newer than the previous status began while this consumer listened. An older one was on a flash medium that was
+// elsewhere, and was received by others.
 func (n *node) welcome(s contract.Status, strange []string, former string) {
 	for _, name := range strange {
 		e := n.epochs[name]
@@ -280,7 +283,7 @@ func (n *node) welcome(s contract.Status, strange []string, former string) {
 	}
 }
 
-// judge compares what must be here with what is.
+// judge compares what must have arrived with what has.
 func (c *Consumer) judge(n *node, at time.Time) {
 	if !n.placed {
 		return
@@ -305,7 +308,7 @@ func (c *Consumer) judge(n *node, at time.Time) {
 	}
 }
 
-// missing is what is due and neither here nor under a gap, oldest first, at most suspectsMax ranges.
+// missing returns what is due and neither received nor in a gap, oldest first, at most suspectsMax ranges.
 func (e *epoch) missing() ranges { return e.between(e.base, e.due) }
 
 // between is what of from..to is neither here nor under a gap, oldest first, at most suspectsMax ranges.

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Mosquitto is a broker on a loopback port of its own. The Process is nil until Up.
+// Mosquitto is a broker on its own loopback port. The Process is nil until Up.
 type Mosquitto struct {
 	Port int
 	Dir  string // its own; a store may go there
@@ -20,7 +20,7 @@ type Mosquitto struct {
 	*Process
 }
 
-// NewMosquitto reserves port and directory of a broker. Configure comes next, then Up.
+// NewMosquitto reserves port and directory of a broker. Call Configure next, then Up.
 func NewMosquitto(t testing.TB) *Mosquitto {
 	t.Helper()
 	dir := t.TempDir()
@@ -77,8 +77,8 @@ func (m *Mosquitto) Up(t testing.TB) {
 // Down ends the broker.
 func (m *Mosquitto) Down() { m.Terminate() }
 
-// FreePort holds a loopback port until the test ends: the kernel gives it to nobody else, and a program that asks for it by
-// its number may listen there.
+// FreePort reserves a loopback port until the test ends: the kernel assigns it to no other program, and a program that
+// asks for it by number may listen on it.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

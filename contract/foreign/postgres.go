@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Postgres is a server of its own, on a socket in a directory of its own. It listens on no port.
+// Postgres is a server on a socket in its own directory. It listens on no port.
 type Postgres struct{ dir, bin string }
 
 // NewPostgres makes a database and starts its server, as user postgres when the test runs as root.

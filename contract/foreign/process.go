@@ -1,8 +1,8 @@
-// Package foreign runs programs of other makers for the end-to-end tests of contract, sim and the programs: Mosquitto,
-// PostgreSQL, Python, Node.js, Debian's command-line tools. Everything it starts ends with the test that started it, or with
-// the test binary when that is killed, and listens on loopback only. What a program printed is logged when its test fails.
+// Package foreign runs other makers' programs for the end-to-end tests: Mosquitto, PostgreSQL, Python, Node.js,
+// Debian's command-line tools. Everything it starts ends with the test that started it, or with the test binary when
+// that is killed, and listens on loopback only. When a test fails, the output of its programs is logged.
 //
-// It is for tests alone and is never linked into a program of ours. The programs come from "make packages".
+// It is for tests alone and is never linked into a program of this project. "make packages" installs the programs.
 package foreign
 
 import (
@@ -19,13 +19,13 @@ import (
 	"time"
 )
 
-// Patience is how long anything of the outside world may take on a busy machine.
+// Patience is how long anything outside the test may take on a busy machine.
 const Patience = 2 * time.Minute
 
 // Python is Debian's interpreter, which has Debian's modules: a machine may have another one earlier on its path.
 const Python = "/usr/bin/python3"
 
-// Process is a running program and what it has printed. Its methods may be called from several goroutines.
+// Process is a running program and its output. Its methods may be called concurrently.
 type Process struct {
 	*exec.Cmd
 	done chan struct{} // closed once the program has ended and its output is complete
@@ -99,7 +99,7 @@ func (p *Process) Ended() bool {
 	}
 }
 
-// More returns a channel that is closed when the next line is printed. Take it before looking at the output.
+// More returns a channel that is closed when the next line is printed. Get it before looking at the output.
 func (p *Process) More() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -188,7 +188,7 @@ func (p *Process) await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	over := time.After(Patience)
 	for {
-		ended := p.Ended() // asked before the output, which is complete then
+		ended := p.Ended() // checked before the output, which is complete then
 		p.mu.Lock()
 		found, more := ok(), p.more
 		p.mu.Unlock()
@@ -207,7 +207,7 @@ func (p *Process) await(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// Run runs a program to its end and returns what it printed.
+// Run runs a program to its end and returns its output.
 func Run(t testing.TB, stdin string, cmd *exec.Cmd) string {
 	t.Helper()
 	cmd.Stdin = strings.NewReader(stdin)

@@ -1,5 +1,5 @@
-// Package schema holds messages against the JSON Schemas of the contract, which lie beside it. It is for those who read the
-// topics, and for tests: a box does not carry it.
+// Package schema validates messages against the JSON Schemas of the contract. It is for readers of the topics and for
+// tests; the agent does not link it.
 package schema
 
 import (
@@ -15,8 +15,8 @@ import (
 	"bordo/contract"
 )
 
-// schemaOf tells which schema the messages of a kind follow. Commands are signed, and allow-lists are for the box alone:
-// nobody looks into them here.
+// schemaOf maps a kind of message to its schema. Commands are signed, and allow-lists are for the box alone: they are
+// not validated here.
 var schemaOf = map[string]string{
 	contract.KindTele: "batch", contract.KindHist: "batch", contract.KindHistz: "batch", contract.KindEvent: "event", contract.KindRes: "event",
 	contract.KindStatus: "status", contract.KindMeta: "meta", contract.KindAck: "ack",
@@ -59,8 +59,8 @@ func Load() (Set, error) {
 	return out, nil
 }
 
-// Violation says where a message of a kind (as in its topic, packed where the kind is) breaks its schema, and how; empty where
-// it does not, or has none.
+// Violation returns where and how a message of a kind (as in its topic, packed where the kind is) violates its schema.
+// It returns "" where it does not, or where there is no schema.
 func (s Set) Violation(kind string, payload []byte) string {
 	schema := s[schemaOf[kind]]
 	if schema == nil || kind == contract.KindMeta && len(payload) == 0 {
@@ -83,17 +83,17 @@ func (s Set) Violation(kind string, payload []byte) string {
 	return leaves(invalid)
 }
 
-// placesMost is how many places of a message a violation names.
+// placesMost is the maximum number of places that a violation names.
 const placesMost = 3
 
-// leaves are the places of a message that are wrong, and why. Only the leaves of a ValidationError hold their place for
-// sure: jsonschema 6.0.3 shares the place of a group with what it looks at later.
+// leaves returns the places of a message that are wrong, and why. Only the leaves of a ValidationError keep their place
+// reliably: jsonschema 6.0.3 shares the place of a group with later ones.
 func leaves(e *jsonschema.ValidationError) string {
 	var places []string
 	more := 0
 	for _, leaf := range causes(e) {
 		text := strings.TrimPrefix(leaf.Error(), "at ")
-		text = strings.TrimPrefix(text, "'': ") // of the whole, or of a key, which is in the text
+		text = strings.TrimPrefix(text, "'': ") // of the whole message, or of a key, which the text names
 		if len(places) < placesMost {
 			places = append(places, text)
 		} else {

@@ -1,10 +1,9 @@
-// Package audit holds what nodes say against the contract, from their messages alone: whether everything that was counted
-// as delivered has come, once and with one content, in the right shape, with the right flags, and with a clock that can be
-// believed.
+// Package audit checks messages of nodes against the contract: whether everything that was counted as delivered has
+// arrived, once and with one content, in the right shape, with the right flags, and with a plausible clock.
 //
-// It may begin in the middle of a stream: what was published before is not missed. It opens no connection; its verdict is
-// about what came through one subscription, so a broker that drops messages of a slow subscriber looks like a node that did
-// not send them.
+// It may begin in the middle of a stream: earlier messages are not expected. It opens no connection. Its verdict is
+// about what arrived through one subscription, so a broker that drops messages of a slow subscriber looks like a node
+// that did not send them.
 package audit
 
 import (
@@ -26,16 +25,16 @@ type Message struct {
 // Options of an Audit; the zero value works.
 type Options struct {
 	Root    string        // empty: contract.DefaultRoot
-	MaxSkew time.Duration // how far a clock may be off; 0: 10 s
+	MaxSkew time.Duration // maximum deviation of a clock; 0: 10 s
 }
 
 // Times of an audit.
 const (
-	grace    = 30 * time.Second // how long a number may be on its way that a node counts as delivered
-	gapsTold = 70 * time.Minute // a node that holds something back tells what it had to give up within an hour
+	grace    = 30 * time.Second // how long a record may be in transit that a node counts as delivered
+	gapsTold = 70 * time.Minute // a node that holds records back reports within an hour what it had to discard
 )
 
-// printsMost is how many records of a node are compared with what comes again.
+// printsMost is how many records of a node are remembered to be compared with repeated ones.
 const printsMost = 8192
 
 // Audit is not safe for use by several goroutines.
@@ -48,10 +47,10 @@ type Audit struct {
 	topic    string // of the message that is being dealt with
 	retained bool
 	began    time.Time // with the first message
-	asked    bool      // what is retained has been asked for again
+	asked    bool      // the retained messages were requested again
 	breaks   int       // how often messages may have been missed
 	messages int
-	unknown  int // messages on topics that nobody knows
+	unknown  int // messages on unknown topics
 	notes    []string
 }
 
@@ -60,7 +59,7 @@ type node struct {
 	tenant, name string
 
 	state    contract.State
-	backlog  []contract.Backlog // as last told
+	backlog  []contract.Backlog // as reported last
 	kept     bool               // its status came again when it was asked for
 	alive    bool               // something came that was not retained
 	messages int
@@ -81,7 +80,7 @@ type device struct {
 	kept    bool // its meta came again when it was asked for
 }
 
-// skew is how far a clock is behind ours, with the time on the way.
+// skew is how far a clock is behind ours, including the transit time.
 type skew struct {
 	window roster.Window
 	n      int
@@ -117,7 +116,8 @@ func (a *Audit) Interrupted() {
 	a.consumer.Interrupted()
 }
 
-// Asked says that all that is retained was asked for once more: what comes retained from now on is what the broker keeps.
+// Asked declares that all retained messages were requested again: retained messages from now on are what the broker
+// keeps.
 func (a *Audit) Asked() { a.asked = true }
 
 // Take looks at a message that arrived at the given time.
@@ -153,7 +153,7 @@ func (a *Audit) Take(m Message, at time.Time) {
 	}
 }
 
-// fromNode tells whether messages of a kind come from the node.
+// fromNode reports whether messages of a kind come from the node.
 func fromNode(kind string) bool {
 	switch kind {
 	case contract.KindCmd, contract.KindAck, contract.KindAccess:
@@ -162,7 +162,7 @@ func fromNode(kind string) bool {
 	return true
 }
 
-// mayRetain tells whether the broker may keep messages of a kind.
+// mayRetain reports whether the broker may retain messages of a kind.
 func mayRetain(kind string) bool {
 	switch kind {
 	case contract.KindStatus, contract.KindMeta, contract.KindAck, contract.KindAccess:
@@ -184,7 +184,7 @@ func (a *Audit) keep(n *node, address contract.Address, m Message) {
 	}
 }
 
-// flags looks at what stands around a message.
+// flags checks the flags of a message.
 func (a *Audit) flags(address contract.Address, m Message) {
 	if m.Retained && !mayRetain(address.Kind) {
 		a.fault(address, Fault{Check: CheckRetained, Topic: m.Topic, Detail: "is retained, and must not be: everybody who comes later takes it for new"})
@@ -276,7 +276,7 @@ func (a *Audit) statusClock(n *node, payload []byte, at time.Time) {
 	}
 }
 
-// defect is given what the consumer finds by itself. What is missing is judged in the report, when more is known.
+// defect receives what the consumer finds by itself. The report judges missing records, when more is known.
 func (a *Audit) defect(d consumer.Defect) {
 	switch d.Kind {
 	case consumer.Conflict:

@@ -7,7 +7,7 @@ import (
 	"bordo/contract/consumer"
 )
 
-// Check is what an audit looks at. The words are those of the report.
+// Check is one check of an audit. The words are those of the report.
 type Check string
 
 // The checks, in the order of the report.
@@ -19,12 +19,12 @@ const (
 	CheckContent  Check = "content"  // messages of the right shape that contradict themselves
 	CheckClock    Check = "clock"    // clocks that are off
 	CheckTopic    Check = "topic"    // topics that the contract does not have
-	CheckRetained Check = "retained" // kept by the broker what must not be, or not kept what must be
+	CheckRetained Check = "retained" // retained by the broker but must not be, or the reverse
 	CheckQoS      Check = "qos"      // another quality of service than 1
 	CheckSize     Check = "size"     // messages that are too large
 )
 
-// good says of each check what it means that nothing was found.
+// good states for each check what it means that nothing was found.
 var good = []struct {
 	check Check
 	text  string
@@ -50,7 +50,7 @@ type Fault struct {
 	Topic  string           `json:"topic,omitempty"`
 	Ep     string           `json:"ep,omitempty"`
 	Ranges []consumer.Range `json:"ranges,omitempty"` // of numbers in the epoch, both ends included
-	N      int              `json:"n"`                // how often
+	N      int              `json:"n"`                // number of occurrences
 	Detail string           `json:"detail"`
 }
 
@@ -60,10 +60,10 @@ const (
 	rangesMost = 64
 )
 
-// faults are what was found, the same things together.
+// faults are the findings, with equal ones merged.
 type faults struct {
 	list []Fault
-	rest int // that did not fit any more
+	rest int // number of faults beyond the bound
 }
 
 // add counts a fault.

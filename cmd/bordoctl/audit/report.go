@@ -24,7 +24,7 @@ type Report struct {
 	Notes    []string     `json:"notes"`
 }
 
-// NodeReport is what was heard of one node.
+// NodeReport is what was received from one node.
 type NodeReport struct {
 	Tenant   string         `json:"tenant"`
 	Node     string         `json:"node"`
@@ -35,15 +35,16 @@ type NodeReport struct {
 	Late     int            `json:"late"`    // of them
 	Events   int            `json:"events"`
 	Resent   int            `json:"resent"`   // records that came again with the same content
-	Gaps     int            `json:"gaps"`     // that were told
+	Gaps     int            `json:"gaps"`     // reported gaps
 	Free     int            `json:"free"`     // samples with a clock that is not set
-	Statuses int            `json:"statuses"` // without one nothing that is missing can be told from what is held back
+	Statuses int            `json:"statuses"` // without a status, missing records cannot be distinguished from ones held back
 	Open     uint64         `json:"open"`     // numbers that are not here, of which nothing can be said yet
 	Sent     *SkewReport    `json:"sent"`     // null: nothing came live
 	TS       *SkewReport    `json:"ts"`
 }
 
-// SkewReport is how far times of a node lie behind their arrival here: the way, and what the clocks differ.
+// SkewReport is how far times of a node lie behind their arrival here: the transit time plus the difference of the
+// clocks.
 type SkewReport struct {
 	Median int64 `json:"median"` // ms
 	Max    int64 `json:"max"`    // ms; the one furthest from 0
@@ -63,9 +64,9 @@ type verdict int
 
 const (
 	lost    verdict = iota // counted as delivered, not here, under no gap
-	told                   // may be given up, and would be told within the hour
+	told                   // may be discarded, and would be reported within the hour
 	coming                 // held back, as the node says
-	pending                // nobody can say yet
+	pending                // undecided
 )
 
 // judge says what a hole means.
@@ -88,8 +89,8 @@ func (a *Audit) judge(h consumer.Hole, at time.Time) verdict {
 	return lost
 }
 
-// Undecided returns the nodes of which numbers are missing and nobody can say yet whether that is a fault, although their
-// next status would: listening on for eleven minutes brings one.
+// Undecided returns the nodes with missing records of which it is not yet known whether that is a fault, although their
+// next status would show it: listening for eleven more minutes brings one.
 func (a *Audit) Undecided(at time.Time) []string {
 	var out []string
 	for _, h := range a.consumer.Holes(at) {
@@ -100,8 +101,8 @@ func (a *Audit) Undecided(at time.Time) []string {
 	return out
 }
 
-// Report judges what was heard until now. kept tells whether what is retained was asked for a second time, and came.
-// overflow tells that messages came faster than they were taken.
+// Report judges what was received until now. kept means that the retained messages were requested a second time, and
+// arrived. overflow means that messages came faster than they were processed.
 func (a *Audit) Report(at time.Time, kept, overflow bool) Report {
 	r := Report{From: at.UnixMilli(), To: at.UnixMilli(), Messages: a.messages, Breaks: a.breaks, Notes: slices.Clone(a.notes)}
 	if !a.began.IsZero() {
@@ -144,7 +145,7 @@ func (a *Audit) sorted() []*node {
 	return out
 }
 
-// holes books what is missing, and returns how many numbers are open, by node.
+// holes records what is missing, and returns how many records are missing, by node.
 func (a *Audit) holes(at time.Time, found *faults, note func(string, ...any)) map[*node]uint64 {
 	open, givenUp := map[*node]uint64{}, map[*node]uint64{}
 	for _, h := range a.consumer.Holes(at) {
@@ -195,7 +196,7 @@ func (a *Audit) clocks(found *faults, note func(string, ...any)) {
 	}
 }
 
-// offText says how far behind or ahead a time is.
+// offText describes how far behind or ahead a time is.
 func offText(ms int64) string {
 	d := time.Duration(ms) * time.Millisecond
 	if d < 0 {

@@ -9,7 +9,7 @@ import (
 	"bordo/contract/consumer"
 )
 
-// shownMost is how many faults of a check the text names; JSON has all.
+// shownMost is the maximum number of faults of a check in the text; JSON has all.
 const shownMost = 20
 
 // Text is the report for a person.
@@ -61,7 +61,7 @@ func (r Report) verdict() string {
 	return fmt.Sprintf("%s, of %s.", terminal.Count(len(r.Faults)+r.Rest, "fault"), terminal.Count(len(nodes), "node"))
 }
 
-// clockText tells the clock that is furthest off.
+// clockText describes the clock with the largest deviation.
 func (r Report) clockText() string {
 	worst, at := int64(0), -1
 	for i, n := range r.Nodes {
@@ -83,7 +83,7 @@ func abs(n int64) int64 {
 	return n
 }
 
-// check tells one check and what was found by it.
+// check writes one check and its findings.
 func (r Report) check(b *strings.Builder, check Check, fine string) {
 	var mine []Fault
 	for _, f := range r.Faults {
@@ -104,7 +104,7 @@ func (r Report) check(b *strings.Builder, check Check, fine string) {
 	for i, f := range mine {
 		first, alike := sameDetail(mine, f)
 		if first < i {
-			continue // stands with the first one
+			continue // printed with the first one
 		}
 		if lines++; lines > shownMost {
 			b.WriteString("        and more: --json has them\n")
@@ -118,7 +118,7 @@ func (r Report) check(b *strings.Builder, check Check, fine string) {
 	}
 }
 
-// sameDetail finds the first fault that says the same as f, and how many more do. Ranges are always told.
+// sameDetail finds the first fault with the same text as f, and how many more there are. Ranges are always printed.
 func sameDetail(list []Fault, f Fault) (first, more int) {
 	first = -1
 	for i, g := range list {
@@ -133,7 +133,7 @@ func sameDetail(list []Fault, f Fault) (first, more int) {
 	return first, more
 }
 
-// line tells a fault.
+// line formats a fault.
 func (f Fault) line() string {
 	var who []string
 	switch {
@@ -157,7 +157,7 @@ func (f Fault) line() string {
 	return text
 }
 
-// rangesText are numbers as ranges, and how many there are.
+// rangesText formats numbers as ranges, with their count.
 func rangesText(ranges []consumer.Range) string {
 	const most = 8
 	var out []string

@@ -1,8 +1,8 @@
-// Package broker is the central team's way to the broker: who and where, a subscription that comes back by itself, and a
-// sentence for each thing that can be wrong with it.
+// Package broker is the central team's connection to the broker: address and credentials, a subscription that
+// reconnects by itself, and a sentence for everything that can be wrong with it.
 //
-// It only ever subscribes, under a client id of its own and with a clean session, so that it disturbs neither a box nor the
-// platform; what is published while it is away it does not get, and it says so.
+// It only subscribes, under its own client id and with a clean session, so that it disturbs neither a box nor the
+// platform. It misses what is published while it is disconnected, and says so.
 package broker
 
 import (
