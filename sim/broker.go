@@ -34,7 +34,7 @@ type Publication struct {
 // BrokerOptions are the settings of a broker. The zero value works.
 type BrokerOptions struct {
 	Seed   uint64
-	Faults []Fault // those of the place "broker"
+	Faults []Fault // faults of the place "broker"
 	Logger *slog.Logger
 }
 
@@ -56,7 +56,7 @@ type Broker struct {
 	seats     map[string]*brokerConn // by client id: who was let in under it
 	listeners []net.Listener
 	watchers  map[int]func(Publication)
-	watched   int           // how many watchers there ever were
+	watched   int           // number of watchers so far
 	wake      chan struct{} // renewed when the faults change
 	quota     quota
 }
@@ -93,8 +93,8 @@ func NewBroker(o BrokerOptions) (*Broker, error) {
 	if err := b.server.AddListener(nowhere{}); err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
-	// Serve is not called: its loop would look through everything that is retained each second, which costs a simulated day
-	// more than its messages. It only lets things expire, and delays wills of MQTT 5: here nothing does either.
+	// Serve is not called: its loop would scan all retained messages every second, which costs a simulated day more
+	// than its messages. It only expires messages and delays the wills of MQTT 5, and neither occurs here.
 	b.wg.Go(b.watchTimes)
 	return b, nil
 }
@@ -137,7 +137,7 @@ func (b *Broker) Dial(ctx context.Context, u *url.URL) (net.Conn, error) {
 	return here, nil
 }
 
-// errGone is what the system says of a host that does not listen.
+// errGone is the system's error for a host that does not listen.
 var errGone = errors.New("connection refused")
 
 // Listen opens a loopback TCP port (0 for a free one) and returns its URL, mqtt://127.0.0.1:PORT.
@@ -184,9 +184,9 @@ func (b *Broker) serve(c net.Conn) bool {
 	return true
 }
 
-// sit lets a client in under its id: whoever was let in before is thrown out and has ended when sit returns. The server
-// library throws that client out as well, but does not wait: its end may take the new one, with what it has subscribed, off
-// the lists, and then two live under one id for ever.
+// sit admits a client under its id: an earlier client with that id is disconnected and has ended when sit returns. The
+// server library disconnects it as well, but does not wait: its end may remove the new client and its subscriptions
+// from the lists, and two clients then share one id for ever.
 func (b *Broker) sit(cl *mqtt.Client) {
 	bc := cl.Net.Conn.(*brokerConn)
 	for {
@@ -214,8 +214,8 @@ func (b *Broker) leave(bc *brokerConn) {
 	close(bc.left)
 }
 
-// Watch lets f see every publication that is taken from now on, in the broker's order, before it is acknowledged. f must
-// not block and must not call the broker. The function that is returned ends it.
+// Watch calls f for every accepted publication from now on, in the broker's order, before it is acknowledged. f must
+// not block and must not call the broker. The returned function ends it.
 func (b *Broker) Watch(f func(Publication)) (stop func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -229,7 +229,7 @@ func (b *Broker) Watch(f func(Publication)) (stop func()) {
 	}
 }
 
-// taken tells the watchers of a publication. The lock keeps the order the same for all of them.
+// taken passes a publication to the watchers. The lock keeps the order the same for all of them.
 func (b *Broker) taken(p Publication) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -240,7 +240,7 @@ func (b *Broker) taken(p Publication) {
 	}
 }
 
-// Publish sends a message to whoever has subscribed, as a central system does.
+// Publish sends a message to the subscribers, as a central system does.
 func (b *Broker) Publish(topic string, payload []byte, qos byte, retain bool) error {
 	if err := b.server.Publish(topic, payload, retain, qos); err != nil {
 		return fmt.Errorf("publish on %s: %w", topic, err)
@@ -284,7 +284,7 @@ func (b *Broker) isGone() bool {
 	return gone
 }
 
-// stalled tells whether nothing arrives now, and what to wait for until that can change.
+// stalled reports whether nothing arrives now, and what to wait for until that can change.
 func (b *Broker) stalled() (wake <-chan struct{}, next time.Time, on bool) {
 	b.mu.Lock()
 	wake = b.wake
@@ -312,7 +312,7 @@ func (b *Broker) woken() {
 	b.wake = make(chan struct{})
 }
 
-// watchTimes does what has to be done at the edge of a fault's window.
+// watchTimes does the work at the edges of a fault's window.
 func (b *Broker) watchTimes() {
 	gone := false
 	var stolen uint64
@@ -408,13 +408,13 @@ func (h *brokerHook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) b
 	return !refused
 }
 
-// OnSessionEstablish is called for a client that may come in, before it does.
+// OnSessionEstablish is called before an accepted client is admitted.
 func (h *brokerHook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) { h.broker.sit(cl) }
 
 // OnACLCheck allows everything.
 func (*brokerHook) OnACLCheck(*mqtt.Client, string, bool) bool { return true }
 
-// OnPublish is called before the acknowledgement is written: what is recorded here was taken.
+// OnPublish is called before the acknowledgement is written: what is recorded here was accepted.
 func (h *brokerHook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	if cl.Net.Inline {
 		return pk, nil
@@ -431,9 +431,9 @@ func (h *brokerHook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Pack
 	return pk, nil
 }
 
-// OnSubscribe hides the number of a SUBSCRIBE from the server library, which would refuse the one that it has itself under
-// way to this client, such as a retained message that is not acknowledged yet. The two count each for itself (MQTT 3.1.1,
-// 2.3.1), so a client that subscribes one filter after the other would miss some of them.
+// OnSubscribe hides the packet id of a SUBSCRIBE from the server library, which would refuse an id that it uses itself
+// towards this client, such as for an unacknowledged retained message. Both sides count independently (MQTT 3.1.1,
+// 2.3.1), so a client that subscribes one filter after the other would lose some of them.
 func (h *brokerHook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if bc, ok := cl.Net.Conn.(*brokerConn); ok {
 		if f, _, on := h.broker.faults.on(SubscribeClosed, "", time.Now()); on && subscribesTo(pk, f.Point) {
@@ -447,7 +447,7 @@ func (h *brokerHook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Pac
 	return pk
 }
 
-// OnPacketEncode gives the answer to a SUBSCRIBE its number back: the library writes it before it reads on.
+// OnPacketEncode restores the packet id in the answer to a SUBSCRIBE: the library writes it before it reads on.
 func (*brokerHook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if bc, ok := cl.Net.Conn.(*brokerConn); ok && pk.FixedHeader.Type == packets.Suback {
 		pk.PacketID = bc.subscribing
@@ -455,7 +455,7 @@ func (*brokerHook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Pa
 	return pk
 }
 
-// OnWillSent tells of a will.
+// OnWillSent reports a will.
 func (h *brokerHook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
 	h.broker.taken(Publication{At: time.Now(), Client: cl.ID, Topic: pk.TopicName, Payload: pk.Payload,
 		QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain, Will: true})

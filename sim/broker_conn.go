@@ -10,8 +10,8 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 )
 
-// maxPending bounds the packets of one connection that wait for their time. Past it the connection is broken, as a
-// socket that nobody empties is in the end.
+// maxPending bounds the packets of one connection that wait for their time. Beyond it the connection is broken, as
+// happens eventually to a socket that is never read.
 const maxPending = 4096
 
 // brokerConn is the broker's end of a connection. It takes the broker's words apart into MQTT packets, so that single
@@ -69,7 +69,7 @@ func (c *brokerConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn for the server, which calls it under a lock of its own.
+// Write implements net.Conn for the server, which calls it under its own lock.
 func (c *brokerConn) Write(p []byte) (int, error) {
 	c.rest = append(c.rest, p...)
 	for {
@@ -161,7 +161,7 @@ func (c *brokerConn) sendLater() {
 			}
 			p := heap.Pop(&c.pending).(pendingPacket)
 			if _, err := c.Conn.Write(p.bytes); err != nil {
-				c.pending = nil // the reader sees that it is gone
+				c.pending = nil // the reader sees that the connection is lost
 				break
 			}
 		}
@@ -206,7 +206,7 @@ type pendingPacket struct {
 	bytes []byte
 }
 
-// pendingHeap keeps what is due first in front; of two that are due at once, what was written first.
+// pendingHeap orders packets by due time, and packets due at the same time by the order of writing.
 type pendingHeap []pendingPacket
 
 func (h pendingHeap) Len() int { return len(h) }

@@ -17,7 +17,7 @@ type quota struct {
 	n      int
 }
 
-// spent counts one more and returns how many this minute has seen.
+// spent counts one publication and returns the count of this minute.
 func (q *quota) spent(now time.Time) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -28,14 +28,14 @@ func (q *quota) spent(now time.Time) int {
 	return q.n
 }
 
-// subscribesTo tells whether a SUBSCRIBE asks for a topic of a kind; every one does for the kind "".
+// subscribesTo reports whether a SUBSCRIBE asks for a topic of a kind; the kind "" matches every one.
 func subscribesTo(pk packets.Packet, kind string) bool {
 	return kind == "" || slices.ContainsFunc(pk.Filters, func(s packets.Subscription) bool {
 		return strings.Contains(s.Filter+"/", "/"+kind+"/")
 	})
 }
 
-// refuses tells whether a publication is refused by ending the connection, and ends it.
+// refuses reports whether a publication is refused by ending the connection, and ends it.
 func (b *Broker) refuses(cl *mqtt.Client, pk *packets.Packet, now time.Time) bool {
 	if f, _, on := b.faults.on(OversizeAcked, "", now); on && pk.FixedHeader.Remaining > f.Code<<10 {
 		cl.Net.Conn.Write([]byte{packets.Puback << 4, 2, byte(pk.PacketID >> 8), byte(pk.PacketID)}) //nolint:errcheck // it is about to end

@@ -7,11 +7,11 @@ import (
 	"bordo/sim/plant"
 )
 
-// Chaos makes a scenario of what a seed gives: a site with a healthy line and with lines on which everything goes wrong,
-// a broker and a box that fail. The devices of line "calm" are left alone: nothing that happens to the
-// others may be seen on them.
+// Chaos generates a scenario from a seed: a site with a healthy line and lines on which everything goes wrong, and a
+// broker and a box that fail. The devices of line "calm" have no faults, and the faults of the others must not affect
+// them.
 //
-// What nobody could notice is left out: a broker that acknowledges and throws away ("denied").
+// It omits faults that could not be noticed: a broker that acknowledges and discards ("denied").
 func Chaos(seed uint64) *Scenario {
 	c := chaos{dice: plant.NewDice(seed, "chaos")}
 	s := &Scenario{
@@ -59,7 +59,7 @@ func (c *chaos) between(lo, hi time.Duration) time.Duration {
 	return lo + time.Duration(c.float()*float64(hi-lo))
 }
 
-// sometimes makes a fault that comes in windows, as often as about once in every.
+// sometimes returns a fault that occurs in windows, about once in every.
 func (c *chaos) sometimes(kind FaultKind, every, shortest, longest time.Duration) Fault {
 	return Fault{Kind: kind, Every: every, Odds: 0.2 + 0.7*c.float(), For: c.between(shortest, longest)}
 }

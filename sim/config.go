@@ -12,7 +12,7 @@ type AgentConfig struct {
 	Dir    string            // where the agent keeps its store and its control socket
 	Broker string            // mqtt:// URL
 	Ports  map[string]string // port URL by line id; a line that is not in it keeps the URL of the scenario
-	Memory bool              // the lines are opened in memory, under the names of the scenario: no simulation as the agent means it
+	Memory bool              // the lines are opened in memory under the names of the scenario, which is not a simulation in the agent's sense
 }
 
 // Config writes the bordo.yaml of an agent for this scenario: everything that the site has, and nothing else.
@@ -56,7 +56,7 @@ func (s *Scenario) Config(c AgentConfig) []byte {
 	return []byte(b.String())
 }
 
-// taps tells what hangs on the channels of an I/O module.
+// taps describes what is connected to the channels of an I/O module.
 func taps(channels []Channel) string {
 	if len(channels) == 0 {
 		return ""

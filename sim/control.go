@@ -16,7 +16,7 @@ import (
 // maxControlBody bounds a request to the control API.
 const maxControlBody = 64 << 10
 
-// State is what the control API tells of a site.
+// State is the state of a site as the control API returns it.
 type State struct {
 	Scenario string                       `json:"scenario"`
 	Sun      time.Time                    `json:"sun"`     // what the sun's clock shows
@@ -33,14 +33,14 @@ type ActiveFault struct {
 	Fault
 }
 
-// Control is the control API of a site that is served: HTTP with JSON, for loopback only, without password.
+// Control is the control API of a served site: HTTP with JSON, on loopback only, without password.
 //
-//	GET    /state                    what there is, and what everything holds now
+//	GET    /state                    what exists, and all present values
 //	POST   /faults/{place}           raise: a Fault as JSON, durations in nanoseconds or as text ("30s"); answers {"id": n}
 //	DELETE /faults/{place}[?id=N]    clear one, or all of a place
 //	POST   /heal                     clear everything everywhere
-//	POST   /sun?by=6h                let the sun move on (or back)
-//	POST   /clock?by=6h              let so much time go by at once for everything physical
+//	POST   /sun?by=6h                move the sun forward (or back)
+//	POST   /clock?by=6h              advance everything physical at once
 //
 // A place is the id of a line, "mains", "broker" or "link", the network before the broker.
 func (v *Server) Control() http.Handler {
@@ -99,7 +99,7 @@ func (v *Server) Control() http.Handler {
 	return mux
 }
 
-// reply answers with a value, or says what was wrong with the request.
+// reply answers with a value, or with what is wrong with the request.
 func reply(w http.ResponseWriter, value any, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
@@ -142,7 +142,7 @@ func (s *span) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// State tells what there is and what everything holds now.
+// State returns what exists and all present values.
 func (v *Server) State() State {
 	s := v.Site
 	now := time.Now()
@@ -201,7 +201,8 @@ func (v *Server) check(place string) error {
 	return nil
 }
 
-// Raise lets something go wrong at a place: a line's id, "mains", "broker" or "link". It refuses what would have no effect.
+// Raise begins a fault at a place: a line's id, "mains", "broker" or "link". It refuses a fault that would have no
+// effect.
 func (v *Server) Raise(place string, f Fault) (int, error) {
 	if err := v.check(place); err != nil {
 		return 0, fmt.Errorf("raise: %w", err)
@@ -215,7 +216,7 @@ func (v *Server) Raise(place string, f Fault) (int, error) {
 	return v.Site.Raise(place, f)
 }
 
-// Clear ends a fault of a place, or all for 0, and tells how many that were. A number that no fault has is refused.
+// Clear ends a fault of a place, or all with 0, and returns their number. It refuses an unknown number.
 func (v *Server) Clear(place string, id int) (int, error) {
 	if err := v.check(place); err != nil {
 		return 0, fmt.Errorf("clear: %w", err)

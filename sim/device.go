@@ -8,8 +8,8 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// device is one simulated piece of hardware, whatever protocol it speaks. The site's lock is held during its calls, except
-// about's.
+// device is one simulated piece of hardware, whatever protocol it speaks. The site's lock is held during its calls,
+// except about's.
 type device interface {
 	// about returns what every device has. It is the same during the device's life.
 	about() *hardware
@@ -25,10 +25,10 @@ type device interface {
 type protocol interface {
 	// devices lists the devices of the line, in the order of the scenario.
 	devices() []device
-	// serve lets the devices speak on one connection until ctx ends (nil) or the connection does, and returns once nothing
-	// of it runs any more. It must keep reading, even if its devices expect nothing: that is how the end of a connection
-	// shows. What devices send goes through wire.send, which lets the line's faults act on it. It may be called from
-	// several goroutines, for a connection each.
+	// serve lets the devices answer on one connection until ctx ends (nil) or the connection does, and returns once all
+	// of its goroutines have ended. It must keep reading, even if its devices expect nothing: that is how it notices
+	// the end of the connection. Devices send through wire.send, which applies the faults of the line. It may be called
+	// concurrently, once per connection.
 	serve(ctx context.Context, w *wire) error
 }
 
@@ -39,8 +39,8 @@ type family struct {
 	line func(s *Site, b *bus, specs []Device) (protocol, error)
 }
 
-// newProtocol makes the devices of a line. The model of the first one decides which protocol the line has; Modbus, the last
-// choice, says which models there are.
+// newProtocol creates the devices of a line. The model of the first one decides the protocol of the line. Modbus comes
+// last, because it lists the known models in its error.
 func (s *Site) newProtocol(b *bus, specs []Device) (protocol, error) {
 	for _, f := range s.families {
 		if len(specs) > 0 && f.knows(specs[0].Model) {
@@ -50,14 +50,14 @@ func (s *Site) newProtocol(b *bus, specs []Device) (protocol, error) {
 	return newModbusLine(s, b, specs)
 }
 
-// hardware is what all devices have: a name, a physical side, and what it showed.
+// hardware is common to all devices: a name, a physical side, and the values that it showed.
 type hardware struct {
 	spec     Device
 	kind     catalogue.DeviceKind
 	site     *Site
 	bus      *bus
 	body     model
-	recorded bool   // it only says what it once said: nothing in it moves
+	recorded bool   // it only replays recorded answers: nothing in it moves
 	truth    *truth // what its points showed
 	resets   uint64 // the last window of a counter reset that was carried out
 }
@@ -69,7 +69,7 @@ func newHardware(s *Site, b *bus, spec Device, kind catalogue.DeviceKind) hardwa
 // about implements device.
 func (h *hardware) about() *hardware { return h }
 
-// attend brings the device to a time, before it says anything, and reports whether it can hear and speak then: it may be
+// attend moves the device to a time, before it answers, and reports whether it can hear and answer then: it may be
 // silent, or without power. The caller holds the site's lock.
 func (h *hardware) attend(now time.Time) bool {
 	h.site.nature.advance(now)
@@ -83,7 +83,7 @@ func (h *hardware) attend(now time.Time) bool {
 	return true
 }
 
-// has tells whether a fault of this device is on, at the moment to which the physics have come.
+// has reports whether a fault of this device is on, at the time to which the physics have advanced.
 func (h *hardware) has(kind FaultKind) (Fault, bool) {
 	f, _, on := h.bus.faults.on(kind, h.spec.ID, h.site.nature.now)
 	return f, on
@@ -96,7 +96,7 @@ func (h *hardware) canHave(kind FaultKind) bool {
 		return true
 	}
 	if h.recorded {
-		return false // it says what it once said, and nothing moves in it
+		return false // it replays recorded answers, and nothing in it moves
 	}
 	switch kind {
 	case Broken, Limit:

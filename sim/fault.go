@@ -12,30 +12,30 @@ import (
 // FaultKind is a kind of thing that goes wrong.
 type FaultKind string
 
-// What happens to single exchanges on a line. Chance says how often.
+// Faults of single exchanges on a line. Chance is their probability.
 const (
 	Drop      FaultKind = "drop"       // the reply is lost
-	Late      FaultKind = "late"       // the reply comes By later, at most the model's latest reply unless By says otherwise
+	Late      FaultKind = "late"       // the reply arrives By later; By defaults to at most the model's latest reply
 	Garble    FaultKind = "garble"     // bits of the reply are flipped
 	Truncate  FaultKind = "truncate"   // the reply breaks off
 	Echo      FaultKind = "echo"       // the request comes back before the reply: an adapter that hears itself
 	WrongUnit FaultKind = "wrong-unit" // another device seems to answer
 	Exception FaultKind = "exception"  // the device answers exception Code (default 4)
 	Busy      FaultKind = "busy"       // exception 6: the device says that it is busy
-	Noise     FaultKind = "noise"      // bytes of nobody before the reply
+	Noise     FaultKind = "noise"      // random bytes before the reply
 )
 
-// What a device does for a while.
+// Faults of a device that last.
 const (
 	Silent    FaultKind = "silent"    // it does not answer: asleep, without power
 	Stuck     FaultKind = "stuck"     // its registers keep the values of the moment
 	Null      FaultKind = "null"      // every register reads 0, as some loggers answer when their own bus is dead
 	Reset     FaultKind = "reset"     // its counters start from 0 (once, when the window begins)
 	Broken    FaultKind = "broken"    // an inverter: an internal fault
-	Limit     FaultKind = "limit"     // an inverter: somebody limits it to Code per cent of its rated power
+	Limit     FaultKind = "limit"     // of an inverter: its power is limited to Code per cent of the rating
 	Obstacle  FaultKind = "obstacle"  // a barrier: the arm pushes against something
 	Photocell FaultKind = "photocell" // a barrier: something is in the way
-	Loop      FaultKind = "loop"      // a barrier: a vehicle stands on the loop
+	Loop      FaultKind = "loop"      // of a barrier: a vehicle stands on the loop
 	Key       FaultKind = "key"       // a barrier: the manual key is turned
 	Wire      FaultKind = "wire"      // an I/O module: the wire of channel Point is broken
 )
@@ -48,47 +48,47 @@ const (
 
 // What happens to the broker.
 const (
-	BrokerGone FaultKind = "broker-gone" // no connection, and those that are open break
+	BrokerGone FaultKind = "broker-gone" // no connection is possible, and open ones break
 	AckEaten   FaultKind = "ack-eaten"   // a PUBACK is lost
-	AckLate    FaultKind = "ack-late"    // a PUBACK comes By later
-	Slow       FaultKind = "slow"        // everything that the broker says comes By later, in order
-	Stalled    FaultKind = "stalled"     // what clients send does not arrive, and the connections stay open; lost with those that break
+	AckLate    FaultKind = "ack-late"    // a PUBACK arrives By later
+	Slow       FaultKind = "slow"        // everything that the broker sends arrives By later, in order
+	Stalled    FaultKind = "stalled"     // client messages do not arrive, and the connections stay open; they are lost with connections that break
 	Refused    FaultKind = "refused"     // CONNECT is answered with "not authorised"
-	Denied     FaultKind = "denied"      // publications are acknowledged and thrown away, as mosquitto does against its ACL
-	Stolen     FaultKind = "stolen"      // somebody else connects with the same client id (once, when the window begins)
+	Denied     FaultKind = "denied"      // publications are acknowledged and discarded, as mosquitto does against its ACL
+	Stolen     FaultKind = "stolen"      // another client connects with the same client id (once, when the window begins)
 
 	Oversize        FaultKind = "oversize"         // a packet above Code KiB ends the connection
-	OversizeAcked   FaultKind = "oversize-acked"   // it is acknowledged and dropped, and then the connection ends, as mosquitto does
+	OversizeAcked   FaultKind = "oversize-acked"   // the message is acknowledged and dropped, and then the connection ends, as with mosquitto
 	TopicClosed     FaultKind = "topic-closed"     // a publication on a topic of the kind Point (event, tele, ...) ends the connection
 	RetainClosed    FaultKind = "retain-closed"    // a retained publication ends the connection
 	WillClosed      FaultKind = "will-closed"      // a CONNECT with a last will ends the connection
 	SubscribeClosed FaultKind = "subscribe-closed" // a SUBSCRIBE ends the connection; with Point only one for a topic of that kind (ack, status)
 	SubscribeMute   FaultKind = "subscribe-mute"   // a SUBSCRIBE is not answered
-	Quota           FaultKind = "quota"            // more than Code publications within a minute of the clock end the connection, whatever they are
+	Quota           FaultKind = "quota"            // more than Code publications within a minute of the clock end the connection
 )
 
 // What happens on the network between clients and a broker: see Proxy.
 const (
-	LinkLate    FaultKind = "link-late"    // what is sent at once comes up to By later (5 s), and all behind it; Chance is for each of that
-	LinkStalled FaultKind = "link-stalled" // nothing comes through; it does later, if the connection is still there
-	LinkCut     FaultKind = "link-cut"     // the same, and nobody can connect
-	HalfOpen    FaultKind = "half-open"    // connections that are open carry nothing any more, for good, and neither side is told
-	MidPacket   FaultKind = "mid-packet"   // the connection is reset in the middle of what is sent at once
+	LinkLate    FaultKind = "link-late"    // a chunk arrives up to By later (5 s), and all behind it; Chance applies to each chunk
+	LinkStalled FaultKind = "link-stalled" // nothing passes; it does later, if the connection still exists
+	LinkCut     FaultKind = "link-cut"     // the same, and new connections are impossible
+	HalfOpen    FaultKind = "half-open"    // open connections carry nothing any more, for good, and neither side notices
+	MidPacket   FaultKind = "mid-packet"   // the connection is reset in the middle of a chunk
 	PubackEaten FaultKind = "puback-eaten" // a PUBACK is lost
-	Corrupt     FaultKind = "corrupt"      // one bit of what is sent at once is flipped
+	Corrupt     FaultKind = "corrupt"      // one bit of a chunk is flipped
 	LinkNarrow  FaultKind = "link-narrow"  // clients can send Code x 100 bytes a second (12), all of them together
-	BlackHole   FaultKind = "black-hole"   // what clients send at once in more than 1300 bytes is lost, and with it all that follows on the connection
+	BlackHole   FaultKind = "black-hole"   // a client's chunk of more than 1300 bytes is lost, and with it everything after it on the connection
 )
 
 // What happens to the box.
 const (
 	ClockJump FaultKind = "clock-jump" // the wall clock jumps by By (once, when the window begins)
-	ClockFree FaultKind = "clock-free" // nobody has set the clock
+	ClockFree FaultKind = "clock-free" // the clock was not set
 	DiskFull  FaultKind = "disk-full"  // no byte is free
 	Kill      FaultKind = "kill"       // the process dies without a word (once, when the window begins)
 )
 
-// where tells where each kind belongs.
+// where maps each kind to its place.
 var where = map[FaultKind]string{
 	Drop: "exchange", Late: "exchange", Garble: "exchange", Truncate: "exchange", Echo: "exchange", WrongUnit: "exchange",
 	Exception: "exchange", Busy: "exchange", Noise: "exchange",
@@ -102,8 +102,8 @@ var where = map[FaultKind]string{
 	ClockJump: "box", ClockFree: "box", DiskFull: "box", Kill: "box",
 }
 
-// FaultKinds lists the kinds that may stand at a place: "line" (with the exchanges and devices on it), "mains", "link",
-// "broker" or "box".
+// FaultKinds lists the kinds that are possible at a place: "line" (with the exchanges and devices on it), "mains",
+// "link", "broker" or "box".
 func FaultKinds(place string) []FaultKind {
 	var out []FaultKind
 	for k, w := range where {
@@ -117,20 +117,20 @@ func FaultKinds(place string) []FaultKind {
 
 // Fault is something that goes wrong, and when.
 //
-// Without a time table it lasts from the beginning to the end. At, For and Every make a table: from At on, for For, again
-// after each Every. With Odds the windows of Every are drawn: in each, with these odds, it happens once, at a drawn
-// moment. Chance applies within: to each exchange, or each acknowledgement.
+// Without a time table it lasts from the beginning to the end. At, For and Every form a table: from At on, for For,
+// again after each Every. With Odds, the windows of Every are drawn: in each, with these odds, it occurs once, at a
+// drawn moment. Within a window, Chance applies to each exchange, or to each acknowledgement.
 type Fault struct {
 	Kind   FaultKind     `yaml:"fault" json:"fault"`
 	Device string        `yaml:"device" json:"device,omitempty"` // of the line; empty: all of them
-	Chance float64       `yaml:"chance" json:"chance,omitempty"` // 0 stands for 1
+	Chance float64       `yaml:"chance" json:"chance,omitempty"` // 0 means 1
 	At     time.Duration `yaml:"at" json:"at,omitempty"`
 	For    time.Duration `yaml:"for" json:"for,omitempty"`
 	Every  time.Duration `yaml:"every" json:"every,omitempty"`
 	Odds   float64       `yaml:"odds" json:"odds,omitempty"`
 	By     time.Duration `yaml:"by" json:"by,omitempty"`
 	Code   int           `yaml:"code" json:"code,omitempty"`
-	Point  string        `yaml:"point" json:"point,omitempty"` // of stuck: only this one; of wire: the channel; of topic-closed and subscribe-closed: the kind of topic
+	Point  string        `yaml:"point" json:"point,omitempty"` // of stuck: only this point; of wire: the channel; of topic-closed and subscribe-closed: the kind of topic
 }
 
 // armed is a fault that waits for its time.
@@ -141,7 +141,8 @@ type armed struct {
 	dice plant.Dice
 }
 
-// window tells whether the fault is on at a time, which of its windows that is, and when that can change next (zero: never).
+// window reports whether the fault is on at a time, which of its windows that is, and when that can change next (zero:
+// never).
 func (a *armed) window(now time.Time) (on bool, n uint64, next time.Time) {
 	begin := a.from.Add(a.At)
 	if now.Before(begin) {
@@ -183,7 +184,7 @@ type faults struct {
 	mu     sync.Mutex
 	list   []*armed
 	made   int
-	change func() // told when the list changes; may be nil
+	change func() // called when the list changes; may be nil
 }
 
 func newFaults(seed uint64, actor string, from time.Time, list []Fault) *faults {
@@ -194,8 +195,8 @@ func newFaults(seed uint64, actor string, from time.Time, list []Fault) *faults 
 	return fs
 }
 
-// raise adds a fault whose time table begins at from and returns the number by which it can be cleared. Those that are
-// over are forgotten.
+// raise adds a fault whose time table begins at from and returns the number by which it can be cleared. It forgets
+// faults that are over.
 func (fs *faults) raise(f Fault, from time.Time) int {
 	fs.mu.Lock()
 	fs.list = slices.DeleteFunc(fs.list, func(a *armed) bool {
@@ -214,7 +215,7 @@ func (fs *faults) raise(f Fault, from time.Time) int {
 	return a.id
 }
 
-// clear removes the fault with a number, or all for 0, and tells how many that were.
+// clear removes the fault with a number, or all with 0, and returns their count.
 func (fs *faults) clear(id int) int {
 	fs.mu.Lock()
 	before := len(fs.list)
@@ -227,7 +228,7 @@ func (fs *faults) clear(id int) int {
 	return removed
 }
 
-// on tells whether a fault of a kind is on for a device (or for all), and which.
+// on reports whether a fault of a kind is on for a device (or for all), and which.
 func (fs *faults) on(kind FaultKind, device string, now time.Time) (Fault, uint64, bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -260,7 +261,7 @@ func (fs *faults) hit(kind FaultKind, device string, n uint64, now time.Time) (F
 	return Fault{}, false
 }
 
-// next tells when the state of any fault can change, zero if never.
+// next returns when the state of any fault can change, zero if never.
 func (fs *faults) next(now time.Time) time.Time {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -284,7 +285,7 @@ func (fs *faults) all() map[int]Fault {
 	return out
 }
 
-// isOn tells whether the fault with a number is on.
+// isOn reports whether the fault with a number is on.
 func (fs *faults) isOn(id int, now time.Time) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()

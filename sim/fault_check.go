@@ -10,8 +10,8 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// takes lists the keys that a kind of fault uses beside its time table. Any other key would be accepted without effect, so it
-// is refused.
+// takes lists the keys that a kind of fault uses besides its time table. Any other key is refused, because it would
+// have no effect.
 func (k FaultKind) takes() []string {
 	keys := map[FaultKind][]string{
 		Late: {"by"}, Exception: {"code"}, Limit: {"code"}, Stuck: {"point"}, Wire: {"point"},
@@ -29,7 +29,7 @@ func (k FaultKind) takes() []string {
 	return keys
 }
 
-// check says what is wrong with a fault at a place, whatever stands there.
+// check returns what is wrong with a fault at a place, independent of the devices there.
 func (f Fault) check(place string) error {
 	switch kinds := FaultKinds(place); {
 	case !slices.Contains(kinds, f.Kind):
@@ -77,7 +77,7 @@ func (f Fault) checkKeys() error {
 	return nil
 }
 
-// belongs tells where a kind of fault is possible, for whoever raises it elsewhere.
+// belongs describes where a kind of fault is possible, for an error at another place.
 func (k FaultKind) belongs() string {
 	switch place := where[k]; place {
 	case "":
@@ -89,10 +89,10 @@ func (k FaultKind) belongs() string {
 	}
 }
 
-// between is false for what is not a number.
+// between is false for NaN.
 func between(x, low, high float64) bool { return x >= low && x <= high }
 
-// suffers lists the faults that a device can have, those of single exchanges included.
+// suffers lists the faults that a device can have, including those of single exchanges.
 func suffers(d device) (kinds []FaultKind) {
 	for kind, place := range where {
 		if (place == "exchange" || place == "device") && d.canHave(kind) {
@@ -138,7 +138,8 @@ func (s *Site) checkMoving() error {
 	return errors.New("the devices of this site are recordings: neither sun nor time changes them")
 }
 
-// checkFault says why a fault would do nothing on a line. The caller holds the site's lock, or nobody else has the site yet.
+// checkFault returns why a fault would have no effect on a line. The caller holds the site's lock, or is the only user
+// of the site so far.
 func (s *Site) checkFault(b *bus, f Fault) error {
 	if err := f.check("line"); err != nil {
 		return err
@@ -166,7 +167,7 @@ func (s *Site) checkFault(b *bus, f Fault) error {
 	return checkPoint(devices, f)
 }
 
-// whoCan tells on which devices of the site a fault is possible.
+// whoCan names the devices of the site on which a fault is possible.
 func (s *Site) whoCan(kind FaultKind) string {
 	var can []string
 	for _, b := range s.buses {

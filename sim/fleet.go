@@ -21,10 +21,10 @@ import (
 const (
 	maxFleet       = 5000
 	maxFleetMemory = 20000 // samples that one node holds back; past it the oldest go, under a gap
-	maxLatencies   = 20000 // that are kept between two reports
+	maxLatencies   = 20000 // kept between two reports
 )
 
-// FleetOptions say what a fleet does. URL and Nodes are required, the zero value of the rest works.
+// FleetOptions configure a fleet. URL and Nodes are required; the zero value of the rest works.
 type FleetOptions struct {
 	URL                string // mqtt://HOST:PORT or mqtts://HOST:PORT (the system's certificates)
 	Username, Password string
@@ -33,9 +33,9 @@ type FleetOptions struct {
 	Prefix             string        // of the node ids: fleet-0001 ...; "fleet" if empty
 	Every              time.Duration // from sample to sample of each of a node's two devices; 0: 10 s
 	RampUp             time.Duration // over which the nodes connect at first; 0: 5 s
-	Backlog            time.Duration // how much unsent history every node begins with
+	Backlog            time.Duration // the unsent history with which every node begins
 	HistoryRate        float64       // messages of history per second and node; 0: 20
-	StormEvery         time.Duration // all links break at once, as often; 0: never
+	StormEvery         time.Duration // interval at which all links break at once; 0: never
 	StormFor           time.Duration // and stay down so long; 0: 30 s
 	Seed               uint64
 	Logger             *slog.Logger
@@ -51,14 +51,14 @@ type FleetReport struct {
 	Connects, Refused, Lost  uint64        // sessions that began, that the broker or the network refused, that broke
 	Messages, Acked          uint64        // publications sent, and acknowledged
 	Samples, Late            uint64        // acknowledged; Late: of them from history
-	Bytes                    uint64        // payload of what was acknowledged
+	Bytes                    uint64        // payload of acknowledged messages
 	Waiting                  int64         // samples that nodes hold back
 	Dropped                  uint64        // samples that were given up for lack of memory, each under a gap
 	AckMedian, Ack99, AckMax time.Duration // from a publication to its PUBACK
 	ConnectMax               time.Duration // from the first attempt after a break to CONNACK
 }
 
-// String tells a report in one line.
+// String formats a report in one line.
 func (r FleetReport) String() string {
 	return fmt.Sprintf("%s  online %d/%d  connects %d refused %d lost %d  messages %d acked %d  samples %d (%d late)  waiting %d dropped %d  ack %s / %s / %s  connect %s",
 		r.After.Truncate(time.Second), r.Online, r.Nodes, r.Connects, r.Refused, r.Lost, r.Messages, r.Acked, r.Samples, r.Late,
@@ -67,9 +67,9 @@ func (r FleetReport) String() string {
 
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }
 
-// Fleet is many nodes from one process, each with a real MQTT connection, a plant of its own and the contract in its
-// mouth: a load for a central system. It keeps what it could not deliver and sends it later, as a node does; it has no
-// disk, so that what it holds is gone when it ends.
+// Fleet simulates many nodes in one process, each with a real MQTT connection, its own plant and messages of the
+// contract: a load for a central system. Like a node, it keeps what it could not deliver and sends it later. It has no
+// disk, so that its backlog is lost when it ends.
 type Fleet struct {
 	o     FleetOptions
 	url   *url.URL
@@ -157,7 +157,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	return nil
 }
 
-// Storm breaks all links at once, for a while. What is measured in that time waits.
+// Storm breaks all links at once, for a while. Measurements of that time wait.
 func (f *Fleet) Storm(during time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

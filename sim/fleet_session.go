@@ -23,7 +23,7 @@ type fleetSession struct {
 	outcomes chan fleetOutcome
 	inflight int
 	late     int            // messages of history among them
-	told     bool           // the last status told of a backlog
+	told     bool           // the last status reported a backlog
 	first    []fleetMessage // what a session begins with
 }
 
@@ -34,10 +34,10 @@ type fleetOutcome struct {
 	err  error
 }
 
-// statusEvery is how often a node refreshes its status.
+// statusEvery is the interval of a node's status.
 const statusEvery = 10 * time.Minute
 
-// run sends until the link is lost or ctx ends. What is not acknowledged then is history.
+// run sends until the link is lost or ctx ends. What is unacknowledged then becomes history.
 func (s *fleetSession) run(ctx context.Context, next *time.Time) {
 	n := s.node
 	s.begin()
@@ -182,7 +182,7 @@ func (s *fleetSession) batch(samples []fleetSample, hist bool) fleetMessage {
 	return fleetMessage{topic: topic, payload: append(payload, ']', '}'), hist: hist, samples: samples}
 }
 
-// publish hands a message to the broker; its outcome comes on outcomes, which has room for all that are under way.
+// publish sends a message to the broker. Its outcome arrives on outcomes, which has room for everything in flight.
 func (s *fleetSession) publish(m fleetMessage) {
 	s.inflight++
 	if m.hist {
@@ -197,7 +197,7 @@ func (s *fleetSession) publish(m fleetMessage) {
 	}()
 }
 
-// settle books the outcome of a message: what was not acknowledged waits again.
+// settle applies the outcome of a message: what was not acknowledged waits again.
 func (s *fleetSession) settle(o fleetOutcome) {
 	n := s.node
 	s.inflight--
@@ -213,12 +213,12 @@ func (s *fleetSession) settle(o fleetOutcome) {
 		return
 	}
 	n.history = append(n.history, o.samples...)
-	if len(o.samples) == 0 && !o.retain { // an event; status and meta are told anew by the next session
+	if len(o.samples) == 0 && !o.retain { // an event; the next session publishes status and meta again
 		n.unsent = append(n.unsent, o.fleetMessage)
 	}
 }
 
-// end waits for the outcomes of what was under way, and puts what waits in order.
+// end waits for the outcomes of what was in flight, and sorts what waits.
 func (s *fleetSession) end() {
 	s.client.Disconnect(0)
 	for s.inflight > 0 {
@@ -236,7 +236,7 @@ func (s *fleetSession) end() {
 	n.forget()
 }
 
-// goodbye tells that the node goes, and waits a moment for what is under way.
+// goodbye announces that the node leaves, and waits briefly for what is in flight.
 func (s *fleetSession) goodbye() {
 	s.first = append(s.first, s.status(contract.Offline))
 	s.told = false // this was the last word

@@ -10,7 +10,7 @@ import (
 	"bordo/contract"
 )
 
-// Host is the small computer at a site, as far as it can go wrong: its wall clock, its disk, its life. Its methods have the
+// Host is the small computer at a site, as far as it can fail: its wall clock, its disk, its life. Its methods have the
 // signatures of the agent's System and may be called from any goroutine.
 type Host struct {
 	faults *faults
@@ -30,7 +30,7 @@ type clockJump struct {
 	offset time.Duration
 }
 
-// plentyOfDisk is what is free while nothing is wrong.
+// plentyOfDisk is the free space while there is no fault.
 const plentyOfDisk = 8 << 30
 
 func newHost(seed uint64, start time.Time, list []Fault) *Host {
@@ -45,7 +45,7 @@ func newHost(seed uint64, start time.Time, list []Fault) *Host {
 	return b
 }
 
-// Wall is the wall clock of the box and how far it can be trusted.
+// Wall returns the wall clock of the box and how far it can be trusted.
 func (b *Host) Wall() (time.Time, contract.Clock) {
 	now := time.Now()
 	quality := contract.ClockSync
@@ -77,8 +77,8 @@ func (b *Host) JumpClock(d time.Duration) {
 	b.jumps = append(b.jumps, clockJump{time.Now(), b.offset})
 }
 
-// Offsets lists by how much the wall clock was ahead of package time at any moment up to one, each once: a stamp of the
-// wall clock that was made until then is one of them off.
+// Offsets lists by how much the wall clock was ahead of package time at any moment up to a time, each value once: a
+// stamp of the wall clock made until then has one of these offsets.
 func (b *Host) Offsets(until time.Time) []time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -91,7 +91,7 @@ func (b *Host) Offsets(until time.Time) []time.Duration {
 	return out
 }
 
-// DiskFree tells how much a file can still grow.
+// DiskFree returns how much a file can still grow.
 func (b *Host) DiskFree(string) (uint64, error) {
 	if _, _, full := b.faults.on(DiskFull, "", time.Now()); full {
 		return 0, nil

@@ -23,7 +23,7 @@ const (
 	fullMA  = 20.0
 )
 
-// doorOpen is how long somebody keeps a door open.
+// doorOpen is how long a door stays open.
 const doorOpen = 30 * time.Second
 
 func newIOBody(d Device, dice plant.Dice, has trouble) *ioBody {
@@ -51,14 +51,14 @@ func (b *ioBody) move(m *moment) {
 	}
 }
 
-// points: a module has none of its own.
+// points: a module has no points of its own.
 func (b *ioBody) points(func(string, catalogue.Value)) {}
 
 func (b *ioBody) dead() bool { return false } // fed by the UPS of the cabinet
 
 func (b *ioBody) reset() {}
 
-// signal is what stands at a channel: a truth value, or a number in the channel's unit.
+// signal returns the signal at a channel: a truth value, or a number in the channel's unit.
 func (b *ioBody) signal(c Channel) catalogue.Value {
 	if f, broken := b.has(Wire); broken && (f.Point == "" || f.Point == c.At) {
 		if c.Is == "level" || c.Is == "value" {

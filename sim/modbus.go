@@ -22,8 +22,8 @@ type modbusLine struct {
 
 var _ protocol = (*modbusLine)(nil)
 
-// endpointOf reads the port URL of a line. The only protocol that scenarios have on TCP is Modbus, so a port that is left out is
-// its own.
+// endpointOf reads the port URL of a line. Modbus is the only protocol that scenarios have on TCP, so a missing port is
+// that of Modbus.
 func endpointOf(port string) (line.Endpoint, error) {
 	e, err := line.Parse(port)
 	return e.WithPort(modbus.TCPPort), err
@@ -58,8 +58,8 @@ func (l *modbusLine) serve(ctx context.Context, w *wire) error {
 	return slave.ServeRTU(ctx, p, units, slave.RTU{})
 }
 
-// modbusPort is a connection as the Modbus servers use it. It has the manners of the devices, and the faults that only
-// somebody who knows Modbus can make.
+// modbusPort is a connection as the Modbus servers use it. It applies the timing of the devices, and the faults that
+// need knowledge of Modbus.
 type modbusPort struct {
 	*wire
 	line   *modbusLine
@@ -89,7 +89,7 @@ func (p *modbusPort) Write(reply []byte) (int, error) {
 	return len(reply), nil
 }
 
-// unitAt is where the unit id stands in a frame.
+// unitAt returns the position of the unit id in a frame.
 func (l *modbusLine) unitAt() int {
 	if l.stream {
 		return 6
@@ -97,9 +97,9 @@ func (l *modbusLine) unitAt() int {
 	return 0
 }
 
-// rude tells whether the request came too early for the device: right after the connection was opened, or without the
-// pause that it wants after its last answer. Such a request gets no answer; so does a second client of a device that has
-// only one.
+// rude reports whether the request came too early for the device: right after the connection was opened, or without the
+// pause that it needs after its last answer. Such a request gets no answer, like one of a second client of a device
+// that accepts only one.
 func (p *modbusPort) rude(reply []byte, x exchange) bool {
 	if p.hushed {
 		return true
@@ -118,16 +118,16 @@ func (p *modbusPort) rude(reply []byte, x exchange) bool {
 	return early || spoken && x.heard.Sub(last) < d.manners.Gap*leniency/100
 }
 
-// leniency is how many per cent of a pause a device insists on: clocks differ.
+// leniency is the percentage of a pause that a device insists on: clocks differ.
 const leniency = 90
 
-// message makes what goes out of a reply: as it is, or as the faults of Modbus have it.
+// message converts a reply into what is sent: unchanged, or altered by the faults of Modbus.
 func (l *modbusLine) message(reply []byte, x exchange) message {
 	m := message{data: append([]byte(nil), reply...)}
 	if len(reply) < l.unitAt()+3 {
 		return m
 	}
-	if l.stream { // TCP has a checksum of its own: only the header can come out wrong, through a bad gateway
+	if l.stream { // TCP has its own checksum: only the header can be wrong, through a bad gateway
 		m.fragile = 6
 	}
 	if d := l.units[reply[l.unitAt()]]; d != nil {
@@ -158,7 +158,7 @@ func (l *modbusLine) exception(frame []byte, code byte) []byte {
 	return out
 }
 
-// stranger is a unit id that nobody on the line has.
+// stranger returns a unit id that no device of the line has.
 func (l *modbusLine) stranger(unit byte) byte {
 	for l.units[unit] != nil {
 		unit = unit%247 + 1
@@ -174,7 +174,7 @@ func (l *modbusLine) seal(frame []byte) {
 	}
 }
 
-// idleClose is after how much silence a device of the line closes a connection; 0: never.
+// idleClose returns the silence after which a device of the line closes a connection; 0: never.
 func (l *modbusLine) idleClose() (shortest time.Duration) {
 	if !l.stream {
 		return 0
@@ -187,7 +187,7 @@ func (l *modbusLine) idleClose() (shortest time.Duration) {
 	return shortest
 }
 
-// clients is how many connections the devices of the line take at once; 0: any number.
+// clients returns how many connections the devices of the line accept at once; 0: any number.
 func (l *modbusLine) clients() (fewest int) {
 	if l.bus.endpoint.Scheme == line.Serial {
 		return 0

@@ -108,7 +108,8 @@ func (d *modbusDevice) canHave(kind FaultKind) bool {
 	return d.hardware.canHave(kind)
 }
 
-// checkModbus says what no Modbus device can have: a unit id that is none or is taken, a poll more often than the model takes.
+// checkModbus returns what is impossible for a Modbus device: an invalid or repeated unit id, a shorter poll interval
+// than the model allows.
 func (d Device) checkModbus(at string, units map[int]bool, bad func(place, format string, args ...any)) {
 	if d.Unit < 1 || d.Unit > 247 {
 		bad(at+".unit", "must be 1 to 247 (got %d)", d.Unit)
@@ -136,7 +137,7 @@ func (d Device) wired(channels []modbus.Channel) error {
 	return nil
 }
 
-// meant names the models that somebody may have meant who wrote another name.
+// meant lists the models that were probably meant by a misspelt name.
 func meant(model string) string {
 	var names []string
 	for _, m := range modbus.New().Models() {
@@ -174,8 +175,8 @@ func inverterStrings(spec Device) int {
 	return spec.Inverter.Strings
 }
 
-// sunspecModels is the chain of a three-phase inverter: integers with scale factors and, where the profile knows them, its
-// strings and what it can be told.
+// sunspecModels returns the chain of a three-phase inverter: integers with scale factors and, where the profile has
+// them, its strings and its controls.
 func sunspecModels(p *modbus.Profile) []uint16 {
 	var ids []uint16
 	for _, want := range []uint16{103, 160, 123} {
@@ -212,7 +213,7 @@ func (d *modbusDevice) coils(p *modbus.Profile) func(number uint16, on bool) err
 	}
 }
 
-// written lets an inverter obey the limit that now stands in its registers.
+// written makes an inverter obey the limit that is now in its registers.
 func (d *modbusDevice) written(uint16, []uint16) error {
 	b, ok := d.body.(*inverterModel)
 	p, has := d.fields["power_limit"]
@@ -224,7 +225,7 @@ func (d *modbusDevice) written(uint16, []uint16) error {
 	return nil
 }
 
-// Answer implements slave.Answerer: what the device is at this moment goes into its registers before it answers.
+// Answer implements slave.Answerer: it updates the registers to the present state before it answers.
 func (d *modbusDevice) Answer(pdu []byte) []byte {
 	d.site.mu.Lock()
 	defer d.site.mu.Unlock()
@@ -253,7 +254,7 @@ func (d *modbusDevice) refresh(now time.Time) {
 	}
 }
 
-// renew puts what is into the registers, but for one point that is stuck.
+// renew writes the present state into the registers, except for a point that is stuck.
 func (d *modbusDevice) renew(stuck string, now time.Time) {
 	d.body.points(func(point string, v catalogue.Value) {
 		p, ok := d.fields[point]
@@ -287,7 +288,7 @@ func (d *modbusDevice) decode(f *modbus.Field, as catalogue.Type, null bool) cat
 	return v
 }
 
-// answer is what the device would say of a span.
+// answer returns what the device would answer for a span.
 func (d *modbusDevice) answer(span modbus.Span, null bool) modbus.Answer {
 	words := make([]uint16, span.Count)
 	if !null {
@@ -358,7 +359,7 @@ func fieldsOf(p *modbus.Profile, image *slave.Device) map[string]modbus.Point {
 						}
 						sf := point.SF
 						add(point, at+uint16(n*r.Size))
-						if f := fields[point.Key]; sf != nil { // scale factors stand once, before the groups
+						if f := fields[point.Key]; sf != nil { // scale factors occur once, before the groups
 							fixed := *sf
 							fixed.Number += at
 							f.SF = &fixed

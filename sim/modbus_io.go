@@ -7,7 +7,7 @@ import (
 	"bordo/drivers/modbus"
 )
 
-// wire puts what stands at the channels into the registers, and notes what a tapped point is then worth.
+// wire writes the signals at the channels into the registers, and records the resulting value of each configured point.
 func (d *modbusDevice) wire(now time.Time) {
 	b, ok := d.body.(*ioBody)
 	if !ok {

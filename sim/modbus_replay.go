@@ -17,8 +17,8 @@ const (
 	illegalAddress  = 2
 )
 
-// replay answers as a device did when it was captured: a request that was recorded gets its recorded answer, others are
-// made of the registers that were seen, and what nobody asked then is refused.
+// replay answers as a device did when it was captured: a recorded request gets its recorded answer, others are
+// assembled from the registers that were seen, and what was not read then is refused.
 type replay struct {
 	said  map[string][]byte // answers by request, without unit and checksum
 	cells map[modbus.Address]uint16
@@ -94,8 +94,8 @@ func readCapture(path string) (*golden.File, error) {
 	return f, nil
 }
 
-// FromCapture makes a scenario of a recorded conversation (a .txtar file, as bordo capture writes it): one device that
-// says what it said then. model names the profile where the file does not.
+// FromCapture creates a scenario from a recorded conversation (a .txtar file of bordo capture): one device that gives
+// the recorded answers. model names the profile where the file does not.
 func FromCapture(path, model string) (*Scenario, error) {
 	f, err := readCapture(path)
 	if err != nil {

@@ -14,7 +14,7 @@ type model interface {
 	move(m *moment)
 	// points gives the value of every point that the body knows.
 	points(put func(point string, v catalogue.Value))
-	// dead tells whether the device's electronics have no power, or sleep so deep that they hear nothing.
+	// dead reports whether the device's electronics have no power, or sleep so deeply that they hear nothing.
 	dead() bool
 	// reset lets the counters begin anew, as after a replacement.
 	reset()
@@ -57,7 +57,7 @@ type inverterModel struct {
 	limitPct      float64 // what a master has written: 100 is no limit
 	has           trouble
 	alarm         string // the word of the model for an internal fault; empty if it has none
-	alarmed       bool   // it was told
+	alarmed       bool   // it was reported
 }
 
 func newInverterModel(i Inverter, has trouble) *inverterModel {
@@ -137,7 +137,7 @@ func newMeterModel(m Meter) *meterModel {
 	return &meterModel{Meter: &plant.Meter{ImportKWh: m.Import, ExportKWh: m.Export}, measures: m.Measures, mains: true}
 }
 
-// move lets the meter see what it measures.
+// move updates what the meter measures.
 func (b *meterModel) move(m *moment) {
 	var active, reactive [plant.Phases]float64
 	for i := range active {
@@ -154,7 +154,7 @@ func (b *meterModel) move(m *moment) {
 	b.Step(m.dt, active, reactive, m.supply)
 }
 
-// dead: a meter is fed by what it measures.
+// dead: a meter is powered by what it measures.
 func (b *meterModel) dead() bool { return !b.mains }
 
 func (b *meterModel) reset() { b.ImportKWh, b.ExportKWh, b.ImportKvarh, b.ExportKvarh = 0, 0, 0, 0 }
@@ -192,16 +192,16 @@ type barrierModel struct {
 	*plant.Barrier
 	traffic time.Duration
 	dice    plant.Dice
-	vehicle uint64        // how many have come
-	next    time.Duration // when the next one comes
-	passing bool          // the vehicle that is here stands in the way
+	vehicle uint64        // number of vehicles so far
+	next    time.Duration // when the next one arrives
+	passing bool          // the present vehicle blocks the photocell
 	has     trouble
 }
 
 func newBarrierModel(s Barrier, dice plant.Dice, has trouble) *barrierModel {
 	b := &barrierModel{Barrier: plant.NewBarrier(orDefault(s.Travel, 4*time.Second), s.Cycles), traffic: s.Traffic, dice: dice, has: has}
 	b.AutoClose = s.AutoClose
-	b.next = b.wait() / 4 // nobody waits long for the first one
+	b.next = b.wait() / 4 // the first one arrives soon
 	return b
 }
 
@@ -210,8 +210,8 @@ func (b *barrierModel) wait() time.Duration {
 	return time.Duration(b.dice.Between(b.vehicle, 0.75, 1.25) * float64(b.traffic))
 }
 
-// A vehicle's passage, from its coming: the gate is opened for it, it drives over the loop and through the photocell, and
-// the gate is closed behind it.
+// The passage of a vehicle, from its arrival: the gate opens, the vehicle drives over the loop and through the
+// photocell, and the gate closes behind it.
 const (
 	vehicleIn   = 5 * time.Second
 	vehicleOut  = 9 * time.Second

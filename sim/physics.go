@@ -9,9 +9,9 @@ import (
 
 // How a site is moved.
 const (
-	step     = time.Second           // the longest physical time that goes by at once, where finest allows it
-	finest   = 10 * time.Millisecond // of the agent's time: a site that is fast takes longer steps, not more than a hundred a second
-	leapStep = 10 * time.Second      // the physical time that goes by at once in a leap
+	step     = time.Second           // longest physical step, where finest allows it
+	finest   = 10 * time.Millisecond // in the agent's time: a fast site takes longer steps, at most a hundred a second
+	leapStep = 10 * time.Second      // physical step of a leap
 	maxLeap  = 31 * 24 * time.Hour
 	fastest  = 3600 // times real
 )
@@ -28,8 +28,8 @@ type physics struct {
 	sunStart time.Time     // what the sun's clock showed then
 	pace     float64       // how fast the sun moves
 	speed    float64       // how fast everything moves
-	leapt    time.Duration // physical time that went by at once, besides
-	now      time.Time     // how far the bodies have been moved, on package time
+	leapt    time.Duration // additional physical time of leaps
+	now      time.Time     // time up to which the bodies have moved, on package time
 
 	mains     *faults // of the public network
 	producers []*inverterModel
@@ -73,7 +73,7 @@ func newPhysics(s *Scenario, seed uint64, start time.Time, speed float64) (*phys
 	return n, nil
 }
 
-// add takes a body in. An inverter is moved before all others, because they measure what it makes.
+// add adds a body. An inverter is moved before all others, because they measure its output.
 func (n *physics) add(b model) {
 	if v, ok := b.(*inverterModel); ok {
 		n.producers = append(n.producers, v)
@@ -87,7 +87,7 @@ func (n *physics) advance(now time.Time) {
 	n.advanceBy(now, max(finest, time.Duration(float64(step)/max(1, n.speed))))
 }
 
-// leap lets time go by at once for everything physical.
+// leap advances everything physical at once.
 func (n *physics) leap(now time.Time, by time.Duration) {
 	n.advance(now)
 	for by > 0 {
@@ -129,7 +129,7 @@ func (n *physics) move(dt time.Duration) {
 	}
 }
 
-// elapsed is how much physical time has gone by since the start.
+// elapsed returns the physical time since the start.
 func (n *physics) elapsed() time.Duration {
 	return time.Duration(float64(n.now.Sub(n.start))*n.speed) + n.leapt
 }

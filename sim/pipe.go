@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// pipeRoom is how many bytes one direction of a pipe holds before a writer must wait: a socket's buffers, more or less.
+// pipeRoom is how many bytes one direction of a pipe holds before a writer must wait, approximately the buffers of a
+// socket.
 const pipeRoom = 64 << 10
 
-// pipe makes a connection in memory that behaves as a socket does: buffered, so that what was written stays readable
-// after the writer went on (a synchronous pipe hides late replies), with deadlines on package time, so that it works
+// pipe returns a connection in memory that behaves like a socket: buffered, so that written bytes stay readable after
+// the writer went on (a synchronous pipe hides late replies), and with deadlines on package time, so that it works
 // inside testing/synctest.
 func pipe(name string) (here, there *pipeEnd) {
 	a, b := newFlow(), newFlow()
@@ -51,7 +52,7 @@ func (p *pipeEnd) Close() error {
 	return nil
 }
 
-// abandoned tells whether the other end was closed.
+// abandoned reports whether the other end was closed.
 func (p *pipeEnd) abandoned() bool {
 	p.in.mu.Lock()
 	defer p.in.mu.Unlock()

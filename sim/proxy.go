@@ -19,16 +19,16 @@ import (
 type ProxyOptions struct {
 	// Dial opens the way on: to a broker, or to another proxy. It has the signature of the agent's System.DialMQTT.
 	Dial   func(ctx context.Context, u *url.URL) (net.Conn, error)
-	Delay  time.Duration // every byte comes so much later, each way; 0: at once
+	Delay  time.Duration // delay of every byte, each way; 0: none
 	Rate   int           // bytes a second that clients can send, all of them together; 0: without limit
 	Seed   uint64
-	Faults []Fault // those of the place "link"
+	Faults []Fault // faults of the place "link"
 	Logger *slog.Logger
 }
 
-// Proxy is the network between clients and a broker, and what goes wrong in it. It works inside testing/synctest with Dial,
-// and on a loopback port with Listen. What it carries it does not understand, so TLS may be inside; only acknowledgements
-// can be eaten where it sees MQTT itself.
+// Proxy is the network between clients and a broker, with its faults. It works inside testing/synctest with Dial, and
+// on a loopback port with Listen. It does not interpret what it carries, so TLS may be inside; it can remove
+// acknowledgements only where it sees MQTT itself.
 type Proxy struct {
 	o      ProxyOptions
 	faults *faults
@@ -83,8 +83,8 @@ func (p *Proxy) Close() {
 	p.wg.Wait()
 }
 
-// Dial connects through the proxy. It has the signature of the agent's System.DialMQTT. While the link is cut it waits, as
-// a system does that gets no answer.
+// Dial connects through the proxy. It has the signature of the agent's System.DialMQTT. While the link is cut it waits,
+// like a system that gets no answer.
 func (p *Proxy) Dial(ctx context.Context, u *url.URL) (net.Conn, error) {
 	name := "link"
 	if u != nil {
@@ -171,15 +171,15 @@ func (p *Proxy) Raise(f Fault) (int, error) {
 // Clear ends the fault with a number, or all for 0. A connection that is half open stays so.
 func (p *Proxy) Clear(id int) { p.faults.clear(id) }
 
-// Open tells how many connections are carried.
+// Open returns the number of carried connections.
 func (p *Proxy) Open() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.links)
 }
 
-// Struck tells how often each kind of fault has done something: to what was sent at once, to an acknowledgement, or, when it
-// is half-open, to a connection.
+// Struck returns how often each kind of fault had an effect: on a chunk, on an acknowledgement, or, for half-open, on a
+// connection.
 func (p *Proxy) Struck() map[FaultKind]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -208,7 +208,7 @@ func (p *Proxy) woken() {
 	p.wake = make(chan struct{})
 }
 
-// isOn tells whether one of some faults is on, and what to wait for until that can change.
+// isOn reports whether one of some faults is on, and what to wait for until that can change.
 func (p *Proxy) isOn(kinds ...FaultKind) (wake <-chan struct{}, next time.Time, on bool) {
 	p.mu.Lock()
 	wake = p.wake
@@ -247,7 +247,7 @@ func (p *Proxy) carry(client, server net.Conn) bool {
 	return true
 }
 
-// due tells when n bytes that a client sends now have left the narrow way.
+// due returns when n bytes that a client sends now have passed the bottleneck.
 func (p *Proxy) due(n int) time.Time {
 	now := time.Now()
 	rate := p.o.Rate

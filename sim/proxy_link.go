@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// What a proxy holds at most of what is under way in one direction: past it the sender has to wait, as with a socket's
-// buffers.
+// Bounds of what a proxy holds in one direction: beyond them the sender has to wait, as with the buffers of a socket.
 const (
 	stretchRoom  = 64
 	stretchChunk = 16 << 10
@@ -23,7 +22,7 @@ type link struct {
 	proxy          *Proxy
 	client, server net.Conn
 	window         uint64      // of the half-open fault that was on when it began: that one does not strike it
-	dead           atomic.Bool // half open: what is said is lost, and nobody is told
+	dead           atomic.Bool // half open: what is sent is lost, and neither side notices
 	once           sync.Once
 }
 
@@ -47,7 +46,7 @@ type stretch struct {
 	lost   bool   // in a black hole
 }
 
-// chunk is what was read at once.
+// chunk is what one read returned.
 type chunk struct {
 	due   time.Time
 	bytes []byte
@@ -76,7 +75,7 @@ func (s *stretch) run(from, to net.Conn) {
 	writing.Wait()
 }
 
-// take lets the faults have what was read and queues what is left of it.
+// take applies the faults to what was read and queues the rest.
 func (s *stretch) take(b []byte) {
 	p, now := s.link.proxy, time.Now()
 	n := p.chunks.Add(1)
@@ -84,7 +83,7 @@ func (s *stretch) take(b []byte) {
 		p.count(HalfOpen)
 	}
 	if _, _, on := p.faults.on(BlackHole, "", now); on && s.up && len(b) > largestPacket {
-		s.lost = true // TCP sends it again and again, and nothing behind it arrives
+		s.lost = true // TCP repeats it endlessly, and nothing behind it arrives
 		p.count(BlackHole)
 	}
 	if s.link.dead.Load() || s.lost {
@@ -116,7 +115,8 @@ func (s *stretch) take(b []byte) {
 	s.chunks <- c
 }
 
-// withoutEaten takes the acknowledgements out that are eaten, where the server speaks MQTT: its first packet is a CONNACK.
+// withoutEaten removes the acknowledgements that are to be lost, where the server speaks MQTT: its first packet is a
+// CONNACK.
 func (s *stretch) withoutEaten(b []byte, now time.Time) []byte {
 	const connack, puback = 2, 4
 	if !s.began {
@@ -144,11 +144,11 @@ func (s *stretch) withoutEaten(b []byte, now time.Time) []byte {
 	}
 }
 
-// write passes on what is queued, each at its time. A direction that ended is told to the other side when everything before
-// has arrived; a link that is half open tells nothing.
+// write forwards what is queued, each chunk at its time. The end of a direction is signalled to the other side after
+// everything before it has arrived; a half-open link signals nothing.
 func (s *stretch) write(from, to net.Conn) {
 	p := s.link.proxy
-	broken := false // nobody takes it any more
+	broken := false // the receiver is lost
 	for c := range s.chunks {
 		for !broken && !s.link.dead.Load() {
 			wake, next, held := p.isOn(LinkStalled, LinkCut)
@@ -164,7 +164,7 @@ func (s *stretch) write(from, to net.Conn) {
 			continue
 		}
 		if _, err := to.Write(c.bytes); err != nil {
-			broken = true // the other direction hears of it, behind what it still carries
+			broken = true // the other direction is told, after what it still carries
 		}
 		if c.cut {
 			broken = true

@@ -15,8 +15,8 @@ import (
 	"bordo/drivers/line"
 )
 
-// terminal is a pseudo terminal: a serial line without hardware. What a client opens is Path, a symbolic link whose name
-// stays the same when the terminal is made anew.
+// terminal is a pseudo terminal: a serial line without hardware. Clients open Path, a symbolic link whose name stays
+// when the terminal is recreated.
 type terminal struct {
 	*os.File          // the device's side
 	line     *os.File // the client's side, held open: else the kernel hangs up when the first client leaves
@@ -61,7 +61,7 @@ func pollable(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// relink puts a symbolic link at path in one step, in place of one that is there.
+// relink atomically puts a symbolic link at path, replacing an existing one.
 func relink(target, path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -76,9 +76,10 @@ func relink(target, path string) error {
 	return os.Rename(fresh, path)
 }
 
-// settings is the endpoint with the speed and the parity that the client has set. A pseudo terminal drops PARENB and the size
-// of a character, so parity shows in what it keeps: PARODD, or INPCK, which package line and libmodbus set with parity. Even
-// parity of a client that sets neither cannot be told from none. Of a terminal that is closed nothing is known: it is left as it is.
+// settings returns the endpoint with the speed and parity that the client has set. A pseudo terminal drops PARENB and
+// the character size, so parity shows only in PARODD, or in INPCK, which package line and libmodbus set together with
+// parity. The even parity of a client that sets neither cannot be distinguished from none. The settings of a closed
+// terminal are unknown: the endpoint is returned unchanged.
 func (t *terminal) settings(e line.Endpoint) line.Endpoint {
 	raw, err := t.line.SyscallConn()
 	if err != nil {
@@ -121,14 +122,14 @@ func (t *terminal) set(e line.Endpoint) error {
 	return unix.IoctlSetTermios(int(t.line.Fd()), unix.TCSETS2, ts)
 }
 
-// nowhereTerminal is where the link of a line leads that is gone: an agent that is started or asked meanwhile still sees by
-// its configuration that the line is simulated.
+// nowhereTerminal is the target of the link of a removed line: an agent that is started or checked meanwhile still
+// recognises from its configuration that the line is simulated.
 const nowhereTerminal = "/dev/pts/gone"
 
-// Close hangs up: clients read an end of file, as when an adapter is pulled out. The link goes too.
+// Close hangs up: clients read an end of file, as when an adapter is unplugged. It also removes the link.
 //
-// Only the first call does anything: as soon as the terminal is closed the kernel may give its name to another, whose link a
-// second call would take for its own.
+// Only the first call has an effect. Once the terminal is closed, the kernel may give its name to another one, whose
+// link a second call would remove.
 func (t *terminal) Close() error {
 	t.closing.Do(func() { t.closed = t.close() })
 	return t.closed

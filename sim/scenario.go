@@ -20,12 +20,12 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// Scenario is a simulated site: where it is, what stands there, how it is wired and what goes wrong. It is a value: a
-// test may write one down, or read one of the files.
+// Scenario is a simulated site: where it is, what it contains, how it is wired and what goes wrong. It is a plain
+// value: a test may construct one, or read one of the files.
 type Scenario struct {
 	Version int        `yaml:"version"` // 1
 	Name    string     `yaml:"name"`    // also the node id
-	About   string     `yaml:"about"`   // for a person: what it shows
+	About   string     `yaml:"about"`   // what it shows, for a person
 	Site    Place      `yaml:"site"`
 	Sun     Sun        `yaml:"sun"`
 	Clouds  float64    `yaml:"clouds"` // 0 cloudless .. 1 overcast, on the average
@@ -45,24 +45,24 @@ type Place struct {
 	Timezone string  `yaml:"timezone"` // Europe/Rome if empty
 }
 
-// Sun moves the sun of a scenario away from the real one: with From the site begins at that local time, so that there is
-// something to see at any hour, and with Pace its day goes by that many times as fast. Energy is always counted in the
-// time of the agent, so that it stays the integral of the power that the agent sees.
+// Sun detaches the sun of a scenario from the real one. With From, the site begins at that local time, so that
+// something happens at any hour. With Pace, its day passes that many times as fast. Energy is always counted in the
+// agent's time, so that it stays the integral of the power that the agent sees.
 type Sun struct {
 	From string  `yaml:"from"` // 2026-06-21T10:30; empty: now
-	Pace float64 `yaml:"pace"` // 0 stands for 1
+	Pace float64 `yaml:"pace"` // 0 means 1
 }
 
 // sunFormat is how Sun.From is written.
 const sunFormat = "2006-01-02T15:04"
 
-// Load is what the building behind the meter uses, in W.
+// Load is the consumption of the building behind the meter, in W.
 type Load struct {
 	Base float64 `yaml:"base"` // at night
 	Peak float64 `yaml:"peak"` // in working hours
 }
 
-// FaultTable is a list of faults where nothing else has to be said.
+// FaultTable is a list of faults without further settings.
 type FaultTable struct {
 	Faults []Fault `yaml:"faults"`
 }
@@ -76,7 +76,7 @@ type Line struct {
 	Faults  []Fault  `yaml:"faults"`
 }
 
-// Device is one piece of hardware: the model says how it speaks, one of the others what it is.
+// Device is one piece of hardware: the model defines its protocol, one of the other fields what it is.
 type Device struct {
 	ID    string        `yaml:"id"`
 	Model string        `yaml:"model"`
@@ -88,7 +88,7 @@ type Device struct {
 	Barrier  *Barrier  `yaml:"barrier"`
 	UPS      *UPS      `yaml:"ups"`
 	IO       []Channel `yaml:"io"`
-	From     string    `yaml:"from"` // a capture: the device says what it said then
+	From     string    `yaml:"from"` // a capture: the device gives the recorded answers
 }
 
 // Inverter is a photovoltaic plant behind a device.
@@ -112,7 +112,7 @@ type Meter struct {
 type Barrier struct {
 	Travel    time.Duration `yaml:"travel"`     // from closed to open; 0: 4 s
 	AutoClose time.Duration `yaml:"auto_close"` // closes by itself after so long open; 0: never
-	Traffic   time.Duration `yaml:"traffic"`    // a vehicle comes about so often; 0: none ever does
+	Traffic   time.Duration `yaml:"traffic"`    // mean interval between vehicles; 0: none
 	Cycles    uint64        `yaml:"cycles"`     // that it has made before
 }
 
@@ -170,13 +170,13 @@ func LoadScenario(name string) (*Scenario, error) {
 	return ParseScenario(name, text)
 }
 
-// ParseScenario reads a scenario's text. Keys are strict; the error tells every fault of meaning at once.
+// ParseScenario reads a scenario's text. Keys are strict; the error lists all semantic faults at once.
 func ParseScenario(name string, text []byte) (*Scenario, error) {
 	if len(text) > maxScenario {
 		return nil, fmt.Errorf("scenario %s: more than %d bytes", name, maxScenario)
 	}
 	var s Scenario
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&s); err != nil && !errors.Is(err, io.EOF) { // an empty file is told by Check
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&s); err != nil && !errors.Is(err, io.EOF) { // Check reports an empty file
 		return nil, fmt.Errorf("scenario %s: %s", name, strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
 	if err := s.Check(); err != nil {
@@ -254,7 +254,7 @@ func (s *Scenario) checkLines(bad func(place, format string, args ...any)) {
 				bad(at+".id", "%q is there twice", d.ID)
 			}
 			devices[d.ID] = true
-			d.checkModbus(at, units, bad) // the only protocol that scenarios have; an unknown model is told by New
+			d.checkModbus(at, units, bad) // the only protocol that scenarios have; New reports an unknown model
 			d.check(at, bad)
 		}
 		for j, f := range l.Faults {

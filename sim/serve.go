@@ -19,7 +19,7 @@ import (
 type ServeOptions struct {
 	Dir     string // where the pseudo terminals are linked, one by each line's id
 	Seed    uint64
-	Speed   float64 // how fast everything physical goes by, at most 3600; 0 stands for 1
+	Speed   float64 // speed of everything physical, at most 3600; 0 means 1
 	Broker  bool    // also an MQTT broker behind a link, on a free loopback port
 	Control bool    // also the control API, on a free loopback port
 	Logger  *slog.Logger
@@ -57,8 +57,8 @@ type Server struct {
 	wg        sync.WaitGroup
 }
 
-// Serve starts to serve a scenario and returns when everything is open. It ends with ctx: Wait tells when nothing of it is
-// left, and must be called.
+// Serve starts to serve a scenario and returns when everything is open. It ends with ctx. Wait returns when all of it
+// has ended, and must be called.
 func Serve(ctx context.Context, s *Scenario, o ServeOptions) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -186,7 +186,7 @@ func (v *Server) accept(l net.Listener, b *bus) {
 	}
 }
 
-// plug puts a serial line's cable back or takes it away for good: the site has hung up already.
+// plug reconnects a serial line's cable or removes it for good: the site has hung up already.
 func (v *Server) plug(b *bus, path string, in bool) {
 	if !in {
 		v.mu.Lock()
@@ -228,7 +228,7 @@ func (v *Server) plugIn(b *bus, path string) error {
 	return nil
 }
 
-// understands tells whether a terminal is open with the settings of its line, and logs when that changes.
+// understands reports whether a terminal is open with the settings of its line, and logs when that changes.
 func (v *Server) understands(b *bus, t *terminal) func() bool {
 	var mu sync.Mutex
 	was := b.endpoint // what the last master had set

@@ -1,10 +1,11 @@
-// Package sim is a site without hardware: inverters, meters and barriers that behave, on lines that fail as real ones do,
-// and an MQTT broker. It serves three uses with one scenario: tests of the agent (or of anybody's program that speaks
-// Modbus) inside testing/synctest, a live site on loopback ports and pseudo terminals, and worlds that try to break things.
+// Package sim is a site without hardware: inverters, meters and barriers with physical behaviour, on lines that fail as
+// real ones do, and an MQTT broker. One scenario serves three uses: tests of the agent (or of any program that speaks
+// Modbus) inside testing/synctest, a live site on loopback ports and pseudo terminals, and worlds that try to break
+// things.
 //
-// It promises that everything is drawn from a seed, that what its registers held can be asked for afterwards (so that a
-// checker can say that nothing was invented), and that nothing is left behind: every goroutine ends with Run, Serve's
-// context or Close. It never listens on anything but loopback addresses, and it knows nothing of the agent.
+// It promises that everything is drawn from a seed, that the past content of its registers can be queried (so that a
+// checker can prove that nothing was invented), and that nothing is left running: every goroutine ends with Run,
+// Serve's context or Close. It listens only on loopback addresses, and does not know the agent.
 package sim
 
 import (
