@@ -21,8 +21,8 @@ type Addition struct {
 // ErrByHand is matched by the error of Add for a text whose shape leaves no place to write to.
 var ErrByHand = errors.New("this file has to be changed by hand")
 
-// Add writes an addition into the text of a configuration and leaves everything else of it as it is: comments, blanks, line
-// ends. The result is to be parsed before it is used.
+// Add writes an addition into the text of a configuration and leaves the rest unchanged: comments, blanks, line ends.
+// Parse the result before using it.
 func Add(text []byte, a Addition) ([]byte, error) {
 	mark := []byte(byteOrderMark)
 	body, marked := bytes.CutPrefix(text, mark)
@@ -76,7 +76,7 @@ func (e *editor) add(root *mapping, a Addition) error {
 		if _, braces := root.node.(*ast.MappingNode); braces && root.node.(*ast.MappingNode).IsFlowStyle {
 			return ErrByHand
 		}
-		// The key stands there for a remark, too: it is needed once the # is taken away.
+		// The key is needed for a comment too, once its # is removed.
 		e.insert(len(e.lines), append([]string{"", "lines:"}, indent(remarks(block, a.Remark), "  ")...))
 		return nil
 	}
@@ -100,8 +100,8 @@ func devicesOf(lines value, id string) (value, error) {
 // emptyList is a list in brackets that has nothing.
 var emptyList = regexp.MustCompile(`\[\s*\]`)
 
-// extend adds an element to a list: block is written where the list has a line for each element, inBraces where it stands in
-// brackets; "" adds nothing there.
+// extend adds an element to a list: block where the list has a line per element, inBraces where it is in brackets; ""
+// adds nothing there.
 func (e *editor) extend(v value, block []string, inBraces string) error {
 	switch n := v.node.(type) {
 	case *ast.NullNode:
@@ -128,7 +128,7 @@ func (e *editor) extend(v value, block []string, inBraces string) error {
 	return ErrByHand
 }
 
-// extendBrackets writes behind the last element of a list in brackets.
+// extendBrackets writes after the last element of a list in brackets.
 func (e *editor) extendBrackets(n *ast.SequenceNode, element string) error {
 	if n.End == nil {
 		return ErrByHand
@@ -148,8 +148,8 @@ func (e *editor) extendBrackets(n *ast.SequenceNode, element string) error {
 	return nil
 }
 
-// endOf is behind the last line, counted from 1, of the list element that begins in line first: what follows it is not indented
-// deeper than the dash. Blank lines and comments behind it belong to what follows.
+// endOf returns the last line, counted from 1, of the list element that begins in line first: the following line is not
+// indented deeper than the dash. Blank lines and comments after the element belong to what follows.
 func (e *editor) endOf(first, dash int) int {
 	end := first
 	for i := first; i < len(e.lines); i++ {
@@ -166,7 +166,7 @@ func (e *editor) endOf(first, dash int) int {
 	return end
 }
 
-// insert writes lines behind the n first ones.
+// insert writes lines after the first n ones.
 func (e *editor) insert(n int, lines []string) {
 	if n > 0 && !strings.HasSuffix(e.lines[n-1], "\n") {
 		e.lines[n-1] += e.eol

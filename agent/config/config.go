@@ -1,11 +1,12 @@
 // Package config reads the one configuration file of a node.
 //
-// It promises that every fault of a file is told at once, each with its place and with what is allowed, that a file with a
-// fault gives no configuration, and that reading touches nothing: no directory is made, no port is opened, no secret is
-// read. Secrets are files that are named here and read at use. The one thing besides the file that is read is the directory
-// of the site's own models, because what they are called decides whether the file is correct.
+// It promises that every fault of a file is reported at once, each with its position and with what is allowed; that a
+// file with a fault yields no configuration; and that reading changes nothing: it creates no directory, opens no port,
+// reads no secret. Secrets are files that are named here and read when they are used. Besides the file it reads only
+// the directory of the site's own models, because their names decide whether the file is correct.
 //
-// The dialect is plain YAML with strict keys: no anchors, aliases, merge keys or tags, and no substitution of variables.
+// The dialect is plain YAML with strict keys: no anchors, aliases, merge keys or tags, and no substitution of
+// variables.
 package config
 
 import (
@@ -45,7 +46,7 @@ type Config struct {
 	Site         Site
 	Clock        Clock
 	Control      Control
-	Simulation   bool // only pseudo terminals and loopback hosts are configured; told in the status
+	Simulation   bool // only pseudo terminals and loopback hosts are configured; shown in the status
 	MQTT         MQTT
 	Buffer       Buffer
 	StateDir     string // small files that outlive the store; never inside Buffer.Dir
@@ -54,14 +55,14 @@ type Config struct {
 
 	Drivers []drivers.Driver // that were given to Load or Parse, with the models of ProfilesDir
 
-	Warnings     Faults // what is allowed and yet probably not meant
-	Placeholders Faults // values of the sample that still stand for those of the site: such a node must not run
+	Warnings     Faults // allowed, but probably not intended
+	Placeholders Faults // values copied from the sample: such a node must not run
 
 	places map[string]Place // of the keys that name files
 	source source
 }
 
-// Site is the place where the node stands.
+// Site is the location of the node.
 type Site struct {
 	Name     string
 	Lat, Lon float64 // degrees, WGS 84; meaningful when Located
@@ -90,14 +91,14 @@ type Ack string
 // Whose word counts.
 const (
 	AckBroker   Ack = "broker"   // the broker's, on the connection that sent the record
-	AckPlatform Ack = "platform" // the platform's, on the ack topic; it must speak at least every 2 s, or sync be raised
+	AckPlatform Ack = "platform" // the platform's acknowledgement on the ack topic; it must come at least every 2 s, or sync must be raised
 )
 
 // MQTT is the way to the centre.
 type MQTT struct {
 	URLs                          []*url.URL // mqtt:// or mqtts://, host and port always present
 	Username                      string
-	PasswordFile                  string // "" where there is none, as with the other files
+	PasswordFile                  string // "" if none, as with the other files
 	CAFile, CertFile, KeyFile     string // PEM; only with mqtts://
 	Root                          string // first part of every topic
 	Window                        int    // messages in flight
@@ -115,8 +116,8 @@ type Buffer struct {
 	Dir           string
 	MaxSize       int64         // bytes on disk
 	Sync          time.Duration // a power cut loses at most this much
-	History       int64         // bytes of acknowledged readings that are kept; 0: none
-	EnergyHistory int64         // bytes of acknowledged intervals that are kept; 0: none
+	History       int64         // bytes of acknowledged readings to keep; 0: none
+	EnergyHistory int64         // bytes of acknowledged intervals to keep; 0: none
 }
 
 // Line is one port with the devices behind it. All of them have a model of Driver.
@@ -130,14 +131,14 @@ type Line struct {
 // Device is one device of a line.
 type Device struct {
 	drivers.Device
-	Spec     drivers.Model  // what the driver says of its model
+	Spec     drivers.Model  // the driver's description of its model
 	Report   Report         // which polls become records
 	About    map[string]any // for meta: each value is a string, a bool or a float64; nil where none is given
-	Personal bool           // what it measures tells of a person: nothing of it stays here once it was acknowledged
+	Personal bool           // its measurements are personal data: nothing of them stays here once acknowledged
 }
 
-// Load reads and checks the file at path against the models of the given drivers. The error is a Faults when the text has
-// faults, otherwise it tells why the file cannot be read.
+// Load reads and checks the file at path against the models of the given drivers. The error is a Faults when the text
+// has faults; otherwise it says why the file cannot be read.
 func Load(path string, list []drivers.Driver) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -158,7 +159,7 @@ func Load(path string, list []drivers.Driver) (*Config, error) {
 	return c, nil
 }
 
-// Parse checks a text as Load does. name stands in the faults. The error is a Faults.
+// Parse checks a text as Load does. name appears in the faults. The error is a Faults.
 func Parse(name string, text []byte, list []drivers.Driver) (*Config, error) {
 	return parse(name, text, list, strconv.IntSize)
 }

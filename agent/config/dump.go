@@ -60,7 +60,7 @@ func (w *writer) text(level int, key, value string) {
 	}
 }
 
-// quoted writes a text so that YAML takes it for nothing else.
+// quoted writes a text so that YAML reads it as a text.
 func quoted(s string) string { return strconv.Quote(s) }
 
 func (s Site) write(w *writer) {

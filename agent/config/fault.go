@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// MaxFaults is how many faults of one file are told; the rest is counted.
+// MaxFaults is the maximum number of reported faults of one file; the rest is counted.
 const MaxFaults = 100
 
 // Place is a position in the file. Lines and columns start at 1; a column counts characters.
@@ -19,7 +19,7 @@ type Fault struct {
 	Place
 	Path string // lines[0].devices[2].unit; "" when the fault is the file's own
 	What string // a sentence without capital or full stop, with what is allowed
-	It   string // the same in Italian; "" where there is none, as with most values: the keys are English, too
+	It   string // the same in Italian; "" if there is none, as with most values: the keys are English, too
 }
 
 // Error gives file:line:column: path: what.

@@ -25,7 +25,7 @@ const (
 	maxEvery = 24 * time.Hour
 )
 
-// maxNamed is up to how many models are listed to somebody who named none that is near one of them.
+// maxNamed is the maximum number of models listed for an unknown name that resembles none of them.
 const maxNamed = 8
 
 // models finds a model by its name.
@@ -100,12 +100,12 @@ func (r *reader) opened(port value, l *Line) {
 	r.note(port, "port", cmp.Or(l.Endpoint.Path, l.Endpoint.Host))
 }
 
-// faulty tells whether a fault was told at this value.
+// faulty reports whether this value has a fault.
 func (r *reader) faulty(v value) bool {
 	return slices.ContainsFunc(r.faults, func(f Fault) bool { return f.Path == v.path })
 }
 
-// once tells a fault when name was there before.
+// once reports a fault if name was used before.
 func (taken) once(seen map[string]value, name string, v value, what string) {
 	if first, twice := seen[name]; twice {
 		v.fault("%s: %s (%s)", what, first.path, v.r.here(first.at))
@@ -124,7 +124,7 @@ func endpoint(s scalar) (line.Endpoint, error) {
 	return line.Parse(s.text)
 }
 
-// devices reads the devices of a line. open tells whether its endpoint is known.
+// devices reads the devices of a line. open reports whether its endpoint is known.
 func (r *reader) devices(v value, l *Line, open bool, t taken) {
 	list := v.list(MaxDevices)
 	if v.given() && len(list) == 0 && !r.faulty(v) {
@@ -173,7 +173,7 @@ func (r *reader) devices(v value, l *Line, open bool, t taken) {
 	r.shared(l, models)
 }
 
-// model finds a model and checks that it can stand on the line.
+// model finds a model and checks that it works on the line.
 func (r *reader) model(v value, l *Line, open bool) (spec, bool) {
 	var name string
 	if !read(v, &name, text) {
@@ -259,7 +259,7 @@ func (r *reader) shared(l *Line, at []value) {
 	}
 }
 
-// common tells whether two models can have the same settings, as far as is known.
+// common reports whether two models support a common setting, as far as is known.
 func common(a, b drivers.BusCan) bool {
 	baud := len(a.Baud) == 0 || len(b.Baud) == 0 || slices.ContainsFunc(a.Baud, func(n int) bool { return slices.Contains(b.Baud, n) })
 	parity := len(a.Parity) == 0 || len(b.Parity) == 0 || slices.ContainsFunc(a.Parity, func(p string) bool { return slices.Contains(b.Parity, p) })
@@ -314,8 +314,8 @@ func (r *reader) unit(v, model value, s drivers.Model, d *Device, units map[stri
 	units[key] = append(units[key], onUnit{at, s})
 }
 
-// twice tells the fault when a second device cannot have the unit id of a first one. It can when a profile says that its
-// model is a further device behind the unit id of another: the part.
+// twice reports a fault if a second device cannot share the unit id of a first one. It can when a profile declares its
+// model as a further device behind the same unit id: a part.
 func (r *reader) twice(at value, unit string, first onUnit, s drivers.Model) bool {
 	part := func(m drivers.Model) int { return max(1, m.Part) }
 	switch {
@@ -363,10 +363,11 @@ func (r *reader) about(v value) map[string]any {
 	return out
 }
 
-// mostRatedKW is more than any plant has that one device stands for.
+// mostRatedKW exceeds the power of any plant that one device measures.
 const mostRatedKW = 100_000
 
-// ratedOf is the rated power that about gives, in W; 0 when it gives none. One that cannot be is told and left aside.
+// ratedOf returns the rated power given in about, in W; 0 if there is none. It warns of an impossible value and ignores
+// it.
 func ratedOf(v value, about map[string]any) float64 {
 	given, ok := about["rated_kw"]
 	if !ok {
@@ -384,7 +385,7 @@ func ratedOf(v value, about map[string]any) float64 {
 // plainNumber is a number that survives as one: neither a code with leading zeros nor more digits than a float64 holds.
 var plainNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,6})?$`)
 
-// free takes any scalar: a truth value, a number, or else the text as it is written.
+// free accepts any scalar: a truth value, a number, or else the text as written.
 func free(s scalar) (any, error) {
 	switch {
 	case s.form == truth:

@@ -7,15 +7,16 @@ import (
 	"strings"
 )
 
-// slip is a slip of the keyboard that the YAML parser reports in words, or at a place, that help nobody.
+// slip is a typing error that the YAML parser reports in unhelpful words, or at an unhelpful position.
 type slip struct {
 	at     Place
 	en, it string
-	typo   bool // what no configuration has, also where the parser takes it
+	typo   bool // never correct in a configuration, even where the parser accepts it
 }
 
-// lint looks at the lines of a text that is not a configuration, for what people get wrong when they type YAML on a phone or in
-// an editor of Windows. It is only asked once a text has faults: it knows neither blocks of text nor values over several lines.
+// lint searches the lines of an invalid configuration for common errors of people who type YAML on a phone or in a
+// Windows editor. It runs only once a text has faults: it does not understand text blocks and values over several
+// lines.
 func lint(text string) []slip {
 	var found []slip
 	var levels levels
@@ -38,7 +39,8 @@ func lint(text string) []slip {
 	return found
 }
 
-// codeOf blanks out comments and the insides of quotes, so that what is left is keys, signs and plain values. Columns stay.
+// codeOf blanks out comments and the content of quotes, so that keys, signs and plain values remain. Columns stay the
+// same.
 func codeOf(line string) string {
 	out := []rune(line)
 	quote, at := rune(0), 0

@@ -22,7 +22,7 @@ func (m Minute) String() string { return fmt.Sprintf("%02d:%02d", m/60, m%60) }
 // String gives HH:MM-HH:MM.
 func (h Hours) String() string { return h.From.String() + "-" + h.To.String() }
 
-// Given tells whether any opening hours are configured.
+// Given reports whether any opening hours are configured.
 func (o Opening) Given() bool {
 	for _, day := range o {
 		if len(day) > 0 {
@@ -32,7 +32,7 @@ func (o Opening) Given() bool {
 	return false
 }
 
-// At tells whether the site is open at t, which must be in the site's time zone.
+// At reports whether the site is open at t, which must be in the site's time zone.
 func (o Opening) At(t time.Time) bool {
 	now := Minute(60*t.Hour() + t.Minute())
 	for _, h := range o[t.Weekday()] {
@@ -52,7 +52,7 @@ var weekdays = []struct {
 	{"fri", time.Friday}, {"sat", time.Saturday}, {"sun", time.Sunday},
 }
 
-// maxHours is how often a site may open on one day.
+// maxHours is the maximum number of opening periods per day.
 const maxHours = 8
 
 func (r *reader) opening(v value, o *Opening) {

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// placeholder is a value that stands in the sample and in documents for one that only the site knows.
+// placeholder is a value in the sample and in documents that stands for one that only the site knows.
 type placeholder struct {
 	values []string
 	hosts  []string // names, and endings of names that begin with a dot (RFC 2606 and 6761)
 	en, it string   // what to write
 }
 
-// placeholders lists, by key, what check and run refuse. A node whose brokers are all on this machine is a trial or a simulation
-// and may use any of them.
+// placeholders lists, by key, what check and run refuse. A node whose brokers are all on this machine is a trial or a
+// simulation and may use any of them.
 var placeholders = map[string]placeholder{
 	"tenant": {values: []string{"my-tenant", "cremasco"}, en: "write the tenant that the centre gave you", it: "scrivere il tenant ricevuto dal centro"},
 	"node": {values: []string{"my-node", "quintano"}, en: "write the name that the centre gave this box: it must be unique",
@@ -42,7 +42,7 @@ func (r *reader) note(v value, key, got string) {
 		What: fmt.Sprintf("%s stands for your own: %s", quote(got), p.en), It: fmt.Sprintf("%s è solo un esempio: %s", quote(got), p.it)})
 }
 
-// matches tells whether a host, with or without a port, is one of the placeholder's.
+// matches reports whether a host, with or without a port, is one of the placeholder's.
 func (p placeholder) matches(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -51,7 +51,7 @@ func (p placeholder) matches(host string) bool {
 	return slices.ContainsFunc(p.hosts, func(h string) bool { return host == h || h[0] == '.' && strings.HasSuffix(host, h) })
 }
 
-// trial tells whether all brokers are on this machine.
+// trial reports whether all brokers are on this machine.
 func trial(urls []*url.URL) bool {
 	return !slices.ContainsFunc(urls, func(u *url.URL) bool { return !loopback(u.Hostname()) })
 }

@@ -14,16 +14,16 @@ import (
 	"bordo/drivers/nearest"
 )
 
-// MaxTaps is how many points one device can have from the configuration.
+// MaxTaps is the maximum number of points that the configuration may assign to one device.
 const MaxTaps = 64
 
-// DefaultAtLeast is how often a device that reports on change reports anyway.
+// DefaultAtLeast is the interval at which a device that reports on change reports anyway.
 const DefaultAtLeast = 5 * time.Minute
 
 // Report says which polls of a device become records. The zero value makes all of them.
 type Report struct {
 	OnChange bool
-	Deadband Deadband            // by how much a number must move to be a change
+	Deadband Deadband            // how far a number must move to count as a change
 	AtLeast  time.Duration       // a sample is due after this long, changed or not
 	Points   map[string]Deadband // of single points, instead of Deadband
 }
@@ -34,7 +34,7 @@ type Deadband struct {
 	Relative bool // Value is a fraction
 }
 
-// Passed tells whether now differs from last by more than the deadband.
+// Passed reports whether now differs from last by more than the deadband.
 func (d Deadband) Passed(last, now float64) bool {
 	limit := d.Value
 	if d.Relative {
@@ -167,7 +167,7 @@ func (r *reader) linear(from, to value, c drivers.Channel, t *drivers.ChannelMap
 	ends(to, &t.To, decimal(-1e9, 1e9, "in the point's unit"))
 }
 
-// withUnit takes a number with a unit behind it: 4mA.
+// withUnit accepts a number with a unit: 4mA.
 func withUnit(unit string) func(scalar) (float64, error) {
 	return func(s scalar) (float64, error) {
 		number, ok := strings.CutSuffix(s.text, unit)

@@ -25,11 +25,11 @@ const (
 // maxSocketPath is what fits into the address of a Unix socket on Linux (108 bytes with the final zero).
 const maxSocketPath = 107
 
-// defaults is the configuration of a file that gives only what it must.
+// defaults returns the configuration of a file that gives only the required keys.
 func (r *reader) defaults() *Config {
 	rome, err := time.LoadLocation("Europe/Rome")
 	if err != nil {
-		rome = time.UTC // told as a fault where the file wants a zone
+		rome = time.UTC // reported as a fault where the file needs a zone
 	}
 	return &Config{
 		Timezone: rome,
@@ -71,7 +71,7 @@ func (c *Config) derive() {
 	}
 }
 
-// config reads the whole file. The result counts only when no fault was told.
+// config reads the whole file. The result is valid only if no fault was reported.
 func (r *reader) config(root value) *Config {
 	c := r.defaults()
 	m, ok := root.keys()
@@ -210,7 +210,7 @@ func (r *reader) clock(v value, c *Clock) {
 	m.end()
 }
 
-// control returns the value of the socket, at whose place faults about the path are told.
+// control returns the value of the socket, at whose position faults about the path are reported.
 func (r *reader) control(v value, c *Control) value {
 	m, ok := v.keys()
 	if !ok {
@@ -281,7 +281,7 @@ func (r *reader) brokers(v value, q *MQTT, simulation bool) {
 	}
 }
 
-// loopback tells whether a host can only be this machine.
+// loopback reports whether a host can only be this machine.
 func loopback(host string) bool {
 	a, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && a.IsLoopback()
@@ -373,7 +373,7 @@ func (r *reader) paths(c *Config, socket value, buffer *mapping, state value) {
 	}
 }
 
-// inside tells whether path is dir or below it.
+// inside reports whether path is dir or below it.
 func inside(path, dir string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")

@@ -29,7 +29,7 @@ const (
 	nothing             // null, or no scalar at all
 )
 
-// scalar is a single value with the text that stands in the file.
+// scalar is a single value with its text in the file.
 type scalar struct {
 	form form
 	text string
@@ -71,7 +71,7 @@ func clip(s string) string {
 	return string([]rune(s)[:most]) + "..."
 }
 
-// got shows what stands in the file.
+// got shows the text in the file.
 func got(s scalar) string {
 	switch s.form {
 	case words:
@@ -82,7 +82,7 @@ func got(s scalar) string {
 	return clip(s.text)
 }
 
-// commaNumber is a number, with its unit, as it is written in Italian.
+// commaNumber matches a number, with its unit, in the Italian notation with a comma.
 var commaNumber = regexp.MustCompile(`^[+-]?[0-9]+,[0-9]+[a-zA-Z/]*$`)
 
 // read puts the value of a key into target when it is given and right. It is false when target was left as it was.
@@ -109,7 +109,7 @@ func read[T any](v value, target *T, parse func(scalar) (T, error)) bool {
 	return true
 }
 
-// id takes the name of a tenant, node, line or device. They stand in topics, so it is the contract that says what one is.
+// id accepts the name of a tenant, node, line or device. These appear in topics, so the contract defines them.
 func id(s scalar) (string, error) {
 	if s.form == truth || contract.CheckID(s.text) != nil {
 		return "", fmt.Errorf("must be 1 to 48 of a-z, 0-9 and -, not beginning with - (%s)", gotLower(s, contract.CheckID))
@@ -117,7 +117,7 @@ func id(s scalar) (string, error) {
 	return s.text, nil
 }
 
-// gotLower shows what stands in the file and, where only capitals are wrong with it, what to write instead.
+// gotLower shows the text in the file and, where only capital letters are wrong with it, what to write instead.
 func gotLower(s scalar, check func(string) error) string {
 	if lower := strings.ToLower(s.text); s.form == words && lower != s.text && check(lower) == nil {
 		return fmt.Sprintf("got %s, write %s", got(s), lower)
@@ -125,7 +125,7 @@ func gotLower(s scalar, check func(string) error) string {
 	return "got " + got(s)
 }
 
-// text takes what a person reads: any printable text, as it is written.
+// text accepts any printable text, as written.
 func text(s scalar) (string, error) {
 	switch {
 	case s.form == truth:
@@ -286,7 +286,7 @@ func bytesPerSecond(lo, hi int64) func(scalar) (int64, error) {
 	}
 }
 
-// topicRoot takes the first part of every topic, by the contract's rule too: what it refuses no agent can start with.
+// topicRoot accepts the first part of every topic, by the contract's rule: no agent can start with what it refuses.
 func topicRoot(s scalar) (string, error) {
 	if s.form == truth || contract.CheckRoot(s.text) != nil {
 		return "", fmt.Errorf("must be one to three levels with / between them, each 1 to 48 of a-z, 0-9 and -, not beginning with - (%s)",
@@ -305,8 +305,8 @@ func broker(s scalar) (*url.URL, error) {
 	return BrokerURL(s.text)
 }
 
-// BrokerURL reads mqtt://HOST[:1883] or mqtts://HOST[:8883]; the port is always in the result. What else a URL can hold is
-// refused: above all a password, which would stand in logs and process lists.
+// BrokerURL reads mqtt://HOST[:1883] or mqtts://HOST[:8883]; the result always has a port. It refuses everything else
+// that a URL can contain: above all a password, which would appear in logs and process lists.
 func BrokerURL(text string) (*url.URL, error) {
 	const want = brokerForm
 	u, err := url.Parse(text)

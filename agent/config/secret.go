@@ -22,10 +22,10 @@ const maxSecret = 1 << 20
 // Secret is a text that must not reach a log, a page or a status. It shows itself as ***; Reveal gives the text.
 type Secret struct{ text string }
 
-// hidden stands for every secret.
+// hidden is shown instead of every secret.
 const hidden = "***"
 
-// Reveal gives the text, to hand over to who needs it.
+// Reveal returns the plaintext.
 func (s Secret) Reveal() string { return s.text }
 
 // String hides the text.
@@ -43,8 +43,8 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 // byteOrderMark is what editors of Windows put in front of a file that they save as UTF-8.
 const byteOrderMark = "\ufeff"
 
-// Password reads the password from its file; a byte order mark in front and one line end behind are not part of it, blanks are.
-// It is empty when no file is configured. The error names the file.
+// Password reads the password from its file, without a leading byte order mark and one trailing line end; blanks belong
+// to it. It is empty when no file is configured. The error names the file.
 func (m MQTT) Password() (Secret, error) {
 	if m.PasswordFile == "" {
 		return Secret{}, nil
@@ -69,8 +69,8 @@ func (m MQTT) Password() (Secret, error) {
 	return Secret{string(b)}, nil
 }
 
-// SecretWarnings tells what is odd about a password and yet possible: blanks at its ends, which belong to it, and a byte order
-// mark, which does not. A file that cannot be read has none.
+// SecretWarnings warns of what is unusual but possible in a password: blanks at its ends, which belong to it, and a
+// byte order mark, which does not. An unreadable file has no warnings.
 func (c *Config) SecretWarnings() Faults {
 	const key = "mqtt.password_file"
 	if c.MQTT.PasswordFile == "" {
@@ -153,8 +153,8 @@ func (m MQTT) certificate() (tls.Certificate, error) {
 	return pair, nil
 }
 
-// certificates reads all certificates of a file, and refuses one that was half written: the standard library passes over
-// what it cannot read, and a bundle without its last authority would show only when the broker's certificate is renewed.
+// certificates reads all certificates of a file and refuses a partially written one. The standard library skips what it
+// cannot read, and a bundle without its last authority would be noticed only when the broker's certificate is renewed.
 func certificates(path string, text []byte) (certs []*x509.Certificate, err error) {
 	for rest := text; ; {
 		var block *pem.Block
@@ -180,8 +180,8 @@ func certificates(path string, text []byte) (certs []*x509.Certificate, err erro
 	return certs, nil
 }
 
-// Files reads every file that the configuration names, as it will be read at use, and tells which cannot be used and why.
-// It keeps nothing and writes nothing.
+// Files reads every file that the configuration names, as it will be read at use, and reports the unusable ones with
+// the reason. It keeps nothing and writes nothing.
 func (c *Config) Files() Faults {
 	var faults Faults
 	tell := func(path string, err error) {

@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// source is what Load read, to notice later that it has changed. Passwords, certificates and keys are not part of it: they
-// are read again for each connection, so a change of them needs no restart.
+// source is what Load read, to detect later changes. Passwords, certificates and keys are not part of it: they are read
+// again for each connection, so changing them needs no restart.
 type source struct {
 	file        string // absolute; "" for a configuration that Parse made
 	profilesDir string // "" for none
 	profiles    string // content of the profiles
 }
 
-// Changed names the files and directories whose content differs from what Load read. A file that cannot be read is an error:
-// the next start would fail on it. A configuration that Parse made never changes.
+// Changed names the files and directories whose content differs from what Load read. An unreadable file is an error:
+// the next start would fail on it. A configuration returned by Parse never changes.
 func (c *Config) Changed() (changed []string, err error) {
 	if c.source.file == "" {
 		return nil, nil

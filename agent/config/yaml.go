@@ -20,15 +20,15 @@ import (
 	"bordo/drivers"
 )
 
-// maxDepth is how deep brackets may nest, and how many dashes one line may open. The format needs four levels; the parser
+// maxDepth is the maximum nesting of brackets, and of dashes in one line. The format needs four levels. The parser
 // recurses once per level and would end the process when its stack is full.
 const maxDepth = 32
 
-// maxTokens is how many words and signs a file may have: a thousand devices have 20,000. The parser's time grows with the
+// maxTokens is the maximum number of tokens of a file: a thousand devices have 20,000. The parser's time grows with the
 // square of the keys of one mapping.
 const maxTokens = 1 << 16
 
-// reader walks the tree of one file and collects what is wrong with it.
+// reader walks the tree of one file and collects its faults.
 type reader struct {
 	file     string
 	wordBits int // of this machine's int: 32 or 64
@@ -37,7 +37,7 @@ type reader struct {
 	partial  bool   // not all models are known, because those of the site have faults
 	faults   Faults
 	warnings Faults
-	left     Faults // placeholders that still stand
+	left     Faults // remaining placeholders
 	places   map[string]Place
 }
 
@@ -45,7 +45,7 @@ func (r *reader) fault(at Place, path, format string, args ...any) {
 	r.faults = append(r.faults, Fault{File: r.file, Place: at, Path: path, What: fmt.Sprintf(format, args...)})
 }
 
-// faultIn tells a fault in both languages.
+// faultIn reports a fault in both languages.
 func (r *reader) faultIn(at Place, path, en, it string) {
 	r.faults = append(r.faults, Fault{File: r.file, Place: at, Path: path, What: en, It: it})
 }
@@ -59,7 +59,7 @@ func (r *reader) warnIn(v value, en, it string) {
 	r.warnings = append(r.warnings, Fault{File: r.file, Place: v.at, Path: v.path, What: en, It: it})
 }
 
-// here tells a place to a person who reads about another one.
+// here formats a position, for a fault about another one.
 func (r *reader) here(at Place) string { return fmt.Sprintf("%s:%d:%d", r.file, at.Line, at.Column) }
 
 // open turns the text into the value of the whole file. It is false after a fault that leaves nothing to look at.
@@ -96,7 +96,7 @@ func (r *reader) open(text []byte) (value, bool) {
 	return value{r: r, node: bodies[0], at: Place{1, 1}, key: Place{1, 1}}, true
 }
 
-// notYAML tells why a text cannot be parsed: what is probably wrong with its lines, or else what the parser says.
+// notYAML reports why a text cannot be parsed: the likely error in its lines, or else the parser's message.
 func (r *reader) notYAML(text []byte, err error) {
 	slips := lint(string(text))
 	for _, s := range slips {
@@ -113,8 +113,8 @@ func (r *reader) notYAML(text []byte, err error) {
 	r.faultIn(at, "", en, it)
 }
 
-// explain adds the slips of the keyboard to faults that came of them. What was said of the same line is left out: nobody meant
-// what stands there. Where the text is not even a list of keys, every slip counts.
+// explain adds typing errors to the faults that they caused. It removes other faults of the same line, because the line
+// is not what was meant. Where the text is not even a list of keys, every typing error is reported.
 func (r *reader) explain(text []byte, root value) {
 	_, keys := root.node.(*ast.MappingNode)
 	_, key := root.node.(*ast.MappingValueNode)
@@ -127,7 +127,7 @@ func (r *reader) explain(text []byte, root value) {
 	}
 }
 
-// readable looks for what the parser would refuse in words that help nobody, or not survive.
+// readable reports what the parser would refuse in unhelpful words, or not survive.
 func (r *reader) readable(text []byte) bool {
 	if bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}) {
 		r.faultIn(Place{1, 1}, "", `the file is in UTF-16 ("Unicode" in Windows): save the file as UTF-8`,
@@ -158,8 +158,8 @@ func (r *reader) readable(text []byte) bool {
 	return true
 }
 
-// parse makes the tree, unless the text uses what the dialect leaves out: that is told as faults. It shields the process from a
-// parser that panics on a text.
+// parse returns the tree, or reports faults if the text uses what the dialect excludes. It survives a parser that
+// panics.
 func (r *reader) parse(text []byte) (file *ast.File, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -180,8 +180,8 @@ func (r *reader) parse(text []byte) (file *ast.File, err error) {
 	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 }
 
-// bare drops the blanks at the ends of lines. They mean nothing here, and the lexer moves a value to the right by as many
-// columns as there are blanks behind it, and counts some line ends of Windows twice.
+// bare removes the blanks at the ends of lines. They mean nothing here, but the lexer shifts a value to the right by
+// their number, and counts some Windows line ends twice.
 func bare(text []byte) string {
 	var b strings.Builder
 	b.Grow(len(text))
@@ -247,7 +247,7 @@ func startOf(n ast.Node) Place {
 	return placeOf(n.GetToken())
 }
 
-// value is a node of the tree and where it stands. The value of a key that is not given has no node.
+// value is a node of the tree and its position. The value of a missing key has no node.
 type value struct {
 	r    *reader
 	node ast.Node
@@ -267,7 +267,7 @@ func (v value) child(path string, key Place, n ast.Node) value {
 	return value{r: v.r, node: n, path: path, at: startOf(n), key: key}
 }
 
-// filled tells whether there is anything at all, and tells the fault if not.
+// filled reports whether the value is not empty, and reports a fault if it is.
 func (v value) filled() bool {
 	if _, empty := v.node.(*ast.NullNode); empty {
 		v.fault("has no value")
@@ -314,10 +314,10 @@ type mapping struct {
 	value
 	entries map[string]value
 	order   []string
-	known   []string // what was asked for: the keys that are allowed
+	known   []string // the allowed keys: those that were read
 }
 
-// keys gives the keys of a mapping. It is false, with the fault told, when v is something else.
+// keys returns the keys of a mapping. It returns false, with a fault reported, when v is something else.
 func (v value) keys() (*mapping, bool) {
 	m := &mapping{value: v, entries: map[string]value{}}
 	if !v.given() || !v.filled() {
@@ -359,7 +359,7 @@ func (m *mapping) add(p *ast.MappingValueNode) {
 	m.order = append(m.order, name)
 }
 
-// twice tells of a key that is there a second time.
+// twice reports a repeated key.
 func (m *mapping) twice(name string, at Place, first value) {
 	en, it := fmt.Sprintf("is given twice (first at %s)", m.r.here(first.key)), fmt.Sprintf("c'è due volte (la prima a %s)", m.r.here(first.key))
 	_, list := first.node.(*ast.SequenceNode)
@@ -408,7 +408,7 @@ func (m *mapping) need(name, example string) value {
 	return v
 }
 
-// end tells the keys that nobody asked for.
+// end reports the keys that were not read.
 func (m *mapping) end() {
 	for _, name := range m.order {
 		if slices.Contains(m.known, name) {
@@ -417,7 +417,7 @@ func (m *mapping) end() {
 		v := m.entries[name]
 		if en, it := m.decimalComma(name); en != "" {
 			before := m.entries[m.order[slices.Index(m.order, name)-1]]
-			m.r.faults = slices.DeleteFunc(m.r.faults, func(f Fault) bool { return f.Path == before.path }) // of half of the number
+			m.r.faults = slices.DeleteFunc(m.r.faults, func(f Fault) bool { return f.Path == before.path }) // about half of the number
 			m.r.faultIn(v.key, v.path, en, it)
 		} else if near := nearest.Names(name, m.known, 1); len(near) > 0 {
 			m.r.fault(v.key, v.path, "unknown key (did you mean %s?)", near[0])
@@ -427,11 +427,11 @@ func (m *mapping) end() {
 	}
 }
 
-// afterComma is what is behind the comma of a number that was written as in Italian.
+// afterComma matches the part after the comma of a number in Italian notation.
 var afterComma = regexp.MustCompile(`^[0-9]+[a-zA-Z/]*$`)
 
-// decimalComma recognises a key that is the rest of a number with a comma: in braces the comma ends a value. It returns what
-// to write, in both languages.
+// decimalComma recognises a key that is the rest of a number with a comma: in braces the comma ends a value. It returns
+// what to write, in both languages.
 func (m *mapping) decimalComma(name string) (en, it string) {
 	i := slices.Index(m.order, name)
 	if i < 1 || !afterComma.MatchString(name) {

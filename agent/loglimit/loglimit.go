@@ -1,8 +1,8 @@
-// Package loglimit keeps a fault that lasts or repeats from filling the log.
+// Package loglimit keeps a lasting or repeated fault from filling the log.
 //
-// Causes is for code that logs why a state changed: a cause is logged once, not at each attempt. Handler is the limit below
-// all code: whatever is logged, a line about one subject appears at most PerHour times in an hour, an error that repeats
-// once an hour, and what is left out is counted. Neither decides what a fault is.
+// Causes is for code that logs why a state changed: it logs a cause once, not at each attempt. Handler limits
+// everything that is logged: a line about one subject appears at most PerHour times an hour, a repeated error once an
+// hour, and suppressed lines are counted. Neither decides what a fault is.
 package loglimit
 
 import (
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// PerHour is how many lines about one subject, or how many causes of one state, are logged in an hour.
+// PerHour is the maximum number of lines about one subject, or of causes of one state, per hour.
 const PerHour = 12
 
 // Causes are the causes of one state, such as that of a connection, that were logged lately. One goroutine uses it.
@@ -27,8 +27,8 @@ type seen struct {
 	repeats int       // since then
 }
 
-// New tells whether a cause is to be logged: it is another one than the last, and was not logged within the last hour. repeats
-// is how often the cause came back since it was last logged.
+// New reports whether a cause is to be logged: it differs from the last one and was not logged within the last hour.
+// repeats is how often the cause returned since it was last logged.
 func (c *Causes) New(text string) (repeats int, ok bool) {
 	now, cause := time.Now(), Cause(text)
 	lately := 0
@@ -61,18 +61,19 @@ func (c *Causes) New(text string) (repeats int, ok bool) {
 	return repeats, true
 }
 
-// Reset forgets the causes: the state is a lasting one again. last is the one that was logged last, or will be.
+// Reset forgets the causes: the state is lasting again. last is the cause that was logged last, or will be.
 func (c *Causes) Reset(last string) {
 	c.last, c.seen = Cause(last), nil
 }
 
-// Last tells whether a cause is the one that was logged last.
+// Last reports whether a cause is the one that was logged last.
 func (c *Causes) Last(text string) bool { return c.last == Cause(text) }
 
 // maxSubjects bounds the memory of a Handler. Past it the subject that was silent for longest is forgotten.
 const maxSubjects = 512
 
-// Handler limits what a handler gets. Lines below slog.LevelInfo are not limited: who asks for them wants all.
+// Handler limits the output of another handler. Lines below slog.LevelInfo are not limited: enabling them means wanting
+// all of them.
 type Handler struct {
 	to     slog.Handler
 	prefix string // of the subject: attributes and groups that were added
@@ -148,7 +149,8 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	return h.to.Handle(ctx, out)
 }
 
-// pass tells whether a line is written, how many like it were left out before, and whether it is the last one for now.
+// pass reports whether a line is written, how many similar ones were suppressed before, and whether it is the last one
+// for now.
 func (h *Handler) pass(key, cause string, isErr bool) (repeated int, last, ok bool) {
 	now := time.Now()
 	h.mu.Lock()
@@ -202,7 +204,7 @@ func isError(a slog.Attr) bool {
 	return is
 }
 
-// name is what an attribute adds to the subject: what it names, but no number and no time.
+// name returns what an attribute contributes to the subject: names, but no numbers and times.
 func name(a slog.Attr) string {
 	if a.Value.Kind() != slog.KindString {
 		return ""

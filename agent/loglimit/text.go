@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// What varies from one attempt to the next although the cause is the same. The order matters: addresses and times are made of
-// numbers too.
+// What varies between attempts although the cause is the same. The order matters: addresses and times contain numbers
+// too.
 var (
 	localEnd = regexp.MustCompile(`(?:\[[0-9a-fA-F:.%\w]*\]|[0-9.]+):\d+->`) // "read tcp 10.0.0.7:43210->10.0.0.9:1883"
-	nowIs    = regexp.MustCompile(`current time \S+ is`)                     // crypto/x509 on a certificate out of its time
+	nowIs    = regexp.MustCompile(`current time \S+ is`)                     // crypto/x509 about a certificate outside its validity
 
 	varying = []struct {
 		what *regexp.Regexp
@@ -28,13 +28,14 @@ var (
 	hexRun = regexp.MustCompile(`\b(?:0x)?[0-9a-fA-F]{8,}\b`)
 )
 
-// Stable is an error text as it is logged: without the local end of a connection and without the current time.
+// Stable returns an error text as it is logged: without the local end of a connection and without the current time.
 func Stable(text string) string {
 	return nowIs.ReplaceAllString(localEnd.ReplaceAllString(text, ""), "current time is")
 }
 
-// Cause is what an error text is compared by: without addresses (a name has several), times, durations, identifiers and long
-// numbers, and with its parts in a fixed order. Short numbers stay: "exception 2" and "exception 4" are two causes.
+// Cause returns the key by which error texts are compared: without addresses (a name has several), times, durations,
+// identifiers and long numbers, and with its parts in a fixed order. Short numbers stay: "exception 2" and "exception
+// 4" are two causes.
 func Cause(text string) string {
 	text = Stable(text)
 	for _, v := range varying {

@@ -15,8 +15,8 @@ import (
 	"syscall"
 )
 
-// Explain returns what err says, with the owner of the file that stands in the way and what to do. dir is the directory that
-// the process needs, and has for itself; err is what happened there. It returns "" for nil.
+// Explain returns the text of err, extended by the owner of the file that causes it and what to do. dir is the
+// directory that the process needs for itself, in which err occurred. It returns "" for nil.
 func Explain(err error, dir string) string {
 	return explain(err, dir, fmt.Sprintf("-R %s: %s", Me(), dir))
 }
@@ -26,7 +26,7 @@ func ExplainState(err error, dir string) string {
 	return explain(err, dir, fmt.Sprintf("%s: %s %s", Me(), dir, filepath.Join(dir, "*.[12]")))
 }
 
-// explain is Explain with what is to be given to chown.
+// explain is Explain with the argument for chown.
 func explain(err error, dir, files string) string {
 	if err == nil {
 		return ""
@@ -64,8 +64,8 @@ func isMissing(dir string) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// blame says whose file may not be used, and what gives it back. A directory above dir is only to be let through: it may
-// hold more than what is the process's own.
+// blame says whose file cannot be used, and how to correct that. A directory above dir only has to be accessible: it
+// may contain more than the files of the process.
 func blame(err error, dir, files string) string {
 	path := dir
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
@@ -125,7 +125,7 @@ func Name(uid int) string {
 	return strconv.Itoa(uid)
 }
 
-// Foreign returns the first file below dir, dir included, that does not belong to uid; "" when there is none.
+// Foreign returns the first file below dir, including dir, that does not belong to uid; "" when there is none.
 func Foreign(dir string, uid int) (path string) {
 	_ = filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error { //nolint:errcheck // files vanish meanwhile
 		if err != nil {
@@ -140,8 +140,8 @@ func Foreign(dir string, uid int) (path string) {
 	return path
 }
 
-// RootIn says that this process runs as root in a directory of another user, who cannot use what root makes there; "" when it
-// does not.
+// RootIn returns a sentence when this process runs as root in a directory of another user, who cannot use what root
+// creates there; "" otherwise.
 func RootIn(dir string) string {
 	uid, ok := UID(dir)
 	if os.Geteuid() != 0 || !ok || uid == 0 {

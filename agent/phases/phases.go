@@ -1,11 +1,12 @@
-// Package phases judges the three phases of a meter or an inverter: a current transformer that was mounted the wrong way round,
-// and a phase whose voltage is missing. Both make every energy of the device wrong, and neither is seen in a total.
+// Package phases judges the three phases of a meter or an inverter: it detects a current transformer that is mounted
+// the wrong way round, and a phase without voltage. Both make all energies of the device wrong, and neither shows in a
+// total.
 //
-// It promises few false alarms rather than quick ones. A single-phase generator behind an exchange meter exports on its phase
-// while the others import, so an opposite sign alone proves nothing there: it counts when the three powers are as large as each
-// other, which loads and such a generator are not for long, or when it lasts a day and a night without an exception. Where
-// nothing but a generator is measured it counts after a minute. A phase
-// without current is no fault. It is a pure state machine: no clock, no log, no text for people.
+// It prefers few false alarms to quick ones. A single-phase generator behind an exchange meter exports on its phase
+// while the others import, so an opposite sign alone proves nothing there. It counts when the three powers are equally
+// large, which loads and such a generator are not for long, or when it lasts a day and a night without exception. Where
+// only a generator is measured, it counts after a minute. A phase without current is no fault. The package is a pure
+// state machine: no clock, no log, no text for people.
 package phases
 
 import (
@@ -21,12 +22,12 @@ import (
 // Limits of the rules.
 const (
 	live   = 100.0 // V: the largest phase has at least this, or nothing is judged
-	gone   = 0.4   // of the largest: what a blown fuse leaves, with what comes back through three-phase loads
+	gone   = 0.4   // of the largest: what a blown fuse leaves, including feedback through three-phase loads
 	strong = 0.7   // of the largest: a phase that is there
 
 	small    = 30.0  // W: less says nothing of the direction
 	balanced = 500.0 // W: from here on, phases that are equal are so by design
-	apart    = 0.05  // how far equal phases may be from their mean: a generator on one phase passes through this in minutes
+	apart    = 0.05  // maximum deviation of equal phases from their mean: a generator on one phase passes through this within minutes
 
 	missingFor  = 30 * time.Second // and three polls
 	alikeFor    = time.Minute      // and five polls: the phases of a generator have one direction
@@ -39,7 +40,7 @@ const (
 	recovered = 3 // polls in a row that end a finding
 )
 
-// Finding is what is wrong with one phase.
+// Finding describes what is wrong with one phase.
 type Finding struct {
 	Phase  int    // 1 to 3
 	Detail string // the numbers, as the device gave them
@@ -47,7 +48,7 @@ type Finding struct {
 
 // Device watches one device. The zero value is ready. It is used by one goroutine.
 type Device struct {
-	Generator bool // nothing but a generator is behind it: a meter of production
+	Generator bool // only a generator is behind it: a production meter
 
 	missing, alike, equal, opposite run
 	noVoltage, reversed             state
@@ -86,8 +87,8 @@ func (s *state) contradict() {
 	}
 }
 
-// Observe takes a poll in, at a monotonic time, and returns what is wrong: a phase without voltage, and one whose power has the
-// wrong sign; nil where nothing is. What cannot be judged changes nothing.
+// Observe processes a poll at a monotonic time and returns the faults: a phase without voltage, and one whose power has
+// the wrong sign; nil if there is none. What cannot be judged changes nothing.
 func (d *Device) Observe(readings []drivers.Reading, at time.Duration) (noVoltage, reversed *Finding) {
 	if v, ok := three(readings, voltagePoints); ok {
 		d.voltages(v, at)
@@ -133,7 +134,7 @@ func (d *Device) powers(p [3]float64, at time.Duration) {
 	}
 }
 
-// Look judges one poll alone, for a person who stands before the device: what is worth a look, and may have a good reason.
+// Look judges a single poll, for a person in front of the device: what deserves a look, but may have a good reason.
 func Look(readings []drivers.Reading) (noVoltage, reversed *Finding) {
 	if v, ok := three(readings, voltagePoints); ok {
 		if phase, _ := missing(v); phase != 0 {
@@ -171,8 +172,8 @@ func three(readings []drivers.Reading, points [3]string) (out [3]float64, ok boo
 	return out, found == 7
 }
 
-// missing finds the one phase without voltage beside two that have it; 0 when all have it. Two without are a device on a
-// single phase, and none with is one that sleeps: neither is judged.
+// missing returns the one phase without voltage next to two with voltage; 0 when all have it. Two phases without
+// voltage mean a single-phase device, and three a sleeping one: neither is judged.
 func missing(v [3]float64) (phase int, judged bool) {
 	most := max(v[0], v[1], v[2])
 	if most < live {

@@ -1,10 +1,9 @@
-// Package statefile holds the small files that outlive the agent: what it has learnt, counted and been told, a few kilobytes
-// each, in one directory.
+// Package statefile stores the small files that outlive the agent: learned state, counts and confirmations, a few
+// kilobytes each, in one directory.
 //
-// It promises that a power cut at any moment leaves the content before or the content after a Save, never a mixture; that a
-// damaged file is noticed, set aside and never believed, while the generation before it is used in its place; and that the
-// card is written only when something has changed. It does not hold data that must not be lost: records belong in the
-// buffer.
+// It promises that a power cut at any moment leaves the content from before or after a Save, never a mixture; that a
+// damaged file is detected, set aside and never used, and replaced by its previous generation; and that flash is
+// written only when something has changed. It is not for data that must not be lost: records belong in the buffer.
 package statefile
 
 import (
@@ -37,27 +36,27 @@ const (
 	headMax = 128
 )
 
-// ErrOlder comes with a content that was read whole but may not be the last that was saved: the file beside it was damaged
-// and nobody can tell any more which of them was the newer. Who can live with the state of one Save ago need not look at it.
+// ErrOlder comes with content that was read completely but may not be the last that was saved: the other file was
+// damaged, and it is unknown which was newer. Callers that can use the state of one Save ago may ignore it.
 var ErrOlder = errors.New("older generation")
 
 // Options are what a Dir can do without. The zero value works.
 type Options struct {
-	Logger  *slog.Logger // told of damaged files; nil: nobody is
+	Logger  *slog.Logger // receives messages about damaged files; nil: none
 	MaxSize int          // bytes of JSON of one content; 0: DefaultMaxSize
 }
 
-// Dir is a directory of small files. Its methods may be called from several goroutines at once; they take turns.
+// Dir is a directory of small files. Its methods may be called concurrently; they take turns.
 type Dir struct {
 	path string
 	log  *slog.Logger
 	max  int
 
 	turn  sync.Mutex            // held over one Load or Save
-	names map[string]generation // what is known of the newest generation
+	names map[string]generation // the newest known generation of each name
 }
 
-// generation is what is on the disk under one name.
+// generation is what is on disk under one name.
 type generation struct {
 	serial uint64
 	sum    [sha256.Size]byte // of the content; zero: it has to be written again
@@ -82,9 +81,10 @@ const maxName = 40
 
 func named(name string) bool { return len(name) <= maxName && nameForm.MatchString(name) }
 
-// Load reads what was last saved under name into v, a pointer. When nothing can be found v becomes the zero value and the
-// error is nil: a first start and a lost file look alike. A damaged file is renamed to name.N.damaged, logged, and counts as
-// missing; the generation before it is then given with ErrOlder. Any other error tells that the directory cannot be read.
+// Load reads what was last saved under name into v, a pointer. When there is nothing, v becomes the zero value and the
+// error is nil: a first start and a lost file look alike. A damaged file is renamed to name.N.damaged, logged, and
+// treated as missing; Load then returns the previous generation with ErrOlder. Any other error means that the directory
+// cannot be read.
 func (d *Dir) Load(name string, v any) error {
 	target := reflect.ValueOf(v)
 	if !named(name) || target.Kind() != reflect.Pointer || target.IsNil() {
@@ -118,8 +118,8 @@ func (d *Dir) Load(name string, v any) error {
 	return nil
 }
 
-// newest finds the newest generation that is whole and that check takes. Files that are not are set aside; damaged tells
-// whether there was one. content is nil when there is none left.
+// newest finds the newest complete generation that check accepts. It sets other files aside; damaged reports whether
+// there was one. content is nil when none is left.
 func (d *Dir) newest(name string, check func([]byte) error) (g generation, content []byte, damaged bool, err error) {
 	for slot := range uint64(2) {
 		file := d.slot(name, slot)
@@ -145,8 +145,7 @@ func (d *Dir) newest(name string, check func([]byte) error) (g generation, conte
 	return g, content, damaged, nil
 }
 
-// setAside takes a damaged file out of the way. An older one that was set aside before is overwritten: there is never more
-// than one for each file.
+// setAside renames a damaged file. It overwrites one that was set aside before: there is never more than one per file.
 func (d *Dir) setAside(file string, why error) {
 	aside := file + ".damaged"
 	if err := os.Rename(file, aside); err != nil {
@@ -156,8 +155,8 @@ func (d *Dir) setAside(file string, why error) {
 	d.log.Warn("state file is damaged and was set aside", "file", file, "aside", aside, "err", why)
 }
 
-// Save stores v as JSON under name, so that it survives a power cut when Save returns nil. A content equal to the last one
-// touches no file. The generation before stays beside it. Content above the limit is refused.
+// Save stores v as JSON under name. When Save returns nil, the content survives a power cut. Content equal to the last
+// one touches no file. The previous generation is kept. Content above the limit is refused.
 func (d *Dir) Save(name string, v any) error {
 	if !named(name) {
 		return fmt.Errorf("save state %q: no such name", name)
@@ -206,7 +205,7 @@ func (d *Dir) slot(name string, n uint64) string {
 // It can be read by a person, packed with zcat, and no part of it can change unnoticed.
 const headForm = "bordo-state 1 %d %s %s\n"
 
-// errDamaged is in the tree of every error about a file that is not what was written.
+// errDamaged is in the tree of every error about a file with altered content.
 var errDamaged = errors.New("damaged")
 
 func bodySum(serial uint64, packing string, body []byte) string {
