@@ -17,10 +17,10 @@ import (
 	"bordo/sim"
 )
 
-// stopWithin is how long the agent has to stop by itself before it is killed: the demo promises to be gone within 2 s.
+// stopWithin is how long the agent may take to stop before it is killed: the demo promises to end within 2 s.
 const stopWithin = 1500 * time.Millisecond
 
-// shownWithin is how long the view has to write what it is writing.
+// shownWithin is how long the view may take to finish its output.
 const shownWithin = 200 * time.Millisecond
 
 func demoCommand() commandline.Command {
@@ -37,8 +37,8 @@ nothing behind.`,
 	}
 }
 
-// demo shows the real agent on the scenario demo: simulator and broker in this process, the agent as a child, and a view that
-// is fed by nothing but what arrives on the broker.
+// demo shows the real agent on the scenario demo: simulator and broker in this process, the agent as a child, and a
+// view that shows only what arrives on the broker.
 func demo(ctx context.Context, c commandline.Console, agent string, seed uint64) (err error) {
 	binary, err := findAgent(agent)
 	if err != nil {
@@ -96,7 +96,7 @@ func show(ctx context.Context, v *view, child *agentProcess) error {
 	case <-ctx.Done():
 		select {
 		case <-shown:
-		case <-time.After(shownWithin): // blocked by a reader that does not read, and nothing but the end of the process frees it
+		case <-time.After(shownWithin): // blocked by a reader that does not read; only the end of the process frees it
 		}
 	}
 	if errors.Is(context.Cause(ctx), errAgentEnded) {
@@ -145,12 +145,12 @@ func startAgent(binary, config, log string) (*agentProcess, error) {
 	p := &agentProcess{log: log, done: make(chan struct{})}
 	p.cmd = exec.Command(binary, "run", "--config", config)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	// A Ctrl-C at the terminal is for this process, which tells the child; and the kernel ends the child when this
-	// process dies without a word.
+	// A Ctrl-C at the terminal goes to this process, which stops the child. The kernel ends the child when this process
+	// dies.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
-		// The death signal comes when the thread that started the child ends, so that thread must be kept.
+		// The death signal is sent when the thread that started the child ends, so that thread must be kept.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()

@@ -52,7 +52,7 @@ What could have no effect is refused, with what is possible there. sim/README.md
 	}
 }
 
-// do tells a site that is served to do something.
+// do applies an action to a served site.
 func do(ctx context.Context, c commandline.Console, dir, base string, operands []string) error {
 	if base == "" {
 		if dir == "" {
@@ -70,7 +70,7 @@ func do(ctx context.Context, c commandline.Console, dir, base string, operands [
 	return act(ctx, &remote{base, c.Out}, operands[0], operands[1:])
 }
 
-// misdone is a mistake in what is to be done.
+// misdone is an error in the arguments of an action.
 func misdone(format string, args ...any) error { return program().Misused("do", format, args...) }
 
 // act carries out one action.

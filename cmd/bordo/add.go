@@ -24,14 +24,14 @@ import (
 	"bordo/drivers/scan"
 )
 
-// addition is where a scan writes what it found.
+// addition is the file into which a scan writes what it found.
 type addition struct {
 	file string
 	yes  bool
-	ask  func(ctx context.Context, question string) (string, error) // errNoTerminal where nobody can be asked
+	ask  func(ctx context.Context, question string) (string, error) // returns errNoTerminal where there is no person to ask
 }
 
-// errNoTerminal says that there is nobody to ask.
+// errNoTerminal means that there is no terminal for a question.
 var errNoTerminal = errors.New("standard input is no terminal")
 
 // askTerminal asks who sits at the terminal for a line.
@@ -39,7 +39,7 @@ func askTerminal(ctx context.Context, question string) (string, error) {
 	if _, _, seen := terminal.Size(os.Stdin); !seen {
 		return "", errNoTerminal
 	}
-	// What was typed before the question is no answer to it. Without the flush the line is only read as one.
+	// Input typed before the question is no answer to it. Without the flush it would be read as one.
 	_ = unix.IoctlSetInt(int(os.Stdin.Fd()), unix.TCFLSH, unix.TCIFLUSH) //nolint:errcheck // see above
 	fmt.Fprint(os.Stderr, question)
 	line := make(chan string, 1)
@@ -103,7 +103,7 @@ func (a *addition) nothing(err error) error {
 	return phrase("nothing was written to %s: %v").fault(a.file, err)
 }
 
-// added makes the new text and holds it against the old one: what is in the file has to mean the same as before.
+// added builds the new text and verifies that everything in the file keeps its meaning.
 func added(file string, before []byte, parts []scan.Part) ([]byte, *config.Config, error) {
 	old, err := config.Parse(file, before, all.List())
 	if err != nil {
@@ -132,7 +132,7 @@ func added(file string, before []byte, parts []scan.Part) ([]byte, *config.Confi
 	return after, cfg, nil
 }
 
-// withoutKnownRemarks leaves out remarks that stand in the text already: a scan may be repeated.
+// withoutKnownRemarks drops comments that are already in the text: a scan may be repeated.
 func withoutKnownRemarks(text []byte, a config.Addition) config.Addition {
 	known := map[string]bool{}
 	for l := range strings.Lines(string(text)) {
@@ -148,8 +148,8 @@ func withoutKnownRemarks(text []byte, a config.Addition) config.Addition {
 	return a
 }
 
-// extends tells whether a configuration has everything that an old one had, unchanged, and as many devices more as were to be
-// added.
+// extends reports whether a configuration contains everything of an old one, unchanged, plus as many devices as were to
+// be added.
 func extends(cfg, old *config.Config, parts []scan.Part) bool {
 	more := 0
 	for _, p := range parts {
@@ -176,7 +176,7 @@ func extends(cfg, old *config.Config, parts []scan.Part) bool {
 	return cfg.Tenant == old.Tenant && cfg.Node == old.Node && reflect.DeepEqual(cfg.MQTT, old.MQTT) && cfg.Buffer == old.Buffer && reflect.DeepEqual(cfg.Site, old.Site)
 }
 
-// around is how many lines of the file are shown before and behind a change.
+// around is the number of lines shown before and after a change.
 const around = 2
 
 // difference shows which lines come and go, with those around them.
@@ -220,8 +220,8 @@ func difference(before, after string) string {
 // maxBackups bounds the copies of a file that lie beside it.
 const maxBackups = 100
 
-// replaceFile writes a file anew in one step, with the mode and owner that it has, and leaves a copy of what was there. A file
-// that somebody changed meanwhile is left alone.
+// replaceFile replaces a file atomically, with its mode and owner, and keeps a copy of the old one. It refuses if the
+// file was changed meanwhile.
 func replaceFile(path string, before, after []byte) (backup string, err error) {
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return "", fmt.Errorf("replace configuration: %w", err)

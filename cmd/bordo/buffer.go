@@ -91,7 +91,7 @@ var bufferFlags = map[string][]string{
 	"verify": {"json"},
 }
 
-// check tells misuse before anything is opened, and returns what is to be done and the directory, "" for the configured one.
+// check reports misuse before anything is opened. It returns the action and the directory, "" for the configured one.
 func (o *bufferOptions) check(set *flag.FlagSet, operands []string) (what, dir string, err error) {
 	ways := []string{"stat", "list", "export", "verify"}
 	if len(operands) == 0 {
@@ -138,7 +138,7 @@ func (o *bufferOptions) run(ctx context.Context, c console, set *flag.FlagSet, o
 	if err != nil {
 		return err
 	}
-	signal.Ignore(syscall.SIGPIPE) // who reads may leave, such as head: the store is closed all the same
+	signal.Ignore(syscall.SIGPIPE) // the reader may leave early, such as head: the store is closed nevertheless
 	if err = o.print(ctx, c, s, question, cfg); errors.Is(err, syscall.EPIPE) {
 		err = nil
 	}
@@ -235,7 +235,7 @@ func askedStore(cfg *config.Config, dir string) *storeClient {
 		ask: control.Client(cfg.Control.Socket).Buffer}
 }
 
-// damagedStore is a store that cannot be opened as it is: it can only say so.
+// damagedStore is a store that cannot be opened: every question but verify returns err.
 func damagedStore(dir string, err error) *storeClient {
 	return &storeClient{dir: dir, close: func() error { return nil },
 		ask: func(_ context.Context, q api.BufferQuestion, heard func(api.BufferPart) error) error {

@@ -62,8 +62,8 @@ func (o *bufferOptions) query(zone *time.Location) (q archive.Query, err error) 
 	return q, o.numbers(&q)
 }
 
-// moment reads a time: a day, a time of the site, or one with its own offset. The end of what is written counts when end is
-// set. without is what an empty text stands for.
+// moment reads a time: a day, a local time of the site, or one with its own offset. With end, it returns the end of the
+// given period. without is the result for an empty text.
 func moment(name, text string, zone *time.Location, without int64, end bool) (int64, error) {
 	if text == "" {
 		return without, nil

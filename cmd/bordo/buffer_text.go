@@ -18,7 +18,7 @@ import (
 	"bordo/cmd/terminal"
 )
 
-// maxEpochs is how many epochs the table shows; --json has all.
+// maxEpochs is the maximum number of epochs in the table; --json has all.
 const maxEpochs = 10
 
 // storeStat is what stat prints as JSON.
@@ -231,7 +231,7 @@ func whatText(e archive.Entry, l *langValue) string {
 	return strings.TrimSuffix(strings.TrimPrefix(e.Type, "bordo."), ".v1")
 }
 
-// damagedBlocks tells that what was shown is not all.
+// damagedBlocks returns an error if the output is incomplete because of damaged blocks.
 func damagedBlocks(t archive.Tally, l *langValue) error {
 	if t.Damaged == 0 {
 		return nil
@@ -246,7 +246,7 @@ func printRecords(ctx context.Context, c console, s *storeClient, q api.BufferQu
 	err := s.ask(ctx, q, func(p api.BufferPart) error {
 		for _, line := range p.Lines {
 			w.WriteString(line)                       //nolint:errcheck // the next call has the error
-			if err := w.WriteByte('\n'); err != nil { // who reads has gone, or the disk is full
+			if err := w.WriteByte('\n'); err != nil { // the reader has left, or the disk is full
 				return fmt.Errorf("write: %w", err)
 			}
 		}
@@ -291,7 +291,7 @@ func printVerify(ctx context.Context, c console, s *storeClient, q api.BufferQue
 			return err
 		}
 	case good:
-		files := "" // a running agent reads what it has, in memory too
+		files := "" // a running agent reads its own files, and memory too
 		if r.Tables > 0 {
 			files = count(r.Tables, fileNoun, o.lang) + ", "
 		}
@@ -314,7 +314,7 @@ func printVerify(ctx context.Context, c console, s *storeClient, q api.BufferQue
 	return phrase("the store in %s is damaged").fault(s.dir)
 }
 
-// cure tells what to do with a damaged store.
+// cure says what to do with a damaged store.
 func cure(running bool) phrase {
 	if running {
 		return phrase("The agent goes on working. What cannot be read is told to the centre as missing. Restart it (systemctl restart " +

@@ -82,7 +82,7 @@ func (d *client) captureDirect(ctx context.Context, l config.Line, dev config.De
 	return text, err
 }
 
-// writeNew makes a file and leaves one that is there alone.
+// writeNew creates a file and refuses to replace an existing one.
 func writeNew(path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {

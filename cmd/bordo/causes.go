@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// said lists what machines say when something fails, the more precise patterns first: this program, Go's library, the kernel. The
-// translation of a pattern (package locale, context cause) is shown in place of the line in which it is found; $1 is what its
-// first group found. HOST stands for an address with its port, FILE for the path of a file that was read. The English text is
-// shown as it is, and status --json and the log always have it.
+// said lists patterns of error messages from this program, Go's library and the kernel, the more precise ones first.
+// The translation of a pattern (package locale, context cause) replaces the line in which it is found; $1 is the match
+// of its first group. HOST stands for an address with its port, FILE for the path of a file that was read. English
+// output shows the original message, and so do status --json and the log in every language.
 func said() []string {
 	return []string{
 		// Login and certificates.
@@ -74,12 +74,12 @@ func said() []string {
 	}
 }
 
-// parts are the words of said that stand for something.
+// parts expands the placeholders in said.
 func parts() *strings.Replacer {
 	return strings.NewReplacer("HOST", `([A-Za-z0-9.\-]+|\[[0-9a-f:]+\]):\d+`, "FILE", `(?:read|open|stat) (/\S+?)`)
 }
 
-// causeText is what a machine said, translated as far as it is known.
+// causeText translates an error message as far as its pattern is known.
 func causeText(text string, l *langValue) string {
 	if *l != "it" || text == "" {
 		return text

@@ -37,7 +37,7 @@ made or changed. Exit code 2 when there is a fault; a warning is none.`).in(l),
 func check(ctx context.Context, c console, path string, all, budget bool, l *langValue) error {
 	cfg, err := checked(path, !all && !budget, !budget) // the estimate is also made at a desk, without the box's files
 	r, asked := findAgent(ctx, path, cfg)
-	if asked != nil { // nobody answers, or not to this user: then there is nothing to say about it
+	if asked != nil { // no agent answers this user: there is nothing to compare with
 		r = nil
 	}
 	if err != nil {
@@ -72,8 +72,8 @@ func check(ctx context.Context, c console, path string, all, budget bool, l *lan
 	return err
 }
 
-// checked reads a configuration. own refuses placeholders, files what is wrong with the files that it names. The configuration is also returned where only what it names has
-// faults.
+// checked reads a configuration. own refuses placeholders, files checks the files that it names. The configuration is
+// also returned when only the files have faults.
 func checked(path string, own, files bool) (*config.Config, error) {
 	cfg, err := load(path)
 	if err != nil {
@@ -100,8 +100,8 @@ func checked(path string, own, files bool) (*config.Config, error) {
 	return cfg, nil
 }
 
-// storeWarning says why an agent could not use its directories, "" when it can. Root may use everything: for root the owner of
-// the state directory is taken for the user that the agent runs as.
+// storeWarning returns why an agent could not use its directories, "" when it can. Root may use everything: for root,
+// the owner of the state directory is taken for the agent's user.
 func storeWarning(cfg *config.Config, l *langValue) string {
 	if err := buffer.Usable(cfg.Buffer.Dir); err != nil {
 		return phrase("%s: the agent would run from memory only: %s").in(
@@ -119,7 +119,7 @@ func storeWarning(cfg *config.Config, l *langValue) string {
 	if foreign == "" {
 		return ""
 	}
-	if uid == 0 { // root may use everything: the user that owns the other files is the one that lacks rights
+	if uid == 0 { // root may use everything: check with the rights of the user who owns the other files
 		return phrase("%[1]s belongs to root, and %[2]s to %[3]s: an agent that runs as %[3]s could not save its state; as root: chown %[3]s: %[1]s").in(l, cfg.StateDir, foreign, owner.Of(foreign))
 	}
 	name := owner.Name(uid)
@@ -148,7 +148,7 @@ func foreignState(dir string, uid int) string {
 	return ""
 }
 
-// printBudget shows an estimate for whoever pays for the link.
+// printBudget prints an estimate of the mobile data used.
 func printBudget(c console, cfg *config.Config, l *langValue) error {
 	b, err := agent.Estimate(cfg)
 	if err != nil {

@@ -20,17 +20,18 @@ import (
 // defaultConfig is where the configuration lies unless --config says otherwise.
 const defaultConfig = "/etc/bordo/bordo.yaml"
 
-// client is where a command asks devices: through the running agent where that has their line, and by itself otherwise. One port
-// is never used by both.
+// client gives a command access to devices: through the running agent if it has their line, otherwise directly. Never
+// do both use one port.
 type client struct {
-	cfg     *config.Config // nil where there is none
+	cfg     *config.Config // nil if there is none
 	drivers []drivers.Driver
 	running *agent.Status  // nil when no agent runs
 	agent   control.Client // where it answers
 	open    func(ctx context.Context, e line.Endpoint) (drivers.Port, error)
 }
 
-// newClient reads the configuration and asks whether its agent runs. needed tells whether the command can do without either.
+// newClient reads the configuration and finds out whether its agent runs. needed means that the command cannot work
+// without a configuration.
 func newClient(ctx context.Context, c console, path string, needed bool) (*client, error) {
 	d := &client{drivers: all.List(), open: line.Open}
 	cfg, err := load(path)
@@ -73,7 +74,7 @@ func (d *client) held(e line.Endpoint) *agent.LineStatus {
 	return nil
 }
 
-// sameEndpoint tells whether two endpoints are one port: a serial port has several names.
+// sameEndpoint reports whether two endpoints are one port: a serial port has several names.
 func sameEndpoint(a, b line.Endpoint) bool {
 	if a.Scheme == line.Serial && b.Scheme == line.Serial {
 		return realPath(a.Path) == realPath(b.Path)
@@ -112,7 +113,7 @@ func only[T drivers.Driver](list []drivers.Driver) (out T, ok bool) {
 	return out, false
 }
 
-// stoppable makes a context that Ctrl-C ends. A second one ends the program at once.
+// stoppable returns a context that Ctrl-C ends. A second Ctrl-C ends the program immediately.
 func stoppable(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

@@ -12,10 +12,10 @@ import (
 	"bordo/drivers/all"
 )
 
-// mistake is an error of whoever wrote the command line or the configuration: trying again changes nothing.
+// mistake is an error in the command line or the configuration: repeating the command does not help.
 type mistake = commandline.Mistake
 
-// action is a command with its flags set; operands are what stands beside the flags.
+// action runs a command whose flags are set; operands are the arguments that are not flags.
 type action func(ctx context.Context, c console, operands []string) error
 
 // command is one thing that the program can do: a commandline.Verb.

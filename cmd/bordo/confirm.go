@@ -53,7 +53,7 @@ there is nothing to confirm.
 	}
 }
 
-// unknownFinal is the answer of whoever does not know a final reading.
+// unknownFinal is the answer when a final reading is not known.
 const unknownFinal = "unknown"
 
 // finalFlag collects final readings.
@@ -130,7 +130,7 @@ func confirm(ctx context.Context, c console, d *client, device string, final *fi
 	return nil
 }
 
-// askFinal asks a person for the final readings of a meter that was taken out. An empty line means that nobody knows.
+// askFinal asks a person for the final readings of a meter that was removed. An empty line means unknown.
 func askFinal(in io.Reader, out io.Writer, e agent.Exchange, lang *langValue) (energy.Final, error) {
 	final := energy.Final{}
 	lines := bufio.NewScanner(in)

@@ -31,7 +31,7 @@ type row struct {
 type number struct {
 	Unsigned uint64   `json:"unsigned"`
 	Signed   int64    `json:"signed"`
-	Float    *float64 `json:"float,omitempty"` // absent when it is none
+	Float    *float64 `json:"float,omitempty"` // absent when the bits are not a number
 	BCD      *uint64  `json:"bcd,omitempty"`
 	text     string   // of the float, as short as its size allows
 }
@@ -82,7 +82,7 @@ func numberOf(bits uint64, registers int) *number {
 	return n
 }
 
-// bcd reads decimal digits of four bits each; nil when one of them is none.
+// bcd reads decimal digits of four bits each; nil when one of them is not a digit.
 func bcd(bits uint64, digits int) *uint64 {
 	var n uint64
 	for i := digits - 1; i >= 0; i-- {
@@ -119,13 +119,13 @@ func shown(b []byte) string {
 	return string(text)
 }
 
-// Bounds of a float that somebody may have meant.
+// Bounds of a plausible float.
 const (
 	leastFloat = 1e-3
 	mostFloat  = 1e10
 )
 
-// likely is a number as it stands in the table: a float only where it can be meant.
+// likely formats a number for the table: a float only where it is plausible.
 func (n *number) likely() (whole, float string) {
 	if n == nil {
 		return "", ""
@@ -174,7 +174,7 @@ func writeRegisters(c console, rows []row, data []byte, l *langValue) error {
 // registersWidth is how wide the table of registers is.
 const registersWidth = 78
 
-// bitsInRow is how many bits stand in a line.
+// bitsInRow is the number of bits per line.
 const bitsInRow = 16
 
 func writeBits(c console, q drivers.RawQuery, data []byte, asJSON bool) error {

@@ -14,7 +14,7 @@ import (
 // ownedBy are things that a group may use, and an outsider may not.
 type ownedBy = phrase
 
-// What somebody may lack the right to use.
+// Resources that a user may have no right to use.
 func socketOwner() ownedBy {
 	return phrase("ask as root, or as a member of the group that owns the socket")
 }
@@ -40,8 +40,8 @@ func permitted(err error, who ownedBy) error {
 	return phrase("%v\n%v").fault(err, who)
 }
 
-// causeHint is what to write into the configuration because of the error of a port; "" for a cause that has no such remedy. The
-// error says it in English: the hint is for translations.
+// causeHint returns what to change in the configuration after an error of a port; "" if that does not help. The error
+// already says it in English: the hint is for translations.
 func causeHint(cause, port string) phrase {
 	switch {
 	case cause == drivers.WrongTransaction.String() && !strings.Contains(port, "ids=tolerant"):
@@ -72,7 +72,7 @@ type hintedError struct {
 // Unwrap returns the error.
 func (h hintedError) Unwrap() error { return h.error }
 
-// notRunning tells who needs the agent of a configuration what to do.
+// notRunning is the error of a command that needs a running agent; it says what to do.
 func notRunning(cfg *config.Config) error {
 	return phrase("%v: nobody answers at %s\nstart it with: systemctl start bordo, or: bordo run --config %s\nwhy it ended: journalctl -u bordo -n 50").fault(control.ErrNotRunning, cfg.Control.Socket, cfg.File)
 }

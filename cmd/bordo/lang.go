@@ -16,16 +16,17 @@ import (
 	"bordo/drivers/nearest"
 )
 
-// langValue is a language as a flag: it or en. There is one in a run of the program, made by execute: every sentence for a
-// person is a phrase, and what is for a machine (JSON, logs, exports) is English.
+// langValue is a language as a flag: it or en. execute creates one per run of the program. Every text for people is a
+// phrase; output for machines (JSON, logs, exports) is English.
 type langValue = locale.Language
 
-// langFlag is the language in which people are spoken to, as a flag of a command. It is known already when the verb is made.
+// langFlag adds the flag for the language of texts for people. The language is already known when the command is
+// created.
 func langFlag(set *flag.FlagSet, l *langValue) {
 	set.Var(l, "lang", phrase("the `LANGUAGE` of the words: it or en").in(l))
 }
 
-// phrase is a text for people: in English, with verbs of package fmt for its arguments. Package locale has its translation.
+// phrase is a text for people, in English, with formatting verbs for its arguments. Package locale has its translation.
 type phrase string
 
 // in gives the text in a language. Among the arguments, phrases and errors are translated as well.
@@ -48,7 +49,7 @@ func (p phrase) in(l *langValue, args ...any) string {
 	return fmt.Sprintf(text, args...)
 }
 
-// label is a text that comes in both languages with the data it belongs to.
+// label is a text in both languages that comes with data.
 type label = contract.Label
 
 // with binds a phrase to its arguments. The result is an argument of other phrases.
@@ -63,7 +64,7 @@ type localizedError struct {
 	args []any
 }
 
-// Error tells it in English.
+// Error returns the text in English.
 func (t localizedError) Error() string {
 	l := langValue("en")
 	return sentence(t, &l)
@@ -79,7 +80,7 @@ func (t localizedError) Unwrap() (causes []error) {
 	return causes
 }
 
-// sentence is an error in a language, as far as it is a phrase.
+// sentence returns the text of an error in a language, as far as it can be translated.
 func sentence(err error, l *langValue) string {
 	switch x := err.(type) {
 	case localizedError:
@@ -125,7 +126,7 @@ func (n noun) count(k int, l *langValue) string {
 	return fmt.Sprint(k, " ", n.many.in(l))
 }
 
-// What is counted.
+// Things that are counted.
 const (
 	lineNoun = iota
 	deviceNoun
@@ -153,7 +154,7 @@ func count(k, what int, l *langValue) string {
 	}[what].count(k, l)
 }
 
-// ageText is how long ago something was.
+// ageText formats the time since a moment.
 func ageText(now, then time.Time, l *langValue) string {
 	text := terminal.Age(now, then)
 	if *l == "it" {

@@ -52,13 +52,13 @@ func newLogger(w io.Writer, level slog.Level, journal bool) *slog.Logger {
 	return slog.New(j)
 }
 
-// priorities are those of sd-daemon(3), from the most urgent level down.
+// priorities are those of sd-daemon(3), most urgent first.
 var priorities = [...]struct {
 	from   slog.Level
 	prefix string
 }{{slog.LevelError, "<3>"}, {slog.LevelWarn, "<4>"}, {slog.LevelInfo, "<6>"}, {slog.LevelDebug - 4, "<7>"}}
 
-// prefixed writes a prefix before each record: a text handler writes a record at once.
+// prefixed writes a prefix before each record: a text handler writes a record with one call.
 type prefixed struct {
 	io.Writer
 	prefix string
@@ -109,8 +109,8 @@ func (j *journalHandler) each(change func(slog.Handler) slog.Handler) slog.Handl
 	return out
 }
 
-// isJournal tells whether f is the stream that systemd connected to the journal: JOURNAL_STREAM holds its device and
-// inode (systemd.exec(5)).
+// isJournal reports whether f is the stream that systemd connected to the journal: JOURNAL_STREAM contains its device
+// and inode (systemd.exec(5)).
 func isJournal(f *os.File, stream string) bool {
 	var s unix.Stat_t
 	if stream == "" || unix.Fstat(int(f.Fd()), &s) != nil {

@@ -1,7 +1,8 @@
-// Command bordo is the agent of one box: it runs, checks its configuration and tells how it is.
+// Command bordo is the agent of one box. It runs the agent, checks its configuration, shows its state, and has the
+// tools for an installer.
 //
-// This file maps what a command returns to the exit code (0 done, 1 failed, 2 usage or configuration); each verb has a file
-// of its own, and what they do is in the packages below.
+// This file maps the result of a command to the exit code (0 done, 1 failed, 2 usage or configuration). Each command
+// has its own file; their logic is in the packages below.
 package main
 
 import (
@@ -20,14 +21,14 @@ import (
 // version is written by the linker: -X main.version=v1.2.3
 var version = "unknown"
 
-// source is the age of the source, written by the linker in seconds since 1970: -X main.source=1790000000. It is that of the
-// commit and not of the build, so that one commit makes one program.
+// source is the time of the source, written by the linker in seconds since 1970: -X main.source=1790000000. It is the
+// time of the commit and not of the build, so that one commit produces one program.
 var source = ""
 
 // console is where a command prints: its result on out, everything else on err.
 type console struct{ out, err io.Writer }
 
-// tell prints a sentence beside the result, fitted to the screen.
+// tell prints a message besides the result, fitted to the screen.
 func (c console) tell(text string) {
 	width, _, _ := terminal.Size(c.err)
 	io.WriteString(c.err, terminal.FoldLines(text+"\n", width, 2)) //nolint:errcheck // there is nobody else to tell
@@ -55,7 +56,7 @@ func execute(ctx context.Context, args []string, c console) int {
 	text := "bordo: " + sentence(err, &l)
 	if faults, ok := errors.AsType[config.Faults](err); ok {
 		text = faults.Error() // each names the file
-		if l == "it" {        // some of what is wrong stands there in English, as the keys do
+		if l == "it" {        // some faults are in English, like the keys
 			text = faults.Italian()
 			text += fmt.Sprintf("\n%d da correggere, ciascuno alla sua riga:colonna; poi ripetere: bordo check", len(faults))
 		}

@@ -36,8 +36,8 @@ func modelsCommand(l *langValue) command {
 	}
 }
 
-// siteDrivers are the built-in drivers, with the models of the site where there is a configuration. Where there is one with
-// faults they are told, and the built-in drivers must do.
+// siteDrivers returns the built-in drivers, extended by the models of the site if there is a configuration. If that has
+// faults, it reports them and returns the built-in drivers alone.
 func siteDrivers(c console, path string, l *langValue) ([]drivers.Driver, *config.Config) {
 	cfg, err := load(path)
 	switch {

@@ -14,8 +14,8 @@ const plainWidth = 80
 // markdownLink is a link in a page.
 var markdownLink = regexp.MustCompile(`\[([^\]]+)\]\(([^)]+)\)`)
 
-// page lays out a Markdown text for a person, as far as the notes use Markdown: headings, paragraphs, lists and tables. What
-// comes out is plain text for a screen of the given width.
+// page renders the subset of Markdown that the notes use (headings, paragraphs, lists and tables) as plain text for a
+// screen of the given width.
 func page(text string, width int) string {
 	var out strings.Builder
 	var block []string // lines that belong together

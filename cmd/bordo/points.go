@@ -52,7 +52,7 @@ func points(c console, text string, asJSON bool, l *langValue) error {
 	return err
 }
 
-// catalogued are all points, with the DC input number 1 for those that are numbered.
+// catalogued returns all points, with DC input 1 representing the numbered ones.
 func catalogued() []catalogue.Point {
 	list := append([]catalogue.Point(nil), catalogue.Points()...)
 	for _, key := range []string{"dc1_voltage", "dc1_current", "dc1_power"} {

@@ -12,11 +12,11 @@ import (
 	"bordo/drivers/scan"
 )
 
-// bar shows how far a scan is, in the last line of a terminal. Where nobody looks it shows nothing.
+// bar shows the progress of a scan in the last line of a terminal. Without a terminal it shows nothing.
 type bar struct {
 	w     io.Writer
 	lang  *langValue
-	width int // 0: nobody looks
+	width int // 0: no terminal
 
 	mu    sync.Mutex
 	began time.Time // guarded by mu, as all below
@@ -24,7 +24,7 @@ type bar struct {
 	shown bool
 }
 
-// redraw is how often the bar is drawn at most: a slow terminal must not slow the scan.
+// redraw is the minimum interval between two drawings: a slow terminal must not slow the scan.
 const redraw = 100 * time.Millisecond
 
 func newBar(w io.Writer, lang *langValue) *bar {
@@ -72,7 +72,7 @@ func (b *bar) text(p *scan.Progress, took time.Duration) string {
 	return text
 }
 
-// leftText is a time that nobody takes for exact.
+// leftText formats an estimated time coarsely.
 func leftText(d time.Duration) string {
 	if d < 90*time.Second {
 		return fmt.Sprintf("%d s", int(d.Round(5*time.Second).Seconds()))

@@ -24,15 +24,15 @@ const quarterHour = 15 * time.Minute
 // maxCounters bounds the counters of one table.
 const maxCounters = 8192
 
-// quarterColumns are the columns of the table; README.md says what they mean.
+// quarterColumns are the columns of the table; README.md explains them.
 var quarterColumns = []string{"device", "point", "start_utc", "start_local", "kwh", "from", "to", "coverage", "samples", "method", "clk", "rev",
 	"meter", "segment", "pod", "role"}
 
-// counterKey names a counter. The table holds those of one device at a time.
+// counterKey names a counter.
 type counterKey struct{ dev, point string }
 
-// printQuarters prints the table of a month. It goes through the month once to find the counters and once for each device,
-// so that it holds the quarters of one device at a time.
+// printQuarters prints the table of a month. It reads the month once to find the counters and once for each device, so
+// that it holds the quarters of one device at a time.
 func printQuarters(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, cfg *config.Config, o *bufferOptions) error {
 	counters := map[counterKey]bool{}
 	if cfg != nil {
@@ -71,8 +71,8 @@ func printQuarters(ctx context.Context, c console, s *storeClient, q api.BufferQ
 	return damagedBlocks(t, o.lang)
 }
 
-// configuredCounters are the counters of which the configuration says that they are accounted, also when nothing is known of
-// them in the month. What a device tells of itself only when it is asked is not among them.
+// configuredCounters returns the counters that are accounted according to the configuration, also when the month has no
+// data for them. It omits those that only the device itself can list.
 func configuredCounters(cfg *config.Config, only string) (out []counterKey) {
 	for _, l := range cfg.Lines {
 		for _, d := range l.Devices {
@@ -143,7 +143,7 @@ func deviceQuarters(ctx context.Context, w *csv.Writer, s *storeClient, q api.Bu
 	return nil
 }
 
-// quarterText are the columns behind the times, empty where nothing is known.
+// quarterText returns the columns after the times, empty where nothing is known.
 func quarterText(i energy.Interval, known bool) []string {
 	if !known {
 		return make([]string, len(quarterColumns)-4)

@@ -41,7 +41,7 @@ func (q *rawQuestion) flags(set *flag.FlagSet, l *langValue) {
 	}
 }
 
-// check completes the question and tells what is wrong with it.
+// check completes the question and reports what is wrong with it.
 func (q *rawQuestion) check(operands []string) error {
 	switch {
 	case q.url == "" && len(q.first) > 0:

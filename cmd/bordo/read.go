@@ -121,7 +121,7 @@ func (d *client) pollOnce(ctx context.Context, l config.Line, dev config.Device)
 	return rep, err
 }
 
-// unopened says of a port that cannot be opened where to look.
+// unopened adds advice to the error of a port that cannot be opened.
 func unopened(e line.Endpoint, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return permitted(err, portOwner())
@@ -129,7 +129,7 @@ func unopened(e line.Endpoint, err error) error {
 	return advised(contract.LineDown, agent.CauseOf(contract.LineDown, err, e.Scheme), e.Scheme == line.Serial, err)
 }
 
-// advised is an error behind the sentence for people about such a fault, which the centre reads as well.
+// advised puts the contract's sentence about a fault before an error. The centre reads the same sentence.
 func advised(code, cause string, serial bool, err error) error {
 	if code != contract.DeviceSilent && code != contract.LineDown {
 		cause = ""
@@ -195,7 +195,7 @@ func writeReading(c console, r api.Reading, zone *time.Location, lang *langValue
 	return err
 }
 
-// phaseRows is what is worth a look at the three phases, for a person who stands before the device.
+// phaseRows returns what deserves a look at the three phases, for a person in front of the device.
 func phaseRows(values []agent.PointStatus, width int, lang *langValue) string {
 	var readings []drivers.Reading
 	for _, v := range values {
@@ -251,7 +251,7 @@ func valueText(v agent.PointStatus, lang *langValue) string {
 	return strings.TrimPrefix(text, "x ")
 }
 
-// doubt tells why a value is not simply true.
+// doubt returns why a value is not reliable.
 func doubt(v agent.PointStatus, lang *langValue) string {
 	switch {
 	case v.Quality == contract.QualityGood:

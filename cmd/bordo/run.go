@@ -22,8 +22,8 @@ import (
 	"bordo/buffer"
 )
 
-// collectAt is by how many per cent the heap may grow before it is collected, unless GOGC says otherwise. At the runtime's 100
-// a box that drains a backlog holds 36 MB instead of 31, for the same rate (agent/BENCH.md).
+// collectAt is the heap growth in per cent that triggers a garbage collection, unless GOGC is set. At the runtime's
+// 100, a box that drains a backlog uses 36 MB instead of 31, at the same rate (agent/BENCH.md).
 const collectAt = 40
 
 // errLeft is the error of an agent that was told twice to stop.
@@ -95,10 +95,11 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	return err
 }
 
-// supervise runs the agent until it ends or a second signal comes, and answers at the socket meanwhile, where there is one.
+// supervise runs the agent until it ends or a second signal arrives, and serves the socket meanwhile, if there is one.
 func supervise(ctx context.Context, a *agent.Agent, socket net.Listener, answers control.Answers, log *slog.Logger) error {
-	// The log's reader may end before the agent does: a journal that is restarted, head in a terminal. Its writes fail then, and
-	// nothing else happens. The runtime would end the process, even where systemd ignores SIGPIPE for it (golang/go#11845).
+	// The log's reader may end before the agent: a journal that is restarted, or head in a terminal. Writes then fail
+	// without further effect. The runtime would end the process, even where systemd ignores SIGPIPE for it
+	// (golang/go#11845).
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

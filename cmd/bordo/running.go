@@ -18,7 +18,7 @@ import (
 // runDir is where the service has its socket unless the configuration says otherwise.
 const runDir = "/run/bordo"
 
-// maxSockets bounds how many sockets are asked for an agent whose configuration has moved its own.
+// maxSockets bounds the sockets that are tried for an agent whose configuration has moved its own.
 const maxSockets = 16
 
 // running is an agent that answered.
@@ -28,9 +28,9 @@ type running struct {
 	agent.Status
 }
 
-// findAgent asks the control socket that a configuration names. Where nobody answers there, it looks for an agent that was
-// started with the same file: the file may name another node or socket since. cfg is nil when the file has faults. The error
-// is that of the named socket.
+// findAgent asks the control socket that a configuration names. If nothing answers there, it looks for an agent that
+// was started with the same file, which may name another node or socket since. cfg is nil when the file has faults. The
+// error is that of the named socket.
 func findAgent(ctx context.Context, path string, cfg *config.Config) (*running, error) {
 	named := guessSocket(path)
 	if cfg != nil {
@@ -101,7 +101,7 @@ func nearbySockets(named string) []string {
 	return list[:min(len(list), maxSockets)]
 }
 
-// sameFile tells whether two paths are one file.
+// sameFile reports whether two paths are one file.
 func sameFile(a, b string) bool {
 	if a == "" || b == "" {
 		return false
@@ -112,7 +112,7 @@ func sameFile(a, b string) bool {
 
 // restartNote says that the running agent does not use what the file says now, false where it does.
 func (r *running) restartNote(path string) (phrase, []any, bool) {
-	if r == nil || r.Config.Sum == "" { // an earlier version does not say what it uses
+	if r == nil || r.Config.Sum == "" { // an earlier version does not report it
 		return phrase(""), nil, false
 	}
 	sum, err := config.SumOf(path)

@@ -78,7 +78,7 @@ type job struct {
 	units  []int
 
 	allSpeeds bool
-	add       *addition // where to write what is found; nil: nowhere
+	add       *addition // where to write the findings; nil: nowhere
 }
 
 func newJob(operands []string, units string) (j job, err error) {
@@ -139,7 +139,7 @@ func foundPorts() localizedError {
 	return phrase(" (serial ports: %s)").with(list)
 }
 
-// runScan scans and prints. What was found before Ctrl-C is printed all the same.
+// runScan scans and prints. After Ctrl-C it prints what was found so far.
 func runScan(ctx context.Context, c console, d *client, j job, lang *langValue, asJSON bool) error {
 	w := newWatcher(c, d, lang, asJSON)
 	err := d.scan(ctx, j, w)
@@ -164,7 +164,7 @@ func runScan(ctx context.Context, c console, d *client, j job, lang *langValue, 
 	return nil
 }
 
-// scan does the job: lines of the running agent through it, everything else on ports of its own.
+// scan runs the job: on lines of the running agent through it, on all others with its own ports.
 func (d *client) scan(ctx context.Context, j job, w *watcher) error {
 	scanner, _ := only[scan.Scanner](d.drivers) // there is one: Modbus
 	s := scan.Search{Units: j.units, AllSpeeds: j.allSpeeds, Say: w.take}
@@ -247,7 +247,7 @@ func (d *client) known(f *scan.Found) string {
 	return ""
 }
 
-// propose is what the configuration lacks of what was found. A port that it has under another name keeps that name.
+// propose returns what the configuration lacks of the findings. A port that it has under another name keeps that name.
 func (d *client) propose(found []scan.Found) scan.Proposal {
 	t := scan.Taken{Ports: map[string]string{}, Buses: map[string]string{}}
 	if d.cfg == nil {

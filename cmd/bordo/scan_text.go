@@ -16,7 +16,7 @@ import (
 	"bordo/drivers/scan"
 )
 
-// watcher tells a person how a scan goes, and keeps what it found.
+// watcher shows a person the progress of a scan, and keeps its findings.
 type watcher struct {
 	c      console
 	desk   *client
@@ -60,7 +60,7 @@ func (w *watcher) throughAgent(l *agent.LineStatus) {
 	w.say(text)
 }
 
-// take takes in what the scan tells.
+// take handles an event of the scan.
 func (w *watcher) take(e scan.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -94,12 +94,12 @@ func (w *watcher) take(e scan.Event) {
 	}
 }
 
-// told tells whether an error was explained already.
+// told reports whether an error was already explained.
 func (w *watcher) told(err error) bool {
 	return slices.ContainsFunc(w.troubles, func(t *scan.Trouble) bool { return t.Cause == scan.NoPort && strings.Contains(err.Error(), t.Detail) })
 }
 
-// sum prints what was not looked for and, where nothing is written, what to write into the configuration.
+// sum prints what was not scanned and, unless it is written to a file, what to add to the configuration.
 func (w *watcher) sum(propose bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -221,7 +221,7 @@ func portText(port string) string {
 	return busText(bus)
 }
 
-// troubleText is what is probably wrong, and what to do about it.
+// troubleText returns what is probably wrong, and what to do about it.
 func troubleText(t *scan.Trouble, lang *langValue) string {
 	p, known := map[scan.Cause]phrase{
 		scan.NoPort:      phrase("The port cannot be used."),

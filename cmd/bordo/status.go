@@ -54,8 +54,8 @@ func status(ctx context.Context, c console, path string, lang *langValue, asJSON
 	return faulty
 }
 
-// nowOf returns the time to which the ages in a status refer: the agent's own clock, which differs from the machine's while
-// that one is not set. Agents of before do not send it.
+// nowOf returns the time to which the ages in a status refer: the agent's own clock, which differs from the machine's
+// while that is not set. Earlier versions of the agent do not send it.
 func nowOf(s agent.Status) time.Time {
 	if s.Now.IsZero() {
 		return time.Now()
@@ -72,8 +72,8 @@ func (r *running) statusNote(path string, lang *langValue) string {
 	return note.in(lang, args...)
 }
 
-// writeStatusJSON prints the agent's answer. Whether the file has changed is also looked at here: the agent may not be
-// permitted to read it any more.
+// writeStatusJSON prints the agent's answer. It also checks whether the file has changed, because the agent may no
+// longer have the right to read it.
 func writeStatusJSON(c console, r *running, path string) error {
 	answer := r.answer
 	if _, _, changed := r.restartNote(path); changed && len(r.Config.Changed) == 0 && sameFile(r.Config.File, path) {

@@ -46,8 +46,8 @@ func system(cfg *config.Config, log *slog.Logger) agent.System {
 	}
 }
 
-// sendPatience is how long the kernel repeats what the broker's side does not acknowledge before it gives the connection
-// up. Without it a link that died silently would be found after a quarter of an hour.
+// sendPatience is how long the kernel retransmits unacknowledged data to the broker before it drops the connection.
+// Without it, a silently dead link would be noticed only after a quarter of an hour.
 const sendPatience = 30 * time.Second
 
 // dial opens the plain stream to a broker.
@@ -77,7 +77,8 @@ func wall(trust config.Trust, synced func() bool) func() (time.Time, contract.Cl
 	}
 }
 
-// kernelSynced asks the kernel whether something keeps its clock set; timesyncd, chrony and the others tell it when they do.
+// kernelSynced asks the kernel whether its clock is being synchronised: timesyncd, chrony and other daemons report that
+// to it.
 func kernelSynced() bool {
 	d, err := clock.Kernel()
 	return err == nil && d.Synced
@@ -99,7 +100,8 @@ func diskFree(dir string) (uint64, error) {
 	}
 }
 
-// notifier tells the service manager the agent's state (sd_notify(3)); nil when there is none.
+// notifier returns a function that reports the agent's state to the service manager (sd_notify(3)); nil when there is
+// none.
 func notifier(log *slog.Logger) func(state string) {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return nil
@@ -111,8 +113,8 @@ func notifier(log *slog.Logger) func(state string) {
 	}
 }
 
-// written is how many bytes this process has caused to be written to storage, as the kernel accounts them (proc(5),
-// write_bytes of /proc/PID/io).
+// written returns the number of bytes that this process has caused to be written to storage, as the kernel accounts
+// them (proc(5), write_bytes of /proc/PID/io).
 func written() (uint64, error) {
 	b, err := os.ReadFile("/proc/self/io")
 	if err != nil {
@@ -126,7 +128,7 @@ func written() (uint64, error) {
 	return 0, errors.New("read /proc/self/io: no write_bytes")
 }
 
-// boot names this start of the machine and how long ago it was.
+// boot identifies this start of the machine and returns how long ago it was.
 func boot() (string, time.Duration, error) {
 	id, err := clock.BootID()
 	if err != nil {

@@ -14,14 +14,14 @@ import (
 	"bordo/contract"
 )
 
-// maxValues is how many values of a device the table shows; --json has all.
+// maxValues is the maximum number of values per device in the table; --json has all.
 const maxValues = 4
 
-// table writes what is read line by line: a word in front, and what there is to say about it.
+// table writes lines of a word and a text.
 type table struct {
 	strings.Builder
 	lang  *langValue
-	width int // of the screen, 0 where nobody looks
+	width int // of the screen, 0 without a terminal
 }
 
 func newTable(w io.Writer, l *langValue) *table {
@@ -30,16 +30,16 @@ func newTable(w io.Writer, l *langValue) *table {
 	return t
 }
 
-// hanging is how far the text stands behind the word in front of it, and where a line that is too wide goes on.
+// hanging is the column of the texts, and of the continuation of lines that are too wide.
 const hanging = 10
 
-// row adds a line. One without a word belongs to the line before it.
+// row adds a line. One without a word continues the line before it.
 func (t *table) row(word phrase, text phrase, args ...any) {
 	line := fmt.Sprintf("%-8s  %s", word.in(t.lang), text.in(t.lang, args...))
 	t.WriteString(terminal.Fold(strings.TrimRight(line, " "), t.width, hanging) + "\n")
 }
 
-// writeStatus shows a person how the agent is. now is the time of day of whoever looks; note is what to do about the
+// writeStatus prints the state of the agent. now is the time of day of the reader; note is what to do about the
 // configuration, "" for nothing.
 func writeStatus(w io.Writer, s agent.Status, now time.Time, lang *langValue, note string) error {
 	t := newTable(w, lang)
@@ -99,7 +99,7 @@ func (t *table) head(s agent.Status, now time.Time) {
 	}
 }
 
-// store is the state of the store, and what it costs the card.
+// store prints the state of the store, and its writes to flash.
 func (t *table) store(s agent.Status, now time.Time) {
 	store := phrase("store")
 	if s.Store.Error != "" {
@@ -136,7 +136,7 @@ func decimalText(n int64) string {
 	return fmt.Sprintf("%.1f kB", float64(n)/1e3)
 }
 
-// reason puts an error behind what it explains.
+// reason formats an error that explains the text before it.
 func reason(err string, l *langValue) string {
 	if err == "" {
 		return ""
@@ -154,7 +154,7 @@ func clockText(c contract.Clock) phrase {
 	return phrase("clock not set")
 }
 
-// health is a condition: what is wrong, where to look first, and what the machine said.
+// health prints a condition: what is wrong, where to look first, and the machine's message.
 func (t *table) health(h contract.Health, now time.Time) {
 	word := phrase(h.Severity) // fault or warning
 	text := t.lang.Of(h.Text.It, h.Text.En)
@@ -174,7 +174,7 @@ func (t *table) health(h contract.Health, now time.Time) {
 	}
 }
 
-// hint says what to write into the configuration, behind the condition of a device whose fault has such a remedy.
+// hint prints what to change in the configuration, after the condition of a device for which that helps.
 func (t *table) hint(lines []agent.LineStatus, device string) {
 	for _, l := range lines {
 		for _, d := range l.Devices {
@@ -185,7 +185,7 @@ func (t *table) hint(lines []agent.LineStatus, device string) {
 	}
 }
 
-// warnings says what is not read of devices that answer well.
+// warnings prints what is not read of devices that otherwise answer well.
 func (t *table) warnings(lines []agent.LineStatus) {
 	for _, l := range lines {
 		for _, d := range l.Devices {
@@ -196,7 +196,7 @@ func (t *table) warnings(lines []agent.LineStatus) {
 	}
 }
 
-// line is a line with its devices. What was told of them already is not said again.
+// line prints a line with its devices. It does not repeat faults of theirs that were already printed.
 func (t *table) line(l agent.LineStatus, now time.Time, told map[fault]bool) {
 	state := phrase("open").in(t.lang)
 	if !l.Open {
@@ -224,7 +224,7 @@ func (t *table) line(l agent.LineStatus, now time.Time, told map[fault]bool) {
 	t.WriteString(devices.Text(t.width))
 }
 
-// deviceText is the fault of a device, if it has one that was not told yet, and its first values.
+// deviceText returns the fault of a device, unless it was already printed, and its first values.
 func deviceText(d agent.DeviceStatus, l *langValue, told map[fault]bool) []string {
 	var text []string
 	switch {
@@ -251,7 +251,7 @@ func pointText(p agent.PointStatus, l *langValue) string {
 	var v string
 	switch x := p.Value.(type) {
 	case float64:
-		// Adding 0 turns what was rounded to -0 into 0.
+		// Adding 0 turns a rounded -0 into 0.
 		v = strconv.FormatFloat(math.Round(x*1000)/1000+0, 'f', -1, 64)
 	case bool:
 		v = map[bool]phrase{true: phrase("yes"), false: phrase("no")}[x].in(l)

@@ -34,8 +34,8 @@ func buildInfo() *debug.BuildInfo {
 	return info
 }
 
-// builtAt is the time before which this program cannot run: that of its source. Zero when neither the linker nor the
-// compiler was told.
+// builtAt returns the earliest possible time of this program: that of its source. It is zero when neither the linker
+// nor the compiler recorded one.
 func builtAt(source string, info *debug.BuildInfo) time.Time {
 	if s, err := strconv.ParseInt(source, 10, 64); err == nil && s > 0 {
 		return time.Unix(s, 0).UTC()
