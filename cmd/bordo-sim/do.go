@@ -144,7 +144,7 @@ func act(ctx context.Context, r *remote, action string, args []string) error {
 	return misdone("unknown action %q", action)
 }
 
-// longEnough checks a duration after which something ends: 0 would be for ever.
+// longEnough checks a duration after which something ends: 0 would mean for ever.
 func longEnough(action, text string) (string, error) {
 	if d, err := time.ParseDuration(text); err != nil || d <= 0 {
 		return "", wrong("%s: FOR must be a duration of more than 0, such as 30s (got %q)", action, text)
@@ -152,8 +152,8 @@ func longEnough(action, text string) (string, error) {
 	return text, nil
 }
 
-// faultOf makes a fault of KEY=VALUE words. A value of 0 would be taken for a key that was left out, so it is refused where
-// that means something else.
+// faultOf builds a fault from KEY=VALUE words. It refuses a value of 0 where that differs from a missing key, because
+// it could not be distinguished.
 func faultOf(kind string, words []string) (map[string]any, error) {
 	fault := map[string]any{"fault": kind}
 	for _, w := range words {
@@ -270,7 +270,7 @@ func (r *remote) faults(ctx context.Context) error {
 	return w.Flush()
 }
 
-// press does something to a barrier for a while.
+// press acts on a barrier for a while.
 func (r *remote) press(ctx context.Context, device, what, during string) error {
 	if !slices.Contains([]string{"obstacle", "photocell", "loop", "key"}, what) {
 		return wrong("press obstacle, photocell, loop or key (got %q)", what)

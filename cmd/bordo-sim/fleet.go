@@ -45,14 +45,14 @@ a backlog and lose their link in storms, where that is wanted, and send what the
 	}
 }
 
-// loading is what is wanted besides the fleet's own options.
+// loading are the settings besides the fleet's own options.
 type loading struct {
 	passwordFile  string
 	during, every time.Duration
 	verbose       bool
 }
 
-// beFleet loads a broker, and whatever listens behind it, with many nodes, and prints what that did to them.
+// beFleet loads a broker, and its consumers, with many nodes, and prints the effect.
 func beFleet(ctx context.Context, c commandline.Console, o sim.FleetOptions, w loading) error {
 	o.Logger = logger(c.Err, w.verbose)
 	if w.every <= 0 {

@@ -1,8 +1,8 @@
-// Bordo-sim is the district without hardware: it serves simulated sites on loopback ports and pseudo terminals, with a
-// broker where one is wanted, and it shows the real agent at work on one of them. It is never part of the agent.
+// Bordo-sim is the simulator: it serves simulated sites on loopback ports and pseudo terminals, with a broker on
+// request, and shows the real agent at work on one of them. It is never part of the agent.
 //
-// This file maps what a command returns to the exit code (0 done, 1 failed, 2 usage or a wrong scenario); each verb has a file
-// of its own.
+// This file maps the result of a command to the exit code (0 done, 1 failed, 2 usage or a wrong scenario). Each command
+// has its own file.
 package main
 
 import (
@@ -23,8 +23,8 @@ import (
 var version = "unknown"
 
 func main() {
-	// A reader of standard output that ends (| head) must not kill the program before it has cleaned up: nobody receives from
-	// this channel, but because of it a write fails with EPIPE instead of ending the process.
+	// A reader of standard output that ends early (| head) must not kill the program before it has cleaned up. Nothing
+	// receives from this channel, but it makes a write fail with EPIPE instead of ending the process.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	code := execute(ctx, os.Args[1:], commandline.Console{Out: os.Stdout, Err: os.Stderr})
@@ -32,8 +32,8 @@ func main() {
 	os.Exit(code)
 }
 
-// endings are the signals on which the program cleans up and ends; repeating them changes nothing. A hang-up is left out when
-// the program was started to survive one (nohup).
+// endings are the signals on which the program cleans up and ends; repeating them has no effect. A hang-up is not among
+// them when the program was started to survive one (nohup).
 func endings() []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -66,7 +66,7 @@ func execute(ctx context.Context, args []string, c commandline.Console) int {
 	return 1
 }
 
-// readerEnded tells whether an error only says that nobody reads standard output any more.
+// readerEnded reports whether an error only means that standard output is no longer read.
 func readerEnded(err error) bool {
 	at, ok := errors.AsType[*fs.PathError](err)
 	return ok && at.Path == os.Stdout.Name() && errors.Is(at.Err, syscall.EPIPE)
@@ -77,7 +77,7 @@ func wrong(format string, args ...any) error {
 	return commandline.Mistake{Err: fmt.Errorf(format, args...)}
 }
 
-// logger writes to standard error; what is usual is left out unless it is asked for.
+// logger writes to standard error; routine messages are omitted unless verbose.
 func logger(w io.Writer, verbose bool) *slog.Logger {
 	level := slog.LevelInfo
 	if verbose {

@@ -14,7 +14,7 @@ import (
 	"bordo/drivers/modbus/slave"
 )
 
-// maxReplays bounds the devices of one replay: each has a port of its own.
+// maxReplays bounds the devices of one replay: each has its own port.
 const maxReplays = 256
 
 func replayCommand() commandline.Command {
@@ -68,7 +68,7 @@ func replay(ctx context.Context, c commandline.Console, files []string) error {
 	return nil
 }
 
-// player is one recorded device at a port of its own.
+// player is one recorded device on its own port.
 type player struct {
 	name     string
 	file     *golden.File
@@ -102,7 +102,7 @@ func (p *player) url() string {
 	return "rtu+tcp://" + p.listener.Addr().String()
 }
 
-// maxListeners is how many connections a recorded device takes at once.
+// maxListeners is the maximum number of connections to a recorded device.
 const maxListeners = 8
 
 // serve answers until the listener is closed.

@@ -41,7 +41,7 @@ them. With --from it serves the one device that a file of bordo capture, or a go
 	}
 }
 
-// serving is what is wanted of a served site.
+// serving are the settings of a served site.
 type serving struct {
 	dir, config, from, model string
 	seed                     uint64
@@ -51,7 +51,7 @@ type serving struct {
 
 // serve serves a scenario until ctx ends: a table of endpoints on standard output, and a configuration for the agent.
 func serve(ctx context.Context, c commandline.Console, o serving, operands []string) (err error) {
-	if !(o.speed > 0 && o.speed <= 3600) { // also what is not a number
+	if !(o.speed > 0 && o.speed <= 3600) { // also NaN
 		return wrong("--speed must be more than 0 and at most 3600, an hour in a second (got %v)", o.speed)
 	}
 	if o.model != "" && o.from == "" {
@@ -122,7 +122,7 @@ func load(names []string, from, model string) (*sim.Scenario, error) {
 	case from == "" && len(names) == 1:
 		s, err := sim.LoadScenario(names[0])
 		if err == nil {
-			_, err = sim.New(s, sim.Options{}) // tells what only the models can tell, as a mistake of the scenario
+			_, err = sim.New(s, sim.Options{}) // checks what depends on the models, as an error of the scenario
 		}
 		return s, mistake(err)
 	}

@@ -30,7 +30,7 @@ func (v *view) table(now time.Time, width, rows int) []string {
 	if width < narrow {
 		head = []string{
 			fmt.Sprintf("Bordo, simulated: %s, %s", v.state, terminal.Count(v.samples, "sample")),
-			strings.Replace(v.hint(), "-h 127.0.0.1 ", "", 1), "", // this machine is where mosquitto_sub looks by itself
+			strings.Replace(v.hint(), "-h 127.0.0.1 ", "", 1), "", // mosquitto_sub connects to this machine by default
 		}
 		foot = []string{"", "Ctrl-C ends everything."}
 	}
@@ -54,7 +54,8 @@ func (v *view) table(now time.Time, width, rows int) []string {
 	return append(append(head, body...), foot...)
 }
 
-// row is a line of the table. On a narrow screen the value has its unit with it, unless it is bad, and the rest is left out.
+// row formats a line of the table. On a narrow screen the unit follows the value, unless that is bad, and the rest is
+// omitted.
 func row(width int, device, point, value, unit, quality, age string) string {
 	if width < narrow {
 		if quality == "bad" {

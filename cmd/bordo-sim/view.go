@@ -74,7 +74,7 @@ func (v *view) close() error {
 	return nil
 }
 
-// run shows until ctx ends, or until nothing can be shown any more: then it returns why.
+// run prints until ctx ends, or until printing fails: then it returns the error.
 func (v *view) run(ctx context.Context) error {
 	if _, _, yes := terminal.Size(v.out); yes {
 		return v.runScreen(ctx)
@@ -82,7 +82,7 @@ func (v *view) run(ctx context.Context) error {
 	return v.runLines(ctx)
 }
 
-// runLines writes a line for each sample and event, each flushed at once.
+// runLines writes a line for each sample and event, each flushed immediately.
 func (v *view) runLines(ctx context.Context) error {
 	w := bufio.NewWriter(v.out)
 	fmt.Fprintf(w, "%s\n", v.hint()) //nolint:errcheck // told by Flush
@@ -137,11 +137,11 @@ func (v *view) hint() string {
 	return fmt.Sprintf("mosquitto_sub -h %s -p %s -t '#' -v", host, port)
 }
 
-// take learns from a message and tells it in lines.
+// take processes a message and returns lines that describe it.
 func (v *view) take(m paho.Message) []string {
 	address, err := contract.ParseTopic("", m.Topic())
 	if err != nil {
-		return nil // somebody else's topic
+		return nil // a topic of another program
 	}
 	switch address.Kind {
 	case contract.KindTele, contract.KindHist:
@@ -198,7 +198,7 @@ func (v *view) takeBatch(payload []byte) []string {
 				fields[key] = field{"-", quality(q, false)}
 			}
 		}
-		if !at.Before(d.at) { // late samples do not change what is shown as current
+		if !at.Before(d.at) { // late samples do not replace current values
 			d.at = at
 			for key, f := range fields {
 				d.fields[key] = f
@@ -216,7 +216,7 @@ func (v *view) device(id string) *deviceView {
 	return v.devices[id]
 }
 
-// line tells a sample in one line: time, device, point=value unit.
+// line formats a sample in one line: time, device, point=value unit.
 func (d *deviceView) line(dev string, at time.Time, late bool, fields map[string]field) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", at.Local().Format("15:04:05.000"), dev)
@@ -236,7 +236,7 @@ func (d *deviceView) line(dev string, at time.Time, late bool, fields map[string
 	return b.String()
 }
 
-// unit gives the unit that the device's description told, or the catalogue's.
+// unit returns the unit from the device's description, or from the catalogue.
 func (d *deviceView) unit(key string) string {
 	u, ok := d.units[key]
 	if !ok {

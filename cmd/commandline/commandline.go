@@ -1,9 +1,9 @@
 // Package commandline is the command line that the programs share: commands with flags, a page of help for each, shell
-// completion, and sentences in two languages for a command line that is wrong, with the name that was probably meant. Parsing
-// and completion are cobra's; the pages are ours, because they fit a phone.
+// completion, and errors in two languages, with the name that was probably meant. cobra parses and completes. The help
+// pages are rendered here, because they must fit a phone.
 //
-// It prints nothing but help and completions, ends no process and knows no command: a program lists its own, and maps what Run
-// returns to an exit code.
+// It prints only help and completions, ends no process and defines no command of a program. A program lists its
+// commands, and maps the result of Run to an exit code.
 package commandline
 
 import (
@@ -26,16 +26,16 @@ import (
 // Console is where a command prints: its result on Out, everything else on Err.
 type Console struct{ Out, Err io.Writer }
 
-// Mistake is an error of whoever wrote the command line: trying again changes nothing.
+// Mistake is an error in the command line: repeating it does not help.
 type Mistake struct{ Err error }
 
-// Error tells the mistake.
+// Error returns the text of the mistake.
 func (m Mistake) Error() string { return m.Err.Error() }
 
 // Unwrap returns the cause.
 func (m Mistake) Unwrap() error { return m.Err }
 
-// Action is a command with its flags set; operands are what stands beside the flags.
+// Action runs a command whose flags are set; operands are the arguments that are not flags.
 type Action func(ctx context.Context, c Console, operands []string) error
 
 // Command is one thing that a program can do.
@@ -44,11 +44,11 @@ type Command struct {
 	Brief string // for the list
 	Text  string // for its own page
 	Takes string // the operands, as its page shows them; "" for none
-	Most  int    // how many operands there may be; the command itself asks for the least
+	Most  int    // maximum number of operands; the command itself checks the minimum
 	Flags func(*flag.FlagSet) Action
 
-	// Complete lists what may stand next on the command line, for the completion of a shell. args are the operands before it. nil
-	// where these are files.
+	// Complete lists the possible next words of the command line, for shell completion. args are the operands before
+	// it. nil means file names.
 	Complete func(args []string) []string
 }
 
@@ -66,7 +66,7 @@ type Program struct {
 	Commands []Command // in the order in which the list shows them
 	Hint     string    // of the line on help: a command with a page worth reading
 
-	Language locale.Language // of what it says by itself; "" is English
+	Language locale.Language // of its own messages; "" is English
 }
 
 // Misused is the mistake of a command line, with the command whose page to read; "" for the list of commands.
@@ -186,7 +186,7 @@ func (p Program) helpCommand(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// all are the commands with those that every program has.
+// all returns the commands together with those that every program has.
 func (p Program) all() []Command {
 	return append(append(slices.Clone(p.Commands), p.completion()), p.manual()...)
 }
@@ -205,7 +205,7 @@ func (p Program) unknown(root *cobra.Command, name string) error {
 	return p.Misused("", p.Language.Text("unknown command %q%s"), name, p.meant(near[:min(len(near), 1)]))
 }
 
-// flagFault says what is wrong with a flag.
+// flagFault returns the error message for a wrong flag.
 func (p Program) flagFault(cmd *cobra.Command, err error) error {
 	name := cmd.Name()
 	if cmd == cmd.Root() {
@@ -266,13 +266,13 @@ type noted struct {
 // Set implements pflag.Value.
 func (n noted) Set(text string) error { return n.set.Set(n.name, text) }
 
-// hiddenDash stands before an operand such as -30m, which pflag would take for flags.
+// hiddenDash precedes an operand such as -30m, which pflag would take for flags.
 const hiddenDash = "\x00"
 
 func plainOperand(word string) string { return strings.TrimPrefix(word, hiddenDash) }
 
-// normalized gives a command line the form that pflag reads: long flags with two dashes, which package flag took with one as
-// well, and no operand that looks like a flag.
+// normalized converts a command line to the form that pflag reads: long flags get two dashes, because package flag also
+// accepted one, and operands no longer look like flags.
 func (p Program) normalized(args []string) []string {
 	if len(args) == 0 {
 		return []string{} // nil would be the program's own
@@ -336,7 +336,7 @@ func withoutLanguage(args []string) (out []string) {
 	return out
 }
 
-// negative tells whether a word is a number below zero, such as -30m, and no flag.
+// negative reports whether a word is a number below zero, such as -30m, and no flag.
 func negative(word string) bool {
 	return len(word) > 1 && word[0] == '-' && word[1] >= '0' && word[1] <= '9'
 }
@@ -392,7 +392,7 @@ func (p Program) page(w io.Writer, v Command) {
 	show(w, text)
 }
 
-// shown is a flag as a page shows it, and what it is for.
+// shown returns a flag as help shows it, and its description.
 func shown(f *flag.Flag) (name, what string) {
 	value, what := flag.UnquoteUsage(f)
 	if name = "--" + f.Name; len(f.Name) == 1 {

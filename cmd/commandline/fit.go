@@ -8,11 +8,12 @@ import (
 	"bordo/cmd/terminal"
 )
 
-// entry is a line of a list: what stands in front, and where its text begins.
+// entry matches the beginning of a list entry, up to its text.
 var entry = regexp.MustCompile(`^ +\S.*?\S {2,}`)
 
-// fit breaks a page of help between words for a screen of the given width. Lines without a blank in front are paragraphs and
-// are filled anew; the text of a list goes on below where it began, or on the lines below where that is too far to the right.
+// fit wraps a page of help for a screen of the given width. Lines without leading blanks are paragraphs and are
+// refilled. The text of a list entry continues below its beginning, or on the next lines where that is too far to the
+// right.
 func fit(page string, width int) string {
 	var out strings.Builder
 	paragraph := ""
@@ -34,7 +35,7 @@ func fit(page string, width int) string {
 		case head == "" || utf8.RuneCountInString(line) <= width:
 		case len(head) < width/2:
 			hanging = len(head)
-		default: // what stands in front fills the line: its text begins on the next
+		default: // the beginning fills the line: the text starts on the next
 			out.WriteString(strings.TrimRight(head, " ") + "\n")
 			line = strings.Repeat(" ", hanging) + line[len(head):]
 		}

@@ -2,6 +2,6 @@
 
 package commandline
 
-// manual is the command that writes manual pages. A program has it only with the build tag manual: what makes pages is needed in
-// the build and not on a box.
+// manual is the command that writes manual pages. It exists only with the build tag manual: the page generator is
+// needed in the build and not on a box.
 func (p Program) manual() []Command { return nil }

@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 )
 
-// Version is the command that tells what a program was built from.
+// Version is the command that prints what a program was built from.
 func Version(program, version string) Command {
 	return Command{
 		Name:  "version",

@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// Fold breaks a line between words for a screen of the given width; what follows is set in by hanging blanks. Nothing is
-// lost: a word that is wider than the screen is broken within. A width of 0 is a screen without an end.
+// Fold wraps a line for a screen of the given width; following lines are indented by hanging blanks. Nothing is lost:
+// it breaks a word that is wider than the screen. A width of 0 means unlimited.
 func Fold(line string, width, hanging int) string {
 	var out strings.Builder
 	for width > 2*hanging && utf8.RuneCountInString(line) > width {
@@ -46,9 +46,9 @@ const (
 	lastColumn = 24 // what the last column may be narrowed to
 )
 
-// Text lays the table out for a screen of the given width, 0 for one without an end: in columns, the last of which is folded
-// if need be; and where that is not enough row by row, the first cell in a line of its own and the others below it, numbers
-// with their headings. The heading of the first column stands above both.
+// Text lays out the table for a screen of the given width, 0 for unlimited: in columns, the last of which is folded if
+// necessary; or, where that does not fit, row by row, with the first cell in its own line and the others below it,
+// numbers with their headings. The heading of the first column stands above both.
 func (t Table) Text(width int) string {
 	var wide []int
 	for _, row := range append([][]string{t.Head}, t.Rows...) {

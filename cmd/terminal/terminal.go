@@ -16,8 +16,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Size tells how large the terminal behind w is; one that does not say so has 80 columns and 24 rows. It is false where
-// nobody looks: w is no terminal.
+// Size returns the size of the terminal behind w; one that does not report it has 80 columns and 24 rows. It returns
+// false if w is no terminal.
 func Size(w any) (width, height int, yes bool) {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -29,7 +29,7 @@ func Size(w any) (width, height int, yes bool) {
 	return 80, 24, true
 }
 
-// Begin and End enclose a series of frames: the cursor is hidden, and comes back below the picture.
+// Begin and End enclose a series of frames: the cursor is hidden, and restored below the last frame.
 const (
 	Begin = "\x1b[?25l\x1b[2J"
 	End   = "\x1b[?25h\r\n"
@@ -49,7 +49,7 @@ func Frame(lines []string, width int) string {
 	return b.String()
 }
 
-// Cut shortens a text to a number of characters; what is cut off is shown by its last one.
+// Cut shortens a text to a number of characters, marking the cut in the last one.
 func Cut(text string, width int) string {
 	if width <= 0 {
 		return ""
@@ -83,7 +83,7 @@ func Write(w io.Writer, text string) error {
 	return nil
 }
 
-// Clean makes a text from elsewhere fit to be shown: a device or a broker must not move the cursor, and one line stays one.
+// Clean makes foreign text safe to print: a device or a broker must not move the cursor, and one line stays one.
 func Clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -96,7 +96,7 @@ func Clean(text string) string {
 	}, text)
 }
 
-// Age tells how long ago something was, in at most two units. Another clock than ours may run behind it.
+// Age formats the time since a moment, in at most two units. Another clock may be behind ours.
 func Age(now, then time.Time) string {
 	d := max(0, now.Sub(then)).Truncate(time.Second)
 	switch {
@@ -110,7 +110,7 @@ func Age(now, then time.Time) string {
 	return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 }
 
-// Span tells a short time, which may be negative, in at most six characters: 85ms, 1.2s, -59m, 3h, 12d.
+// Span formats a short time, which may be negative, in at most six characters: 85ms, 1.2s, -59m, 3h, 12d.
 func Span(d time.Duration) string {
 	sign := ""
 	if d < 0 {

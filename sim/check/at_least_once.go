@@ -11,8 +11,8 @@ import (
 	"bordo/contract"
 )
 
-// AtLeastOnce claims that every record arrives or lies under a gap. What there must be it knows from the node's own
-// status, from the highest number that arrived, and from what the harness tells it (Given).
+// AtLeastOnce claims that every record arrives or is covered by a gap. It derives the expected records from the node's
+// own status, from the highest number that arrived, and from the harness (Given).
 type AtLeastOnce struct {
 	epochs map[string]*epochSeen // by node and epoch
 	found  findings
@@ -47,15 +47,15 @@ func (c *AtLeastOnce) epoch(node, ep string) *epochSeen {
 	return c.epochs[key]
 }
 
-// Given tells the checker that a node has given out all numbers up to last in an epoch: what a harness knows of a store
-// when it lets the node die.
+// Given declares that a node has assigned all numbers up to last in an epoch: a harness knows this from a store when it
+// kills the node.
 func (c *AtLeastOnce) Given(node, ep string, last uint64) {
 	e := c.epoch(node, ep)
 	e.last = max(e.last, last)
 }
 
-// Kept tells the checker that all numbers up to last were given out so long before the node died that they were on the disk:
-// a gap that is there for the death does not excuse them.
+// Kept declares that all numbers up to last were assigned so long before the node died that they were on disk: a gap
+// because of the death does not cover them.
 func (c *AtLeastOnce) Kept(node, ep string, last uint64) {
 	e := c.epoch(node, ep)
 	e.kept = max(e.kept, last)
@@ -142,5 +142,5 @@ func (e *epochSeen) covered(seq uint64) bool {
 	})
 }
 
-// told lists the gaps for a person.
+// told formats the gaps for a person.
 func (e *epochSeen) told() string { return fmt.Sprintf("%+v", e.gaps) }

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Bounded claims that what is measured stays within its limits. The harness measures.
+// Bounded claims that measured values stay within their limits. The harness measures.
 type Bounded struct {
 	mu     sync.Mutex
 	limits map[string]float64

@@ -1,9 +1,9 @@
-// Package check holds a node against the promises of the project, by what a broker took from it and by what really was:
-// each checker is one small file with one claim in its first line.
+// Package check checks a node against the promises of the project, by comparing what a broker accepted from it with
+// what really happened. Each checker is one small file with one claim in its first line.
 //
-// A checker states a property and never compares traces, so that it holds for every seed. It sees publications only, and
-// what the simulated site, the simulated box and the harness of a test tell it; it knows nothing of the agent. A Suite
-// gives each publication to all checkers and gathers their verdicts.
+// A checker states a property and never compares traces, so that it holds for every seed. It sees only publications,
+// and what the simulated site, the simulated box and the harness of a test report; it does not know the agent. A Suite
+// passes each publication to all checkers and gathers their verdicts.
 package check
 
 import (
@@ -30,10 +30,10 @@ type Message struct {
 type Checker interface {
 	// Name is the claim's name, as in the report.
 	Name() string
-	// See gets every message in the order in which the broker took them. A publication that cannot be read is Unreadable's
-	// affair and is not given to anybody else.
+	// See receives every message in the order in which the broker accepted them. An unreadable publication goes only to
+	// Unreadable.
 	See(m *Message)
-	// Judge tells the violations, each in a sentence, when everything is over. It is called once.
+	// Judge returns the violations, each in a sentence, when everything is over. It is called once.
 	Judge() []string
 }
 
@@ -41,15 +41,16 @@ type Checker interface {
 type Site struct {
 	// Truth lists what a point held between two moments of package time.
 	Truth func(device, point string, from, to time.Time) ([]catalogue.Value, bool)
-	// Offsets lists by how much the node's wall clock was ahead of package time at any moment up to one, each once.
+	// Offsets lists by how much the node's wall clock was ahead of package time at any moment up to a time, each value
+	// once.
 	Offsets func(until time.Time) []time.Duration
 }
 
 // World makes a Site of a simulated one.
 func World(s *sim.Site) Site { return Site{Truth: s.Truth, Offsets: s.Host().Offsets} }
 
-// moments gives the moments of package time that a stamp can stand for which has arrived at a time: a node may go on in the
-// time that it was told before a jump, and nothing arrives before it was stamped.
+// moments returns the moments of package time that a stamp can represent whose record arrived at a time. A node may
+// continue in the time from before a jump, and nothing arrives before it was stamped.
 func (s Site) moments(ts int64, arrived time.Time) []time.Time {
 	var out []time.Time
 	for _, offset := range s.Offsets(arrived) {
@@ -144,7 +145,7 @@ func (s *Suite) Judge() []Verdict {
 	return out
 }
 
-// String tells a verdict in a few lines.
+// String formats a verdict in a few lines.
 func (v Verdict) String() string {
 	const most = 5
 	shown := v.Violations[:min(most, len(v.Violations))]

@@ -63,7 +63,8 @@ func (c *ConditionRate) See(m *Message) {
 	}
 }
 
-// Judge implements Checker. Events of two clocks are not compared: a clock that was set says so, or shows it by going back.
+// Judge implements Checker. It does not compare events of two clocks: a clock that was set is reported, or shows by
+// going back.
 func (c *ConditionRate) Judge() []string {
 	for k, events := range c.events {
 		list := make([]conditionEvent, 0, len(events))
@@ -88,7 +89,7 @@ func (c *ConditionRate) Judge() []string {
 	return c.found.all()
 }
 
-// clockSet tells whether the clock was set between two records.
+// clockSet reports whether the clock was set between two records.
 func (c *ConditionRate) clockSet(run epochOf, from, to uint64) bool {
 	return slices.ContainsFunc(c.clocks[run], func(seq uint64) bool { return from < seq && seq < to })
 }

@@ -11,7 +11,8 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// place is where a record stands among those of its node: epochs begin with a counter, so that their order is that of time.
+// place is the position of a record among those of its node: epochs begin with a counter, so that their order is that
+// of time.
 type place struct {
 	ep  string
 	seq uint64
@@ -23,21 +24,21 @@ func (p place) compare(q place) int {
 
 type counterKey struct{ node, dev, point string }
 
-// counterReading is a published value of a counter. 0 is none: it is what is shown when nothing is known.
+// counterReading is a published value of a counter. 0 is ignored: devices show it when the value is unknown.
 type counterReading struct {
 	at    place
-	ts    int64 // by the node's clock, corrected by what it told of it
+	ts    int64 // by the node's clock, with the reported corrections applied
 	free  bool
 	value float64
 }
 
-// counters keeps what was published of counters, in the order in which it was read.
+// counters keeps the published counter values, in the order of reading.
 type counters struct {
 	read map[counterKey][]counterReading
 	sets map[string][]clockSet // by node and epoch
 }
 
-// clockSet is a record that tells by how much the times before it were wrong.
+// clockSet is a record that states by how much earlier times were wrong.
 type clockSet struct {
 	seq    uint64
 	offset int64
@@ -71,8 +72,8 @@ func (c *counters) see(m *Message) {
 	}
 }
 
-// order brings everything into the order of the records. A stamp of a clock that was not set is corrected as the contract
-// says: by the first setting after it.
+// order sorts everything by record. A stamp of an unset clock is corrected as the contract says: by the first setting
+// after it.
 func (c *counters) order() {
 	for _, sets := range c.sets {
 		slices.SortFunc(sets, func(a, b clockSet) int { return cmp.Compare(a.seq, b.seq) })
@@ -93,26 +94,26 @@ func (c *counters) order() {
 	}
 }
 
-// beside is how many readings on each side of a moment are looked at.
+// beside is the number of readings examined on each side of a moment.
 const beside = 2
 
-// trim is how far the clock may be put back without anybody telling, ms.
+// trim is how far the clock may be put back without a report, ms.
 const trim = 2000
 
-// span is what a counter was between, as far as its readings tell.
+// span is the range of a counter, as far as its readings show.
 type span struct{ lo, hi float64 }
 
-// believedKW is the power beyond which a node does not believe a counter's rise as long as nobody says what the plant can
-// make: that of the package agent/energy, which counters_test.go holds it to.
+// believedKW is the power beyond which a node does not believe a counter's rise when the plant's rating is unknown:
+// that of the package agent/energy, to which counters_test.go compares it.
 const believedKW = 1100
 
-// covered is how far from a moment a reading may be that covers it, ms: see the package agent/energy.
+// covered is the maximum distance of a reading that covers a moment, ms: see the package agent/energy.
 const covered = 60_000
 
-// around gives the least and the highest value of a counter just before and just after a moment, in each pass of the clock
-// that knows both sides: a clock that is put back lives through a moment twice, and what is told of it may be of either. Where
-// a pass begins or ends at the moment, the other side is what the pass before or after it knows. Where the counter leapt just
-// before the moment, there is a second span, from before the leap.
+// around returns the lowest and highest value of a counter just before and just after a moment, for each pass of the
+// clock with readings on both sides: a clock that is put back passes a moment twice, and a published value may belong
+// to either. Where a pass begins or ends at the moment, the neighbouring pass supplies the other side. Where the
+// counter jumped just before the moment, there is a second span, from before the jump.
 func (c *counters) around(k counterKey, at int64) (out []span) {
 	list := c.read[k]
 	for begin := 0; begin < len(list); {
@@ -137,8 +138,8 @@ func (c *counters) around(k counterKey, at int64) (out []span) {
 	return out
 }
 
-// stoodSince returns when the counter was first read with the value that it still had when it was last read before a moment;
-// the moment itself when it moved.
+// stoodSince returns when the counter was first read with the value that it still had at its last reading before a
+// moment; the moment itself if it moved.
 func (c *counters) stoodSince(k counterKey, at int64) int64 {
 	since := at
 	var last *counterReading
@@ -158,10 +159,10 @@ func (c *counters) stoodSince(k counterKey, at int64) int64 {
 	return since
 }
 
-// beforeLeap finds the reading that a counter goes on from at a moment although later ones were published before it: after a
-// leap that no power explains, none of these is believed until the time since the leap explains it, and what the counter rose
-// is spread over all of that time. ok is false when the last reading before the moment is believed. list is what was read
-// before the moment.
+// beforeLeap finds the reading from which a counter continues at a moment although later ones were published before it.
+// After a jump that no power explains, no reading is believed until the time since the jump explains it, and the rise
+// is spread over all of that time. ok is false when the last reading before the moment is believed. list contains the
+// readings before the moment.
 func beforeLeap(list []counterReading, at int64) (believed counterReading, ok bool) {
 	for i, r := range list[sort.Search(len(list), func(i int) bool { return list[i].ts > at-covered }):] {
 		if ok = i > 0 && !inReach(believed, r); !ok {
@@ -171,7 +172,7 @@ func beforeLeap(list []counterReading, at int64) (believed counterReading, ok bo
 	return believed, ok
 }
 
-// inReach tells whether the power that is believed explains what a counter rose from one reading to another.
+// inReach reports whether the believed power explains the rise of a counter between two readings.
 func inReach(from, to counterReading) bool {
 	const hour = 3_600_000 // ms
 	return to.value-from.value <= believedKW*float64(to.ts-from.ts)/hour+counterSlack

@@ -12,7 +12,7 @@ import (
 type Drains struct {
 	within time.Duration
 	healed time.Time
-	empty  time.Time // when the status first told an empty backlog after that, and it stayed so
+	empty  time.Time // when the status first reported an empty backlog after that, if it stayed empty
 	last   *contract.Status
 	lastAt time.Time
 }
@@ -23,10 +23,10 @@ func NewDrains(within time.Duration) *Drains { return &Drains{within: within} }
 // Name implements Checker.
 func (*Drains) Name() string { return "drains" }
 
-// Healed tells that from now on nothing goes wrong any more.
+// Healed declares that nothing goes wrong from now on.
 func (c *Drains) Healed(at time.Time) { c.healed, c.empty = at, time.Time{} }
 
-// Drained tells whether the node has said, since Healed, that nothing is left: a harness may stop then.
+// Drained reports whether the node has reported an empty backlog since Healed: a harness may stop then.
 func (c *Drains) Drained() bool { return !c.empty.IsZero() }
 
 // See implements Checker.
@@ -46,7 +46,7 @@ func (c *Drains) See(m *Message) {
 	}
 }
 
-// waiting is how many records a status tells to be held back.
+// waiting returns the number of records that a status reports as held back.
 func waiting(s *contract.Status) (n uint64) {
 	for _, b := range s.Backlog {
 		n += b.N

@@ -17,7 +17,7 @@ type EventsFirst struct {
 // nodeSession is what happened since a node came online.
 type nodeSession struct {
 	sess    string
-	ep      string // what the status at its beginning told: the epoch, and the next number in it
+	ep      string // from the status at its beginning: the epoch, and the next number in it
 	next    uint64
 	history bool // a backfilled reading has been sent
 }
@@ -59,7 +59,7 @@ func (c *EventsFirst) event(m *Message, n *nodeSession) {
 		return // quarter hours are records of their own class, behind events
 	}
 	if m.Event.Ep > n.ep || m.Event.Ep == n.ep && m.Event.Seq >= n.next {
-		return // it happened in this session, or in the run that follows: what begins an epoch in memory precedes its status
+		return // it happened in this session, or in the following run: what begins an epoch in memory precedes its status
 	}
 	c.found.add("%s: %s %s came after backfilled readings, and it was there when the session began with next %s-%d", m.Node,
 		m.Event.Type, m.Event.ID, n.ep, n.next)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// evictions are the readings of an epoch that its store evicted, with the stamps of what arrived around them: these tell
+// evictions are the readings of an epoch that its store evicted, with the stamps of the records around them, which show
 // when an evicted span begins and ends.
 type evictions struct {
 	gaps   []gap
@@ -32,7 +32,7 @@ func (e *evictions) stamp(seq uint64, ms int64) {
 	e.seqs = nil
 }
 
-// between lists the gaps that lie between two records, in order.
+// between lists the gaps between two records, in order.
 func (e *evictions) between(from, to uint64) (out []gap) {
 	for _, g := range e.gaps {
 		if g.from > from && g.to < to {
@@ -43,7 +43,7 @@ func (e *evictions) between(from, to uint64) (out []gap) {
 	return out
 }
 
-// lasted is how much time the gaps cover.
+// lasted returns the total time that the gaps cover.
 func (e *evictions) lasted() (sum time.Duration) {
 	for _, g := range e.gaps {
 		sum += time.Duration(e.at(g.to)-e.at(g.from)) * time.Millisecond
@@ -51,8 +51,8 @@ func (e *evictions) lasted() (sum time.Duration) {
 	return sum
 }
 
-// at is when a record was made, in ms. For one that did not arrive it is estimated from those around it, or is the stamp of the
-// first or the last record there is.
+// at returns when a record was made, in ms. For one that did not arrive it is interpolated from its neighbours, or is
+// the stamp of the first or last record.
 func (e *evictions) at(seq uint64) int64 {
 	if e.seqs == nil {
 		e.seqs = slices.Sorted(maps.Keys(e.stamps))

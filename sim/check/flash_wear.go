@@ -8,8 +8,8 @@ import (
 	"bordo/contract"
 )
 
-// FlashWear claims that a node on a healthy link spares its flash, and that its own figure is true: a harness that counts
-// from outside tells it what was really written.
+// FlashWear claims that a node on a healthy link spares its flash, and that the figure it reports is true: a harness
+// that measures from outside supplies the bytes really written.
 type FlashWear struct {
 	limit  int64 // bytes a day
 	counts []wrote
@@ -23,7 +23,7 @@ type wrote struct {
 	bytes int64
 }
 
-// How often a node counts, and tells, at least.
+// Minimum frequency of a node's counting and reporting.
 const (
 	countedEvery = 10 * time.Minute
 	cardDay      = 24 * time.Hour
@@ -35,10 +35,10 @@ func NewFlashWear(bytesPerDay int64) *FlashWear { return &FlashWear{limit: bytes
 // Name implements Checker.
 func (*FlashWear) Name() string { return "quiet-card" }
 
-// Wrote tells how many bytes were written to the flash since the beginning, which is the first call.
+// Wrote sets the number of bytes written to the flash since the beginning, which is the first call.
 func (c *FlashWear) Wrote(at time.Time, bytes int64) { c.counts = append(c.counts, wrote{at, bytes}) }
 
-// See implements Checker. What a node tells was true at some moment since it last counted.
+// See implements Checker. A reported figure was true at some moment since the node last counted.
 func (c *FlashWear) See(m *Message) {
 	if m.Status == nil || m.Status.State != contract.Online || m.Status.DiskDay == 0 {
 		return
@@ -56,7 +56,7 @@ func (c *FlashWear) See(m *Message) {
 	}
 }
 
-// between is what was written from the first count to the last one that is not after a moment.
+// between returns the bytes written from the first count to the last one that is not after a moment.
 func (c *FlashWear) between(end time.Time) (bytes int64) {
 	for _, w := range c.counts {
 		if !w.at.After(end) {

@@ -22,7 +22,7 @@ type Neighbours struct {
 	finish time.Time
 }
 
-// epochPace is what an epoch told of devices that are well.
+// epochPace is what an epoch shows of healthy devices.
 type epochPace struct {
 	polls   map[string]map[uint64]int64 // the stamp of each sample, ms, by device and number
 	sets    []int64                     // ms by which the clock was set
@@ -33,7 +33,7 @@ type epochPace struct {
 const (
 	keptShare = 0.95            // of its polls
 	longHole  = 3               // times its pace, and not longer
-	holeSlack = 2 * time.Second // for starting and for a cycle that is under way
+	holeSlack = 2 * time.Second // for starting and for a running poll cycle
 )
 
 // NewNeighbours makes the checker for the devices that are well, with their paces, from a moment on.
@@ -44,10 +44,10 @@ func NewNeighbours(site Site, begin time.Time, every map[string]time.Duration) *
 // Name implements Checker.
 func (*Neighbours) Name() string { return "neighbours-unharmed" }
 
-// Down tells that the box was dead from one moment to another: nothing was polled, or what was polled may be lost.
+// Down declares that the box was dead between two moments: nothing was polled, or the polls may be lost.
 func (c *Neighbours) Down(from, to time.Time) { c.down += to.Sub(from) }
 
-// Until tells up to when samples are to be expected.
+// Until sets the time up to which samples are expected.
 func (c *Neighbours) Until(end time.Time) { c.finish = end }
 
 // See implements Checker. The opening of the store is where an epoch begins for every device.
@@ -62,7 +62,7 @@ func (c *Neighbours) See(m *Message) {
 	}
 	switch {
 	case m.Event != nil && m.Event.Type == contract.StoreGap:
-		if ep, g, err := readGap(m); err == nil { // what cannot be read is told by AtLeastOnce
+		if ep, g, err := readGap(m); err == nil { // AtLeastOnce reports an unreadable message
 			c.epoch(m.Node + " " + ep).evicted.add(g)
 		}
 	case m.Batch != nil && c.every[m.Batch.Dev] > 0:
@@ -98,7 +98,7 @@ func (c *Neighbours) epoch(key string) *epochPace {
 	return c.epochs[key]
 }
 
-// Judge implements Checker. Readings that were evicted explain a hole: their pace is only checked up to the gap and after it.
+// Judge implements Checker. Evicted readings explain a hole: the pace is checked only up to the gap and after it.
 func (c *Neighbours) Judge() []string {
 	var found findings
 	for _, dev := range slices.Sorted(maps.Keys(c.every)) {

@@ -20,11 +20,11 @@ type NothingInvented struct {
 	n     int
 }
 
-// everSince is how far back a sample may lie whose time the node itself does not vouch for.
+// everSince is the maximum age of a sample whose time the node itself does not vouch for.
 const everSince = 14 * 24 * time.Hour
 
-// NewNothingInvented makes the checker. span is how long before the time of a sample its values may have been read: a poll
-// takes several requests.
+// NewNothingInvented returns the checker. span is how long before the time of a sample its values may have been read: a
+// poll takes several requests.
 func NewNothingInvented(site Site, span time.Duration) *NothingInvented {
 	return &NothingInvented{site: site, span: span}
 }
@@ -32,7 +32,7 @@ func NewNothingInvented(site Site, span time.Duration) *NothingInvented {
 // Name implements Checker.
 func (*NothingInvented) Name() string { return "nothing-invented" }
 
-// Values tells how many values were held against the truth.
+// Values returns the number of values compared with the truth.
 func (c *NothingInvented) Values() int { return c.n }
 
 // See implements Checker.
@@ -65,7 +65,7 @@ func (c *NothingInvented) hold(m *Message, point string, s contract.Sample, valu
 		}
 	}
 	if m.Batch.Clk == contract.ClockFree && heldBetween(m.At.Add(-everSince), m.At) {
-		return // where it belongs is told later, or never
+		return // its proper time is reported later, or never
 	}
 	where := fmt.Sprintf("%s %s = %v at %s, of %s", m.Batch.Dev, point, value, time.UnixMilli(s.TS).UTC(), m.At.UTC().Format(time.TimeOnly))
 	if !known {

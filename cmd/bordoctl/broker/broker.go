@@ -58,7 +58,7 @@ func (o *Options) Flags(set *flag.FlagSet) {
 	set.StringVar(&o.Tenant, "tenant", "", "only this tenant's `ID`")
 }
 
-// Check says what is wrong with the options, in the words of the flags; nil when nothing is.
+// Check returns what is wrong with the options, in terms of the flags; nil if nothing is.
 func (o Options) Check() error {
 	if o.Root == "" {
 		o.Root = contract.DefaultRoot
@@ -124,8 +124,8 @@ func (o Options) Filters(kinds ...string) []string {
 	return out
 }
 
-// Event is what a Listener tells: one of a message, a connection that was made (URL is set), the end of one (Err is set),
-// or that everything retained was asked for again and is about to come.
+// Event is a message from a Listener: exactly one of a received message, a new connection (URL is set), the end of one
+// (Err is set), or the announcement that everything retained was requested again.
 type Event struct {
 	At      time.Time
 	Message *mqtt.Message
@@ -151,7 +151,7 @@ type Listener struct {
 	events  chan Event
 
 	mu       sync.Mutex
-	conn     *mqtt.Conn // nil while there is none
+	conn     *mqtt.Conn // nil without a connection
 	overflow bool
 }
 
@@ -160,18 +160,19 @@ func Listen(o Options, filters []string) *Listener {
 	return &Listener{o: o, filters: filters, events: make(chan Event, queueLen)}
 }
 
-// Events is where everything is told, in order. It is never closed.
+// Events returns the channel of all events, in order. It is never closed.
 func (l *Listener) Events() <-chan Event { return l.events }
 
-// Overflow tells whether messages have come faster than they were looked at: a broker may drop what it cannot hand over.
+// Overflow reports whether messages have arrived faster than they were processed: a broker may drop what it cannot
+// deliver.
 func (l *Listener) Overflow() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.overflow
 }
 
-// Run listens until ctx ends, and comes back by itself after a connection is lost, with full jitter. The error tells why
-// there never was a connection, with what to do; nil otherwise.
+// Run listens until ctx ends, and reconnects with full jitter after a lost connection. The error says why there never
+// was a connection, and what to do; nil otherwise.
 func (l *Listener) Run(ctx context.Context) error {
 	var failures []error
 	urls := len(l.o.URLs)
@@ -200,7 +201,7 @@ func (l *Listener) Run(ctx context.Context) error {
 	return nil
 }
 
-// backOff is how long to wait after so many attempts in a row that failed.
+// backOff returns the wait after a number of consecutive failures.
 func backOff(attempt int, refused bool) time.Duration {
 	if refused {
 		return refusedWait + mathrand.N(refusedWait)
@@ -219,7 +220,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// connect logs in at one URL, tells it, so that it stands before the first message, and subscribes.
+// connect logs in at one URL, reports that before the first message, and subscribes.
 func (l *Listener) connect(ctx context.Context, i int) (*mqtt.Conn, error) {
 	m, urls, err := l.o.settings()
 	if err != nil {
@@ -279,7 +280,7 @@ func (l *Listener) hold(ctx context.Context, conn *mqtt.Conn) error {
 	return err
 }
 
-// tell hands an event over. It blocks when nobody looks; then the broker has to hold back what it has.
+// tell sends an event. It blocks while the receiver is busy; the broker then has to hold back its messages.
 func (l *Listener) tell(ctx context.Context, e Event) {
 	e.At = time.Now()
 	select {
@@ -296,8 +297,8 @@ func (l *Listener) tell(ctx context.Context, e Event) {
 	}
 }
 
-// Ask subscribes once more, so that the broker sends everything retained again; Asked is told when it has agreed. It returns
-// at once and does nothing while there is no connection.
+// Ask subscribes once more, so that the broker sends everything retained again; an event reports its consent. It
+// returns immediately and does nothing without a connection.
 func (l *Listener) Ask(ctx context.Context) {
 	l.mu.Lock()
 	conn := l.conn

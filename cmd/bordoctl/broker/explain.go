@@ -86,7 +86,8 @@ func tlsHint(o Options, err error, text string) string {
 	return ""
 }
 
-// certificateHint is about what the broker thinks of us. With TLS 1.3 it says so only after the greeting, or just hangs up.
+// certificateHint explains why the broker may refuse the client certificate. With TLS 1.3 it says so only after the
+// handshake, or just hangs up.
 func certificateHint(o Options) string {
 	if o.CertFile == "" {
 		return "The broker wants a certificate from us: give --cert-file and --key-file."

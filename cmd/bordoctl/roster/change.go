@@ -14,7 +14,7 @@ const (
 	WhatLink      = "link"      // our own connection: State is connected or lost
 	WhatNode      = "node"      // State is online, offline, lost or silent
 	WhatCondition = "condition" // State is raised or cleared
-	WhatGap       = "gap"       // the node told that records will not arrive
+	WhatGap       = "gap"       // the node reported that records will not arrive
 	WhatDefect    = "defect"    // something that the contract forbids
 	WhatDevice    = "device"    // State is described or removed
 	WhatError     = "error"     // a message that cannot be understood
@@ -48,7 +48,7 @@ type Summary struct {
 	Cfg        string         `json:"cfg,omitempty"`
 	Clk        contract.Clock `json:"clk,omitempty"`
 	Sim        bool           `json:"sim,omitempty"`
-	Backlog    uint64         `json:"backlog"`        // records, as the node last told
+	Backlog    uint64         `json:"backlog"`        // number of records, as last reported
 	Told       int64          `json:"told,omitempty"` // ms UTC, when that was
 	Lost       *uint64        `json:"lost,omitempty"` // records, in the node's life
 	Rate       float64        `json:"rate"`           // samples per second, in the last minute
@@ -56,7 +56,7 @@ type Summary struct {
 	LagP99     int64          `json:"lag_p99"`        // ms
 	Last       int64          `json:"last,omitempty"` // ms UTC, when the last live sample came
 	Conditions int            `json:"conditions"`     // that are open
-	Gaps       int            `json:"gaps"`           // that were told while we listened
+	Gaps       int            `json:"gaps"`           // reported since the start of the roster
 	Missing    uint64         `json:"missing"`        // numbers that should be here, are not, and are under no gap
 	Conflicts  int            `json:"conflicts"`      // identities that came with two contents
 }
@@ -117,7 +117,7 @@ func unixMilli(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// differs tells whether a status has changed anything but what moves all the time.
+// differs reports whether a status has changed, apart from what changes all the time.
 func (s Summary) differs(t Summary) bool {
 	lost := func(p *uint64) uint64 {
 		if p == nil {
@@ -129,7 +129,8 @@ func (s Summary) differs(t Summary) bool {
 		s.Backlog != t.Backlog || lost(s.Lost) != lost(t.Lost) || s.Conditions != t.Conditions
 }
 
-// Line tells a change to a person, in a language for what has a sentence in it. Text from elsewhere is made harmless.
+// Line formats a change for a person, with sentences in a language where they exist. Text from messages is made
+// harmless.
 func (c Change) Line(lang string) string {
 	who := c.Node
 	if c.Dev != "" {
@@ -194,7 +195,7 @@ func (g *GapChange) words() string {
 	return where + ", " + g.Class + ", " + g.Why
 }
 
-// span tells a range of numbers.
+// span formats a range of numbers.
 func span(from, to uint64) string {
 	if from == to {
 		return fmt.Sprintf("number %d", from)
@@ -216,7 +217,7 @@ func or(a, b string) string {
 	return b
 }
 
-// Sentence is a text in a language, or the code where there is none.
+// Sentence returns a text in a language, or the code if there is none.
 func Sentence(l contract.Label, code, lang string) string {
 	if lang == "it" && l.It != "" {
 		return l.It

@@ -21,7 +21,7 @@ var csvHead = []string{
 	"device", "name", "maker", "model", "profile", "serial", "firmware", "points", "every_s", "pod", "role", "about", "quarantined",
 }
 
-// WriteCSV writes a row for each device, and one for each node without any, as RFC 4180 has it. Times are RFC 3339, UTC.
+// WriteCSV writes a row for each device, and one for each node without any, as RFC 4180 CSV. Times are RFC 3339, UTC.
 func WriteCSV(w io.Writer, nodes []*Node) error {
 	out := csv.NewWriter(w)
 	rows := [][]string{csvHead}

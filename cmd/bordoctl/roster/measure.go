@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// windowLen is how many of the last lags are kept.
+// windowLen is the number of lags that are kept.
 const windowLen = 256
 
-// Window holds the last times of a kind, and tells the middle and the worst of them. The zero value is empty.
+// Window holds the last durations of a kind and returns their quantiles. The zero value is empty.
 type Window struct {
 	ring []time.Duration
 	next int
@@ -24,7 +24,7 @@ func (w *Window) Add(d time.Duration) {
 	w.next = (w.next + 1) % windowLen
 }
 
-// Quantiles returns the median and the 99th of a hundred; false when there is none.
+// Quantiles returns the median and the 99th percentile; false without data.
 func (w *Window) Quantiles() (p50, p99 time.Duration, ok bool) {
 	n := len(w.ring)
 	if n == 0 {
@@ -35,10 +35,10 @@ func (w *Window) Quantiles() (p50, p99 time.Duration, ok bool) {
 	return sorted[n/2], sorted[min(n-1, n*99/100)], true
 }
 
-// meterSeconds is how far back a Meter looks.
+// meterSeconds is the period of a Meter.
 const meterSeconds = 60
 
-// Meter counts what happens, and tells how often it did in the last minute.
+// Meter counts events and returns how many there were in the last minute.
 type Meter struct {
 	from    time.Time // since when there was something to count
 	buckets [meterSeconds]uint32

@@ -1,6 +1,6 @@
-// Package roster is what is known of nodes and devices from their messages alone: who is there, how fresh their samples are,
-// what is wrong with them, what is missing. It is fed with messages and the time, and tells each change; it opens no
-// connection and draws nothing on its own.
+// Package roster is what is known of nodes and devices from their messages alone: which exist, how fresh their samples
+// are, what is wrong with them, what is missing. It receives messages and the time, and reports each change. It opens
+// no connection and prints nothing.
 package roster
 
 import (
@@ -15,10 +15,10 @@ import (
 // Silent is the state of a node that is online by its last word and has said nothing for longer than it ever should.
 const Silent contract.State = "silent"
 
-// silentAfter is twice the time after which a node tells its status again.
+// silentAfter is twice the interval of a node's status.
 const silentAfter = 20 * time.Minute
 
-// missingAfter is how long numbers that a node counts as delivered may be on their way before they are shown as missing.
+// missingAfter is how long records that a node counts as delivered may be in transit before they are shown as missing.
 const missingAfter = 30 * time.Second
 
 // Node is what is known of one node.
@@ -29,7 +29,7 @@ type Node struct {
 	Since     time.Time      // when that began
 	AtLeast   bool           // Since is only the earliest that is known: the status was there before us
 	Status    contract.Status
-	StatusAt  time.Time // when the last status that says more than a will came, or, if it was there before, was written; zero: none
+	StatusAt  time.Time // when the last status other than a will arrived, or was written if it was retained; zero: none
 	Heard     time.Time // when the last message of any kind came
 	Last      time.Time // when the last live sample came
 	Lag       Window    // of live samples
@@ -37,7 +37,7 @@ type Node struct {
 	Clk       contract.Clock
 	HistAt    time.Time // when the last late sample came
 	HistFrom  time.Time // when it was taken
-	Gaps      int       // that were told
+	Gaps      int       // number of reported gaps
 	Conflicts int
 	Missing   uint64 // numbers that should be here
 	Devices   map[string]*Device
@@ -89,7 +89,8 @@ func (r *Roster) Take(m consumer.Message, at time.Time) []Change {
 // Interrupted says that messages may have been missed.
 func (r *Roster) Interrupted() { r.consumer.Interrupted() }
 
-// Tick looks what has changed by itself: who has fallen silent, what is missing by now. Call it every second or so.
+// Tick reports what has changed by the passage of time: nodes that fell silent, records that are now missing. Call it
+// about every second.
 func (r *Roster) Tick(at time.Time) []Change {
 	r.now, r.changes = at, nil
 	r.consumer.Check(at)
@@ -139,7 +140,7 @@ func (n *Node) List() []*Device {
 	return out
 }
 
-// Backlog is how many records the node held back when it last told.
+// Backlog returns the number of records that the node held back in its last report.
 func (n *Node) Backlog() (records uint64) {
 	for _, b := range n.Status.Backlog {
 		records += b.N
@@ -239,7 +240,7 @@ func (r *Roster) status(tenant string, s contract.Status) {
 	}
 }
 
-// tellHealth tells which conditions have begun and which have ended.
+// tellHealth reports which conditions have begun and which have ended.
 func (r *Roster) tellHealth(n *Node, before, now []contract.Health) {
 	same := func(a contract.Health) func(contract.Health) bool {
 		return func(b contract.Health) bool { return a.Code == b.Code && a.Dev == b.Dev }

@@ -13,7 +13,7 @@ import (
 	"bordo/contract"
 )
 
-// ExpiresSoon is how long before its end a certificate is worth a warning.
+// ExpiresSoon is how long before its end a certificate causes a warning.
 const ExpiresSoon = 30 * 24 * time.Hour
 
 // single shows one node and its devices; the same name can be that of several tenants.
@@ -37,14 +37,14 @@ func (r *Roster) single(nodes []*Node, p Picture, now time.Time) []string {
 				break
 			}
 			lines = append(lines, d.row(now))
-			left := len(devices) - i // this one and those that need a line yet
+			left := len(devices) - i // this one and those that still need a line
 			lines = append(lines, d.values(p.Width, (p.Height-len(lines)-left+1)/left)...)
 		}
 	}
 	return lines[:min(len(lines), max(1, p.Height))]
 }
 
-// sentences tell how a node is.
+// sentences describe the state of a node.
 func (n *Node) sentences(now time.Time) []string {
 	s := n.Status
 	first := fmt.Sprintf("%s/%s is %s", n.Tenant, n.Name, or(string(n.State), "unknown: no status has come"))
@@ -99,7 +99,7 @@ func (n *Node) backlogSentence(now time.Time) string {
 	return text
 }
 
-// Certificate tells until when the certificate of a node is good; soon tells whether that is worth a warning.
+// Certificate says until when the certificate of a node is valid; soon reports whether that needs a warning.
 func Certificate(s contract.Status, now time.Time) (text string, soon bool) {
 	if s.TLSUntil == 0 {
 		return "", false
@@ -132,7 +132,7 @@ func (d *Device) row(now time.Time) string {
 		lagText(p50, ok), lagText(p99, ok), rateText(d.Rate.PerSecond(now)), every, len(d.Q)), " ")
 }
 
-// values are those of the last live sample, in the order of the description, in at most so many lines.
+// values returns those of the last live sample, in the order of the description, in at most the given number of lines.
 func (d *Device) values(width, most int) []string {
 	text := terminal.Clean(d.told())
 	if text == "" || most < 1 {
@@ -149,7 +149,7 @@ func (d *Device) values(width, most int) []string {
 	return lines
 }
 
-// told are the values of the last live sample as a text.
+// told formats the values of the last live sample.
 func (d *Device) told() string {
 	var keys []string
 	units := map[string]string{}

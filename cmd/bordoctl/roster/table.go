@@ -20,8 +20,8 @@ type Picture struct {
 	Link          string // about our own connection, for the head
 }
 
-// Table is the picture of the moment: at most Height lines, made for Width columns and cut by whoever draws them. What
-// needs somebody stands first; what does not fit is counted.
+// Table returns the present state: at most Height lines, made for Width columns and cut when they are printed. Nodes
+// that need attention come first; what does not fit is counted.
 func (r *Roster) Table(p Picture, now time.Time) []string {
 	nodes := r.Nodes()
 	if p.Node != "" {
@@ -55,7 +55,7 @@ func (r *Roster) Table(p Picture, now time.Time) []string {
 	return lines[:min(len(lines), max(1, p.Height))]
 }
 
-// few cuts a list to a number of lines, the last of which counts what is left out.
+// few cuts a list to a number of lines, the last of which counts the rest.
 func few(list []string, most int, what string) []string {
 	if len(list) <= most {
 		return list
@@ -80,7 +80,7 @@ func hiddenLine(hidden []*Node) string {
 	return fmt.Sprintf("... and %d more, %s", len(hidden), text)
 }
 
-// trouble tells how much a node needs somebody.
+// trouble ranks how much attention a node needs.
 func (n *Node) trouble() int {
 	switch {
 	case n.State == contract.Lost || n.State == Silent:
@@ -99,7 +99,7 @@ func (n *Node) trouble() int {
 	return 0
 }
 
-// fleetLine is the first line: how many of what.
+// fleetLine returns the first line: numbers of nodes by state.
 func fleetLine(nodes []*Node, now time.Time) string {
 	count := map[contract.State]int{}
 	devices, rate := 0, 0.0
@@ -117,7 +117,7 @@ func fleetLine(nodes []*Node, now time.Time) string {
 	return fmt.Sprintf("%s; %s, %s samples/s", text, terminal.Count(devices, "device"), rateText(rate))
 }
 
-// fixed are the columns that every width has, with their widths; the name takes what is left.
+// fixed are the columns of every width, with their widths; the name takes the remaining space.
 var fixed = []struct {
 	title string
 	width int
@@ -166,7 +166,7 @@ func (n *Node) row(width int, now time.Time) string {
 	return columns(n.Name, width, cells)
 }
 
-// ago is how long ago something was, "-" if never.
+// ago formats the time since a moment, "-" for never.
 func ago(now, then time.Time) string {
 	if then.IsZero() {
 		return "-"
@@ -208,7 +208,7 @@ func countText(n uint64) string {
 	return "lots"
 }
 
-// backlogText is how much is held back and, while it is coming in, how old that is.
+// backlogText formats the amount held back and, while it is arriving, its age.
 func (n *Node) backlogText(now time.Time) string {
 	b := n.Backlog()
 	if n.StatusAt.IsZero() {
@@ -227,7 +227,7 @@ func missText(missing uint64, conflicts int) string {
 	return countText(missing)
 }
 
-// conditionLines tells the open conditions, faults first.
+// conditionLines lists the open conditions, faults first.
 func conditionLines(nodes []*Node, lang string, now time.Time, names bool) []string {
 	type open struct {
 		node string
