@@ -30,8 +30,9 @@ import (
 func twentyFloats(tb testing.TB) *modbus.Profile {
 	tb.Helper()
 	text := "schema: 1\nmodel: bench-meter\ntitle: Bench\nkind: meter\nverified: paper\nbus: baud=9600\nunit: {range: [1, 247]}\ntiming: {reply_max: 500ms, reply_usual: 5ms}\npoints:\n"
-	for i, k := range strings.Fields("ac_power ac_power_l1 ac_power_l2 ac_power_l3 ac_voltage_l1 ac_voltage_l2 ac_voltage_l3 ac_current_l1 ac_current_l2 ac_current_l3 " +
-		"frequency power_factor reactive_power apparent_power import_energy export_energy reactive_import_energy reactive_export_energy ac_current temperature") {
+	for i, k := range strings.Fields(
+		"ac_power ac_power_l1 ac_power_l2 ac_power_l3 ac_voltage_l1 ac_voltage_l2 ac_voltage_l3 ac_current_l1 ac_current_l2 ac_current_l3 " +
+			"frequency power_factor reactive_power apparent_power import_energy export_energy reactive_import_energy reactive_export_energy ac_current temperature") {
 		text += fmt.Sprintf("  - {point: %s, at: holding:%d, type: f32}\n", k, 2*i)
 	}
 	p, err := modbus.Load("bench.yaml", []byte(text))
@@ -99,7 +100,8 @@ func BenchmarkLine(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			link, err := modbus.Of(twentyFloats(b)).Link(e.Line("l"), []drivers.Device{{ID: "d", Model: "bench-meter", Unit: 1, Every: time.Hour}})
+			link, err := modbus.Of(twentyFloats(b)).Link(e.Line("l"),
+				[]drivers.Device{{ID: "d", Model: "bench-meter", Unit: 1, Every: time.Hour}})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -177,7 +179,8 @@ func BenchmarkTCP(b *testing.B) {
 		defer port.Close()
 		var devices []drivers.Device
 		for u := 1; u <= 50; u++ {
-			devices = append(devices, drivers.Device{ID: fmt.Sprint("d", u), Model: "bench-meter", Unit: u, Every: time.Hour})
+			devices = append(devices, drivers.Device{ID: fmt.Sprint("d", u), Model: "bench-meter", Unit: u,
+				Every: time.Hour})
 		}
 		link, err := modbus.Of(twentyFloats(b)).Link(e.Line("l"), devices)
 		if err != nil {

@@ -40,9 +40,12 @@ func (p *instant) Close() error                { return nil }
 // twentyFloats returns a profile with twenty consecutive floats, like that of the end-to-end benchmark.
 func twentyFloats(b *testing.B) *Profile {
 	var text strings.Builder
-	text.WriteString("schema: 1\nmodel: bench-meter\ntitle: Bench\nkind: meter\nverified: paper\nlinks: [tcp]\nunit: {range: [1, 247]}\npoints:\n")
-	for i, k := range []string{"ac_power", "ac_power_l1", "ac_power_l2", "ac_power_l3", "ac_voltage_l1", "ac_voltage_l2", "ac_voltage_l3", "ac_current_l1", "ac_current_l2", "ac_current_l3",
-		"frequency", "power_factor", "reactive_power", "apparent_power", "import_energy", "export_energy", "reactive_import_energy", "reactive_export_energy", "ac_current", "temperature"} {
+	text.WriteString(
+		"schema: 1\nmodel: bench-meter\ntitle: Bench\nkind: meter\nverified: paper\nlinks: [tcp]\nunit: {range: [1, 247]}\npoints:\n")
+	for i, k := range []string{"ac_power", "ac_power_l1", "ac_power_l2", "ac_power_l3", "ac_voltage_l1",
+		"ac_voltage_l2", "ac_voltage_l3", "ac_current_l1", "ac_current_l2", "ac_current_l3",
+		"frequency", "power_factor", "reactive_power", "apparent_power", "import_energy", "export_energy",
+		"reactive_import_energy", "reactive_export_energy", "ac_current", "temperature"} {
 		text.WriteString("  - {point: " + k + ", at: holding:" + strconv.Itoa(2*i) + ", type: f32}\n")
 	}
 	p, err := Load("bench.yaml", []byte(text.String()))

@@ -22,24 +22,26 @@ const (
 // bus is the state that the devices of one line share: the port and what is known about it. One goroutine
 // uses it.
 type bus struct {
-	line           drivers.Line
-	char           time.Duration // duration of one character; 0: unknown
-	silence        time.Duration // t3.5, the silence between two frames
-	delay          time.Duration // adapterDelay or tunnelDelay
-	port           drivers.Port
-	opened         time.Time
-	quietUntil     time.Time             // no request is sent before this time
-	txID           uint16                // transaction id of the last request
-	broken         error                 // why the port must be reopened before the next request; nil: it is usable
-	lastUsed       time.Time             // when the port was opened or last delivered a reply
-	heardAny       bool                  // a reply has arrived since the port was opened
-	echoes         bool                  // the line echoes what is sent on it
-	opening        int                   // counts how often the line was opened
-	connection     int                   // counts connections; reopening in place changes it but not opening
-	claimed        map[chainPlace]string // SunSpec devices that are being read, with the device id that reads each
-	trace          func(Exchange)        // called with every exchange unless nil
-	buf            [2 * maxADU]byte
-	longExceptions bool             // an exception on this connection had a wrong length; replies are then located by their header
+	line       drivers.Line
+	char       time.Duration // duration of one character; 0: unknown
+	silence    time.Duration // t3.5, the silence between two frames
+	delay      time.Duration // adapterDelay or tunnelDelay
+	port       drivers.Port
+	opened     time.Time
+	quietUntil time.Time             // no request is sent before this time
+	txID       uint16                // transaction id of the last request
+	broken     error                 // why the port must be reopened before the next request; nil: it is usable
+	lastUsed   time.Time             // when the port was opened or last delivered a reply
+	heardAny   bool                  // a reply has arrived since the port was opened
+	echoes     bool                  // the line echoes what is sent on it
+	opening    int                   // counts how often the line was opened
+	connection int                   // counts connections; reopening in place changes it but not opening
+	claimed    map[chainPlace]string // SunSpec devices that are being read, with the device id that reads each
+	trace      func(Exchange)        // called with every exchange unless nil
+	buf        [2 * maxADU]byte
+	// longExceptions is set once an exception on this connection had a wrong length; replies are then
+	// located by their header.
+	longExceptions bool
 	idOffset       idOffset         // offset of the transaction ids in replies, where the line tolerates other ids
 	otherFraming   framingProbe     // whether the other side uses the other framing
 	everAnswered   bool             // a reply has ever arrived on this line

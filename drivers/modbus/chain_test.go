@@ -26,12 +26,16 @@ func TestSunSpecChainIsCutOff(t *testing.T) {
 	}{
 		{"a length of 65535", [][]uint16{common, inverter, {714, 0xFFFF}}, 2, "model 714 cannot have 65535 registers"},
 		{"a length of 0", [][]uint16{common, inverter, {714, 0}}, 2, "model 714 cannot have 0 registers"},
-		{"beyond address 65535", [][]uint16{common, inverter, {714, 0xF000}}, 2, "model 714 cannot have 61440 registers"},
+		{"beyond address 65535", [][]uint16{common, inverter, {714, 0xF000}}, 2,
+			"model 714 cannot have 61440 registers"},
 		{"a length without an id", [][]uint16{common, inverter, {0, 50}}, 2, "model 0 cannot have 50 registers"},
 		{"zeros instead of an end model", [][]uint16{common, inverter, {0, 0}}, 2, ""},
 		{"no end model", [][]uint16{common, inverter}, 0, ""},
-		{"a known model one register too long", [][]uint16{common, append([]uint16{103, 51}, append(inverter[2:], 0)...), {0xFFFF, 0}}, 0, ""},
-		{"a model whose length is one too large", [][]uint16{common, {122, 44, 45: 0}, append([]uint16{103, 51}, inverter[2:]...), {160, 48}, {0xFFFF, 0}}, -1, ""},
+		{"a known model one register too long",
+			[][]uint16{common, append([]uint16{103, 51}, append(inverter[2:], 0)...), {0xFFFF, 0}}, 0, ""},
+		{"a model whose length is one too large",
+			[][]uint16{common, {122, 44, 45: 0}, append([]uint16{103, 51}, inverter[2:]...), {160, 48}, {0xFFFF, 0}},
+			-1, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -53,7 +57,8 @@ func TestSunSpecChainIsCutOff(t *testing.T) {
 					}
 				}
 				about := s.reports[0].Description
-				if about == nil || !strings.Contains(about.Warning, c.warning) || c.warning == "" && about.Warning != "" {
+				if about == nil || !strings.Contains(about.Warning, c.warning) ||
+					c.warning == "" && about.Warning != "" {
 					t.Errorf("description %+v, want the warning %q", about, c.warning)
 				}
 			})
@@ -103,14 +108,16 @@ func TestSunSpecSilentModel(t *testing.T) {
 					}
 					return name != "connection closed instead"
 				}
-				reports, _ := h.reach(time.Hour-time.Second, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Second})
+				reports, _ := h.reach(time.Hour-time.Second, tcpLine, builtIn,
+					drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: 10 * time.Second})
 				var warning string
 				for _, r := range reports {
 					if r.Description != nil {
 						warning = r.Description.Warning
 					}
 				}
-				if last := reports[len(reports)-1]; value(last, "ac_power") != "7" || (warning == "") != (name == "unanswered from then on") {
+				if last := reports[len(reports)-1]; value(last, "ac_power") != "7" ||
+					(warning == "") != (name == "unanswered from then on") {
 					t.Errorf("last poll: %s, %v; warning %q", points(last), last.Err, warning)
 				}
 				if name != "unanswered from then on" && value(reports[2], "ac_power") != "7" {
@@ -167,7 +174,8 @@ func TestSunSpecSilentBase(t *testing.T) {
 					}
 				}
 				h.reach(5*time.Second, tcpLine, builtIn, dev)
-				if want := []byte{3, byte(base >> 8), byte(base), 0, 2}; len(h.asked) == 0 || h.asked[0] != hexOf(want) {
+				if want := []byte{3, byte(base >> 8), byte(base), 0, 2}; len(h.asked) == 0 ||
+					h.asked[0] != hexOf(want) {
 					t.Errorf("base %d: first request after a restart: %q", base, h.asked[:min(len(h.asked), 1)])
 				}
 			})

@@ -70,7 +70,8 @@ func (p *poll) nextModel(s *SunSpec, h *header) (int, error) {
 
 // isKnown reports whether the header has an id that SunSpec assigns and a plausible length.
 func (h *header) isKnown() bool {
-	return h.hasPossibleLength() && slices.ContainsFunc(knownIDs, func(r [2]uint16) bool { return h.id >= r[0] && h.id <= r[1] })
+	return h.hasPossibleLength() && slices.ContainsFunc(knownIDs,
+		func(r [2]uint16) bool { return h.id >= r[0] && h.id <= r[1] })
 }
 
 // knownIDs are the id ranges in github.com/sunspec/models, and the vendor range.

@@ -54,7 +54,8 @@ func (c client) read(s Span) (Answer, error) {
 		want = (s.Count + 7) / 8
 	}
 	if err == nil && len(data) != want {
-		err = &drivers.Error{Kind: drivers.Protocol, Err: fmt.Errorf("requested %d bytes, received %d", want, len(data))}
+		err = &drivers.Error{Kind: drivers.Protocol,
+			Err: fmt.Errorf("requested %d bytes, received %d", want, len(data))}
 	}
 	if err != nil {
 		return Answer{}, c.fail(fmt.Sprintf("read %v", s), c.txn.bus.line.Stream, err)
@@ -117,7 +118,8 @@ func (c client) fail(op string, stream bool, err error) error {
 	}
 	var refused *goburrow.ModbusError
 	if errors.As(err, &refused) {
-		return &drivers.Error{Op: op, Kind: kindOfException(refused.ExceptionCode), Err: Exception{refused.ExceptionCode}}
+		return &drivers.Error{Op: op, Kind: kindOfException(refused.ExceptionCode),
+			Err: Exception{refused.ExceptionCode}}
 	}
 	var e *drivers.Error
 	if errors.As(err, &e) {
@@ -136,8 +138,10 @@ type Exception struct{ Code byte }
 // Error returns the meaning of the code (Modbus Application Protocol V1.1b3, 7).
 func (e Exception) Error() string {
 	what := map[byte]string{
-		1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure", 5: "acknowledged, still processing",
-		6: "device busy", 8: "memory parity error", 10: "gateway: no path to the device", 11: "gateway: the device does not answer",
+		1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure",
+		5: "acknowledged, still processing",
+		6: "device busy", 8: "memory parity error", 10: "gateway: no path to the device",
+		11: "gateway: the device does not answer",
 	}[e.Code]
 	if what == "" {
 		what = "vendor-specific code"

@@ -107,14 +107,16 @@ func (c *compiler) head(r *rawProfile, p *Profile) {
 	if p.Unit.Range.Min < 0 || p.Unit.Range.Max > 255 || p.Unit.Range.Min > p.Unit.Range.Max {
 		c.fault("unit.range", "must lie between 0 and 255, the lower first")
 	}
-	p.Unit.Default = c.number("unit.default", r.Unit.Default, max(1, p.Unit.Range.Min), p.Unit.Range.Min, p.Unit.Range.Max)
+	p.Unit.Default = c.number("unit.default", r.Unit.Default, max(1, p.Unit.Range.Min), p.Unit.Range.Min,
+		p.Unit.Range.Max)
 	p.Unit.Probe = r.Unit.Probe
 	if len(p.Unit.Probe) == 0 {
 		p.Unit.Probe = []int{p.Unit.Default}
 	}
 	for i, u := range p.Unit.Probe {
 		if u < p.Unit.Range.Min || u > p.Unit.Range.Max {
-			c.fault(fmt.Sprintf("unit.probe[%d]", i), "must be one of the model's unit ids, %d to %d (got %d)", p.Unit.Range.Min, p.Unit.Range.Max, u)
+			c.fault(fmt.Sprintf("unit.probe[%d]", i), "must be one of the model's unit ids, %d to %d (got %d)",
+				p.Unit.Range.Min, p.Unit.Range.Max, u)
 		}
 	}
 	p.Every = c.duration("every.default", r.Every.Default, 10*time.Second, 100*time.Millisecond, 24*time.Hour)
@@ -229,7 +231,8 @@ func (c *compiler) checkFits(path string, points []Point, p *Profile, apart bool
 			limit = p.Limits.Bits
 		}
 		if s.Count > limit {
-			c.fault(fmt.Sprintf("%s[%d]", path, i), "value, scale factor and condition must fit into one request of %d (they span %d)", limit, s.Count)
+			c.fault(fmt.Sprintf("%s[%d]", path, i),
+				"value, scale factor and condition must fit into one request of %d (they span %d)", limit, s.Count)
 		}
 		for _, h := range p.Holes {
 			if s.Meets(h) {
@@ -247,17 +250,20 @@ func (c *compiler) checkOverlaps(path string, points []Point) {
 		for j := range i {
 			a, b := points[i].valueSpan(), points[j].valueSpan()
 			if a.Table != 0 && a.Meets(b) && !a.contains(b) && !b.contains(a) {
-				c.fault(fmt.Sprintf("%s[%d].at", path, i), "must not overlap part of %s (%v; this value is at %v)", points[j].Key, b, a)
+				c.fault(fmt.Sprintf("%s[%d].at", path, i), "must not overlap part of %s (%v; this value is at %v)",
+					points[j].Key, b, a)
 			}
 		}
 	}
 }
 
 func (c *compiler) guards(r *rawGuards) Guards {
-	g := Guards{NullFrame: r.NullFrame, Frozen: c.number("guards.frozen", r.Frozen, 0, 0, 100000), Counters: r.Counters, RatedW: r.RatedW}
+	g := Guards{NullFrame: r.NullFrame, Frozen: c.number("guards.frozen", r.Frozen, 0, 0, 100000),
+		Counters: r.Counters, RatedW: r.RatedW}
 	for i, k := range r.NullFrame {
 		if pt, ok := catalogue.PointOf(k); !ok || pt.Type != catalogue.Float {
-			c.fault(fmt.Sprintf("guards.null_frame[%d]", i), "must be a point of the catalogue that is a number (got %q)", k)
+			c.fault(fmt.Sprintf("guards.null_frame[%d]", i),
+				"must be a point of the catalogue that is a number (got %q)", k)
 		}
 	}
 	if r.Rated != nil {
@@ -303,7 +309,8 @@ func kindNames() (out []string) {
 
 func (c *compiler) oneOf(path, got string, allowed ...string) {
 	if !slices.Contains(allowed, got) {
-		c.fault(path, "must be %s (got %q)", strings.Join(slices.DeleteFunc(slices.Clone(allowed), func(s string) bool { return s == "" }), ", "), got)
+		c.fault(path, "must be %s (got %q)",
+			strings.Join(slices.DeleteFunc(slices.Clone(allowed), func(s string) bool { return s == "" }), ", "), got)
 	}
 }
 

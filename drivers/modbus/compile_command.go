@@ -97,7 +97,8 @@ func (c *compiler) check(path string, r *rawCheck, points []Point) *Check {
 	if r.Point != "" {
 		i := slices.IndexFunc(points, func(p Point) bool { return p.Key == r.Point })
 		if i < 0 || points[i].Is.Type != catalogue.Text || len(r.Words) == 0 {
-			c.fault(path+".point", "must be a text point of this profile, with the words that confirm the command (got %q)", r.Point)
+			c.fault(path+".point",
+				"must be a text point of this profile, with the words that confirm the command (got %q)", r.Point)
 		}
 	}
 	return k
@@ -146,7 +147,9 @@ func (c *compiler) modelsOf(name string, own map[uint16]bool, p *Profile) []SunS
 	}
 	o, err := c.other(name)
 	if err != nil || o.SunSpec == nil || !o.SunSpec.hasModelsFor(p.Kind) {
-		c.fault(path, "must name an embedded profile with SunSpec models for kind %s; sunspec has them for inverter and meter (got %q)", p.Kind, name)
+		c.fault(path,
+			"must name an embedded profile with SunSpec models for kind %s; "+
+				"sunspec has them for inverter and meter (got %q)", p.Kind, name)
 		return nil
 	}
 	var out []SunSpecModel
@@ -173,7 +176,8 @@ func (s *SunSpec) hasModelsFor(k catalogue.DeviceKind) bool {
 }
 
 func (c *compiler) sunspecModel(path string, r *rawSunSpecModel, p *Profile) SunSpecModel {
-	m := SunSpecModel{IDs: r.IDs, Kind: cmp.Or(catalogue.DeviceKind(r.Kind), p.Kind), Title: r.Title, Family: r.Family, Lengths: r.Lengths}
+	m := SunSpecModel{IDs: r.IDs, Kind: cmp.Or(catalogue.DeviceKind(r.Kind), p.Kind), Title: r.Title, Family: r.Family,
+		Lengths: r.Lengths}
 	c.oneOf(path+".kind", r.Kind, "", string(catalogue.Inverter), string(catalogue.Meter))
 	if len(r.IDs) == 0 || r.Family == "" {
 		c.fault(path, "must have ids and a family")

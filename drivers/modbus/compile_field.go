@@ -15,7 +15,8 @@ var numberFormat = regexp.MustCompile(`^[^%]*%(0?[0-9]{1,2})?[dxX][^%]*$`)
 
 // field checks where a value lies and how it is encoded.
 func (c *compiler) field(path string, r *rawField) Field {
-	f := Field{Type: Type(r.Type), Words: Order(r.Words), Bytes: Order(r.Bytes), Invert: r.Invert, Enum: r.Enum, Format: r.Format}
+	f := Field{Type: Type(r.Type), Words: Order(r.Words), Bytes: Order(r.Bytes), Invert: r.Invert, Enum: r.Enum,
+		Format: r.Format}
 	f.At = c.address(path+".at", r.At)
 	if f.Type == "" && (f.At.Table.Bits() || r.Bit != nil) {
 		f.Type = Bool
@@ -66,7 +67,9 @@ func (c *compiler) length(path string, r *rawField, f *Field) {
 	n, ok := f.Type.registers()
 	switch {
 	case !ok:
-		c.fault(path+".type", "must be bool, u8hi, u8lo, u16, u32, u64, i16, i32, i64, s16, s32, bcd16, bcd32, f32, f64, bits, string, dotted or date (got %q)", r.Type)
+		c.fault(path+".type",
+			"must be bool, u8hi, u8lo, u16, u32, u64, i16, i32, i64, s16, s32, bcd16, bcd32, f32, f64, "+
+				"bits, string, dotted or date (got %q)", r.Type)
 		n = 1
 	case f.At.Table.Bits() && f.Type != Bool && !c.writing:
 		c.fault(path+".type", "must be bool: the table holds bits (got %q)", r.Type)
@@ -131,7 +134,8 @@ func (c *compiler) point(path string, r *rawPoint) Point {
 	key := strings.ReplaceAll(r.Point, "{n}", "1")
 	var ok bool
 	if p.Is, ok = catalogue.PointOf(key); !ok {
-		c.fault(path+".point", "must be a point of the catalogue (bordo points)%s (got %q)", similarPoints(key), r.Point)
+		c.fault(path+".point", "must be a point of the catalogue (bordo points)%s (got %q)", similarPoints(key),
+			r.Point)
 	}
 	p.Key, p.Fallback = r.Point, r.Fallback
 	c.oneOf(path+".pace", r.Pace, "", "fast", "slow", "once")

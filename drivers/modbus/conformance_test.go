@@ -92,7 +92,8 @@ func TestConformance(t *testing.T) {
 		driverstest.Run(t, suite(t, drivers.Line{ID: "tcp", Stream: true}, 0, "sunspec", "eastron-sdm630"))
 	})
 	t.Run("serial", func(t *testing.T) {
-		s := suite(t, drivers.Line{ID: "serial", Baud: 9600, CharLen: 10}, char, "came-gard-ptx", "eastron-sdm630", "sunspec")
+		s := suite(t, drivers.Line{ID: "serial", Baud: 9600, CharLen: 10}, char, "came-gard-ptx", "eastron-sdm630",
+			"sunspec")
 		s.Command = drivers.Command{ID: "1", Device: "d1", Action: "barrier.stop"}
 		driverstest.Run(t, s)
 	})
@@ -124,7 +125,8 @@ func TestEveryModel(t *testing.T) {
 					t.Fatalf("%d readings, %v", len(r.Readings), r.Err)
 				}
 				for _, rd := range r.Readings {
-					if want := d.Value(rd.Point); rd.Quality == drivers.Good && want.Type() == catalogue.Float && rd.Value != want {
+					if want := d.Value(rd.Point); rd.Quality == drivers.Good && want.Type() == catalogue.Float &&
+						rd.Value != want {
 						t.Errorf("%s is %v, was set to %v", rd.Point, rd.Value, want)
 					}
 				}

@@ -12,7 +12,8 @@ const (
 
 // exactTen are the powers of ten that a float64 represents exactly. Multiplying or dividing a whole number
 // below 2^53 by one of them gives the float64 that is nearest to the decimal.
-var exactTen = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
+var exactTen = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+	1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
 // shortDecimal finds the shortest decimal m / 10^places that rounds to x, as strconv does. It covers the
 // values that meters deliver (tenths, hundredths, thousandths) several times as fast. ok is false for all

@@ -45,7 +45,8 @@ func TestFloatsDecodeToShortestDecimal(t *testing.T) {
 	for range 60_000 {
 		sameDecimal(t, finite(rng.Uint32()))
 		sameDecimal(t, float32(rng.IntN(2_000_000)-1_000_000)/float32(math.Pow10(rng.IntN(7)))) // typical meter values
-		sameDecimal(t, float32(rng.IntN(1<<24))/float32(int(1)<<rng.IntN(8)))                   // halves, quarters: equally near to two decimals
+		// Halves and quarters are equally near to two decimals.
+		sameDecimal(t, float32(rng.IntN(1<<24))/float32(int(1)<<rng.IntN(8)))
 	}
 	for e := range 0xFF { // powers of two and their neighbours
 		for _, d := range []uint32{0, 1, 2, 0x7FFFFF, 0x400000} {
@@ -69,7 +70,8 @@ func TestShortDecimalCoversMeterValues(t *testing.T) {
 }
 
 func FuzzShortDecimal(f *testing.F) {
-	for _, x := range []float32{0, 230.2, -0.1, 1048576.25, 16777216, 0.0078125, 1e-6, 2.5e-6, math.MaxFloat32, math.SmallestNonzeroFloat32} {
+	for _, x := range []float32{0, 230.2, -0.1, 1048576.25, 16777216, 0.0078125, 1e-6, 2.5e-6, math.MaxFloat32,
+		math.SmallestNonzeroFloat32} {
 		f.Add(math.Float32bits(x))
 	}
 	f.Fuzz(func(t *testing.T, bits uint32) {

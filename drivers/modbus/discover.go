@@ -117,11 +117,13 @@ func identityItems(id Identity) []*item {
 }
 
 func identityItem(key string, f Field) *item {
-	return &item{role: isIdentity, Point: &Point{Key: key, Is: catalogue.Point{Key: key, Type: catalogue.Text}, Field: f, Pace: Once}}
+	return &item{role: isIdentity, Point: &Point{Key: key, Is: catalogue.Point{Key: key, Type: catalogue.Text},
+		Field: f, Pace: Once}}
 }
 
 func ratingItem(f Field) *item {
-	return &item{role: isRating, Point: &Point{Key: selfRating, Is: catalogue.Point{Key: selfRating, Type: catalogue.Float}, Field: f, Pace: Once}}
+	return &item{role: isRating, Point: &Point{Key: selfRating,
+		Is: catalogue.Point{Key: selfRating, Type: catalogue.Float}, Field: f, Pace: Once}}
 }
 
 // describe returns the device's description if it is complete and differs from the last one; otherwise nil.

@@ -33,7 +33,8 @@ func (d *device) Do(ctx context.Context, port drivers.Port, c drivers.Command) d
 		return rejected("bad_argument", "%v", err)
 	}
 	if !c.Deadline.IsZero() && !time.Now().Before(c.Deadline) {
-		return drivers.Result{Outcome: drivers.Expired, Code: "expired", Detail: "the deadline passed before the command could be written"}
+		return drivers.Result{Outcome: drivers.Expired, Code: "expired",
+			Detail: "the deadline passed before the command could be written"}
 	}
 	for i, w := range writes {
 		if err := p.write(w.function, w.at, w.values); err != nil {
@@ -274,13 +275,15 @@ func (p *poll) confirm(c *Command, writes []write) drivers.Result {
 		case err != nil && (drivers.PortLost(err) || p.ctx().Err() != nil):
 			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}
 		case err == nil && ok:
-			return drivers.Result{Outcome: drivers.Done, Code: "confirmed", Detail: "read back " + v.String(), Value: plainValue(v)}
+			return drivers.Result{Outcome: drivers.Done, Code: "confirmed", Detail: "read back " + v.String(),
+				Value: plainValue(v)}
 		case err == nil:
 			last = v
 		}
 		if !time.Now().Add(k.Interval).Before(until) {
 			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Value: plainValue(last),
-				Detail: fmt.Sprintf("accepted, but after %v the device reports %v instead of the written value", k.Within, last)}
+				Detail: fmt.Sprintf("accepted, but after %v the device reports %v instead of the written value",
+					k.Within, last)}
 		}
 		if err := p.txn.pause(time.Now().Add(k.Interval)); err != nil {
 			return drivers.Result{Outcome: drivers.Unknown, Code: "not_confirmed", Detail: err.Error()}

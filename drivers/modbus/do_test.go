@@ -24,7 +24,8 @@ func (s *site) do(c drivers.Command) (res drivers.Result, wrote []string) {
 		s.mu.Lock()
 		before = len(s.asked)
 		s.mu.Unlock()
-		s.in <- drivers.Request{Device: c.Device, Command: &c, Answer: func(a drivers.Answer) { res, answered = a.Result, true }}
+		s.in <- drivers.Request{Device: c.Device, Command: &c,
+			Answer: func(a drivers.Answer) { res, answered = a.Result, true }}
 	})
 	s.run(time.Minute)
 	if !answered {
@@ -59,7 +60,8 @@ func TestDoOpensABarrier(t *testing.T) {
 			return nil
 		})
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "barrier.open"})
-		if e := res.Expect; res.Outcome != drivers.Accepted || e == nil || e.Point != "state" || !slices.Equal(e.Words, []string{"opening", "open"}) || e.Within != 3*time.Second {
+		if e := res.Expect; res.Outcome != drivers.Accepted || e == nil || e.Point != "state" ||
+			!slices.Equal(e.Words, []string{"opening", "open"}) || e.Within != 3*time.Second {
 			t.Errorf("result %+v, expects %+v", res, res.Expect)
 		}
 		if want := []string{"05 00 01 FF 00"}; !slices.Equal(wrote, want) {
@@ -78,9 +80,12 @@ func TestDoOutcomes(t *testing.T) {
 		code   string
 	}{
 		{"no movement", "barrier.open", func(*slave.Device, uint16) error { return nil }, drivers.Accepted, "accepted"},
-		{"refused", "barrier.open", func(*slave.Device, uint16) error { return slave.Exception(4) }, drivers.Failed, "exception_4"},
-		{"no answer", "barrier.open", func(*slave.Device, uint16) error { silent = true; return nil }, drivers.Unknown, "no_answer"},
-		{"unknown action", "barrier.reset", func(*slave.Device, uint16) error { return nil }, drivers.Rejected, "unknown_action"},
+		{"refused", "barrier.open", func(*slave.Device, uint16) error { return slave.Exception(4) }, drivers.Failed,
+			"exception_4"},
+		{"no answer", "barrier.open", func(*slave.Device, uint16) error { silent = true; return nil }, drivers.Unknown,
+			"no_answer"},
+		{"unknown action", "barrier.reset", func(*slave.Device, uint16) error { return nil }, drivers.Rejected,
+			"unknown_action"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -156,7 +161,8 @@ func TestDoArguments(t *testing.T) {
 		{"relay.pulse", map[string]any{"relay": 1, "seconds": "1"}, drivers.Rejected, "bad_argument", ""},
 		{"relay.pulse", map[string]any{"relay": 1, "seconds": 1, "force": true}, drivers.Rejected, "bad_argument", ""},
 		{"set.level", map[string]any{"value": -12.3}, drivers.Done, "confirmed", "06 00 0A FF 85"},
-		{"set.long", map[string]any{"value": int64(0x12345)}, drivers.Done, "accepted", "10 00 14 00 02 04 23 45 00 01 | 10 00 1E 00 01 02 00 01"},
+		{"set.long", map[string]any{"value": int64(0x12345)}, drivers.Done, "accepted",
+			"10 00 14 00 02 04 23 45 00 01 | 10 00 1E 00 01 02 00 01"},
 	} {
 		t.Run(fmt.Sprint(c.action, c.args), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -183,18 +189,22 @@ func TestDoChecksIdentity(t *testing.T) {
 		s := tcpSite(t)
 		s.driver = modbus.Of(p)
 		s.add(p.Model, 1, time.Second, d)
-		res, wrote := s.do(drivers.Command{Device: "d1", Action: "relay.pulse", Args: map[string]any{"relay": 1, "seconds": 1}})
+		res, wrote := s.do(drivers.Command{Device: "d1", Action: "relay.pulse",
+			Args: map[string]any{"relay": 1, "seconds": 1}})
 		if res.Outcome != drivers.Rejected || res.Code != "not_identified" || len(wrote) != 0 {
 			t.Errorf("result %+v, wrote %q", res, wrote)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		a := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 123}, Identity: drivers.Description{Serial: "A"}})
-		b := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 123}, Identity: drivers.Description{Serial: "B"}})
+		a := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 123},
+			Identity: drivers.Description{Serial: "A"}})
+		b := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 123},
+			Identity: drivers.Description{Serial: "B"}})
 		var now atomic.Pointer[slave.Device]
 		now.Store(a)
 		s := tcpSite(t)
-		s.add("sunspec", 1, 10*time.Second, slave.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
+		s.add("sunspec", 1, 10*time.Second,
+			slave.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
 		time.AfterFunc(3*time.Second, func() { now.Store(b) }) // the inverter is replaced
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "inverter.limit", Args: map[string]any{"percent": 50}})
 		if res.Outcome != drivers.Rejected || !strings.Contains(res.Detail, "another device") || len(wrote) != 0 {
@@ -210,14 +220,17 @@ func TestDoLimitsAnInverter(t *testing.T) {
 		d.SetRegisters(modbus.Address{Table: modbus.Holding, Number: at + 23}, 0xFFFE) // hundredths of a percent
 		s := tcpSite(t)
 		s.add("sunspec", 1, 10*time.Second, d)
-		res, wrote := s.do(drivers.Command{Device: "d1", Action: "inverter.limit", Args: map[string]any{"percent": 62.5}})
+		res, wrote := s.do(drivers.Command{Device: "d1", Action: "inverter.limit",
+			Args: map[string]any{"percent": 62.5}})
 		if res.Outcome != drivers.Done || res.Code != "confirmed" {
 			t.Errorf("result %+v", res)
 		}
-		if want := []string{fmt.Sprintf("06 %02X %02X 18 6A", (at+5)>>8, (at+5)&0xFF), fmt.Sprintf("06 %02X %02X 00 01", (at+9)>>8, (at+9)&0xFF)}; !slices.Equal(wrote, want) {
+		if want := []string{fmt.Sprintf("06 %02X %02X 18 6A", (at+5)>>8, (at+5)&0xFF),
+			fmt.Sprintf("06 %02X %02X 00 01", (at+9)>>8, (at+9)&0xFF)}; !slices.Equal(wrote, want) {
 			t.Errorf("wrote %q, want %q", wrote, want)
 		}
-		if last := s.reports[len(s.reports)-1]; value(last, "power_limit") != "?" && value(last, "power_limit") != "62.5" {
+		if last := s.reports[len(s.reports)-1]; value(last, "power_limit") != "?" &&
+			value(last, "power_limit") != "62.5" {
 			t.Errorf("power limit %s", value(last, "power_limit"))
 		}
 	})
@@ -243,7 +256,8 @@ func TestChannelMaps(t *testing.T) {
 		})
 		s.run(4500 * time.Millisecond)
 		first, last := s.reports[0], s.reports[len(s.reports)-1]
-		if value(first, "door_open") != "false" || value(first, "camera_power") != "false" || value(first, "level") != "50" {
+		if value(first, "door_open") != "false" || value(first, "camera_power") != "false" ||
+			value(first, "level") != "50" {
 			t.Errorf("first report %v", first.Readings)
 		}
 		if value(last, "door_open") != "true" || value(last, "level") != "-" {
@@ -252,10 +266,12 @@ func TestChannelMaps(t *testing.T) {
 	})
 	link := func(tap drivers.ChannelMap) error {
 		p := profile(t, relays)
-		_, err := modbus.Of(p).Link(drivers.Line{Stream: true}, []drivers.Device{{ID: "d", Model: p.Model, Unit: 1, ChannelMaps: []drivers.ChannelMap{tap}}})
+		_, err := modbus.Of(p).Link(drivers.Line{Stream: true},
+			[]drivers.Device{{ID: "d", Model: p.Model, Unit: 1, ChannelMaps: []drivers.ChannelMap{tap}}})
 		return err
 	}
-	for _, tap := range []drivers.ChannelMap{{Point: "door_open", Channel: "di9"}, {Point: "door", Channel: "di1"}, {Point: "level", Channel: "di1"}, {Point: "door_open", Channel: "ai0"}} {
+	for _, tap := range []drivers.ChannelMap{{Point: "door_open", Channel: "di9"}, {Point: "door", Channel: "di1"},
+		{Point: "level", Channel: "di1"}, {Point: "door_open", Channel: "ai0"}} {
 		if link(tap) == nil {
 			t.Errorf("%+v was accepted", tap)
 		}
@@ -285,7 +301,8 @@ func TestLinkRejectsInvalidDevices(t *testing.T) {
 		"serial model on TCP": {drivers.Line{Stream: true}, drivers.Device{ID: "d", Model: "came-gard-ptx", Unit: 1}},
 		"unit out of range":   {drivers.Line{Stream: true}, drivers.Device{ID: "d", Model: "sunspec", Unit: 256}},
 	} {
-		if _, err := builtIn.Link(c.line, []drivers.Device{c.device}); err == nil || !strings.Contains(err.Error(), "device d") {
+		if _, err := builtIn.Link(c.line, []drivers.Device{c.device}); err == nil ||
+			!strings.Contains(err.Error(), "device d") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

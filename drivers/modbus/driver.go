@@ -87,7 +87,8 @@ func loadEmbedded(file string, other func(string) (*Profile, error)) (*Profile, 
 		return nil, err
 	}
 	if p.Model != strings.TrimSuffix(file, ".yaml") {
-		return nil, Faults{{File: "profiles/" + file, Line: 1, Column: 1, Path: "model", Text: "must be the file's name"}}
+		return nil, Faults{{File: "profiles/" + file, Line: 1, Column: 1, Path: "model",
+			Text: "must be the file's name"}}
 	}
 	return p, nil
 }
@@ -235,7 +236,8 @@ func (d *Driver) Link(l drivers.Line, devices []drivers.Device) (drivers.Link, e
 			return nil, fmt.Errorf("device %s: %s does not support this kind of line", dev.ID, p.Title)
 		}
 		if u := dev.Unit; u != 0 && (u < p.Unit.Range.Min || u > p.Unit.Range.Max) {
-			return nil, fmt.Errorf("device %s: unit must be %d to %d (got %d)", dev.ID, p.Unit.Range.Min, p.Unit.Range.Max, u)
+			return nil, fmt.Errorf("device %s: unit must be %d to %d (got %d)", dev.ID, p.Unit.Range.Min,
+				p.Unit.Range.Max, u)
 		}
 		every := dev.Every
 		if every == 0 {

@@ -20,11 +20,13 @@ const maxDriverState = 256
 // DriverState is what the driver learned about one device beyond its profile. It is kept across restarts as
 // JSON (in drivers.Report and drivers.Device) and is valid for one device with one firmware.
 type DriverState struct {
-	Serial      string       `json:"serial,omitempty"`    // serial number of the device
-	Firmware    string       `json:"firmware,omitempty"`  // its firmware version
-	Registers   int          `json:"registers,omitempty"` // learned limit of registers per request; 0: the profile's limit
-	Bits        int          `json:"bits,omitempty"`
-	Base        *uint16      `json:"base,omitempty"`  // base address of its SunSpec chain, unless it is the profile's first base
+	Serial   string `json:"serial,omitempty"`   // serial number of the device
+	Firmware string `json:"firmware,omitempty"` // its firmware version
+	// Registers is the learned limit of registers per request; 0: the profile's limit.
+	Registers int `json:"registers,omitempty"`
+	Bits      int `json:"bits,omitempty"`
+	// Base is the base address of its SunSpec chain, unless it is the profile's first base.
+	Base        *uint16      `json:"base,omitempty"`
 	Holes       []string     `json:"holes,omitempty"` // spans that a request must not include
 	Quarantined []Quarantine `json:"quarantined,omitempty"`
 }
@@ -49,7 +51,8 @@ func parseDriverState(data []byte) DriverState {
 		return DriverState{}
 	}
 	l.Holes = slices.DeleteFunc(l.Holes, func(s string) bool { _, err := parseSpan(s); return err != nil })
-	l.Quarantined = slices.DeleteFunc(l.Quarantined, func(q Quarantine) bool { _, err := parseSpan(q.At); return err != nil || q.Times < 1 })
+	l.Quarantined = slices.DeleteFunc(l.Quarantined,
+		func(q Quarantine) bool { _, err := parseSpan(q.At); return err != nil || q.Times < 1 })
 	return l
 }
 

@@ -110,7 +110,8 @@ func TestTCPTolerantIDsDropLateReplies(t *testing.T) {
 					r.say(answer)
 				})
 				for i := 1; i <= 6; i++ {
-					if got, _, err := r.read(t.Context(), uint16(i), 1); err != nil || got != fmt.Sprintf("00 %02X", i) {
+					if got, _, err := r.read(t.Context(), uint16(i), 1); err != nil ||
+						got != fmt.Sprintf("00 %02X", i) {
 						t.Errorf("read %d: %s, %v", i, got, err)
 					}
 				}
@@ -132,7 +133,8 @@ func TestTCPTolerantIDsDropLateReplies(t *testing.T) {
 					r.say(last)
 				})
 				for i := 1; i <= 6; i++ {
-					if got, _, err := r.read(t.Context(), uint16(i), 1); err != nil || got != fmt.Sprintf("00 %02X", i) {
+					if got, _, err := r.read(t.Context(), uint16(i), 1); err != nil ||
+						got != fmt.Sprintf("00 %02X", i) {
 						t.Errorf("read %d: %s, %v", i, got, err)
 					}
 				}
@@ -193,10 +195,15 @@ func TestWrongFramingIsReported(t *testing.T) {
 		answer func(req []byte) []byte
 		want   string
 	}{
-		"RTU over TCP":           {stream, func([]byte) []byte { return rtu(1, 3, 2, 0, 7) }, "write rtu+tcp:// instead of tcp://"},
-		"an RTU exception":       {stream, func([]byte) []byte { return rtu(0, 0x81, 1) }, "write rtu+tcp:// instead of tcp://"},
-		"Modbus TCP":             {drivers.Line{ID: "t", Tunnel: true}, func(req []byte) []byte { return mbap(idOf(req), 7) }, "write tcp:// instead of rtu+tcp://"},
-		"a Modbus TCP exception": {drivers.Line{ID: "t", Tunnel: true}, func(req []byte) []byte { return []byte{req[0], req[1], 0, 0, 0, 3, req[6], 0xC4, 1} }, "write tcp:// instead of rtu+tcp://"},
+		"RTU over TCP": {stream, func([]byte) []byte { return rtu(1, 3, 2, 0, 7) },
+			"write rtu+tcp:// instead of tcp://"},
+		"an RTU exception": {stream, func([]byte) []byte { return rtu(0, 0x81, 1) },
+			"write rtu+tcp:// instead of tcp://"},
+		"Modbus TCP": {drivers.Line{ID: "t", Tunnel: true},
+			func(req []byte) []byte { return mbap(idOf(req), 7) }, "write tcp:// instead of rtu+tcp://"},
+		"a Modbus TCP exception": {drivers.Line{ID: "t", Tunnel: true},
+			func(req []byte) []byte { return []byte{req[0], req[1], 0, 0, 0, 3, req[6], 0xC4, 1} },
+			"write tcp:// instead of rtu+tcp://"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

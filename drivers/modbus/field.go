@@ -386,7 +386,8 @@ func dateOf(raw []byte, format string) (string, bool) {
 			y += 2000
 		}
 		t := time.Date(y, time.Month(word(1)), word(2), word(3), word(4), word(5), 0, time.UTC)
-		if y <= 9999 && int(t.Month()) == word(1) && t.Day() == word(2) && t.Hour() == word(3) && t.Minute() == word(4) && t.Second() == word(5) {
+		if y <= 9999 && int(t.Month()) == word(1) && t.Day() == word(2) && t.Hour() == word(3) &&
+			t.Minute() == word(4) && t.Second() == word(5) {
 			return t.Format("2006-01-02T15:04:05"), true
 		}
 	}

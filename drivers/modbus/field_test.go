@@ -44,7 +44,8 @@ func TestDecodeNumbers(t *testing.T) {
 		{"u16", at7(U16, 1, Field{}), "0000 0000 FFFE", "65534"},
 		{"i16", at7(I16, 1, Field{}), "0000 0000 FFFE", "-2"},
 		{"u32, Fronius site total", at7(U32, 2, Field{}), "0000 0000 0001 0000", "65536"},
-		{"i32 low word first: Carlo Gavazzi -1.0 W", at7(I32, 2, Field{Words: LowFirst, Scale: scale("0.1")}), "0000 0000 FFF6 FFFF", "-1"},
+		{"i32 low word first: Carlo Gavazzi -1.0 W", at7(I32, 2, Field{Words: LowFirst, Scale: scale("0.1")}),
+			"0000 0000 FFF6 FFFF", "-1"},
 		{"u32 low word first: CAME 12345", at7(U32, 2, Field{Words: LowFirst}), "0000 0000 3039 0000", "12345"},
 		{"u64", at7(U64, 4, Field{Scale: scale("0.01")}), "0000 0000 0000 0000 0001 E240", "1234.56"},
 		{"i64", at7(I64, 4, Field{}), "0000 0000 FFFF FFFF FFFF FFFE", "-2"},
@@ -71,7 +72,8 @@ func TestDecodeNumbers(t *testing.T) {
 		{"kW to W", at7(I16, 1, Field{Scale: scale("10")}), "0000 0000 0123", "2910"},
 		{"APC volts are 64ths", at7(U16, 1, Field{Scale: scale("1/64")}), "0000 0000 39A0", "230.5"},
 		{"APC charge is 512ths", at7(U16, 1, Field{Scale: scale("1/512")}), "0000 0000 C800", "100"},
-		{"Kelvin tenths", at7(U16, 1, Field{Scale: scale("0.1"), Offset: scale("-273.15"), HasOff: true}), "0000 0000 0BA5", "24.95"},
+		{"Kelvin tenths", at7(U16, 1, Field{Scale: scale("0.1"), Offset: scale("-273.15"), HasOff: true}),
+			"0000 0000 0BA5", "24.95"},
 		{"offset", at7(U16, 1, Field{Offset: scale("-40"), HasOff: true}), "0000 0000 0041", "25"},
 		{"scale factor -1", at7(U16, 1, Field{SF: sf}), "0000 FFFF 08FE", "230.2"},
 		{"scale factor 2", at7(I16, 1, Field{SF: sf}), "0000 0002 FFFD", "-300"},
@@ -80,8 +82,10 @@ func TestDecodeNumbers(t *testing.T) {
 		{"scale factor not implemented", at7(U16, 1, Field{SF: sf}), "0000 8000 08FE", "-"},
 		{"scale factor out of range", at7(U16, 1, Field{SF: sf}), "0000 000B 08FE", "-"},
 		{"no value: SunSpec", at7(I16, 1, Field{NA: []uint64{0x8000}}), "0000 0000 8000", "-"},
-		{"no value: signed maximum of Huawei", at7(I32, 2, Field{NA: []uint64{0x7FFFFFFF}}), "0000 0000 7FFF FFFF", "-"},
-		{"no value in the device's order: Carlo Gavazzi", at7(I32, 2, Field{Words: LowFirst, NA: []uint64{0x7FFFFFFF}}), "0000 0000 FFFF 7FFF", "-"},
+		{"no value: signed maximum of Huawei", at7(I32, 2, Field{NA: []uint64{0x7FFFFFFF}}), "0000 0000 7FFF FFFF",
+			"-"},
+		{"no value in the device's order: Carlo Gavazzi",
+			at7(I32, 2, Field{Words: LowFirst, NA: []uint64{0x7FFFFFFF}}), "0000 0000 FFFF 7FFF", "-"},
 		{"no value of a float", at7(F32, 2, Field{NA: []uint64{0}}), "0000 0000 0000 0000", "-"},
 		{"0xFFFF is -1 for a signed", at7(I16, 1, Field{NA: []uint64{0x8000}}), "0000 0000 FFFF", "-1"},
 		{"not in the reply", at7(U32, 2, Field{}), "0000 0000 0001", "-"},
@@ -106,12 +110,14 @@ func TestDecodeTextsAndBits(t *testing.T) {
 	}{
 		{"enum", at7(U16, 1, Field{Enum: states}), catalogue.Text, "0000 0000 0004", "producing"},
 		{"enum without the number", at7(U16, 1, Field{Enum: states}), catalogue.Text, "0000 0000 0005", "-"},
-		{"enum, else formatted", at7(U16, 1, Field{Enum: map[uint64]string{0: ""}, Format: "E%03d"}), catalogue.Text, "0000 0000 0019", "E025"},
+		{"enum, else formatted", at7(U16, 1, Field{Enum: map[uint64]string{0: ""}, Format: "E%03d"}), catalogue.Text,
+			"0000 0000 0019", "E025"},
 		{"hexadecimal", at7(U16, 1, Field{Format: "0x%04X"}), catalogue.Text, "0000 0000 1033", "0x1033"},
 		{"signed", at7(I16, 1, Field{Format: "%d"}), catalogue.Text, "0000 0000 FFFF", "-1"},
 		{"flags", at7(Bits, 1, Field{Flags: flags}), catalogue.Text, "0000 0000 0081", "earth fault, too hot"},
 		{"no flag", at7(Bits, 1, Field{Flags: flags}), catalogue.Text, "0000 0000 0100", ""},
-		{"flags over three registers, the first lowest", at7(Bits, 3, Field{Flags: flags, Words: LowFirst}), catalogue.Text, "0000 0000 0001 0000 0002", "earth fault, fan"},
+		{"flags over three registers, the first lowest", at7(Bits, 3, Field{Flags: flags, Words: LowFirst}),
+			catalogue.Text, "0000 0000 0001 0000 0002", "earth fault, fan"},
 		{"string", at7(String, 3, Field{}), catalogue.Text, "0000 0000 4142 4320 2000", "ABC"},
 		{"string cut at NUL", at7(String, 3, Field{}), catalogue.Text, "0000 0000 4100 4243 4445", "A"},
 		{"string with garbage", at7(String, 2, Field{}), catalogue.Text, "0000 0000 41FF 0A42", "A??B"},
@@ -119,8 +125,10 @@ func TestDecodeTextsAndBits(t *testing.T) {
 		{"empty string", at7(String, 1, Field{}), catalogue.Text, "0000 0000 0000", "-"},
 		{"dotted", at7(Dotted, 3, Field{}), catalogue.Text, "0000 0000 0001 000C 0003", "1.12.3"},
 		{"days since 2000", at7(Date, 1, Field{Format: daysSince2000}), catalogue.Text, "0000 0000 223E", "2024-01-01"},
-		{"date and time", at7(Date, 6, Field{Format: ymdhms}), catalogue.Text, "0000 0000 0018 0002 001D 000C 0022 0038", "2024-02-29T12:34:56"},
-		{"a date that does not exist", at7(Date, 6, Field{Format: ymdhms}), catalogue.Text, "0000 0000 0017 0002 001D 000C 0022 0038", "-"},
+		{"date and time", at7(Date, 6, Field{Format: ymdhms}), catalogue.Text,
+			"0000 0000 0018 0002 001D 000C 0022 0038", "2024-02-29T12:34:56"},
+		{"a date that does not exist", at7(Date, 6, Field{Format: ymdhms}), catalogue.Text,
+			"0000 0000 0017 0002 001D 000C 0022 0038", "-"},
 		{"bit set", at7(Bool, 1, Field{Bit: 3}), catalogue.Bool, "0000 0000 0008", "true"},
 		{"bit clear", at7(Bool, 1, Field{Bit: 3}), catalogue.Bool, "0000 0000 0007", "false"},
 		{"bit inverted", at7(Bool, 1, Field{Bit: 3, Invert: true}), catalogue.Bool, "0000 0000 0007", "true"},
@@ -134,7 +142,8 @@ func TestDecodeTextsAndBits(t *testing.T) {
 
 func TestDecodeCoils(t *testing.T) {
 	a := Answer{Span{Coil, 5, 10}, []byte{0b0000_0101, 0b10}} // 5, 7 and 14 are on
-	for number, want := range map[uint16]string{5: "true", 6: "false", 7: "true", 14: "true", 13: "false", 15: "-", 4: "-"} {
+	for number, want := range map[uint16]string{5: "true", 6: "false", 7: "true", 14: "true", 13: "false", 15: "-",
+		4: "-"} {
 		f := Field{At: Address{Coil, number}, Type: Bool, Length: 1}
 		if v, _ := f.Decode(a, catalogue.Bool); v.String() != want {
 			t.Errorf("coil %d is %v, want %s", number, v, want)
@@ -246,14 +255,16 @@ func TestEncodeIsTheInverse(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 0x43, 0x66, 0x33, 0x33}, uint8(8), uint8(1))
-	types := []Type{Bool, U8Hi, U8Lo, U16, U32, U64, I16, I32, I64, S16, S32, BCD16, BCD32, F32, F64, Bits, String, Date, Dotted}
+	types := []Type{Bool, U8Hi, U8Lo, U16, U32, U64, I16, I32, I64, S16, S32, BCD16, BCD32, F32, F64, Bits, String,
+		Date, Dotted}
 	f.Fuzz(func(t *testing.T, data []byte, kind, as uint8) {
 		typ := types[int(kind)%len(types)]
 		n, _ := typ.registers()
 		if n == 0 {
 			n = 1
 		}
-		field := at7(typ, n, Field{SF: &Address{Holding, 6}, Scale: scale("0.001"), Format: "%d", Enum: map[uint64]string{1: "one"}, Flags: []Flag{{1, "b"}}})
+		field := at7(typ, n, Field{SF: &Address{Holding, 6}, Scale: scale("0.001"), Format: "%d",
+			Enum: map[uint64]string{1: "one"}, Flags: []Flag{{1, "b"}}})
 		v, q := field.Decode(Answer{Span{Holding, 5, len(data) / 2}, data}, catalogue.Type(1+as%3))
 		if (v.Type() == catalogue.None) != (q == drivers.Bad) {
 			t.Errorf("%s of % X: %v with quality %d", typ, data, v, q)

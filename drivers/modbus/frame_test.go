@@ -90,8 +90,9 @@ func TestReplySize(t *testing.T) {
 func TestMissingBytes(t *testing.T) {
 	const request = "01 04 00 00 00 02 71 CB"
 	for heard, want := range map[string]int{
-		"": 0, "01": 4, "01 04": 3, "01 04 04": 6, "01 04 04 43 66": 4, "01 04 04 43 66 33 34 1B": 1, "01 04 04 43 66 33 34 1B 38": 0,
-		"01 84": 3, "01 84 02": 2, "FF": 0, "FF 01": 4, "FF 01 04 04": 6, "02 04 04": 0,
+		"": 0, "01": 4, "01 04": 3, "01 04 04": 6, "01 04 04 43 66": 4, "01 04 04 43 66 33 34 1B": 1,
+		"01 04 04 43 66 33 34 1B 38": 0,
+		"01 84":                      3, "01 84 02": 2, "FF": 0, "FF 01": 4, "FF 01 04 04": 6, "02 04 04": 0,
 	} {
 		if got := missingBytes(bytesOf(heard), bytesOf(request)); got != want {
 			t.Errorf("%s: missing %d, want %d", heard, got, want)
@@ -135,7 +136,8 @@ func FuzzFindRTU(f *testing.F) {
 		crc := crc16.Sum(req)
 		req = append(req, byte(crc), byte(crc>>8))
 		frame, _, _ := findRTU(heard, req)
-		if frame != nil && (!crc16.Sound(frame) || frame[0] != 1 || frame[1]&^exceptionBit != pdu[0]&^exceptionBit || !bytes.Contains(heard, frame)) {
+		if frame != nil && (!crc16.Sound(frame) || frame[0] != 1 || frame[1]&^exceptionBit != pdu[0]&^exceptionBit ||
+			!bytes.Contains(heard, frame)) {
 			t.Errorf("found % X in % X", frame, heard)
 		}
 	})

@@ -31,7 +31,8 @@ const framingTimeout = time.Second
 func (t *transaction) checkFraming(adu []byte, err error) error {
 	b := t.bus
 	kind := drivers.KindOf(err)
-	heardWrong := kind == drivers.Timeout || kind == drivers.Protocol || kind == drivers.Checksum || kind == drivers.Closed
+	heardWrong := kind == drivers.Timeout || kind == drivers.Protocol || kind == drivers.Checksum ||
+		kind == drivers.Closed
 	if !b.line.Stream && !b.line.Tunnel || !heardWrong || t.ctx.Err() != nil ||
 		drivers.CauseOf(err) == drivers.WrongTransaction {
 		return err
@@ -51,7 +52,8 @@ func (t *transaction) checkFraming(adu []byte, err error) error {
 	if b.line.Stream {
 		text = answersRTU
 	}
-	return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongFraming, Lost: drivers.PortLost(err), Err: errors.New(text)}
+	return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongFraming, Lost: drivers.PortLost(err),
+		Err: errors.New(text)}
 }
 
 // powerOf8 reports whether n is 1, 8, 64, 512 and so on.

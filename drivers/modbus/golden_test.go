@@ -91,7 +91,8 @@ func readGolden(t *testing.T, file string) *golden {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &golden{model: filepath.Base(filepath.Dir(file)), registers: map[modbus.Address]uint16{}, readings: map[string]string{}, identity: map[string]string{}}
+	g := &golden{model: filepath.Base(filepath.Dir(file)), registers: map[modbus.Address]uint16{},
+		readings: map[string]string{}, identity: map[string]string{}}
 	ar := txtar.Parse(data)
 	for _, l := range lines(string(ar.Comment)) {
 		switch k, v, _ := strings.Cut(l, ": "); k {
@@ -116,7 +117,8 @@ func readGolden(t *testing.T, file string) *golden {
 				g.identity[word] = strings.TrimSpace(rest)
 			case "taps":
 				channel, inverted, _ := strings.Cut(strings.TrimSpace(rest), " ")
-				g.taps = append(g.taps, drivers.ChannelMap{Point: word, Channel: channel, Invert: inverted == "inverted"})
+				g.taps = append(g.taps, drivers.ChannelMap{Point: word, Channel: channel,
+					Invert: inverted == "inverted"})
 			case "commands":
 				g.commands = append(g.commands, l)
 			}
@@ -180,7 +182,9 @@ func unframe(text string, stream bool) (unit byte, pdu []byte, err error) {
 		return 0, nil, fmt.Errorf("too short")
 	}
 	if sum := checksum(b[:len(b)-2]); !bytes.Equal(sum, b[len(b)-2:]) {
-		return 0, nil, fmt.Errorf("the checksum is wrong: the last two bytes must be % X, or % X must be added where there is none", sum, checksum(b))
+		return 0, nil, fmt.Errorf(
+			"the checksum is wrong: the last two bytes must be % X, or % X must be added where there is none", sum,
+			checksum(b))
 	}
 	return b[0], b[1 : len(b)-2], nil
 }
@@ -234,7 +238,8 @@ func (g *golden) Answer(pdu []byte) []byte {
 // check polls the golden case until nothing new is learned.
 func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	here, there := driverstest.Wire(0)
-	link, err := driver.Link(drivers.Line{ID: "l", Stream: g.stream}, []drivers.Device{{ID: "d", Model: g.model, Unit: int(g.unit), Every: 10 * time.Second, ChannelMaps: g.taps}})
+	link, err := driver.Link(drivers.Line{ID: "l", Stream: g.stream},
+		[]drivers.Device{{ID: "d", Model: g.model, Unit: int(g.unit), Every: 10 * time.Second, ChannelMaps: g.taps}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +290,8 @@ func (g *golden) check(t *testing.T, driver drivers.Driver) {
 	}
 	g.compare(t, first)
 	for k, want := range g.identity {
-		if about == nil || want != map[string]string{"maker": about.Maker, "model": about.Model, "serial": about.Serial, "firmware": about.Firmware}[k] {
+		if about == nil || want != map[string]string{"maker": about.Maker, "model": about.Model,
+			"serial": about.Serial, "firmware": about.Firmware}[k] {
 			t.Errorf("%s: got %+v, want %s", k, about, want)
 		}
 	}

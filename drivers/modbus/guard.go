@@ -177,7 +177,8 @@ func (g *guard) checkCounter(r *drivers.Reading, p catalogue.Point, at time.Time
 	r.Quality = drivers.Uncertain
 	if c.times == 0 || counterFault(c.doubt, now, at.Sub(c.at), rating) != "" {
 		c.doubt, c.times = now, 1
-		return []drivers.Event{{Type: eventDoubt, Data: map[string]any{"point": r.Point, "value": now, "last": c.good, "why": why}}}
+		return []drivers.Event{{Type: eventDoubt,
+			Data: map[string]any{"point": r.Point, "value": now, "last": c.good, "why": why}}}
 	}
 	c.doubt = now
 	if now == 0 {

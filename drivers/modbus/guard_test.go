@@ -20,7 +20,9 @@ func course(g *guard, point string, values ...float64) string {
 			{Point: point, Value: catalogue.Number(v)}, {Point: "ac_power", Value: catalogue.Number(1000)},
 		}, at)
 		at = at.Add(time.Minute)
-		text := readings[0].Value.String() + map[drivers.Quality]string{drivers.Good: "", drivers.Uncertain: "?", drivers.Bad: "!", drivers.Stale: "~"}[readings[0].Quality]
+		text := readings[0].Value.String() +
+			map[drivers.Quality]string{drivers.Good: "", drivers.Uncertain: "?", drivers.Bad: "!",
+				drivers.Stale: "~"}[readings[0].Quality]
 		for _, e := range events {
 			text += fmt.Sprintf(" %s%v", e.Type, e.Data)
 		}
@@ -87,7 +89,8 @@ func TestGuardRatingByKind(t *testing.T) {
 		inverter bool
 		point    string
 		doubted  bool
-	}{{true, "ac_energy", true}, {true, "ac_energy_today", true}, {true, "import_energy", false}, {true, "export_energy", false}, {false, "import_energy", true}} {
+	}{{true, "ac_energy", true}, {true, "ac_energy_today", true}, {true, "import_energy", false},
+		{true, "export_energy", false}, {false, "import_energy", true}} {
 		g := &guard{rules: Guards{Counters: true}, ratedW: 6000, inverter: c.inverter}
 		if got := strings.Contains(course(g, c.point, 100, 107), "doubted"); got != c.doubted {
 			t.Errorf("%s of an inverter %v: doubted %v", c.point, c.inverter, got)
@@ -110,7 +113,8 @@ func TestGuardRatingOfADevice(t *testing.T) {
 
 func TestGuardRating(t *testing.T) {
 	g := &guard{ratedW: 6000}
-	for power, want := range map[float64]drivers.Quality{5000: drivers.Good, 7000: drivers.Good, 13000: drivers.Uncertain, -13000: drivers.Uncertain} {
+	for power, want := range map[float64]drivers.Quality{5000: drivers.Good, 7000: drivers.Good,
+		13000: drivers.Uncertain, -13000: drivers.Uncertain} {
 		readings, _ := g.check([]drivers.Reading{{Point: "ac_power", Value: catalogue.Number(power)}}, time.Time{})
 		if readings[0].Quality != want || readings[0].Value.Float() != power {
 			t.Errorf("%v W of 6 kW: %v", power, readings)
@@ -140,7 +144,8 @@ func TestGuardNullFrame(t *testing.T) {
 		{"none of the points present", []drivers.Reading{{Point: "ac_power", Value: catalogue.Number(0)}}, false, 0},
 	} {
 		readings, events := g.check(c.readings, time.Time{})
-		if (readings[0].Quality == drivers.Bad) != c.empty || (readings[0].Value.Type() == catalogue.None) != c.empty || len(events) != c.events {
+		if (readings[0].Quality == drivers.Bad) != c.empty ||
+			(readings[0].Value.Type() == catalogue.None) != c.empty || len(events) != c.events {
 			t.Errorf("%s: %v, %v", c.name, readings, events)
 		}
 	}

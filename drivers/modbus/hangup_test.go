@@ -82,7 +82,8 @@ func say(c *driverstest.End, b []byte) { c.Write(b) } //nolint:errcheck // as th
 
 // reach runs a device at the host for a while, on a line whose connection can be reopened in place. It
 // returns the reports and how often the line was opened.
-func (h *host) reach(d time.Duration, l drivers.Line, driver *modbus.Driver, dev drivers.Device) (reports []drivers.Report, lines int) {
+func (h *host) reach(d time.Duration, l drivers.Line, driver *modbus.Driver,
+	dev drivers.Device) (reports []drivers.Report, lines int) {
 	h.t.Helper()
 	link, err := driver.Link(l, []drivers.Device{dev})
 	if err != nil {
@@ -138,7 +139,8 @@ func TestDeviceThatClosesTheConnection(t *testing.T) {
 					h.refuse = c.busy
 					return false
 				}
-				reports, lines := h.reach(30*c.every-c.every/2, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: c.every})
+				reports, lines := h.reach(30*c.every-c.every/2, tcpLine, modbus.Of(p),
+					drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: c.every})
 				if len(reports) < 29 || lines != 1 {
 					t.Errorf("%d reports, the line was opened %d times", len(reports), lines)
 				}
@@ -164,7 +166,8 @@ func TestDeviceThatAlwaysHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twenty(t, "")
 		h := &host{t: t, answer: func(*driverstest.End, int, []byte) bool { return false }}
-		reports, _ := h.reach(10*time.Minute-time.Second/2, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: time.Second})
+		reports, _ := h.reach(10*time.Minute-time.Second/2, tcpLine, modbus.Of(p),
+			drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: time.Second})
 		if len(reports) > 30 || h.opened > 4*len(reports)+8 {
 			t.Errorf("%d reports, %d connections in 10 minutes", len(reports), h.opened)
 		}
@@ -203,7 +206,8 @@ commands:
 					say(conn, frame(req, d.Answer(req[7:])))
 					return closes != 0
 				}
-				link, err := modbus.Of(p).Link(tcpLine, []drivers.Device{{ID: "d1", Model: p.Model, Unit: 1, Every: time.Hour}})
+				link, err := modbus.Of(p).Link(tcpLine,
+					[]drivers.Device{{ID: "d1", Model: p.Model, Unit: 1, Every: time.Hour}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -213,10 +217,12 @@ commands:
 					t.Fatal(err)
 				}
 				in, results := make(chan drivers.Request, 1), make(chan drivers.Result, 1)
-				in <- drivers.Request{Device: "d1", Command: &drivers.Command{ID: "1", Device: "d1", Action: "power.limit"}, Answer: func(a drivers.Answer) {
-					results <- a.Result
-					cancel()
-				}}
+				in <- drivers.Request{Device: "d1",
+					Command: &drivers.Command{ID: "1", Device: "d1", Action: "power.limit"},
+					Answer: func(a drivers.Answer) {
+						results <- a.Result
+						cancel()
+					}}
 				link.Run(ctx, port, in, func(drivers.Report) {}) //nolint:errcheck // it was cancelled
 				port.Close()
 				want := drivers.Unknown
@@ -271,7 +277,8 @@ func TestGatewayLosesLongReplies(t *testing.T) {
 							return true
 						}
 						began := time.Now()
-						reports, _ := h.reach(89*time.Second, tcpLine, driver, drivers.Device{ID: "d1", Model: model, Unit: 1, Every: 10 * time.Second})
+						reports, _ := h.reach(89*time.Second, tcpLine, driver,
+							drivers.Device{ID: "d1", Model: model, Unit: 1, Every: 10 * time.Second})
 						if len(reports) == 0 || len(reports[0].Readings) < 5 || reports[0].At.Sub(began) > time.Minute {
 							t.Fatalf("after %v: %v", reports[0].At.Sub(began), reports[0].Err)
 						}
@@ -319,7 +326,8 @@ func TestLimitExpires(t *testing.T) {
 		if l := savedState(t, reports); l.Registers == 0 || l.Registers > 20 || long > 0 {
 			t.Errorf("after 23 hours: saved state %+v, %d long requests", l, long)
 		}
-		reports, _ = h.reach(26*time.Hour-time.Second, tcpLine, builtIn, drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: dev.Every, DriverState: lastSavedState(reports)})
+		reports, _ = h.reach(26*time.Hour-time.Second, tcpLine, builtIn,
+			drivers.Device{ID: "d1", Model: "sunspec", Unit: 1, Every: dev.Every, DriverState: lastSavedState(reports)})
 		if l := savedState(t, reports); l.Registers != 0 || long == 0 {
 			t.Errorf("a day later: saved state %+v, %d long requests", l, long)
 		}
@@ -357,7 +365,8 @@ func TestRandomLossIsNotALimit(t *testing.T) {
 					}
 					return true
 				}
-				reports, _ := h.reach(5*time.Minute-time.Second, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 10 * time.Second})
+				reports, _ := h.reach(5*time.Minute-time.Second, tcpLine, modbus.Of(p),
+					drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 10 * time.Second})
 				want := 20
 				if strings.Contains(name, "register") {
 					want = 19

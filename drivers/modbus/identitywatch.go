@@ -42,7 +42,8 @@ func (w *identityWatch) noteConnection(connection int, now time.Time) {
 
 // isDue reports whether the identity must be read again.
 func (w *identityWatch) isDue(now time.Time) bool {
-	return w.requested || w.failed > 0 || now.Sub(w.readAt) >= identifyEvery || w.away && now.Sub(w.answered) >= identifyAfter
+	return w.requested || w.failed > 0 || now.Sub(w.readAt) >= identifyEvery ||
+		w.away && now.Sub(w.answered) >= identifyAfter
 }
 
 // notePoll updates the watch after a poll. events are those of the guard: a counter that falls or jumps may
@@ -56,7 +57,8 @@ func (w *identityWatch) notePoll(p *poll, events []drivers.Event) {
 		w.away = false
 	}
 	w.answered = p.now
-	w.requested = w.requested && p.stop || slices.ContainsFunc(events, func(e drivers.Event) bool { return e.Type == eventDoubt })
+	w.requested = w.requested && p.stop ||
+		slices.ContainsFunc(events, func(e drivers.Event) bool { return e.Type == eventDoubt })
 }
 
 // hasNoIdentity reports whether the device has no item that identifies it.
@@ -121,7 +123,8 @@ func (p *poll) readIdentity() error {
 		for _, it := range b.items {
 			if it.header != nil && !it.header.isIn(a) {
 				p.chain.moved = true
-				return &drivers.Error{Op: "identify", Kind: drivers.Protocol, Err: errors.New("the SunSpec models have moved")}
+				return &drivers.Error{Op: "identify", Kind: drivers.Protocol,
+					Err: errors.New("the SunSpec models have moved")}
 			}
 			p.decodeIdentity(it, a)
 		}
@@ -135,12 +138,14 @@ func (p *poll) readIdentity() error {
 func (p *poll) compareIdentity() bool {
 	was, now := p.saved, p.currentIdentity()
 	p.watch.connection = p.bus.connection
-	if isOther := now != (deviceIdentity{was.Serial, was.Firmware}); isOther && was.Serial+was.Firmware != "" && !p.confirmsIdentity(now) {
+	if isOther := now != (deviceIdentity{was.Serial, was.Firmware}); isOther && was.Serial+was.Firmware != "" &&
+		!p.confirmsIdentity(now) {
 		if p.watch.noteAttempt(false, p.now); p.watch.failed > 0 {
 			p.identityUnsure = true
 			return false
 		}
-		p.reported, now = nil, deviceIdentity{was.Serial, was.Firmware} // the two readings differ: keep the stored identity
+		// The two readings differ: keep the stored identity.
+		p.reported, now = nil, deviceIdentity{was.Serial, was.Firmware}
 	} else {
 		p.watch.noteAttempt(true, p.now)
 	}
@@ -152,7 +157,8 @@ func (p *poll) compareIdentity() bool {
 	if was.Serial != "" && was.Serial != now.serial {
 		p.guard.reset()
 		p.checked = false
-		p.events = append(p.events, drivers.Event{Type: eventIdentity, Data: map[string]any{"serial_before": was.Serial, "serial": now.serial}})
+		p.events = append(p.events, drivers.Event{Type: eventIdentity,
+			Data: map[string]any{"serial_before": was.Serial, "serial": now.serial}})
 	}
 	if was.Serial != "" || was.Firmware != "" {
 		p.saved = DriverState{Base: was.Base} // the chain of this device was found there

@@ -73,27 +73,29 @@ func TestReplacementWhileThePortStaysOpen(t *testing.T) {
 				return second.Answer(pdu)
 			}
 		}, known + ", 1h0m0s: 2002 for 1001, 1h0m0s: is 2002", 5},
-		{"a garbled serial number for half a second", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
-			garbled := 0
-			return func(at time.Duration, identity bool, pdu []byte) []byte {
-				if at > time.Minute && identity && garbled == 0 {
-					garbled++
-					return second.Answer(pdu)
+		{"a garbled serial number for half a second",
+			func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
+				garbled := 0
+				return func(at time.Duration, identity bool, pdu []byte) []byte {
+					if at > time.Minute && identity && garbled == 0 {
+						garbled++
+						return second.Answer(pdu)
+					}
+					return first.Answer(pdu)
 				}
-				return first.Answer(pdu)
-			}
-		}, known, 6},
-		{"another serial number each time", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
-			n := 0
-			return func(at time.Duration, identity bool, pdu []byte) []byte {
-				a := first.Answer(pdu)
-				if at > time.Minute && identity && len(a) == 6 {
-					n++
-					a[5] = byte(n)
+			}, known, 6},
+		{"another serial number each time",
+			func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
+				n := 0
+				return func(at time.Duration, identity bool, pdu []byte) []byte {
+					a := first.Answer(pdu)
+					if at > time.Minute && identity && len(a) == 6 {
+						n++
+						a[5] = byte(n)
+					}
+					return a
 				}
-				return a
-			}
-		}, known, 13},
+			}, known, 13},
 		{"zeros while starting", func(first, second slave.Answerer) func(time.Duration, bool, []byte) []byte {
 			return func(at time.Duration, identity bool, pdu []byte) []byte {
 				a := first.Answer(pdu)

@@ -66,7 +66,8 @@ func loadOther(model string) (*Profile, error) {
 // is nil, the profile must have its own. lenient turns faults that earlier releases accepted into warnings.
 func load(name string, data []byte, other func(model string) (*Profile, error), lenient bool) (*Profile, error) {
 	if len(data) > maxProfile {
-		return nil, Faults{{File: name, Line: 1, Column: 1, Text: fmt.Sprintf("must be at most %d bytes (got %d)", maxProfile, len(data))}}
+		return nil, Faults{{File: name, Line: 1, Column: 1,
+			Text: fmt.Sprintf("must be at most %d bytes (got %d)", maxProfile, len(data))}}
 	}
 	file, err := parser.ParseBytes(data, 0)
 	if err != nil {
@@ -83,7 +84,8 @@ func load(name string, data []byte, other func(model string) (*Profile, error), 
 	c := compiler{name: name, file: file, other: other, faults: unknown, lenient: lenient}
 	p := c.profile(&raw)
 	if len(c.faults) > 0 {
-		slices.SortStableFunc(c.faults, func(a, b Fault) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) })
+		slices.SortStableFunc(c.faults,
+			func(a, b Fault) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) })
 		return nil, c.faults
 	}
 	p.Warnings = c.warnings

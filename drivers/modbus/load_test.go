@@ -79,7 +79,8 @@ func TestSleepsAtNight(t *testing.T) {
 }
 
 func FuzzLoad(f *testing.F) {
-	for _, pattern := range []string{"profiles/came-gard-ptx.yaml", "testdata/faults/*.yaml"} { // small files: the library is slow
+	// Only small files, because the library is slow.
+	for _, pattern := range []string{"profiles/came-gard-ptx.yaml", "testdata/faults/*.yaml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			f.Fatal(err)

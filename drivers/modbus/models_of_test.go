@@ -64,11 +64,14 @@ func TestModelsOf(t *testing.T) {
 
 func TestModelsOfFaults(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
-		{"unknown", "models_of: sunspec", "models_of: sunspek", `maker.yaml:11:14: sunspec.models_of: must name an embedded profile with SunSpec models for kind inverter; sunspec has them for inverter and meter (got "sunspek")`},
+		{"unknown", "models_of: sunspec", "models_of: sunspek",
+			`maker.yaml:11:14: sunspec.models_of: must name an embedded profile with SunSpec models for kind inverter; sunspec has them for inverter and meter (got "sunspek")`},
 		{"without models", "models_of: sunspec", "models_of: eastron-sdm630", `(got "eastron-sdm630")`},
-		{"another kind", "kind: inverter", "kind: ups", `must name an embedded profile with SunSpec models for kind ups`},
+		{"another kind", "kind: inverter", "kind: ups",
+			`must name an embedded profile with SunSpec models for kind ups`},
 		{"outside the directory", "models_of: sunspec", "models_of: ../driver", `(got "../driver")`},
-		{"requests too small", "registers: 60", "registers: 1", "value, scale factor and condition must fit into one request of 1"},
+		{"requests too small", "registers: 60", "registers: 1",
+			"value, scale factor and condition must fit into one request of 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := strings.Replace(makersProfile, c.old, c.new, 1)
@@ -104,7 +107,8 @@ func TestModelsOfForAMeter(t *testing.T) {
 // cycle.
 func TestModelsOfCannotBeChained(t *testing.T) {
 	_, err := load("maker.yaml", []byte(makersProfile), nil, false)
-	if want := "must be left out of a profile whose models others use"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "must be left out of a profile whose models others use"; err == nil ||
+		!strings.Contains(err.Error(), want) {
 		t.Errorf("fault %v, want %q", err, want)
 	}
 }

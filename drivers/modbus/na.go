@@ -38,8 +38,9 @@ func (c *compiler) noValuePatterns(path string, r *rawField, f *Field) {
 	if r.NA == nil {
 		if f.Type == Bits {
 			f.NAWords = true
-			c.require(path+".na", "must state which pattern means \"no value\": words (a register of all ones), top (SunSpec), a list of "+
-				"patterns, or none with na_reason")
+			c.require(path+".na",
+				"must state which pattern means \"no value\": words (a register of all ones), top (SunSpec), "+
+					"a list of patterns, or none with na_reason")
 		}
 		return
 	}

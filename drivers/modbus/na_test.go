@@ -26,7 +26,8 @@ func TestFlagsInUnfilledRegisters(t *testing.T) {
 		{"only the low one", at7(Bits, 2, Field{Flags: flags, NAWords: true}), "FFFF 0001", "earth fault"},
 		{"only the high one", at7(Bits, 2, Field{Flags: flags, NAWords: true}), "0001 FFFF", "too hot"},
 		{"the remaining register has no flag", at7(Bits, 2, Field{Flags: low, NAWords: true}), "0000 FFFF", "-"},
-		{"low word first", at7(Bits, 2, Field{Flags: flags, NAWords: true, Words: LowFirst}), "0001 FFFF", "earth fault"},
+		{"low word first", at7(Bits, 2, Field{Flags: flags, NAWords: true, Words: LowFirst}), "0001 FFFF",
+			"earth fault"},
 		{"one register", at7(Bits, 1, Field{Flags: low, NAWords: true}), "FFFF", "-"},
 		{"four registers", at7(Bits, 4, Field{Flags: flags, NAWords: true}), "FFFF FFFF 0001 FFFF", "too hot"},
 		{"none of four", at7(Bits, 4, Field{Flags: flags, NAWords: true}), "FFFF FFFF FFFF FFFF", "-"},
@@ -53,7 +54,8 @@ func TestFlagsInUnfilledRegisters(t *testing.T) {
 func TestAllOnesIsNoText(t *testing.T) {
 	for _, p := range Embedded() {
 		for _, pt := range everyPoint(p) {
-			if pt.At.Table.Bits() || pt.Is.Type == catalogue.Float || pt.Type == String || pt.Type == Date || pt.Type == Dotted {
+			if pt.At.Table.Bits() || pt.Is.Type == catalogue.Float || pt.Type == String || pt.Type == Date ||
+				pt.Type == Dotted {
 				continue
 			}
 			data := []byte(strings.Repeat("\xFF", 2*pt.Length))
@@ -83,7 +85,8 @@ func everyPoint(p *Profile) []Point {
 func TestFlagsOfAnOlderProfile(t *testing.T) {
 	const text = "schema: 1\nmodel: acme-ups\ntitle: T\nkind: ups\nverified: paper\nbus: baud=9600\npoints:\n" +
 		"  - {point: alarm, at: holding:0, type: bits, length: 1, flags: {0: hot}}\n"
-	if _, err := Load("acme-ups.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "acme-ups.yaml:8:5: points[0].na: must state") {
+	if _, err := Load("acme-ups.yaml", []byte(text)); err == nil ||
+		!strings.Contains(err.Error(), "acme-ups.yaml:8:5: points[0].na: must state") {
 		t.Errorf("got %v", err)
 	}
 	dir := t.TempDir()
@@ -96,11 +99,13 @@ func TestFlagsOfAnOlderProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	warnings := extended.Warnings()
-	if len(warnings) != 1 || !strings.HasPrefix(warnings[0], file+":8:5: points[0].na: must state") || !strings.HasSuffix(warnings[0], "a fault with the next release") {
+	if len(warnings) != 1 || !strings.HasPrefix(warnings[0], file+":8:5: points[0].na: must state") ||
+		!strings.HasSuffix(warnings[0], "a fault with the next release") {
 		t.Errorf("warnings %q", warnings)
 	}
 	p, _ := extended.Profile("acme-ups")
-	if v, q := p.Points[0].Decode(Answer{p.Points[0].valueSpan(), []byte{0xFF, 0xFF}}, catalogue.Text); q != drivers.Bad {
+	if v, q := p.Points[0].Decode(Answer{p.Points[0].valueSpan(), []byte{0xFF, 0xFF}},
+		catalogue.Text); q != drivers.Bad {
 		t.Errorf("all ones decode to %q", v)
 	}
 }

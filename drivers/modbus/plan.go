@@ -23,13 +23,14 @@ const (
 type item struct {
 	*Point         // from the profile, or derived from it for this device; never changed
 	role           role
-	order          int                 // position of its reading in a report
-	header         *header             // header of the SunSpec model that contains it; read along with it
-	hasAlternative bool                // it has a fallback, or is one
-	piece          *piece              // set if it is a piece of a long text
-	factorApart    bool                // its scale factor is too far away and is read by another request of the same poll
-	channelMap     *drivers.ChannelMap // scaling of an analogue channel
-	unit           string              // unit of an analogue channel
+	order          int     // position of its reading in a report
+	header         *header // header of the SunSpec model that contains it; read along with it
+	hasAlternative bool    // it has a fallback, or is one
+	piece          *piece  // set if it is a piece of a long text
+	// factorApart means that the scale factor is too far away and is read by another request of the same poll.
+	factorApart bool
+	channelMap  *drivers.ChannelMap // scaling of an analogue channel
+	unit        string              // unit of an analogue channel
 }
 
 // Span returns what must be in one reply.
@@ -110,7 +111,8 @@ func plan(items []*item, r rules) []block {
 		s := r.toEven(it.Span())
 		if len(out) > 0 && !r.cuts[it] {
 			last := &out[len(out)-1]
-			if joined := r.toEven(last.join(s)); last.Table == s.Table && r.allows(joined) && r.shouldBridge(last.Span, s) {
+			if joined := r.toEven(last.join(s)); last.Table == s.Table && r.allows(joined) &&
+				r.shouldBridge(last.Span, s) {
 				last.Span, last.items = joined, append(last.items, it)
 				continue
 			}

@@ -55,17 +55,23 @@ func TestPlan(t *testing.T) {
 		{"order does not matter", "holding:13-16 holding:10-11 holding:12", rules{}, "10+7"},
 		{"a gap that is not known to be readable", "holding:10 holding:12", rules{}, "10+1 12+1"},
 		{"a gap that is known to be readable", "holding:10 holding:12", rules{readable: all}, "10+3"},
-		{"a gap that is partly readable", "holding:10 holding:14", rules{readable: spansOf("holding:11-12")}, "10+1 14+1"},
-		{"a gap covered by two spans", "holding:10 holding:14", rules{readable: spansOf("holding:11-12", "holding:13")}, "10+5"},
+		{"a gap that is partly readable", "holding:10 holding:14", rules{readable: spansOf("holding:11-12")},
+			"10+1 14+1"},
+		{"a gap covered by two spans", "holding:10 holding:14",
+			rules{readable: spansOf("holding:11-12", "holding:13")}, "10+5"},
 		{"a gap with a hole", "holding:10 holding:14", rules{readable: all, holes: spansOf("holding:12")}, "10+1 14+1"},
-		{"a gap that costs more than a request", "holding:10 holding:100", rules{readable: all, cost: cost{request: 88 * time.Millisecond, register: time.Millisecond}}, "10+1 100+1"},
-		{"a gap that costs as much as a request", "holding:10 holding:100", rules{readable: all, cost: cost{request: 89 * time.Millisecond, register: time.Millisecond}}, "10+91"},
+		{"a gap that costs more than a request", "holding:10 holding:100",
+			rules{readable: all, cost: cost{request: 88 * time.Millisecond, register: time.Millisecond}}, "10+1 100+1"},
+		{"a gap that costs as much as a request", "holding:10 holding:100",
+			rules{readable: all, cost: cost{request: 89 * time.Millisecond, register: time.Millisecond}}, "10+91"},
 		{"different tables", "holding:10 input:11", rules{readable: all}, "11+1 10+1"},
 		{"the limit", "holding:0-59 holding:60 holding:61", rules{Limits: Limits{Registers: 61}}, "0+61 61+1"},
-		{"bits have their own limit", "coil:0-99 coil:100-199", rules{Limits: Limits{Registers: 10, Bits: 150}}, "0+100 100+100"},
+		{"bits have their own limit", "coil:0-99 coil:100-199", rules{Limits: Limits{Registers: 10, Bits: 150}},
+			"0+100 100+100"},
 		{"groups of 45: Growatt", "input:40-44 input:45-46", rules{Limits: Limits{Align: 45}}, "40+5 45+2"},
 		{"even only: Eastron", "holding:3 holding:5-6", rules{Limits: Limits{Even: true}}, "2+6"},
-		{"even only, at the limit", "holding:0-59 holding:60-61", rules{Limits: Limits{Registers: 60, Even: true}}, "0+60 60+2"},
+		{"even only, at the limit", "holding:0-59 holding:60-61", rules{Limits: Limits{Registers: 60, Even: true}},
+			"0+60 60+2"},
 		{"overlapping: points that share a scale factor", "holding:10-14 holding:12-14 holding:13-15", rules{}, "10+6"},
 		{"the end of the table", "holding:65534 holding:65535", rules{}, "65534+2"},
 		{"nothing", "", rules{}, ""},
@@ -123,12 +129,14 @@ func TestCostDependsOnTheLine(t *testing.T) {
 func TestPlanProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := rules{
-			Limits:   Limits{Registers: rapid.IntRange(8, 125).Draw(t, "limit"), Bits: 2000, Align: rapid.SampledFrom([]int{0, 45, 100}).Draw(t, "align"), Even: rapid.Bool().Draw(t, "even")},
+			Limits: Limits{Registers: rapid.IntRange(8, 125).Draw(t, "limit"), Bits: 2000,
+				Align: rapid.SampledFrom([]int{0, 45, 100}).Draw(t, "align"), Even: rapid.Bool().Draw(t, "even")},
 			readable: spansOf("holding:0-400"),
 			cost:     cost{request: time.Duration(rapid.IntRange(1, 40).Draw(t, "request")), register: 1},
 		}
 		for range rapid.IntRange(0, 4).Draw(t, "holes") {
-			r.holes = append(r.holes, Span{Holding, uint16(rapid.IntRange(0, 500).Draw(t, "hole")), rapid.IntRange(1, 5).Draw(t, "size")})
+			r.holes = append(r.holes, Span{Holding, uint16(rapid.IntRange(0, 500).Draw(t, "hole")),
+				rapid.IntRange(1, 5).Draw(t, "size")})
 		}
 		var items []*item
 		for i := range rapid.IntRange(1, 40).Draw(t, "n") {

@@ -228,7 +228,8 @@ func (p *poll) decodeBlock(b block, a Answer) bool {
 		if it.header != nil && !it.header.isIn(a) {
 			p.chain.moved = true
 			p.stop = true
-			return p.noteError(&drivers.Error{Op: fmt.Sprintf("read %v", b.Span), Kind: drivers.Protocol, Err: errors.New("the SunSpec models have moved")})
+			return p.noteError(&drivers.Error{Op: fmt.Sprintf("read %v", b.Span), Kind: drivers.Protocol,
+				Err: errors.New("the SunSpec models have moved")})
 		}
 	}
 	p.answered++

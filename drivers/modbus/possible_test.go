@@ -11,10 +11,14 @@ import (
 // wild are patterns that are not measurements: the content of a register that the device does not fill, a
 // number decoded with another type or word order, and damaged replies.
 var wild = map[Type][]uint64{
-	F32: {0x7E94F56A, 0xFE94F56A, 0x7F7FFFFF, 0xFF7FFFFF, 0x7F800000, 0xFF800000, 0x7FC00000, 0xFFFFFFFF, 0x00000001, 0x807FFFFF, 0x000116C2}, // the first is 9.9e37
-	F64: {0x47D2A0CBA2C7E9BD, 0x7FEFFFFFFFFFFFFF, 0x7FF0000000000000, 0xFFF0000000000000, 0x7FF8000000000000, 1, 0x8000000000000001},
+	// The first is 9.9e37.
+	F32: {0x7E94F56A, 0xFE94F56A, 0x7F7FFFFF, 0xFF7FFFFF, 0x7F800000, 0xFF800000, 0x7FC00000, 0xFFFFFFFF, 0x00000001,
+		0x807FFFFF, 0x000116C2},
+	F64: {0x47D2A0CBA2C7E9BD, 0x7FEFFFFFFFFFFFFF, 0x7FF0000000000000, 0xFFF0000000000000, 0x7FF8000000000000, 1,
+		0x8000000000000001},
 	U16: {0xFFFF, 0x8000, 0x7FFF}, I16: {0xFFFF, 0x8000, 0x7FFF}, S16: {0xFFFF, 0x7FFF}, BCD16: {0xFFFF, 0x9999},
-	U32: {0xFFFFFFFF, 0x80000000, 0x7FFFFFFF}, I32: {0xFFFFFFFF, 0x80000000, 0x7FFFFFFF}, S32: {0xFFFFFFFF, 0x7FFFFFFF}, BCD32: {0xFFFFFFFF, 0x99999999},
+	U32: {0xFFFFFFFF, 0x80000000, 0x7FFFFFFF}, I32: {0xFFFFFFFF, 0x80000000, 0x7FFFFFFF},
+	S32: {0xFFFFFFFF, 0x7FFFFFFF}, BCD32: {0xFFFFFFFF, 0x99999999},
 	U64: {math.MaxUint64, 1 << 63, math.MaxInt64}, I64: {math.MaxUint64, 1 << 63, math.MaxInt64},
 }
 
@@ -61,7 +65,8 @@ func TestNoModelReturnsImpossibleValues(t *testing.T) {
 					switch {
 					case rd.Quality == drivers.Bad:
 						caught++
-					case !(x >= low && x <= high), pt.Type == F32 && bits&0x7F800000 == 0, pt.Type == F64 && bits>>52&0x7FF == 0:
+					case !(x >= low && x <= high), pt.Type == F32 && bits&0x7F800000 == 0, pt.Type == F64 &&
+						bits>>52&0x7FF == 0:
 						t.Errorf("%s: %s of 0x%X decodes to %v", p.Model, pt.Key, bits, x)
 					}
 				}

@@ -49,7 +49,9 @@ type UnitIDs struct {
 type Timing struct {
 	ReplyMax    time.Duration // serial: longest time ever observed from the end of a request to the start of the reply
 	TCPReplyMax time.Duration // TCP: the same, including the network
-	ReplyUsual  time.Duration // typical time from the end of a request to the start of the reply; used to decide what to read over
+	// ReplyUsual is the typical time from the end of a request to the start of the reply. It is used to decide
+	// what to read over.
+	ReplyUsual  time.Duration
 	Gap         time.Duration // pause between a reply and the next request
 	ConnectWait time.Duration // pause between opening a connection and the first request
 	IdleClose   time.Duration // the device closes a connection after this idle time; 0: never

@@ -74,17 +74,20 @@ func TestFindsTheRefusedRegister(t *testing.T) {
 					t.Errorf("poll %d: %s", i+1, points(r))
 				}
 			}
-			if first := s.reports[0].Err; drivers.KindOf(first) != drivers.Exception || !strings.Contains(first.Error(), fmt.Sprintf("holding:0x%04X:", 100+bad)) {
+			if first := s.reports[0].Err; drivers.KindOf(first) != drivers.Exception ||
+				!strings.Contains(first.Error(), fmt.Sprintf("holding:0x%04X:", 100+bad)) {
 				t.Errorf("first poll: %v", first)
 			}
 			if s.reports[1].Err != nil || s.reports[2].Err != nil {
 				t.Errorf("later polls: %v, %v", s.reports[1].Err, s.reports[2].Err)
 			}
-			if about := s.reports[0].Description; about == nil || !slices.Equal(about.Quarantined, []string{key}) || len(about.Points) != 19 {
+			if about := s.reports[0].Description; about == nil || !slices.Equal(about.Quarantined, []string{key}) ||
+				len(about.Points) != 19 {
 				t.Errorf("description %+v", about)
 			}
 			l := savedState(t, s.reports)
-			if len(l.Quarantined) != 1 || l.Quarantined[0].Point != key || !strings.Contains(l.Quarantined[0].Why, "exception 2") {
+			if len(l.Quarantined) != 1 || l.Quarantined[0].Point != key ||
+				!strings.Contains(l.Quarantined[0].Why, "exception 2") {
 				t.Errorf("saved state %+v", l)
 			}
 			// The search costs a few requests once; afterwards there are at most two blocks.
@@ -119,10 +122,12 @@ points:
 				t.Errorf("poll: %s, %v", points(r), r.Err)
 			}
 		}
-		if l := savedState(t, s.reports); !slices.Equal(l.Holes, []string{"holding:0x0001-0x0009"}) || len(l.Quarantined) != 0 {
+		if l := savedState(t, s.reports); !slices.Equal(l.Holes, []string{"holding:0x0001-0x0009"}) ||
+			len(l.Quarantined) != 0 {
 			t.Errorf("saved state %+v", l)
 		}
-		if want := []string{"1: 03 00 00 00 0B", "1: 03 00 00 00 01", "1: 03 00 0A 00 01", "1: 03 00 00 00 0B", "1: 03 00 00 00 01", "1: 03 00 0A 00 01"}; !slices.Equal(s.asked, want) {
+		if want := []string{"1: 03 00 00 00 0B", "1: 03 00 00 00 01", "1: 03 00 0A 00 01", "1: 03 00 00 00 0B",
+			"1: 03 00 00 00 01", "1: 03 00 0A 00 01"}; !slices.Equal(s.asked, want) {
 			t.Errorf("requests %q", s.asked)
 		}
 	})
@@ -169,7 +174,8 @@ func TestSavedStateSurvivesARestart(t *testing.T) {
 		}
 		s = again(kept, d)
 		if s.reports[0].Err != nil || len(s.asked) > 6 || s.reports[0].DriverState != nil {
-			t.Errorf("after a restart: %v, %d requests, saved state %s", s.reports[0].Err, len(s.asked), s.reports[0].DriverState)
+			t.Errorf("after a restart: %v, %d requests, saved state %s", s.reports[0].Err, len(s.asked),
+				s.reports[0].DriverState)
 		}
 		if value(s.reports[1], "dc4_power") != "?" {
 			t.Error("the quarantined point was read after a restart")
@@ -182,7 +188,8 @@ func TestSavedStateSurvivesARestart(t *testing.T) {
 		if about := s.reports[0].Description; about == nil || len(about.Quarantined) != 0 {
 			t.Errorf("description %+v", about)
 		}
-		for _, rubbish := range []string{"", "{", `{"registers":-1}`, `{"holes":["x"],"quarantined":[{"point":"ac_power","at":"y"}]}`, "[]"} {
+		for _, rubbish := range []string{"", "{", `{"registers":-1}`,
+			`{"holes":["x"],"quarantined":[{"point":"ac_power","at":"y"}]}`, "[]"} {
 			s = again([]byte(rubbish), d)
 			if len(s.reports[1].Readings) != 19 {
 				t.Errorf("with saved state %q: %s", rubbish, points(s.reports[1]))
@@ -244,7 +251,8 @@ func TestDeviceThatRefusesEverything(t *testing.T) {
 			t.Fatalf("%d reports: a device that answers is not dead", len(s.reports))
 		}
 		for i, r := range s.reports {
-			if i < 10 && (drivers.KindOf(r.Err) != drivers.Exception || len(r.Readings) != 0) || i >= 10 && (r.Err != nil || len(r.Readings) != 20) {
+			if i < 10 && (drivers.KindOf(r.Err) != drivers.Exception || len(r.Readings) != 0) ||
+				i >= 10 && (r.Err != nil || len(r.Readings) != 20) {
 				t.Errorf("poll %d: %d readings, %v", i+1, len(r.Readings), r.Err)
 			}
 		}
@@ -365,7 +373,8 @@ func TestBusyDeviceIsNotDead(t *testing.T) {
 				t.Fatalf("%d polls in 65 s", len(s.reports))
 			}
 			for i, r := range s.reports {
-				if i < 5 && (drivers.KindOf(r.Err) != drivers.Busy || len(r.Readings) != 0) || i > 5 && (r.Err != nil || len(r.Readings) != 20) {
+				if i < 5 && (drivers.KindOf(r.Err) != drivers.Busy || len(r.Readings) != 0) ||
+					i > 5 && (r.Err != nil || len(r.Readings) != 20) {
 					t.Errorf("poll %d: %d readings, %v", i+1, len(r.Readings), r.Err)
 				}
 			}
@@ -403,7 +412,8 @@ points:
 		if count["ac_power"] != 13 || count["temperature"] != 3 || count["capacity"] != 1 {
 			t.Errorf("read %v", count)
 		}
-		if about := s.reports[0].Description; about == nil || about.Serial != "AB12" || strings.Join(about.Points, " ") != "ac_power temperature capacity" {
+		if about := s.reports[0].Description; about == nil || about.Serial != "AB12" ||
+			strings.Join(about.Points, " ") != "ac_power temperature capacity" {
 			t.Errorf("description %+v", about)
 		}
 		for _, r := range s.reports[1:] {
@@ -438,7 +448,8 @@ func TestOneDeadAmongTen(t *testing.T) {
 			return n
 		}
 		well, ill := polls(false), polls(true)
-		t.Logf("nine devices got %d polls in ten minutes with a dead neighbour, %d without: %.1f %%", ill, well, 100*float64(ill)/float64(well))
+		t.Logf("nine devices got %d polls in ten minutes with a dead neighbour, %d without: %.1f %%", ill, well,
+			100*float64(ill)/float64(well))
 		if ill < well*95/100 {
 			t.Errorf("%d polls instead of %d", ill, well)
 		}

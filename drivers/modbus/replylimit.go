@@ -36,7 +36,8 @@ func (d *device) expireLimit(now time.Time) {
 // that the device did not answer. searchLimit finds the length that gets through, makes it the limit, and
 // restarts the poll. It reports whether it found a limit.
 func (p *poll) searchLimit(b block, err error) bool {
-	if b.Table.Bits() || b.Count <= max(p.longestReply, 1) || !mayBeTooLong(err) || drivers.PortLost(err) || p.searches == maxSearches {
+	if b.Table.Bits() || b.Count <= max(p.longestReply, 1) || !mayBeTooLong(err) || drivers.PortLost(err) ||
+		p.searches == maxSearches {
 		return false
 	}
 	// Check once whether the device is there at all; each timeout delays the other devices on the line.

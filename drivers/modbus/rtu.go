@@ -30,7 +30,8 @@ func (t *transaction) sendRTU(adu []byte) ([]byte, error) {
 	if err := t.write(adu, t.timing.ReplyMax+b.wireTime(len(adu))+b.delay); err != nil {
 		return nil, err
 	}
-	sent := time.Now().Add(b.wireTime(len(adu))) // Write returns when the bytes are buffered, not when they have been sent
+	// Write returns when the bytes are buffered, not when they have been sent
+	sent := time.Now().Add(b.wireTime(len(adu)))
 	if adu[0] == broadcast {
 		b.quietUntil = sent.Add(turnaround)
 		t.replyAt = sent
@@ -71,7 +72,8 @@ func (t *transaction) readReply(req []byte, due time.Time) ([]byte, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			t.heard = buf[:n]
 			if other := otherUnit(buf[:n], req); other != 0 && !damaged && foreign == nil {
-				return nil, &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongUnit, Err: fmt.Errorf("asked unit %d, unit %d answered", req[0], other)}
+				return nil, &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongUnit,
+					Err: fmt.Errorf("asked unit %d, unit %d answered", req[0], other)}
 			}
 			if total == 0 && t.echoDropped {
 				return nil, &drivers.Error{Kind: drivers.Timeout, Cause: drivers.EchoOnly,
@@ -99,7 +101,8 @@ func (t *transaction) readReply(req []byte, due time.Time) ([]byte, error) {
 // on the first copy after a write is not mistaken for the confirmation, which looks the same.
 func (t *transaction) dropEcho(heard, req []byte, total int) int {
 	reads := req[1] == 3 || req[1] == 4
-	if total != len(heard) || len(heard) < len(req) || !(reads || t.bus.echoes) || !bytes.Equal(heard[:len(req)], req) || t.echoDropped {
+	if total != len(heard) || len(heard) < len(req) || !(reads || t.bus.echoes) ||
+		!bytes.Equal(heard[:len(req)], req) || t.echoDropped {
 		return len(heard)
 	}
 	t.bus.echoes, t.echoDropped = true, true
@@ -116,7 +119,8 @@ func noReplyError(n int, damaged bool, foreign error, within time.Duration) erro
 	case damaged:
 		return &drivers.Error{Kind: drivers.Checksum, Err: fmt.Errorf("checksum wrong (%d bytes received)", n)}
 	}
-	return &drivers.Error{Kind: drivers.Checksum, Cause: drivers.Noise, Err: fmt.Errorf("%d bytes received that are not a valid reply", n)}
+	return &drivers.Error{Kind: drivers.Checksum, Cause: drivers.Noise,
+		Err: fmt.Errorf("%d bytes received that are not a valid reply", n)}
 }
 
 // waitForSilence reads and discards until the line may be used: no late reply is possible any more, and the
@@ -135,7 +139,8 @@ func (t *transaction) waitForSilence() error {
 		case n > 0:
 			b.quietUntil = later(b.quietUntil, now.Add(b.silence))
 			if now.After(limit) {
-				return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.OtherMaster, Err: fmt.Errorf("the line was not silent for %v: another master, or noise", patience)}
+				return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.OtherMaster,
+					Err: fmt.Errorf("the line was not silent for %v: another master, or noise", patience)}
 			}
 		case err == nil:
 		case t.ctx.Err() != nil:

@@ -145,7 +145,8 @@ func TestSerialLineComesBack(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		open(ctx, t, url, link, func(r drivers.Report) { map[string]chan drivers.Report{"meter": meters, "gate": gates}[r.Device] <- r })
+		open(ctx, t, url, link,
+			func(r drivers.Report) { map[string]chan drivers.Report{"meter": meters, "gate": gates}[r.Device] <- r })
 	}()
 	good := func(what string) {
 		t.Helper()

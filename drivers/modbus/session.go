@@ -145,7 +145,8 @@ func (s *Session) Listen(ctx context.Context, d time.Duration) ([]byte, error) {
 
 // Capture polls a device once, without saved state, and returns the report with all exchanges in order. The
 // port may be one borrowed from the device's line.
-func (d *Driver) Capture(ctx context.Context, l drivers.Line, port drivers.Port, dev drivers.Device) (drivers.Report, []Exchange, error) {
+func (d *Driver) Capture(ctx context.Context, l drivers.Line, port drivers.Port, dev drivers.Device) (drivers.Report,
+	[]Exchange, error) {
 	p, ok := d.Profile(dev.Model)
 	if !ok {
 		return drivers.Report{}, nil, fmt.Errorf("capture %s: modbus has no model %q", dev.ID, dev.Model)

@@ -16,7 +16,8 @@ import (
 )
 
 // served connects answerers to a wire and returns the other end.
-func served(t *testing.T, stream bool, char time.Duration, units map[byte]slave.Answerer, delay func(byte, []byte) time.Duration) *driverstest.End {
+func served(t *testing.T, stream bool, char time.Duration, units map[byte]slave.Answerer,
+	delay func(byte, []byte) time.Duration) *driverstest.End {
 	t.Helper()
 	here, there := driverstest.Wire(char)
 	ended := make(chan error, 1)
@@ -76,7 +77,8 @@ func TestSessionReadsAndTraces(t *testing.T) {
 			if err != nil || fmt.Sprintf("% X", a.Data) != "42 48 00 00" {
 				t.Errorf("got % X, %v", a.Data, err)
 			}
-			if _, err := s.Read(t.Context(), 7, modbus.Span{Table: modbus.Input, First: 0x8000, Count: 200}); err == nil {
+			if _, err := s.Read(t.Context(), 7,
+				modbus.Span{Table: modbus.Input, First: 0x8000, Count: 200}); err == nil {
 				t.Error("200 registers were read in one request")
 			}
 			want := "07 04 00 46 00 02 90 78 > 07 04 04 42 48 00 00 09 EA <nil>"
@@ -133,11 +135,13 @@ func TestSessionDropsALateReply(t *testing.T) {
 
 func TestSessionStopsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := modbus.NewSession(drivers.Line{Baud: 9600, CharLen: 10}, served(t, false, 0, nil, nil), modbus.Timing{ReplyMax: time.Minute})
+		s := modbus.NewSession(drivers.Line{Baud: 9600, CharLen: 10}, served(t, false, 0, nil, nil),
+			modbus.Timing{ReplyMax: time.Minute})
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		if _, err := s.Read(ctx, 1, modbus.Span{Table: modbus.Holding, Count: 1}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.Read(ctx, 1, modbus.Span{Table: modbus.Holding, Count: 1}); !errors.Is(err,
+			context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		if _, err := s.Listen(ctx, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
@@ -204,7 +208,8 @@ func TestSessionOnABorrowedLineKeepsItsSilences(t *testing.T) {
 			return 0
 		})
 		line := drivers.Line{ID: "l", Baud: 9600, CharLen: 10}
-		link, err := modbus.New().Link(line, []drivers.Device{{ID: "m", Model: "eastron-sdm630", Unit: 1, Every: 100 * time.Millisecond}})
+		link, err := modbus.New().Link(line,
+			[]drivers.Device{{ID: "m", Model: "eastron-sdm630", Unit: 1, Every: 100 * time.Millisecond}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,14 +232,16 @@ func TestSessionOnABorrowedLineKeepsItsSilences(t *testing.T) {
 		for i := range 20 {
 			time.Sleep(time.Duration(i) * 97 * time.Millisecond)
 			answer := make(chan error, 1)
-			in <- drivers.Request{Answer: func(a drivers.Answer) { answer <- a.Err }, Borrow: func(ctx context.Context, p drivers.Port) error {
-				ctx, stop := context.WithTimeout(ctx, 20*time.Millisecond)
-				defer stop()
-				slow = true
-				_, err := modbus.NewSession(line, p, modbus.Timing{ReplyMax: 500 * time.Millisecond}).
-					Read(ctx, 1, modbus.Span{Table: modbus.Input, First: uint16(block[1])<<8 + uint16(block[2]), Count: int(block[4])})
-				return err
-			}}
+			in <- drivers.Request{Answer: func(a drivers.Answer) { answer <- a.Err },
+				Borrow: func(ctx context.Context, p drivers.Port) error {
+					ctx, stop := context.WithTimeout(ctx, 20*time.Millisecond)
+					defer stop()
+					slow = true
+					_, err := modbus.NewSession(line, p, modbus.Timing{ReplyMax: 500 * time.Millisecond}).
+						Read(ctx, 1, modbus.Span{Table: modbus.Input, First: uint16(block[1])<<8 + uint16(block[2]),
+							Count: int(block[4])})
+					return err
+				}}
 			if err := <-answer; !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("borrow %d: %v", i, err)
 			}
@@ -256,7 +263,8 @@ func TestCapture(t *testing.T) {
 		}
 		port := served(t, false, 0, map[byte]slave.Answerer{3: meter}, nil)
 		rep, all, err := modbus.New().Capture(t.Context(), drivers.Line{Baud: 9600, CharLen: 10}, port,
-			drivers.Device{ID: "m", Model: "eastron-sdm630", Unit: 3, DriverState: []byte(`{"quarantined":[{"point":"ac_power","at":"input:0x0034","times":1}]}`)})
+			drivers.Device{ID: "m", Model: "eastron-sdm630", Unit: 3,
+				DriverState: []byte(`{"quarantined":[{"point":"ac_power","at":"input:0x0034","times":1}]}`)})
 		if err != nil || rep.Err != nil || rep.Description == nil || rep.Description.Serial != "22041234" {
 			t.Fatalf("got %+v, %v", rep, err)
 		}
@@ -268,7 +276,8 @@ func TestCapture(t *testing.T) {
 				t.Errorf("exchange % X > % X %v", x.Request, x.Answer, x.Err)
 			}
 		}
-		if _, _, err := modbus.New().Capture(t.Context(), drivers.Line{}, port, drivers.Device{Model: "none"}); err == nil {
+		if _, _, err := modbus.New().Capture(t.Context(), drivers.Line{}, port,
+			drivers.Device{Model: "none"}); err == nil {
 			t.Error("an unknown model was captured")
 		}
 	})

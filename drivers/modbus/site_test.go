@@ -36,7 +36,8 @@ type site struct {
 }
 
 func tcpSite(t *testing.T) *site {
-	return &site{t: t, line: drivers.Line{ID: "l", Stream: true}, units: map[byte]slave.Answerer{}, in: make(chan drivers.Request, 8)}
+	return &site{t: t, line: drivers.Line{ID: "l", Stream: true}, units: map[byte]slave.Answerer{},
+		in: make(chan drivers.Request, 8)}
 }
 
 func serialSite(t *testing.T) *site {
@@ -78,7 +79,8 @@ func (s *site) run(d time.Duration) {
 			if s.line.Stream {
 				err = slave.ServeTCP(ctx, delayed{there, s}, s.units)
 			} else {
-				err = slave.ServeRTU(ctx, there, s.units, slave.RTU{Delay: func(byte, []byte) time.Duration { return s.delay }})
+				err = slave.ServeRTU(ctx, there, s.units,
+					slave.RTU{Delay: func(byte, []byte) time.Duration { return s.delay }})
 			}
 			if err != nil {
 				s.t.Errorf("serve: %v", err)

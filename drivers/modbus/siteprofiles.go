@@ -93,7 +93,8 @@ func loadSiteProfile(file string) (*Profile, error) {
 		return nil, err
 	}
 	if p.Model != strings.TrimSuffix(filepath.Base(file), ".yaml") {
-		return nil, Faults{{File: file, Line: 1, Column: 1, Path: "model", Text: fmt.Sprintf("must be the file's name (got %q)", p.Model)}}
+		return nil, Faults{{File: file, Line: 1, Column: 1, Path: "model",
+			Text: fmt.Sprintf("must be the file's name (got %q)", p.Model)}}
 	}
 	p.Verified, p.Commands = drivers.Unverified, nil
 	for i := range p.Channels {

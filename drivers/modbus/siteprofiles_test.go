@@ -69,10 +69,12 @@ func TestSiteProfiles(t *testing.T) {
 	}
 	for _, model := range []string{"acme-meter", "came-gard-ptx", "sunspec"} {
 		p, ok := d.Profile(model)
-		if !ok || p.Verified != "unverified" || len(p.Commands) > 0 || slices.ContainsFunc(p.Channels, func(c modbus.Channel) bool { return c.Write }) {
+		if !ok || p.Verified != "unverified" || len(p.Commands) > 0 ||
+			slices.ContainsFunc(p.Channels, func(c modbus.Channel) bool { return c.Write }) {
 			t.Errorf("%s: %v, verified by %s, %d commands", model, ok, p.Verified, len(p.Commands))
 		}
-		if p.SunSpec != nil && slices.ContainsFunc(p.SunSpec.Models, func(m modbus.SunSpecModel) bool { return len(m.Commands) > 0 }) {
+		if p.SunSpec != nil && slices.ContainsFunc(p.SunSpec.Models,
+			func(m modbus.SunSpecModel) bool { return len(m.Commands) > 0 }) {
 			t.Errorf("%s: a SunSpec model has commands", model)
 		}
 	}
@@ -88,7 +90,8 @@ func TestSiteProfiles(t *testing.T) {
 			t.Errorf("the embedded profile %s was changed: %s, %d commands", model, p.Verified, n)
 		}
 	}
-	if _, err := d.Link(drivers.Line{ID: "l", Stream: true}, []drivers.Device{{ID: "m", Model: "acme-meter", Unit: 1}}); err != nil {
+	if _, err := d.Link(drivers.Line{ID: "l", Stream: true},
+		[]drivers.Device{{ID: "m", Model: "acme-meter", Unit: 1}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -109,7 +112,8 @@ func TestSiteProfilesWithFaults(t *testing.T) {
 		}
 	}
 	dir = files(t, map[string]string{"other.yaml": localMeter})
-	if _, err := modbus.New().WithModels(dir); err == nil || err.Error() != dir+`/other.yaml:1:1: model: must be the file's name (got "acme-meter")` {
+	if _, err := modbus.New().WithModels(dir); err == nil ||
+		err.Error() != dir+`/other.yaml:1:1: model: must be the file's name (got "acme-meter")` {
 		t.Errorf("got %v", err)
 	}
 	if _, err := modbus.New().WithModels(dir + "/none"); err == nil || !strings.Contains(err.Error(), "no such file") {
@@ -119,7 +123,8 @@ func TestSiteProfilesWithFaults(t *testing.T) {
 	for i := range 257 {
 		many[fmt.Sprintf("acme-m%d.yaml", i)] = strings.Replace(localMeter, "acme-meter", fmt.Sprintf("acme-m%d", i), 1)
 	}
-	if _, err := modbus.New().WithModels(files(t, many)); err == nil || !strings.Contains(err.Error(), "more than 256") {
+	if _, err := modbus.New().WithModels(files(t, many)); err == nil ||
+		!strings.Contains(err.Error(), "more than 256") {
 		t.Errorf("got %v", err)
 	}
 }

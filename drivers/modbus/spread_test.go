@@ -56,13 +56,15 @@ func TestLossesDoNotSpreadAPoll(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, began := twenty(t, "limits: {registers: 1}\ntiming: {tcp_reply_max: 1s}\n"), time.Now()
 				h := ticking(t, began, func(n int, _ []byte) bool { return n%every == 0 })
-				reports, _ := h.reach(30*time.Minute-time.Second, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
+				reports, _ := h.reach(30*time.Minute-time.Second, tcpLine, modbus.Of(p),
+					drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
 				for i, r := range reports {
 					if len(r.Readings) == 0 {
 						continue // the first reply was lost: the poll ends
 					}
 					if oldest, newest := ages(began, r); oldest > 6*time.Second || newest > tick {
-						t.Errorf("poll %d: the oldest of %d values was read %v before its time, the newest %v", i+1, len(r.Readings), oldest, newest)
+						t.Errorf("poll %d: the oldest of %d values was read %v before its time, the newest %v", i+1,
+							len(r.Readings), oldest, newest)
 					}
 				}
 			})
@@ -76,7 +78,8 @@ func TestSpreadPollSkipsSilentBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, began := twenty(t, "limits: {registers: 1}\ntiming: {tcp_reply_max: 1s}\n"), time.Now()
 		h := ticking(t, began, func(_ int, req []byte) bool { return req[9] >= 102 && req[9] < 112 })
-		reports, _ := h.reach(85*time.Second, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
+		reports, _ := h.reach(85*time.Second, tcpLine, modbus.Of(p),
+			drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
 		if last := reports[len(reports)-1]; len(reports) != 3 || len(last.Readings) != 10 {
 			t.Errorf("%d reports, the last with %s", len(reports), points(last))
 		}
@@ -88,9 +91,11 @@ func TestSlowPollIsComplete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, began := twenty(t, "limits: {registers: 1}\ntiming: {tcp_reply_max: 1s}\n"), time.Now()
 		h := ticking(t, began, func(int, []byte) bool { time.Sleep(500 * time.Millisecond); return false })
-		reports, _ := h.reach(25*time.Second, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
+		reports, _ := h.reach(25*time.Second, tcpLine, modbus.Of(p),
+			drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
 		if len(reports) != 1 || len(reports[0].Readings) != 20 || reports[0].Err != nil {
-			t.Fatalf("%d reports, the first with %d values and %v", len(reports), len(reports[0].Readings), reports[0].Err)
+			t.Fatalf("%d reports, the first with %d values and %v", len(reports), len(reports[0].Readings),
+				reports[0].Err)
 		}
 	})
 }
@@ -123,7 +128,8 @@ readable: [holding:100-119]
 			long++
 			return long < 3
 		})
-		reports, _ := h.reach(5*time.Second, tcpLine, modbus.Of(p), drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
+		reports, _ := h.reach(5*time.Second, tcpLine, modbus.Of(p),
+			drivers.Device{ID: "d1", Model: p.Model, Unit: 1, Every: 30 * time.Second})
 		if len(reports) != 1 || points(reports[0]) != "frequency" || long < 3 {
 			t.Fatalf("%d reports, first: %s; %d long requests", len(reports), points(reports[0]), long)
 		}

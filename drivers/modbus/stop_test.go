@@ -22,8 +22,9 @@ func TestStopGoesFirst(t *testing.T) {
 		scan  time.Duration // when a scan borrows the line; 0: none
 		limit time.Duration // from the command to its first byte at the drive
 	}{
-		"while the barrier opens":           {at: 7*time.Second + 930*time.Millisecond, limit: 50 * time.Millisecond},
-		"during a scan":                     {at: 9 * time.Second, scan: 7 * time.Second, limit: 400 * time.Millisecond},
+		"while the barrier opens": {at: 7*time.Second + 930*time.Millisecond, limit: 50 * time.Millisecond},
+		"during a scan": {at: 9 * time.Second, scan: 7 * time.Second,
+			limit: 400 * time.Millisecond},
 		"during the poll of a meter":        {at: 10*time.Second + 250*time.Millisecond, limit: 300 * time.Millisecond},
 		"during a request to a dead device": {limit: time.Second},
 	} {
@@ -45,7 +46,8 @@ func TestStopGoesFirst(t *testing.T) {
 					return d.Answer(pdu)
 				})
 				s.add("eastron-sdm630", 2, 5*time.Second, device(t, "eastron-sdm630", slave.Options{}))
-				s.devices = append(s.devices, drivers.Device{ID: "d3", Model: "eastron-sdm630", Unit: 3, Every: 5 * time.Second})
+				s.devices = append(s.devices,
+					drivers.Device{ID: "d3", Model: "eastron-sdm630", Unit: 3, Every: 5 * time.Second})
 				command := func(action string) {
 					cmd := drivers.Command{Device: "d1", Action: action, Deadline: time.Now().Add(10 * time.Second)}
 					s.in <- drivers.Request{Device: "d1", Command: &cmd, Answer: func(a drivers.Answer) {
@@ -60,7 +62,8 @@ func TestStopGoesFirst(t *testing.T) {
 						s.in <- drivers.Request{Borrow: func(ctx context.Context, port drivers.Port) error {
 							session := modbus.NewSession(s.line, port, modbus.Timing{ReplyMax: time.Second})
 							for unit := 10; unit < 100; unit++ {
-								if _, err := session.Read(ctx, unit, modbus.Span{Table: modbus.Holding, First: 0, Count: 1}); ctx.Err() != nil {
+								if _, err := session.Read(ctx, unit,
+									modbus.Span{Table: modbus.Holding, First: 0, Count: 1}); ctx.Err() != nil {
 									return err
 								}
 							}

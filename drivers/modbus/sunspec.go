@@ -148,7 +148,8 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 			c.models = nil
 		}
 		if n == 0 && (h.id != commonID || h.length < commonNeed-1) {
-			return nil, p.chainFault(h.at, fmt.Errorf("the chain must begin with the common model (got model %d of %d registers)", h.id, h.length))
+			return nil, p.chainFault(h.at,
+				fmt.Errorf("the chain must begin with the common model (got model %d of %d registers)", h.id, h.length))
 		}
 		if !h.hasPossibleLength() {
 			c.cut = &chainCut{h.at, badLength(h.id, h.length)}
@@ -167,7 +168,8 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 	case part < s.Part:
 		return nil, p.chainFault(base, fmt.Errorf("the chain has no models of a device %d", s.Part))
 	case !s.isWanted(p.profile.Kind, c):
-		return nil, p.chainFault(base, fmt.Errorf("the chain has no %s from device %d on (it has %d devices)", p.profile.Kind, s.Part, part))
+		return nil, p.chainFault(base, fmt.Errorf("the chain has no %s from device %d on (it has %d devices)",
+			p.profile.Kind, s.Part, part))
 	}
 	if err := p.claimChain(c); err != nil {
 		return nil, err
@@ -178,7 +180,8 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 // isWanted reports whether the chain describes the device to read. A meter can be any of the devices behind
 // an inverter, so devices without any of the profile's models are skipped.
 func (s *SunSpec) isWanted(k catalogue.DeviceKind, c *chain) bool {
-	return k != catalogue.Meter || slices.ContainsFunc(s.Models, func(m SunSpecModel) bool { return c.find(m.IDs) != nil })
+	return k != catalogue.Meter || slices.ContainsFunc(s.Models,
+		func(m SunSpecModel) bool { return c.find(m.IDs) != nil })
 }
 
 // chainPlace is where a device begins: unit id and address.
@@ -192,7 +195,8 @@ type chainPlace struct {
 func (p *poll) claimChain(c *chain) error {
 	here := chainPlace{p.unit, c.models[0].at}
 	if other, taken := p.bus.claimed[here]; taken && other != p.id {
-		return p.chainFault(here.at, fmt.Errorf("this device of the chain is already read as %s. Choose a model for another part", other))
+		return p.chainFault(here.at,
+			fmt.Errorf("this device of the chain is already read as %s. Choose a model for another part", other))
 	}
 	if p.bus.claimed == nil {
 		p.bus.claimed = map[chainPlace]string{}
@@ -215,7 +219,8 @@ func (p *poll) findBase(bases []uint16) (uint16, error) {
 	for _, base := range bases {
 		a, err := p.readCached(Span{Holding, base, 2})
 		switch {
-		case err == nil && binary.BigEndian.Uint16(a.Data) == sunsHigh && binary.BigEndian.Uint16(a.Data[2:]) == sunsLow:
+		case err == nil && binary.BigEndian.Uint16(a.Data) == sunsHigh &&
+			binary.BigEndian.Uint16(a.Data[2:]) == sunsLow:
 			p.nextBase = 0
 			return base, nil
 		case err == nil:
@@ -319,7 +324,8 @@ func (d *device) commonItems(h *header) []*item {
 		key    string
 		at     uint16
 		length int
-	}{{selfMaker, commonMaker, 16}, {selfModel, commonModel, 16}, {selfFirmware, commonFirmware, 8}, {selfSerial, commonSerial, 16}} {
+	}{{selfMaker, commonMaker, 16}, {selfModel, commonModel, 16}, {selfFirmware, commonFirmware, 8},
+		{selfSerial, commonSerial, 16}} {
 		f := Field{At: Address{Holding, h.at + part.at}, Type: String, Length: part.length}
 		for _, it := range pieces(identityItem(part.key, f), d.rules.Registers) {
 			items = append(items, withHeader(it, h, d.rules.Registers))
@@ -380,7 +386,8 @@ func (p *poll) repeatedPoints(h *header, q *Repeat) ([]Point, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v, quality := f.Decode(a, catalogue.Float); quality == drivers.Good && v.Float() >= 1 && int(v.Float()) < count {
+		if v, quality := f.Decode(a, catalogue.Float); quality == drivers.Good && v.Float() >= 1 &&
+			int(v.Float()) < count {
 			count = int(v.Float())
 		}
 	}

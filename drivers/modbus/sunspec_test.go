@@ -44,13 +44,16 @@ func TestSunSpecChains(t *testing.T) {
 				for i, r := range s.reports {
 					energy := value(r, "ac_energy")
 					if strings.HasPrefix(c.name, "floats") {
-						energy = strings.Replace(energy, "12345.678", "12345.678", 1) // 12 345 678 Wh is a whole number below 2^24
+						// 12 345 678 Wh is a whole number below 2^24
+						energy = strings.Replace(energy, "12345.678", "12345.678", 1)
 					}
-					if r.Err != nil || value(r, "ac_power") != "5430" || value(r, "frequency") != "49.98" || energy != "12345.678" || value(r, "state") != "producing" {
+					if r.Err != nil || value(r, "ac_power") != "5430" || value(r, "frequency") != "49.98" ||
+						energy != "12345.678" || value(r, "state") != "producing" {
 						t.Errorf("poll %d: %v, %v", i+1, r.Err, r.Readings)
 					}
 				}
-				if about := s.reports[0].Description; about == nil || about.Maker != "ACME" || about.Model != "M10" || about.Serial != "S1" || about.Firmware != "2.1" {
+				if about := s.reports[0].Description; about == nil || about.Maker != "ACME" || about.Model != "M10" ||
+					about.Serial != "S1" || about.Firmware != "2.1" {
 					t.Errorf("description %+v", about)
 				}
 				if polls := len(s.reports); len(s.asked) > 12+polls {
@@ -114,9 +117,12 @@ func TestSunSpecWalk(t *testing.T) {
 		{"unknown models in between", [][]uint16{common, {64061, 300}, {11, 13}, {65230, 1}, inverter103(7), end}, "7"},
 		{"a longer unknown model", [][]uint16{common, {65234, 315}, inverter103(7), end}, "7"},
 		{"a second device after it", [][]uint16{common, inverter103(7), common, inverter103(9), end}, "7"},
-		{"both families of inverter models: never added", [][]uint16{common, append([]uint16{113, 60}, make([]uint16, 60)...), inverter103(7), end}, "7"},
-		{"a model without a length", [][]uint16{common, {300, 0}, inverter103(7), end}, "model 300 cannot have 0 registers"},
-		{"a model that is too long", [][]uint16{common, {300, 2001}, inverter103(7), end}, "model 300 cannot have 2001 registers"},
+		{"both families of inverter models: never added",
+			[][]uint16{common, append([]uint16{113, 60}, make([]uint16, 60)...), inverter103(7), end}, "7"},
+		{"a model without a length", [][]uint16{common, {300, 0}, inverter103(7), end},
+			"model 300 cannot have 0 registers"},
+		{"a model that is too long", [][]uint16{common, {300, 2001}, inverter103(7), end},
+			"model 300 cannot have 2001 registers"},
 		{"no common model", [][]uint16{inverter103(7), end}, "must begin with the common model"},
 		{"nothing", nil, "the chain has no models of a device 1"},
 		{"an illegal length", [][]uint16{common, {103, 20}, end}, "?"},
@@ -127,7 +133,8 @@ func TestSunSpecWalk(t *testing.T) {
 				s.add("sunspec", 1, 10*time.Second, newChain(40000, c.models...))
 				s.run(5 * time.Second)
 				r := s.reports[0]
-				if got := value(r, "ac_power"); got != c.want && (r.Err == nil || !strings.Contains(r.Err.Error(), c.want)) {
+				if got := value(r, "ac_power"); got != c.want &&
+					(r.Err == nil || !strings.Contains(r.Err.Error(), c.want)) {
 					t.Errorf("ac_power %s, %v, want %s", got, r.Err, c.want)
 				}
 			})
@@ -186,7 +193,8 @@ func TestSunSpecMoves(t *testing.T) {
 		var now atomic.Pointer[slave.Device]
 		now.Store(before)
 		s := tcpSite(t)
-		s.add("sunspec", 1, 10*time.Second, slave.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
+		s.add("sunspec", 1, 10*time.Second,
+			slave.AnswererFunc(func(pdu []byte) []byte { return now.Load().Answer(pdu) }))
 		time.AfterFunc(25*time.Second, func() { now.Store(after) })
 		s.run(65 * time.Second)
 		var got []string
@@ -228,7 +236,8 @@ func TestSunSpecTimeoutIsNotTheEnd(t *testing.T) {
 // meanwhile, data of the two are not mixed.
 func TestSunSpecWalkContinues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		one, other := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 160}}), device(t, "sunspec", slave.Options{SunSpec: []uint16{113}})
+		one, other := device(t, "sunspec", slave.Options{SunSpec: []uint16{103, 160}}),
+			device(t, "sunspec", slave.Options{SunSpec: []uint16{113}})
 		set(t, other, "ac_power", catalogue.Number(2222))
 		n, firsts := 0, 0
 		s := tcpSite(t)
@@ -271,7 +280,8 @@ func TestSunSpecScaleFactorMoves(t *testing.T) {
 		}))
 		s.run(5 * time.Minute)
 		for _, r := range s.reports {
-			ok := slices.ContainsFunc(watts, func(w float64) bool { return value(r, "ac_power") == fmt.Sprint(catalogue.Number(w)) })
+			ok := slices.ContainsFunc(watts,
+				func(w float64) bool { return value(r, "ac_power") == fmt.Sprint(catalogue.Number(w)) })
 			if !ok {
 				t.Errorf("power %s", value(r, "ac_power"))
 			}
@@ -287,17 +297,22 @@ func TestSunSpecModels(t *testing.T) {
 		set    map[string]float64
 		want   string // points that are delivered but not in set
 	}{
-		{[]uint16{103, 120, 122, 123, 124, 160}, map[string]float64{"ac_power": 4321, "ac_energy": 1234.5, "battery_charge": 55.5, "battery_voltage": 402.5,
-			"dc1_voltage": 612.3, "dc1_current": 41.05, "dc2_power": 25110}, "power_limit"},
-		{[]uint16{701, 160}, map[string]float64{"ac_power": -1200, "ac_power_l2": 400, "ac_energy": 98765.432, "frequency": 49.99, "ac_voltage_l3_l1": 401.5, "temperature": 41.2, "dc1_power": 300}, ""},
-		{[]uint16{203}, map[string]float64{"ac_power": -2500, "ac_power_l3": 250, "import_energy": 1000.001, "export_energy": 2000.5, "frequency": 50.01, "power_factor": -0.98}, ""},
-		{[]uint16{213}, map[string]float64{"ac_power": -2500.5, "ac_power_l3": 250, "import_energy": 1000.5, "export_energy": 2000.5, "frequency": 50.01, "power_factor": -0.98}, ""},
+		{[]uint16{103, 120, 122, 123, 124, 160},
+			map[string]float64{"ac_power": 4321, "ac_energy": 1234.5, "battery_charge": 55.5, "battery_voltage": 402.5,
+				"dc1_voltage": 612.3, "dc1_current": 41.05, "dc2_power": 25110}, "power_limit"},
+		{[]uint16{701, 160}, map[string]float64{"ac_power": -1200, "ac_power_l2": 400, "ac_energy": 98765.432,
+			"frequency": 49.99, "ac_voltage_l3_l1": 401.5, "temperature": 41.2, "dc1_power": 300}, ""},
+		{[]uint16{203}, map[string]float64{"ac_power": -2500, "ac_power_l3": 250, "import_energy": 1000.001,
+			"export_energy": 2000.5, "frequency": 50.01, "power_factor": -0.98}, ""},
+		{[]uint16{213}, map[string]float64{"ac_power": -2500.5, "ac_power_l3": 250, "import_energy": 1000.5,
+			"export_energy": 2000.5, "frequency": 50.01, "power_factor": -0.98}, ""},
 		{[]uint16{122}, map[string]float64{"ac_energy": 1234567.891}, ""},
 	} {
 		for _, limit := range []int{125, 60} {
 			t.Run(fmt.Sprint(c.models, " by ", limit), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					text := fmt.Sprintf("schema: 1\nmodel: test-make\ntitle: T\nkind: inverter\nverified: paper\nlinks: [tcp]\nlimits: {registers: %d}\nsunspec: {bases: [40000], models_of: sunspec}\n", limit)
+					text := fmt.Sprintf(
+						"schema: 1\nmodel: test-make\ntitle: T\nkind: inverter\nverified: paper\nlinks: [tcp]\nlimits: {registers: %d}\nsunspec: {bases: [40000], models_of: sunspec}\n", limit)
 					p := profile(t, text)
 					d := profileDevice(t, p, slave.Options{SunSpec: c.models, Groups: 3})
 					for k, v := range c.set {
@@ -356,7 +371,8 @@ func TestSunSpecSkipsTheBattery(t *testing.T) {
 		d := device(t, "sunspec", slave.Options{SunSpec: []uint16{160}, Groups: 4})
 		at := uint16(40000 + 2 + 68)
 		for i, name := range []string{"MPPT 1", "MPPT 2", "StCha 3", "StDisCha 4"} {
-			f := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: at + 10 + uint16(20*i) + 1}, Type: modbus.String, Length: 8}
+			f := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: at + 10 + uint16(20*i) + 1},
+				Type: modbus.String, Length: 8}
 			regs, err := f.Encode(catalogue.Words(name), 0)
 			if err != nil {
 				t.Fatal(err)
@@ -378,7 +394,8 @@ func TestSunSpecParts(t *testing.T) {
 		meter := make([]uint16, 107)
 		meter[0], meter[1], meter[18] = 203, 105, 42
 		chain := newChain(40000, []uint16{1, 65}, inverter103(7), []uint16{1, 65}, meter)
-		p := profile(t, "schema: 1\nmodel: test-second\ntitle: T\nkind: inverter\nverified: paper\nlinks: [tcp]\nsunspec: {bases: [40000], part: 2, models_of: sunspec}\n")
+		p := profile(t,
+			"schema: 1\nmodel: test-second\ntitle: T\nkind: inverter\nverified: paper\nlinks: [tcp]\nsunspec: {bases: [40000], part: 2, models_of: sunspec}\n")
 		s := tcpSite(t)
 		s.driver = modbus.Of(p)
 		s.add(p.Model, 1, 10*time.Second, chain)
@@ -403,7 +420,8 @@ func TestSunSpecSharedUnit(t *testing.T) {
 	}{{"part: 1", "42"}, {"part: 2", "42"}, {"part: 3", "43"}, {"part: 4", "the chain has no models of a device 4"}} {
 		t.Run(x.part, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				chain := newChain(40000, []uint16{1, 65}, inverter103(7), []uint16{1, 65}, meter(42), []uint16{1, 65}, meter(43))
+				chain := newChain(40000, []uint16{1, 65}, inverter103(7), []uint16{1, 65}, meter(42), []uint16{1, 65},
+					meter(43))
 				s := tcpSite(t)
 				s.driver = modbus.New(profile(t, head+"sunspec: {bases: [40000], "+x.part+", models_of: sunspec}\n"))
 				s.add("sunspec", 1, 10*time.Second, chain)

@@ -70,13 +70,15 @@ func (t *transaction) awaitReply(adu []byte) ([]byte, error) {
 		got := binary.BigEndian.Uint16(frame)
 		fits := checkReply(adu[mbapSize+1:], frame[mbapSize+1:])
 		if answered := frame[mbapSize]; answered != adu[mbapSize] {
-			fits = &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongUnit, Err: fmt.Errorf("asked unit %d, unit %d answered", adu[mbapSize], answered)}
+			fits = &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongUnit,
+				Err: fmt.Errorf("asked unit %d, unit %d answered", adu[mbapSize], answered)}
 			if got != asked {
 				t.lateUnit(answered)
 			}
 		}
 		switch {
-		case fits == nil && t.toleratesIDs() && b.idOffset.allows(asked, got), fits == nil && !t.toleratesIDs() && got == asked:
+		case fits == nil && t.toleratesIDs() && b.idOffset.allows(asked, got), fits == nil && !t.toleratesIDs() &&
+			got == asked:
 			b.idOffset.note(asked, got)
 			return frame, nil
 		case fits != nil && got == asked:
@@ -85,7 +87,8 @@ func (t *transaction) awaitReply(adu []byte) ([]byte, error) {
 			foreign.seen, foreign.got = true, got
 		}
 	}
-	return nil, foreign.explain(&drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("%d answers, none to this request", maxForeign)}, b)
+	return nil, foreign.explain(&drivers.Error{Kind: drivers.Protocol, Lost: true,
+		Err: fmt.Errorf("%d answers, none to this request", maxForeign)}, b)
 }
 
 // idOffset is the difference between the transaction ids of a gateway's replies and those of the requests.
@@ -130,12 +133,14 @@ func (s *wrongID) explain(err error, b *bus) error {
 	if !b.line.TolerantIDs {
 		text += ": when this gateway always does that, write ?ids=tolerant at the end of the port"
 	}
-	return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongTransaction, Lost: true, Err: fmt.Errorf(text, s.asked, s.got)}
+	return &drivers.Error{Kind: drivers.Protocol, Cause: drivers.WrongTransaction, Lost: true,
+		Err: fmt.Errorf(text, s.asked, s.got)}
 }
 
 // isIntact reports whether the connection is still usable after an error because only the reply is missing.
 func (t *transaction) isIntact(err error) bool {
-	return t.keepOnTimeout && !t.toleratesIDs() && len(t.heard) == 0 && (t.ctx.Err() != nil || drivers.KindOf(err) == drivers.Timeout)
+	return t.keepOnTimeout && !t.toleratesIDs() && len(t.heard) == 0 &&
+		(t.ctx.Err() != nil || drivers.KindOf(err) == drivers.Timeout)
 }
 
 // shortestTCP is the shortest Modbus TCP frame: MBAP header, unit id, function and one byte.
@@ -161,7 +166,8 @@ func (t *transaction) readTCP(req []byte) ([]byte, error) {
 			length := int(binary.BigEndian.Uint16(buf[4:]))
 			switch refused := buf[mbapSize+1] == req[mbapSize+1]|exceptionBit; {
 			case buf[2] != 0 || buf[3] != 0 || !refused && (length < 3 || length > maxADU-mbapSize):
-				return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true, Err: fmt.Errorf("not a Modbus TCP frame: % X", buf[:mbapSize+1])}
+				return nil, &drivers.Error{Kind: drivers.Protocol, Lost: true,
+					Err: fmt.Errorf("not a Modbus TCP frame: % X", buf[:mbapSize+1])}
 			case refused:
 				b.longExceptions = b.longExceptions || length != 3
 				binary.BigEndian.PutUint16(buf[4:], 3)
@@ -211,7 +217,9 @@ func (t *transaction) timeoutError(n int) error {
 		return fmt.Errorf("only %d bytes of an answer within %v", n, t.timing.TCPReplyMax)
 	}
 	if n := t.timing.Clients; n > 0 && !t.bus.heardAny {
-		return fmt.Errorf("the connection is accepted but nothing is answered within %v: another client seems to hold this device (it serves %d)", t.timing.TCPReplyMax, n)
+		return fmt.Errorf(
+			"the connection is accepted but nothing is answered within %v: "+
+				"another client seems to hold this device (it serves %d)", t.timing.TCPReplyMax, n)
 	}
 	return fmt.Errorf("no answer within %v", t.timing.TCPReplyMax)
 }

@@ -52,7 +52,8 @@ func TestNewModel(t *testing.T) {
 		}
 		return err
 	})
-	if got := strings.Join(files, " "); err != nil || got != "drivers/modbus/profiles/acme-meter3.yaml drivers/modbus/testdata/acme-meter3/basic.txtar firmware-notes/acme-meter3.md" {
+	if got := strings.Join(files, " "); err != nil ||
+		got != "drivers/modbus/profiles/acme-meter3.yaml drivers/modbus/testdata/acme-meter3/basic.txtar firmware-notes/acme-meter3.md" {
 		t.Fatalf("created %s (%v)", got, err)
 	}
 	text := func(i int) []byte {
@@ -70,7 +71,8 @@ func TestNewModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"\nmodel: acme-meter3\n", "quirks: [acme-meter3-oddity]", "\n### acme-meter3-oddity\n"} {
+	for _, want := range []string{"\nmodel: acme-meter3\n", "quirks: [acme-meter3-oddity]",
+		"\n### acme-meter3-oddity\n"} {
 		if !strings.Contains(string(text(2)), want) || p.Quirks[0].ID != "acme-meter3-oddity" {
 			t.Errorf("the note has no %q", want)
 		}
@@ -81,7 +83,8 @@ func TestNewModel(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- slave.ServeRTU(ctx, there, map[byte]slave.Answerer{unit: replay}, slave.RTU{}) }()
-		rep, _, err := modbus.Of(p).Capture(ctx, drivers.Line{Baud: 9600, CharLen: 10}, here, drivers.Device{ID: "d", Model: p.Model, Unit: int(unit)})
+		rep, _, err := modbus.Of(p).Capture(ctx, drivers.Line{Baud: 9600, CharLen: 10}, here,
+			drivers.Device{ID: "d", Model: p.Model, Unit: int(unit)})
 		if err != nil || rep.Err != nil {
 			t.Errorf("%v, %v", err, rep.Err)
 		}

@@ -88,8 +88,10 @@ func rtu(unit byte, pdu ...byte) []byte {
 
 func wantError(t *testing.T, err error, kind drivers.ErrorKind, lost bool, text string) {
 	t.Helper()
-	if drivers.KindOf(err) != kind || drivers.PortLost(err) != lost || err == nil || !strings.Contains(err.Error(), text) {
-		t.Errorf("error %v (kind %v, lost %v), want %v, %v, %q", err, drivers.KindOf(err), drivers.PortLost(err), kind, lost, text)
+	if drivers.KindOf(err) != kind || drivers.PortLost(err) != lost || err == nil ||
+		!strings.Contains(err.Error(), text) {
+		t.Errorf("error %v (kind %v, lost %v), want %v, %v, %q", err, drivers.KindOf(err), drivers.PortLost(err), kind,
+			lost, text)
 	}
 }
 
@@ -118,19 +120,25 @@ func TestTCPIsLostAfterAnyError(t *testing.T) {
 		kind   drivers.ErrorKind
 		text   string
 	}{
-		"silence":             {func(*rig, []byte) {}, drivers.Timeout, "no answer within 1s"},
-		"half a reply":        {func(r *rig, q []byte) { r.say(mbap(idOf(q), 1)[:9]) }, drivers.Timeout, "only 9 bytes"},
-		"another protocol":    {func(r *rig, q []byte) { r.say([]byte("HTTP/1.1 400")) }, drivers.Protocol, "not a Modbus TCP frame"},
-		"another unit":        {func(r *rig, q []byte) { b := mbap(idOf(q), 1); b[6] = 2; r.say(b) }, drivers.Protocol, "unit 2 answered"},
-		"another function":    {func(r *rig, q []byte) { b := mbap(idOf(q), 1); b[7] = 4; r.say(b) }, drivers.Protocol, "received 04"},
-		"more than requested": {func(r *rig, q []byte) { r.say(mbap(idOf(q), 1, 2)) }, drivers.Protocol, "requested 2 bytes, received 4"},
+		"silence": {func(*rig, []byte) {}, drivers.Timeout, "no answer within 1s"},
+		"half a reply": {func(r *rig, q []byte) { r.say(mbap(idOf(q), 1)[:9]) }, drivers.Timeout,
+			"only 9 bytes"},
+		"another protocol": {func(r *rig, q []byte) { r.say([]byte("HTTP/1.1 400")) }, drivers.Protocol,
+			"not a Modbus TCP frame"},
+		"another unit": {func(r *rig, q []byte) { b := mbap(idOf(q), 1); b[6] = 2; r.say(b) }, drivers.Protocol,
+			"unit 2 answered"},
+		"another function": {func(r *rig, q []byte) { b := mbap(idOf(q), 1); b[7] = 4; r.say(b) }, drivers.Protocol,
+			"received 04"},
+		"more than requested": {func(r *rig, q []byte) { r.say(mbap(idOf(q), 1, 2)) }, drivers.Protocol,
+			"requested 2 bytes, received 4"},
 		"only foreign replies": {func(r *rig, q []byte) {
 			for range maxForeign {
 				r.say(mbap(idOf(q)+1, 1, 2))
 			}
 		}, drivers.Protocol, "none to this request"},
-		"only a reply with another id": {func(r *rig, q []byte) { r.say(mbap(idOf(q)+1, 1)) }, drivers.Protocol, "answers with another transaction id (asked 1, answered 2)"},
-		"the end":                      {func(r *rig, q []byte) { r.there.Close() }, drivers.Closed, "hung up"},
+		"only a reply with another id": {func(r *rig, q []byte) { r.say(mbap(idOf(q)+1, 1)) }, drivers.Protocol,
+			"answers with another transaction id (asked 1, answered 2)"},
+		"the end": {func(r *rig, q []byte) { r.there.Close() }, drivers.Closed, "hung up"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -158,7 +166,8 @@ func TestTCPExceptionKeepsTheConnection(t *testing.T) {
 		r.serve(func(n int, req []byte) {
 			r.say([]byte{req[0], req[1], 0, 0, 0, 3, 1, 0x83, []byte{0, 1, 2, 3, 4, 5, 6, 10, 11, 128}[n]})
 		})
-		for _, kind := range []drivers.ErrorKind{drivers.Exception, drivers.Exception, drivers.Exception, drivers.Busy, drivers.Busy, drivers.Busy, drivers.Busy, drivers.Busy, drivers.Exception} {
+		for _, kind := range []drivers.ErrorKind{drivers.Exception, drivers.Exception, drivers.Exception, drivers.Busy,
+			drivers.Busy, drivers.Busy, drivers.Busy, drivers.Busy, drivers.Exception} {
 			_, _, err := r.read(t.Context(), 7, 1)
 			wantError(t, err, kind, false, "exception")
 		}
@@ -168,7 +177,8 @@ func TestTCPExceptionKeepsTheConnection(t *testing.T) {
 func TestTCPTiming(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, stream, 0)
-		r.m = Timing{TCPReplyMax: time.Second, ConnectWait: 1500 * time.Millisecond, Gap: 850 * time.Millisecond, IdleClose: 2 * time.Minute, Clients: 1}
+		r.m = Timing{TCPReplyMax: time.Second, ConnectWait: 1500 * time.Millisecond, Gap: 850 * time.Millisecond,
+			IdleClose: 2 * time.Minute, Clients: 1}
 		r.serve(func(n int, req []byte) { r.say(mbap(idOf(req), 1)) })
 		if _, took, err := r.read(t.Context(), 7, 1); err != nil || took != 1500*time.Millisecond {
 			t.Errorf("first read after %v, %v", took, err)
@@ -263,11 +273,14 @@ func TestRTUFailures(t *testing.T) {
 		kind   drivers.ErrorKind
 		text   string
 	}{
-		"silence":      {func(*rig) {}, drivers.Timeout, "no answer within 500ms"},
-		"damaged":      {func(r *rig) { b := rtu(1, 3, 2, 0, 7); b[3] ^= 1; r.say(b) }, drivers.Checksum, "checksum wrong"},
-		"noise":        {func(r *rig) { r.say(bytes.Repeat([]byte{0x55}, 2000)) }, drivers.Checksum, "not a valid reply"},
+		"silence": {func(*rig) {}, drivers.Timeout, "no answer within 500ms"},
+		"damaged": {func(r *rig) { b := rtu(1, 3, 2, 0, 7); b[3] ^= 1; r.say(b) }, drivers.Checksum,
+			"checksum wrong"},
+		"noise": {func(r *rig) { r.say(bytes.Repeat([]byte{0x55}, 2000)) }, drivers.Checksum,
+			"not a valid reply"},
 		"another unit": {func(r *rig) { r.say(rtu(2, 3, 2, 0, 7)) }, drivers.Protocol, "asked unit 1, unit 2 answered"},
-		"other length": {func(r *rig) { r.say(rtu(1, 3, 4, 0, 7, 0, 8)) }, drivers.Protocol, "requested 2 bytes, received 4"},
+		"other length": {func(r *rig) { r.say(rtu(1, 3, 4, 0, 7, 0, 8)) }, drivers.Protocol,
+			"requested 2 bytes, received 4"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -298,7 +311,9 @@ func TestRTULateReplyIsNeverTakenForTheNext(t *testing.T) {
 				r := newRig(t, serial9, char9)
 				r.serve(func(n int, req []byte) {
 					if n%2 == 1 {
-						if garble { // damaged bytes come first: the exchange has failed while the reply is still on its way
+						// Damaged bytes come first: the exchange has failed while the reply is still on its
+						// way.
+						if garble {
 							r.say([]byte{1, 3, 2, 0xFF})
 						}
 						time.AfterFunc(late, func() { r.say(rtu(1, 3, 2, 0xBA, 0xAD)) })
@@ -376,7 +391,8 @@ func TestRTUGap(t *testing.T) {
 		r.m.Gap = 850 * time.Millisecond
 		r.serve(func(_ int, req []byte) { r.say(rtu(1, 3, 2, 0, 7)) })
 		r.read(t.Context(), 1, 1) //nolint:errcheck // only the next read is checked
-		if _, took, err := r.read(t.Context(), 1, 1); err != nil || took < 850*time.Millisecond || took > 860*time.Millisecond {
+		if _, took, err := r.read(t.Context(), 1, 1); err != nil || took < 850*time.Millisecond ||
+			took > 860*time.Millisecond {
 			t.Errorf("next request sent after %v, %v", took, err)
 		}
 	})
@@ -423,7 +439,8 @@ func TestRTUBroadcast(t *testing.T) {
 		})
 		turn := r.bus.newTransaction(t.Context(), &r.m)
 		start := time.Now()
-		if err := newClient(newPackager(serial9, 0), turn).write(6, Address{Holding, 1}, []uint16{1}); err != nil || time.Since(start) != 0 {
+		if err := newClient(newPackager(serial9, 0), turn).write(6, Address{Holding, 1}, []uint16{1}); err != nil ||
+			time.Since(start) != 0 {
 			t.Errorf("broadcast: %v after %v", err, time.Since(start))
 		}
 		turn.end()

@@ -17,7 +17,8 @@ const minSerial = 4
 // FromCapture makes the file of a poll. It masks every serial number in the frames, whose checksums it
 // corrects, and in the identity. It returns an error if the poll was incomplete, because then it is unknown
 // what must be masked.
-func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers.Report, exchanges []modbus.Exchange) (*File, error) {
+func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers.Report,
+	exchanges []modbus.Exchange) (*File, error) {
 	if rep.Err != nil {
 		return nil, fmt.Errorf("capture %s: the poll was incomplete: %w", dev.ID, rep.Err)
 	}
@@ -26,7 +27,8 @@ func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers
 	}
 	f := &File{Origin: Capture, Model: p.Model, Stream: stream}
 	for _, x := range exchanges {
-		f.Exchanges = append(f.Exchanges, modbus.Exchange{Request: bytes.Clone(x.Request), Answer: bytes.Clone(x.Answer)})
+		f.Exchanges = append(f.Exchanges, modbus.Exchange{Request: bytes.Clone(x.Request),
+			Answer: bytes.Clone(x.Answer)})
 	}
 	serial, err := f.mask(p, rep.Description.Serial)
 	if err != nil {
@@ -35,7 +37,8 @@ func FromCapture(p *modbus.Profile, dev drivers.Device, stream bool, rep drivers
 	for _, r := range rep.Readings {
 		f.Readings = append(f.Readings, Line{r.Point, valueText(r.Value)})
 	}
-	for _, l := range []Line{{"maker", rep.Description.Maker}, {"model", rep.Description.Model}, {"serial", serial}, {"firmware", rep.Description.Firmware}} {
+	for _, l := range []Line{{"maker", rep.Description.Maker}, {"model", rep.Description.Model}, {"serial", serial},
+		{"firmware", rep.Description.Firmware}} {
 		if l.Text != "" {
 			f.Identity = append(f.Identity, l)
 		}
@@ -90,7 +93,8 @@ func (f *File) maskNumber(field *modbus.Field) (string, error) {
 	text := ""
 	for i := range f.Exchanges {
 		a, ok := f.answer(i)
-		if !ok || a.Table != field.At.Table || a.First > field.At.Number || a.End() < int(field.At.Number)+field.Length {
+		if !ok || a.Table != field.At.Table || a.First > field.At.Number ||
+			a.End() < int(field.At.Number)+field.Length {
 			continue
 		}
 		at := 2 * int(field.At.Number-a.First)
@@ -174,7 +178,8 @@ func Read(req, pdu []byte) (modbus.Answer, bool) {
 	if len(req) != 5 || len(pdu) < 3 || pdu[0] != req[0] || tables[req[0]] == 0 {
 		return modbus.Answer{}, false
 	}
-	s := modbus.Span{Table: tables[req[0]], First: uint16(req[1])<<8 | uint16(req[2]), Count: int(req[3])<<8 | int(req[4])}
+	s := modbus.Span{Table: tables[req[0]], First: uint16(req[1])<<8 | uint16(req[2]),
+		Count: int(req[3])<<8 | int(req[4])}
 	want := 2 * s.Count
 	if s.Table.Bits() {
 		want = (s.Count + 7) / 8

@@ -183,7 +183,8 @@ func (f *File) Format() []byte {
 	if f.Stream {
 		line = "tcp"
 	}
-	for _, l := range append([]Line{{"origin:", f.Origin}, {"source:", f.Source}, {"model:", f.Model}, {"line:", line}}, f.Others...) {
+	for _, l := range append([]Line{{"origin:", f.Origin}, {"source:", f.Source}, {"model:", f.Model},
+		{"line:", line}}, f.Others...) {
 		if l.Text != "" {
 			b.WriteString(l.Name + " " + l.Text + "\n")
 		}
@@ -220,7 +221,8 @@ func Open(frame []byte, stream bool) (unit byte, pdu []byte, err error) {
 			return 0, nil, fmt.Errorf("a tcp frame has %d to %d bytes (got %d)", mbapSize+3, mbapSize+254, len(frame))
 		}
 		if n := int(binary.BigEndian.Uint16(frame[4:])); frame[2] != 0 || frame[3] != 0 || n != len(frame)-mbapSize {
-			return 0, nil, fmt.Errorf("the head % X does not fit a tcp frame with %d bytes after it", frame[:mbapSize], len(frame)-mbapSize)
+			return 0, nil, fmt.Errorf("the head % X does not fit a tcp frame with %d bytes after it", frame[:mbapSize],
+				len(frame)-mbapSize)
 		}
 		return frame[mbapSize], frame[mbapSize+1:], nil
 	}

@@ -52,9 +52,11 @@ func TestParseFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ old, new, want string }{
-		{"capture", "hearsay", `x:7: origin must be capture, vendor-example, other-implementation, synthesised (got "hearsay")`},
+		{"capture", "hearsay",
+			`x:7: origin must be capture, vendor-example, other-implementation, synthesised (got "hearsay")`},
 		{"source: here", "# source", "x:7: source is missing"},
-		{"source: here", "source here", `x:2: must be a key and a colon, such as origin:, or # before a remark (got "source")`},
+		{"source: here", "source here",
+			`x:2: must be a key and a colon, such as origin:, or # before a remark (got "source")`},
 		{"source: here", "line: udp", "x:2: line must be rtu or tcp"},
 		{"1B 38", "1B 39", "x:5: the checksum must be 1B 38 (got 1B 39)"},
 		{"> 01", "> 0x01", "x:4: not bytes in hexadecimal"},
@@ -89,7 +91,8 @@ func ask(t *testing.T, model string, stream bool, unit byte, a slave.Answerer) (
 			ended <- slave.ServeRTU(ctx, there, units, slave.RTU{})
 		}
 	}()
-	rep, all, err := modbus.New().Capture(ctx, drivers.Line{Stream: stream, Baud: 9600, CharLen: 10}, here, drivers.Device{ID: "dev-1", Model: model, Unit: int(unit)})
+	rep, all, err := modbus.New().Capture(ctx, drivers.Line{Stream: stream, Baud: 9600, CharLen: 10}, here,
+		drivers.Device{ID: "dev-1", Model: model, Unit: int(unit)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +121,8 @@ func TestCaptureAndReplay(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				device, err := slave.New(p, slave.Options{Identity: drivers.Description{Serial: c.serial, Firmware: "7"}})
+				device, err := slave.New(p,
+					slave.Options{Identity: drivers.Description{Serial: c.serial, Firmware: "7"}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -143,11 +147,14 @@ func TestCaptureAndReplay(t *testing.T) {
 				}
 				unit, replay := slave.NewReplay(f)
 				again, _ := ask(t, c.model, c.stream, unit, replay)
-				if unit != 5 || !reflect.DeepEqual(again.Readings, rep.Readings) || again.Err != nil || len(again.Readings) == 0 {
+				if unit != 5 || !reflect.DeepEqual(again.Readings, rep.Readings) || again.Err != nil ||
+					len(again.Readings) == 0 {
 					t.Errorf("unit %d: %v (%v), want %v", unit, again.Readings, again.Err, rep.Readings)
 				}
-				if again.Description == nil || again.Description.Serial != c.masked || again.Description.Firmware != rep.Description.Firmware {
-					t.Errorf("replayed description %+v, want %+v with serial %s", again.Description, rep.Description, c.masked)
+				if again.Description == nil || again.Description.Serial != c.masked ||
+					again.Description.Firmware != rep.Description.Firmware {
+					t.Errorf("replayed description %+v, want %+v with serial %s", again.Description, rep.Description,
+						c.masked)
 				}
 				if i := slices.Index(f.Identity, golden.Line{Name: "serial", Text: c.masked}); i < 0 {
 					t.Errorf("identity %v", f.Identity)
@@ -191,7 +198,8 @@ func TestCaptureOfAnIncompletePoll(t *testing.T) {
 
 // A replay refuses registers that it does not know, and all writes.
 func TestReplayRefuses(t *testing.T) {
-	f, err := golden.Parse("x", []byte("origin: capture\nsource: s\n-- frames --\n> 01 01 00 00 00 0A BC 0D\n< 01 01 02 05 02 3B 6D\n"))
+	f, err := golden.Parse("x",
+		[]byte("origin: capture\nsource: s\n-- frames --\n> 01 01 00 00 00 0A BC 0D\n< 01 01 02 05 02 3B 6D\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +230,8 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := golden.Parse("x", file.Format()); err != nil || !reflect.DeepEqual(again.Exchanges, file.Exchanges) {
+		if again, err := golden.Parse("x", file.Format()); err != nil ||
+			!reflect.DeepEqual(again.Exchanges, file.Exchanges) {
 			t.Errorf("read back differs: %v", err)
 		}
 		_, r := slave.NewReplay(file)

@@ -96,7 +96,8 @@ type bus struct {
 }
 
 func (s *search) newBus(l wire, e line.Endpoint, h *lineStats) *bus {
-	return &bus{search: s, line: l, port: e.String(), stream: e.Scheme == line.TCP, network: e.Scheme != line.Serial, stats: h, inputToo: true}
+	return &bus{search: s, line: l, port: e.String(), stream: e.Scheme == line.TCP, network: e.Scheme != line.Serial,
+		stats: h, inputToo: true}
 }
 
 // scanUnits probes unit ids one after the other and reports the devices found. It returns an error if the
@@ -196,7 +197,8 @@ func (b *bus) seenAtThisSpeed(f *scan.Found) bool {
 		return false
 	}
 	for i := range b.serial {
-		if o := &b.serial[i]; o.Unit == f.Unit && sameDevice(o, f) && o.Port != f.Port && speedOf(o.Port) == speedOf(f.Port) {
+		if o := &b.serial[i]; o.Unit == f.Unit && sameDevice(o, f) && o.Port != f.Port &&
+			speedOf(o.Port) == speedOf(f.Port) {
 			return true
 		}
 	}
@@ -206,7 +208,8 @@ func (b *bus) seenAtThisSpeed(f *scan.Found) bool {
 
 // sameDevice reports whether two results come from one device under two unit ids.
 func sameDevice(a, b *scan.Found) bool {
-	return a.Model == b.Model && a.Maker == b.Maker && a.Product == b.Product && a.Serial == b.Serial && a.Firmware == b.Firmware
+	return a.Model == b.Model && a.Maker == b.Maker && a.Product == b.Product && a.Serial == b.Serial &&
+		a.Firmware == b.Firmware
 }
 
 func speedOf(port string) int {
@@ -233,7 +236,8 @@ func (b *bus) checkEveryUnit(ctx context.Context, took time.Duration) error {
 		}
 	}
 	b.everyUnit = true
-	b.emit(scan.Event{Trouble: &scan.Trouble{Cause: scan.EveryUnit, Port: b.port, Detail: fmt.Sprintf("answers under unit ids %v too", unlikely)}})
+	b.emit(scan.Event{Trouble: &scan.Trouble{Cause: scan.EveryUnit, Port: b.port,
+		Detail: fmt.Sprintf("answers under unit ids %v too", unlikely)}})
 	return nil
 }
 
@@ -338,9 +342,11 @@ func (b *bus) askAdapting(ctx context.Context, unit int, span modbus.Span, wait 
 }
 
 // askOnce sends one request and counts what was received instead of a reply.
-func (b *bus) askOnce(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (took time.Duration, err error) {
+func (b *bus) askOnce(ctx context.Context, unit int, span modbus.Span, wait time.Duration) (took time.Duration,
+	err error) {
 	err = b.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
-		s.Timing, s.KeepTCP = modbus.Timing{ReplyMax: wait, TCPReplyMax: wait, Gap: briefGap, ConnectWait: b.connectWait(), TolerantIDs: b.tolerant}, true
+		s.Timing, s.KeepTCP = modbus.Timing{ReplyMax: wait, TCPReplyMax: wait, Gap: briefGap,
+			ConnectWait: b.connectWait(), TolerantIDs: b.tolerant}, true
 		asked := false
 		s.Trace = func(x modbus.Exchange) {
 			if asked = x.Answer != nil || drivers.KindOf(x.Err) != drivers.Protocol || x.Heard != nil; !b.stream {

@@ -25,7 +25,8 @@ const (
 // candidates lists the models that the device could be, the most likely first. It omits models for another
 // kind of line and those whose tests fail. If the device answers for the registers of any model, models whose
 // registers it does not answer are omitted.
-func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, base uint16, described bool) []scan.Candidate {
+func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, base uint16,
+	described bool) []scan.Candidate {
 	type candidate struct {
 		scan.Candidate
 		points   int
@@ -33,7 +34,8 @@ func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, ba
 	}
 	var list []candidate
 	for _, p := range profiles {
-		if q.stream && !p.Stream || !q.stream && !p.Serial || p.SunSpec != nil && (!described || !slices.Contains(p.SunSpec.Bases, base)) {
+		if q.stream && !p.Stream || !q.stream && !p.Serial ||
+			p.SunSpec != nil && (!described || !slices.Contains(p.SunSpec.Bases, base)) {
 			continue
 		}
 		if len(p.Identify) > 0 {
@@ -42,7 +44,8 @@ func (q *inquiry) candidates(ctx context.Context, profiles []*modbus.Profile, ba
 				continue
 			}
 		}
-		c := candidate{scan.Candidate{Model: p.Model, Title: p.Title, Kind: string(p.Kind)}, max(0, q.scoreValues(ctx, p)), q.answersRegisters(ctx, p)}
+		c := candidate{scan.Candidate{Model: p.Model, Title: p.Title, Kind: string(p.Kind)},
+			max(0, q.scoreValues(ctx, p)), q.answersRegisters(ctx, p)}
 		if c.answered {
 			c.points += pointsAnswered
 		}
@@ -89,5 +92,6 @@ func (q *inquiry) answersRegisters(ctx context.Context, p *modbus.Profile) bool 
 func hasFactorySettings(bus, port string) bool {
 	e, err := line.Parse(port)
 	set, errBus := url.ParseQuery(bus)
-	return err == nil && errBus == nil && set.Get("baud") == strconv.Itoa(e.Baud) && set.Get("parity") == string(e.Parity)
+	return err == nil && errBus == nil && set.Get("baud") == strconv.Itoa(e.Baud) &&
+		set.Get("parity") == string(e.Parity)
 }

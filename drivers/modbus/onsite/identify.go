@@ -36,7 +36,8 @@ const genericSunSpec = "sunspec"
 const maxSilent = 4
 
 // errSilent is the error of a request that was skipped.
-var errSilent = &drivers.Error{Op: "identify", Kind: drivers.Timeout, Err: errors.New("the device answers only some requests")}
+var errSilent = &drivers.Error{Op: "identify", Kind: drivers.Timeout,
+	Err: errors.New("the device answers only some requests")}
 
 // inquiry identifies one unit. It reads each span at most once.
 type inquiry struct {
@@ -66,7 +67,8 @@ func (q *inquiry) ask(ctx context.Context, f func(context.Context, *modbus.Sessi
 		return errSilent
 	}
 	err := q.line.Use(ctx, func(ctx context.Context, s *modbus.Session) error {
-		s.Timing, s.KeepTCP = modbus.Timing{ReplyMax: q.wait, TCPReplyMax: q.wait, Gap: q.gap, TolerantIDs: q.toleratesIDs}, true
+		s.Timing, s.KeepTCP = modbus.Timing{ReplyMax: q.wait, TCPReplyMax: q.wait, Gap: q.gap,
+			TolerantIDs: q.toleratesIDs}, true
 		return f(ctx, s)
 	})
 	switch {
@@ -145,7 +147,8 @@ func (q *inquiry) identify(ctx context.Context, profiles []*modbus.Profile) (sca
 // sunSpec looks for the mark "SunS" and reads the common model after it (SunSpec Device Information Model
 // Specification: the chain begins at 40000, 50000 or 0).
 func (q *inquiry) sunSpec(ctx context.Context, profiles []*modbus.Profile, f *scan.Found) (base uint16, found bool) {
-	const length, maker, product, firmware, serial = 66, 2, 18, 42, 50 // common model: its length, and offsets from its id register
+	// Common model: its length, and offsets from its id register.
+	const length, maker, product, firmware, serial = 66, 2, 18, 42, 50
 	for _, p := range profiles {
 		if p.SunSpec == nil {
 			continue
@@ -159,11 +162,13 @@ func (q *inquiry) sunSpec(ctx context.Context, profiles []*modbus.Profile, f *sc
 				return base, true
 			}
 			text := func(offset uint16, registers int) string {
-				field := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: base + 2 + offset}, Type: modbus.String, Length: registers}
+				field := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: base + 2 + offset},
+					Type: modbus.String, Length: registers}
 				v, _ := field.Decode(a, catalogue.Text)
 				return v.Text()
 			}
-			f.Maker, f.Product, f.Firmware, f.Serial = text(maker, 16), text(product, 16), text(firmware, 8), text(serial, 16)
+			f.Maker, f.Product, f.Firmware, f.Serial = text(maker, 16), text(product, 16), text(firmware, 8),
+				text(serial, 16)
 			f.Warning = q.chainWarning(ctx, base+2, a)
 			return base, true
 		}
@@ -215,7 +220,7 @@ func (q *inquiry) readNames(ctx context.Context, f *scan.Found) string {
 	if err == nil && len(said) > 2 && said[2]+said[3] != "" {
 		return strings.ToLower(strings.Join(said, " "))
 	}
-	q.ask(ctx, func(ctx context.Context, s *modbus.Session) error { //nolint:errcheck // a device that has no function 17 says nothing
+	q.ask(ctx, func(ctx context.Context, s *modbus.Session) error { //nolint:errcheck // function 17 is optional
 		data, err := s.Ask(ctx, q.unit, 17, nil)
 		if text := printable(data); err == nil && len(text) >= 3 {
 			f.Product = cmp.Or(f.Product, text)
@@ -375,7 +380,8 @@ func (q *inquiry) readIdentity(ctx context.Context, p *modbus.Profile, f *scan.F
 	for _, part := range []struct {
 		n  *modbus.Naming
 		to *string
-	}{{p.Identity.Maker, &f.Maker}, {p.Identity.Model, &f.Product}, {p.Identity.Serial, &f.Serial}, {p.Identity.Firmware, &f.Firmware}} {
+	}{{p.Identity.Maker, &f.Maker}, {p.Identity.Model, &f.Product}, {p.Identity.Serial, &f.Serial},
+		{p.Identity.Firmware, &f.Firmware}} {
 		switch {
 		case part.n == nil:
 		case part.n.Field != nil:

@@ -118,12 +118,14 @@ func (d Driver) ReadRaw(ctx context.Context, l drivers.Line, port drivers.Port, 
 		return nil, fmt.Errorf("read raw: modbus has no %q", q.Area)
 	}
 	timing := modbus.Timing{ReplyMax: rawWait, TCPReplyMax: rawWait, Gap: modbus.LongestGap(d.profiles())}
-	a, err := modbus.NewSession(l, port, timing).Read(ctx, q.Unit, modbus.Span{Table: tables[i], First: uint16(q.First), Count: q.Count})
+	a, err := modbus.NewSession(l, port, timing).Read(ctx, q.Unit,
+		modbus.Span{Table: tables[i], First: uint16(q.First), Count: q.Count})
 	return a.Data, err
 }
 
 // Capture implements drivers.Capturer. It returns a golden file (drivers/modbus/testdata).
-func (d Driver) Capture(ctx context.Context, l drivers.Line, port drivers.Port, dev drivers.Device, source string) (string, error) {
+func (d Driver) Capture(ctx context.Context, l drivers.Line, port drivers.Port, dev drivers.Device,
+	source string) (string, error) {
 	dev.ChannelMaps = slices.Clone(dev.ChannelMaps)
 	// Capture analogue channels unscaled, in mA or V.
 	for i := range dev.ChannelMaps {
@@ -146,7 +148,8 @@ func (d Driver) Capture(ctx context.Context, l drivers.Line, port drivers.Port, 
 	}
 	f.About = []string{
 		profile.Title + ", captured by bordo capture; serial numbers are masked.",
-		"The readings are what this version decodes: compare them with the device's display before they prove anything.",
+		"The readings are what this version decodes: " +
+			"compare them with the device's display before they prove anything.",
 	}
 	f.Source = source
 	return string(f.Format()), nil

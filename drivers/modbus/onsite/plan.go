@@ -16,7 +16,8 @@ const maxUnit = 247
 
 // usual are common factory serial settings, the most frequent first. They are tried after those of the
 // profiles.
-const usual = "9600n1 19200n1 9600e1 19200e1 38400n1 38400e1 115200n1 57600n1 4800n1 2400n1 9600o1 9600n2 19200o1 19200n2 115200e1 1200n1"
+const usual = "9600n1 19200n1 9600e1 19200e1 38400n1 38400e1 115200n1 57600n1 " +
+	"4800n1 2400n1 9600o1 9600n2 19200o1 19200n2 115200e1 1200n1"
 
 // settingsOf returns serial settings in the order in which a scan tries them: first the factory settings in
 // the profiles, the most frequent first, then the other usual ones.

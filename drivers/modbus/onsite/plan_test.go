@@ -28,7 +28,8 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: %s is not tried", p.Model, want)
 		}
 	}
-	for _, want := range []string{"baud=19200&parity=even&bits=8&stop=1", "baud=9600&parity=even&bits=8&stop=1", "baud=9600&parity=none&bits=8&stop=2", "baud=115200&parity=none&bits=8&stop=1"} {
+	for _, want := range []string{"baud=19200&parity=even&bits=8&stop=1", "baud=9600&parity=even&bits=8&stop=1",
+		"baud=9600&parity=none&bits=8&stop=2", "baud=115200&parity=none&bits=8&stop=1"} {
 		if !seen[want] {
 			t.Errorf("%s is not tried", want)
 		}

@@ -65,7 +65,8 @@ func serial(number string) slave.Options {
 
 // grid returns typical values of a three-phase device.
 func grid() map[string]float64 {
-	return map[string]float64{"frequency": 50.02, "ac_voltage_l1": 231.5, "ac_voltage_l2": 229.8, "ac_voltage_l3": 230.4}
+	return map[string]float64{"frequency": 50.02, "ac_voltage_l1": 231.5, "ac_voltage_l2": 229.8,
+		"ac_voltage_l3": 230.4}
 }
 
 // openPort is the line.Open of this site.

@@ -76,7 +76,8 @@ func (s *search) onSerial(ctx context.Context, path string, open scan.Open) erro
 
 // otherSettings continues after a device was found with settings[i]. With AllSpeeds it probes the likely ids
 // with the remaining settings. In either case it reports what was not probed.
-func (s *search) otherSettings(ctx context.Context, settings []line.Endpoint, i int, open scan.Open, h *lineStats, likely, rest []int) error {
+func (s *search) otherSettings(ctx context.Context, settings []line.Endpoint, i int, open scan.Open, h *lineStats,
+	likely, rest []int) error {
 	partly := settings[:i:i]
 	if !s.AllSpeeds {
 		if len(rest) == 0 {
@@ -134,7 +135,8 @@ func (b *ownBus) close() { b.port.Close() }
 
 // scanSetting probes unit ids with one setting of the port. If it finds a device it returns the bus, still
 // open.
-func (s *search) scanSetting(ctx context.Context, e line.Endpoint, open scan.Open, h *lineStats, units []int, inputToo bool) (*ownBus, error) {
+func (s *search) scanSetting(ctx context.Context, e line.Endpoint, open scan.Open, h *lineStats, units []int,
+	inputToo bool) (*ownBus, error) {
 	d := newOwnPort(open, e)
 	b := &ownBus{s.newBus(d, e, h), d}
 	b.inputToo = inputToo
@@ -159,7 +161,8 @@ func (s *search) reportPortLost(ctx context.Context, err error, e line.Endpoint)
 
 // detectMaster listens before anything is sent. If there is traffic but no valid frame, it listens with the
 // other settings too. It reports another master if it finds frames.
-func (s *search) detectMaster(ctx context.Context, settings []line.Endpoint, open scan.Open, h *lineStats) (master bool, err error) {
+func (s *search) detectMaster(ctx context.Context, settings []line.Endpoint, open scan.Open,
+	h *lineStats) (master bool, err error) {
 	listen := func(e line.Endpoint, d time.Duration) error {
 		s.nextStep(e.String(), 0)
 		port := newOwnPort(open, e)
@@ -216,7 +219,8 @@ func (s *search) onLine(ctx context.Context, e line.Endpoint, l wire) error {
 		if !b.stream {
 			cause = scan.TCPFrames
 		}
-		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: cause, Port: e.String(), Detail: fmt.Sprintf("%d requests", h.asked)}})
+		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: cause, Port: e.String(),
+			Detail: fmt.Sprintf("%d requests", h.asked)}})
 		return nil
 	}
 	if err == nil && (!b.stream || h.gateway > 0) { // a gateway may have a whole line behind it
@@ -239,13 +243,16 @@ func (s *search) conclude(ctx context.Context, err error, h *lineStats, port str
 func (h *lineStats) diagnose(port string) *scan.Trouble {
 	switch {
 	case h.gateway > 0:
-		return &scan.Trouble{Cause: scan.NobodyThere, Port: port, Detail: fmt.Sprintf("the gateway refused %d of %d unit ids", h.gateway, h.asked)}
+		return &scan.Trouble{Cause: scan.NobodyThere, Port: port,
+			Detail: fmt.Sprintf("the gateway refused %d of %d unit ids", h.gateway, h.asked)}
 	case h.frames > 0 || h.busyLine > 0:
 		return h.otherMaster()
 	case h.noise > 0:
-		return &scan.Trouble{Cause: scan.Garbage, Port: h.firstAt[0], Detail: fmt.Sprintf("%d bytes received that are not a frame", h.noise)}
+		return &scan.Trouble{Cause: scan.Garbage, Port: h.firstAt[0],
+			Detail: fmt.Sprintf("%d bytes received that are not a frame", h.noise)}
 	case h.echo:
-		return &scan.Trouble{Cause: scan.OnlyEcho, Port: port, Detail: fmt.Sprintf("%d requests, each only echoed", h.asked)}
+		return &scan.Trouble{Cause: scan.OnlyEcho, Port: port,
+			Detail: fmt.Sprintf("%d requests, each only echoed", h.asked)}
 	}
 	return &scan.Trouble{Cause: scan.Silence, Port: port, Detail: fmt.Sprintf("%d requests", h.asked)}
 }
@@ -257,7 +264,8 @@ func (h *lineStats) otherMaster() *scan.Trouble {
 			units = append(units, fmt.Sprint(u))
 		}
 	}
-	t := &scan.Trouble{Cause: scan.OtherMaster, Port: h.firstAt[1], Detail: fmt.Sprintf("%d frames of others, for unit ids %s", h.frames, strings.Join(units, ", "))}
+	t := &scan.Trouble{Cause: scan.OtherMaster, Port: h.firstAt[1],
+		Detail: fmt.Sprintf("%d frames of others, for unit ids %s", h.frames, strings.Join(units, ", "))}
 	if h.frames == 0 {
 		t.Detail = fmt.Sprintf("the line was never silent, %d times", h.busyLine)
 	}

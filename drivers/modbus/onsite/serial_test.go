@@ -25,12 +25,14 @@ func TestSerialFindsTwoDevicesAtTheirSpeed(t *testing.T) {
 		s := newSite(t)
 		s.setting = "baud=38400&parity=even"
 		s.units[1] = device(t, "sunspec", serial("SN0815"), grid())
-		s.units[143] = device(t, "eastron-sdm120", serial("22041234"), map[string]float64{"frequency": 50, "ac_voltage_l1": 230})
+		s.units[143] = device(t, "eastron-sdm120", serial("22041234"),
+			map[string]float64{"frequency": 50, "ac_voltage_l1": 230})
 		began := time.Now()
 		if err := s.scanner().Serial(t.Context(), ttyTest, s.openPort); err != nil {
 			t.Error(err)
 		}
-		s.expect([]string{"baud=38400&parity=even 1 sunspec SN0815", "baud=38400&parity=even 143 eastron-sdm120 22041234"})
+		s.expect([]string{"baud=38400&parity=even 1 sunspec SN0815",
+			"baud=38400&parity=even 143 eastron-sdm120 22041234"})
 		if d := time.Since(began); d > 10*time.Minute {
 			t.Errorf("the scan took %v", d)
 		}
@@ -69,7 +71,8 @@ func TestSerialRespectsPauses(t *testing.T) {
 		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
 			t.Error(err)
 		}
-		s.expect([]string{"baud=9600&parity=none 3 eastron-sdm630? 22041234", "baud=9600&parity=none 1 growatt-tlx AB12345678"})
+		s.expect([]string{"baud=9600&parity=none 3 eastron-sdm630? 22041234",
+			"baud=9600&parity=none 1 growatt-tlx AB12345678"})
 	})
 }
 
@@ -144,7 +147,8 @@ func TestSerialNoise(t *testing.T) {
 			t.Error(err)
 		}
 		s.expect(nil, scan.Garbage)
-		if second, first := s.opened[2], s.opened[1]; !strings.Contains(second, strings.Split(strings.Split(first, "?")[1], "&")[0]) {
+		if second, first := s.opened[2], s.opened[1]; !strings.Contains(second,
+			strings.Split(strings.Split(first, "?")[1], "&")[0]) {
 			t.Errorf("after noise with %s, %s was tried; want another parity first", first, second)
 		}
 	})
@@ -247,14 +251,16 @@ func TestSerialStopsAtOnce(t *testing.T) {
 }
 
 func TestSerialPortThatCannotBeOpened(t *testing.T) {
-	busy := &drivers.Error{Op: "open", Kind: drivers.Closed, Lost: true, Err: errors.New("busy: another program has it open")}
+	busy := &drivers.Error{Op: "open", Kind: drivers.Closed, Lost: true,
+		Err: errors.New("busy: another program has it open")}
 	var causes []scan.Cause
 	sc := scanner{driver(), scan.Search{Say: func(e scan.Event) {
 		if e.Trouble != nil {
 			causes = append(causes, e.Trouble.Cause)
 		}
 	}}}
-	err := sc.Serial(t.Context(), ttyTest, func(context.Context, line.Endpoint) (drivers.Port, error) { return nil, busy })
+	err := sc.Serial(t.Context(), ttyTest,
+		func(context.Context, line.Endpoint) (drivers.Port, error) { return nil, busy })
 	if !errors.Is(err, busy) || !slices.Equal(causes, []scan.Cause{scan.NoPort}) {
 		t.Errorf("got %v, troubles %v", err, causes)
 	}
@@ -314,7 +320,8 @@ func TestOnLine(t *testing.T) {
 func TestOnLineOfAGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		units := map[byte]slave.Answerer{0: slave.AnswererFunc(func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 11} })}
+		units := map[byte]slave.Answerer{0: slave.AnswererFunc(
+			func(pdu []byte) []byte { return []byte{pdu[0] | 0x80, 11} })}
 		units[3] = slave.AnswererFunc(func([]byte) []byte { t.Error("a known device was probed"); return nil })
 		units[201] = device(t, "eastron-sdm120", serial("22041234"), grid1())
 		s.hosts["h:502"] = units

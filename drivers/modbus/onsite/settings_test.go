@@ -53,7 +53,8 @@ func TestSerialReportsUnprobedSettings(t *testing.T) {
 		u := s.unasked()
 		if u == nil || len(u.Partly) != 0 || len(u.Settings) != len(sc.driver.SerialSettings(ttyTest))-1 ||
 			!strings.Contains(u.Port, "baud=9600&parity=none") || slices.Contains(u.Settings, u.Port) ||
-			!slices.ContainsFunc(u.Settings, func(p string) bool { return strings.Contains(p, "baud=38400&parity=even") }) {
+			!slices.ContainsFunc(u.Settings,
+				func(p string) bool { return strings.Contains(p, "baud=38400&parity=even") }) {
 			t.Errorf("reported %+v", u)
 		}
 	})
@@ -79,7 +80,8 @@ func TestSerialWithAllSpeeds(t *testing.T) {
 			}
 		}
 		s.mu.Unlock()
-		if len(models) < 2 || models[0] != "eastron-sdm630" || models[1] != "came-gard-ptx" && models[2] != "?came-gard-ptx" {
+		if len(models) < 2 || models[0] != "eastron-sdm630" ||
+			models[1] != "came-gard-ptx" && models[2] != "?came-gard-ptx" {
 			t.Errorf("found %q", models)
 		}
 		if u := s.unasked(); u != nil {
@@ -138,7 +140,8 @@ func TestCandidates(t *testing.T) {
 				found = append(found, e.Found)
 			}
 		}
-		if len(found) != 2 || found[0].Model != "" || len(found[0].Candidates) == 0 || found[0].Candidates[0].Model != "came-gard-ptx" {
+		if len(found) != 2 || found[0].Model != "" || len(found[0].Candidates) == 0 ||
+			found[0].Candidates[0].Model != "came-gard-ptx" {
 			t.Fatalf("found %+v", found)
 		}
 		for _, c := range found[1].Candidates {

@@ -105,7 +105,8 @@ func (s *search) scanHost(ctx context.Context, host string, ports []int, open sc
 
 // scanConnection probes the unit ids of a connection. seen are the devices found at other ports of the host,
 // because some devices use two.
-func (s *search) scanConnection(ctx context.Context, d *ownPort, e line.Endpoint, alone bool, o *tcpTotals, seen []scan.Found) []scan.Found {
+func (s *search) scanConnection(ctx context.Context, d *ownPort, e line.Endpoint, alone bool, o *tcpTotals,
+	seen []scan.Found) []scan.Found {
 	h := &lineStats{}
 	b := s.newBus(d, e, h)
 	b.seen = seen
@@ -151,7 +152,8 @@ func (s *search) tryRTU(ctx context.Context, open scan.Open, e line.Endpoint, tc
 	b.scanUnits(ctx, likely) //nolint:errcheck // devices found were already reported
 	tcp.asked += h.asked
 	if len(b.seen) > 0 {
-		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: scan.RTUFrames, Port: e.String(), Detail: fmt.Sprintf("%d Modbus TCP requests without a reply", tcp.asked)}})
+		s.emit(scan.Event{Trouble: &scan.Trouble{Cause: scan.RTUFrames, Port: e.String(),
+			Detail: fmt.Sprintf("%d Modbus TCP requests without a reply", tcp.asked)}})
 	}
 	return b.seen
 }
@@ -164,15 +166,18 @@ func (o *tcpTotals) diagnose(t scan.Target) *scan.Trouble {
 	if len(t.Hosts) == 1 {
 		port = t.Hosts[0]
 	}
-	detail := fmt.Sprintf("%d connections opened, %d refused, %d addresses unreachable", o.open, o.refused, o.unreachable)
+	detail := fmt.Sprintf("%d connections opened, %d refused, %d addresses unreachable", o.open, o.refused,
+		o.unreachable)
 	if o.last != nil && len(t.Hosts) == 1 && o.open == 0 {
 		detail = o.last.Error()
 	}
 	switch {
 	case o.gateway > 0:
-		return &scan.Trouble{Cause: scan.NobodyThere, Port: port, Detail: fmt.Sprintf("a gateway answered %d of %d requests: no device", o.gateway, o.asked)}
+		return &scan.Trouble{Cause: scan.NobodyThere, Port: port,
+			Detail: fmt.Sprintf("a gateway answered %d of %d requests: no device", o.gateway, o.asked)}
 	case o.open > 0:
-		return &scan.Trouble{Cause: scan.NotModbus, Port: port, Detail: fmt.Sprintf("%d connections opened, %d requests without a reply", o.open, o.asked)}
+		return &scan.Trouble{Cause: scan.NotModbus, Port: port,
+			Detail: fmt.Sprintf("%d connections opened, %d requests without a reply", o.open, o.asked)}
 	case o.refused > 0:
 		return &scan.Trouble{Cause: scan.Refused, Port: port, Detail: detail}
 	}

@@ -30,14 +30,16 @@ func target(t *testing.T, text string) scan.Target {
 func TestTCPFindsSunSpec(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		o := slave.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: "SN000123", Firmware: "3.21"}}
+		o := slave.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: "SN000123",
+			Firmware: "3.21"}}
 		s.hosts["10.0.0.7:502"] = map[byte]slave.Answerer{126: device(t, "sunspec", o, grid())}
 		if err := s.scanner().TCP(t.Context(), target(t, "10.0.0.7"), s.openPort); err != nil {
 			t.Error(err)
 		}
 		s.expect([]string{"tcp://10.0.0.7:502 126 sunspec SN000123"})
 		for _, e := range s.events {
-			if f := e.Found; f != nil && (f.Maker != "Altra Marca" || f.Product != "AM-20K" || f.Firmware != "3.21" || f.Kind != "inverter" || f.Title == "") {
+			if f := e.Found; f != nil && (f.Maker != "Altra Marca" || f.Product != "AM-20K" || f.Firmware != "3.21" ||
+				f.Kind != "inverter" || f.Title == "") {
 				t.Errorf("found %+v", f)
 			}
 		}
@@ -46,7 +48,8 @@ func TestTCPFindsSunSpec(t *testing.T) {
 
 // A SunSpec device of a make with its own profile is recognised by the maker's name in the chain.
 func TestTCPRecognisesTheMakeOfASunSpecDevice(t *testing.T) {
-	for maker, model := range map[string]string{"Fronius": "fronius-symo", "SolarEdge ": "solaredge", "Nobody": "sunspec", "KOSTAL": "kostal-plenticore", "Power-One": "fimer-pvs"} {
+	for maker, model := range map[string]string{"Fronius": "fronius-symo", "SolarEdge ": "solaredge",
+		"Nobody": "sunspec", "KOSTAL": "kostal-plenticore", "Power-One": "fimer-pvs"} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t)
 			o := slave.Options{Identity: drivers.Description{Maker: maker, Model: "X 10", Serial: "7"}}
@@ -176,7 +179,8 @@ func TestTCPStopsAtOnce(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		if err := s.scanner().TCP(ctx, target(t, "10.0.0.0/30"), s.openPort); !errors.Is(err, context.DeadlineExceeded) {
+		if err := s.scanner().TCP(ctx, target(t, "10.0.0.0/30"), s.openPort); !errors.Is(err,
+			context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		if d := time.Since(began); d > 1600*time.Millisecond {
@@ -216,8 +220,10 @@ func TestTCPHostThatAnswersEveryUnit(t *testing.T) {
 		delay time.Duration
 		want  int
 	}{
-		"one device":                {func(byte) slave.Answerer { return device(t, "sunspec", serial("1"), grid()) }, 0, 1},
-		"one slow device":           {func(byte) slave.Answerer { return device(t, "sunspec", serial("1"), grid()) }, 1500 * time.Millisecond, 1},
+		"one device": {func(byte) slave.Answerer { return device(t, "sunspec", serial("1"), grid()) },
+			0, 1},
+		"one slow device": {func(byte) slave.Answerer { return device(t, "sunspec", serial("1"), grid()) },
+			1500 * time.Millisecond, 1},
 		"a device for each unit id": {func(u byte) slave.Answerer { return device(t, "sunspec", serial(fmt.Sprint(u)), grid()) }, 0, 10},
 		"zeros":                     {func(byte) slave.Answerer { return zeros }, 0, 1},
 		"slow zeros":                {func(byte) slave.Answerer { return zeros }, 300 * time.Millisecond, 1},
@@ -331,7 +337,8 @@ func TestTCPSerialServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.hosts["h:502"] = map[byte]slave.Answerer{}
-		s.tunnels = map[string]map[byte]slave.Answerer{"h:502": {2: device(t, "eastron-sdm120", serial("22041234"), grid1())}}
+		s.tunnels = map[string]map[byte]slave.Answerer{"h:502": {2: device(t, "eastron-sdm120", serial("22041234"),
+			grid1())}}
 		if err := s.scanner().TCP(t.Context(), target(t, "h:502"), s.openPort); err != nil {
 			t.Error(err)
 		}
@@ -343,7 +350,8 @@ func TestTCPSerialServer(t *testing.T) {
 func TestTCPReportsACutChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		d := device(t, "sunspec", slave.Options{Identity: drivers.Description{Serial: "A"}, SunSpec: []uint16{103, 160}}, grid())
+		d := device(t, "sunspec", slave.Options{Identity: drivers.Description{Serial: "A"},
+			SunSpec: []uint16{103, 160}}, grid())
 		d.SetRegisters(modbus.Address{Table: modbus.Holding, Number: 40002 + 68 + 52 + 1}, 0xFFFF)
 		s.hosts["h:502"] = map[byte]slave.Answerer{1: d}
 		sc := s.scanner()

@@ -57,8 +57,10 @@ func (d *Device) layOutCommon(at uint16, length int) {
 	for _, part := range []struct {
 		off, length int
 		text        string
-	}{{2, 16, or(id.Maker, "Bordo")}, {18, 16, or(id.Model, "Simulated")}, {42, 8, or(id.Firmware, "1.0")}, {50, 16, or(id.Serial, "SIM0001")}} {
-		f := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: at + uint16(part.off)}, Type: modbus.String, Length: part.length}
+	}{{2, 16, or(id.Maker, "Bordo")}, {18, 16, or(id.Model, "Simulated")}, {42, 8, or(id.Firmware, "1.0")},
+		{50, 16, or(id.Serial, "SIM0001")}} {
+		f := modbus.Field{At: modbus.Address{Table: modbus.Holding, Number: at + uint16(part.off)},
+			Type: modbus.String, Length: part.length}
 		text := part.text[:min(len(part.text), 2*part.length)]
 		if values, err := f.Encode(catalogue.Words(text), 0); err == nil { // cannot fail: the text was cut to fit
 			d.store(f.At, values)

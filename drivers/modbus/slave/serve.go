@@ -101,7 +101,8 @@ func ServeRTU(ctx context.Context, line io.ReadWriter, units map[byte]Answerer, 
 }
 
 // answerRTU handles one request.
-func answerRTU(ctx context.Context, line io.Writer, units map[byte]Answerer, timing RTU, unit byte, pdu []byte, size int) error {
+func answerRTU(ctx context.Context, line io.Writer, units map[byte]Answerer, timing RTU, unit byte, pdu []byte,
+	size int) error {
 	if unit == 0 {
 		for _, a := range units {
 			a.Answer(pdu)
@@ -209,7 +210,8 @@ func cancelReads(ctx context.Context, conn any) func() {
 // serveError returns nil if ctx ended or the other side closed the connection, and otherwise the error.
 func serveError(ctx context.Context, err error) error {
 	switch {
-	case ctx.Err() != nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed), drivers.PortLost(err):
+	case ctx.Err() != nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed),
+		drivers.PortLost(err):
 		return nil
 	}
 	return fmt.Errorf("serve Modbus: %w", err)

@@ -117,7 +117,8 @@ func TestSetRaisesTheScaleFactor(t *testing.T) {
 	if err := d.Set("ac_power", catalogue.Number(1e6)); err == nil {
 		t.Error("a value that does not fit was accepted")
 	}
-	if err := d.Set("ac_power", catalogue.Value{}); err != nil || d.Registers(modbus.Address{Table: modbus.Holding}, 1)[0] != 0x8000 {
+	if err := d.Set("ac_power", catalogue.Value{}); err != nil ||
+		d.Registers(modbus.Address{Table: modbus.Holding}, 1)[0] != 0x8000 {
 		t.Errorf("no value: %v, %04X", err, d.Registers(modbus.Address{Table: modbus.Holding}, 1))
 	}
 }
@@ -156,7 +157,8 @@ func TestServeRTU(t *testing.T) {
 		served := make(chan error, 1)
 		const char = time.Millisecond
 		go func() {
-			served <- slave.ServeRTU(ctx, there, map[byte]slave.Answerer{1: d}, slave.RTU{Char: char, Delay: func(byte, []byte) time.Duration { return 50 * time.Millisecond }})
+			served <- slave.ServeRTU(ctx, there, map[byte]slave.Answerer{1: d},
+				slave.RTU{Char: char, Delay: func(byte, []byte) time.Duration { return 50 * time.Millisecond }})
 		}()
 		say := func(frame string) {
 			b, err := hex.DecodeString(strings.ReplaceAll(frame, " ", ""))
@@ -175,7 +177,8 @@ func TestServeRTU(t *testing.T) {
 		if _, err := io.ReadFull(here, got); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(start); fmt.Sprintf("% X", got) != "01 03 02 00 07 F9 86" || took < (8+7)*char+50*time.Millisecond {
+		if took := time.Since(start); fmt.Sprintf("% X", got) != "01 03 02 00 07 F9 86" ||
+			took < (8+7)*char+50*time.Millisecond {
 			t.Errorf("received % X after %v", got, took)
 		}
 		cancel()
