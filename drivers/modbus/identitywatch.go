@@ -23,7 +23,7 @@ type identityWatch struct {
 	readAt    time.Time // when the identity was last read, or the attempt abandoned
 	answered  time.Time // when the device last delivered anything
 	away      bool      // it has delivered nothing in some poll since
-	requested bool      // a caller requested it, or a counter continues from another value
+	requested bool      // a caller requested it, the connection changed, or a counter was doubted
 	failed    int       // consecutive polls in which it could not be read or was not accepted
 
 	connection int       // the connection on which the device was last polled

@@ -180,7 +180,7 @@ func (b *bus) scanUnit(ctx context.Context, unit int, wait time.Duration) error 
 		return nil
 	}
 	b.seen = append(b.seen, f)
-	b.inputToo = b.inputToo && !b.stream // input registers are only for devices that are hard to reach
+	b.inputToo = b.inputToo && !b.stream // once a TCP device is found, input registers are no longer probed
 	b.emit(scan.Event{Found: &f})
 	if b.stream && !b.everyUnit && b.stats.gateway == 0 && len(b.Units) == 0 {
 		return b.checkEveryUnit(ctx, took)
