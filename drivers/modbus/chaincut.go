@@ -12,8 +12,8 @@ import (
 // chainCut is the address at which a SunSpec chain could not be followed further although it has no end model
 // there.
 type chainCut struct {
-	at  uint16
-	why error
+	at     uint16
+	reason error
 }
 
 // cutRecheck is how often the address of a cut is read again: some devices provide their last models only
@@ -129,7 +129,7 @@ func (c *chain) warning() string {
 		return ""
 	}
 	var e *drivers.Error
-	why := c.cut.why
+	why := c.cut.reason
 	if errors.As(why, &e) && e.Err != nil {
 		why = e.Err
 	}

@@ -18,12 +18,12 @@ const slowEvery = time.Minute
 
 // device is the Poller of one device.
 type device struct {
-	id       string
-	profile  *Profile
-	unit     int
-	bus      *bus
-	packager goburrow.Packager
-	taps     []*item // channels that the configuration maps to points
+	id           string
+	profile      *Profile
+	unit         int
+	bus          *bus
+	packager     goburrow.Packager
+	channelItems []*item // channels that the configuration maps to points
 
 	items     []*item          // everything that is read from this device; nil until it is known
 	chain     *chain           // SunSpec devices only
@@ -78,7 +78,7 @@ func newDevice(p *Profile, d drivers.Device, b *bus) (*device, error) {
 		if err != nil {
 			return nil, err
 		}
-		dev.taps = append(dev.taps, it)
+		dev.channelItems = append(dev.channelItems, it)
 	}
 	dev.rebuildRules()
 	return dev, nil
@@ -222,7 +222,7 @@ func channelItem(p *Profile, tap drivers.ChannelMap) (*item, error) {
 		if tap.From != tap.To {
 			it.channelMap = &tap
 		}
-		it.unit = ch.Unit
+		it.channelUnit = ch.Unit
 	default:
 		return nil, fmt.Errorf("point %s is a %v, channel %s is not", tap.Point, is.Type, tap.Channel)
 	}

@@ -34,7 +34,7 @@ func (p *poll) discover() error {
 		return err
 	}
 	if c.cut != nil && !slices.ContainsFunc(items, func(it *item) bool { return it.role == isReading }) {
-		return p.chainFault(c.cut.at, c.cut.why) // nothing remains to be read
+		return p.chainFault(c.cut.at, c.cut.reason) // nothing remains to be read
 	}
 	if d.chain != nil { // the chain has moved, so what was learned about addresses no longer holds
 		d.saved = DriverState{Serial: d.saved.Serial, Firmware: d.saved.Firmware, Registers: d.saved.Registers}
@@ -66,7 +66,7 @@ func (p *poll) setItems(items []*item) error {
 	for i := range d.profile.Points {
 		items = append(items, &item{Point: &d.profile.Points[i]})
 	}
-	items = append(items, d.taps...)
+	items = append(items, d.channelItems...)
 	for _, it := range identityItems(d.profile.Identity) {
 		items = append(items, pieces(it, d.rules.Registers)...)
 	}

@@ -30,7 +30,7 @@ type item struct {
 	// factorApart means that the scale factor is too far away and is read by another request of the same poll.
 	factorApart bool
 	channelMap  *drivers.ChannelMap // scaling of an analogue channel
-	unit        string              // unit of an analogue channel
+	channelUnit string              // unit of an analogue channel
 }
 
 // Span returns what must be in one reply.
@@ -201,8 +201,8 @@ func (it *item) decode(a Answer) drivers.Reading {
 		return rd
 	}
 	rd.Value, rd.Quality = it.Decode(a, it.Is.Type)
-	if it.unit != "" && rd.Quality == drivers.Good {
-		rd.Value, rd.Quality = measured(rd.Value.Float(), it.unit, it.channelMap)
+	if it.channelUnit != "" && rd.Quality == drivers.Good {
+		rd.Value, rd.Quality = measured(rd.Value.Float(), it.channelUnit, it.channelMap)
 	}
 	if rd.Value.Type() == catalogue.Float && !it.possible(rd.Value.Float()) {
 		rd.Value, rd.Quality = catalogue.Value{}, drivers.Bad

@@ -84,8 +84,8 @@ func (p *poll) noteRefusal(it *item, err error) {
 
 // refusal is an item that was refused when requested alone.
 type refusal struct {
-	item *item
-	why  string
+	item   *item
+	reason string
 }
 
 // quarantineRefused runs at the end of a poll and quarantines the items that were refused alone. If the
@@ -100,7 +100,7 @@ func (p *poll) quarantineRefused() {
 		return
 	}
 	for _, a := range p.refusals {
-		p.saved.quarantine(a.item, a.why, p.now)
+		p.saved.quarantine(a.item, a.reason, p.now)
 	}
 	if len(p.refusals) > 0 {
 		p.rebuildRules()

@@ -126,12 +126,12 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 	part := 0
 	for n := 0; at+modelHead <= 65536; n++ {
 		if n == maxModels {
-			c.cut = &chainCut{at: uint16(at), why: fmt.Errorf("more than %d models", maxModels)}
+			c.cut = &chainCut{at: uint16(at), reason: fmt.Errorf("more than %d models", maxModels)}
 			break
 		}
 		h, end, err := p.readHeader(uint16(at))
 		if err != nil && n > 0 && p.headerNeverAnswered(base, uint16(at), err) {
-			c.cut = &chainCut{at: uint16(at), why: err}
+			c.cut = &chainCut{at: uint16(at), reason: err}
 			break
 		}
 		if err != nil {
@@ -164,7 +164,7 @@ func (p *poll) walk(s *SunSpec) (*chain, error) {
 	}
 	switch {
 	case len(c.models) == 0 && c.cut != nil:
-		return nil, p.chainFault(c.cut.at, c.cut.why)
+		return nil, p.chainFault(c.cut.at, c.cut.reason)
 	case part < s.Part:
 		return nil, p.chainFault(base, fmt.Errorf("the chain has no models of a device %d", s.Part))
 	case !s.isWanted(p.profile.Kind, c):
