@@ -144,8 +144,8 @@ func (d *device) describe() *drivers.Description {
 		return nil
 	}
 	d.lastDescription = &now
-	said := now
-	return &said
+	out := now
+	return &out
 }
 
 // identityText returns a part of the identity: what the device reported, or the profile's fixed text.

@@ -48,12 +48,12 @@ func foreign(t *testing.T, kind, where string) string {
 			t.Logf("output of %s:\n%s", kind, grumbling.String())
 		}
 	})
-	said, err := bufio.NewReader(out).ReadString('\n')
+	output, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatalf("start %s: %v", kind, err)
 	}
 	if url == "" {
-		url = "tcp://127.0.0.1:" + strings.TrimSpace(said)
+		url = "tcp://127.0.0.1:" + strings.TrimSpace(output)
 	}
 	return url
 }

@@ -286,14 +286,14 @@ func TestGatewayLosesLongReplies(t *testing.T) {
 						if last.Err != nil {
 							t.Errorf("last poll: %v", last.Err)
 						}
-						told := reports[len(reports)-1].Description
+						about := reports[len(reports)-1].Description
 						for _, r := range reports {
 							if r.Description != nil {
-								told = r.Description
+								about = r.Description
 							}
 						}
-						if told == nil || told.Serial != id.Serial || len(told.Quarantined) > 0 {
-							t.Errorf("description %+v", told)
+						if about == nil || about.Serial != id.Serial || len(about.Quarantined) > 0 {
+							t.Errorf("description %+v", about)
 						}
 						if l := savedState(t, reports); l.Registers > n || l.Registers < n/3 && model == "sunspec" {
 							t.Errorf("saved state %+v", l)

@@ -447,11 +447,11 @@ func TestOneDeadAmongTen(t *testing.T) {
 			}
 			return n
 		}
-		well, ill := polls(false), polls(true)
-		t.Logf("nine devices got %d polls in ten minutes with a dead neighbour, %d without: %.1f %%", ill, well,
-			100*float64(ill)/float64(well))
-		if ill < well*95/100 {
-			t.Errorf("%d polls instead of %d", ill, well)
+		healthy, degraded := polls(false), polls(true)
+		t.Logf("nine devices got %d polls in ten minutes with a dead neighbour, %d without: %.1f %%", degraded, healthy,
+			100*float64(degraded)/float64(healthy))
+		if degraded < healthy*95/100 {
+			t.Errorf("%d polls instead of %d", degraded, healthy)
 		}
 	})
 }

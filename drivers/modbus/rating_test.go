@@ -85,16 +85,16 @@ func ratingOf(t *testing.T, p *modbus.Profile, n nameplate) {
 		set(t, d, counter, catalogue.Number(1007))
 	}()
 	s.run(5 * p.Every)
-	told, doubted := 0.0, false
+	reported, doubted := 0.0, false
 	for _, r := range s.reports {
 		if r.Description != nil {
-			told = r.Description.RatedW
+			reported = r.Description.RatedW
 		}
 		for _, e := range r.Events {
 			doubted = doubted || e.Type == "bordo.counter.doubted.v1" && e.Data["why"] == "leapt"
 		}
 	}
-	if told != want || !doubted {
-		t.Errorf("reported %v W, want %v; jump of 7 kWh doubted: %v", told, want, doubted)
+	if reported != want || !doubted {
+		t.Errorf("reported %v W, want %v; jump of 7 kWh doubted: %v", reported, want, doubted)
 	}
 }

@@ -461,14 +461,14 @@ func TestSunSpecPartIsReadOnce(t *testing.T) {
 		s.add("test-2", 1, 10*time.Second, chain)
 		s.devices[1].ID = "meter"
 		s.run(5 * time.Second)
-		var said string
+		var message string
 		for _, r := range s.reports {
 			if r.Err != nil {
-				said = r.Err.Error()
+				message = r.Err.Error()
 			}
 		}
-		if !strings.Contains(said, "this device of the chain is already read as "+s.devices[0].ID) {
-			t.Errorf("errors %q", said)
+		if !strings.Contains(message, "this device of the chain is already read as "+s.devices[0].ID) {
+			t.Errorf("errors %q", message)
 		}
 	})
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // newModel runs what "make new-model" runs, in a given directory.
-func newModel(t *testing.T, into, name string) (said string, code int) {
+func newModel(t *testing.T, into, name string) (output string, code int) {
 	t.Helper()
 	cmd := exec.Command("bash", "../../.ci/new-model", name, into)
 	out, err := cmd.CombinedOutput()
@@ -34,15 +34,16 @@ func newModel(t *testing.T, into, name string) (said string, code int) {
 // before anything is filled in, so a later failure concerns what was filled in.
 func TestNewModel(t *testing.T) {
 	into := t.TempDir()
-	if said, code := newModel(t, into, "acme-meter3"); code != 0 || !strings.Contains(said, "make generate") {
-		t.Fatalf("exit code %d: %s", code, said)
+	if output, code := newModel(t, into, "acme-meter3"); code != 0 || !strings.Contains(output, "make generate") {
+		t.Fatalf("exit code %d: %s", code, output)
 	}
-	if said, code := newModel(t, into, "acme-meter3"); code != 1 || !strings.Contains(said, "is there already") {
-		t.Errorf("again: exit code %d: %s", code, said)
+	if output, code := newModel(t, into, "acme-meter3"); code != 1 || !strings.Contains(output, "is there already") {
+		t.Errorf("again: exit code %d: %s", code, output)
 	}
 	for _, name := range []string{"", "acme", "Acme-Meter", "acme_meter", "../x-y", "acme-"} {
-		if said, code := newModel(t, into, name); code != 2 || !strings.Contains(said, "vendor-family in lower case") {
-			t.Errorf("%q: exit code %d: %s", name, code, said)
+		if output, code := newModel(t, into, name); code != 2 ||
+			!strings.Contains(output, "vendor-family in lower case") {
+			t.Errorf("%q: exit code %d: %s", name, code, output)
 		}
 	}
 	var files []string
@@ -102,7 +103,7 @@ func TestNewModel(t *testing.T) {
 
 // No line of the templates that only instructs the author remains in one of our files.
 func TestNoTemplateTextRemains(t *testing.T) {
-	told := map[string]bool{}
+	templateLines := map[string]bool{}
 	for _, file := range []string{"template/profile.yaml", "template/basic.txtar"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -110,12 +111,12 @@ func TestNoTemplateTextRemains(t *testing.T) {
 		}
 		for line := range strings.Lines(string(text)) {
 			if regexp.MustCompile(`VENDOR|FAMILY|DOCUMENT|its documents do not say`).MatchString(line) {
-				told[strings.TrimSpace(line)] = true
+				templateLines[strings.TrimSpace(line)] = true
 			}
 		}
 	}
-	if len(told) < 6 {
-		t.Fatalf("the templates have only %d such lines", len(told))
+	if len(templateLines) < 6 {
+		t.Fatalf("the templates have only %d such lines", len(templateLines))
 	}
 	profiles, err := filepath.Glob("profiles/*.yaml")
 	if err != nil {
@@ -132,7 +133,7 @@ func TestNoTemplateTextRemains(t *testing.T) {
 		}
 		n := 0
 		for line := range strings.Lines(string(text)) {
-			if n++; told[strings.TrimSpace(line)] {
+			if n++; templateLines[strings.TrimSpace(line)] {
 				t.Errorf("%s:%d: %q is still the template's text", file, n, strings.TrimSpace(line))
 			}
 		}

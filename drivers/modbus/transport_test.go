@@ -41,10 +41,10 @@ var (
 
 // read reads registers and returns their values in hexadecimal, the error, and the duration.
 func (r *rig) read(ctx context.Context, first uint16, count int) (string, time.Duration, error) {
-	turn := r.bus.newTransaction(ctx, &r.m)
-	defer turn.end()
+	txn := r.bus.newTransaction(ctx, &r.m)
+	defer txn.end()
 	start := time.Now()
-	a, err := newClient(newPackager(r.bus.line, 1), turn).read(Span{Holding, first, count})
+	a, err := newClient(newPackager(r.bus.line, 1), txn).read(Span{Holding, first, count})
 	return fmt.Sprintf("% X", a.Data), time.Since(start), err
 }
 
@@ -417,9 +417,9 @@ func TestRTUEcho(t *testing.T) {
 			t.Fatalf("read %s, %v, echo seen %v", got, err, r.bus.echoes)
 		}
 		write := func() error {
-			turn := r.bus.newTransaction(t.Context(), &r.m)
-			defer turn.end()
-			return newClient(newPackager(serial9, 1), turn).write(5, Address{Coil, 1}, []uint16{coilOn})
+			txn := r.bus.newTransaction(t.Context(), &r.m)
+			defer txn.end()
+			return newClient(newPackager(serial9, 1), txn).write(5, Address{Coil, 1}, []uint16{coilOn})
 		}
 		if err := write(); err != nil {
 			t.Errorf("write: %v", err)
@@ -437,13 +437,13 @@ func TestRTUBroadcast(t *testing.T) {
 				r.say(rtu(1, 3, 2, 0, 7))
 			}
 		})
-		turn := r.bus.newTransaction(t.Context(), &r.m)
+		txn := r.bus.newTransaction(t.Context(), &r.m)
 		start := time.Now()
-		if err := newClient(newPackager(serial9, 0), turn).write(6, Address{Holding, 1}, []uint16{1}); err != nil ||
+		if err := newClient(newPackager(serial9, 0), txn).write(6, Address{Holding, 1}, []uint16{1}); err != nil ||
 			time.Since(start) != 0 {
 			t.Errorf("broadcast: %v after %v", err, time.Since(start))
 		}
-		turn.end()
+		txn.end()
 		if _, took, err := r.read(t.Context(), 1, 1); err != nil || took < turnaround {
 			t.Errorf("next request sent after %v, %v", took, err)
 		}
@@ -467,8 +467,8 @@ func TestTunnelDelayIsAllowed(t *testing.T) {
 func FuzzTransport(f *testing.F) {
 	f.Add(mbap(1, 7), true)
 	f.Add(rtu(1, 3, 2, 0, 7), false)
-	f.Fuzz(func(t *testing.T, said []byte, tcp bool) {
-		if len(said) > 2000 {
+	f.Fuzz(func(t *testing.T, received []byte, tcp bool) {
+		if len(received) > 2000 {
 			return
 		}
 		synctest.Test(t, func(t *testing.T) {
@@ -477,7 +477,7 @@ func FuzzTransport(f *testing.F) {
 				l = stream
 			}
 			r := newRig(t, l, 0)
-			r.serve(func(int, []byte) { r.say(said) })
+			r.serve(func(int, []byte) { r.say(received) })
 			got, took, err := r.read(t.Context(), 7, 1)
 			if err == nil && len(got) != 5 || took > 5*time.Second {
 				t.Errorf("read %s, %v after %v", got, err, took)

@@ -206,29 +206,29 @@ func (q *inquiry) chainWarning(ctx context.Context, at uint16, common modbus.Ans
 // (objects 0 to 2: vendor, product, revision) and function 17. It returns everything the device reports about
 // itself, in lower case.
 func (q *inquiry) readNames(ctx context.Context, f *scan.Found) string {
-	said := []string{f.Maker, f.Product}
+	names := []string{f.Maker, f.Product}
 	err := q.ask(ctx, func(ctx context.Context, s *modbus.Session) error {
 		data, err := s.Ask(ctx, q.unit, 43, []byte{14, 1, 0})
 		if err == nil {
 			o := identificationObjects(data)
 			f.Maker, f.Product = cmp.Or(f.Maker, o[0]), cmp.Or(f.Product, o[1])
 			f.Firmware = cmp.Or(f.Firmware, o[2])
-			said = append(said, o[:]...)
+			names = append(names, o[:]...)
 		}
 		return err
 	})
-	if err == nil && len(said) > 2 && said[2]+said[3] != "" {
-		return strings.ToLower(strings.Join(said, " "))
+	if err == nil && len(names) > 2 && names[2]+names[3] != "" {
+		return strings.ToLower(strings.Join(names, " "))
 	}
 	q.ask(ctx, func(ctx context.Context, s *modbus.Session) error { //nolint:errcheck // function 17 is optional
 		data, err := s.Ask(ctx, q.unit, 17, nil)
 		if text := printable(data); err == nil && len(text) >= 3 {
 			f.Product = cmp.Or(f.Product, text)
-			said = append(said, text)
+			names = append(names, text)
 		}
 		return err
 	})
-	return strings.ToLower(strings.Join(said, " "))
+	return strings.ToLower(strings.Join(names, " "))
 }
 
 // identificationObjects extracts the first three objects of a device identification (Modbus Application

@@ -113,7 +113,7 @@ func TestSerialWithAllSpeedsProbesLikelyUnits(t *testing.T) {
 
 // A device that nothing identifies has candidates for its kind of line, the most likely first.
 func TestCandidates(t *testing.T) {
-	dumb := slave.AnswererFunc(func(pdu []byte) []byte { // has 64 holding registers and nothing else
+	anonymous := slave.AnswererFunc(func(pdu []byte) []byte { // has 64 holding registers and nothing else
 		if pdu[0] != 3 || int(pdu[1])<<8+int(pdu[2])+int(pdu[4]) > 64 {
 			return []byte{pdu[0] | 0x80, 2}
 		}
@@ -122,13 +122,13 @@ func TestCandidates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.setting = "baud=38400&parity=even"
-		s.units[1] = dumb
+		s.units[1] = anonymous
 		sc := s.scanner()
 		sc.Units = []int{1}
 		if err := sc.Serial(t.Context(), ttyTest, s.openPort); err != nil {
 			t.Error(err)
 		}
-		s.hosts["192.168.1.9:502"] = map[byte]slave.Answerer{1: dumb}
+		s.hosts["192.168.1.9:502"] = map[byte]slave.Answerer{1: anonymous}
 		if err := sc.TCP(t.Context(), scan.Target{Hosts: []string{"192.168.1.9"}, Port: 502}, s.openPort); err != nil {
 			t.Error(err)
 		}
