@@ -46,7 +46,8 @@ func linksResolve(t *tree) []string {
 				}
 				target := path.Join(path.Dir(file), m[1])
 				if !t.exists(target) {
-					complaints = append(complaints, fmt.Sprintf("%s:%d: links to %s, which is not there", file, i+1, m[1]))
+					complaints = append(complaints,
+						fmt.Sprintf("%s:%d: links to %s, which is not there", file, i+1, m[1]))
 				}
 			}
 		}

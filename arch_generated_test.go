@@ -80,7 +80,8 @@ func TestRegenerate(t *testing.T) {
 	if want := "x\n<!-- generated: a -->\nnew\n<!-- end of a -->\ny\n"; err != nil || got != want {
 		t.Errorf("got %q, %v", got, err)
 	}
-	for _, bad := range []string{"", good + good, strings.ReplaceAll(good, ": a", ": b"), strings.Replace(good, "<!-- end", "<!--", 1)} {
+	for _, bad := range []string{"", good + good, strings.ReplaceAll(good, ": a", ": b"),
+		strings.Replace(good, "<!-- end", "<!--", 1)} {
 		if _, err := regenerate(bad, parts); err == nil {
 			t.Errorf("no error for %q", bad)
 		}
@@ -101,7 +102,8 @@ func modelTable(t *testing.T, list []drivers.Driver) string {
 			if m.Serial {
 				lines = append(lines, "`serial`", "`rtu+tcp`")
 			}
-			fmt.Fprintf(&b, "| [`%s`](firmware-notes/%s.md) | %s | %s | %s | %s | %s |\n", m.Name, m.Name, m.Title, strings.Join(lines, ", "),
+			fmt.Fprintf(&b, "| [`%s`](firmware-notes/%s.md) | %s | %s | %s | %s | %s |\n", m.Name, m.Name, m.Title,
+				strings.Join(lines, ", "),
 				bus(t, m.Bus), strings.Replace(m.Every.String(), "m0s", "m", 1), evidence(m))
 		}
 	}
@@ -169,13 +171,15 @@ func TestSample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"StateDirectory=bordo\n", "RuntimeDirectory=bordo\n", "ConfigurationDirectory=bordo\n", "--config /etc/bordo/bordo.yaml\n"} {
+	for _, line := range []string{"StateDirectory=bordo\n", "RuntimeDirectory=bordo\n",
+		"ConfigurationDirectory=bordo\n", "--config /etc/bordo/bordo.yaml\n"} {
 		if !strings.Contains(string(unit), line) {
 			t.Errorf("bordo.service lacks %q", line)
 		}
 	}
 	for path, below := range map[string]string{
-		sample.Buffer.Dir: "/var/lib/bordo/", sample.Control.Socket: "/run/bordo/", sample.MQTT.PasswordFile: "/etc/bordo/",
+		sample.Buffer.Dir: "/var/lib/bordo/", sample.Control.Socket: "/run/bordo/",
+		sample.MQTT.PasswordFile: "/etc/bordo/",
 	} {
 		if !strings.HasPrefix(path, below) {
 			t.Errorf("%s is not below %s, which the service unit provides", path, below)

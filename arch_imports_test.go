@@ -43,10 +43,12 @@ func importDirection(t *tree) []string {
 			for _, name := range s.imports {
 				dir, ours := local(name)
 				to := top(dir)
-				if !ours || to == from || slices.Contains(allowed, to) || s.test && slices.Contains(belowInTests[from], to) {
+				if !ours || to == from || slices.Contains(allowed, to) || s.test &&
+					slices.Contains(belowInTests[from], to) {
 					continue
 				}
-				complaints = append(complaints, fmt.Sprintf("%s: imports %s, and %s may not know %s", s.path, name, from, to))
+				complaints = append(complaints,
+					fmt.Sprintf("%s: imports %s, and %s may not know %s", s.path, name, from, to))
 			}
 		}
 	}
@@ -60,9 +62,11 @@ func importDirection(t *tree) []string {
 var rooms = map[string][]string{
 	"agent/control": {"agent/api"},
 	"agent/api":     {"agent", "agent/archive", "agent/config", "agent/energy"},
-	"agent": {"agent/archive", "agent/clock", "agent/config", "agent/energy", "agent/health", "agent/loglimit", "agent/owner", "agent/phases",
+	"agent": {"agent/archive", "agent/clock", "agent/config", "agent/energy", "agent/health", "agent/loglimit",
+		"agent/owner", "agent/phases",
 		"agent/record", "agent/statefile", "agent/uplink"},
-	"agent/uplink":  {"agent/clock", "agent/config", "agent/health", "agent/inflight", "agent/loglimit", "agent/mqtt", "agent/record"},
+	"agent/uplink": {"agent/clock", "agent/config", "agent/health", "agent/inflight", "agent/loglimit", "agent/mqtt",
+		"agent/record"},
 	"agent/archive": {"agent/record"},
 	"agent/clock":   {"agent/record"},
 
@@ -71,11 +75,14 @@ var rooms = map[string][]string{
 	"drivers/line":        {"drivers"},
 	"drivers/scan":        {"drivers", "drivers/catalogue", "drivers/line"},
 	"drivers":             {"drivers/catalogue"},
-	"drivers/*":           {"drivers", "drivers/catalogue", "drivers/line", "drivers/nearest", "drivers/pseudonym", "drivers/scan"}, // a protocol, and the packages below it
+	// a protocol, and the packages below it
+	"drivers/*": {"drivers", "drivers/catalogue", "drivers/line", "drivers/nearest", "drivers/pseudonym",
+		"drivers/scan"},
 }
 
 // shared are the packages of drivers that are no protocol.
-var shared = []string{"drivers/all", "drivers/catalogue", "drivers/driverstest", "drivers/line", "drivers/nearest", "drivers/pseudonym", "drivers/scan"}
+var shared = []string{"drivers/all", "drivers/catalogue", "drivers/driverstest", "drivers/line", "drivers/nearest",
+	"drivers/pseudonym", "drivers/scan"}
 
 // protocol returns the package of the protocol that a directory belongs to, "" when it belongs to none.
 func protocol(dir string) string {
@@ -105,7 +112,9 @@ func roomDirection(t *tree) []string {
 					slices.Contains(allowed, "drivers/*") && protocol(to) != "" {
 					continue
 				}
-				complaints = append(complaints, fmt.Sprintf("%s: imports %s, which %s may not know (the table of rooms in arch_imports_test.go)", s.path, name, p.dir))
+				complaints = append(complaints,
+					fmt.Sprintf("%s: imports %s, which %s may not know (the table of rooms in arch_imports_test.go)",
+						s.path, name, p.dir))
 			}
 		}
 	}
@@ -125,7 +134,9 @@ func protocolsByInterface(t *tree) []string {
 		for _, s := range p.product() {
 			for _, name := range s.imports {
 				if dir, ours := local(name); ours && protocol(dir) != "" {
-					complaints = append(complaints, fmt.Sprintf("%s: imports %s, and only %s may know a protocol by name", s.path, name, strings.Join(knowProtocols, ", ")))
+					complaints = append(complaints,
+						fmt.Sprintf("%s: imports %s, and only %s may know a protocol by name", s.path, name,
+							strings.Join(knowProtocols, ", ")))
 				}
 			}
 		}
@@ -173,9 +184,12 @@ func moduleOwners(t *tree) []string {
 				}
 				switch {
 				case owner == "":
-					complaints = append(complaints, fmt.Sprintf("%s: imports %s, which no decision allows (docs/adr)", s.path, name))
+					complaints = append(complaints,
+						fmt.Sprintf("%s: imports %s, which no decision allows (docs/adr)", s.path, name))
 				case !slices.ContainsFunc(owners[owner], func(dir string) bool { return within(p.dir, dir) }):
-					complaints = append(complaints, fmt.Sprintf("%s: imports %s, which belongs to %s", s.path, name, strings.Join(owners[owner], ", ")))
+					complaints = append(complaints,
+						fmt.Sprintf("%s: imports %s, which belongs to %s", s.path, name,
+							strings.Join(owners[owner], ", ")))
 				}
 			}
 		}
@@ -187,13 +201,15 @@ func within(dir, tree string) bool { return dir == tree || strings.HasPrefix(dir
 
 // toolOfTests tells whether an import is for tests and simulations alone.
 func toolOfTests(name string) bool {
-	for _, banned := range []string{"github.com/mochi-mqtt/", "github.com/creack/pty", "pgregory.net/rapid", "go.uber.org/goleak", "golang.org/x/tools/"} {
+	for _, banned := range []string{"github.com/mochi-mqtt/", "github.com/creack/pty", "pgregory.net/rapid",
+		"go.uber.org/goleak", "golang.org/x/tools/"} {
 		if strings.HasPrefix(name, banned) {
 			return true
 		}
 	}
 	dir, ours := local(name)
-	return name == "testing" || ours && (top(dir) == "sim" || dir == "drivers/driverstest" || dir == "contract/foreign" ||
+	return name == "testing" || ours && (top(dir) == "sim" || dir == "drivers/driverstest" ||
+		dir == "contract/foreign" ||
 		within(dir, "drivers") && strings.Contains(dir+"/", "/slave/"))
 }
 
@@ -205,7 +221,8 @@ var unwanted = map[string]func(name string) bool{
 	// The centre's tool works from the contract alone: it has neither the agent nor its store in it.
 	"cmd/bordoctl": func(name string) bool {
 		dir, ours := local(name)
-		return toolOfTests(name) || strings.HasPrefix(name, "github.com/dgraph-io/") || ours && (dir == "agent" || top(dir) == "buffer")
+		return toolOfTests(name) || strings.HasPrefix(name, "github.com/dgraph-io/") || ours &&
+			(dir == "agent" || top(dir) == "buffer")
 	},
 }
 
@@ -304,7 +321,9 @@ func driversTested(t *tree) []string {
 				}
 			}
 			if !ran {
-				complaints = append(complaints, fmt.Sprintf("%s: is in drivers/all and no test of it calls driverstest.Run or driverstest.Listener", dir))
+				complaints = append(complaints,
+					fmt.Sprintf("%s: is in drivers/all and no test of it calls driverstest.Run or driverstest.Listener",
+						dir))
 			}
 		}
 	}

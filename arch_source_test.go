@@ -33,7 +33,8 @@ func packageComments(t *tree) []string {
 			name := with[0].syntax.Name.Name
 			text := with[0].syntax.Doc.Text()
 			if name != "main" && !strings.HasPrefix(text, "Package "+name+" ") {
-				complaints = append(complaints, fmt.Sprintf("%s: the package comment must begin with \"Package %s\"", with[0].path, name))
+				complaints = append(complaints,
+					fmt.Sprintf("%s: the package comment must begin with \"Package %s\"", with[0].path, name))
 			}
 		}
 	}
@@ -45,8 +46,10 @@ func packageNames(t *tree) []string {
 	var complaints []string
 	for _, p := range t.sorted() {
 		name := strings.TrimSuffix(p.files[0].syntax.Name.Name, "_test")
-		if slices.Contains([]string{"util", "utils", "common", "helper", "helpers", "base", "manager", "misc", "shared", "lib"}, name) {
-			complaints = append(complaints, fmt.Sprintf("%s: a package named %s does not say what it does", p.dir, name))
+		if slices.Contains([]string{"util", "utils", "common", "helper", "helpers", "base", "manager", "misc", "shared",
+			"lib"}, name) {
+			complaints = append(complaints,
+				fmt.Sprintf("%s: a package named %s does not say what it does", p.dir, name))
 		}
 	}
 	return complaints
@@ -78,8 +81,10 @@ func noChangingVariables(t *tree) []string {
 			}
 			ast.Inspect(s.syntax, func(n ast.Node) bool {
 				for _, written := range writes(n) {
-					if v, ok := info.Uses[written].(*types.Var); ok && v.Parent() != nil && v.Pkg() != nil && v.Parent() == v.Pkg().Scope() {
-						complaints = append(complaints, fmt.Sprintf("%s: changes the package-level variable %s", t.place(n.Pos()), written.Name))
+					if v, ok := info.Uses[written].(*types.Var); ok && v.Parent() != nil && v.Pkg() != nil &&
+						v.Parent() == v.Pkg().Scope() {
+						complaints = append(complaints,
+							fmt.Sprintf("%s: changes the package-level variable %s", t.place(n.Pos()), written.Name))
 					}
 				}
 				return true
@@ -153,7 +158,8 @@ func (t *tree) changeableTypes(d ast.Decl) []string {
 			channel = x != nil && (x.Name == "sync" || x.Name == "atomic")
 		}
 		if channel {
-			complaints = append(complaints, fmt.Sprintf("%s: %s exists to be changed", t.place(v.Pos()), v.Names[0].Name))
+			complaints = append(complaints,
+				fmt.Sprintf("%s: %s exists to be changed", t.place(v.Pos()), v.Names[0].Name))
 		}
 	}
 	return complaints
@@ -218,7 +224,8 @@ func noSkippedTests(t *tree) []string {
 				continue
 			}
 			calls(s, func(call *ast.CallExpr, name string) {
-				if _, method, _ := strings.Cut(name, "."); slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, method) || name == "testing.Short" {
+				if _, method, _ := strings.Cut(name, "."); slices.Contains([]string{"Skip", "Skipf", "SkipNow"},
+					method) || name == "testing.Short" {
 					complaints = append(complaints, fmt.Sprintf("%s: %s", t.place(call.Pos()), name))
 				}
 			})
@@ -233,7 +240,8 @@ func fileLength(t *tree) []string {
 	for _, p := range t.sorted() {
 		for _, s := range p.files {
 			if n := bytes.Count(t.files[s.path], []byte("\n")); n >= limit {
-				complaints = append(complaints, fmt.Sprintf("%s: has %d lines, and fewer than %d are allowed", s.path, n, limit))
+				complaints = append(complaints,
+					fmt.Sprintf("%s: has %d lines, and fewer than %d are allowed", s.path, n, limit))
 			}
 		}
 	}

@@ -73,7 +73,8 @@ func TestRulesCanFail(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := fileLength(bad); len(got) != 1 || got[0] != "sim/sim.go: has 500 lines, and fewer than 500 are allowed" {
+		if got := fileLength(bad); len(got) != 1 ||
+			got[0] != "sim/sim.go: has 500 lines, and fewer than 500 are allowed" {
 			t.Errorf("complaints: %q", got)
 		}
 		shown["length"] = true

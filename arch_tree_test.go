@@ -52,7 +52,8 @@ func loadTree(root fs.FS) (*tree, error) {
 			return err
 		}
 		if d.IsDir() {
-			if slices.Contains([]string{".git", "bin", "dist"}, p) || d.Name() == "__pycache__" || d.Name() == "node_modules" {
+			if slices.Contains([]string{".git", "bin", "dist"}, p) || d.Name() == "__pycache__" ||
+				d.Name() == "node_modules" {
 				return fs.SkipDir
 			}
 			return nil

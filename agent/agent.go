@@ -62,16 +62,20 @@ func New(cfg *config.Config, sys System) (*Agent, error) {
 	}
 	sys.Logger = slog.New(loglimit.NewHandler(sys.Logger.Handler()))
 	now, _ := sys.Wall()
-	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, hw: hardware(), devices: newDeviceTable(cfg.Lines, now)}
+	a := &Agent{cfg: cfg, sys: sys, log: sys.Logger, topics: topics, since: now, hw: hardware(),
+		devices: newDeviceTable(cfg.Lines, now)}
 	if a.clock, err = newTimekeeper(sys, a.clockSet); err != nil {
 		return nil, err
 	}
 	a.conditions = health.New(a.clock.now, a.publishCondition)
 	a.state.dir, a.state.log = statefile.New(cfg.StateDir, statefile.Options{Logger: a.log}), a.log
 	a.records = &recorder{log: a.log, boot: a.clock.boot, stamp: a.clock.stamp, personal: a.devices.personal()}
-	a.deviceHealth = &deviceHealth{devices: a.devices, conditions: a.conditions, site: cfg.Site, log: a.log, now: a.clock.now, publishStatus: a.publishStatus}
-	a.descriptions = &descriptions{topics: topics, devices: a.devices, saved: &a.state, retained: &a.retained, log: a.log, publishStatus: a.publishStatus}
-	a.accounting = &accounting{accounts: openAccounts(cfg.Lines), conditions: a.conditions, records: a.records, saved: &a.state, log: a.log}
+	a.deviceHealth = &deviceHealth{devices: a.devices, conditions: a.conditions, site: cfg.Site, log: a.log,
+		now: a.clock.now, publishStatus: a.publishStatus}
+	a.descriptions = &descriptions{topics: topics, devices: a.devices, saved: &a.state, retained: &a.retained,
+		log: a.log, publishStatus: a.publishStatus}
+	a.accounting = &accounting{accounts: openAccounts(cfg.Lines), conditions: a.conditions, records: a.records,
+		saved: &a.state, log: a.log}
 	a.observers = a.newObservers()
 	a.state.load()
 	for _, l := range cfg.Lines {
@@ -150,8 +154,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("open buffer: %w", err)
 	}
 	up := uplink.New(uplink.Options{
-		MQTT: a.cfg.MQTT, Node: a.cfg.Node, Topics: a.topics, Sync: a.cfg.Buffer.Sync, Dial: a.sys.DialMQTT, Now: a.clock.now, TLSTime: a.clock.tlsTime,
-		Logger: a.log, Store: store, Retained: &a.retained, Conditions: a.conditions, Saved: &a.state, Status: a.nodeStatus,
+		MQTT: a.cfg.MQTT, Node: a.cfg.Node, Topics: a.topics, Sync: a.cfg.Buffer.Sync, Dial: a.sys.DialMQTT,
+		Now: a.clock.now, TLSTime: a.clock.tlsTime,
+		Logger: a.log, Store: store, Retained: &a.retained, Conditions: a.conditions, Saved: &a.state,
+		Status:    a.nodeStatus,
 		Connected: a.reportGaps, GiveUp: a.giveUp,
 		Cleared: func(topic string) { a.state.clear(topic[strings.LastIndexByte(topic, '/')+1:]) },
 		Conflict: func(sessions int) {
@@ -268,8 +274,9 @@ func (a *Agent) backlog() []contract.Backlog {
 func (a *Agent) Status() Status {
 	_, clk := a.sys.Wall()
 	s := Status{
-		Node: a.cfg.Node, Version: a.sys.Version, Since: a.since, Clock: clk, Simulation: a.cfg.Simulation, Config: a.configStatus(),
-		Lines: a.devices.status(), Health: a.health(),
+		Node: a.cfg.Node, Version: a.sys.Version, Since: a.since, Clock: clk, Simulation: a.cfg.Simulation,
+		Config: a.configStatus(),
+		Lines:  a.devices.status(), Health: a.health(),
 	}
 	a.mu.Lock()
 	store, up := a.store, a.up
@@ -282,8 +289,9 @@ func (a *Agent) Status() Status {
 	s.Clock, s.Now, s.Since = m.clk, m.wall, m.wall.Add(-time.Since(a.clock.began))
 	s.Broker = up.Status()
 	st := store.Stats()
-	s.Store = StoreStatus{Epoch: st.Epoch, Next: st.Next, Backlog: a.backlog(), Bytes: st.DiskBytes, FromMemory: st.FromMemory,
-		Memory: st.FreshBytes, Max: st.MaxSize, Fault: st.Fault, WrittenDay: a.state.diskDay()}
+	s.Store = StoreStatus{Epoch: st.Epoch, Next: st.Next, Backlog: a.backlog(), Bytes: st.DiskBytes,
+		FromMemory: st.FromMemory,
+		Memory:     st.FreshBytes, Max: st.MaxSize, Fault: st.Fault, WrittenDay: a.state.diskDay()}
 	totals := a.state.totals()
 	s.Sent, s.Lost = SentStatus{Month: totals.Month, Bytes: totals.Bytes}, totals.Lost
 	return s

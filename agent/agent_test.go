@@ -36,11 +36,13 @@ func TestHealthyHour(t *testing.T) {
 				t.Fatalf("a point without value: %s", s.raw)
 			}
 		}
-		if m := n.metas["dev-2"]; m.Serial != "dev-2" || m.About["pod"] != "IT001E12345678" || len(m.Points) != 4 || m.Every != 2000 {
+		if m := n.metas["dev-2"]; m.Serial != "dev-2" || m.About["pod"] != "IT001E12345678" || len(m.Points) != 4 ||
+			m.Every != 2000 {
 			t.Errorf("meta: %+v", m)
 		}
 		first, last := n.statuses[0], n.statuses[len(n.statuses)-1]
-		if first.State != contract.Online || first.Site.Name != "Prova" || first.Clk != contract.ClockSync || first.Cfg != n.cfg.Sum {
+		if first.State != contract.Online || first.Site.Name != "Prova" || first.Clk != contract.ClockSync ||
+			first.Cfg != n.cfg.Sum {
 			t.Errorf("first status: %+v", first)
 		}
 		if last.State != contract.Offline || last.Sess != first.Sess {
@@ -49,7 +51,8 @@ func TestHealthyHour(t *testing.T) {
 		if len(n.statuses) < 7 {
 			t.Errorf("%d statuses in an hour", len(n.statuses))
 		}
-		if !st.Broker.Connected || !st.Lines[0].Open || st.Lines[0].Devices[0].Polls < 3600 || len(st.Store.Backlog) > 1 {
+		if !st.Broker.Connected || !st.Lines[0].Open || st.Lines[0].Devices[0].Polls < 3600 ||
+			len(st.Store.Backlog) > 1 {
 			t.Errorf("own status: %+v", st)
 		}
 		if e := n.events[0]; e.Type != contract.StoreOpened || e.Dev != contract.NodeDevice || e.Seq != 1 {
@@ -174,7 +177,8 @@ func TestRestart(t *testing.T) {
 func TestSilentDeviceIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
-		n.wall = func() (time.Time, contract.Clock) { return time.Now().Add(12 * time.Hour), contract.ClockSync } // by night it may sleep
+		// by night it may sleep
+		n.wall = func() (time.Time, contract.Clock) { return time.Now().Add(12 * time.Hour), contract.ClockSync }
 		a := n.start()
 		time.Sleep(30 * time.Second)
 		n.faults.silence("dev-1", true)
@@ -279,7 +283,9 @@ func TestTwin(t *testing.T) {
 		for range 10 {
 			time.Sleep(time.Minute)
 			for _, a := range boxes {
-				suspected = suspected || slices.ContainsFunc(a.Status().Health, func(h contract.Health) bool { return h.Code == contract.TwinSuspected })
+				suspected = suspected ||
+					slices.ContainsFunc(a.Status().Health,
+						func(h contract.Health) bool { return h.Code == contract.TwinSuspected })
 			}
 		}
 		if !suspected {
@@ -330,7 +336,8 @@ func TestMemory(t *testing.T) {
 		if _, ok := n.broker.Retained("bordo/v1/cremasco/quintano/meta/dev-1"); !ok {
 			t.Error("the meta of a device that stayed is gone")
 		}
-		if m := n.metas["dev-1"]; m.Rev != 2 || m.Serial != "dev-1" { // before and after its first answer, and not again
+		// before and after its first answer, and not again
+		if m := n.metas["dev-1"]; m.Rev != 2 || m.Serial != "dev-1" {
 			t.Errorf("meta of dev-1 after the restart: %+v", m)
 		}
 		n.faults.exchange("dev-1", "another")
@@ -359,7 +366,8 @@ func TestNightIsNoFault(t *testing.T) {
 			t.Errorf("at night: %+v", st)
 		}
 		time.Sleep(10 * time.Hour) // 11 UTC is about noon at 9.69 degrees east
-		if st := a.Status(); len(st.Health) != 1 || st.Health[0].Code != contract.DeviceSilent || st.Lines[0].Devices[0].Asleep {
+		if st := a.Status(); len(st.Health) != 1 || st.Health[0].Code != contract.DeviceSilent ||
+			st.Lines[0].Devices[0].Asleep {
 			t.Errorf("at noon: %+v", st)
 		}
 		n.stop()

@@ -21,7 +21,8 @@ var ErrUnknownName = errors.New("not in the configuration that the agent runs wi
 
 // Limits of requests to a running line.
 const (
-	turnMax   = 20 * time.Second // until the line serves the request: at most one poll of each device, and an opening of the port
+	// until the line serves the request: at most one poll of each device, and an opening of the port
+	turnMax   = 20 * time.Second
 	borrowMax = 30 * time.Second // for which a line is lent: its polls wait so long
 	readTries = 3                // tries of a poll that got nothing because the port was lost
 )

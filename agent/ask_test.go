@@ -49,7 +49,8 @@ func TestAskALineThatIsDown(t *testing.T) {
 		if !errors.Is(err, agent.ErrLineDown) || !strings.Contains(err.Error(), "no such port") {
 			t.Errorf("read: %v", err)
 		}
-		err = a.Borrow(t.Context(), "one", func(context.Context, drivers.Port) error { t.Error("the port was lent"); return nil })
+		err = a.Borrow(t.Context(), "one",
+			func(context.Context, drivers.Port) error { t.Error("the port was lent"); return nil })
 		if !errors.Is(err, agent.ErrLineDown) {
 			t.Errorf("borrow: %v", err)
 		}
@@ -101,20 +102,23 @@ func TestBorrowEnds(t *testing.T) {
 			t.Errorf("cancelled: %v after %v", err, time.Since(began))
 		}
 		began = time.Now()
-		if err := a.Borrow(t.Context(), "one", wait); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 31*time.Second {
+		if err := a.Borrow(t.Context(), "one", wait); !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(began) > 31*time.Second {
 			t.Errorf("without an end: %v after %v", err, time.Since(began))
 		}
 
 		busy := make(chan bool)
 		ended := make(chan error, 2)
 		go func() {
-			ended <- a.Borrow(t.Context(), "one", func(ctx context.Context, p drivers.Port) error { close(busy); return wait(ctx, p) })
+			ended <- a.Borrow(t.Context(), "one",
+				func(ctx context.Context, p drivers.Port) error { close(busy); return wait(ctx, p) })
 		}()
 		<-busy
 		impatient, cancel2 := context.WithTimeout(t.Context(), time.Second)
 		defer cancel2()
 		began = time.Now()
-		err := a.Borrow(impatient, "one", func(context.Context, drivers.Port) error { t.Error("lent to who had gone"); return nil })
+		err := a.Borrow(impatient, "one",
+			func(context.Context, drivers.Port) error { t.Error("lent to who had gone"); return nil })
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
 			t.Errorf("who did not wait for his turn: %v after %v", err, time.Since(began))
 		}
@@ -138,7 +142,8 @@ func TestBorrowThatLosesThePort(t *testing.T) {
 		a := n.start()
 		time.Sleep(1500 * time.Millisecond)
 		gone := &drivers.Error{Op: "read", Kind: drivers.Closed, Lost: true}
-		if err := a.Borrow(t.Context(), "one", func(context.Context, drivers.Port) error { return gone }); !errors.Is(err, gone) {
+		if err := a.Borrow(t.Context(), "one",
+			func(context.Context, drivers.Port) error { return gone }); !errors.Is(err, gone) {
 			t.Errorf("borrow: %v", err)
 		}
 		time.Sleep(5 * time.Second)
@@ -147,7 +152,8 @@ func TestBorrowThatLosesThePort(t *testing.T) {
 		}
 		n.stop()
 		n.whole("dev-1", 6)
-		if i := slices.IndexFunc(n.statuses[len(n.statuses)-1].Health, func(h contract.Health) bool { return h.Severity != "" }); i >= 0 {
+		if i := slices.IndexFunc(n.statuses[len(n.statuses)-1].Health,
+			func(h contract.Health) bool { return h.Severity != "" }); i >= 0 {
 			t.Errorf("health %+v", n.statuses[len(n.statuses)-1].Health[i])
 		}
 	})

@@ -91,7 +91,8 @@ func BenchmarkSteady(b *testing.B) {
 		sub := newBenchSub(b, m.Addr())
 		_, path := benchNode(b, benchPlant(b), m.Port, "")
 		a := benchAgent(b, path)
-		const warm, window = 20 * time.Second, 20 * time.Second // a measurement lasts real time: there is nothing to wait for
+		// a measurement lasts real time: there is nothing to wait for
+		const warm, window = 20 * time.Second, 20 * time.Second
 		time.Sleep(warm)
 		sub.begin(time.Time{})
 		var busy, rss []float64
@@ -114,7 +115,8 @@ func BenchmarkSteady(b *testing.B) {
 // BenchmarkDrain is the backlog of a box that was away: 3 million values in its store, 1000 a second coming in. With the
 // limits off, then at the defaults (for a minute).
 func BenchmarkDrain(b *testing.B) {
-	for _, c := range []struct{ name, mqtt string }{{"unlimited", benchOff}, {"gzip", benchOff + ", history_gzip: true"}, {"default", ", history_jitter: 0s"}} {
+	for _, c := range []struct{ name, mqtt string }{{"unlimited", benchOff},
+		{"gzip", benchOff + ", history_gzip: true"}, {"default", ", history_jitter: 0s"}} {
 		b.Run(c.name, func(b *testing.B) { once(b, func() { drain(b, c.mqtt) }) })
 	}
 }
@@ -200,12 +202,16 @@ func BenchmarkReturn(b *testing.B) {
 			sub.begin(time.Now().Add(-2 * time.Second))
 			m.Up(b)
 			back := time.Now()
-			sub.until(b, 2*time.Minute, "the first of the old readings", func() bool { return sub.lane("hist").messages > 0 })
-			b.ReportMetric(1000*sub.lane("past").first.Sub(back).Seconds(), fmt.Sprintf("ms-first-%.0fs", away.Seconds()))
-			b.ReportMetric(1000*sub.lane("hist").first.Sub(back).Seconds(), fmt.Sprintf("ms-reading-%.0fs", away.Seconds()))
+			sub.until(b, 2*time.Minute, "the first of the old readings",
+				func() bool { return sub.lane("hist").messages > 0 })
+			b.ReportMetric(1000*sub.lane("past").first.Sub(back).Seconds(),
+				fmt.Sprintf("ms-first-%.0fs", away.Seconds()))
+			b.ReportMetric(1000*sub.lane("hist").first.Sub(back).Seconds(),
+				fmt.Sprintf("ms-reading-%.0fs", away.Seconds()))
 			sub.until(b, time.Minute, "all of them", func() bool {
 				h := sub.lane("hist")
-				return h.values >= benchDevices*benchPoints*int(away/time.Second-6) && time.Since(h.last) > 2*time.Second
+				return h.values >= benchDevices*benchPoints*int(away/time.Second-6) &&
+					time.Since(h.last) > 2*time.Second
 			})
 		}
 		a.stop(syscall.SIGTERM)

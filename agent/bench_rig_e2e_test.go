@@ -138,7 +138,8 @@ lines:
 	if err := os.Mkdir(filepath.Join(dir, "profiles"), 0o700); err != nil {
 		b.Fatal(err)
 	}
-	for name, content := range map[string]string{path: text, filepath.Join(dir, "profiles", "bench-meter.yaml"): profile} {
+	for name, content := range map[string]string{path: text,
+		filepath.Join(dir, "profiles", "bench-meter.yaml"): profile} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			b.Fatal(err)
 		}
@@ -157,7 +158,8 @@ type benchProcess struct {
 
 func benchStart(b *testing.B, name string, args ...string) *benchProcess {
 	b.Helper()
-	p := &benchProcess{Cmd: exec.Command(name, args...), done: make(chan struct{}), log: filepath.Join(b.TempDir(), "log")}
+	p := &benchProcess{Cmd: exec.Command(name, args...), done: make(chan struct{}),
+		log: filepath.Join(b.TempDir(), "log")}
 	log, err := os.Create(p.log)
 	if err != nil {
 		b.Fatal(err)
@@ -195,7 +197,8 @@ func (p *benchProcess) stop(sig syscall.Signal) {
 func benchAgent(b *testing.B, config string) *benchProcess {
 	b.Helper()
 	bin := filepath.Join(b.TempDir(), "bordo")
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", bin, "bordo/cmd/bordo")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", bin,
+		"bordo/cmd/bordo")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("build: %v\n%s", err, out)

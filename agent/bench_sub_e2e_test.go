@@ -50,7 +50,8 @@ type benchSub struct {
 
 func newBenchSub(b *testing.B, addr string) *benchSub {
 	b.Helper()
-	s := &benchSub{seen: map[string][]bool{}, changed: make(chan struct{}, 1), stop: make(chan struct{}), over: make(chan struct{})}
+	s := &benchSub{seen: map[string][]bool{}, changed: make(chan struct{}, 1), stop: make(chan struct{}),
+		over: make(chan struct{})}
 	s.begin(time.Time{})
 	ready := make(chan struct{})
 	go s.stay(addr, ready)

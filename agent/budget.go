@@ -75,7 +75,8 @@ func Estimate(c *config.Config) (Budget, error) {
 					counters++
 				}
 			}
-			w := contract.NewBatch(nil, contract.Envelope{Node: c.Node, Dev: d.ID, Ep: "k3f9x2q7", Clk: contract.ClockSync, Sent: 1760000005123})
+			w := contract.NewBatch(nil, contract.Envelope{Node: c.Node, Dev: d.ID, Ep: "k3f9x2q7",
+				Clk: contract.ClockSync, Sent: 1760000005123})
 			if _, err := w.Add(1234567, 1760000000000, fields); err != nil {
 				return Budget{}, err
 			}

@@ -120,18 +120,21 @@ func TestLastTrustedTimeIsTheLeast(t *testing.T) {
 		time.Sleep(time.Minute)
 		// The ages in a status are right although the machine believes that it is 1970.
 		s := a.Status()
-		if up, last := s.Now.Sub(s.Since), s.Now.Sub(s.Lines[0].Devices[0].Last); up != time.Minute || last < 0 || last > 2*time.Second {
+		if up, last := s.Now.Sub(s.Since), s.Now.Sub(s.Lines[0].Devices[0].Last); up != time.Minute || last < 0 ||
+			last > 2*time.Second {
 			t.Errorf("up for %v, the last answer %v ago", up, last)
 		}
 		set()
 		time.Sleep(time.Minute)
 		n.stop()
 		first := n.samples("dev-1")[1]
-		if at := time.UnixMilli(first.ts); at.Before(stopped.Add(-11*time.Minute)) || at.After(stopped) || first.clk != contract.ClockFree || before < 1400 {
+		if at := time.UnixMilli(first.ts); at.Before(stopped.Add(-11*time.Minute)) || at.After(stopped) ||
+			first.clk != contract.ClockFree || before < 1400 {
 			t.Errorf("first sample after the power cut: %v as %s, stopped at %v", at, first.clk, stopped)
 		}
 		ep := n.events[len(n.events)-1].Ep
-		if o := n.offsets(ep); len(o) != 1 || time.UnixMilli(first.ts+o[0]).Sub(stopped.Add(3*time.Hour)).Abs() > 2*time.Second {
+		if o := n.offsets(ep); len(o) != 1 ||
+			time.UnixMilli(first.ts+o[0]).Sub(stopped.Add(3*time.Hour)).Abs() > 2*time.Second {
 			t.Errorf("offsets %v after %v", o, time.UnixMilli(first.ts))
 		}
 	})

@@ -27,7 +27,8 @@ func (a *Agent) publishCondition(c health.Change) {
 			data["flaps"] = h.Flaps
 		}
 		lasted := time.Duration(h.OKSince-h.Since) * time.Millisecond
-		a.log.Info("condition cleared", "code", h.Code, "device", dev, "lasted", lasted.Round(time.Second), "flaps", h.Flaps)
+		a.log.Info("condition cleared", "code", h.Code, "device", dev, "lasted", lasted.Round(time.Second), "flaps",
+			h.Flaps)
 	}
 	a.records.event(dev, c.Type, data)
 	a.publishStatus()

@@ -93,8 +93,10 @@ func conditionCases() map[string]conditionCase {
 		contract.DeviceSilent: {dev: "dev-1",
 			begin: func(n *node, _ *agent.Agent) { n.faults.silence("dev-1", true) }, within: 20 * time.Second,
 			end: func(n *node, _ *agent.Agent) { n.faults.silence("dev-1", false) }, after: 5 * time.Minute},
-		contract.DevicePartial: {dev: "dev-1", begin: failing(drivers.Exception), within: 20 * time.Second, end: healed, after: 5 * time.Minute},
-		contract.DeviceBusy:    {dev: "dev-1", begin: failing(drivers.Busy), within: 20 * time.Second, end: healed, after: 5 * time.Minute},
+		contract.DevicePartial: {dev: "dev-1", begin: failing(drivers.Exception), within: 20 * time.Second, end: healed,
+			after: 5 * time.Minute},
+		contract.DeviceBusy: {dev: "dev-1", begin: failing(drivers.Busy), within: 20 * time.Second, end: healed,
+			after: 5 * time.Minute},
 		contract.DeviceExchanged: {dev: "dev-1",
 			begin: func(n *node, _ *agent.Agent) { n.faults.exchange("dev-1", "another") }, within: time.Second,
 			end: func(n *node, a *agent.Agent) {
@@ -104,17 +106,21 @@ func conditionCases() map[string]conditionCase {
 			}, after: time.Second, confirmed: true},
 		contract.PhaseMissing: {dev: "dev-1",
 			begin: func(n *node, _ *agent.Agent) {
-				n.faults.shows("dev-1", map[string]float64{"ac_voltage_l1": 231, "ac_voltage_l2": 230, "ac_voltage_l3": 0.3})
+				n.faults.shows("dev-1", map[string]float64{"ac_voltage_l1": 231, "ac_voltage_l2": 230,
+					"ac_voltage_l3": 0.3})
 			}, within: time.Minute,
 			end: func(n *node, _ *agent.Agent) {
-				n.faults.shows("dev-1", map[string]float64{"ac_voltage_l1": 231, "ac_voltage_l2": 230, "ac_voltage_l3": 229})
+				n.faults.shows("dev-1", map[string]float64{"ac_voltage_l1": 231, "ac_voltage_l2": 230,
+					"ac_voltage_l3": 229})
 			}, after: 10 * time.Second},
 		contract.PhaseReversed: {dev: "dev-1",
 			begin: func(n *node, _ *agent.Agent) {
-				n.faults.shows("dev-1", map[string]float64{"ac_power_l1": 5500, "ac_power_l2": -5450, "ac_power_l3": 5600})
+				n.faults.shows("dev-1", map[string]float64{"ac_power_l1": 5500, "ac_power_l2": -5450,
+					"ac_power_l3": 5600})
 			}, within: 11 * time.Minute,
 			end: func(n *node, _ *agent.Agent) {
-				n.faults.shows("dev-1", map[string]float64{"ac_power_l1": 5500, "ac_power_l2": 5450, "ac_power_l3": 5600})
+				n.faults.shows("dev-1", map[string]float64{"ac_power_l1": 5500, "ac_power_l2": 5450,
+					"ac_power_l3": 5600})
 			}, after: 10 * time.Second},
 		contract.NotRouted: {unreachable: true, told: "-", // the beginning is acknowledged and thrown away as well
 			before: func(n *node) { fault = n.raise(sim.Fault{Kind: sim.Denied}) },
@@ -142,8 +148,9 @@ func conditionCases() map[string]conditionCase {
 				n.broker.Clear(gone)
 			}, after: time.Minute},
 		contract.TopicRefused: {
-			before: func(n *node) { fault = n.raise(sim.Fault{Kind: sim.TopicClosed, Point: "meta"}) }, within: 30 * time.Second,
-			end: func(n *node, _ *agent.Agent) { n.broker.Clear(fault) }, after: time.Hour},
+			before: func(n *node) { fault = n.raise(sim.Fault{Kind: sim.TopicClosed, Point: "meta"}) },
+			within: 30 * time.Second,
+			end:    func(n *node, _ *agent.Agent) { n.broker.Clear(fault) }, after: time.Hour},
 		contract.StatusOverwritten: {
 			begin: func(n *node, _ *agent.Agent) {
 				for range 3 {
@@ -161,14 +168,16 @@ func conditionCases() map[string]conditionCase {
 			end: func(n *node, _ *agent.Agent) { n.password("renewed\n") }, after: 15 * time.Second},
 		contract.ConfigChanged: {
 			before: func(n *node) { n.load() },
-			begin:  func(n *node, _ *agent.Agent) { n.save(n.text + "# another device is to follow\n") }, within: 30 * time.Second,
-			end: func(n *node, _ *agent.Agent) { n.save(n.text) }, after: 30 * time.Second},
+			begin:  func(n *node, _ *agent.Agent) { n.save(n.text + "# another device is to follow\n") },
+			within: 30 * time.Second,
+			end:    func(n *node, _ *agent.Agent) { n.save(n.text) }, after: 30 * time.Second},
 		contract.ClockUnset: {
 			before: func(n *node) { n.set = n.unsetClock() }, within: 2 * time.Minute,
 			end: func(n *node, _ *agent.Agent) { n.set() }, after: time.Minute},
-		contract.StoreFull:     {begin: disk(0), within: 20 * time.Second, end: disk(10 << 30), after: 2 * time.Minute},
-		contract.StoreReadOnly: {begin: disk(-1), within: 20 * time.Second, end: disk(10 << 30), after: 2 * time.Minute},
-		contract.StoreDenied:   {begin: disk(-2), within: 20 * time.Second, end: disk(10 << 30), after: 2 * time.Minute},
+		contract.StoreFull: {begin: disk(0), within: 20 * time.Second, end: disk(10 << 30), after: 2 * time.Minute},
+		contract.StoreReadOnly: {begin: disk(-1), within: 20 * time.Second, end: disk(10 << 30),
+			after: 2 * time.Minute},
+		contract.StoreDenied: {begin: disk(-2), within: 20 * time.Second, end: disk(10 << 30), after: 2 * time.Minute},
 		contract.StoreMissing: {
 			before: func(n *node) { n.noDisk() },
 			end:    func(n *node, _ *agent.Agent) { n.mount() }, after: 2 * time.Minute},
@@ -176,8 +185,9 @@ func conditionCases() map[string]conditionCase {
 			begin: func(n *node, _ *agent.Agent) { n.blockState("counts", true) }, within: 11 * time.Minute,
 			end: func(n *node, _ *agent.Agent) { n.blockState("counts", false) }, after: 2 * time.Minute},
 		contract.RunsAsRoot: {
-			begin: func(n *node, _ *agent.Agent) { n.asRoot.Store("root in a directory of bordo") }, within: 3 * time.Second,
-			end: func(n *node, _ *agent.Agent) { n.asRoot.Store("") }, after: 2 * time.Minute},
+			begin:  func(n *node, _ *agent.Agent) { n.asRoot.Store("root in a directory of bordo") },
+			within: 3 * time.Second,
+			end:    func(n *node, _ *agent.Agent) { n.asRoot.Store("") }, after: 2 * time.Minute},
 		contract.StoreDamaged: {
 			before: func(n *node) { n.ruin() },
 			end: func(n *node, _ *agent.Agent) {
@@ -252,7 +262,8 @@ func TestConfigurationFile(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute)
-		if h := a.Status().Health; len(h) != 1 || h[0].Code != contract.ConfigChanged || !strings.Contains(h[0].Detail, "no such file") {
+		if h := a.Status().Health; len(h) != 1 || h[0].Code != contract.ConfigChanged ||
+			!strings.Contains(h[0].Detail, "no such file") {
 			t.Errorf("%+v", h)
 		}
 		n.stop()

@@ -34,12 +34,13 @@ func (a *Agent) Do(ctx context.Context, c drivers.Command) (drivers.Result, erro
 	}
 	results := make(chan drivers.Result, 1)
 	var w *wait
-	err := a.ask(ctx, l, drivers.Request{Device: c.Device, Command: &c, Cancelled: ctx.Done(), Answer: func(x drivers.Answer) {
-		if x.Result.Outcome == drivers.Accepted { // before the next poll, which may show it already
-			w = a.confirmations.expect(c.Device, *x.Result.Expect)
-		}
-		results <- x.Result
-	}})
+	err := a.ask(ctx, l, drivers.Request{Device: c.Device, Command: &c, Cancelled: ctx.Done(),
+		Answer: func(x drivers.Answer) {
+			if x.Result.Outcome == drivers.Accepted { // before the next poll, which may show it already
+				w = a.confirmations.expect(c.Device, *x.Result.Expect)
+			}
+			results <- x.Result
+		}})
 	if err != nil {
 		return drivers.Result{}, fmt.Errorf("do %s on %s: %w", c.Action, c.Device, err)
 	}
@@ -69,7 +70,8 @@ func (a *Agent) confirm(ctx context.Context, l *lineRunner, device string, w *wa
 	for {
 		select {
 		case word := <-w.shown:
-			return drivers.Result{Outcome: drivers.Done, Code: "confirmed", Detail: w.Point + " is " + word, Value: word}
+			return drivers.Result{Outcome: drivers.Done, Code: "confirmed", Detail: w.Point + " is " + word,
+				Value: word}
 		case <-poll.C:
 			a.ask(ctx, l, drivers.Request{Device: device}) //nolint:errcheck // the line may be busy or down: the next tick tries again
 		case <-within.C:
@@ -115,7 +117,8 @@ func (c *confirmations) forget(w *wait) {
 func (c *confirmations) Observe(r *drivers.Report, _ moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.open = slices.DeleteFunc(c.open, func(w *wait) bool { return r.At.After(w.until) }) // the caller left before the answer
+	// the caller left before the answer
+	c.open = slices.DeleteFunc(c.open, func(w *wait) bool { return r.At.After(w.until) })
 	for _, w := range c.open {
 		if w.device != r.Device {
 			continue

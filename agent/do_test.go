@@ -50,7 +50,8 @@ func TestDoIsConfirmedByLaterPolls(t *testing.T) {
 			read <- time.Since(asked)
 		})
 		res, err := a.Do(t.Context(), drivers.Command{ID: "1", Device: "dev-2", Action: "barrier.open"})
-		if took := time.Since(began); err != nil || res.Outcome != drivers.Done || res.Code != "confirmed" || res.Value != "open" || took < 12*time.Second || took > 12600*time.Millisecond {
+		if took := time.Since(began); err != nil || res.Outcome != drivers.Done || res.Code != "confirmed" ||
+			res.Value != "open" || took < 12*time.Second || took > 12600*time.Millisecond {
 			t.Errorf("after %v: %+v, %v", took, res, err)
 		}
 		if waited := <-read; waited > 100*time.Millisecond {
@@ -70,8 +71,10 @@ func TestDoEnds(t *testing.T) {
 		err     error
 		took    time.Duration
 	}{
-		"nothing moves":      {prepare: func(n *node) { n.moves("", 0) }, device: "dev-2", outcome: drivers.Unknown, code: "not_confirmed", took: 15 * time.Second},
-		"the caller leaves":  {prepare: func(n *node) { n.moves("open", 12*time.Second) }, device: "dev-2", within: 4 * time.Second, outcome: drivers.Unknown, code: "not_confirmed", took: 4 * time.Second},
+		"nothing moves": {prepare: func(n *node) { n.moves("", 0) }, device: "dev-2", outcome: drivers.Unknown,
+			code: "not_confirmed", took: 15 * time.Second},
+		"the caller leaves": {prepare: func(n *node) { n.moves("open", 12*time.Second) }, device: "dev-2",
+			within: 4 * time.Second, outcome: drivers.Unknown, code: "not_confirmed", took: 4 * time.Second},
 		"no such device":     {device: "dev-9", err: agent.ErrUnknownName},
 		"the line is closed": {prepare: func(n *node) { n.mu.Lock(); n.noPort = errors.New("no such port"); n.mu.Unlock() }, device: "dev-2", err: agent.ErrLineDown},
 		"refused":            {device: "dev-2", outcome: drivers.Rejected, code: "unknown_action"},
@@ -93,7 +96,8 @@ func TestDoEnds(t *testing.T) {
 				}
 				began := time.Now()
 				res, err := a.Do(ctx, drivers.Command{ID: "1", Device: c.device, Action: "barrier.open"})
-				if took := time.Since(began); !errors.Is(err, c.err) || res.Outcome != c.outcome || res.Code != c.code || took != c.took {
+				if took := time.Since(began); !errors.Is(err, c.err) || res.Outcome != c.outcome ||
+					res.Code != c.code || took != c.took {
 					t.Errorf("after %v: %+v, %v", took, res, err)
 				}
 				n.stop()

@@ -73,13 +73,17 @@ func (a *accounting) Observe(r *drivers.Report, at moment) {
 		a.accounts.Rated(r.Device, r.Description.RatedW/1000)
 	}
 	known, answers, replaced := a.accounts.Replaced(r.Device)
-	if a.conditions.Set(contract.DeviceExchanged, r.Device, replaced, known+" was known, "+answers+" answers") && replaced {
-		a.records.append(r.Device, contract.DeviceReplaced, at, map[string]any{"serial_before": known, "serial": answers})
+	if a.conditions.Set(contract.DeviceExchanged, r.Device, replaced, known+" was known, "+answers+" answers") &&
+		replaced {
+		a.records.append(r.Device, contract.DeviceReplaced, at,
+			map[string]any{"serial_before": known, "serial": answers})
 	}
 	a.doubtZeros(r)
-	poll := energy.Poll{Wall: at.wall, Mono: time.Duration(at.mono) * time.Millisecond, Boot: a.records.boot, Clk: at.clk, Readings: r.Readings}
+	poll := energy.Poll{Wall: at.wall, Mono: time.Duration(at.mono) * time.Millisecond, Boot: a.records.boot,
+		Clk: at.clk, Readings: r.Readings}
 	for _, rej := range a.accounts.Observe(r.Device, poll) {
-		a.log.Warn("counter not believed", "device", r.Device, "point", rej.Point, "cause", rej.Cause, "value", rej.Value)
+		a.log.Warn("counter not believed", "device", r.Device, "point", rej.Point, "cause", rej.Cause, "value",
+			rej.Value)
 		a.records.append(r.Device, contract.EnergyRejected, at, rej)
 	}
 	if !replaced {
@@ -98,7 +102,8 @@ func (a *accounting) Observe(r *drivers.Report, at moment) {
 func (a *accounting) doubtZeros(r *drivers.Report) {
 	for i := range r.Readings {
 		x := &r.Readings[i]
-		if x.Quality != drivers.Good || x.Value.Type() != catalogue.Float || x.Value.Float() != 0 || !energy.Counts(x.Point) {
+		if x.Quality != drivers.Good || x.Value.Type() != catalogue.Float || x.Value.Float() != 0 ||
+			!energy.Counts(x.Point) {
 			continue
 		}
 		if last, ok := a.accounts.Believed(r.Device, x.Point); ok && last > 0 {

@@ -29,7 +29,8 @@ func (n *node) newest(dev string) (last sample) {
 
 // exchanged tells whether a device answers in the place of another one.
 func exchanged(a *agent.Agent) bool {
-	return slices.ContainsFunc(a.Status().Health, func(h contract.Health) bool { return h.Code == contract.DeviceExchanged })
+	return slices.ContainsFunc(a.Status().Health,
+		func(h contract.Health) bool { return h.Code == contract.DeviceExchanged })
 }
 
 // What an exchanged device says is uncertain until somebody confirms it, and a power cut right after that forgets nothing. A
@@ -83,7 +84,8 @@ func TestExchangeIsConfirmedWhileTheDiskIsFull(t *testing.T) {
 		if e, err := a.Confirm(n.t.Context(), "dev-1", nil); err != nil || e.After != "another" || e.Unkept == "" {
 			t.Errorf("confirmed %+v, %v", e, err)
 		}
-		n.faults.silence("dev-1", true) // with a reading a segment would begin, and the accounts would be saved for that
+		// with a reading a segment would begin, and the accounts would be saved for that
+		n.faults.silence("dev-1", true)
 		n.free.Store(10 << 30)
 		time.Sleep(2 * time.Minute)
 		n.cutPower()
@@ -148,10 +150,12 @@ func TestExchangeIsBookedBack(t *testing.T) {
 			t.Fatalf("exchanged %+v, %v", e, err)
 		}
 		last := *e.Counters[0].KWh
-		if e, err = a.Confirm(t.Context(), "dev-1", energy.Final{"ac_energy": last - 1}); err != nil || e.Refused == nil || !exchanged(a) {
+		if e, err = a.Confirm(t.Context(), "dev-1", energy.Final{"ac_energy": last - 1}); err != nil ||
+			e.Refused == nil || !exchanged(a) {
 			t.Errorf("confirmed %+v, %v", e, err)
 		}
-		if e, err = a.Confirm(t.Context(), "dev-1", energy.Final{"ac_energy": last + 0.5}); err != nil || e.Refused != nil || e.After != "another" {
+		if e, err = a.Confirm(t.Context(), "dev-1", energy.Final{"ac_energy": last + 0.5}); err != nil ||
+			e.Refused != nil || e.After != "another" {
 			t.Errorf("confirmed %+v, %v", e, err)
 		}
 		time.Sleep(20 * time.Minute)

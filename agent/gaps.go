@@ -41,7 +41,8 @@ func (a *Agent) openedRow(o buffer.Opened) []byte {
 		a.log.Error("encode event", "type", contract.StoreOpened, "err", err)
 		return nil
 	}
-	return record.AppendEvent(nil, &record.Event{Dev: contract.NodeDevice, Type: contract.StoreOpened, TS: at.wall.UnixMilli(),
+	return record.AppendEvent(nil, &record.Event{Dev: contract.NodeDevice, Type: contract.StoreOpened,
+		TS:   at.wall.UnixMilli(),
 		Mono: at.mono, Boot: a.clock.boot, Clk: at.clk, Data: body})
 }
 

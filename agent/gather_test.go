@@ -49,7 +49,8 @@ func TestLiveIsGatheredAndPrompt(t *testing.T) {
 				n.whole(dev, 30)
 				for count, s := range n.samples(dev) {
 					if late := s.at.Sub(time.UnixMilli(s.ts)); count > 1 && late != gathering {
-						t.Errorf("%d devices: count %d of %s arrived after %v, want %v", devices, count, dev, late, gathering)
+						t.Errorf("%d devices: count %d of %s arrived after %v, want %v", devices, count, dev, late,
+							gathering)
 					}
 				}
 			}

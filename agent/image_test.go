@@ -107,10 +107,14 @@ func delivered(n *node) string {
 	var then []string // of two devices whatever comes first
 	for _, e := range n.events {
 		if e.Ep == present {
-			then = append(then, fmt.Sprintln("then", e.Dev, e.Type, bootID.ReplaceAllString(string(e.Data), `"boot":"…"`)))
+			then = append(then, fmt.Sprintln("then", e.Dev, e.Type,
+				bootID.ReplaceAllString(string(e.Data), `"boot":"…"`)))
 		}
 	}
-	slices.SortStableFunc(then, func(a, b string) int { return strings.Compare(strings.Fields(a)[1], strings.Fields(b)[1]) })
+	slices.SortStableFunc(then, func(a, b string) int {
+		return strings.Compare(strings.Fields(a)[1],
+			strings.Fields(b)[1])
+	})
 	b.WriteString(strings.Join(then, ""))
 	for _, dev := range slices.Sorted(maps.Keys(n.metas)) {
 		fmt.Fprintln(&b, "meta", dev, n.metas[dev].Rev, n.metas[dev].Serial)
@@ -130,7 +134,8 @@ func packDir(t *testing.T, dir, to string) {
 	t.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
-	for _, err := range []error{w.AddFS(os.DirFS(dir)), w.Close(), os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, b.Bytes(), 0o644)} {
+	for _, err := range []error{w.AddFS(os.DirFS(dir)), w.Close(), os.MkdirAll(filepath.Dir(to), 0o755),
+		os.WriteFile(to, b.Bytes(), 0o644)} {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -75,7 +75,8 @@ func (d *deviceHealth) lineRests(l config.Line, dev string, at time.Time) bool {
 
 // empty reports whether a poll returned values of which none is meaningful.
 func empty(readings []drivers.Reading) bool {
-	return len(readings) > 0 && !slices.ContainsFunc(readings, func(r drivers.Reading) bool { return r.Quality != drivers.Bad })
+	return len(readings) > 0 && !slices.ContainsFunc(readings,
+		func(r drivers.Reading) bool { return r.Quality != drivers.Bad })
 }
 
 // sleeper reports whether a device sleeps at night. A generic model can also be a meter: the device's points tell the

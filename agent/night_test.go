@@ -108,14 +108,16 @@ func TestMeterIsMissedAtNight(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNode(t)
-				n.configure(strings.Replace(n.text, "model: test-counter, unit: 1, every: 1s", "model: test-wide, unit: 1", 1))
+				n.configure(strings.Replace(n.text, "model: test-counter, unit: 1, every: 1s",
+					"model: test-wide, unit: 1", 1))
 				c.begin(n)
 				a := n.start()
 				time.Sleep(10 * time.Minute)
 				if got := codes(a, "dev-1"); strings.Join(got, " ") != c.code || slices.Contains(n.asleep(), "dev-1") {
 					t.Errorf("the meter: conditions %v, asleep %v", got, n.asleep())
 				}
-				if got := codes(a, "dev-2"); len(got) != 0 || (c.code == contract.LineDown) != slices.Contains(n.asleep(), "dev-2") {
+				if got := codes(a, "dev-2"); len(got) != 0 ||
+					(c.code == contract.LineDown) != slices.Contains(n.asleep(), "dev-2") {
 					t.Errorf("the inverter: conditions %v, asleep %v", got, n.asleep())
 				}
 				n.stop()
@@ -154,7 +156,8 @@ func TestNightExcusesNoFaultOfTheDay(t *testing.T) {
 				time.Sleep(x.fails - afternoon + time.Minute)
 				n.faults.silence("dev-1", true)
 				time.Sleep(evening - x.fails)
-				if got := slices.Contains(n.asleep(), "dev-1"); got != x.asleep || (len(codes(a, "dev-1")) == 0) != x.asleep {
+				if got := slices.Contains(n.asleep(), "dev-1"); got != x.asleep ||
+					(len(codes(a, "dev-1")) == 0) != x.asleep {
 					t.Errorf("asleep %v, conditions %v", got, codes(a, "dev-1"))
 				}
 				n.stop()

@@ -156,7 +156,8 @@ func TestDrainAtTheDefaults(t *testing.T) {
 				if s.at.After(last) {
 					last = s.at
 				}
-			case strings.Contains(s.topic, "/tele/") && ts.After(time.UnixMilli(n.statuses[0].TS).Add(outage+2*time.Minute)):
+			case strings.Contains(s.topic, "/tele/") &&
+				ts.After(time.UnixMilli(n.statuses[0].TS).Add(outage+2*time.Minute)):
 				late = max(late, s.at.Sub(ts))
 			}
 		}

@@ -62,7 +62,8 @@ func TestStatusIsOverwritten(t *testing.T) {
 	}{
 		"lost of another session":    {func(string) string { return `{"sv":1,"node":"quintano","state":"lost","sess":"deadbeef00"}` }, `"lost" of session "deadbeef00"`},
 		"offline of another session": {func(string) string { return `{"sv":1,"node":"quintano","state":"offline","sess":"deadbeef00"}` }, `"offline" of session`},
-		"online of another session":  {func(own string) string { return replaceSession(own, "deadbeef00") }, `"online" of session`},
+		"online of another session": {func(own string) string { return replaceSession(own, "deadbeef00") },
+			`"online" of session`},
 		"lost of its own session": {func(own string) string {
 			var st contract.Status
 			json.Unmarshal([]byte(own), &st) //nolint:errcheck // it is one
@@ -70,7 +71,10 @@ func TestStatusIsOverwritten(t *testing.T) {
 		}, `"lost" of session`},
 		"no status": {func(string) string { return "{" }, "1 bytes that are no status"},
 		"nothing":   {func(string) string { return "" }, "the retained status was deleted"},
-		"its own status with a mark": {func(own string) string { return strings.Replace(own, `"sv":1`, `"sv":1,"seen":true`, 1) },
+		"its own status with a mark": {func(own string) string {
+			return strings.Replace(own, `"sv":1`,
+				`"sv":1,"seen":true`, 1)
+		},
 			"a copy of this node's own status"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -89,11 +93,13 @@ func TestStatusIsOverwritten(t *testing.T) {
 					t.Errorf("%d statuses in five minutes", count)
 				}
 				h := a.Status().Health
-				if len(h) != 1 || h[0].Code != contract.StatusOverwritten || !strings.Contains(h[0].Detail, c.what) || h[0].Flaps < 10 {
+				if len(h) != 1 || h[0].Code != contract.StatusOverwritten || !strings.Contains(h[0].Detail, c.what) ||
+					h[0].Flaps < 10 {
 					t.Errorf("open: %+v", h)
 				}
 				time.Sleep(13 * time.Second)
-				if retained, _ := n.broker.Retained(ownTopic); !strings.Contains(string(retained), `"state":"online"`) || strings.Contains(string(retained), "seen") {
+				if retained, _ := n.broker.Retained(ownTopic); !strings.Contains(string(retained),
+					`"state":"online"`) || strings.Contains(string(retained), "seen") {
 					t.Errorf("ten seconds after the last of them: %s", retained)
 				}
 				time.Sleep(3 * time.Minute)
@@ -136,7 +142,8 @@ func TestStatusIsMirrored(t *testing.T) {
 			n.faults.silence("dev-1", false)
 			time.Sleep(5 * time.Minute)
 		}
-		if !slices.ContainsFunc(a.Status().Health, func(h contract.Health) bool { return h.Code == contract.StatusOverwritten }) {
+		if !slices.ContainsFunc(a.Status().Health,
+			func(h contract.Health) bool { return h.Code == contract.StatusOverwritten }) {
 			t.Errorf("open: %+v", a.Status().Health)
 		}
 		stop()

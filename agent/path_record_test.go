@@ -44,7 +44,8 @@ func TestOneRecordIsTooLarge(t *testing.T) {
 func oneRecordIsTooLarge(t *testing.T, kind sim.FaultKind) {
 	n := newNode(t)
 	n.wall = noon
-	n.configure(strings.NewReplacer("every: 1s", "every: 4s", "every: 2s", "every: 4s", "sync: 5s", "sync: 20s").Replace(n.text))
+	n.configure(strings.NewReplacer("every: 1s", "every: 4s", "every: 2s", "every: 4s", "sync: 5s",
+		"sync: 20s").Replace(n.text))
 	w := n.watch()
 	n.faults.shows("dev-2", largeSample())
 	limit := n.raise(sim.Fault{Kind: kind, Code: 2})
@@ -53,7 +54,8 @@ func oneRecordIsTooLarge(t *testing.T, kind sim.FaultKind) {
 	if d := detail(a, contract.MessageLimited); !strings.Contains(d, "wait because they are too large") {
 		t.Errorf("message_limited says %q", d)
 	}
-	if d := detail(a, contract.TopicRefused) + detail(a, contract.TwinSuspected) + detail(a, contract.NotRouted); d != "" {
+	if d := detail(a, contract.TopicRefused) + detail(a, contract.TwinSuspected) + detail(a,
+		contract.NotRouted); d != "" {
 		t.Errorf("something else is said: %q", d)
 	}
 	time.Sleep(2 * time.Minute)

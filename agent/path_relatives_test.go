@@ -91,7 +91,8 @@ func TestAckSubscriptionIsRefused(t *testing.T) {
 		fault := n.raise(sim.Fault{Kind: sim.SubscribeClosed, Point: "ack"})
 		a := n.start()
 		time.Sleep(5 * time.Minute)
-		if d := detail(a, contract.TopicRefused); !strings.Contains(d, "on the subscription to bordo/v1/cremasco/quintano/ack") {
+		if d := detail(a, contract.TopicRefused); !strings.Contains(d,
+			"on the subscription to bordo/v1/cremasco/quintano/ack") {
 			t.Errorf("topic_refused says %q", d)
 		}
 		for _, code := range []string{contract.TwinSuspected, contract.NotRouted, contract.MessageLimited} {

@@ -33,7 +33,8 @@ func (n *node) watch() *watched {
 	n.broker.Watch(func(p sim.Publication) {
 		if a, err := contract.ParseTopic("bordo", p.Topic); err == nil {
 			w.largest[a.Kind] = max(w.largest[a.Kind], len(p.Payload))
-			if st, err := contract.DecodeStatus(p.Payload); a.Kind == contract.KindStatus && err == nil && !p.Will && !slices.Contains(w.sessions, st.Sess) {
+			if st, err := contract.DecodeStatus(p.Payload); a.Kind == contract.KindStatus && err == nil && !p.Will &&
+				!slices.Contains(w.sessions, st.Sess) {
 				w.sessions = append(w.sessions, st.Sess)
 			}
 		}
@@ -66,7 +67,8 @@ func TestBrokerRefusesLargePackets(t *testing.T) {
 				if s := n.told(contract.MessageLimited, "node"); s != "+" {
 					t.Errorf("message_limited was told %q", s)
 				}
-				if s := n.told(contract.TwinSuspected, "node") + n.told(contract.TopicRefused, "node") + n.told(contract.NotRouted, "node"); s != "" {
+				if s := n.told(contract.TwinSuspected, "node") + n.told(contract.TopicRefused,
+					"node") + n.told(contract.NotRouted, "node"); s != "" {
 					t.Errorf("something else was told: %q", s)
 				}
 				before := len(w.sessions)
@@ -148,7 +150,8 @@ func TestBlackHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
 		n.wall = noon
-		p, err := sim.NewProxy(sim.ProxyOptions{Dial: n.broker.Dial, Delay: 20 * time.Millisecond, Seed: 1, Faults: []sim.Fault{{Kind: sim.BlackHole}}})
+		p, err := sim.NewProxy(sim.ProxyOptions{Dial: n.broker.Dial, Delay: 20 * time.Millisecond, Seed: 1,
+			Faults: []sim.Fault{{Kind: sim.BlackHole}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +169,8 @@ func TestBlackHole(t *testing.T) {
 			n.broker.Clear(gone)
 			time.Sleep(5 * time.Minute)
 		}
-		if d := detail(a, contract.NotRouted) + detail(a, contract.TwinSuspected) + detail(a, contract.TopicRefused); d != "" {
+		if d := detail(a, contract.NotRouted) + detail(a, contract.TwinSuspected) + detail(a,
+			contract.TopicRefused); d != "" {
 			t.Errorf("something else is said: %q", d)
 		}
 		before := len(n.samples("dev-1"))
@@ -188,13 +192,20 @@ func TestBrokerClosesOnWhatItRefuses(t *testing.T) {
 		says  string // in the condition
 		live  bool   // samples arrive live
 	}{
-		{"event", sim.Fault{Kind: sim.TopicClosed, Point: "event"}, "on the topic bordo/v1/cremasco/quintano/event/", true},
-		{"tele", sim.Fault{Kind: sim.TopicClosed, Point: "tele"}, "on the topic bordo/v1/cremasco/quintano/tele/", false},
-		{"hist", sim.Fault{Kind: sim.TopicClosed, Point: "hist"}, "on the topic bordo/v1/cremasco/quintano/hist/", true},
-		{"status", sim.Fault{Kind: sim.TopicClosed, Point: "status"}, "on the topic bordo/v1/cremasco/quintano/status", true},
-		{"meta", sim.Fault{Kind: sim.TopicClosed, Point: "meta"}, "on the topic bordo/v1/cremasco/quintano/meta/", true},
-		{"one device", sim.Fault{Kind: sim.TopicClosed, Point: "tele/dev-2"}, "on the topic bordo/v1/cremasco/quintano/tele/dev-2", true},
-		{"subscription", sim.Fault{Kind: sim.SubscribeClosed}, "on the subscription to bordo/v1/cremasco/quintano/status", true},
+		{"event", sim.Fault{Kind: sim.TopicClosed, Point: "event"}, "on the topic bordo/v1/cremasco/quintano/event/",
+			true},
+		{"tele", sim.Fault{Kind: sim.TopicClosed, Point: "tele"}, "on the topic bordo/v1/cremasco/quintano/tele/",
+			false},
+		{"hist", sim.Fault{Kind: sim.TopicClosed, Point: "hist"}, "on the topic bordo/v1/cremasco/quintano/hist/",
+			true},
+		{"status", sim.Fault{Kind: sim.TopicClosed, Point: "status"}, "on the topic bordo/v1/cremasco/quintano/status",
+			true},
+		{"meta", sim.Fault{Kind: sim.TopicClosed, Point: "meta"}, "on the topic bordo/v1/cremasco/quintano/meta/",
+			true},
+		{"one device", sim.Fault{Kind: sim.TopicClosed, Point: "tele/dev-2"},
+			"on the topic bordo/v1/cremasco/quintano/tele/dev-2", true},
+		{"subscription", sim.Fault{Kind: sim.SubscribeClosed},
+			"on the subscription to bordo/v1/cremasco/quintano/status", true},
 		{"retained", sim.Fault{Kind: sim.RetainClosed}, "on retained messages", true},
 		{"will", sim.Fault{Kind: sim.WillClosed}, "on a login with a last will", true},
 	} {
@@ -249,7 +260,8 @@ func TestSubscriptionIsNotAnswered(t *testing.T) {
 		n.raise(sim.Fault{Kind: sim.SubscribeMute})
 		a := n.start()
 		time.Sleep(5 * time.Minute)
-		if d := detail(a, contract.NotRouted); !strings.Contains(d, "subscribe") || !strings.Contains(d, "did not answer") {
+		if d := detail(a, contract.NotRouted); !strings.Contains(d, "subscribe") ||
+			!strings.Contains(d, "did not answer") {
 			t.Errorf("not_routed says %q", d)
 		}
 		n.stop()

@@ -37,10 +37,11 @@ func (n *node) booked(dev string) (most float64, causes string) {
 func TestQuartersAreBoundByTheRating(t *testing.T) {
 	const most = 37*1.1/4 + 0.01 // and one step of the counter
 	for _, c := range []struct {
-		name    string
-		told    float64 // by the device, W
-		about   string
-		restart bool // the counter leaps while the agent does not run, after which the device no longer tells its rating
+		name  string
+		told  float64 // by the device, W
+		about string
+		// the counter leaps while the agent does not run, after which the device no longer tells its rating
+		restart bool
 		causes  string
 	}{
 		{"told by the device", 37000, "", false, "restart jump"},

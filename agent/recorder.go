@@ -28,7 +28,8 @@ func (r *recorder) append(device, typ string, at moment, data any) buffer.ID {
 		return buffer.ID{}
 	}
 	ts := at.wall.UnixMilli()
-	row := record.AppendEvent(nil, &record.Event{Dev: device, Type: typ, TS: ts, Mono: at.mono, Boot: r.boot, Clk: at.clk, Data: body})
+	row := record.AppendEvent(nil, &record.Event{Dev: device, Type: typ, TS: ts, Mono: at.mono, Boot: r.boot,
+		Clk: at.clk, Data: body})
 	class := record.ClassOf(contract.RouteOf(typ).Class)
 	from := ts
 	if class == buffer.Interval {

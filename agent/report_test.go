@@ -28,11 +28,14 @@ func TestMetaStates(t *testing.T) {
 }
 
 func TestReportOnChange(t *testing.T) {
-	r := reporter{cfg: config.Report{OnChange: true, Deadband: config.Deadband{Value: 0.01, Relative: true}, AtLeast: time.Minute,
-		Points: map[string]config.Deadband{"frequency": {Value: 0.05}}}}
+	r := reporter{cfg: config.Report{OnChange: true, Deadband: config.Deadband{Value: 0.01, Relative: true},
+		AtLeast: time.Minute,
+		Points:  map[string]config.Deadband{"frequency": {Value: 0.05}}}}
 	poll := func(power, hz, energy float64, state string, q drivers.Quality) []drivers.Reading {
-		return []drivers.Reading{{Point: "ac_power", Value: catalogue.Number(power)}, {Point: "frequency", Value: catalogue.Number(hz)},
-			{Point: "ac_energy", Value: catalogue.Number(energy)}, {Point: "state", Value: catalogue.Words(state), Quality: q}}
+		return []drivers.Reading{{Point: "ac_power", Value: catalogue.Number(power)},
+			{Point: "frequency", Value: catalogue.Number(hz)},
+			{Point: "ac_energy", Value: catalogue.Number(energy)},
+			{Point: "state", Value: catalogue.Words(state), Quality: q}}
 	}
 	start := time.Unix(1_000_000, 0)
 	steps := []struct {
@@ -49,7 +52,8 @@ func TestReportOnChange(t *testing.T) {
 		{5, poll(1020, 50.06, 9, "producing", 0), true, "frequency by more than its own deadband"},
 		{6, poll(1020, 50.06, 9, "throttled", 0), true, "another state"},
 		{7, poll(1020, 50.06, 9, "throttled", drivers.Uncertain), true, "another quality"},
-		{8, append(poll(1020, 50.06, 9, "throttled", drivers.Uncertain), drivers.Reading{Point: "temperature"}), true, "a new point"},
+		{8, append(poll(1020, 50.06, 9, "throttled", drivers.Uncertain), drivers.Reading{Point: "temperature"}), true,
+			"a new point"},
 		{67, poll(1020, 50.06, 9, "throttled", drivers.Uncertain), false, "59 s later"},
 		{68, poll(1020, 50.06, 9, "throttled", drivers.Uncertain), true, "a minute later"},
 	}

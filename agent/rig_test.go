@@ -33,8 +33,9 @@ type counting struct{ *faults }
 type faults struct {
 	mu     sync.Mutex
 	silent map[string]bool
-	empty  map[string]bool               // by device: it answers, and gives no value
-	fails  map[string]error              // by device: what comes with half of its readings, or without any when it says Later
+	empty  map[string]bool // by device: it answers, and gives no value
+	// by device: what comes with half of its readings, or without any when it says Later
+	fails  map[string]error
 	serial map[string]string             // by device, where it is not its id
 	energy map[string]int                // polls of a device over all runs: what it counts does not begin anew
 	mute   map[string]bool               // by device: it answers, and does not say who it is
@@ -101,8 +102,10 @@ func (counting) Name() string { return "counting" }
 func (counting) Models() []drivers.Model {
 	wide := drivers.Model{Name: "test-wide", Title: "Has 25 values", Unit: drivers.Range{Min: 1, Max: 247},
 		Every: 10 * time.Second, MinEvery: time.Second, Streams: true, Points: []string{"cycles"}}
-	return []drivers.Model{wide, {Name: "test-counter", Title: "Counts its polls", Unit: drivers.Range{Min: 1, Max: 247},
-		Every: time.Second, MinEvery: 100 * time.Millisecond, Streams: true, Serial: true, Sleeps: true, Points: []string{"ac_power", "ac_energy", "cycles"}}}
+	return []drivers.Model{wide, {Name: "test-counter", Title: "Counts its polls",
+		Unit:  drivers.Range{Min: 1, Max: 247},
+		Every: time.Second, MinEvery: 100 * time.Millisecond, Streams: true, Serial: true, Sleeps: true,
+		Points: []string{"ac_power", "ac_energy", "cycles"}}}
 }
 
 func (c counting) Link(_ drivers.Line, devices []drivers.Device) (drivers.Link, error) {
@@ -111,7 +114,8 @@ func (c counting) Link(_ drivers.Line, devices []drivers.Device) (drivers.Link, 
 		c.mu.Lock()
 		c.knew[d.ID] = string(d.DriverState)
 		c.mu.Unlock()
-		units = append(units, drivers.Unit{Device: d.ID, Every: d.Every, Poller: &counter{id: d.ID, faults: c.faults, wide: d.Model == "test-wide"}})
+		units = append(units, drivers.Unit{Device: d.ID, Every: d.Every,
+			Poller: &counter{id: d.ID, faults: c.faults, wide: d.Model == "test-wide"}})
 	}
 	return drivers.Polled(units...), nil
 }
@@ -145,12 +149,13 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	}
 	c.n++
 	c.energy[c.id]++
-	r := drivers.Report{At: time.Now(), Err: err, Events: events, Identified: !c.mute[c.id], Readings: []drivers.Reading{
-		{Point: "cycles", Value: catalogue.Number(float64(c.n))},
-		{Point: "ac_power", Value: catalogue.Number(float64(c.n) / 10)},
-		{Point: "ac_energy", Value: catalogue.Number(1000 + float64(c.energy[c.id])/100)},
-		{Point: "temperature", Quality: drivers.Bad},
-	}}
+	r := drivers.Report{At: time.Now(), Err: err, Events: events, Identified: !c.mute[c.id],
+		Readings: []drivers.Reading{
+			{Point: "cycles", Value: catalogue.Number(float64(c.n))},
+			{Point: "ac_power", Value: catalogue.Number(float64(c.n) / 10)},
+			{Point: "ac_energy", Value: catalogue.Number(1000 + float64(c.energy[c.id])/100)},
+			{Point: "temperature", Quality: drivers.Bad},
+		}}
 	if c.zero[c.id] {
 		r.Readings[2].Value = catalogue.Number(0)
 	}
@@ -162,7 +167,9 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	}
 	for i := 1; c.wide && i <= 7; i++ {
 		for j, what := range []string{"voltage", "current", "power"} {
-			r.Readings = append(r.Readings, drivers.Reading{Point: fmt.Sprintf("dc%d_%s", i, what), Value: catalogue.Number(float64(3000+10*i+j+c.n%97) / 10)})
+			r.Readings = append(r.Readings,
+				drivers.Reading{Point: fmt.Sprintf("dc%d_%s", i, what),
+					Value: catalogue.Number(float64(3000+10*i+j+c.n%97) / 10)})
 		}
 	}
 	for i := range r.Readings {
@@ -176,7 +183,9 @@ func (c *counter) Poll(context.Context, drivers.Port) drivers.Report {
 	}
 	if serial != c.serial && !c.mute[c.id] {
 		c.serial = serial
-		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: serial, Points: []string{"ac_power", "ac_energy", "cycles", "temperature"}, Quarantined: []string{"humidity"}, RatedW: c.rated[c.id]}
+		r.Description = &drivers.Description{Maker: "Test", Model: "Counter", Serial: serial,
+			Points: []string{"ac_power", "ac_energy", "cycles", "temperature"}, Quarantined: []string{"humidity"},
+			RatedW: c.rated[c.id]}
 		r.DriverState = []byte("no humidity on " + c.id)
 	}
 	return r
@@ -249,7 +258,11 @@ func newNode(t *testing.T) *node {
 
 func newNodeAt(t *testing.T, broker *sim.Broker) *node {
 	t.Helper()
-	n := &node{t: t, faults: &faults{silent: map[string]bool{}, empty: map[string]bool{}, mute: map[string]bool{}, asked: map[string]int{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{}, knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{}, more: map[string]map[string]float64{}, events: map[string][]drivers.Event{}, states: map[string]string{}}, arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
+	n := &node{t: t, faults: &faults{silent: map[string]bool{}, empty: map[string]bool{}, mute: map[string]bool{},
+		asked: map[string]int{}, fails: map[string]error{}, serial: map[string]string{}, energy: map[string]int{},
+		knew: map[string]string{}, rated: map[string]float64{}, zero: map[string]bool{},
+		more: map[string]map[string]float64{}, events: map[string][]drivers.Event{}, states: map[string]string{}},
+		arrived: map[string]sample{}, metas: map[string]contract.Meta{}}
 	n.wall = func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }
 	n.free.Store(10 << 30)
 	n.text = fmt.Sprintf(`version: 1
@@ -304,7 +317,8 @@ func (n *node) take(p sim.Publication) {
 			n.t.Errorf("%s: %v: %s", p.Topic, err, p.Payload)
 		}
 		for _, s := range b.Samples {
-			n.identity(fmt.Sprintf("%s-%d", b.Ep, s.Seq), sample{p.Topic, string(s.Raw), a.Dev, s.TS, b.Clk, p.At, s.V, s.Q})
+			n.identity(fmt.Sprintf("%s-%d", b.Ep, s.Seq),
+				sample{p.Topic, string(s.Raw), a.Dev, s.TS, b.Clk, p.At, s.V, s.Q})
 		}
 	case contract.KindEvent, contract.KindRes:
 		e, err := contract.DecodeEvent(p.Payload)

@@ -27,7 +27,8 @@ func TestEveryTypeOfEventIsDelivered(t *testing.T) {
 		n.wall = noon
 		topics := map[string][]string{} // by type, of the events that the driver reported
 		n.broker.Watch(func(p sim.Publication) {
-			if e, err := contract.DecodeEvent(p.Payload); err == nil && strings.Contains(string(e.Data), `"walk":true`) {
+			if e, err := contract.DecodeEvent(p.Payload); err == nil &&
+				strings.Contains(string(e.Data), `"walk":true`) {
 				topics[e.Type] = append(topics[e.Type], p.Topic)
 			}
 		})
@@ -53,7 +54,8 @@ func TestEveryTypeOfEventIsDelivered(t *testing.T) {
 				want[buffer.Interval]++
 			}
 		}
-		if stored[buffer.Card] != want[buffer.Card] || stored[buffer.Interval] < want[buffer.Interval] || stored[buffer.Event] < len(types)-2 {
+		if stored[buffer.Card] != want[buffer.Card] || stored[buffer.Interval] < want[buffer.Interval] ||
+			stored[buffer.Event] < len(types)-2 {
 			t.Errorf("stored %v, want at least %v", stored, want)
 		}
 
@@ -67,7 +69,8 @@ func TestEveryTypeOfEventIsDelivered(t *testing.T) {
 				t.Errorf("%s came on %q, want once on %s", typ, got, kind)
 			}
 		}
-		if left := n.unacknowledged(t); left[buffer.Card] != 0 || left[buffer.Event] != 0 || left[buffer.Interval] != 0 {
+		if left := n.unacknowledged(t); left[buffer.Card] != 0 || left[buffer.Event] != 0 ||
+			left[buffer.Interval] != 0 {
 			t.Errorf("not acknowledged: %v", left)
 		}
 	})

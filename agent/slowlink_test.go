@@ -64,7 +64,8 @@ func TestSlowLink(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newSlowLink(t, sim.ProxyOptions{Delay: c.delay, Seed: 1, Faults: []sim.Fault{{Kind: sim.LinkNarrow, Code: 12}}})
+				l := newSlowLink(t, sim.ProxyOptions{Delay: c.delay, Seed: 1,
+					Faults: []sim.Fault{{Kind: sim.LinkNarrow, Code: 12}}})
 				l.configure(strings.NewReplacer("every: 1s", "every: 5s", "every: 2s", "every: 5s").Replace(l.text))
 				gone := l.raise(sim.Fault{Kind: sim.BrokerGone})
 				a := l.start()

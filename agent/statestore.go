@@ -72,7 +72,8 @@ type counts struct {
 func (m *stateStore) load() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for name, v := range map[string]any{keptLearnt: &m.drivers, keptMetas: &m.metas, keptCounts: &m.counts, keptBrokers: &m.brokers} {
+	for name, v := range map[string]any{keptLearnt: &m.drivers, keptMetas: &m.metas, keptCounts: &m.counts,
+		keptBrokers: &m.brokers} {
 		if err := m.dir.Load(name, v); err != nil {
 			m.log.Error("load state", "err", err)
 			m.noteHeld(name, err)

@@ -17,10 +17,11 @@ import (
 
 // Status is what the agent knows of itself, as `bordo status` shows it. Times are of the wall clock.
 type Status struct {
-	Node       string              `json:"node"`
-	Version    string              `json:"version"`
-	Since      time.Time           `json:"since"`
-	Now        time.Time           `json:"now,omitzero"` // the agent's own time of day, which differs from that of a clock that is not set
+	Node    string    `json:"node"`
+	Version string    `json:"version"`
+	Since   time.Time `json:"since"`
+	// the agent's own time of day, which differs from that of a clock that is not set
+	Now        time.Time           `json:"now,omitzero"`
 	Clock      contract.Clock      `json:"clock"`
 	Simulation bool                `json:"simulation,omitempty"`
 	Config     ConfigStatus        `json:"config,omitzero"`
@@ -78,19 +79,20 @@ type LineStatus struct {
 
 // DeviceStatus is the state of a device.
 type DeviceStatus struct {
-	ID       string          `json:"id"`
-	Model    string          `json:"model"`
-	Unit     int             `json:"unit,omitempty"`
-	Every    string          `json:"every"`
-	Polls    uint64          `json:"polls"`
-	Failures uint64          `json:"failures"`
-	Last     time.Time       `json:"last,omitzero"` // of the last answer
-	Error    string          `json:"error,omitempty"`
-	Cause    string          `json:"cause,omitempty"`   // of Error, where there is a word for it: drivers.Cause
-	Warning  string          `json:"warning,omitempty"` // why something of the device is not read although nothing fails
-	Asleep   bool            `json:"asleep,omitempty"`  // silent because it is night: no fault
-	Values   []PointStatus   `json:"values,omitempty"`
-	Info     *DeviceIdentity `json:"info,omitempty"`
+	ID       string    `json:"id"`
+	Model    string    `json:"model"`
+	Unit     int       `json:"unit,omitempty"`
+	Every    string    `json:"every"`
+	Polls    uint64    `json:"polls"`
+	Failures uint64    `json:"failures"`
+	Last     time.Time `json:"last,omitzero"` // of the last answer
+	Error    string    `json:"error,omitempty"`
+	Cause    string    `json:"cause,omitempty"` // of Error, where there is a word for it: drivers.Cause
+	// why something of the device is not read although nothing fails
+	Warning string          `json:"warning,omitempty"`
+	Asleep  bool            `json:"asleep,omitempty"` // silent because it is night: no fault
+	Values  []PointStatus   `json:"values,omitempty"`
+	Info    *DeviceIdentity `json:"info,omitempty"`
 
 	Quarantined []string `json:"quarantined,omitempty"` // points that the device refuses, asked for rarely
 }
@@ -155,7 +157,8 @@ func newDeviceTable(lines []config.Line, now time.Time) *deviceTable {
 			// Not derived from the model: a SunSpec meter has the model of an inverter, and a hybrid may load one phase
 			// from another.
 			ph := phases.Device{Generator: d.About["role"] == "production"}
-			b.devs[d.ID] = &deviceState{cfg: d, phases: ph, line: ls, lastMono: -1, reporter: reporter{cfg: d.Report}, about: drivers.Description{Points: d.Spec.Points}}
+			b.devs[d.ID] = &deviceState{cfg: d, phases: ph, line: ls, lastMono: -1, reporter: reporter{cfg: d.Report},
+				about: drivers.Description{Points: d.Spec.Points}}
 		}
 	}
 	return b
@@ -325,7 +328,8 @@ func (d *deviceState) status() DeviceStatus {
 	s := DeviceStatus{
 		ID: d.cfg.ID, Model: d.cfg.Model, Unit: d.cfg.Unit, Every: everyText(d.cfg),
 		Polls: d.polls, Failures: d.failures, Last: d.lastAnswer, Error: text(d.err),
-		Cause: drivers.CauseOf(d.err).String(), Warning: d.about.Warning, Asleep: d.asleep, Quarantined: d.about.Quarantined,
+		Cause: drivers.CauseOf(d.err).String(), Warning: d.about.Warning, Asleep: d.asleep,
+		Quarantined: d.about.Quarantined,
 	}
 	s.Info, s.Values = IdentityOf(&d.about), PointsOf(d.readings)
 	return s

@@ -96,7 +96,8 @@ func TestRunFromMemory(t *testing.T) {
 			t.Errorf("defects %v, twice came %v", d, n.doubled)
 		}
 		opened := n.eventsOf(contract.StoreOpened)
-		if len(opened) != 2 || !strings.Contains(opened[0], `"memory":true`) || !strings.Contains(opened[1], `"prev_ep":"`+st.Ep) {
+		if len(opened) != 2 || !strings.Contains(opened[0], `"memory":true`) ||
+			!strings.Contains(opened[1], `"prev_ep":"`+st.Ep) {
 			t.Errorf("opened: %v", opened)
 		}
 	})
@@ -132,7 +133,8 @@ func TestKilledInMemory(t *testing.T) {
 		var g contract.Gap
 		covered := slices.ContainsFunc(n.eventsOf(contract.StoreGap), func(data string) bool {
 			_, body, _ := strings.Cut(data, " ")
-			return json.Unmarshal([]byte(body), &g) == nil && g.Ep == first && g.From == 1 && g.To == nil && g.Why == "memory"
+			return json.Unmarshal([]byte(body), &g) == nil && g.Ep == first && g.From == 1 && g.To == nil &&
+				g.Why == "memory"
 		})
 		if !covered {
 			t.Errorf("no gap of %s in %v", first, n.eventsOf(contract.StoreGap))

@@ -40,7 +40,8 @@ type timekeeper struct {
 
 // newTimekeeper finds out in which start of the machine the agent runs.
 func newTimekeeper(sys System, onSet func(*clock.Set, moment)) (*timekeeper, error) {
-	t := &timekeeper{shown: sys.Wall, began: time.Now(), keeper: clock.New(clock.Options{NotBefore: sys.Built}), onSet: onSet}
+	t := &timekeeper{shown: sys.Wall, began: time.Now(), keeper: clock.New(clock.Options{NotBefore: sys.Built}),
+		onSet: onSet}
 	if sys.Boot != nil {
 		var err error
 		if t.boot, t.uptime, err = sys.Boot(); err != nil {
@@ -64,7 +65,8 @@ func (t *timekeeper) stamp(at time.Time) moment {
 	}
 	shown, quality := t.shown()
 	since := t.uptime + time.Since(t.began)
-	st, set := t.keeper.Observe(clock.Reading{Wall: shown, Mono: since, Boot: t.boot, Synced: quality == contract.ClockSync})
+	st, set := t.keeper.Observe(clock.Reading{Wall: shown, Mono: since, Boot: t.boot,
+		Synced: quality == contract.ClockSync})
 	if set != nil && set.Told {
 		t.set.Store(set)
 		t.onSet(set, moment{st.Time, st.Clk, since.Milliseconds(), st.Era})
@@ -98,14 +100,16 @@ func (a *Agent) rememberClock() {
 		a.log.Error("load clock", "err", err)
 		a.state.note(keptClock, err)
 	}
-	a.clock.keeper = clock.New(clock.Options{State: s, NotBefore: a.sys.Built, Steadfast: a.cfg.Clock.Trust == config.TrustSystem})
+	a.clock.keeper = clock.New(clock.Options{State: s, NotBefore: a.sys.Built,
+		Steadfast: a.cfg.Clock.Trust == config.TrustSystem})
 }
 
 // keepClock writes the last trusted time down from time to time.
 func (a *Agent) keepClock(ctx context.Context) {
 	for clock.Sleep(ctx, time.Minute) {
 		now := a.clock.stamp(time.Time{})
-		a.conditions.Set(contract.ClockUnset, "", now.clk != contract.ClockSync, "nothing has set the clock since the start")
+		a.conditions.Set(contract.ClockUnset, "", now.clk != contract.ClockSync,
+			"nothing has set the clock since the start")
 		if s, due := a.clock.keeper.Save(time.Duration(now.mono) * time.Millisecond); due {
 			a.state.save(keptClock, s)
 		}

@@ -23,7 +23,8 @@ type talker struct {
 func (talker) Name() string { return "talker" }
 
 func (talker) Models() []drivers.Model {
-	return []drivers.Model{{Name: "test-talker", Title: "Speaks unasked", Streams: true, Unsolicited: true, ReopenMax: 3 * time.Second}}
+	return []drivers.Model{{Name: "test-talker", Title: "Speaks unasked", Streams: true, Unsolicited: true,
+		ReopenMax: 3 * time.Second}}
 }
 
 func (t talker) Link(_ drivers.Line, devices []drivers.Device) (drivers.Link, error) {
@@ -55,7 +56,8 @@ func TestUnsolicitedDevice(t *testing.T) {
 		n := newNode(t)
 		n.wall = noon
 		d := talker{make(chan drivers.Event), make(chan error)}
-		text := n.text[:strings.Index(n.text, "lines:")] + "lines:\n  - {id: one, port: \"tcp://127.0.0.1:4001\", devices: [{id: reader-1, model: test-talker}]}\n"
+		text := n.text[:strings.Index(n.text,
+			"lines:")] + "lines:\n  - {id: one, port: \"tcp://127.0.0.1:4001\", devices: [{id: reader-1, model: test-talker}]}\n"
 		cfg, err := config.Parse("test.yaml", []byte(text), []drivers.Driver{d})
 		if err != nil {
 			t.Fatal(err)

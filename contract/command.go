@@ -102,12 +102,14 @@ func DecodeAck(payload []byte) (Ack, error) {
 			return Ack{}, fmt.Errorf("decode ack: %w", err)
 		}
 		if len(ranges) > MaxAckRanges {
-			return Ack{}, fmt.Errorf("decode ack: %d ranges of epoch %s are more than %d", len(ranges), ep, MaxAckRanges)
+			return Ack{}, fmt.Errorf("decode ack: %d ranges of epoch %s are more than %d", len(ranges), ep,
+				MaxAckRanges)
 		}
 		below := uint64(0)
 		for _, r := range ranges {
 			if r[0] <= below || r[1] < r[0] || r[1] > MaxSeq {
-				return Ack{}, fmt.Errorf("decode ack: range [%d,%d] of epoch %s is not above the one before", r[0], r[1], ep)
+				return Ack{}, fmt.Errorf("decode ack: range [%d,%d] of epoch %s is not above the one before", r[0],
+					r[1], ep)
 			}
 			below = r[1]
 		}

@@ -24,15 +24,16 @@ const (
 	StatusOverwritten   = "status_overwritten"   // another client writes this node's status
 	PacketRefused       = "packet_refused"       // the broker sends what no client may receive, or too much at once
 	CredentialsUnusable = "credentials_unusable" // a file that the next connection needs
-	ConfigChanged       = "config_changed"       // the configuration file differs from the one that the agent started with
-	ClockUnset          = "clock_unset"
-	StoreFull           = "store_full"     // the disk has no room
-	StoreReadOnly       = "store_readonly" // the disk refuses to be written for another reason
-	StoreDenied         = "store_denied"   // the files belong to another user, or another agent has them open
-	StoreMissing        = "store_missing"  // the directory is not there and cannot be made
-	StateUnsaved        = "state_unsaved"  // the small files beside the store cannot be read or written
-	RunsAsRoot          = "runs_as_root"   // in the directory of another user
-	StoreDamaged        = "store_damaged"  // a damaged store was set aside, and is still there
+	// the configuration file differs from the one that the agent started with
+	ConfigChanged = "config_changed"
+	ClockUnset    = "clock_unset"
+	StoreFull     = "store_full"     // the disk has no room
+	StoreReadOnly = "store_readonly" // the disk refuses to be written for another reason
+	StoreDenied   = "store_denied"   // the files belong to another user, or another agent has them open
+	StoreMissing  = "store_missing"  // the directory is not there and cannot be made
+	StateUnsaved  = "state_unsaved"  // the small files beside the store cannot be read or written
+	RunsAsRoot    = "runs_as_root"   // in the directory of another user
+	StoreDamaged  = "store_damaged"  // a damaged store was set aside, and is still there
 )
 
 // conditions is the table of conditions, in the order of events.md.

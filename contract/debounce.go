@@ -29,12 +29,13 @@ const (
 
 // debounces lists the deviations from the default: raised immediately, cleared after a minute.
 var debounces = map[string]Debounce{
-	LineDown:            {Raise: 10 * time.Second, Clear: time.Minute},
-	DeviceSilent:        {Evidence: "three failed polls in a row", Clear: time.Minute},
-	DevicePartial:       {Evidence: "three failed polls in a row", Clear: time.Minute},
-	DeviceBusy:          {Evidence: "three failed polls in a row", Clear: time.Minute},
-	PhaseMissing:        {Evidence: "half a minute and three polls", Clear: time.Minute},
-	PhaseReversed:       {Evidence: "ten minutes and five polls, or a day and a hundred polls (production: one minute)", Clear: time.Minute},
+	LineDown:      {Raise: 10 * time.Second, Clear: time.Minute},
+	DeviceSilent:  {Evidence: "three failed polls in a row", Clear: time.Minute},
+	DevicePartial: {Evidence: "three failed polls in a row", Clear: time.Minute},
+	DeviceBusy:    {Evidence: "three failed polls in a row", Clear: time.Minute},
+	PhaseMissing:  {Evidence: "half a minute and three polls", Clear: time.Minute},
+	PhaseReversed: {Evidence: "ten minutes and five polls, or a day and a hundred polls (production: one minute)",
+		Clear: time.Minute},
 	TwinSuspected:       {Evidence: "three sessions that end as soon as they begin", Clear: time.Minute},
 	CredentialsUnusable: {Evidence: "two looks in a row, 15 s apart", Clear: time.Minute},
 	StatusOverwritten:   {Evidence: "three foreign messages in ten minutes", Clear: 2 * time.Minute},

@@ -60,7 +60,8 @@ var (
 	segmentCauses = []string{"restart", "reset", "rollover", "replaced", "jump", "outage", "unusable", "clock"}
 	rejectCauses  = []string{"fall", "jump", "range"}
 	commandStates = []string{
-		string(Accepted), string(Rejected), string(Running), string(Done), string(Failed), string(Expired), string(Duplicate), string(Unknown),
+		string(Accepted), string(Rejected), string(Running), string(Done), string(Failed), string(Expired),
+		string(Duplicate), string(Unknown),
 	}
 )
 
@@ -70,12 +71,16 @@ var eventTypes = []EventType{
 		"Il nodo ha aperto l'archivio: comincia una nuova epoca, e questo è il suo primo record",
 		"The node has opened its store: a new epoch begins, and this is its first record"}, []EventField{
 		{Key: "clean", JSON: "boolean", Text: "the store before was closed in order"},
-		{Key: "prev_ep", JSON: "string", Optional: true, Text: "the epoch before; missing when there was none or nothing is known of it"},
-		{Key: "prev_last_sealed", JSON: "integer", Optional: true, Text: "the highest seq of prev_ep that is known to have reached the disk"},
-		{Key: "boot", JSON: "string", Optional: true, Text: "the start of the machine in which this epoch runs; see bordo.clock.set.v1"},
+		{Key: "prev_ep", JSON: "string", Optional: true,
+			Text: "the epoch before; missing when there was none or nothing is known of it"},
+		{Key: "prev_last_sealed", JSON: "integer", Optional: true,
+			Text: "the highest seq of prev_ep that is known to have reached the disk"},
+		{Key: "boot", JSON: "string", Optional: true,
+			Text: "the start of the machine in which this epoch runs; see bordo.clock.set.v1"},
 		{Key: "damage", JSON: "string", Optional: true, Text: "what was found damaged, in words"},
 		{Key: "set_aside", JSON: "string", Optional: true, Text: "where damaged files were put"},
-		{Key: "memory", JSON: "boolean", Optional: true, Text: "true: the disk cannot be used, and this epoch exists in memory alone; another one begins when it can"},
+		{Key: "memory", JSON: "boolean", Optional: true,
+			Text: "true: the disk cannot be used, and this epoch exists in memory alone; another one begins when it can"},
 	}},
 	{StoreGap, ClassEvent, Label{
 		"Alcuni record non arriveranno, o non tutti",
@@ -83,24 +88,31 @@ var eventTypes = []EventType{
 		{Key: "ep", JSON: "string", Text: "the epoch; empty when nothing is known of it any more"},
 		{Key: "class", JSON: "string", Words: gapClasses, Text: "what is missing; any: all classes"},
 		{Key: "from", JSON: "integer", Text: "the first seq that may be missing"},
-		{Key: "to", JSON: "integer", Null: true, Text: "the last one; null: up to the end of the epoch, as far as it got"},
+		{Key: "to", JSON: "integer", Null: true,
+			Text: "the last one; null: up to the end of the epoch, as far as it got"},
 		{Key: "n", JSON: "integer", Optional: true, Text: "how many records were lost, where that is known"},
-		{Key: "why", JSON: "string", Words: gapReasons, Text: "evicted: the store was full; unclean: power cut or crash; damaged: the disk gave back less than was " +
-			"written; disk_full: nothing could be written; retention: personal data that reached its age limit; unreadable: the node could not read its own record; " +
-			"memory: nothing is lost yet, but the node cannot use its disk: what is not delivered when it ends is lost. With an empty ep: it cannot read what is on its disk"},
+		{Key: "why", JSON: "string", Words: gapReasons,
+			Text: "evicted: the store was full; unclean: power cut or crash; damaged: the disk gave back less than was " +
+				"written; disk_full: nothing could be written; retention: personal data that reached its age limit; unreadable: the node could not read its own record; " +
+				"memory: nothing is lost yet, but the node cannot use its disk: what is not delivered when it ends is lost. With an empty ep: it cannot read what is on its disk"},
 	}},
 	{ClockSet, ClassEvent, Label{
 		"L'orologio è stato regolato: gli orari già inviati come \"free\" si possono correggere",
 		"The clock was set: times that were already sent as \"free\" can be corrected"}, []EventField{
 		{Key: "boot", JSON: "string", Text: "the start of the machine; epochs belong to it by their bordo.store.opened.v1"},
-		{Key: "offset", JSON: "integer", Text: "ms to add to ts of every record of this boot that was sent with clk free"},
+		{Key: "offset", JSON: "integer",
+			Text: "ms to add to ts of every record of this boot that was sent with clk free"},
 	}},
-	{ConditionRaised, ClassEvent, Label{"È cominciata una condizione di guasto", "A condition has begun"}, conditionFields(
-		EventField{Key: "detail", JSON: "string", Optional: true, Text: "what the machine said"},
-		EventField{Key: "cause", JSON: "string", Optional: true, Text: "why, where the node can tell: refused, unreachable, silence, hung_up, wrong_unit, wrong_framing, wrong_transaction, checksum, noise, echo, other_master, refusals; more may come"})},
+	{ConditionRaised, ClassEvent, Label{"È cominciata una condizione di guasto", "A condition has begun"},
+		conditionFields(
+			EventField{Key: "detail", JSON: "string", Optional: true, Text: "what the machine said"},
+			EventField{Key: "cause", JSON: "string", Optional: true,
+				Text: "why, where the node can tell: refused, unreachable, silence, hung_up, wrong_unit, wrong_framing, wrong_transaction, checksum, noise, echo, other_master, refusals; more may come"})},
 	{ConditionCleared, ClassEvent, Label{"Una condizione di guasto è finita", "A condition has ended"}, conditionFields(
-		EventField{Key: "until", JSON: "integer", Text: "ms UTC, when it ended: the fault was not seen after it. The event comes later, see Conditions"},
-		EventField{Key: "flaps", JSON: "integer", Optional: true, Text: "how many times the fault came back in between; missing: never"})},
+		EventField{Key: "until", JSON: "integer",
+			Text: "ms UTC, when it ended: the fault was not seen after it. The event comes later, see Conditions"},
+		EventField{Key: "flaps", JSON: "integer", Optional: true,
+			Text: "how many times the fault came back in between; missing: never"})},
 	{IdentityConflict, ClassEvent, Label{
 		"Un altro apparecchio sembra collegarsi con l'identità di questo nodo",
 		"Another box seems to connect under this node's identity"}, []EventField{
@@ -114,9 +126,10 @@ var eventTypes = []EventType{
 		"The counter has restarted or was replaced: a new segment begins"}, []EventField{
 		{Key: "point", JSON: "string", Text: "the counter"},
 		{Key: "segment", JSON: "integer", Text: "the number of the segment that begins"},
-		{Key: "cause", JSON: "string", Words: segmentCauses, Text: "restart: the node had no record of the counter; reset: it fell back; rollover: it passed its largest value; " +
-			"replaced: another meter; jump: it rose further than the rated power allows; outage: it was not read for more than 31 days; " +
-			"unusable: it could not be used and the power was integrated; clock: the node's clock was put back"},
+		{Key: "cause", JSON: "string", Words: segmentCauses,
+			Text: "restart: the node had no record of the counter; reset: it fell back; rollover: it passed its largest value; " +
+				"replaced: another meter; jump: it rose further than the rated power allows; outage: it was not read for more than 31 days; " +
+				"unusable: it could not be used and the power was integrated; clock: the node's clock was put back"},
 		{Key: "last", JSON: "number", Null: true, Text: "the last value of the segment before"},
 		{Key: "first", JSON: "number", Text: "the first value of the new one"},
 		{Key: "meter", JSON: "string", Optional: true, Text: "serial number of the meter from now on"},
@@ -125,7 +138,8 @@ var eventTypes = []EventType{
 		"Letture del contatore non credibili: non vengono conteggiate",
 		"Readings of the counter that cannot be believed: they are not booked"}, []EventField{
 		{Key: "point", JSON: "string", Text: "the counter"},
-		{Key: "cause", JSON: "string", Words: rejectCauses, Text: "fall: below the value before; jump: further than the rated power allows; range: negative or absurd"},
+		{Key: "cause", JSON: "string", Words: rejectCauses,
+			Text: "fall: below the value before; jump: further than the rated power allows; range: negative or absurd"},
 		{Key: "value", JSON: "number", Text: "the last value that was not believed"},
 		{Key: "last", JSON: "number", Null: true, Text: "the last value that was"},
 		{Key: "n", JSON: "integer", Text: "how many readings in a row were not believed"},
@@ -167,11 +181,13 @@ var eventTypes = []EventType{
 		{Key: "n", JSON: "integer", Text: "how many"},
 		{Key: "since", JSON: "integer", Text: "ms UTC, the first of them"},
 	}},
-	{CommandEvent, ClassEvent, Label{"Un comando ha cambiato stato; si pubblica su res", "A command has changed its state; published on res"}, []EventField{
+	{CommandEvent, ClassEvent, Label{"Un comando ha cambiato stato; si pubblica su res",
+		"A command has changed its state; published on res"}, []EventField{
 		{Key: "id", JSON: "string", Text: "of the command"},
 		{Key: "op", JSON: "string", Text: "operation"},
 		{Key: "dev", JSON: "string", Text: "device"},
-		{Key: "state", JSON: "string", Words: commandStates, Text: "accepted and running are followed by another; unknown: it was written and no answer came, never repeated by the node"},
+		{Key: "state", JSON: "string", Words: commandStates,
+			Text: "accepted and running are followed by another; unknown: it was written and no answer came, never repeated by the node"},
 		{Key: "code", JSON: "string", Optional: true, Text: "reason, for a program"},
 		{Key: "detail", JSON: "string", Optional: true, Text: "reason, for a person"},
 		{Key: "value", JSON: "value", Optional: true, Text: "what was read back"},
@@ -205,7 +221,8 @@ func DecodeGap(data []byte) (Gap, error) {
 func conditionFields(own ...EventField) []EventField {
 	return append([]EventField{
 		{Key: "code", JSON: "string", Text: "see the table of conditions"},
-		{Key: "severity", JSON: "string", Words: severities, Text: "warning: works, but somebody should look; fault: something does not work"},
+		{Key: "severity", JSON: "string", Words: severities,
+			Text: "warning: works, but somebody should look; fault: something does not work"},
 		{Key: "since", JSON: "integer", Text: "ms UTC, when it began"},
 	}, own...)
 }

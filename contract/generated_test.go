@@ -48,7 +48,8 @@ An event is a message on ` + "`event/{dev}`" + ` (a command's result: on ` + "`r
 
 `)
 	for _, e := range EventTypes() {
-		fmt.Fprintf(&b, "### `%s`\n\n%s.\\\n*%s.*\n\n| key | type | meaning |\n|---|---|---|\n", e.Type, e.Text.En, e.Text.It)
+		fmt.Fprintf(&b, "### `%s`\n\n%s.\\\n*%s.*\n\n| key | type | meaning |\n|---|---|---|\n", e.Type, e.Text.En,
+			e.Text.It)
 		for _, f := range e.Fields {
 			key, typ, text := "`"+f.Key+"`", f.JSON, f.Text
 			if f.Optional {

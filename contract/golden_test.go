@@ -75,7 +75,8 @@ func TestGoldenPacked(t *testing.T) {
 	if _, err := z.Write(make([]byte, MaxUnpacked+1)); err != nil || z.Close() != nil {
 		t.Fatal(err)
 	}
-	for name, bad := range map[string][]byte{"not packed": doc, "cut off": packed[:len(packed)-9], "too large": large.Bytes(), "empty": nil} {
+	for name, bad := range map[string][]byte{"not packed": doc, "cut off": packed[:len(packed)-9],
+		"too large": large.Bytes(), "empty": nil} {
 		if _, err := UnpackBatch(bad); err == nil || !strings.HasPrefix(err.Error(), "unpack batch: ") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -140,9 +141,11 @@ func TestDesignExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := b.Samples[0]
-	want := Batch{SV: 1, Node: "pi-0042", Dev: "inv-1", Ep: "k3f9x2q7", Clk: ClockSync, Sent: 1760000005123, Samples: []Sample{{
-		Seq: 10231, TS: 1760000000000, V: map[string]any{"ac_power": 1234.5, "on": true}, Q: map[string]Quality{"flow": QualityBad}, Raw: s.Raw,
-	}}}
+	want := Batch{SV: 1, Node: "pi-0042", Dev: "inv-1", Ep: "k3f9x2q7", Clk: ClockSync, Sent: 1760000005123,
+		Samples: []Sample{{
+			Seq: 10231, TS: 1760000000000, V: map[string]any{"ac_power": 1234.5, "on": true},
+			Q: map[string]Quality{"flow": QualityBad}, Raw: s.Raw,
+		}}}
 	if !reflect.DeepEqual(b, want) {
 		t.Errorf("got  %+v\nwant %+v", b, want)
 	}
@@ -222,7 +225,8 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		if e, err := DecodeEvent(doc); err == nil {
-			again := AppendEvent(nil, EventHead{e.Tenant, e.Node, e.Dev, e.Ep, e.Seq, e.Type, e.Time.UnixMilli(), e.Clk}, e.Data)
+			again := AppendEvent(nil, EventHead{e.Tenant, e.Node, e.Dev, e.Ep, e.Seq, e.Type, e.Time.UnixMilli(),
+				e.Clk}, e.Data)
 			if _, err := DecodeEvent(again); err != nil {
 				t.Fatalf("written again: %v\n%s", err, again)
 			}
@@ -232,9 +236,10 @@ func FuzzDecode(f *testing.F) {
 
 func drawField(t *rapid.T) Field {
 	f := Field{
-		Key:     rapid.StringMatching(`[a-z][a-z0-9_]{0,20}`).Draw(t, "key"),
-		Quality: rapid.SampledFrom([]Quality{QualityGood, QualityGood, QualityUncertain, QualityBad, QualityStale}).Draw(t, "quality"),
-		Kind:    ValueKind(rapid.IntRange(0, 3).Draw(t, "kind")),
+		Key: rapid.StringMatching(`[a-z][a-z0-9_]{0,20}`).Draw(t, "key"),
+		Quality: rapid.SampledFrom([]Quality{QualityGood, QualityGood, QualityUncertain, QualityBad,
+			QualityStale}).Draw(t, "quality"),
+		Kind: ValueKind(rapid.IntRange(0, 3).Draw(t, "kind")),
 	}
 	switch f.Kind {
 	case KindNumber:
@@ -250,7 +255,8 @@ func drawField(t *rapid.T) Field {
 // TestSampleEncoding: whatever the fields are, the sample is JSON that says exactly them.
 func TestSampleEncoding(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		fields := rapid.SliceOfNDistinct(rapid.Custom(drawField), 0, 8, func(f Field) string { return f.Key }).Draw(t, "fields")
+		fields := rapid.SliceOfNDistinct(rapid.Custom(drawField), 0, 8, func(f Field) string { return f.Key }).Draw(t,
+			"fields")
 		seq, ts := rapid.Uint64Range(1, MaxSeq).Draw(t, "seq"), rapid.Int64().Draw(t, "ts")
 		doc := AppendSample(nil, seq, ts, fields)
 		var s Sample
@@ -291,11 +297,13 @@ func TestSampleEncoding(t *testing.T) {
 func TestBatchWriterFits(t *testing.T) {
 	var buf []byte
 	rapid.Check(t, func(t *rapid.T) {
-		text := strings.Repeat("x", rapid.SampledFrom([]int{1, 100, 1000, 20000, MaxPayload - 200, MaxPayload}).Draw(t, "size"))
+		text := strings.Repeat("x", rapid.SampledFrom([]int{1, 100, 1000, 20000, MaxPayload - 200, MaxPayload}).Draw(t,
+			"size"))
 		w := NewBatch(buf, Envelope{"pi-0042", "inv-1", "k3f9x2q7", true, ClockSync, 1760000005123})
 		n := 0
 		for ; ; n++ {
-			fields := []Field{{Key: "note", Kind: KindText, Text: text[:rapid.IntRange(0, len(text)).Draw(t, "length")], Quality: QualityGood}}
+			fields := []Field{{Key: "note", Kind: KindText, Text: text[:rapid.IntRange(0, len(text)).Draw(t, "length")],
+				Quality: QualityGood}}
 			before := w.Size()
 			ok, err := w.Add(uint64(n+1), 1760000000000, fields)
 			if w.Size() > MaxPayload || w.Len() > MaxSamples {
@@ -341,7 +349,8 @@ func TestBatchOfNothing(t *testing.T) {
 func BenchmarkBatch(b *testing.B) {
 	var fields []Field
 	for i := range 25 {
-		fields = append(fields, Field{Key: "ac_voltage_l" + string(rune('a'+i)), Kind: KindNumber, Num: 231.4 + float64(i), Quality: QualityGood})
+		fields = append(fields, Field{Key: "ac_voltage_l" + string(rune('a'+i)), Kind: KindNumber,
+			Num: 231.4 + float64(i), Quality: QualityGood})
 	}
 	w := &BatchWriter{}
 	var buf []byte

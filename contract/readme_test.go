@@ -34,7 +34,8 @@ func TestReadmeMessages(t *testing.T) {
 		}
 		shown = append(shown, name)
 	}
-	for _, name := range []string{"batch-tele", "event-condition-raised", "event-energy-interval", "event-store-opened", "event-store-gap",
+	for _, name := range []string{"batch-tele", "event-condition-raised", "event-energy-interval", "event-store-opened",
+		"event-store-gap",
 		"event-clock-set", "event-result", "status-online", "status-lost", "meta-inverter", "ack", "command"} {
 		if !slices.Contains(shown, name) {
 			t.Errorf("%s is not shown", name)

@@ -51,7 +51,8 @@ func nodeModules(t *testing.T) string {
 	for _, f := range append(files, "examples/live.mjs") {
 		copyFile(t, f, filepath.Join(dir, filepath.Base(f)))
 	}
-	npm := exec.Command("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress", "--loglevel=error")
+	npm := exec.Command("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress",
+		"--loglevel=error")
 	npm.Dir = dir
 	foreign.Run(t, "", npm)
 	return dir

@@ -52,7 +52,8 @@ func TestJavaScript(t *testing.T) {
 		}
 	})
 	t.Run("Node-RED", func(t *testing.T) {
-		out := foreign.Run(t, "", node("nodered.mjs", absolute(t, "examples/node-red.json"), absolute(t, "testdata/v1/batch-states.json")))
+		out := foreign.Run(t, "", node("nodered.mjs", absolute(t, "examples/node-red.json"),
+			absolute(t, "testdata/v1/batch-states.json")))
 		for _, want := range []string{
 			`{"topic":"quintano/barrier-1/state","payload":"opening","timestamp":86400000,"quality":192,"id":"quintano/00017q2m-9007199254740991/state"}`,
 			`{"topic":"quintano/barrier-1/position","payload":-0.5,"timestamp":86400000,"quality":64,`,
@@ -105,7 +106,8 @@ func checkAsyncAPI(t *testing.T, out string) {
 		if slices.Contains(down, c.ID) {
 			action = "receive"
 		}
-		if c.Address != want || len(c.Operations) != 1 || c.Operations[0].Action != action || c.Operations[0].QoS != 1 ||
+		if c.Address != want || len(c.Operations) != 1 || c.Operations[0].Action != action ||
+			c.Operations[0].QoS != 1 ||
 			c.Operations[0].Retain != slices.Contains(retained, c.ID) {
 			t.Errorf("%s: %+v", c.ID, c)
 		}
@@ -164,7 +166,8 @@ func TestArchive(t *testing.T) {
 	b.subscribed(t, "bordo-archive", "bordo/v1/+/+/res")
 	b.publish(t, base+"hist/meter-1", string(good["batch-hist"]), false)
 	for _, want := range []string{
-		"quintano 00017q2m 12 meter-1 sample est", "quintano 00017q2m 14 meter-1 sample est", "quintano 00017q2m 17 meter-1 sample est",
+		"quintano 00017q2m 12 meter-1 sample est", "quintano 00017q2m 14 meter-1 sample est",
+		"quintano 00017q2m 17 meter-1 sample est",
 	} {
 		if got := a.Next(t); got != want {
 			t.Errorf("got %s, want %s", got, want)

@@ -51,8 +51,10 @@ func TestParseTopic(t *testing.T) {
 			t.Fatal(err)
 		}
 		for kind, topic := range map[string]string{
-			KindTele: tp.Tele(want.Dev), KindHist: tp.Hist(want.Dev), KindHistz: tp.Histz(want.Dev), KindEvent: tp.Event(want.Dev),
-			KindMeta: tp.Meta(want.Dev), KindStatus: tp.Status(), KindCmd: tp.Cmd(), KindRes: tp.Res(), KindAck: tp.Ack(),
+			KindTele: tp.Tele(want.Dev), KindHist: tp.Hist(want.Dev), KindHistz: tp.Histz(want.Dev),
+			KindEvent: tp.Event(want.Dev),
+			KindMeta:  tp.Meta(want.Dev), KindStatus: tp.Status(), KindCmd: tp.Cmd(), KindRes: tp.Res(),
+			KindAck: tp.Ack(),
 		} {
 			w := want
 			w.Kind = kind
@@ -73,7 +75,8 @@ func TestParseTopic(t *testing.T) {
 func TestParseTopicRefuses(t *testing.T) {
 	for _, topic := range []string{
 		"", "bordo", "bordo/v1", "bordo/v2/a/b/status", "bordo/v1/a/b", "bordo/v1/a/b/tele", "bordo/v1/a/b/tele/c/d",
-		"bordo/v1/a/b/status/c", "bordo/v1/a/b/other/c", "bordo/v1/A/b/tele/c", "bordo/v1/a//tele/c", "bordo/v1/a/b/tele/+", "/bordo/v1/a/b/status",
+		"bordo/v1/a/b/status/c", "bordo/v1/a/b/other/c", "bordo/v1/A/b/tele/c", "bordo/v1/a//tele/c",
+		"bordo/v1/a/b/tele/+", "/bordo/v1/a/b/status",
 	} {
 		if a, err := ParseTopic("", topic); err == nil {
 			t.Errorf("%q is %+v", topic, a)
@@ -90,10 +93,13 @@ func TestChecks(t *testing.T) {
 		good  []string
 		bad   []string
 	}{
-		{"id", CheckID, []string{"a", "0", "node", "pi-0042", long[:48]}, []string{"", "-a", "A", "a_b", "a.b", "a b", "à", "a\n", long[:49]}},
+		{"id", CheckID, []string{"a", "0", "node", "pi-0042", long[:48]},
+			[]string{"", "-a", "A", "a_b", "a.b", "a b", "à", "a\n", long[:49]}},
 		{"device", CheckDevice, []string{"inv-1"}, []string{"node", "", "Inv"}},
-		{"key", CheckKey, []string{"a", "ac_power", "dc1_voltage", long[:64]}, []string{"", "1a", "_a", "aC", "a-b", "a\n", long}},
-		{"epoch", CheckEpoch, []string{"k3f9x2q7", "00000000"}, []string{"", "k3f9x2q", "k3f9x2q77", "K3F9X2Q7", "k3f9x2q\n"}},
+		{"key", CheckKey, []string{"a", "ac_power", "dc1_voltage", long[:64]},
+			[]string{"", "1a", "_a", "aC", "a-b", "a\n", long}},
+		{"epoch", CheckEpoch, []string{"k3f9x2q7", "00000000"},
+			[]string{"", "k3f9x2q", "k3f9x2q77", "K3F9X2Q7", "k3f9x2q\n"}},
 		{"root", CheckRoot, []string{"bordo", "a/b/c"}, []string{"", "/bordo", "bordo/", "a/b/c/d", "a/+", "#"}},
 	} {
 		for _, s := range c.good {

@@ -28,10 +28,11 @@ func newLender(t *testing.T, takes time.Duration, every ...time.Duration) *lende
 	var units []drivers.Unit
 	for i, e := range every {
 		name := string(rune('a' + i))
-		units = append(units, drivers.Unit{Device: name, Every: e, Poller: &script{takes: takes, poll: func(int) drivers.Report {
-			l.order = append(l.order, name)
-			return good()
-		}}})
+		units = append(units, drivers.Unit{Device: name, Every: e,
+			Poller: &script{takes: takes, poll: func(int) drivers.Report {
+				l.order = append(l.order, name)
+				return good()
+			}}})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	l.cancel = cancel
@@ -104,7 +105,8 @@ func TestACommandGoesBeforeABorrow(t *testing.T) {
 		first := l.borrow("first", func(context.Context) error { close(busy); <-free; return nil })
 		<-busy
 		second := l.borrow("second", nothing)
-		l.in <- drivers.Request{Device: "a", Command: &drivers.Command{Action: "x"}, Answer: func(drivers.Answer) { l.order = append(l.order, "command") }}
+		l.in <- drivers.Request{Device: "a", Command: &drivers.Command{Action: "x"},
+			Answer: func(drivers.Answer) { l.order = append(l.order, "command") }}
 		close(free)
 		<-first
 		<-second
@@ -178,8 +180,9 @@ func TestCancelledCommand(t *testing.T) {
 		close(cancelled)
 		in := make(chan drivers.Request, 1)
 		var got drivers.Result
-		in <- drivers.Request{Device: "gate", Command: &drivers.Command{Device: "gate", Action: "barrier.open"}, Cancelled: cancelled,
-			Answer: func(a drivers.Answer) { got = a.Result }}
+		in <- drivers.Request{Device: "gate", Command: &drivers.Command{Device: "gate", Action: "barrier.open"},
+			Cancelled: cancelled,
+			Answer:    func(a drivers.Answer) { got = a.Result }}
 		run(t, time.Second, in, drivers.Unit{Device: "gate", Poller: gate, Every: time.Minute})
 		if did || got.Outcome != drivers.Expired || got.Code != "cancelled" {
 			t.Errorf("carried out %v: %+v", did, got)

@@ -73,7 +73,8 @@ type Description struct {
 	Points                         []string // every point that this device can deliver, in the catalogue's order
 	Quarantined                    []string // points of the model that this device refuses to give; asked for rarely
 	RatedW                         float64  `json:",omitempty"` // its rated power; 0: not reported
-	Warning                        string   `json:",omitempty"` // why something of the device is not read although nothing fails
+	// why something of the device is not read although nothing fails
+	Warning string `json:",omitempty"`
 }
 
 // Report is the result of one poll of one device, or an unsolicited message from it. It is the unit that is buffered
@@ -84,9 +85,10 @@ type Report struct {
 	Readings    []Reading
 	Events      []Event
 	Description *Description // only when it became known or changed
-	DriverState []byte       // what the driver has learned about the device, only when it changed; to be saved for Device.DriverState
-	Identified  bool         // the device said in this poll who it is, and the last Description holds; or it never says
-	Err         error        // an *Error, or several joined
+	// what the driver has learned about the device, only when it changed; to be saved for Device.DriverState
+	DriverState []byte
+	Identified  bool  // the device said in this poll who it is, and the last Description holds; or it never says
+	Err         error // an *Error, or several joined
 }
 
 // Command asks a device to do something. It is executed before Deadline or not at all.
@@ -224,7 +226,8 @@ type BusCan struct {
 
 // Allows reports whether a model supports a setting, as far as is known.
 func (b BusCan) Allows(baud int, parity string) bool {
-	return (len(b.Baud) == 0 || slices.Contains(b.Baud, baud)) && (len(b.Parity) == 0 || slices.Contains(b.Parity, parity))
+	return (len(b.Baud) == 0 || slices.Contains(b.Baud, baud)) &&
+		(len(b.Parity) == 0 || slices.Contains(b.Parity, parity))
 }
 
 // Model describes a kind of device that a driver supports.

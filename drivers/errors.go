@@ -33,11 +33,12 @@ type Cause uint8
 const (
 	WrongTransaction Cause = iota + 1 // answers carry another transaction id than their request
 	WrongUnit                         // another unit id answers than the one addressed
-	WrongFraming                      // the other side speaks Modbus TCP where serial frames are configured, or the reverse
-	HungUp                            // the other side closes the connection instead of answering
-	Noise                             // bytes that are no frame
-	EchoOnly                          // the line returns what is sent, and nothing else
-	OtherMaster                       // the line is never silent
+	// the other side speaks Modbus TCP where serial frames are configured, or the reverse
+	WrongFraming
+	HungUp      // the other side closes the connection instead of answering
+	Noise       // bytes that are no frame
+	EchoOnly    // the line returns what is sent, and nothing else
+	OtherMaster // the line is never silent
 )
 
 // String returns the word used in logs and in JSON, "" for no cause.
@@ -45,7 +46,8 @@ func (c Cause) String() string {
 	if c > OtherMaster {
 		return ""
 	}
-	return [...]string{"", "wrong_transaction", "wrong_unit", "wrong_framing", "hung_up", "noise", "echo", "other_master"}[c]
+	return [...]string{"", "wrong_transaction", "wrong_unit", "wrong_framing", "hung_up", "noise", "echo",
+		"other_master"}[c]
 }
 
 // Error is a fault on a line. Its text begins with the operation.

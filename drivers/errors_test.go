@@ -29,7 +29,8 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%v: kind %v, lost %v", c.err, k, l)
 		}
 	}
-	if !errors.Is(outer, cause) || outer.Error() != "poll: read: cause" || (&drivers.Error{Op: "read", Kind: drivers.Checksum}).Error() != "read: checksum" {
+	if !errors.Is(outer, cause) || outer.Error() != "poll: read: cause" ||
+		(&drivers.Error{Op: "read", Kind: drivers.Checksum}).Error() != "read: checksum" {
 		t.Errorf("%v", outer)
 	}
 	for k := drivers.ErrorKind(0); k < 9; k++ {

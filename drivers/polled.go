@@ -186,7 +186,8 @@ func (l *polled) lend(ctx context.Context, port Port, in <-chan Request, b *borr
 		}
 	}
 	if stop != nil && err != nil {
-		err = &Error{Op: "borrow the line", Kind: Busy, Lost: PortLost(err), Err: fmt.Errorf("%w: %w", errStopCommand, err)}
+		err = &Error{Op: "borrow the line", Kind: Busy, Lost: PortLost(err),
+			Err: fmt.Errorf("%w: %w", errStopCommand, err)}
 	}
 	b.answer(Answer{Err: err})
 	if stop != nil && !PortLost(err) {
@@ -227,14 +228,16 @@ func (l *polled) slot(device string) *slot {
 }
 
 // serve carries out one request, or lets it wait. Its error ends Run.
-func (l *polled) serve(ctx context.Context, port Port, in <-chan Request, r Request, out func(Report), waiting []*borrow) ([]*borrow, error) {
+func (l *polled) serve(ctx context.Context, port Port, in <-chan Request, r Request, out func(Report),
+	waiting []*borrow) ([]*borrow, error) {
 	answer := r.Answer
 	if answer == nil {
 		answer = func(Answer) {}
 	}
 	if r.Borrow != nil {
 		if len(waiting) == maxBorrows {
-			answer(Answer{Err: &Error{Op: "borrow the line", Kind: Busy, Err: fmt.Errorf("%d others wait for it", maxBorrows)}})
+			answer(Answer{Err: &Error{Op: "borrow the line", Kind: Busy,
+				Err: fmt.Errorf("%d others wait for it", maxBorrows)}})
 			return waiting, nil
 		}
 		return append(waiting, &borrow{use: r.Borrow, answer: answer}), nil
@@ -268,16 +271,19 @@ func (l *polled) do(ctx context.Context, port Port, r Request) {
 	}
 	s := l.slot(r.Device)
 	if s == nil {
-		answer(Answer{Result: Result{Outcome: Rejected, Code: "unknown_device", Detail: fmt.Sprintf("no device %q on this line", r.Device)}})
+		answer(Answer{Result: Result{Outcome: Rejected, Code: "unknown_device",
+			Detail: fmt.Sprintf("no device %q on this line", r.Device)}})
 		return
 	}
 	if c := *r.Command; !c.Deadline.IsZero() && !time.Now().Before(c.Deadline) {
-		answer(Answer{Result: Result{Outcome: Expired, Code: "expired", Detail: "its time had passed when its turn came"}})
+		answer(Answer{Result: Result{Outcome: Expired, Code: "expired",
+			Detail: "its time had passed when its turn came"}})
 		return
 	}
 	select {
 	case <-r.Cancelled:
-		answer(Answer{Result: Result{Outcome: Expired, Code: "cancelled", Detail: "it was cancelled before its turn came"}})
+		answer(Answer{Result: Result{Outcome: Expired, Code: "cancelled",
+			Detail: "it was cancelled before its turn came"}})
 		return
 	default:
 	}
@@ -296,7 +302,8 @@ func (l *polled) postpone(r Request) {
 	}
 	if r.Answer != nil {
 		busy := &Error{Op: "wait for the line", Kind: Busy, Err: fmt.Errorf("%d others wait for it", maxLater)}
-		r.Answer(Answer{Report: &Report{Device: r.Device, At: time.Now(), Err: busy}, Result: Result{Outcome: Rejected, Code: "busy", Detail: busy.Error()}, Err: busy})
+		r.Answer(Answer{Report: &Report{Device: r.Device, At: time.Now(), Err: busy},
+			Result: Result{Outcome: Rejected, Code: "busy", Detail: busy.Error()}, Err: busy})
 	}
 }
 

@@ -60,7 +60,8 @@ func lost(k drivers.ErrorKind) drivers.Report {
 }
 
 // run runs the units for a while from a start that lies 300 ms after a full minute, and returns what came out.
-func run(t *testing.T, d time.Duration, in <-chan drivers.Request, units ...drivers.Unit) (reports []drivers.Report, err error) {
+func run(t *testing.T, d time.Duration, in <-chan drivers.Request, units ...drivers.Unit) (reports []drivers.Report,
+	err error) {
 	t.Helper()
 	time.Sleep(300 * time.Millisecond) // synctest's clock begins at midnight UTC
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -99,7 +100,8 @@ func wantTimes(t *testing.T, who string, got []time.Duration, want string) {
 func TestPolledDropsWhatTheLineIsTooSlowFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := &script{takes: 700 * time.Millisecond}, &script{takes: 700 * time.Millisecond}
-		run(t, 20*time.Second, nil, drivers.Unit{Device: "a", Poller: a, Every: time.Second}, drivers.Unit{Device: "b", Poller: b, Every: time.Second})
+		run(t, 20*time.Second, nil, drivers.Unit{Device: "a", Poller: a, Every: time.Second},
+			drivers.Unit{Device: "b", Poller: b, Every: time.Second})
 		if n, m := len(a.calls), len(b.calls); n < 13 || m < 13 {
 			t.Errorf("on a line with room for 28 polls in 20 s, a got %d and b %d", n, m)
 		}
@@ -120,7 +122,8 @@ func TestPolledAnswersRequests(t *testing.T) {
 		var got []string
 		ask := func(device, action string, within time.Duration) {
 			r := drivers.Request{Device: device, Answer: func(a drivers.Answer) {
-				got = append(got, fmt.Sprintf("%s %s %s@%v", action, a.Result.Outcome, a.Result.Code, time.Since(slow.began)))
+				got = append(got, fmt.Sprintf("%s %s %s@%v", action, a.Result.Outcome, a.Result.Code,
+					time.Since(slow.began)))
 			}}
 			if action != "" {
 				r.Command = &drivers.Command{Device: device, Action: action, Deadline: time.Now().Add(within)}
@@ -138,7 +141,8 @@ func TestPolledAnswersRequests(t *testing.T) {
 		}()
 		reports, _ := run(t, 3*time.Second, in, drivers.Unit{Device: "slow", Poller: slow, Every: 10 * time.Second},
 			drivers.Unit{Device: "gate", Poller: gate, Every: 10 * time.Second})
-		want := []string{"open done @500ms", "late expired expired@500ms", "open rejected unknown_device@500ms", "no rejected @500ms", "  @1s"}
+		want := []string{"open done @500ms", "late expired expired@500ms", "open rejected unknown_device@500ms",
+			"no rejected @500ms", "  @1s"}
 		if !slices.Equal(got, want) {
 			t.Errorf("answers %q, want %q", got, want)
 		}
@@ -262,7 +266,8 @@ func TestPolledEndsWhenThePortIsLost(t *testing.T) {
 		for ctx.Err() == nil {
 			err := link.Run(ctx, nil, nil, func(r drivers.Report) {
 				if r.Err != nil {
-					told = append(told, fmt.Sprintf("%s %v@%v", r.Device, drivers.KindOf(r.Err), time.Since(broken.began)))
+					told = append(told, fmt.Sprintf("%s %v@%v", r.Device, drivers.KindOf(r.Err),
+						time.Since(broken.began)))
 				}
 			})
 			if ctx.Err() == nil && !drivers.PortLost(err) {
@@ -299,7 +304,8 @@ func TestPolledKeepsWhatACancelledPollGot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{takes: time.Hour}
 		reports, err := run(t, time.Second, nil, drivers.Unit{Device: "s", Poller: s, Every: time.Minute})
-		if !errors.Is(err, context.DeadlineExceeded) || len(reports) != 1 || reports[0].Err != nil || len(reports[0].Readings) != 1 {
+		if !errors.Is(err, context.DeadlineExceeded) || len(reports) != 1 || reports[0].Err != nil ||
+			len(reports[0].Readings) != 1 {
 			t.Errorf("Run returned %v and reported %v", err, reports)
 		}
 	})
@@ -318,7 +324,8 @@ func TestPolledNoticesAnUnpluggedPort(t *testing.T) {
 		s := &script{began: time.Now()}
 		port := watched{gone: make(chan struct{})}
 		time.AfterFunc(90*time.Second, func() { close(port.gone) })
-		err := drivers.Polled(drivers.Unit{Device: "s", Poller: s, Every: time.Hour}).Run(t.Context(), port, nil, func(drivers.Report) {})
+		err := drivers.Polled(drivers.Unit{Device: "s", Poller: s, Every: time.Hour}).Run(t.Context(), port, nil,
+			func(drivers.Report) {})
 		if !drivers.PortLost(err) || drivers.KindOf(err) != drivers.Closed || time.Since(s.began) != 90*time.Second {
 			t.Errorf("Run returned %v after %v", err, time.Since(s.began))
 		}

@@ -40,7 +40,8 @@ func coding(f *modbus.Field) string {
 	case f.Type == modbus.Date:
 		parts[0] += " (" + f.Format + ")"
 	}
-	text := f.Type == modbus.String || f.Type == modbus.Date || f.Type == modbus.Dotted // its registers stand as they are read
+	// its registers stand as they are read
+	text := f.Type == modbus.String || f.Type == modbus.Date || f.Type == modbus.Dotted
 	if f.Length > 1 && f.Words == modbus.LowFirst && !text {
 		parts = append(parts, "low word first")
 	}
@@ -151,7 +152,8 @@ func confirmation(k *modbus.Check) string {
 func guards(g *modbus.Guards) string {
 	var b strings.Builder
 	if len(g.NullFrame) > 0 {
-		fmt.Fprintf(&b, "- an answer in which %s are all zero or absent counts for nothing\n", strings.Join(g.NullFrame, ", "))
+		fmt.Fprintf(&b, "- an answer in which %s are all zero or absent counts for nothing\n",
+			strings.Join(g.NullFrame, ", "))
 	}
 	if g.Frozen > 0 {
 		fmt.Fprintf(&b, "- %d polls with the same values while power flows: the values are stale\n", g.Frozen)

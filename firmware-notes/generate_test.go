@@ -66,8 +66,10 @@ func inBreve(t *testing.T, p *modbus.Profile) string {
 	var ports []string
 	if p.Serial {
 		e, short := serial(t, p)
-		parity := map[line.Parity]string{line.NoParity: "nessuna parità", line.EvenParity: "parità pari", line.OddParity: "parità dispari"}[e.Parity]
-		fmt.Fprintf(&b, "- **RS-485, di fabbrica:** %s (%d baud, %s, %d stop),\n  indirizzo %s\n", short, e.Baud, parity, e.Stop, units(p, 1))
+		parity := map[line.Parity]string{line.NoParity: "nessuna parità", line.EvenParity: "parità pari",
+			line.OddParity: "parità dispari"}[e.Parity]
+		fmt.Fprintf(&b, "- **RS-485, di fabbrica:** %s (%d baud, %s, %d stop),\n  indirizzo %s\n", short, e.Baud,
+			parity, e.Stop, units(p, 1))
 		ports = append(ports, "serial:///dev/bordo/usb-1-2?"+p.Bus)
 	}
 	if p.Stream {
@@ -109,12 +111,14 @@ func defaults(t *testing.T, p *modbus.Profile) string {
 	}
 	add("unit id", fmt.Sprintf("%d (%d to %d)", p.Unit.Default, p.Unit.Range.Min, p.Unit.Range.Max))
 	if len(p.Unit.Probe) > 1 {
-		add("unit ids that a scan tries", strings.Trim(strings.Join(strings.Fields(fmt.Sprint(p.Unit.Probe)), ", "), "[]"))
+		add("unit ids that a scan tries",
+			strings.Trim(strings.Join(strings.Fields(fmt.Sprint(p.Unit.Probe)), ", "), "[]"))
 	}
 	for _, id := range []struct {
 		what string
 		n    *modbus.Naming
-	}{{"maker", p.Identity.Maker}, {"model", p.Identity.Model}, {"serial number", p.Identity.Serial}, {"firmware", p.Identity.Firmware}} {
+	}{{"maker", p.Identity.Maker}, {"model", p.Identity.Model}, {"serial number", p.Identity.Serial},
+		{"firmware", p.Identity.Firmware}} {
 		switch {
 		case id.n == nil:
 		case id.n.Field == nil:
@@ -200,14 +204,16 @@ func sunspec(t *testing.T, p *modbus.Profile, s *modbus.SunSpec) string {
 	if base, err := modbus.Named("sunspec"); err != nil {
 		t.Fatal(err)
 	} else if p.Model != "sunspec" && reflect.DeepEqual(base.SunSpec.Models, s.Models) {
-		return text + fmt.Sprintf("What is read of each model stands in the note `sunspec`: models %s.\n", ids(s.Models))
+		return text + fmt.Sprintf("What is read of each model stands in the note `sunspec`: models %s.\n",
+			ids(s.Models))
 	}
 	text += "Addresses count from a model's id register.\n"
 	for _, m := range s.Models {
 		text += fmt.Sprintf("\n**Model %s**, %s\n\n", ids([]modbus.SunSpecModel{m}), or(m.Title, m.Family))
 		text += pointTable(m.Points, offset)
 		if r := m.Repeat; r != nil {
-			text += fmt.Sprintf("\nGroups of %d registers from offset %d:\n\n%s", r.Size, r.At, pointTable(r.Points, offset))
+			text += fmt.Sprintf("\nGroups of %d registers from offset %d:\n\n%s", r.Size, r.At,
+				pointTable(r.Points, offset))
 		}
 		if len(m.Commands) > 0 {
 			text += "\nWritten only by a command:\n\n" + commandTable(m.Commands)

@@ -259,11 +259,13 @@ func TestCommands(t *testing.T) {
 		}
 		text := strings.Join(strings.Fields(p.sections["Commands and safety"]), " ")
 		for _, c := range commands {
-			if _, verb, _ := strings.Cut(c.Action, "."); !strings.Contains(text, "`"+c.Action+"`") && !strings.Contains(text, strings.ToUpper(verb)) {
+			if _, verb, _ := strings.Cut(c.Action, "."); !strings.Contains(text, "`"+c.Action+"`") &&
+				!strings.Contains(text, strings.ToUpper(verb)) {
 				t.Errorf("%s can be written, and the page does not speak of it", c.Action)
 			}
 		}
-		if none := strings.HasPrefix(text, "Nothing is written") || strings.HasPrefix(text, "Nothing can be written"); none != (len(commands) == 0) {
+		if none := strings.HasPrefix(text, "Nothing is written") ||
+			strings.HasPrefix(text, "Nothing can be written"); none != (len(commands) == 0) {
 			t.Errorf("the profile has %d commands, and Commands and safety begins with %.40q: it must begin with \"Nothing is written\" when there are none, and only then", len(commands), text)
 		}
 	})
@@ -419,7 +421,8 @@ func TestVerified(t *testing.T) {
 				return
 			}
 		}
-		t.Errorf("verified: %s, but no golden exchange below %s says origin: capture", p.front.Verified, filepath.Join(goldens, p.front.Model))
+		t.Errorf("verified: %s, but no golden exchange below %s says origin: capture", p.front.Verified,
+			filepath.Join(goldens, p.front.Model))
 	})
 }
 

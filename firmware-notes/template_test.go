@@ -15,7 +15,8 @@ func TestTemplate(t *testing.T) {
 	const few = 20 // characters that somebody may write by chance
 	told := map[string]bool{}
 	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); len(line) >= few && !isMark(line) && !strings.HasPrefix(line, "## ") && !strings.HasPrefix(line, "firmware:") {
+		if line = strings.TrimSpace(line); len(line) >= few && !isMark(line) && !strings.HasPrefix(line, "## ") &&
+			!strings.HasPrefix(line, "firmware:") {
 			told[line] = true
 		}
 	}

@@ -80,8 +80,9 @@ func NewBroker(o BrokerOptions) (*Broker, error) {
 			Logger:                 slog.New(slog.DiscardHandler), // it logs each lost connection as a warning
 			SysTopicResendInterval: int64((365 * 24 * time.Hour).Seconds()),
 		}),
-		log: o.Logger, start: time.Now(), conns: map[*brokerConn]bool{}, seats: map[string]*brokerConn{}, watchers: map[int]func(Publication){},
-		wake: make(chan struct{}),
+		log: o.Logger, start: time.Now(), conns: map[*brokerConn]bool{}, seats: map[string]*brokerConn{},
+		watchers: map[int]func(Publication){},
+		wake:     make(chan struct{}),
 	}
 	b.done, b.stop = context.WithCancel(context.Background())
 	b.faults = newFaults(o.Seed, "broker", b.start, o.Faults)

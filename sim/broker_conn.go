@@ -37,7 +37,8 @@ type brokerConn struct {
 }
 
 func newBrokerConn(c net.Conn, b *Broker) *brokerConn {
-	return &brokerConn{Conn: c, broker: b, wake: make(chan struct{}, 1), done: make(chan struct{}), gone: make(chan struct{}),
+	return &brokerConn{Conn: c, broker: b, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		gone: make(chan struct{}),
 		left: make(chan struct{})}
 }
 

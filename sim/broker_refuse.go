@@ -38,8 +38,9 @@ func subscribesTo(pk packets.Packet, kind string) bool {
 // refuses reports whether a publication is refused by ending the connection, and ends it.
 func (b *Broker) refuses(cl *mqtt.Client, pk *packets.Packet, now time.Time) bool {
 	if f, _, on := b.faults.on(OversizeAcked, "", now); on && pk.FixedHeader.Remaining > f.Code<<10 {
-		cl.Net.Conn.Write([]byte{packets.Puback << 4, 2, byte(pk.PacketID >> 8), byte(pk.PacketID)}) //nolint:errcheck // it is about to end
-		cl.Net.Conn.Close()                                                                          //nolint:errcheck // nothing to save
+		cl.Net.Conn.Write([]byte{packets.Puback << 4, 2, byte(pk.PacketID >> 8),
+			byte(pk.PacketID)}) //nolint:errcheck // it is about to end
+		cl.Net.Conn.Close() //nolint:errcheck // nothing to save
 		return true
 	}
 	refused := false

@@ -95,7 +95,8 @@ func TestBrokerCarriesMessages(t *testing.T) {
 		}
 		synctest.Wait() // the broker looks for what is retained after it has consented
 		for i := range 3 {
-			if token := writer.Publish(fmt.Sprintf("a/%d", i), 1, i == 2, fmt.Sprint(i)); token.Wait() && token.Error() != nil {
+			if token := writer.Publish(fmt.Sprintf("a/%d", i), 1, i == 2, fmt.Sprint(i)); token.Wait() &&
+				token.Error() != nil {
 				t.Fatal(token.Error())
 			}
 		}
@@ -183,7 +184,8 @@ func TestBrokerIsLate(t *testing.T) {
 func TestBrokerRefusesDeniesAndIsStolenFrom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newTestBroker(t, Fault{Kind: Refused, For: time.Second},
-			Fault{Kind: Denied, At: 2 * time.Second, For: time.Second}, Fault{Kind: Stolen, At: 4 * time.Second, For: time.Second})
+			Fault{Kind: Denied, At: 2 * time.Second, For: time.Second},
+			Fault{Kind: Stolen, At: 4 * time.Second, For: time.Second})
 		taken := record(b)
 		start := time.Now()
 		if _, err := connect(t, b, "box"); err == nil {
@@ -215,14 +217,18 @@ func TestBrokerGrantsEverySubscription(t *testing.T) {
 			}
 		}
 		o := paho.NewClientOptions().AddBroker("tcp://10.0.0.9:1883").SetClientID("reader").SetProtocolVersion(4).SetAutoAckDisabled(true).
-			SetCustomOpenConnectionFn(func(u *url.URL, _ paho.ClientOptions) (net.Conn, error) { return b.Dial(context.Background(), u) })
+			SetCustomOpenConnectionFn(func(u *url.URL, _ paho.ClientOptions) (net.Conn,
+				error) {
+				return b.Dial(context.Background(), u)
+			})
 		c := paho.NewClient(o)
 		if token := c.Connect(); token.Wait() && token.Error() != nil {
 			t.Fatal(token.Error())
 		}
 		heard := make(chan string, 10)
 		for _, filter := range []string{"kept/+", "a", "b", "c"} {
-			token := c.Subscribe(filter, 1, func(_ paho.Client, m paho.Message) { heard <- m.Topic() }).(*paho.SubscribeToken)
+			token := c.Subscribe(filter, 1,
+				func(_ paho.Client, m paho.Message) { heard <- m.Topic() }).(*paho.SubscribeToken)
 			if token.Wait(); token.Error() != nil || token.Result()[filter] != 1 {
 				t.Errorf("%s: %v, code %d", filter, token.Error(), token.Result()[filter])
 			}

@@ -23,19 +23,26 @@ func Chaos(seed uint64) *Scenario {
 	}
 	s.Lines = []Line{
 		{ID: "calm", Port: "tcp://10.0.0.1:502", Devices: []Device{
-			{ID: "inv-1", Model: "sunspec", Unit: 1, Every: 10 * time.Second, Inverter: &Inverter{Rated: 20000, Strings: 2, Energy: 80000}},
+			{ID: "inv-1", Model: "sunspec", Unit: 1, Every: 10 * time.Second,
+				Inverter: &Inverter{Rated: 20000, Strings: 2, Energy: 80000}},
 		}},
 		{ID: "roof", Port: "tcp://10.0.0.2:502", Faults: c.lineFaults(true), Devices: []Device{
-			{ID: "inv-2", Model: "sunspec", Unit: 1, Every: 10 * time.Second, Inverter: &Inverter{Rated: 10000, Strings: 1, Energy: 30000, Night: c.oneOf("sleep", "silent")}},
-			{ID: "inv-3", Model: "sunspec", Unit: 2, Every: 10 * time.Second, Inverter: &Inverter{Rated: 6000, Strings: 2, Energy: 1000}},
+			{ID: "inv-2", Model: "sunspec", Unit: 1, Every: 10 * time.Second,
+				Inverter: &Inverter{Rated: 10000, Strings: 1, Energy: 30000, Night: c.oneOf("sleep", "silent")}},
+			{ID: "inv-3", Model: "sunspec", Unit: 2, Every: 10 * time.Second,
+				Inverter: &Inverter{Rated: 6000, Strings: 2, Energy: 1000}},
 		}},
 		{ID: "bus", Port: "serial:///dev/sim/bus?baud=9600", Faults: c.lineFaults(false), Devices: []Device{
-			{ID: "meter-1", Model: "eastron-sdm630", Unit: 1, Every: 10 * time.Second, Meter: &Meter{Import: 5000, Export: 20000}},
-			{ID: "meter-2", Model: "eastron-sdm630", Unit: 2, Every: 10 * time.Second, Meter: &Meter{Measures: "production"}},
+			{ID: "meter-1", Model: "eastron-sdm630", Unit: 1, Every: 10 * time.Second,
+				Meter: &Meter{Import: 5000, Export: 20000}},
+			{ID: "meter-2", Model: "eastron-sdm630", Unit: 2, Every: 10 * time.Second,
+				Meter: &Meter{Measures: "production"}},
 		}},
-		{ID: "arm", Port: "serial:///dev/sim/arm?baud=38400&parity=even", Faults: c.lineFaults(false), Devices: []Device{
-			{ID: "barrier-1", Model: "came-gard-ptx", Unit: 1, Every: 5 * time.Second, Barrier: &Barrier{Traffic: 3 * time.Minute, Cycles: 8000}},
-		}},
+		{ID: "arm", Port: "serial:///dev/sim/arm?baud=38400&parity=even", Faults: c.lineFaults(false),
+			Devices: []Device{
+				{ID: "barrier-1", Model: "came-gard-ptx", Unit: 1, Every: 5 * time.Second,
+					Barrier: &Barrier{Traffic: 3 * time.Minute, Cycles: 8000}},
+			}},
 	}
 	s.Broker.Faults = c.brokerFaults()
 	s.Host.Faults = c.boxFaults()
@@ -70,7 +77,8 @@ func (c *chaos) lineFaults(stream bool) []Fault {
 	for _, k := range []struct {
 		kind FaultKind
 		most float64
-	}{{Drop, 0.3}, {Late, 0.1}, {Garble, 0.2}, {Truncate, 0.05}, {Noise, 0.1}, {Echo, 0.03}, {WrongUnit, 0.03}, {Exception, 0.03}, {Busy, 0.05}} {
+	}{{Drop, 0.3}, {Late, 0.1}, {Garble, 0.2}, {Truncate, 0.05}, {Noise, 0.1}, {Echo, 0.03}, {WrongUnit, 0.03},
+		{Exception, 0.03}, {Busy, 0.05}} {
 		if c.float() < 0.6 {
 			chance := c.float()
 			out = append(out, Fault{Kind: k.kind, Chance: k.most * chance * chance})

@@ -12,7 +12,8 @@ type AgentConfig struct {
 	Dir    string            // where the agent keeps its store and its control socket
 	Broker string            // mqtt:// URL
 	Ports  map[string]string // port URL by line id; a line that is not in it keeps the URL of the scenario
-	Memory bool              // the lines are opened in memory under the names of the scenario, which is not a simulation in the agent's sense
+	// the lines are opened in memory under the names of the scenario, which is not a simulation in the agent's sense
+	Memory bool
 }
 
 // Config writes the bordo.yaml of an agent for this scenario: everything that the site has, and nothing else.

@@ -57,7 +57,8 @@ func TestUnknownModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := sim.New(s, sim.Options{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("no Modbus model is called %q", model)+want) {
+		if _, err := sim.New(s, sim.Options{}); err == nil ||
+			!strings.Contains(err.Error(), fmt.Sprintf("no Modbus model is called %q", model)+want) {
 			t.Errorf("%s: %v", model, err)
 		}
 	}

@@ -35,21 +35,24 @@ func TestControl(t *testing.T) {
 			}
 			return s
 		}
-		if s := state(); s.Scenario != "demo" || s.Lines["barrier-1"] != "arm" || s.Devices["inv-1"]["state"] != "producing" || len(s.Faults) != 0 {
+		if s := state(); s.Scenario != "demo" || s.Lines["barrier-1"] != "arm" ||
+			s.Devices["inv-1"]["state"] != "producing" || len(s.Faults) != 0 {
 			t.Errorf("state %+v", s)
 		}
 
 		ask(http.MethodPost, "/faults/arm", `{"fault": "obstacle", "device": "barrier-1", "for": "10s"}`, 200)
 		ask(http.MethodPost, "/faults/mains", `{"fault": "mains-cut", "at": "1m", "for": 60000000000}`, 200)
 		s := state()
-		if len(s.Faults) != 2 || s.Faults[0].Place != "arm" || !s.Faults[0].On || s.Faults[1].On || s.Faults[1].For != time.Minute {
+		if len(s.Faults) != 2 || s.Faults[0].Place != "arm" || !s.Faults[0].On || s.Faults[1].On ||
+			s.Faults[1].For != time.Minute {
 			t.Errorf("faults %+v", s.Faults)
 		}
 		time.Sleep(90 * time.Second)
 		if s := state(); s.Devices["inv-1"]["state"] != "standby" {
 			t.Errorf("inverter %s in a mains cut", s.Devices["inv-1"]["state"])
 		}
-		if got := ask(http.MethodDelete, fmt.Sprintf("/faults/mains?id=%d", s.Faults[1].ID), "", 200); !strings.Contains(got, `"cleared":1`) {
+		if got := ask(http.MethodDelete, fmt.Sprintf("/faults/mains?id=%d", s.Faults[1].ID), "",
+			200); !strings.Contains(got, `"cleared":1`) {
 			t.Errorf("clear: %s", got)
 		}
 
@@ -146,7 +149,8 @@ func TestScenariosLive(t *testing.T) {
 // What could have no effect is refused, and the sentence lists what is possible.
 func TestControlRefusesWhatCannotBe(t *testing.T) {
 	scenario := mustLoad(t, "power-cuts")
-	scenario.Lines[1].Devices = append(scenario.Lines[1].Devices, Device{ID: "meter-2", Model: "eastron-sdm630", Unit: 2})
+	scenario.Lines[1].Devices = append(scenario.Lines[1].Devices,
+		Device{ID: "meter-2", Model: "eastron-sdm630", Unit: 2})
 	site, err := New(scenario, Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -158,18 +162,23 @@ func TestControlRefusesWhatCannotBe(t *testing.T) {
 		want  string // "": it is possible
 	}{
 		{"rs485-a", Fault{Kind: Silent, Device: "meter-9"}, `no device "meter-9": must be meter-1 or meter-2`},
-		{"rs485-a", Fault{Kind: Drop, Device: "inv-1"}, "inv-1 is on line roof: on line rs485-a it must be meter-1 or meter-2"},
-		{"roof", Fault{Kind: Obstacle, Device: "inv-1"}, "inv-1 is an inverter: obstacle cannot happen to it; what can: broken, busy, drop,"},
+		{"rs485-a", Fault{Kind: Drop, Device: "inv-1"},
+			"inv-1 is on line roof: on line rs485-a it must be meter-1 or meter-2"},
+		{"roof", Fault{Kind: Obstacle, Device: "inv-1"},
+			"inv-1 is an inverter: obstacle cannot happen to it; what can: broken, busy, drop,"},
 		{"roof", Fault{Kind: Obstacle, Device: "inv-1"}, "obstacle is for barrier-1 (line arm)"},
 		{"roof", Fault{Kind: Loop}, "loop cannot happen to any device on line roof; loop is for barrier-1 (line arm)"},
 		{"rs485-a", Fault{Kind: Limit, Code: 50}, "limit is for inv-1 (line roof)"},
 		{"ups", Fault{Kind: Reset}, "reset cannot happen to any device on line ups"},
 		{"arm", Fault{Kind: Wire, Point: "di0"}, "wire is for io-1 (line cabinet)"},
 		{"cabinet", Fault{Kind: Wire, Point: "di9"}, `io-1 has no point "di9": must be di0 or di1`},
-		{"rs485-a", Fault{Kind: Stuck, Device: "meter-1", Point: "ac_pwoer"}, `meter-1 has no point "ac_pwoer": must be ac_current_l1, ac_current_l2,`},
+		{"rs485-a", Fault{Kind: Stuck, Device: "meter-1", Point: "ac_pwoer"},
+			`meter-1 has no point "ac_pwoer": must be ac_current_l1, ac_current_l2,`},
 		{"cabinet", Fault{Kind: Stuck, Point: "di0"}, "no point of io-1 can be stuck alone"},
-		{"roof", Fault{Kind: Gone, Device: "inv-1"}, "gone has no device: beside at, for, every and odds it takes nothing"},
-		{"roof", Fault{Kind: Silent, Chance: 0.5}, "silent has no chance: beside at, for, every and odds it takes device"},
+		{"roof", Fault{Kind: Gone, Device: "inv-1"},
+			"gone has no device: beside at, for, every and odds it takes nothing"},
+		{"roof", Fault{Kind: Silent, Chance: 0.5},
+			"silent has no chance: beside at, for, every and odds it takes device"},
 		{"roof", Fault{Kind: Drop, By: time.Second}, "drop has no by"},
 		{"roof", Fault{Kind: Late, By: -time.Second}, "by must not be negative"},
 		{"roof", Fault{Kind: Late, Code: 3}, "late has no code"},
@@ -190,7 +199,8 @@ func TestControlRefusesWhatCannotBe(t *testing.T) {
 		}
 	}
 	v.broker = &Broker{}
-	if _, err := v.Raise("nowhere", Fault{Kind: Drop}); err == nil || !strings.HasSuffix(err.Error(), "ups, mains, broker or link") {
+	if _, err := v.Raise("nowhere", Fault{Kind: Drop}); err == nil ||
+		!strings.HasSuffix(err.Error(), "ups, mains, broker or link") {
 		t.Errorf("with a broker: %v", err)
 	}
 }

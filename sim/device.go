@@ -129,7 +129,8 @@ func (h *hardware) article() string {
 
 // fits says that a device is described as something that its model is not.
 func (d Device) fits(kind catalogue.DeviceKind) error {
-	for said, is := range map[catalogue.DeviceKind]bool{catalogue.Inverter: d.Inverter != nil, catalogue.Meter: d.Meter != nil,
+	for said, is := range map[catalogue.DeviceKind]bool{catalogue.Inverter: d.Inverter != nil,
+		catalogue.Meter:   d.Meter != nil,
 		catalogue.Barrier: d.Barrier != nil, catalogue.UPS: d.UPS != nil, catalogue.IO: d.IO != nil} {
 		switch {
 		case !is:

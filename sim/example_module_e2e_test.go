@@ -19,7 +19,8 @@ func TestExampleModule(t *testing.T) {
 	build.Dir = filepath.Join("..", "docs", "example-sim")
 	build.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOPROXY=off", "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s\nAfter a change of go.mod, run GOFLAGS=-mod=mod go build -o /dev/null . in docs/example-sim.", err, out)
+		t.Fatalf("%v\n%s\nAfter a change of go.mod, run GOFLAGS=-mod=mod go build -o /dev/null . in docs/example-sim.",
+			err, out)
 	}
 	out := foreign.Run(t, "", exec.Command(program))
 	if !regexp.MustCompile(`^line meters: rtu\+tcp://127\.0\.0\.1:\d+\?baud=9600\S*\nmeter-1 import_energy: 1234\.5\d* kWh\n$`).MatchString(out) {

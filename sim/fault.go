@@ -52,32 +52,40 @@ const (
 	AckEaten   FaultKind = "ack-eaten"   // a PUBACK is lost
 	AckLate    FaultKind = "ack-late"    // a PUBACK arrives By later
 	Slow       FaultKind = "slow"        // everything that the broker sends arrives By later, in order
-	Stalled    FaultKind = "stalled"     // client messages do not arrive, and the connections stay open; they are lost with connections that break
-	Refused    FaultKind = "refused"     // CONNECT is answered with "not authorised"
-	Denied     FaultKind = "denied"      // publications are acknowledged and discarded, as mosquitto does against its ACL
-	Stolen     FaultKind = "stolen"      // another client connects with the same client id (once, when the window begins)
+	// client messages do not arrive, and the connections stay open; they are lost with connections that break
+	Stalled FaultKind = "stalled"
+	Refused FaultKind = "refused" // CONNECT is answered with "not authorised"
+	Denied  FaultKind = "denied"  // publications are acknowledged and discarded, as mosquitto does against its ACL
+	Stolen  FaultKind = "stolen"  // another client connects with the same client id (once, when the window begins)
 
-	Oversize        FaultKind = "oversize"         // a packet above Code KiB ends the connection
-	OversizeAcked   FaultKind = "oversize-acked"   // the message is acknowledged and dropped, and then the connection ends, as with mosquitto
-	TopicClosed     FaultKind = "topic-closed"     // a publication on a topic of the kind Point (event, tele, ...) ends the connection
-	RetainClosed    FaultKind = "retain-closed"    // a retained publication ends the connection
-	WillClosed      FaultKind = "will-closed"      // a CONNECT with a last will ends the connection
-	SubscribeClosed FaultKind = "subscribe-closed" // a SUBSCRIBE ends the connection; with Point only one for a topic of that kind (ack, status)
-	SubscribeMute   FaultKind = "subscribe-mute"   // a SUBSCRIBE is not answered
-	Quota           FaultKind = "quota"            // more than Code publications within a minute of the clock end the connection
+	Oversize FaultKind = "oversize" // a packet above Code KiB ends the connection
+	// the message is acknowledged and dropped, and then the connection ends, as with mosquitto
+	OversizeAcked FaultKind = "oversize-acked"
+	// a publication on a topic of the kind Point (event, tele, ...) ends the connection
+	TopicClosed  FaultKind = "topic-closed"
+	RetainClosed FaultKind = "retain-closed" // a retained publication ends the connection
+	WillClosed   FaultKind = "will-closed"   // a CONNECT with a last will ends the connection
+	// a SUBSCRIBE ends the connection; with Point only one for a topic of that kind (ack, status)
+	SubscribeClosed FaultKind = "subscribe-closed"
+	SubscribeMute   FaultKind = "subscribe-mute" // a SUBSCRIBE is not answered
+	// more than Code publications within a minute of the clock end the connection
+	Quota FaultKind = "quota"
 )
 
 // What happens on the network between clients and a broker: see Proxy.
 const (
-	LinkLate    FaultKind = "link-late"    // a chunk arrives up to By later (5 s), and all behind it; Chance applies to each chunk
+	// a chunk arrives up to By later (5 s), and all behind it; Chance applies to each chunk
+	LinkLate    FaultKind = "link-late"
 	LinkStalled FaultKind = "link-stalled" // nothing passes; it does later, if the connection still exists
 	LinkCut     FaultKind = "link-cut"     // the same, and new connections are impossible
-	HalfOpen    FaultKind = "half-open"    // open connections carry nothing any more, for good, and neither side notices
+	// open connections carry nothing any more, for good, and neither side notices
+	HalfOpen    FaultKind = "half-open"
 	MidPacket   FaultKind = "mid-packet"   // the connection is reset in the middle of a chunk
 	PubackEaten FaultKind = "puback-eaten" // a PUBACK is lost
 	Corrupt     FaultKind = "corrupt"      // one bit of a chunk is flipped
 	LinkNarrow  FaultKind = "link-narrow"  // clients can send Code x 100 bytes a second (12), all of them together
-	BlackHole   FaultKind = "black-hole"   // a client's chunk of more than 1300 bytes is lost, and with it everything after it on the connection
+	// a client's chunk of more than 1300 bytes is lost, and with it everything after it on the connection
+	BlackHole FaultKind = "black-hole"
 )
 
 // What happens to the box.
@@ -90,15 +98,19 @@ const (
 
 // where maps each kind to its place.
 var where = map[FaultKind]string{
-	Drop: "exchange", Late: "exchange", Garble: "exchange", Truncate: "exchange", Echo: "exchange", WrongUnit: "exchange",
+	Drop: "exchange", Late: "exchange", Garble: "exchange", Truncate: "exchange", Echo: "exchange",
+	WrongUnit: "exchange",
 	Exception: "exchange", Busy: "exchange", Noise: "exchange",
 	Silent: "device", Stuck: "device", Null: "device", Reset: "device",
-	Broken: "device", Limit: "device", Obstacle: "device", Photocell: "device", Loop: "device", Key: "device", Wire: "device",
+	Broken: "device", Limit: "device", Obstacle: "device", Photocell: "device", Loop: "device", Key: "device",
+	Wire: "device",
 	Gone: "line", MainsCut: "mains",
-	BrokerGone: "broker", AckEaten: "broker", AckLate: "broker", Slow: "broker", Stalled: "broker", Refused: "broker", Denied: "broker", Stolen: "broker",
+	BrokerGone: "broker", AckEaten: "broker", AckLate: "broker", Slow: "broker", Stalled: "broker", Refused: "broker",
+	Denied: "broker", Stolen: "broker",
 	Oversize: "broker", OversizeAcked: "broker", TopicClosed: "broker", RetainClosed: "broker", WillClosed: "broker",
 	SubscribeClosed: "broker", SubscribeMute: "broker", Quota: "broker", BlackHole: "link", LinkNarrow: "link",
-	LinkLate: "link", LinkStalled: "link", LinkCut: "link", HalfOpen: "link", MidPacket: "link", PubackEaten: "link", Corrupt: "link",
+	LinkLate: "link", LinkStalled: "link", LinkCut: "link", HalfOpen: "link", MidPacket: "link", PubackEaten: "link",
+	Corrupt:   "link",
 	ClockJump: "box", ClockFree: "box", DiskFull: "box", Kill: "box",
 }
 
@@ -130,7 +142,8 @@ type Fault struct {
 	Odds   float64       `yaml:"odds" json:"odds,omitempty"`
 	By     time.Duration `yaml:"by" json:"by,omitempty"`
 	Code   int           `yaml:"code" json:"code,omitempty"`
-	Point  string        `yaml:"point" json:"point,omitempty"` // of stuck: only this point; of wire: the channel; of topic-closed and subscribe-closed: the kind of topic
+	// of stuck: only this point; of wire: the channel; of topic-closed and subscribe-closed: the kind of topic
+	Point string `yaml:"point" json:"point,omitempty"`
 }
 
 // armed is a fault that waits for its time.

@@ -17,7 +17,8 @@ func (k FaultKind) takes() []string {
 		Late: {"by"}, Exception: {"code"}, Limit: {"code"}, Stuck: {"point"}, Wire: {"point"},
 		AckEaten: {"chance"}, AckLate: {"chance", "by"}, Slow: {"by"},
 		LinkLate: {"chance", "by"}, MidPacket: {"chance"}, PubackEaten: {"chance"}, Corrupt: {"chance"},
-		Oversize: {"code"}, OversizeAcked: {"code"}, TopicClosed: {"point"}, SubscribeClosed: {"point"}, Quota: {"code"}, LinkNarrow: {"code"},
+		Oversize: {"code"}, OversizeAcked: {"code"}, TopicClosed: {"point"}, SubscribeClosed: {"point"},
+		Quota: {"code"}, LinkNarrow: {"code"},
 		ClockJump: {"by"},
 	}[k]
 	switch where[k] {
@@ -68,7 +69,8 @@ func (f Fault) checkKeys() error {
 	for _, k := range []struct {
 		name string
 		set  bool
-	}{{"device", f.Device != ""}, {"chance", f.Chance != 0}, {"by", f.By != 0}, {"code", f.Code != 0}, {"point", f.Point != ""}} {
+	}{{"device", f.Device != ""}, {"chance", f.Chance != 0}, {"by", f.By != 0}, {"code", f.Code != 0},
+		{"point", f.Point != ""}} {
 		if k.set && !slices.Contains(takes, k.name) {
 			return fmt.Errorf("%s has no %s: beside at, for, every and odds it takes %s", f.Kind, k.name,
 				cmp.Or(strings.Join(takes, ", "), "nothing"))
@@ -154,9 +156,11 @@ func (s *Site) checkFault(b *bus, f Fault) error {
 		case d == nil:
 			return fmt.Errorf("no device %q: must be %s", f.Device, oneOf(names(devices)))
 		case d.about().bus != b:
-			return fmt.Errorf("%s is on line %s: on line %s it must be %s", f.Device, d.about().bus.id, b.id, oneOf(names(devices)))
+			return fmt.Errorf("%s is on line %s: on line %s it must be %s", f.Device, d.about().bus.id, b.id,
+				oneOf(names(devices)))
 		case !d.canHave(f.Kind):
-			return fmt.Errorf("%s: %s cannot happen to it; what can: %s%s", d.about().article(), f.Kind, joinKinds(suffers(d)), s.whoCan(f.Kind))
+			return fmt.Errorf("%s: %s cannot happen to it; what can: %s%s", d.about().article(), f.Kind,
+				joinKinds(suffers(d)), s.whoCan(f.Kind))
 		}
 		devices = []device{d}
 	}

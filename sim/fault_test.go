@@ -18,11 +18,14 @@ func TestFaultWindows(t *testing.T) {
 		off  []time.Duration
 	}{
 		{"always", Fault{Kind: Gone}, []time.Duration{0, time.Hour}, nil},
-		{"from", Fault{Kind: Gone, At: time.Minute}, []time.Duration{time.Minute, time.Hour}, []time.Duration{0, time.Minute - 1}},
-		{"once", Fault{Kind: Gone, At: time.Minute, For: time.Second}, []time.Duration{time.Minute, time.Minute + time.Second - 1},
+		{"from", Fault{Kind: Gone, At: time.Minute}, []time.Duration{time.Minute, time.Hour},
+			[]time.Duration{0, time.Minute - 1}},
+		{"once", Fault{Kind: Gone, At: time.Minute, For: time.Second},
+			[]time.Duration{time.Minute, time.Minute + time.Second - 1},
 			[]time.Duration{time.Minute + time.Second, time.Hour}},
 		{"again", Fault{Kind: Gone, At: time.Minute, For: time.Second, Every: time.Hour},
-			[]time.Duration{time.Minute, 5*time.Hour + time.Minute}, []time.Duration{0, 5 * time.Hour, time.Minute + time.Second}},
+			[]time.Duration{time.Minute, 5*time.Hour + time.Minute},
+			[]time.Duration{0, 5 * time.Hour, time.Minute + time.Second}},
 	} {
 		fs := newFaults(1, "line", zero, []Fault{c.f})
 		for _, d := range c.on {

@@ -61,7 +61,8 @@ type FleetReport struct {
 // String formats a report in one line.
 func (r FleetReport) String() string {
 	return fmt.Sprintf("%s  online %d/%d  connects %d refused %d lost %d  messages %d acked %d  samples %d (%d late)  waiting %d dropped %d  ack %s / %s / %s  connect %s",
-		r.After.Truncate(time.Second), r.Online, r.Nodes, r.Connects, r.Refused, r.Lost, r.Messages, r.Acked, r.Samples, r.Late,
+		r.After.Truncate(time.Second), r.Online, r.Nodes, r.Connects, r.Refused, r.Lost, r.Messages, r.Acked, r.Samples,
+		r.Late,
 		r.Waiting, r.Dropped, round(r.AckMedian), round(r.Ack99), round(r.AckMax), round(r.ConnectMax))
 }
 
@@ -96,7 +97,8 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 	if o.Nodes < 1 || o.Nodes > maxFleet {
 		return nil, fmt.Errorf("make fleet: nodes must be 1 to %d (got %d)", maxFleet, o.Nodes)
 	}
-	if o.Every < 0 || o.RampUp < 0 || o.Backlog < 0 || o.StormEvery < 0 || o.StormFor < 0 || !between(o.HistoryRate, 0, math.MaxFloat64) {
+	if o.Every < 0 || o.RampUp < 0 || o.Backlog < 0 || o.StormEvery < 0 || o.StormFor < 0 ||
+		!between(o.HistoryRate, 0, math.MaxFloat64) {
 		return nil, errors.New("make fleet: no time and no rate may be negative")
 	}
 	if o.StormFor > 0 && o.StormEvery == 0 {
@@ -104,7 +106,8 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 	}
 	f := &Fleet{o: o, url: u, start: time.Now(), down: make(chan struct{})}
 	f.o.Tenant, f.o.Prefix = or(o.Tenant, "fleet"), or(o.Prefix, "fleet")
-	f.o.Every, f.o.RampUp, f.o.StormFor = orDefault(o.Every, 10*time.Second), orDefault(o.RampUp, 5*time.Second), orDefault(o.StormFor, 30*time.Second)
+	f.o.Every, f.o.RampUp, f.o.StormFor = orDefault(o.Every, 10*time.Second), orDefault(o.RampUp, 5*time.Second),
+		orDefault(o.StormFor, 30*time.Second)
 	if f.o.HistoryRate == 0 {
 		f.o.HistoryRate = 20
 	}
@@ -176,8 +179,10 @@ func (f *Fleet) link() (wait time.Duration, broken <-chan struct{}) {
 // Report tells what happened so far.
 func (f *Fleet) Report() FleetReport {
 	r := FleetReport{After: time.Since(f.start), Nodes: len(f.nodes), Online: int(f.online.Load()),
-		Connects: f.connects.Load(), Refused: f.refused.Load(), Lost: f.lost.Load(), Messages: f.messages.Load(), Acked: f.acked.Load(),
-		Samples: f.samples.Load(), Late: f.late.Load(), Bytes: f.bytes.Load(), Waiting: f.waiting.Load(), Dropped: f.dropped.Load()}
+		Connects: f.connects.Load(), Refused: f.refused.Load(), Lost: f.lost.Load(), Messages: f.messages.Load(),
+		Acked:   f.acked.Load(),
+		Samples: f.samples.Load(), Late: f.late.Load(), Bytes: f.bytes.Load(), Waiting: f.waiting.Load(),
+		Dropped: f.dropped.Load()}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	slices.Sort(f.latencies)

@@ -65,8 +65,10 @@ type fleetMessage struct {
 
 // fleetPoints are what a node of a fleet sends of its devices.
 var fleetPoints = map[string][]string{
-	"inv-1":   {"state", "ac_power", "ac_voltage_l1", "ac_current_l1", "frequency", "ac_energy", "dc_power", "temperature"},
-	"meter-1": {"ac_power", "ac_power_l1", "ac_power_l2", "ac_power_l3", "ac_voltage_l1", "frequency", "import_energy", "export_energy"},
+	"inv-1": {"state", "ac_power", "ac_voltage_l1", "ac_current_l1", "frequency", "ac_energy", "dc_power",
+		"temperature"},
+	"meter-1": {"ac_power", "ac_power_l1", "ac_power_l2", "ac_power_l3", "ac_voltage_l1", "frequency", "import_energy",
+		"export_energy"},
 }
 
 func newFleetNode(f *Fleet, topics contract.Topics, dice plant.Dice) (*fleetNode, error) {
@@ -79,13 +81,16 @@ func newFleetNode(f *Fleet, topics contract.Topics, dice plant.Dice) (*fleetNode
 		return nil, err
 	}
 	nothing := func(FaultKind) (Fault, bool) { return Fault{}, false }
-	n.bodies["inv-1"] = newInverterModel(Inverter{Rated: rated, Strings: 2, Energy: dice.Between(5, 100, 500000)}, nothing)
-	n.bodies["meter-1"] = newMeterModel(Meter{Import: dice.Between(6, 100, 100000), Export: dice.Between(7, 100, 300000)})
+	n.bodies["inv-1"] = newInverterModel(Inverter{Rated: rated, Strings: 2, Energy: dice.Between(5, 100, 500000)},
+		nothing)
+	n.bodies["meter-1"] = newMeterModel(Meter{Import: dice.Between(6, 100, 100000),
+		Export: dice.Between(7, 100, 300000)})
 	n.nature.add(n.bodies["inv-1"])
 	n.nature.add(n.bodies["meter-1"])
 	n.nature.settle()
 	// An epoch is new at each start: from the time, and from chance.
-	n.ep = fmt.Sprintf("%04s%04s", strconv.FormatUint(uint64(f.start.Unix())/60%(36*36*36*36), 36), strconv.FormatUint(dice.Word(uint64(f.start.UnixNano()))%(36*36*36*36), 36))
+	n.ep = fmt.Sprintf("%04s%04s", strconv.FormatUint(uint64(f.start.Unix())/60%(36*36*36*36), 36),
+		strconv.FormatUint(dice.Word(uint64(f.start.UnixNano()))%(36*36*36*36), 36))
 	n.seq = 1 // the event that the store was opened
 	return n, nil
 }

@@ -77,10 +77,13 @@ func (s *fleetSession) begin() {
 	n := s.node
 	s.first = append(s.first, s.status(contract.Online))
 	for _, dev := range []string{"inv-1", "meter-1"} {
-		m := contract.Meta{Node: n.topics.Node(), Dev: dev, Rev: 1, Maker: "Bordo", Model: "Fleet", Every: n.fleet.o.Every.Milliseconds()}
+		m := contract.Meta{Node: n.topics.Node(), Dev: dev, Rev: 1, Maker: "Bordo", Model: "Fleet",
+			Every: n.fleet.o.Every.Milliseconds()}
 		for _, key := range fleetPoints[dev] {
 			if p, ok := catalogue.PointOf(key); ok {
-				m.Points = append(m.Points, contract.MetaPoint{Key: key, Type: p.Type.String(), Unit: p.Unit, Kind: string(p.Kind), Label: contract.Label{It: p.It, En: p.En}})
+				m.Points = append(m.Points,
+					contract.MetaPoint{Key: key, Type: p.Type.String(), Unit: p.Unit, Kind: string(p.Kind),
+						Label: contract.Label{It: p.It, En: p.En}})
 			}
 		}
 		if payload, err := m.Encode(); err == nil {
@@ -95,7 +98,9 @@ func (s *fleetSession) begin() {
 	}
 	for _, g := range n.gaps {
 		n.seq++
-		s.first = append(s.first, s.event(n.seq, contract.StoreGap, map[string]any{"ep": n.ep, "class": "reading", "from": g[0], "to": g[1], "n": g[1] - g[0] + 1, "why": "evicted"}))
+		s.first = append(s.first, s.event(n.seq, contract.StoreGap,
+			map[string]any{"ep": n.ep, "class": "reading", "from": g[0], "to": g[1], "n": g[1] - g[0] + 1,
+				"why": "evicted"}))
 	}
 	n.gaps = nil
 }
@@ -106,14 +111,16 @@ func (s *fleetSession) event(seq uint64, typ string, data map[string]any) fleetM
 	if err != nil {
 		panic("sim: event data of ours do not marshal: " + err.Error())
 	}
-	payload := contract.AppendEvent(nil, contract.EventHead{Tenant: n.topics.Tenant(), Node: n.topics.Node(), Dev: contract.NodeDevice,
-		Ep: n.ep, Seq: seq, Type: typ, TS: time.Now().UnixMilli(), Clk: contract.ClockSync}, text)
+	payload := contract.AppendEvent(nil,
+		contract.EventHead{Tenant: n.topics.Tenant(), Node: n.topics.Node(), Dev: contract.NodeDevice,
+			Ep: n.ep, Seq: seq, Type: typ, TS: time.Now().UnixMilli(), Clk: contract.ClockSync}, text)
 	return fleetMessage{topic: n.topics.Event(contract.NodeDevice), payload: payload}
 }
 
 func (s *fleetSession) status(state contract.State) fleetMessage {
 	n := s.node
-	st := contract.Status{Node: n.topics.Node(), State: state, Sess: s.sess, Boot: n.ep, Ep: n.ep, Next: n.seq + 1, Clk: contract.ClockSync,
+	st := contract.Status{Node: n.topics.Node(), State: state, Sess: s.sess, Boot: n.ep, Ep: n.ep, Next: n.seq + 1,
+		Clk: contract.ClockSync,
 		Ver: "fleet", TS: time.Now().UnixMilli(), Sim: true}
 	k := len(n.history)
 	if s.told = k > 0; s.told {
@@ -167,7 +174,8 @@ func (s *fleetSession) sendHistory() {
 // batch makes a message of samples of one device.
 func (s *fleetSession) batch(samples []fleetSample, hist bool) fleetMessage {
 	n, dev := s.node, samples[0].dev
-	payload := contract.NewBatch(nil, contract.Envelope{Node: n.topics.Node(), Dev: dev, Ep: n.ep, Hist: hist, Clk: contract.ClockSync, Sent: time.Now().UnixMilli()}).Bytes()
+	payload := contract.NewBatch(nil, contract.Envelope{Node: n.topics.Node(), Dev: dev, Ep: n.ep, Hist: hist,
+		Clk: contract.ClockSync, Sent: time.Now().UnixMilli()}).Bytes()
 	payload = payload[:len(payload)-len("]}")]
 	for i, x := range samples {
 		if i > 0 {

@@ -18,7 +18,8 @@ func TestFleetDeliversThroughStorms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker, err := sim.NewBroker(sim.BrokerOptions{Seed: 1, Faults: []sim.Fault{
 			{Kind: sim.BrokerGone, At: 20 * time.Minute, For: 3 * time.Minute},
-			{Kind: sim.AckLate, Chance: 0.01, By: 5 * time.Second, For: 29 * time.Minute}, // a goodbye does not wait so long
+			// a goodbye does not wait so long
+			{Kind: sim.AckLate, Chance: 0.01, By: 5 * time.Second, For: 29 * time.Minute},
 			{Kind: sim.Refused, At: 12 * time.Minute, For: time.Minute},
 		}})
 		if err != nil {
@@ -80,7 +81,8 @@ func TestFleetTellsThatNothingWaits(t *testing.T) {
 				said[s.Node] = append(said[s.Node], word{p.At, s})
 			}
 		})
-		fleet, err := sim.NewFleet(sim.FleetOptions{URL: "mqtt://10.0.0.9:1883", Nodes: 3, Backlog: 20 * time.Minute, Seed: 1, Dial: broker.Dial})
+		fleet, err := sim.NewFleet(sim.FleetOptions{URL: "mqtt://10.0.0.9:1883", Nodes: 3, Backlog: 20 * time.Minute,
+			Seed: 1, Dial: broker.Dial})
 		if err != nil {
 			t.Fatal(err)
 		}

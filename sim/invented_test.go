@@ -14,7 +14,8 @@ func TestTwentySeedsInventNothing(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			scenario := mustLoad(t, "demo")
 			for i := range scenario.Lines {
-				scenario.Lines[i].Faults = []Fault{{Kind: Drop, Chance: 0.2}, {Kind: Late, Chance: 0.1}, {Kind: Garble, Chance: 0.1}}
+				scenario.Lines[i].Faults = []Fault{{Kind: Drop, Chance: 0.2}, {Kind: Late, Chance: 0.1},
+					{Kind: Garble, Chance: 0.1}}
 			}
 			s, a := live(t, scenario, seed, 10*time.Minute, nil)
 			if lies := invented(s, a, 20*time.Second); len(lies) > 0 {

@@ -27,7 +27,8 @@ const (
 const doorOpen = 30 * time.Second
 
 func newIOBody(d Device, dice plant.Dice, has trouble) *ioBody {
-	b := &ioBody{channels: d.IO, dice: dice, has: has, tanks: map[string]*plant.Tank{}, open: map[string]bool{}, mains: true}
+	b := &ioBody{channels: d.IO, dice: dice, has: has, tanks: map[string]*plant.Tank{}, open: map[string]bool{},
+		mains: true}
 	for _, c := range d.IO {
 		if c.Is == "level" {
 			b.tanks[c.At] = &plant.Tank{LevelPct: c.Value, Fills: c.Fills}

@@ -65,7 +65,8 @@ func newModbusDevice(s *Site, l *modbusLine, spec Device) (*modbusDevice, error)
 	if l.stream {
 		d.replyMax = profile.Timing.TCPReplyMax
 	}
-	o := slave.Options{Identity: drivers.Description{Serial: serialOf(spec.ID)}, OnCoil: d.coils(profile), OnRegisters: d.written}
+	o := slave.Options{Identity: drivers.Description{Serial: serialOf(spec.ID)}, OnCoil: d.coils(profile),
+		OnRegisters: d.written}
 	if profile.SunSpec != nil {
 		o.SunSpec, o.Groups = sunspecModels(profile), max(1, inverterStrings(spec))
 	}

@@ -109,7 +109,8 @@ func FromCapture(path, model string) (*Scenario, error) {
 		return nil, fmt.Errorf("replay %s: %w", path, err)
 	}
 	unit, _ := f.Registers()
-	s := &Scenario{Version: 1, Name: "capture", About: fmt.Sprintf("what %s said: %s", profile.Title, path), Site: Place{Name: "Capture"},
+	s := &Scenario{Version: 1, Name: "capture", About: fmt.Sprintf("what %s said: %s", profile.Title, path),
+		Site: Place{Name: "Capture"},
 		Lines: []Line{{ID: "line", Port: "tcp://10.0.0.1:502", Devices: []Device{
 			{ID: "device", Model: profile.Model, Unit: int(unit), Every: profile.Every, From: path}}}}}
 	if !f.Stream {

@@ -61,7 +61,8 @@ type inverterModel struct {
 }
 
 func newInverterModel(i Inverter, has trouble) *inverterModel {
-	b := &inverterModel{Inverter: plant.NewInverter(i.Rated, plant.Rated(i.Rated, max(1, i.Strings), i.Shaded...), i.Energy),
+	b := &inverterModel{Inverter: plant.NewInverter(i.Rated, plant.Rated(i.Rated, max(1, i.Strings), i.Shaded...),
+		i.Energy),
 		silentAtNight: i.Night == "silent", limitPct: 100, has: has}
 	if i.SelfTest > 0 {
 		b.SelfTest = i.SelfTest
@@ -199,7 +200,8 @@ type barrierModel struct {
 }
 
 func newBarrierModel(s Barrier, dice plant.Dice, has trouble) *barrierModel {
-	b := &barrierModel{Barrier: plant.NewBarrier(orDefault(s.Travel, 4*time.Second), s.Cycles), traffic: s.Traffic, dice: dice, has: has}
+	b := &barrierModel{Barrier: plant.NewBarrier(orDefault(s.Travel, 4*time.Second), s.Cycles), traffic: s.Traffic,
+		dice: dice, has: has}
 	b.AutoClose = s.AutoClose
 	b.next = b.wait() / 4 // the first one arrives soon
 	return b

@@ -29,7 +29,8 @@ func liveOne(t *testing.T, p *modbus.Profile) {
 	if !p.Serial {
 		port = "tcp://10.0.0.1:502"
 	}
-	dev := Device{ID: "dev", Model: p.Model, Unit: p.Unit.Default, Every: max(10*time.Second, p.MinEvery), IO: channelsOf(p)}
+	dev := Device{ID: "dev", Model: p.Model, Unit: p.Unit.Default, Every: max(10*time.Second, p.MinEvery),
+		IO: channelsOf(p)}
 	switch p.Kind {
 	case catalogue.Inverter:
 		dev.Inverter = &Inverter{Rated: 20000, Strings: 2, Energy: 1000}
@@ -38,10 +39,11 @@ func liveOne(t *testing.T, p *modbus.Profile) {
 	case catalogue.Barrier:
 		dev.Barrier = &Barrier{Traffic: 2 * time.Minute, Cycles: 100}
 	}
-	s := &Scenario{Version: 1, Name: "one", Site: Place{Lat: 45.36, Lon: 9.69}, Sun: Sun{From: "2026-06-21T08:00"}, Clouds: 0.3,
-		Load:  Load{Base: 2000, Peak: 8000}, // which the smallest meter, of 45 A, can take
-		Mains: FaultTable{Faults: []Fault{{Kind: MainsCut, At: 90 * time.Minute, For: 5 * time.Minute}}},
-		Lines: []Line{{ID: "line", Port: port, Devices: []Device{dev}}}}
+	s := &Scenario{Version: 1, Name: "one", Site: Place{Lat: 45.36, Lon: 9.69}, Sun: Sun{From: "2026-06-21T08:00"},
+		Clouds: 0.3,
+		Load:   Load{Base: 2000, Peak: 8000}, // which the smallest meter, of 45 A, can take
+		Mains:  FaultTable{Faults: []Fault{{Kind: MainsCut, At: 90 * time.Minute, For: 5 * time.Minute}}},
+		Lines:  []Line{{ID: "line", Port: port, Devices: []Device{dev}}}}
 	_, a := live(t, s, 1, 2*time.Hour, nil)
 	switch p.Kind {
 	case catalogue.Inverter:
@@ -157,7 +159,8 @@ func counts(t *testing.T, a *agent, counter, power string) {
 	for i := 1; i < len(energy); i++ {
 		switch d := energy[i].Float() - energy[i-1].Float(); {
 		case d < 0:
-			t.Errorf("%s falls from %v to %v at %s", counter, energy[i-1].Float(), energy[i].Float(), at[i].Format(time.TimeOnly))
+			t.Errorf("%s falls from %v to %v at %s", counter, energy[i-1].Float(), energy[i].Float(),
+				at[i].Format(time.TimeOnly))
 		case d > 0:
 			grain = min(grain, d)
 		}

@@ -19,10 +19,12 @@ func TestEveryModelIsSimulated(t *testing.T) {
 				if !p.Serial {
 					port = "tcp://10.0.0.1:502"
 				}
-				s, a := live(t, &Scenario{Version: 1, Name: "one", Site: Place{Lat: 45.36, Lon: 9.69}, Sun: Sun{From: "2026-06-21T11:00"},
+				s, a := live(t, &Scenario{Version: 1, Name: "one", Site: Place{Lat: 45.36, Lon: 9.69},
+					Sun:  Sun{From: "2026-06-21T11:00"},
 					Load: Load{Base: 1000, Peak: 3000},
 					Lines: []Line{{ID: "line", Port: port, Devices: []Device{
-						{ID: "dev", Model: p.Model, Unit: p.Unit.Default, Every: max(10*time.Second, p.MinEvery), IO: channelsOf(p)},
+						{ID: "dev", Model: p.Model, Unit: p.Unit.Default, Every: max(10*time.Second, p.MinEvery),
+							IO: channelsOf(p)},
 					}}}}, 1, 5*time.Minute, nil)
 				reports := a.of("dev")
 				if len(reports) < 4 {

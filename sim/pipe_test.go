@@ -39,7 +39,8 @@ func TestPipeDeadlines(t *testing.T) {
 		here, there := pipe("test")
 		start := time.Now()
 		here.SetReadDeadline(start.Add(3 * time.Second)) //nolint:errcheck // cannot fail
-		if _, err := here.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != 3*time.Second {
+		if _, err := here.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) ||
+			time.Since(start) != 3*time.Second {
 			t.Errorf("read: %v after %s", err, time.Since(start))
 		}
 
@@ -56,7 +57,8 @@ func TestPipeDeadlines(t *testing.T) {
 		// Moved from another goroutine, it ends a read that is under way.
 		time.AfterFunc(time.Second, func() { here.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // cannot fail
 		start = time.Now()
-		if _, err := here.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != time.Second {
+		if _, err := here.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) ||
+			time.Since(start) != time.Second {
 			t.Errorf("cancelled read: %v after %s", err, time.Since(start))
 		}
 

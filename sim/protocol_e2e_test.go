@@ -26,7 +26,8 @@ func TestProtocolOfItsOwnIsServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	entrance := "serial://" + filepath.Join(dir, "entrance") + "?baud="
-	for url, speaks := range map[string]bool{entrance + "9600": true, entrance + "19200": false, v.Endpoints[1].URL: true} {
+	for url, speaks := range map[string]bool{entrance + "9600": true, entrance + "19200": false,
+		v.Endpoints[1].URL: true} {
 		e, err := line.Parse(url)
 		if err != nil {
 			t.Fatal(err)

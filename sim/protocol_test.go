@@ -103,7 +103,8 @@ func gate() *Scenario {
 	return &Scenario{Version: 1, Name: "gate", Lines: []Line{
 		{ID: "entrance", Port: "serial:///dev/sim/entrance?baud=9600", Devices: reader("reader-1")},
 		{ID: "exit", Port: "tcp://exit:4001", Devices: reader("reader-2")},
-		{ID: "meters", Port: "serial:///dev/sim/meters?baud=9600", Devices: []Device{{ID: "meter-1", Model: "eastron-sdm630", Unit: 3}}},
+		{ID: "meters", Port: "serial:///dev/sim/meters?baud=9600",
+			Devices: []Device{{ID: "meter-1", Model: "eastron-sdm630", Unit: 3}}},
 	}}
 }
 
@@ -181,8 +182,14 @@ func TestProtocolOfItsOwn(t *testing.T) {
 			{Fault{Kind: Silent, Device: "reader-1"}, func(s string) bool { return s == "" }},
 			{Fault{Kind: Echo}, func(s string) bool { return strings.HasPrefix(s, "CARD ") }},
 			{Fault{Kind: Garble}, func(s string) bool { return len(s) == len("CARD 7\n") && s != "CARD 7\n" }},
-			{Fault{Kind: Truncate}, func(s string) bool { return len(s) > 0 && len(s) < len("CARD 8\n") && strings.HasPrefix("CARD 8\n", s) }},
-			{Fault{Kind: Noise}, func(s string) bool { return strings.HasSuffix(s, "CARD 9\n") && len(s) > len("CARD 9\n") }},
+			{Fault{Kind: Truncate}, func(s string) bool {
+				return len(s) > 0 && len(s) < len("CARD 8\n") &&
+					strings.HasPrefix("CARD 8\n", s)
+			}},
+			{Fault{Kind: Noise}, func(s string) bool {
+				return strings.HasSuffix(s, "CARD 9\n") &&
+					len(s) > len("CARD 9\n")
+			}},
 			{Fault{Kind: Late, By: 1500 * time.Millisecond}, func(s string) bool { return s == "" }},
 		} {
 			if got := during(c.fault, 2*time.Second); !c.is(got) {
@@ -241,10 +248,12 @@ func TestFaultsOfModbusAreItsOwn(t *testing.T) {
 	}
 	for _, kind := range []FaultKind{Exception, Busy, WrongUnit, Stuck, Null, Obstacle} {
 		want := fmt.Sprintf("raise: reader-1 is a reader: %s cannot happen to it; what can: drop, echo, garble, late, noise, reset, silent, truncate; ", kind)
-		if _, err := s.Raise("entrance", Fault{Kind: kind, Device: "reader-1"}); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := s.Raise("entrance", Fault{Kind: kind, Device: "reader-1"}); err == nil ||
+			!strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v", kind, err)
 		}
-		if _, err := s.Raise("exit", Fault{Kind: kind}); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("raise: %s cannot happen to any device on line exit", kind)) {
+		if _, err := s.Raise("exit", Fault{Kind: kind}); err == nil ||
+			!strings.HasPrefix(err.Error(), fmt.Sprintf("raise: %s cannot happen to any device on line exit", kind)) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}

@@ -178,7 +178,8 @@ func TestProxyResetsInTheMiddle(t *testing.T) {
 
 func TestProxyEatsAcknowledgements(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newBehind(t, []byte{0x20, 2, 0, 0}, ProxyOptions{Seed: 1, Faults: []Fault{{Kind: PubackEaten, Chance: 0.5}}})
+		p := newBehind(t, []byte{0x20, 2, 0, 0},
+			ProxyOptions{Seed: 1, Faults: []Fault{{Kind: PubackEaten, Chance: 0.5}}})
 		c := p.dial(t)
 		io.ReadFull(c, make([]byte, 4)) //nolint:errcheck // the CONNACK
 		var stream []byte

@@ -162,7 +162,8 @@ func LoadScenario(name string) (*Scenario, error) {
 	}
 	text, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) && !strings.ContainsAny(name, "./") {
-		return nil, fmt.Errorf("scenario %q: no such file, and not one of those built in: %s", name, strings.Join(Scenarios(), ", "))
+		return nil, fmt.Errorf("scenario %q: no such file, and not one of those built in: %s", name,
+			strings.Join(Scenarios(), ", "))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read scenario: %w", err)
@@ -176,7 +177,8 @@ func ParseScenario(name string, text []byte) (*Scenario, error) {
 		return nil, fmt.Errorf("scenario %s: more than %d bytes", name, maxScenario)
 	}
 	var s Scenario
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&s); err != nil && !errors.Is(err, io.EOF) { // Check reports an empty file
+	// Check reports an empty file
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&s); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("scenario %s: %s", name, strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
 	if err := s.Check(); err != nil {
@@ -215,7 +217,8 @@ func (s *Scenario) Check() error {
 	if !between(s.Load.Base, 0, math.MaxFloat64) || !between(s.Load.Peak, s.Load.Base, math.MaxFloat64) {
 		bad("load", "must not be negative, and peak not below base (got %v, %v)", s.Load.Base, s.Load.Peak)
 	}
-	for place, table := range map[string]FaultTable{"mains": s.Mains, "broker": s.Broker, "link": s.Link, "box": s.Host} {
+	for place, table := range map[string]FaultTable{"mains": s.Mains, "broker": s.Broker, "link": s.Link,
+		"box": s.Host} {
 		for i, f := range table.Faults {
 			if err := f.check(place); err != nil {
 				bad(fmt.Sprintf("%s.faults[%d]", place, i), "%w", err)

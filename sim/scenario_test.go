@@ -34,7 +34,8 @@ lines:
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Fault{Kind: Late, Chance: 0.1, By: 2 * time.Second, At: time.Minute, For: 10 * time.Second, Every: time.Hour}
+	want := Fault{Kind: Late, Chance: 0.1, By: 2 * time.Second, At: time.Minute, For: 10 * time.Second,
+		Every: time.Hour}
 	if got := s.Lines[0].Faults[0]; got != want {
 		t.Errorf("fault %+v, want %+v", got, want)
 	}
@@ -53,17 +54,22 @@ func TestScenarioFaultsAreToldWithTheirPlace(t *testing.T) {
 		{"device", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', devices: [{id: d, model: m, meter: {}, barrier: {}}]}]\n", "lines[0].devices[0]: must be one of"},
 		{"every", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', devices: [{id: d, model: eastron-sdm630, unit: 1, every: 999ms}]}]\n",
 			"lines[0].devices[0].every: must be at least 1s for model eastron-sdm630 (got 999ms)"},
-		{"fault", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', faults: [{fault: dropp}]}]\n", "lines[0].faults[0]: fault must be one of"},
-		{"whose", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', faults: [{fault: drop, device: d}]}]\n", `no device "d"`},
-		{"twice", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h'}, {id: a, port: 'tcp://h'}]\n", "is there twice"},
+		{"fault", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', faults: [{fault: dropp}]}]\n",
+			"lines[0].faults[0]: fault must be one of"},
+		{"whose", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', faults: [{fault: drop, device: d}]}]\n",
+			`no device "d"`},
+		{"twice", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h'}, {id: a, port: 'tcp://h'}]\n",
+			"is there twice"},
 		{"both", "version: 3\nname: x\nclouds: 2\n", "clouds: must be 0 to 1"},
 		{"missing", "", "version: must be 1"},
 		{"no number", "version: 1\nname: x\nclouds: .nan\n", "clouds: must be 0 to 1"},
 		{"endless", "version: 1\nname: x\nload: {base: 1, peak: .inf}\n", "load: must not be"},
 		{"rated", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', devices: [{id: d, model: sunspec, unit: 1, inverter: {rated: .nan}}]}]\n",
 			"lines[0].devices[0].inverter.rated: must be more than 0 W"},
-		{"no unit", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', devices: [{id: d, model: sunspec}]}]\n", "lines[0].devices[0].unit: must be 1 to 247 (got 0)"},
-		{"mains", "version: 1\nname: x\nmains: {faults: [{fault: mains-cut, device: d}]}\n", "mains.faults[0]: mains-cut has no device"},
+		{"no unit", "version: 1\nname: x\nlines: [{id: a, port: 'tcp://h', devices: [{id: d, model: sunspec}]}]\n",
+			"lines[0].devices[0].unit: must be 1 to 247 (got 0)"},
+		{"mains", "version: 1\nname: x\nmains: {faults: [{fault: mains-cut, device: d}]}\n",
+			"mains.faults[0]: mains-cut has no device"},
 	} {
 		_, err := ParseScenario(c.name, []byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -105,7 +111,8 @@ lines:
 	s.Lines[0].Faults = []Fault{{Kind: Drop}, {Kind: Obstacle}}
 	s.Lines[1].Faults = []Fault{{Kind: Stuck, Point: "ac_pwoer"}}
 	_, err = New(s, Options{})
-	for _, want := range []string{"lines[0].faults[1]: obstacle cannot happen to any device on line roof", `lines[1].faults[0]: meter-1 has no point "ac_pwoer"`} {
+	for _, want := range []string{"lines[0].faults[1]: obstacle cannot happen to any device on line roof",
+		`lines[1].faults[0]: meter-1 has no point "ac_pwoer"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}

@@ -63,11 +63,13 @@ func Serve(ctx context.Context, s *Scenario, o ServeOptions) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	site, err := New(s, Options{Seed: o.Seed, Speed: o.Speed, Logger: o.Logger, truthMost: servedTruth, families: o.families})
+	site, err := New(s, Options{Seed: o.Seed, Speed: o.Speed, Logger: o.Logger, truthMost: servedTruth,
+		families: o.families})
 	if err != nil {
 		return nil, err
 	}
-	v := &Server{Site: site, dir: o.Dir, log: o.Logger, done: make(chan struct{}), terminals: map[*bus]*terminal{}, gone: map[*bus]string{}}
+	v := &Server{Site: site, dir: o.Dir, log: o.Logger, done: make(chan struct{}), terminals: map[*bus]*terminal{},
+		gone: map[*bus]string{}}
 	if err := v.open(ctx, s, o); err != nil {
 		return nil, errors.Join(err, v.shut())
 	}
@@ -116,7 +118,8 @@ func (v *Server) open(ctx context.Context, s *Scenario, o ServeOptions) error {
 	if v.broker, err = NewBroker(BrokerOptions{Seed: o.Seed, Faults: s.Broker.Faults, Logger: o.Logger}); err != nil {
 		return err
 	}
-	if v.link, err = NewProxy(ProxyOptions{Dial: v.broker.Dial, Seed: o.Seed, Faults: s.Link.Faults, Logger: o.Logger}); err != nil {
+	if v.link, err = NewProxy(ProxyOptions{Dial: v.broker.Dial, Seed: o.Seed, Faults: s.Link.Faults,
+		Logger: o.Logger}); err != nil {
 		return err
 	}
 	v.Broker, err = v.link.Listen(ctx, 0, nil)
@@ -237,7 +240,8 @@ func (v *Server) understands(b *bus, t *terminal) func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		if set != was && !sameSettings(b.endpoint, set) {
-			v.log.Info("devices do not understand the master", "line", b.id, "baud", b.endpoint.Baud, "parity", b.endpoint.Parity,
+			v.log.Info("devices do not understand the master", "line", b.id, "baud", b.endpoint.Baud, "parity",
+				b.endpoint.Parity,
 				"master_baud", set.Baud, "master_parity", set.Parity)
 		}
 		was = set

@@ -201,7 +201,8 @@ func TestServedLinesHaveSettings(t *testing.T) {
 		right string
 		wrong []string
 	}{
-		{"rs485-a", 3, "baud=19200&parity=even&stop=2", []string{"baud=9600&parity=even", "baud=19200", "baud=19200&parity=odd"}},
+		{"rs485-a", 3, "baud=19200&parity=even&stop=2",
+			[]string{"baud=9600&parity=even", "baud=19200", "baud=19200&parity=odd"}},
 		{"arm", 1, "baud=38400&parity=odd", []string{"baud=57600&parity=odd", "baud=38400", "baud=38400&parity=even"}},
 	} {
 		for _, settings := range append(c.wrong, c.right) {
@@ -213,7 +214,8 @@ func TestServedLinesHaveSettings(t *testing.T) {
 			if heard := len(answer) > 0; heard != (settings == c.right) {
 				t.Errorf("%s opened with %s: answer % X", c.line, settings, answer)
 			}
-			args := []string{"-1", "-0", "-q", "-m", "rtu", "-a", strconv.Itoa(int(c.unit)), "-t", "3", "-r", "0", "-c", "1", "-o", "0.4",
+			args := []string{"-1", "-0", "-q", "-m", "rtu", "-a", strconv.Itoa(int(c.unit)), "-t", "3", "-r", "0", "-c",
+				"1", "-o", "0.4",
 				"-b", strconv.Itoa(e.Baud), "-P", string(e.Parity), "-s", strconv.Itoa(e.Stop), e.Path}
 			time.Sleep(devicePause)
 			out, _ := exec.Command("mbpoll", args...).CombinedOutput()
@@ -257,7 +259,8 @@ func TestLibmodbusReadsTheSite(t *testing.T) {
 	}
 	ten := func(at int) float64 { return math.Pow(10, sunspec[at]) }
 	check(t, "inv-1 ac_power", sunspec[40084], truth0(t, v, "inv-1", "ac_power", start), ten(40085))
-	check(t, "inv-1 frequency", sunspec[40086], truth0(t, v, "inv-1", "frequency", start), math.Pow(10, sunspec[40087]-65536))
+	check(t, "inv-1 frequency", sunspec[40086], truth0(t, v, "inv-1", "frequency", start),
+		math.Pow(10, sunspec[40087]-65536))
 
 	meter := mbpoll(t, v, "rs485-a", "-t", "3:float", "-B", "-r", "72", "-c", "2")
 	check(t, "meter-1 import_energy", meter[72], truth0(t, v, "meter-1", "import_energy", start), 1)
@@ -281,7 +284,8 @@ func TestLibmodbusOpensTheBarrier(t *testing.T) {
 		t.Fatalf("gate status %v, want 17: closed", s)
 	}
 	path := filepath.Join(v.dir, "arm")
-	out, err := exec.Command("mbpoll", "-0", "-q", "-m", "rtu", "-a", "1", "-b", "38400", "-P", "even", "-t", "0", "-r", "1", path, "1").CombinedOutput()
+	out, err := exec.Command("mbpoll", "-0", "-q", "-m", "rtu", "-a", "1", "-b", "38400", "-P", "even", "-t", "0", "-r",
+		"1", path, "1").CombinedOutput()
 	if err != nil {
 		t.Fatalf("write coil 1: %v\n%s", err, out)
 	}

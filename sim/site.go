@@ -74,8 +74,9 @@ func New(s *Scenario, o Options) (*Site, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	site := &Site{scenario: s, seed: o.Seed, log: o.Logger, start: time.Now(), truthMost: cmp.Or(o.truthMost, maxTruth), families: o.families,
-		devices: map[string]device{}, byPort: map[string]*bus{}, wake: make(chan struct{}, 1)}
+	site := &Site{scenario: s, seed: o.Seed, log: o.Logger, start: time.Now(), truthMost: cmp.Or(o.truthMost, maxTruth),
+		families: o.families,
+		devices:  map[string]device{}, byPort: map[string]*bus{}, wake: make(chan struct{}, 1)}
 	site.open.list = map[io.Closer]*bus{}
 	site.host = newHost(o.Seed, site.start, s.Host.Faults)
 	var err error
@@ -120,7 +121,8 @@ func (s *Site) addLine(l Line) error {
 	if err != nil {
 		return err
 	}
-	b := &bus{id: l.ID, endpoint: e, faults: newFaults(s.seed, "line "+l.ID, s.start, l.Faults), dice: plant.NewDice(s.seed, "bus "+l.ID)}
+	b := &bus{id: l.ID, endpoint: e, faults: newFaults(s.seed, "line "+l.ID, s.start, l.Faults),
+		dice: plant.NewDice(s.seed, "bus "+l.ID)}
 	b.faults.change = func() {
 		select {
 		case s.wake <- struct{}{}:

@@ -58,7 +58,8 @@ func runAgent(ctx context.Context, t *testing.T, s *Site, wg *sync.WaitGroup) *a
 		}
 		var devices []drivers.Device
 		for _, d := range l.Devices {
-			devices = append(devices, drivers.Device{ID: d.ID, Model: d.Model, Unit: d.Unit, Every: d.Every, ChannelMaps: tapsOf(d)})
+			devices = append(devices, drivers.Device{ID: d.ID, Model: d.Model, Unit: d.Unit, Every: d.Every,
+				ChannelMaps: tapsOf(d)})
 		}
 		link, err := driver.Link(e.Line(l.ID), devices)
 		if err != nil {
@@ -161,7 +162,8 @@ func TestDemoIsReadAndTrue(t *testing.T) {
 		for i := 1; i < len(power); i++ {
 			made += (power[i-1].Float() + power[i].Float()) / 2 * at[i].Sub(at[i-1]).Hours() / 1000
 		}
-		if counted := energy[len(energy)-1].Float() - energy[0].Float(); math.Abs(counted-made) > 0.01*made || made < 3 {
+		if counted := energy[len(energy)-1].Float() - energy[0].Float(); math.Abs(counted-made) > 0.01*made ||
+			made < 3 {
 			t.Errorf("the inverter counted %.3f kWh, its power makes %.3f", counted, made)
 		}
 		states, _ := a.good("barrier-1", "state")
@@ -183,7 +185,8 @@ func invented(s *Site, a *agent, span time.Duration) []string {
 				}
 				held, ok := s.Truth(dev, x.Point, r.At.Add(-span), r.At)
 				if !ok || !slices.Contains(held, x.Value) {
-					lies = append(lies, fmt.Sprintf("%s %s = %s at %s; the registers held %v", dev, x.Point, x.Value, r.At, held))
+					lies = append(lies, fmt.Sprintf("%s %s = %s at %s; the registers held %v", dev, x.Point, x.Value,
+						r.At, held))
 				}
 			}
 		}
@@ -193,7 +196,8 @@ func invented(s *Site, a *agent, span time.Duration) []string {
 
 // Whatever a line does to the frames, the driver takes none of it for a reading; when it is over everything is read again.
 func TestFaultsOfALineInventNothing(t *testing.T) {
-	for _, kind := range []FaultKind{Drop, Late, Garble, Truncate, Echo, WrongUnit, Exception, Busy, Noise, Silent, Stuck, Null, Reset, Gone} {
+	for _, kind := range []FaultKind{Drop, Late, Garble, Truncate, Echo, WrongUnit, Exception, Busy, Noise, Silent,
+		Stuck, Null, Reset, Gone} {
 		synctest.Test(t, func(t *testing.T) {
 			scenario := mustLoad(t, "demo")
 			fault := Fault{Kind: kind, Chance: 0.15} // every third walk along a SunSpec chain gets to its end
@@ -214,7 +218,8 @@ func TestFaultsOfALineInventNothing(t *testing.T) {
 						struck++
 					}
 				}
-				quiet := kind == Stuck || kind == Reset || kind == Null || kind == Noise || kind == Late || kind == Echo || kind == Gone
+				quiet := kind == Stuck || kind == Reset || kind == Null || kind == Noise || kind == Late ||
+					kind == Echo || kind == Gone
 				if struck == 0 && !quiet {
 					t.Errorf("%s: %s never showed in %d reports", kind, dev, len(a.of(dev)))
 				}
@@ -225,7 +230,8 @@ func TestFaultsOfALineInventNothing(t *testing.T) {
 			if kind == Gone {
 				for _, l := range scenario.Lines {
 					if a.opened[l.ID] < 4 || a.refused[l.ID] < 20 {
-						t.Errorf("gone: line %s was opened %d times and refused %d times", l.ID, a.opened[l.ID], a.refused[l.ID])
+						t.Errorf("gone: line %s was opened %d times and refused %d times", l.ID, a.opened[l.ID],
+							a.refused[l.ID])
 					}
 				}
 			}
@@ -322,10 +328,14 @@ func TestDevicesSufferWhatIsDoneToThem(t *testing.T) {
 	}{
 		{at(Limit, "inv-1", 10*time.Second, time.Minute), "inv-1", 0, "producing throttled producing"},
 		{at(Broken, "inv-1", 10*time.Second, 30*time.Second), "inv-1", 0, "producing fault starting producing"},
-		{at(Photocell, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2, "closed opening open closing opening open closing closed"},
-		{at(Loop, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2, "closed opening open closing opening open closing closed"},
-		{at(Obstacle, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2, "closed opening open closing stopped"},
-		{at(Key, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2, "closed opening open closing unknown calibrating closed"},
+		{at(Photocell, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2,
+			"closed opening open closing opening open closing closed"},
+		{at(Loop, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2,
+			"closed opening open closing opening open closing closed"},
+		{at(Obstacle, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2,
+			"closed opening open closing stopped"},
+		{at(Key, "barrier-1", 22*time.Second, 8*time.Second), "barrier-1", 2,
+			"closed opening open closing unknown calibrating closed"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			scenario := mustLoad(t, "demo")

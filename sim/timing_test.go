@@ -19,7 +19,8 @@ import (
 func one(t *testing.T, model string) *Site {
 	t.Helper()
 	s, err := New(&Scenario{Version: 1, Name: "one", Sun: Sun{From: "2026-06-21T11:00"}, Site: Place{Lat: 45, Lon: 9},
-		Lines: []Line{{ID: "line", Port: "tcp://10.0.0.1:502", Devices: []Device{{ID: "dev", Model: model, Unit: 1}}}}}, Options{})
+		Lines: []Line{{ID: "line", Port: "tcp://10.0.0.1:502", Devices: []Device{{ID: "dev", Model: model, Unit: 1}}}}},
+		Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,8 @@ func TestInverterObeysALimit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		link, err := modbus.New().Link(e.Line("line"), []drivers.Device{{ID: "dev", Model: "sunspec", Unit: 1, Every: 2 * time.Second}})
+		link, err := modbus.New().Link(e.Line("line"),
+			[]drivers.Device{{ID: "dev", Model: "sunspec", Unit: 1, Every: 2 * time.Second}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +127,9 @@ func TestInverterObeysALimit(t *testing.T) {
 		go func() { ended <- link.Run(ctx, port, in, func(r drivers.Report) { last = r }) }()
 		time.Sleep(10 * time.Second)
 		answer := make(chan drivers.Answer, 1)
-		in <- drivers.Request{Device: "dev", Command: &drivers.Command{ID: "1", Device: "dev", Action: "inverter.limit", Args: map[string]any{"percent": 30.0}},
+		in <- drivers.Request{Device: "dev",
+			Command: &drivers.Command{ID: "1", Device: "dev", Action: "inverter.limit",
+				Args: map[string]any{"percent": 30.0}},
 			Answer: func(a drivers.Answer) { answer <- a }}
 		if a := <-answer; a.Result.Outcome != drivers.Done {
 			t.Errorf("inverter.limit: %+v", a.Result)

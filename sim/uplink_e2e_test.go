@@ -92,7 +92,8 @@ func TestUplinkReconnectsForReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(spec.Config(sim.AgentConfig{Dir: t.TempDir(), Broker: front, Memory: true}))
-	text = strings.Replace(text, fmt.Sprintf("mqtt: {url: %q", front), fmt.Sprintf("mqtt: {reconnect_max: 100ms, url: %q", front), 1)
+	text = strings.Replace(text, fmt.Sprintf("mqtt: {url: %q", front),
+		fmt.Sprintf("mqtt: {reconnect_max: 100ms, url: %q", front), 1)
 	cfg, err := config.Parse("uplink.yaml", []byte(text), []drivers.Driver{modbus.New()})
 	if err != nil {
 		t.Fatal(err)

@@ -53,26 +53,30 @@ func TestWorldUplink(t *testing.T) {
 			{Kind: sim.PubackEaten, Chance: 0.003}, {Kind: sim.LinkLate, Chance: 0.003, By: 20 * time.Second},
 		}})
 		a := newTerminator(t, dir)
-		outer := u.proxy(sim.ProxyOptions{Dial: a.dialer(inner.Dial), Seed: *worldFrom + 1, Delay: 30 * time.Millisecond, Rate: 512 << 10, Faults: []sim.Fault{
-			{Kind: sim.LinkLate, Chance: 0.01, By: 8 * time.Second},
-			{Kind: sim.LinkStalled, Every: 20 * time.Minute, Odds: 0.7, For: 50 * time.Second},
-			{Kind: sim.LinkCut, Every: 2 * time.Hour, Odds: 0.8, For: 12 * time.Minute},
-			{Kind: sim.HalfOpen, Every: time.Hour, Odds: 0.8, For: 10 * time.Second},
-			{Kind: sim.MidPacket, Chance: 0.002}, {Kind: sim.Corrupt, Chance: 0.002},
-		}})
+		outer := u.proxy(sim.ProxyOptions{Dial: a.dialer(inner.Dial), Seed: *worldFrom + 1,
+			Delay: 30 * time.Millisecond, Rate: 512 << 10, Faults: []sim.Fault{
+				{Kind: sim.LinkLate, Chance: 0.01, By: 8 * time.Second},
+				{Kind: sim.LinkStalled, Every: 20 * time.Minute, Odds: 0.7, For: 50 * time.Second},
+				{Kind: sim.LinkCut, Every: 2 * time.Hour, Odds: 0.8, For: 12 * time.Minute},
+				{Kind: sim.HalfOpen, Every: time.Hour, Odds: 0.8, For: 10 * time.Second},
+				{Kind: sim.MidPacket, Chance: 0.002}, {Kind: sim.Corrupt, Chance: 0.002},
+			}})
 		u.dial = outer.Dial
 		u.mqtt = fmt.Sprintf(`{url: "mqtts://10.0.0.9:8883", ca_file: %s}`, a.ca)
 		u.watch()
 		u.start()
 		u.live(day)
-		t.Logf("%d sessions in a day, %d values held against the truth; faults: %v, %v", u.sessions, u.invented.Values(), inner.Struck(), outer.Struck())
-		for k, least := range map[sim.FaultKind]int{sim.LinkLate: 300, sim.HalfOpen: 5, sim.MidPacket: 40, sim.Corrupt: 40} {
+		t.Logf("%d sessions in a day, %d values held against the truth; faults: %v, %v", u.sessions,
+			u.invented.Values(), inner.Struck(), outer.Struck())
+		for k, least := range map[sim.FaultKind]int{sim.LinkLate: 300, sim.HalfOpen: 5, sim.MidPacket: 40,
+			sim.Corrupt: 40} {
 			if outer.Struck()[k] < least {
 				t.Errorf("%s struck %d times only", k, outer.Struck()[k])
 			}
 		}
 		if inner.Struck()[sim.PubackEaten] < 25 || u.sessions < 150 {
-			t.Errorf("%d acknowledgements eaten, %d sessions: the faults did not strike", inner.Struck()[sim.PubackEaten], u.sessions)
+			t.Errorf("%d acknowledgements eaten, %d sessions: the faults did not strike",
+				inner.Struck()[sim.PubackEaten], u.sessions)
 		}
 	})
 }
@@ -84,7 +88,8 @@ func TestWorldUplinkPlain(t *testing.T) {
 	dir := storeDir(t)
 	synctest.Test(t, func(t *testing.T) {
 		u := newUplink(t, dir, uplinkSite(5*time.Second, 2), sim.BrokerOptions{Seed: *worldFrom})
-		p := u.proxy(sim.ProxyOptions{Dial: u.broker.Dial, Seed: *worldFrom, Faults: []sim.Fault{{Kind: sim.Corrupt, Chance: 0.02}}})
+		p := u.proxy(sim.ProxyOptions{Dial: u.broker.Dial, Seed: *worldFrom,
+			Faults: []sim.Fault{{Kind: sim.Corrupt, Chance: 0.02}}})
 		u.dial = p.Dial
 		u.suite = check.NewSuite("", u.drains, u.bounded)
 		u.watchBut(true)
@@ -103,7 +108,8 @@ func TestWorldUplinkFresh(t *testing.T) {
 	dir := storeDir(t)
 	synctest.Test(t, func(t *testing.T) {
 		u := newUplink(t, dir, uplinkSite(2*time.Second, 12), sim.BrokerOptions{Seed: *worldFrom})
-		p := u.proxy(sim.ProxyOptions{Dial: u.broker.Dial, Seed: *worldFrom, Delay: 30 * time.Millisecond, Rate: 512 << 10})
+		p := u.proxy(sim.ProxyOptions{Dial: u.broker.Dial, Seed: *worldFrom, Delay: 30 * time.Millisecond,
+			Rate: 512 << 10})
 		u.dial = p.Dial
 		u.watch()
 		u.start()
@@ -122,7 +128,8 @@ func TestWorldUplinkFresh(t *testing.T) {
 			t.Fatalf("%d live samples while it drained for %v: too few to tell", len(ages), took)
 		}
 		p50, p99 := ages[len(ages)/2], ages[len(ages)*99/100]
-		t.Logf("drained for %v; age of %d live samples: median %v, 99th of a hundred %v, oldest %v", took.Round(time.Second), len(ages), p50, p99, ages[len(ages)-1])
+		t.Logf("drained for %v; age of %d live samples: median %v, 99th of a hundred %v, oldest %v",
+			took.Round(time.Second), len(ages), p50, p99, ages[len(ages)-1])
 		if p99 > 250*time.Millisecond {
 			t.Errorf("the 99th of a hundred live samples was %v old", p99)
 		}
@@ -142,7 +149,8 @@ func TestWorldUplinkReconnects(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		routines, heap := settled()
 		u.sessions = 0
-		breaks := []sim.Fault{{Kind: sim.HalfOpen}, {Kind: sim.MidPacket, Chance: 1}, {Kind: sim.LinkStalled}, {Kind: sim.LinkCut}}
+		breaks := []sim.Fault{{Kind: sim.HalfOpen}, {Kind: sim.MidPacket, Chance: 1}, {Kind: sim.LinkStalled},
+			{Kind: sim.LinkCut}}
 		for i := range 210 { // now and then one break goes under in another
 			if i%5 == 4 {
 				u.broker.HangUp()
@@ -158,7 +166,8 @@ func TestWorldUplinkReconnects(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		after, grown := settled()
-		t.Logf("%d sessions: goroutines %d, before %d; heap %d kB, before %d kB; %d connections at the proxy", u.sessions, after, routines, grown>>10, heap>>10, p.Open())
+		t.Logf("%d sessions: goroutines %d, before %d; heap %d kB, before %d kB; %d connections at the proxy",
+			u.sessions, after, routines, grown>>10, heap>>10, p.Open())
 		if u.sessions < 200 {
 			t.Errorf("%d sessions only", u.sessions)
 		}
@@ -185,12 +194,16 @@ func settled() (routines int, heap uint64) {
 
 // uplinkSite has inverters on a line of their own and a meter, all well.
 func uplinkSite(every time.Duration, inverters int) *sim.Scenario {
-	s := &sim.Scenario{Version: 1, Name: "uplink", Site: sim.Place{Name: "Uplink", Lat: 45.36, Lon: 9.69}, Sun: sim.Sun{From: "2026-06-21T05:00"}, Load: sim.Load{Base: 500, Peak: 8000}}
+	s := &sim.Scenario{Version: 1, Name: "uplink", Site: sim.Place{Name: "Uplink", Lat: 45.36, Lon: 9.69},
+		Sun: sim.Sun{From: "2026-06-21T05:00"}, Load: sim.Load{Base: 500, Peak: 8000}}
 	roof := sim.Line{ID: "roof", Port: "tcp://10.0.0.1:502"}
 	for i := range inverters {
-		roof.Devices = append(roof.Devices, sim.Device{ID: fmt.Sprintf("inv-%d", i), Model: "sunspec", Unit: 1 + i, Every: every, Inverter: &sim.Inverter{Rated: 10000, Strings: 1}})
+		roof.Devices = append(roof.Devices,
+			sim.Device{ID: fmt.Sprintf("inv-%d", i), Model: "sunspec", Unit: 1 + i, Every: every,
+				Inverter: &sim.Inverter{Rated: 10000, Strings: 1}})
 	}
-	s.Lines = []sim.Line{roof, {ID: "mains", Port: "tcp://10.0.0.2:502", Devices: []sim.Device{{ID: "meter", Model: "eastron-sdm630", Unit: 1, Every: every, Meter: &sim.Meter{}}}}}
+	s.Lines = []sim.Line{roof, {ID: "mains", Port: "tcp://10.0.0.2:502",
+		Devices: []sim.Device{{ID: "meter", Model: "eastron-sdm630", Unit: 1, Every: every, Meter: &sim.Meter{}}}}}
 	return s
 }
 
@@ -296,7 +309,8 @@ func (u *uplink) watchBut(damage bool) {
 
 func (u *uplink) start() {
 	u.t.Helper()
-	text := string(u.spec.Config(sim.AgentConfig{Dir: filepath.Join(u.dir, "node"), Broker: "mqtt://10.0.0.9:1883", Memory: true}))
+	text := string(u.spec.Config(sim.AgentConfig{Dir: filepath.Join(u.dir, "node"), Broker: "mqtt://10.0.0.9:1883",
+		Memory: true}))
 	lines := strings.Split(text, "\n")
 	at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "mqtt: ") })
 	lines[at] = "mqtt: " + u.mqtt
@@ -392,9 +406,11 @@ func newTerminator(t *testing.T, dir string) *terminator {
 		t.Fatal(err)
 	}
 	// The bubble's clock stands in 2000; the agent judges by the date of its build at the earliest.
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "broker"}, IPAddresses: []net.IP{net.IPv4(10, 0, 0, 9)},
-		NotBefore: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2190, 1, 1, 0, 0, 0, 0, time.UTC),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "broker"},
+		IPAddresses: []net.IP{net.IPv4(10, 0, 0, 9)},
+		NotBefore:   time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2190, 1, 1, 0, 0, 0, 0, time.UTC),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -408,7 +424,8 @@ func newTerminator(t *testing.T, dir string) *terminator {
 }
 
 // dialer gives connections under TLS whose other side goes on in plain.
-func (a *terminator) dialer(on func(context.Context, *url.URL) (net.Conn, error)) func(context.Context, *url.URL) (net.Conn, error) {
+func (a *terminator) dialer(on func(context.Context, *url.URL) (net.Conn, error)) func(context.Context,
+	*url.URL) (net.Conn, error) {
 	return func(ctx context.Context, u *url.URL) (net.Conn, error) {
 		server, err := on(ctx, u)
 		if err != nil {

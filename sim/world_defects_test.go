@@ -38,7 +38,8 @@ func provedWorld() *sim.Scenario {
 	for i := range s.Lines {
 		s.Lines[i].Faults = nil
 	}
-	s.Lines[1].Faults = []sim.Fault{{Kind: sim.Silent, Device: "meter-2", At: awayAt + 2*time.Minute, For: 5 * time.Minute}}
+	s.Lines[1].Faults = []sim.Fault{{Kind: sim.Silent, Device: "meter-2", At: awayAt + 2*time.Minute,
+		For: 5 * time.Minute}}
 	s.Broker.Faults = []sim.Fault{{Kind: sim.BrokerGone, At: awayAt, For: awayFor}}
 	s.Host.Faults = []sim.Fault{{Kind: sim.Kill, At: cutAt, For: time.Second}}
 	return s
@@ -56,9 +57,11 @@ func TestWorldProvesItsCheckers(t *testing.T) {
 	}{
 		{"none", "", nil, nil},
 		{"records are dropped after the acknowledgement", "at-least-once-or-gap", func(s *sim.Scenario) {
-			s.Broker.Faults = append(s.Broker.Faults, sim.Fault{Kind: sim.Denied, At: 10 * time.Minute, For: 12 * time.Second})
+			s.Broker.Faults = append(s.Broker.Faults,
+				sim.Fault{Kind: sim.Denied, At: 10 * time.Minute, For: 12 * time.Second})
 		}, nil},
-		{"a power cut takes minutes", "at-least-once-or-gap", func(s *sim.Scenario) { s.Host.Faults[0].At = awayAt + 4*time.Minute }, sealsLate},
+		{"a power cut takes minutes", "at-least-once-or-gap",
+			func(s *sim.Scenario) { s.Host.Faults[0].At = awayAt + 4*time.Minute }, sealsLate},
 		{"a number is used again", "identity-once", nil, usesNumbersAgain},
 		{"a late reply is taken for the next answer", "nothing-invented", nil, answersLate},
 		{"a glitch of a counter is booked", "quarter-hours-add-up", nil, booksGlitches},
@@ -112,7 +115,10 @@ var follows = map[string][]string{
 
 // sealsLate configures the store so that nothing is safe for five minutes.
 func sealsLate() defect {
-	return defect{config: func(text string) string { return strings.Replace(text, "buffer: {", "buffer: {sync: 5m, ", 1) }}
+	return defect{config: func(text string) string {
+		return strings.Replace(text, "buffer: {", "buffer: {sync: 5m, ",
+			1)
+	}}
 }
 
 var seqOf = regexp.MustCompile(`"seq":(\d+)`)
@@ -233,7 +239,8 @@ func sendsEventsLast() defect {
 func raisesTwice() defect {
 	return defect{system: linked(func() *link {
 		return &link{up: func(p packet) []packet {
-			return []packet{bytes.Replace(p, []byte(`bordo.condition.cleared.v1"`), []byte(`bordo.condition.raised.v1" `), 1)}
+			return []packet{bytes.Replace(p, []byte(`bordo.condition.cleared.v1"`),
+				[]byte(`bordo.condition.raised.v1" `), 1)}
 		}}
 	})}
 }
@@ -347,7 +354,8 @@ func writesTooMuch() defect {
 		free := s.DiskFree
 		s.DiskFree = func(dir string) (uint64, error) {
 			n++
-			if err := os.WriteFile(filepath.Join(filepath.Dir(dir), "journal"), bytes.Repeat([]byte{n}, 256<<10), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(filepath.Dir(dir), "journal"), bytes.Repeat([]byte{n}, 256<<10),
+				0o600); err != nil {
 				return 0, err
 			}
 			return free(dir)

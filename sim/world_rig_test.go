@@ -143,10 +143,12 @@ func newWorld(t *testing.T, dir string, seed uint64, spec *sim.Scenario, o optio
 	}
 	w.once, w.drains = check.NewAtLeastOnce(), check.NewDrains(w.opt.drained)
 	w.room = check.NewRoom(max(w.opt.size/2, w.opt.size-fullBelow))
-	w.bounded = check.NewBounded(map[string]float64{"goroutines": maxRoutines, "disk": float64(w.opt.size), "memory of queues": maxMemory})
+	w.bounded = check.NewBounded(map[string]float64{"goroutines": maxRoutines, "disk": float64(w.opt.size),
+		"memory of queues": maxMemory})
 	w.neighbours = check.NewNeighbours(site, time.Now(), map[string]time.Duration{"inv-1": every["inv-1"]})
 	checkers := []check.Checker{w.once, check.NewIdentityOnce(), check.NewNothingInvented(site, pollSpan),
-		check.NewQuarterHours(most), check.NewEventsFirst(), check.NewConditionRate(), w.bounded, w.room, w.neighbours, w.drains}
+		check.NewQuarterHours(most), check.NewEventsFirst(), check.NewConditionRate(), w.bounded, w.room, w.neighbours,
+		w.drains}
 	if o.card > 0 {
 		w.quiet = check.NewFlashWear(o.card)
 		checkers = append(checkers, w.quiet)
@@ -239,7 +241,8 @@ func (w *world) look() {
 		}
 	}
 	if now.Second() == 0 {
-		if now.Minute()%5 == 0 { // what leaks is still there later, and every stack of every world is written out for it
+		// what leaks is still there later, and every stack of every world is written out for it
+		if now.Minute()%5 == 0 {
 			w.bounded.Measure("goroutines", float64(w.stacks.count()))
 		}
 		if w.quiet != nil {
@@ -262,7 +265,8 @@ func (s *stacks) count() (n int) {
 		size = runtime.Stack(*s, true)
 	}
 	all := (*s)[:size]
-	_, bubble, _ := strings.Cut(string(all[:bytes.IndexByte(all, ']')]), ", ") // goroutine 7 [running, synctest bubble 3]:
+	// goroutine 7 [running, synctest bubble 3]:
+	_, bubble, _ := strings.Cut(string(all[:bytes.IndexByte(all, ']')]), ", ")
 	return bytes.Count(all, []byte(", "+bubble+"]:\n"))
 }
 
@@ -291,8 +295,9 @@ func (w *world) start(dir string) {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	w.net, w.card, w.given, w.writes = &network{site: w.site, broker: w.broker}, newCard(dir), nil, time.Now()
-	system := agent.System{OpenPort: w.net.openPort, DialMQTT: w.net.dial, Wall: w.site.Host().Wall, DiskFree: w.net.diskFree,
-		Written: w.card.written, Logger: log, Version: "world"}
+	system := agent.System{OpenPort: w.net.openPort, DialMQTT: w.net.dial, Wall: w.site.Host().Wall,
+		DiskFree: w.net.diskFree,
+		Written:  w.card.written, Logger: log, Version: "world"}
 	if w.opt.defect.system != nil {
 		system = w.opt.defect.system(system)
 	}

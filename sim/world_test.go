@@ -16,10 +16,11 @@ import (
 
 // How much of the world is run. The seeds of testdata/seeds.txt, which once failed, are always run first.
 var (
-	worldSeeds  = flag.Int("world.seeds", 2, "how many seeds the world test runs, besides those that once failed")
-	worldFrom   = flag.Uint64("world.from", 1, "the first of them")
-	worldHours  = flag.Float64("world.hours", 2, "how many simulated hours of faults each seed has")
-	worldOut    = flag.Duration("world.outage", 2*time.Hour, "how long the broker is away in the test of one long outage")
+	worldSeeds = flag.Int("world.seeds", 2, "how many seeds the world test runs, besides those that once failed")
+	worldFrom  = flag.Uint64("world.from", 1, "the first of them")
+	worldHours = flag.Float64("world.hours", 2, "how many simulated hours of faults each seed has")
+	worldOut   = flag.Duration("world.outage", 2*time.Hour,
+		"how long the broker is away in the test of one long outage")
 	worldReplay = flag.Bool("world.replay", true, "run the seeds of testdata/seeds.txt first")
 	worldLog    = flag.Bool("world.log", false, "show what the agents log")
 )
@@ -73,7 +74,9 @@ func TestWorldFullStore(t *testing.T) {
 		spec := uplinkSite(10*time.Second, 2) // inv-1 is the one whose pace is watched
 		meters := sim.Line{ID: "meters", Port: "tcp://10.0.0.3:502"}
 		for i := range 10 {
-			meters.Devices = append(meters.Devices, sim.Device{ID: fmt.Sprintf("meter-%d", i), Model: "eastron-sdm630", Unit: 1 + i, Every: 2 * time.Second})
+			meters.Devices = append(meters.Devices,
+				sim.Device{ID: fmt.Sprintf("meter-%d", i), Model: "eastron-sdm630", Unit: 1 + i,
+					Every: 2 * time.Second})
 		}
 		spec.Lines = append(spec.Lines, meters)
 		spec.Broker.Faults = []sim.Fault{{Kind: sim.BrokerGone, At: 10 * time.Minute, For: away}}

@@ -116,7 +116,8 @@ func (x *API) Capture(ctx context.Context, device string) (text string, err erro
 
 // CaptureOn records what a device of a line answers on an open port of it: the text of a golden file (drivers.Capturer).
 // version is that of the program.
-func CaptureOn(ctx context.Context, l config.Line, d config.Device, port drivers.Port, version string, now time.Time) (string, error) {
+func CaptureOn(ctx context.Context, l config.Line, d config.Device, port drivers.Port, version string,
+	now time.Time) (string, error) {
 	driver, ok := l.Driver.(drivers.Capturer)
 	if !ok {
 		return "", &UnsupportedError{"capture " + d.ID, l.Driver.Name()}
@@ -173,9 +174,10 @@ func (x *API) Scan(ctx context.Context, line string, units []int, say func(scan.
 	for _, d := range l.Devices {
 		s.Known[d.Unit] = d.ID
 	}
-	return driver.ScanLine(ctx, l.Endpoint, func(ctx context.Context, f func(context.Context, drivers.Port) error) error {
-		return x.agent.Borrow(ctx, l.ID, f)
-	}, s)
+	return driver.ScanLine(ctx, l.Endpoint,
+		func(ctx context.Context, f func(context.Context, drivers.Port) error) error {
+			return x.agent.Borrow(ctx, l.ID, f)
+		}, s)
 }
 
 // Buffer asks the store.

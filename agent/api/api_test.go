@@ -33,7 +33,10 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := agent.New(cfg, agent.System{Wall: func() (time.Time, contract.Clock) { return time.Now(), contract.ClockSync }, Logger: slog.New(slog.DiscardHandler)})
+	a, err := agent.New(cfg, agent.System{Wall: func() (time.Time, contract.Clock) {
+		return time.Now(),
+			contract.ClockSync
+	}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +56,8 @@ func TestRefusals(t *testing.T) {
 		},
 	} {
 		err := ask("door", "bell-1")
-		if u := new(UnsupportedError); !errors.As(err, &u) || u.Protocol != "plain" || !strings.Contains(err.Error(), "it speaks plain") {
+		if u := new(UnsupportedError); !errors.As(err, &u) || u.Protocol != "plain" ||
+			!strings.Contains(err.Error(), "it speaks plain") {
 			t.Errorf("%s of a protocol without it: %v", name, err)
 		}
 		if err := ask("gate", "bell-2"); !errors.Is(err, agent.ErrUnknownName) {

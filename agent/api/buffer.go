@@ -19,8 +19,9 @@ type BufferQuestion struct {
 
 // BufferPart is a part of the answer: one of these.
 type BufferPart struct {
-	Stat    *archive.Stat   `json:"stat,omitempty"`
-	Day     *int64          `json:"written_day,omitempty"` // beside Stat: bytes written to storage in the last day; of an agent
+	Stat *archive.Stat `json:"stat,omitempty"`
+	// beside Stat: bytes written to storage in the last day; of an agent
+	Day     *int64          `json:"written_day,omitempty"`
 	Entries []archive.Entry `json:"entries,omitempty"`
 	Lines   []string        `json:"lines,omitempty"`
 	Tally   *archive.Tally  `json:"tally,omitempty"` // behind the last entry or line

@@ -76,7 +76,8 @@ func (a *Archive) Stat() (Stat, error) {
 		return Stat{}, err
 	}
 	st := a.store.Stats()
-	out := Stat{Epoch: st.Epoch, Next: st.Next, Bytes: st.DiskBytes, Max: st.MaxSize, Memory: st.Fresh, Fault: st.Fault, FromMemory: st.FromMemory}
+	out := Stat{Epoch: st.Epoch, Next: st.Next, Bytes: st.DiskBytes, Max: st.MaxSize, Memory: st.Fresh, Fault: st.Fault,
+		FromMemory: st.FromMemory}
 	for _, c := range []buffer.Class{buffer.Event, buffer.Interval, buffer.Reading, buffer.Card} {
 		cs := ClassStat{Class: c.String(), Waiting: st.Pending[c]}
 		for _, sh := range shares {

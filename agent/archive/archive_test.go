@@ -19,13 +19,15 @@ import (
 const noon = 1772362800000 // 2026-03-01T11:00:00Z
 
 func sample(dev string, ts int64) []byte {
-	return record.AppendSample(nil, &record.Sample{Dev: dev, TS: ts, Clk: contract.ClockSync, Readings: []drivers.Reading{
-		{Point: "ac_power", Value: catalogue.Number(1234.5)}, {Point: "state", Value: catalogue.Words("producing")},
-		{Point: "temperature", Quality: drivers.Bad}}})
+	return record.AppendSample(nil, &record.Sample{Dev: dev, TS: ts, Clk: contract.ClockSync,
+		Readings: []drivers.Reading{
+			{Point: "ac_power", Value: catalogue.Number(1234.5)}, {Point: "state", Value: catalogue.Words("producing")},
+			{Point: "temperature", Quality: drivers.Bad}}})
 }
 
 func event(dev, typ string, ts int64, data string) []byte {
-	return record.AppendEvent(nil, &record.Event{Dev: dev, Type: typ, TS: ts, Clk: contract.ClockSync, Data: json.RawMessage(data)})
+	return record.AppendEvent(nil, &record.Event{Dev: dev, Type: typ, TS: ts, Clk: contract.ClockSync,
+		Data: json.RawMessage(data)})
 }
 
 // filled is a store with some of everything: 100 readings of two devices in turn, an interval, an event, a card, a reading of
@@ -51,7 +53,8 @@ func filled(t *testing.T) *Archive {
 		at := noon + 1000*i
 		put(s.Append(buffer.Reading, at, at, sample(fmt.Sprintf("inv-%d", 1+i%2), at)))
 	}
-	put(s.Append(buffer.Interval, noon, noon+900_000, event("inv-1", contract.EnergyInterval, noon+900_000, `{"start":1772362800000,"point":"ac_energy"}`)))
+	put(s.Append(buffer.Interval, noon, noon+900_000,
+		event("inv-1", contract.EnergyInterval, noon+900_000, `{"start":1772362800000,"point":"ac_energy"}`)))
 	put(s.Append(buffer.Event, noon, noon, event("node", contract.StoreOpened, noon, `{"clean":true,"text":"<&>"}`)))
 	put(s.Append(buffer.Card, noon, noon, event("reader-1", "bordo.card.presented.v1", noon, `{"card":"SECRET"}`)))
 	put(s.AppendPrivate(buffer.Reading, noon, noon, sample("household-1", noon)))
@@ -79,7 +82,8 @@ func TestListChooses(t *testing.T) {
 	if len(all) != 102 || tally.Damaged != 1 || tally.More || !strings.Contains(tally.Fault, "not a row") {
 		t.Fatalf("%d records, %+v", len(all), tally)
 	}
-	if all[0].Class != "event" || all[1].Class != "interval" || all[2].Seq != 1 || all[2].N != 3 || all[2].Dev != "inv-1" || all[2].From != noon {
+	if all[0].Class != "event" || all[1].Class != "interval" || all[2].Seq != 1 || all[2].N != 3 ||
+		all[2].Dev != "inv-1" || all[2].From != noon {
 		t.Errorf("listed %+v", all[:3])
 	}
 	for _, c := range []struct {
@@ -138,14 +142,16 @@ func TestExport(t *testing.T) {
 		t.Fatalf("%+v, %v, %d lines", tally, err, len(lines))
 	}
 	e, err := contract.DecodeEvent([]byte(lines[0]))
-	if err != nil || e.Type != contract.StoreOpened || e.Tenant != "cremasco" || e.Node != "quintano" || string(e.Data) != `{"clean":true,"text":"<&>"}` {
+	if err != nil || e.Type != contract.StoreOpened || e.Tenant != "cremasco" || e.Node != "quintano" ||
+		string(e.Data) != `{"clean":true,"text":"<&>"}` {
 		t.Errorf("event %+v, %v", e, err)
 	}
 	b, err := contract.DecodeBatch([]byte(lines[2]))
 	if err != nil || !b.Hist || b.Node != "quintano" || b.Dev != "inv-1" || len(b.Samples) != 1 {
 		t.Fatalf("batch %+v, %v", b, err)
 	}
-	if s := b.Samples[0]; s.Seq != 1 || s.TS != noon || s.V["ac_power"] != 1234.5 || s.V["state"] != "producing" || s.Q["temperature"] != contract.QualityBad {
+	if s := b.Samples[0]; s.Seq != 1 || s.TS != noon || s.V["ac_power"] != 1234.5 || s.V["state"] != "producing" ||
+		s.Q["temperature"] != contract.QualityBad {
 		t.Errorf("sample %+v", s)
 	}
 	if i := slices.IndexFunc(lines, func(l string) bool {

@@ -93,7 +93,10 @@ func (a *Archive) List(ctx context.Context, q Query, limit int, newest bool, giv
 
 // youngest sorts by time and keeps the last n.
 func youngest(list []Entry, n int) []Entry {
-	slices.SortStableFunc(list, func(a, b Entry) int { return cmp.Or(cmp.Compare(a.To, b.To), cmp.Compare(a.Seq, b.Seq)) })
+	slices.SortStableFunc(list, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(a.To, b.To),
+			cmp.Compare(a.Seq, b.Seq))
+	})
 	return slices.Clone(list[max(0, len(list)-n):])
 }
 
@@ -116,7 +119,8 @@ func (a *Archive) Export(ctx context.Context, q Query, sent time.Time, give func
 }
 
 // message appends a record as a message to dst.
-func (a *Archive) message(dst []byte, fields []contract.Field, r buffer.Record, about record.Info, sent time.Time) ([]byte, []contract.Field, error) {
+func (a *Archive) message(dst []byte, fields []contract.Field, r buffer.Record, about record.Info,
+	sent time.Time) ([]byte, []contract.Field, error) {
 	if about.Kind == record.KindEvent {
 		e, err := record.DecodeEvent(r.Payload)
 		if err != nil {
@@ -125,14 +129,16 @@ func (a *Archive) message(dst []byte, fields []contract.Field, r buffer.Record, 
 		if !json.Valid(e.Data) {
 			return dst, fields, fmt.Errorf("its data are not JSON")
 		}
-		head := contract.EventHead{Tenant: a.tenant, Node: a.node, Dev: e.Dev, Ep: r.Epoch, Seq: r.Seq, Type: e.Type, TS: e.TS, Clk: e.Clk}
+		head := contract.EventHead{Tenant: a.tenant, Node: a.node, Dev: e.Dev, Ep: r.Epoch, Seq: r.Seq, Type: e.Type,
+			TS: e.TS, Clk: e.Clk}
 		return contract.AppendEvent(dst, head, e.Data), fields, nil
 	}
 	fields, err := record.Fields(fields, r.Payload)
 	if err != nil {
 		return dst, fields, err
 	}
-	w := contract.NewBatch(dst, contract.Envelope{Node: a.node, Dev: about.Dev, Ep: r.Epoch, Hist: true, Clk: about.Clk, Sent: sent.UnixMilli()})
+	w := contract.NewBatch(dst, contract.Envelope{Node: a.node, Dev: about.Dev, Ep: r.Epoch, Hist: true, Clk: about.Clk,
+		Sent: sent.UnixMilli()})
 	if _, err := w.Add(r.Seq, about.TS, fields); err != nil {
 		return dst, fields, err
 	}
@@ -140,7 +146,8 @@ func (a *Archive) message(dst []byte, fields []contract.Field, r buffer.Record, 
 }
 
 // walk goes through the records that q chooses until take says no. What cannot be read is counted in t.
-func (a *Archive) walk(ctx context.Context, q Query, t *Tally, take func(buffer.Record, record.Info) (more bool, err error)) error {
+func (a *Archive) walk(ctx context.Context, q Query, t *Tally,
+	take func(buffer.Record, record.Info) (more bool, err error)) error {
 	bq := buffer.Query{From: q.From, To: q.To, Epoch: q.Epoch, First: q.First, Last: q.Last}
 	for _, name := range q.Classes {
 		c, err := buffer.ParseClass(name)
@@ -163,7 +170,8 @@ func (a *Archive) walk(ctx context.Context, q Query, t *Tally, take func(buffer.
 			t.damaged(err)
 			continue
 		}
-		if q.Device != "" && about.Dev != q.Device || r.From < r.To && r.To == q.From { // a quarter ends where the next begins
+		// a quarter ends where the next begins
+		if q.Device != "" && about.Dev != q.Device || r.From < r.To && r.To == q.From {
 			continue
 		}
 		if more, err := take(r, about); err != nil || !more {

@@ -104,7 +104,8 @@ const year = 365 * 24 * time.Hour
 
 // A box without a clock of its own wakes up in the past, or in the future, and is put right.
 func TestFirstSynchronisation(t *testing.T) {
-	for _, wrong := range []time.Duration{-56 * year, -year, -6 * time.Hour, -time.Minute, 0, 300 * time.Millisecond, time.Hour, 10 * year, 54 * year} {
+	for _, wrong := range []time.Duration{-56 * year, -year, -6 * time.Hour, -time.Minute, 0, 300 * time.Millisecond,
+		time.Hour, 10 * year, 54 * year} {
 		b := newBox(t, clock.Options{})
 		b.wrong = wrong
 		for range 30 {
@@ -294,7 +295,8 @@ func TestLastTrustedTime(t *testing.T) {
 func TestLastTrustedTimeIsWrong(t *testing.T) {
 	for _, steadfast := range []bool{false, true} {
 		ahead := at("2036-03-10 12:00:00")
-		b := newBox(t, clock.Options{State: clock.State{Trusted: ahead}, NotBefore: at("2026-01-01 00:00:00"), Steadfast: steadfast})
+		b := newBox(t, clock.Options{State: clock.State{Trusted: ahead}, NotBefore: at("2026-01-01 00:00:00"),
+			Steadfast: steadfast})
 		b.synced = true
 		told := ahead.Sub(b.truth)
 		b.expect(told, contract.ClockFree)
@@ -351,14 +353,16 @@ func TestRestamp(t *testing.T) {
 	b := newBox(t, clock.Options{})
 	b.wrong = -6 * time.Hour
 	stamp := b.read()
-	sample := record.Sample{Dev: "inv-1", TS: stamp.Time.UnixMilli(), Mono: b.mono.Milliseconds(), Boot: "b1", Clk: stamp.Clk,
+	sample := record.Sample{Dev: "inv-1", TS: stamp.Time.UnixMilli(), Mono: b.mono.Milliseconds(), Boot: "b1",
+		Clk:      stamp.Clk,
 		Readings: []drivers.Reading{{Point: "ac_power", Value: catalogue.Number(5)}}}
 	truth := b.truth.UnixMilli()
 	b.wait(42 * time.Second)
 	b.wrong, b.synced = 0, true
 	b.read()
 	set := b.sets[0]
-	if got, want := set.Data(), (map[string]any{"boot": "b1", "offset": int64(21_600_000)}); !reflect.DeepEqual(got, want) {
+	if got, want := set.Data(), (map[string]any{"boot": "b1", "offset": int64(21_600_000)}); !reflect.DeepEqual(got,
+		want) {
 		t.Errorf("%v", got)
 	}
 	row := record.AppendSample(nil, &sample)
@@ -374,7 +378,8 @@ func TestRestamp(t *testing.T) {
 	if sent := sample.TS + set.Offset.Milliseconds(); sent != truth {
 		t.Errorf("who corrects by the event gets %d instead of %d", sent, truth)
 	}
-	event := record.AppendEvent(nil, &record.Event{Dev: "inv-1", Type: "bordo.door.opened.v1", TS: sample.TS, Mono: sample.Mono, Boot: "b1", Clk: contract.ClockFree, Data: []byte("{}")})
+	event := record.AppendEvent(nil, &record.Event{Dev: "inv-1", Type: "bordo.door.opened.v1", TS: sample.TS,
+		Mono: sample.Mono, Boot: "b1", Clk: contract.ClockFree, Data: []byte("{}")})
 	if ts, done, err := set.Restamp(event); ts != truth || !done || err != nil {
 		t.Errorf("event: %d, %t, %v", ts, done, err)
 	}
@@ -415,7 +420,8 @@ func TestPropertyHonestMachine(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "events") {
 			switch rapid.IntRange(0, 6).Draw(t, "event") {
 			case 0:
-				b.wrong, b.synced = rapid.SampledFrom([]time.Duration{0, 5 * time.Second, -time.Hour, 9 * year, -50 * year}).Draw(t, "wrong"), false
+				b.wrong, b.synced = rapid.SampledFrom([]time.Duration{0, 5 * time.Second, -time.Hour, 9 * year,
+					-50 * year}).Draw(t, "wrong"), false
 			case 1:
 				b.wrong, b.synced = 0, true
 			case 2:
@@ -428,18 +434,21 @@ func TestPropertyHonestMachine(t *testing.T) {
 				b.synced, vouched = false, -1
 			}
 			for range rapid.IntRange(1, 20).Draw(t, "readings") {
-				b.wait(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 7 * time.Minute, 5 * time.Hour}).Draw(t, "wait"))
+				b.wait(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 7 * time.Minute,
+					5 * time.Hour}).Draw(t, "wait"))
 				s := b.read()
 				if b.synced {
 					vouched = b.mono
 				}
-				if b.synced != (s.Clk == contract.ClockSync) && (b.synced || vouched < 0 || b.mono-vouched > clock.DefaultHoldover) {
+				if b.synced != (s.Clk == contract.ClockSync) &&
+					(b.synced || vouched < 0 || b.mono-vouched > clock.DefaultHoldover) {
 					t.Fatalf("told as %s, synced %t", s.Clk, b.synced)
 				}
 				if s.Clk == contract.ClockSync && !s.Time.Equal(b.truth) {
 					t.Fatalf("%v told as sync at %v", s.Time, b.truth)
 				}
-				if n := len(all); n > 0 && all[n-1].boot == b.boot && all[n-1].before == len(b.sets) && s.Time.Sub(all[n-1].stamp.Time) != b.truth.Sub(all[n-1].truth) {
+				if n := len(all); n > 0 && all[n-1].boot == b.boot && all[n-1].before == len(b.sets) &&
+					s.Time.Sub(all[n-1].stamp.Time) != b.truth.Sub(all[n-1].truth) {
 					t.Fatalf("%v after %v in %v", s.Time, all[n-1].stamp.Time, b.truth.Sub(all[n-1].truth))
 				}
 				if s.Time.Before(b.o.State.Trusted) {

@@ -34,7 +34,8 @@ func Kernel() (Discipline, error) {
 // disciplineOf interprets the answer of the kernel, with errors in µs. Most daemons clear STA_UNSYNC. Chrony clears it
 // only if it is also told to set the hardware clock (rtcsync), but it always reports the remaining error.
 func disciplineOf(status, maxError, estError int64) Discipline {
-	d := Discipline{MaxError: time.Duration(maxError) * time.Microsecond, EstError: time.Duration(estError) * time.Microsecond}
+	d := Discipline{MaxError: time.Duration(maxError) * time.Microsecond,
+		EstError: time.Duration(estError) * time.Microsecond}
 	d.Synced = status&unix.STA_UNSYNC == 0 || maxError >= 0 && d.MaxError < phaseLimit
 	return d
 }

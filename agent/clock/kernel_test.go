@@ -23,7 +23,8 @@ func TestDisciplineOf(t *testing.T) {
 		{"nonsense", unix.STA_UNSYNC, -1, -1, false},
 	} {
 		d := disciplineOf(x.status, x.max, x.est)
-		if d.Synced != x.want || d.MaxError != time.Duration(x.max)*time.Microsecond || d.EstError != time.Duration(x.est)*time.Microsecond {
+		if d.Synced != x.want || d.MaxError != time.Duration(x.max)*time.Microsecond ||
+			d.EstError != time.Duration(x.est)*time.Microsecond {
 			t.Errorf("%s: %+v", x.name, d)
 		}
 	}

@@ -43,7 +43,8 @@ func TestAsk(t *testing.T) {
 			return nil
 		},
 	}})
-	if got, err := parts(t, t.Context(), path, "count", 2); err != nil || !slices.Equal(got, []string{`{"n":0}`, `{"n":1}`}) {
+	if got, err := parts(t, t.Context(), path, "count", 2); err != nil ||
+		!slices.Equal(got, []string{`{"n":0}`, `{"n":1}`}) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	got, err := parts(t, t.Context(), path, "count", 3)
@@ -53,14 +54,17 @@ func TestAsk(t *testing.T) {
 	if _, err := parts(t, t.Context(), path, "count", "x"); !errors.As(err, new(Refusal)) {
 		t.Errorf("a wrong question: %v", err)
 	}
-	if _, err := parts(t, t.Context(), path, "count", strings.Repeat("x", maxQuestion)); err == nil || errors.As(err, new(Refusal)) {
+	if _, err := parts(t, t.Context(), path, "count", strings.Repeat("x", maxQuestion)); err == nil ||
+		errors.As(err, new(Refusal)) {
 		t.Errorf("a question without end: %v", err)
 	}
-	if _, err := parts(t, t.Context(), path, "sing", 1); err == nil || !strings.Contains(err.Error(), `it does not know "sing"`) {
+	if _, err := parts(t, t.Context(), path, "sing", 1); err == nil ||
+		!strings.Contains(err.Error(), `it does not know "sing"`) {
 		t.Errorf("an unknown question: %v", err)
 	}
 	enough := errors.New("enough")
-	if err := Ask(t.Context(), path, "count", 9, func(json.RawMessage) error { return enough }); !errors.Is(err, enough) {
+	if err := Ask(t.Context(), path, "count", 9, func(json.RawMessage) error { return enough }); !errors.Is(err,
+		enough) {
 		t.Errorf("who listens no more: %v", err)
 	}
 	stop()
@@ -86,7 +90,8 @@ func TestAskTakesItsTimeAndEndsAtOnce(t *testing.T) {
 			return say("over")
 		},
 	}})
-	if got, err := parts(t, t.Context(), path, "wait", nil); err != nil || !slices.Equal(got, []string{`"began"`, `"over"`}) {
+	if got, err := parts(t, t.Context(), path, "wait", nil); err != nil ||
+		!slices.Equal(got, []string{`"began"`, `"over"`}) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	if err := <-ended; err != nil {

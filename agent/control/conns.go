@@ -13,7 +13,8 @@ const (
 	maxConns   = 64              // at once; a further one replaces a connection that is idle or does not read
 	maxAsked   = 16              // concurrent questions with answers in parts; more are refused
 	notReading = 2 * time.Second // an answer that has waited this long may be cut off in favour of another client
-	turnWait   = 2 * patience    // how long a question waits for others; those before it may be cut off every notReading
+	// how long a question waits for others; those before it may be cut off every notReading
+	turnWait = 2 * patience
 )
 
 // conns are the open connections of a listener. It accepts every connection, so that no client waits behind idle ones.
@@ -80,7 +81,8 @@ func (c *conns) least(now time.Time) (least *conn) {
 // with mu held.
 func (c *conns) unread(now time.Time) (longest *conn) {
 	for n := range c.open {
-		if !n.waiting.IsZero() && now.Sub(n.waiting) >= notReading && (longest == nil || n.waiting.Before(longest.waiting)) {
+		if !n.waiting.IsZero() && now.Sub(n.waiting) >= notReading &&
+			(longest == nil || n.waiting.Before(longest.waiting)) {
 			longest = n
 		}
 	}

@@ -102,12 +102,16 @@ func TestLimitsOfAQuestion(t *testing.T) {
 	serveAll(t, path, Answers{Status: func() any { return 1 }, Ask: map[string]Stream{
 		"one": func(_ context.Context, _ []byte, say func(any) error) error { return say(1) }}})
 	for name, c := range map[string]struct{ text, want string }{
-		"a huge body is announced":    {"POST /v1/ask/one HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", "HTTP/1.1 413 Request Entity Too Large"},
-		"of a status too":             {"GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", "HTTP/1.1 413 Request Entity Too Large"},
-		"a body without an end":       {"POST /v1/ask/one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n20000\r\n" + strings.Repeat("x", 0x20000) + "\r\n", "HTTP/1.1 400 Bad Request"},
-		"a header without an end":     {"GET /v1/status HTTP/1.1\r\nX: " + strings.Repeat("x", 4*maxHeader), "HTTP/1.1 431 Request Header Fields Too Large"},
-		"no HTTP":                     {"\x00\x01\x02\r\n\r\n", "HTTP/1.1 400 Bad Request"},
-		"a body that does not come":   {"POST /v1/ask/one HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{", "HTTP/1.1 400 Bad Request"},
+		"a huge body is announced": {"POST /v1/ask/one HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+			"HTTP/1.1 413 Request Entity Too Large"},
+		"of a status too": {"GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+			"HTTP/1.1 413 Request Entity Too Large"},
+		"a body without an end": {"POST /v1/ask/one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n20000\r\n" + strings.Repeat("x", 0x20000) + "\r\n", "HTTP/1.1 400 Bad Request"},
+		"a header without an end": {"GET /v1/status HTTP/1.1\r\nX: " + strings.Repeat("x", 4*maxHeader),
+			"HTTP/1.1 431 Request Header Fields Too Large"},
+		"no HTTP": {"\x00\x01\x02\r\n\r\n", "HTTP/1.1 400 Bad Request"},
+		"a body that does not come": {"POST /v1/ask/one HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{",
+			"HTTP/1.1 400 Bad Request"},
 		"a header that does not come": {"GET /v1/status HTTP/1.1\r\nHost:", ""},
 		"nothing comes":               {"", ""},
 	} {

@@ -126,10 +126,12 @@ func Serve(ctx context.Context, l net.Listener, answers Answers, log *slog.Logge
 	})
 	free := make(chan struct{}, maxAsked)
 	for name, stream := range answers.Ask {
-		mux.HandleFunc("POST /v1/ask/"+name, func(w http.ResponseWriter, r *http.Request) { serveStream(w, r, stream, free) })
+		mux.HandleFunc("POST /v1/ask/"+name,
+			func(w http.ResponseWriter, r *http.Request) { serveStream(w, r, stream, free) })
 	}
 	server := &http.Server{
-		Handler: refuseLarge(mux), ReadHeaderTimeout: patience, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience,
+		Handler: refuseLarge(mux), ReadHeaderTimeout: patience, ReadTimeout: patience, WriteTimeout: patience,
+		IdleTimeout:    patience,
 		MaxHeaderBytes: maxHeader,
 		BaseContext:    func(net.Listener) context.Context { return ctx },
 		ConnContext:    connContext,

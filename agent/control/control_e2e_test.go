@@ -73,7 +73,8 @@ func TestStatus(t *testing.T) {
 		t.Errorf("the socket is still there: %v", err)
 	}
 	_, err = Status(t.Context(), path)
-	if want := "the agent does not run: nobody answers at " + path; !errors.Is(err, ErrNotRunning) || err.Error() != want {
+	if want := "the agent does not run: nobody answers at " + path; !errors.Is(err, ErrNotRunning) ||
+		err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -14,7 +14,8 @@ func TestTakeDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = TakeDir(dir)
-	if want := "another bordo runs with this configuration: it holds " + dir; !errors.Is(err, ErrTaken) || err.Error() != want {
+	if want := "another bordo runs with this configuration: it holds " + dir; !errors.Is(err, ErrTaken) ||
+		err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {

@@ -36,9 +36,18 @@ func AnswersOf(x *api.API) Answers {
 	return Answers{
 		Status: func() any { return x.Status() },
 		Ask: map[string]Stream{
-			"read":    one(func(ctx context.Context, q deviceQuestion) (api.Reading, error) { return x.Read(ctx, q.Device) }),
-			"capture": one(func(ctx context.Context, q deviceQuestion) (string, error) { return x.Capture(ctx, q.Device) }),
-			"raw":     one(func(ctx context.Context, q rawQuestion) ([]byte, error) { return x.Raw(ctx, q.Line, q.RawQuery) }),
+			"read": one(func(ctx context.Context, q deviceQuestion) (api.Reading,
+				error) {
+				return x.Read(ctx, q.Device)
+			}),
+			"capture": one(func(ctx context.Context, q deviceQuestion) (string,
+				error) {
+				return x.Capture(ctx, q.Device)
+			}),
+			"raw": one(func(ctx context.Context, q rawQuestion) ([]byte,
+				error) {
+				return x.Raw(ctx, q.Line, q.RawQuery)
+			}),
 			"confirm": one(func(ctx context.Context, q confirmQuestion) (api.Exchange, error) {
 				if q.Look {
 					return x.Exchanged(ctx, q.Device)

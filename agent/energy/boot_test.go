@@ -58,7 +58,8 @@ func TestKnownOnlyAfterwards(t *testing.T) {
 		r.clk = contract.ClockSync
 		r.wall = r.wall.Add(x.off)
 		r.run(3, time.Minute, 102.5, 0.1)
-		if x.cause == "" && len(r.segments) != 1 || x.cause != "" && (len(r.segments) != 2 || r.segments[1].Cause != x.cause || *r.segments[1].Last != 12) {
+		if x.cause == "" && len(r.segments) != 1 || x.cause != "" &&
+			(len(r.segments) != 2 || r.segments[1].Cause != x.cause || *r.segments[1].Last != 12) {
 			t.Errorf("%v: %+v", x.off, r.segments)
 		}
 	}
@@ -108,7 +109,8 @@ func TestNobodyTakes(t *testing.T) {
 	r := newRig(t, "12:00:00", energy.Options{Every: time.Minute})
 	for i := range 10_000 {
 		r.wait(time.Minute)
-		r.a.Observe(energy.Poll{Wall: r.wall, Mono: r.mono, Boot: r.boot, Clk: r.clk, Readings: counted(1000 + 0.1*float64(i))})
+		r.a.Observe(energy.Poll{Wall: r.wall, Mono: r.mono, Boot: r.boot, Clk: r.clk,
+			Readings: counted(1000 + 0.1*float64(i))})
 		if i%100 == 99 {
 			r.wall = r.wall.Add(time.Hour) // so that the track cannot be made shorter
 		}
@@ -134,7 +136,8 @@ func TestNobodyTakes(t *testing.T) {
 func BenchmarkObserve(b *testing.B) {
 	r := newRig(b, "12:00:00", energy.Options{Every: s10})
 	readings := []drivers.Reading{
-		good("ac_power", 5000), good("ac_voltage_l1", 230), good("frequency", 50), good("ac_energy", 1000), good("import_energy", 10), good("export_energy", 20),
+		good("ac_power", 5000), good("ac_voltage_l1", 230), good("frequency", 50), good("ac_energy", 1000),
+		good("import_energy", 10), good("export_energy", 20),
 	}
 	for i := range b.N {
 		r.wait(s10)

@@ -270,7 +270,8 @@ func (a *Account) Believed(point string) (value float64, ok bool) {
 // Ready reports whether there is something to take: a quarter that has ended, or a segment that has begun.
 func (a *Account) Ready() bool {
 	return slices.ContainsFunc(a.s.Counters, func(c *counter) bool {
-		return a.waits(c) || slices.ContainsFunc(c.Track[:c.due(a.s.Last, a.r)], func(v vertex) bool { return c.Ledger.news(&v) })
+		return a.waits(c) || slices.ContainsFunc(c.Track[:c.due(a.s.Last, a.r)],
+			func(v vertex) bool { return c.Ledger.news(&v) })
 	})
 }
 

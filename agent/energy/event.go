@@ -21,15 +21,16 @@ const (
 // difference, and To is the From of the next interval of the segment. From is missing when something else was booked in
 // the quarter before the counter, To when something else was booked after it.
 type Interval struct {
-	Start    int64          `json:"start"` // ms UTC
-	Point    string         `json:"point"`
-	KWh      float64        `json:"kwh"`
-	From     *float64       `json:"from"` // kWh, where the segment's part of the quarter begins
-	To       *float64       `json:"to"`   // and where it ends
-	Meter    string         `json:"meter,omitempty"`
-	Segment  int64          `json:"segment"`  // rises; of the end of the quarter
-	Coverage float64        `json:"coverage"` // share of the quarter in which readings were close to each other; less than 1: estimated
-	Samples  int            `json:"samples"`  // readings in the quarter
+	Start   int64    `json:"start"` // ms UTC
+	Point   string   `json:"point"`
+	KWh     float64  `json:"kwh"`
+	From    *float64 `json:"from"` // kWh, where the segment's part of the quarter begins
+	To      *float64 `json:"to"`   // and where it ends
+	Meter   string   `json:"meter,omitempty"`
+	Segment int64    `json:"segment"` // rises; of the end of the quarter
+	// share of the quarter in which readings were close to each other; less than 1: estimated
+	Coverage float64        `json:"coverage"`
+	Samples  int            `json:"samples"` // readings in the quarter
 	Method   string         `json:"method"`
 	Clk      contract.Clock `json:"clk"` // the worst in the quarter
 	Rev      int            `json:"rev"`

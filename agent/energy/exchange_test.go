@@ -66,7 +66,8 @@ func TestExchangeWithAFinalReading(t *testing.T) {
 	if iv := r.intervals[0]; iv.Rev != 1 || iv.Coverage > 0.11 {
 		t.Errorf("%s", line(iv))
 	}
-	if s := r.segments[0]; len(r.segments) != 1 || s.Cause != energy.CauseReplaced || *s.Last != 1000.8 || s.First != 5.02 || s.Meter != "B2" {
+	if s := r.segments[0]; len(r.segments) != 1 || s.Cause != energy.CauseReplaced || *s.Last != 1000.8 ||
+		s.First != 5.02 || s.Meter != "B2" {
 		t.Errorf("segments %+v", r.segments)
 	}
 }

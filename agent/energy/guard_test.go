@@ -35,7 +35,8 @@ const s10 = 10 * time.Second
 
 // A value that is wrong once or twice leaves no trace but in the samples: 0, a value from another counter, a bit too many.
 func TestGlitches(t *testing.T) {
-	for _, glitch := range []float64{0, 1, 1000, 1000.61, 1000.75, 1001, 5000, 4294967.295, math.MaxFloat32, -1, -1e300, 1e300} {
+	for _, glitch := range []float64{0, 1, 1000, 1000.61, 1000.75, 1001, 5000, 4294967.295, math.MaxFloat32, -1, -1e300,
+		1e300} {
 		for n := 1; n <= 2; n++ {
 			r := tenKW(t) // 1000.6 at 12:05:00
 			for range n {
@@ -219,7 +220,8 @@ func TestRollover(t *testing.T) {
 	r.run(30, s10, 4294966.676, 0.02) // 4294967.276 at 12:05:00
 	r.expect("", "restart ->4.29497e+06")
 	r.run(70, s10, -0.01, 0.02) // 0.01 at 12:05:10, 1.19 at 12:15:00
-	if len(r.segments) != 1 || r.segments[0].Cause != energy.CauseRollover || *r.segments[0].Last != 4294967.276 || r.segments[0].First != 0.01 {
+	if len(r.segments) != 1 || r.segments[0].Cause != energy.CauseRollover || *r.segments[0].Last != 4294967.276 ||
+		r.segments[0].First != 0.01 {
 		t.Errorf("%+v", r.segments)
 	}
 	// 0.58 before, 0.02 to the largest value, 0.01 after it, and 0.02 for each ten seconds from 12:05:10 to 12:15:00.
@@ -304,8 +306,10 @@ func TestReplacedMeter(t *testing.T) {
 		t.Error("the known serial number is doubted")
 	}
 	r.run(10, s10, 1002, 0.02)
-	if len(r.segments) != 0 || len(r.intervals) != 2 || r.intervals[1].Coverage > 0.35 || r.intervals[1].Meter != "A1" || r.intervals[1].Rev != 1 {
-		t.Errorf("%+v %+v", r.intervals, r.segments) // what was told of the quarter while it was open comes again, whole
+	if len(r.segments) != 0 || len(r.intervals) != 2 || r.intervals[1].Coverage > 0.35 ||
+		r.intervals[1].Meter != "A1" || r.intervals[1].Rev != 1 {
+		// what was told of the quarter while it was open comes again, whole
+		t.Errorf("%+v %+v", r.intervals, r.segments)
 	}
 	r.intervals = r.intervals[1:]
 	// Confirming what is known changes nothing.

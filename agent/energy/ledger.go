@@ -302,7 +302,8 @@ func (l *ledger) tell(out *Taken) {
 func (l *ledger) forgo(o *open, out *Taken) {
 	l.next(l.T)
 	before := l.C - o.E
-	out.Segments = append(out.Segments, Segment{Segment: l.Seg, Cause: CauseClock, Last: kwhOf(&before), First: kwh(l.C), At: l.T, Clk: o.Clk})
+	out.Segments = append(out.Segments, Segment{Segment: l.Seg, Cause: CauseClock, Last: kwhOf(&before),
+		First: kwh(l.C), At: l.T, Clk: o.Clk})
 }
 
 func (l *ledger) toldWhole(start int64) bool {

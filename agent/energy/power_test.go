@@ -10,7 +10,8 @@ import (
 // An inverter without a counter: 6 kW are 1.5 kWh in a quarter. It takes half an hour to believe that there is no counter;
 // what was read until then is not lost.
 func TestNoCounter(t *testing.T) {
-	r := newRig(t, "12:05:00", energy.Options{Every: time.Minute, Points: energy.Points([]string{"ac_power", "temperature"})})
+	r := newRig(t, "12:05:00", energy.Options{Every: time.Minute,
+		Points: energy.Points([]string{"ac_power", "temperature"})})
 	for range 50 { // 12:06 to 12:55
 		r.wait(time.Minute)
 		r.read(good("ac_power", 6000))
@@ -32,7 +33,8 @@ func TestNoCounter(t *testing.T) {
 // A meter at the exchange point without counters, every five minutes at :00, :05 …: power is positive when energy is taken.
 // From 12:00: 6000, 0, -3000, 3000, 3000 W, and then nothing.
 func TestTrapezoids(t *testing.T) {
-	r := newRig(t, "11:55:00", energy.Options{Every: 5 * time.Minute, Points: []string{"import_energy", "export_energy"}})
+	r := newRig(t, "11:55:00", energy.Options{Every: 5 * time.Minute,
+		Points: []string{"import_energy", "export_energy"}})
 	for _, w := range []float64{6000, 0, -3000, 3000, 3000, 0, 0, 0, 0, 0, 0} {
 		r.wait(5 * time.Minute)
 		r.read(good("ac_power", w))
@@ -41,8 +43,10 @@ func TestTrapezoids(t *testing.T) {
 	// is before 12:15. Then 0.25, and a triangle of 3 kW: 0.125.
 	// Delivered: triangles of 3 kW over 5 and 2.5 minutes: 0.1875.
 	want := map[string][]string{
-		"import_energy": {"10 12:00 0.3125 ->- 1 2 integral sync 0", "10 12:15 0.375 ->- 1 3 integral sync 0", "10 12:30 0 ->- 1 3 integral sync 0"},
-		"export_energy": {"10 12:00 0.1875 ->- 1 2 integral sync 0", "10 12:15 0 ->- 1 3 integral sync 0", "10 12:30 0 ->- 1 3 integral sync 0"},
+		"import_energy": {"10 12:00 0.3125 ->- 1 2 integral sync 0", "10 12:15 0.375 ->- 1 3 integral sync 0",
+			"10 12:30 0 ->- 1 3 integral sync 0"},
+		"export_energy": {"10 12:00 0.1875 ->- 1 2 integral sync 0", "10 12:15 0 ->- 1 3 integral sync 0",
+			"10 12:30 0 ->- 1 3 integral sync 0"},
 	}
 	for point, lines := range want {
 		for _, iv := range r.intervals {

@@ -47,7 +47,8 @@ type poll struct{ at, mwh int64 }
 
 func newWorld(t *rapid.T) *world {
 	w := &world{T: t, boot: "b0", clk: contract.ClockSync}
-	w.o = energy.Options{Every: rapid.SampledFrom([]time.Duration{s10, time.Minute, 5 * time.Minute}).Draw(t, "every"), RatedKW: rated}
+	w.o = energy.Options{Every: rapid.SampledFrom([]time.Duration{s10, time.Minute, 5 * time.Minute}).Draw(t, "every"),
+		RatedKW: rated}
 	w.step = rapid.SampledFrom([]int64{100, 10_000, 1_000_000}).Draw(t, "step")
 	w.now = at("2026-03-10 00:00:00").UnixMilli() + rapid.Int64Range(0, quarter).Draw(t, "begin")
 	w.now0 = w.now
@@ -75,7 +76,8 @@ func (w *world) counter() int64 { return (int64(w.mwh) - w.shift) / w.step * w.s
 
 func (w *world) observe(kwh float64) {
 	w.a.Observe(energy.Poll{
-		Wall: time.UnixMilli(w.now + w.wrong), Mono: time.Duration(w.now-w.booted) * time.Millisecond, Boot: w.boot, Clk: w.clk,
+		Wall: time.UnixMilli(w.now + w.wrong), Mono: time.Duration(w.now-w.booted) * time.Millisecond, Boot: w.boot,
+		Clk:      w.clk,
 		Readings: []drivers.Reading{good("ac_energy", kwh)},
 	})
 	if len(w.polls)%32 == 0 {
@@ -208,7 +210,8 @@ func (w *world) checkSum(all []energy.Interval) {
 	for _, iv := range all {
 		sum += mwh(iv.KWh)
 	}
-	segs := slices.CompactFunc(slices.Clone(w.got.Segments), func(a, b energy.Segment) bool { return a.Segment == b.Segment })
+	segs := slices.CompactFunc(slices.Clone(w.got.Segments),
+		func(a, b energy.Segment) bool { return a.Segment == b.Segment })
 	for _, s := range segs {
 		if s.Segment > end.Segment {
 			break
@@ -259,7 +262,8 @@ func TestPropertyExact(t *testing.T) {
 					seen += max(0, min(p.at, iv.Start+quarter)-max(w.polls[i-1].at, iv.Start))
 				}
 			}
-			if want := float64(seen) / float64(quarter); iv.Samples != samples || iv.Coverage > want+1e-9 || iv.Coverage < want-0.0002 {
+			if want := float64(seen) / float64(quarter); iv.Samples != samples || iv.Coverage > want+1e-9 ||
+				iv.Coverage < want-0.0002 {
 				t.Fatalf("%s: %d samples, coverage %v", line(iv), samples, want)
 			}
 			if i > 0 && mwh(*iv.From) != w.edge(iv.Start) {
@@ -287,7 +291,8 @@ func TestPropertyRobust(t *testing.T) {
 		all := w.unique()
 		w.checkEach(all, 0)
 		w.checkSum(all)
-		if segs := slices.CompactFunc(w.got.Segments, func(a, b energy.Segment) bool { return a.Segment == b.Segment }); len(segs) != 1 {
+		if segs := slices.CompactFunc(w.got.Segments,
+			func(a, b energy.Segment) bool { return a.Segment == b.Segment }); len(segs) != 1 {
 			t.Fatalf("%+v", segs)
 		}
 		for i, iv := range all {
@@ -324,7 +329,8 @@ func TestPropertyClocks(t *testing.T) {
 		w.read()
 		w.repeat(w.steady, w.steady, w.steady, w.outage, w.restart, w.setBack,
 			func() {
-				w.wrong += rapid.SampledFrom([]int64{300, -900, 5_000, -5_000, 400_000, -400_000, 3_600_000, -3_600_000, 1e10, -1e10, 1e11, -1e12}).Draw(t, "put")
+				w.wrong += rapid.SampledFrom([]int64{300, -900, 5_000, -5_000, 400_000, -400_000, 3_600_000, -3_600_000,
+					1e10, -1e10, 1e11, -1e12}).Draw(t, "put")
 			},
 			func() { w.wrong = 0 },
 			func() { w.clk = contract.ClockFree },
@@ -355,7 +361,8 @@ func TestPropertyClocks(t *testing.T) {
 // Anything at all in the readings: what comes out is possible, and what is remembered stays small.
 func TestPropertyAnything(t *testing.T) {
 	point := rapid.SampledFrom([]string{"ac_energy", "import_energy", "export_energy", "ac_power", "ac_power"})
-	value := rapid.OneOf(rapid.Float64(), rapid.Float64Range(0, 30_000), rapid.Float64Range(1000, 1001), rapid.Just(1000.5), rapid.Just(0.0))
+	value := rapid.OneOf(rapid.Float64(), rapid.Float64Range(0, 30_000), rapid.Float64Range(1000, 1001),
+		rapid.Just(1000.5), rapid.Just(0.0))
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
 		w.o.Hold = time.Hour
@@ -363,15 +370,19 @@ func TestPropertyAnything(t *testing.T) {
 		w.a = energy.New(w.o)
 		steady := rapid.Float64Range(-rated*1000, rated*1000).Draw(t, "watts")
 		for range rapid.IntRange(1, 60).Draw(t, "stretches") {
-			w.clk = rapid.SampledFrom([]contract.Clock{contract.ClockSync, contract.ClockSync, contract.ClockFree, contract.ClockEst, "?"}).Draw(t, "clk")
+			w.clk = rapid.SampledFrom([]contract.Clock{contract.ClockSync, contract.ClockSync, contract.ClockFree,
+				contract.ClockEst, "?"}).Draw(t, "clk")
 			w.wrong = rapid.SampledFrom([]int64{0, 0, 0, 5_000, -4_000_000, 1e13}).Draw(t, "wrong")
 			readings := []drivers.Reading{good("ac_power", steady)}
 			for range rapid.IntRange(0, 3).Draw(t, "readings") {
 				readings = append(readings, good(point.Draw(t, "point"), value.Draw(t, "value")))
 			}
 			for range rapid.IntRange(1, 60).Draw(t, "polls") {
-				w.pass(rapid.SampledFrom([]time.Duration{0, time.Millisecond, w.o.Every, w.o.Every, w.o.Every, time.Hour}).Draw(t, "dt"))
-				w.a.Observe(energy.Poll{Wall: time.UnixMilli(w.now + w.wrong), Mono: time.Duration(w.now-w.booted) * time.Millisecond, Boot: w.boot, Clk: w.clk, Readings: readings})
+				w.pass(rapid.SampledFrom([]time.Duration{0, time.Millisecond, w.o.Every, w.o.Every, w.o.Every,
+					time.Hour}).Draw(t, "dt"))
+				w.a.Observe(energy.Poll{Wall: time.UnixMilli(w.now + w.wrong),
+					Mono: time.Duration(w.now-w.booted) * time.Millisecond, Boot: w.boot, Clk: w.clk,
+					Readings: readings})
 				if rapid.IntRange(0, 5).Draw(t, "taken") > 0 {
 					w.take()
 				}
@@ -384,7 +395,8 @@ func TestPropertyAnything(t *testing.T) {
 			}
 		}
 		for _, p := range []string{"ac_energy", "import_energy", "export_energy"} {
-			w.checkEach(slices.DeleteFunc(slices.Clone(w.got.Intervals), func(iv energy.Interval) bool { return iv.Point != p }), 15*time.Minute)
+			w.checkEach(slices.DeleteFunc(slices.Clone(w.got.Intervals),
+				func(iv energy.Interval) bool { return iv.Point != p }), 15*time.Minute)
 		}
 	})
 }

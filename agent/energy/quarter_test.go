@@ -17,7 +17,8 @@ const min5 = 5 * time.Minute
 
 // Read every five minutes at :04, :09, :14 …; 12:15 is a fifth of the way from 102.5 to 103.5.
 func TestQuartersByHand(t *testing.T) {
-	r := newRig(t, "12:04:00", energy.Options{Every: min5, About: map[string]any{"pod": "IT001E12345678", "role": "production"}})
+	r := newRig(t, "12:04:00", energy.Options{Every: min5,
+		About: map[string]any{"pod": "IT001E12345678", "role": "production"}})
 	r.count(0, 100)
 	r.count(min5, 101)
 	r.count(min5, 102.5)
@@ -34,7 +35,8 @@ func TestQuartersByHand(t *testing.T) {
 }
 
 func TestIntervalAsItIsSent(t *testing.T) {
-	r := newRig(t, "12:00:00", energy.Options{Every: time.Minute, About: map[string]any{"pod": "IT001E12345678", "role": "production", "ct": "200/5"}})
+	r := newRig(t, "12:00:00", energy.Options{Every: time.Minute,
+		About: map[string]any{"pod": "IT001E12345678", "role": "production", "ct": "200/5"}})
 	r.a.Serial("22410007")
 	r.run(17, time.Minute, 500, 0.125)
 	got, err := json.Marshal(r.intervals)
@@ -132,7 +134,8 @@ func TestNothingIsLostByRounding(t *testing.T) {
 }
 
 func TestLongestOutage(t *testing.T) {
-	for off, segments := range map[time.Duration]int{energy.MaxOutage - time.Minute: 1, energy.MaxOutage + time.Minute: 2} {
+	for off, segments := range map[time.Duration]int{energy.MaxOutage - time.Minute: 1,
+		energy.MaxOutage + time.Minute: 2} {
 		r := newRig(t, "12:00:00", energy.Options{Every: time.Minute})
 		r.run(5, time.Minute, 1000, 0.1)
 		r.count(off, 5000)
@@ -205,8 +208,9 @@ func TestWhatCounts(t *testing.T) {
 		t.Errorf("%+v", r.intervals)
 	}
 	for has, want := range map[string]string{
-		"ac_power ac_energy ac_energy_today": "ac_energy", "ac_power import_energy export_energy": "import_energy export_energy",
-		"ac_power temperature": "ac_energy", "temperature": "", "": "",
+		"ac_power ac_energy ac_energy_today":   "ac_energy",
+		"ac_power import_energy export_energy": "import_energy export_energy",
+		"ac_power temperature":                 "ac_energy", "temperature": "", "": "",
 	} {
 		if got := energy.Points(words(has)); !slices.Equal(got, words(want)) {
 			t.Errorf("points of %q: %q", has, got)

@@ -141,8 +141,10 @@ func FuzzRestore(f *testing.F) {
 		err := a.Restore(state, mono%2 == 0)
 		for i := range int64(12) {
 			a.Observe(energy.Poll{
-				Wall: time.UnixMilli(1773145200000 + i*wall), Mono: time.Duration(7_200_000+i*mono) * time.Millisecond, Boot: "b1",
-				Clk: []contract.Clock{contract.ClockFree, contract.ClockSync}[i/4%2], Readings: counted(v + float64(i)),
+				Wall: time.UnixMilli(1773145200000 + i*wall), Mono: time.Duration(7_200_000+i*mono) * time.Millisecond,
+				Boot:     "b1",
+				Clk:      []contract.Clock{contract.ClockFree, contract.ClockSync}[i/4%2],
+				Readings: counted(v + float64(i)),
 			})
 			if out := a.Take(); len(out.Intervals) > 12*3000 {
 				t.Fatalf("%d intervals", len(out.Intervals))
@@ -182,7 +184,8 @@ func TestBook(t *testing.T) {
 		poll(i, "nobody")
 		flush(nil)
 	}
-	want := []string{"save", "inv-1 0+1", "inv-2 0+1", "save", "inv-1 1+0", "inv-2 1+0", "save", "inv-1 1+0", "inv-2 1+0"}
+	want := []string{"save", "inv-1 0+1", "inv-2 0+1", "save", "inv-1 1+0", "inv-2 1+0", "save", "inv-1 1+0",
+		"inv-2 1+0"}
 	if !slices.Equal(calls, want) {
 		t.Errorf("calls: %q", calls)
 	}
@@ -201,13 +204,15 @@ func TestBook(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(again.States())); !slices.Equal(got, []string{"inv-1", "new"}) {
 		t.Errorf("states of %q", got)
 	}
-	if text(t, again.States()["inv-1"]) == text(t, saved["inv-1"]) || text(t, last.States()["inv-1"]) == text(t, saved["inv-1"]) {
+	if text(t, again.States()["inv-1"]) == text(t, saved["inv-1"]) ||
+		text(t, last.States()["inv-1"]) == text(t, saved["inv-1"]) {
 		t.Error("nothing changed by taking")
 	}
 	// A damaged state costs its device.
 	saved["inv-2"] = json.RawMessage(`{"version":9}`)
 	again = energy.NewAccounts(devices)
-	if err := again.Restore(saved, false); err == nil || !strings.Contains(err.Error(), "device inv-2") || strings.Contains(err.Error(), "inv-1") {
+	if err := again.Restore(saved, false); err == nil || !strings.Contains(err.Error(), "device inv-2") ||
+		strings.Contains(err.Error(), "inv-1") {
 		t.Errorf("restore: %v", err)
 	}
 	if again.Serial("inv-1", "A") || !again.Serial("inv-1", "B") || again.Serial("nobody", "B") {
@@ -216,7 +221,8 @@ func TestBook(t *testing.T) {
 	if known, answers, ok := again.Replaced("inv-1"); known != "A" || answers != "B" || !ok {
 		t.Error("replaced")
 	}
-	if _, _, ok := again.Replaced("nobody"); ok || again.Confirm("inv-1", "B", nil) != nil || again.Confirm("nobody", "B", nil) != nil || again.Serial("inv-1", "B") {
+	if _, _, ok := again.Replaced("nobody"); ok || again.Confirm("inv-1", "B", nil) != nil ||
+		again.Confirm("nobody", "B", nil) != nil || again.Serial("inv-1", "B") {
 		t.Error("confirm")
 	}
 }
@@ -242,11 +248,13 @@ func TestBookThroughFiles(t *testing.T) {
 	}
 	run := func(b *energy.Accounts, files *statefile.Dir, minutes int) {
 		for range minutes {
-			b.Observe("inv-1", energy.Poll{Wall: wall, Mono: mono, Boot: "b1", Clk: contract.ClockSync, Readings: counted(100 + mono.Minutes()/10)})
+			b.Observe("inv-1", energy.Poll{Wall: wall, Mono: mono, Boot: "b1", Clk: contract.ClockSync,
+				Readings: counted(100 + mono.Minutes()/10)})
 			wall, mono = wall.Add(time.Minute), mono+time.Minute
-			if err := b.Flush(func(s energy.States) error { return files.Save("energy", s) }, func(_ string, got energy.Taken) {
-				given = append(given, got.Intervals...)
-			}); err != nil {
+			if err := b.Flush(func(s energy.States) error { return files.Save("energy", s) },
+				func(_ string, got energy.Taken) {
+					given = append(given, got.Intervals...)
+				}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -261,7 +269,8 @@ func TestBookThroughFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(b, files, 20)
-	if len(given) != 5 || text(t, given[3]) != text(t, given[2]) || given[4].Start != given[3].Start+900_000 || given[4].Rev != 0 {
+	if len(given) != 5 || text(t, given[3]) != text(t, given[2]) || given[4].Start != given[3].Start+900_000 ||
+		given[4].Rev != 0 {
 		t.Errorf("%+v", given)
 	}
 	names, err := filepath.Glob(filepath.Join(dir, "energy.?"))
@@ -273,7 +282,8 @@ func TestBookThroughFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.HasPrefix(string(b), "bordo-state 1 6 ") { // the last: of the start, three quarters, the next start, and one quarter
+		// the last: of the start, three quarters, the next start, and one quarter
+		if strings.HasPrefix(string(b), "bordo-state 1 6 ") {
 			if err := os.Truncate(names[i], 100); err != nil {
 				t.Fatal(err)
 			}
@@ -290,7 +300,8 @@ func TestBookThroughFiles(t *testing.T) {
 	for _, iv := range given {
 		got = append(got, line(iv))
 	}
-	want := []string{"10 12:30 1.5 109>110.5 1 15 counter sync 16", "10 12:45 1.5 110.5>112 0.0666 3 counter sync 16", "10 13:00 1.5 112>113.5 0.3333 5 counter sync 0"}
+	want := []string{"10 12:30 1.5 109>110.5 1 15 counter sync 16", "10 12:45 1.5 110.5>112 0.0666 3 counter sync 16",
+		"10 13:00 1.5 112>113.5 0.3333 5 counter sync 0"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
@@ -306,10 +317,12 @@ func TestBookAtOnce(t *testing.T) {
 			for i := range 300 {
 				switch g {
 				case 0, 1:
-					b.Observe([]string{"inv-1", "inv-2"}[g], energy.Poll{Wall: time.UnixMilli(int64(i) * 60_000), Mono: time.Duration(i) * time.Minute,
-						Boot: "b", Clk: contract.ClockSync, Readings: counted(float64(i))})
+					b.Observe([]string{"inv-1", "inv-2"}[g],
+						energy.Poll{Wall: time.UnixMilli(int64(i) * 60_000), Mono: time.Duration(i) * time.Minute,
+							Boot: "b", Clk: contract.ClockSync, Readings: counted(float64(i))})
 				case 2:
-					if err := b.Flush(func(energy.States) error { return nil }, func(_ string, got energy.Taken) { n += len(got.Intervals) }); err != nil {
+					if err := b.Flush(func(energy.States) error { return nil },
+						func(_ string, got energy.Taken) { n += len(got.Intervals) }); err != nil {
 						t.Error(err)
 					}
 				default:
@@ -323,7 +336,8 @@ func TestBookAtOnce(t *testing.T) {
 	for range 4 {
 		n += <-done
 	}
-	if err := b.Flush(func(energy.States) error { return nil }, func(_ string, got energy.Taken) { n += len(got.Intervals) }); err != nil || n != 38 {
+	if err := b.Flush(func(energy.States) error { return nil },
+		func(_ string, got energy.Taken) { n += len(got.Intervals) }); err != nil || n != 38 {
 		t.Errorf("%d intervals, %v", n, err)
 	}
 }

@@ -36,7 +36,8 @@ func at(s string) time.Time {
 
 // newRig begins at a time of 2026-03-10 with a set clock.
 func newRig(t testing.TB, clock string, o energy.Options) *rig {
-	return &rig{t: t, a: energy.New(o), wall: at("2026-03-10 " + clock), mono: time.Hour, boot: "b1", clk: contract.ClockSync}
+	return &rig{t: t, a: energy.New(o), wall: at("2026-03-10 " + clock), mono: time.Hour, boot: "b1",
+		clk: contract.ClockSync}
 }
 
 // wait lets time pass by all clocks.
@@ -47,7 +48,8 @@ func (r *rig) wait(d time.Duration) {
 // read polls, and takes what is ready.
 func (r *rig) read(readings ...drivers.Reading) {
 	r.t.Helper()
-	r.rejected = append(r.rejected, r.a.Observe(energy.Poll{Wall: r.wall, Mono: r.mono, Boot: r.boot, Clk: r.clk, Readings: readings})...)
+	r.rejected = append(r.rejected, r.a.Observe(energy.Poll{Wall: r.wall, Mono: r.mono, Boot: r.boot, Clk: r.clk,
+		Readings: readings})...)
 	r.take()
 }
 

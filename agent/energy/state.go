@@ -87,7 +87,8 @@ func (s *state) check() error {
 
 func checkCounters(list []*counter) error {
 	for i, c := range list {
-		if c == nil || !Counts(c.Point) || slices.ContainsFunc(list[:i], func(o *counter) bool { return o.Point == c.Point }) {
+		if c == nil || !Counts(c.Point) ||
+			slices.ContainsFunc(list[:i], func(o *counter) bool { return o.Point == c.Point }) {
 			return fmt.Errorf("counter %d", i)
 		}
 		if err := c.check(); err != nil {
@@ -111,20 +112,24 @@ func (c *counter) check() error {
 	case !slices.Contains([]int64{1, 10, 100, 1000, 10_000, 100_000, perKWh}, c.Step):
 		return fmt.Errorf("step %d", c.Step)
 	case !c.Pend.fits() || !c.Rival.fits():
-		return fmt.Errorf("%d and %d readings wait for %d and %d", len(c.Pend.Readings), len(c.Rival.Readings), c.Pend.N, c.Rival.N)
+		return fmt.Errorf("%d and %d readings wait for %d and %d", len(c.Pend.Readings), len(c.Rival.Readings),
+			c.Pend.N, c.Rival.N)
 	case len(c.Track) > trackFull || len(c.Shadow) > trackMax:
 		return fmt.Errorf("tracks of %d and %d", len(c.Track), len(c.Shadow))
 	case !within(c.Carry, 0, energyMax) || !(math.Abs(c.Level) <= float64(energyMax)) || !(math.Abs(c.Frac) <= 1):
 		return fmt.Errorf("energy of %d, %v, %v", c.Carry, c.Level, c.Frac)
 	}
 	for _, r := range slices.Concat(c.Pend.Readings, c.Rival.Readings, []reading{c.Last}) {
-		if r.check() != nil || !within(r.C, 0, energyMax) || !within(int64(r.N), 0, math.MaxInt32) || !within(r.Cov, 0, timeMax) {
+		if r.check() != nil || !within(r.C, 0, energyMax) || !within(int64(r.N), 0, math.MaxInt32) ||
+			!within(r.Cov, 0, timeMax) {
 			return fmt.Errorf("reading %+v", r)
 		}
 	}
 	for _, v := range slices.Concat(c.Track, c.Shadow) {
-		if v.moment.check() != nil || !within(v.D, -1, timeMax) || !within(v.E, 0, energyMax) || !within(v.Cov, 0, timeMax) ||
-			!within(int64(v.N), 0, math.MaxInt32) || !within(v.C, 0, energyMax) || !within(v.Carry, 0, energyMax) || !within(v.Mod, 0, energyMax) {
+		if v.moment.check() != nil || !within(v.D, -1, timeMax) || !within(v.E, 0, energyMax) ||
+			!within(v.Cov, 0, timeMax) ||
+			!within(int64(v.N), 0, math.MaxInt32) || !within(v.C, 0, energyMax) || !within(v.Carry, 0, energyMax) ||
+			!within(v.Mod, 0, energyMax) {
 			return fmt.Errorf("vertex %+v", v)
 		}
 	}
@@ -137,14 +142,17 @@ func (q *queue) fits() bool {
 
 func (l *ledger) check() error {
 	if !within(l.T, -timeMax, timeMax) || !within(l.C, 0, energyMax) || !within(l.Seg, -timeMax, timeMax) ||
-		!within(l.MaxStart, -timeMax, timeMax) || !within(int64(l.MaxRev), 0, math.MaxInt32) || !within(int64(l.Base), 0, math.MaxInt32) {
+		!within(l.MaxStart, -timeMax, timeMax) || !within(int64(l.MaxRev), 0, math.MaxInt32) ||
+		!within(int64(l.Base), 0, math.MaxInt32) {
 		return fmt.Errorf("ledger at %d", l.T)
 	}
 	if len(l.Whole) > maxRuns {
 		return fmt.Errorf("%d runs of whole quarters", len(l.Whole))
 	}
-	if o := l.Open; o != nil && (quarterOf(o.Start) != o.Start || !within(o.Start, -timeMax, timeMax) || !within(o.E, 0, energyMax) ||
-		!within(o.Cov, 0, timeMax) || !within(o.Len, 0, timeMax) || !within(int64(o.N), 0, math.MaxInt32) || !within(int64(o.Part.Rev), 0, math.MaxInt32)) {
+	if o := l.Open; o != nil && (quarterOf(o.Start) != o.Start || !within(o.Start, -timeMax, timeMax) ||
+		!within(o.E, 0, energyMax) ||
+		!within(o.Cov, 0, timeMax) || !within(o.Len, 0, timeMax) || !within(int64(o.N), 0, math.MaxInt32) ||
+		!within(int64(o.Part.Rev), 0, math.MaxInt32)) {
 		return fmt.Errorf("quarter at %d", o.Start)
 	}
 	return nil

@@ -106,7 +106,8 @@ func TestLessIsNotToldAcrossASegment(t *testing.T) {
 	r.clk = contract.ClockFree
 	r.run(30, time.Minute, 16, 0.1) // 12:51
 	// In 12:15 0.5 kWh were counted before and 0.8 after what is between the two boots.
-	r.expect("10 12:45 0.5 14.5>15 0.3333 6 counter sync 0", "clock 15>15", "clock 15.5>16.1", "clock 15.6>16.9", "clock 16.9>18.4")
+	r.expect("10 12:45 0.5 14.5>15 0.3333 6 counter sync 0", "clock 15>15", "clock 15.5>16.1", "clock 15.6>16.9",
+		"clock 16.9>18.4")
 }
 
 // Years forth and back, with a clock that says it is set.
@@ -123,7 +124,8 @@ func TestClockYears(t *testing.T) {
 		10 12:45 1.5 14.5>16 1 15 counter sync 1`, "clock 14>14")
 	r.put("1970-01-01 00:00:00")
 	r.run(20, time.Minute, 16.2, 0.1)
-	if len(r.segments) != 1 || len(r.intervals) != 2 || line(r.intervals[1]) != "01 00:00 1.5 16.2>17.7 1 14 counter sync 2" {
+	if len(r.segments) != 1 || len(r.intervals) != 2 ||
+		line(r.intervals[1]) != "01 00:00 1.5 16.2>17.7 1 14 counter sync 2" {
 		t.Errorf("%+v %+v", r.segments, r.intervals)
 	}
 }

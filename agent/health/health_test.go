@@ -93,7 +93,8 @@ func TestRaisedAfterItsTime(t *testing.T) {
 		time.Sleep(time.Second)
 		r.Set(contract.LineDown, "meter-1", true, "no such device")
 		time.Sleep(10 * time.Second)
-		if len(r.told) != 1 || r.at(0) != 10*time.Second || r.since(r.told[0].Health.Since) != 0 || r.told[0].Health.Detail != "no such device" {
+		if len(r.told) != 1 || r.at(0) != 10*time.Second || r.since(r.told[0].Health.Since) != 0 ||
+			r.told[0].Health.Detail != "no such device" {
 			t.Errorf("told %+v", r.told)
 		}
 	})
@@ -112,7 +113,8 @@ func TestRaisedByCount(t *testing.T) {
 				r.Set(contract.LineDown, "meter-1", false, "")
 				time.Sleep(c.every - time.Second)
 			}
-			if n := len(slices.DeleteFunc(r.told, func(c health.Change) bool { return c.Type != contract.ConditionRaised })); n != c.want {
+			if n := len(slices.DeleteFunc(r.told,
+				func(c health.Change) bool { return c.Type != contract.ConditionRaised })); n != c.want {
 				t.Errorf("every %v: raised %d times", c.every, n)
 			}
 		})
@@ -163,7 +165,8 @@ func TestEventsAreBounded(t *testing.T) {
 				r.Set(c, "dev-1", false, "")
 			}
 			time.Sleep(contract.MaxClear + time.Second)
-			if got, want := r.codes(), []string{"device_silent dev-0", "line_down dev-0", "status_overwritten dev-0"}; !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+			if got, want := r.codes(), []string{"device_silent dev-0", "line_down dev-0",
+				"status_overwritten dev-0"}; !slices.Equal(slices.Sorted(slices.Values(got)), want) {
 				t.Errorf("seed %d: open in the end: %v", seed, got)
 			}
 			events := map[string][]health.Change{}
@@ -175,7 +178,8 @@ func TestEventsAreBounded(t *testing.T) {
 				events[k] = append(events[k], c)
 				l := events[k]
 				if i := len(l) - 1 - contract.MaxConditionEvents; i >= 0 && c.At.Sub(l[i].At) < time.Hour {
-					t.Errorf("seed %d: %s: more than %d events in the hour to %v", seed, k, contract.MaxConditionEvents, c.At)
+					t.Errorf("seed %d: %s: more than %d events in the hour to %v", seed, k, contract.MaxConditionEvents,
+						c.At)
 				}
 			}
 			if len(events) != 6 {

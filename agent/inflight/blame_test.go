@@ -65,10 +65,12 @@ func TestBlame(t *testing.T) {
 		t.Fatalf("third death: %q", culprit)
 	}
 	b.Convict(culprit, zero)
-	if !b.Aside("a/event/x", zero.Add(4*time.Minute)) || b.Aside("a/event/x", zero.Add(6*time.Minute)) || b.Aside("a/event/y", zero) {
+	if !b.Aside("a/event/x", zero.Add(4*time.Minute)) || b.Aside("a/event/x", zero.Add(6*time.Minute)) ||
+		b.Aside("a/event/y", zero) {
 		t.Error("set aside for another time than 5 min, or with others")
 	}
-	if _, explained := b.Died([]string{"a/event/x"}, true, zero.Add(6*time.Minute)); !explained || !b.Aside("a/event/x", zero.Add(15*time.Minute)) {
+	if _, explained := b.Died([]string{"a/event/x"}, true, zero.Add(6*time.Minute)); !explained ||
+		!b.Aside("a/event/x", zero.Add(15*time.Minute)) {
 		t.Error("a failed attempt does not make the wait longer")
 	}
 	die(true, "a/event/y")

@@ -94,7 +94,8 @@ func TestPaceFillsTheLink(t *testing.T) {
 				worst = max(worst, a)
 			}
 			if used < c.used || worst > c.age || len(l.live) < 500 {
-				t.Errorf("used %.2f of the link, a live message took up to %v, %d of 600 live messages", used, worst, len(l.live))
+				t.Errorf("used %.2f of the link, a live message took up to %v, %d of 600 live messages", used, worst,
+					len(l.live))
 			}
 		})
 	}

@@ -20,24 +20,34 @@ func TestCause(t *testing.T) {
 		a, b string
 		same bool
 	}{
-		"local port":       {"read tcp 10.0.0.7:43210->10.0.0.9:1883: read: connection reset by peer", "read tcp 10.0.0.7:43211->10.0.0.9:1883: read: connection reset by peer", true},
-		"local port, IPv6": {"read tcp [fe80::1%eth0]:43210->[fe80::2%eth0]:502: i/o timeout", "read tcp [fe80::1%eth0]:50000->[fe80::2%eth0]:502: i/o timeout", true},
+		"local port": {"read tcp 10.0.0.7:43210->10.0.0.9:1883: read: connection reset by peer",
+			"read tcp 10.0.0.7:43211->10.0.0.9:1883: read: connection reset by peer", true},
+		"local port, IPv6": {"read tcp [fe80::1%eth0]:43210->[fe80::2%eth0]:502: i/o timeout",
+			"read tcp [fe80::1%eth0]:50000->[fe80::2%eth0]:502: i/o timeout", true},
 		"time of a certificate": {
 			"tls with h:8883: x509: certificate has expired or is not yet valid: current time 2026-12-01T03:00:00Z is before 2027-01-01T00:00:00Z",
 			"tls with h:8883: x509: certificate has expired or is not yet valid: current time 2026-12-01T03:01:07+01:00 is before 2027-01-01T00:00:00Z", true},
-		"address of several":    {"dial tcp 192.0.2.1:1883: connect: connection refused", "dial tcp 192.0.2.2:1883: connect: connection refused", true},
-		"A and AAAA":            {"dial tcp 192.0.2.1:1883: connect: no route to host", "dial tcp [2001:db8::17]:1883: connect: no route to host", true},
-		"resolver":              {"lookup broker.example on 9.9.9.9:53: read udp 10.0.0.7:5000->9.9.9.9:53: i/o timeout", "lookup broker.example on 1.1.1.1:53: read udp 10.0.0.7:5001->1.1.1.1:53: i/o timeout", true},
-		"duration":              {"no answer after 1.503s", "no answer after 987ms", true},
-		"identifier":            {"session 9f3a01bb2c is gone", "session 0c55d1fe87 is gone", true},
-		"uuid":                  {"request 5f0c9a2e-7a1b-4d3c-9f00-aabbccddeeff failed", "request 00000000-7a1b-4d3c-9f00-aabbccddee00 failed", true},
-		"file":                  {"open /var/lib/bordo/buffer/000123.sst: input/output error", "open /var/lib/bordo/buffer/000124.sst: input/output error", true},
-		"order of parts":        {"read 0x0000+2: timeout\nread 0x0048+2: exception 2", "read 0x0048+2: exception 2\nread 0x0000+2: timeout", true},
-		"another cause":         {"dial tcp 192.0.2.1:1883: connect: connection refused", "dial tcp 192.0.2.1:1883: i/o timeout", false},
-		"another exception":     {"read holding 0x0048+2: exception 2", "read holding 0x0048+2: exception 4", false},
-		"another register":      {"read holding 0x0048+2: timeout", "read holding 0x0148+2: timeout", false},
-		"another host":          {"connect to a.example:1883: EOF", "connect to b.example:1883: EOF", false},
-		"another side of time":  {"x509: current time 2026-12-01T03:00:00Z is before 2027-01-01T00:00:00Z", "x509: current time 2026-12-01T03:00:00Z is after 2026-01-01T00:00:00Z", false},
+		"address of several": {"dial tcp 192.0.2.1:1883: connect: connection refused",
+			"dial tcp 192.0.2.2:1883: connect: connection refused", true},
+		"A and AAAA": {"dial tcp 192.0.2.1:1883: connect: no route to host",
+			"dial tcp [2001:db8::17]:1883: connect: no route to host", true},
+		"resolver": {"lookup broker.example on 9.9.9.9:53: read udp 10.0.0.7:5000->9.9.9.9:53: i/o timeout",
+			"lookup broker.example on 1.1.1.1:53: read udp 10.0.0.7:5001->1.1.1.1:53: i/o timeout", true},
+		"duration":   {"no answer after 1.503s", "no answer after 987ms", true},
+		"identifier": {"session 9f3a01bb2c is gone", "session 0c55d1fe87 is gone", true},
+		"uuid": {"request 5f0c9a2e-7a1b-4d3c-9f00-aabbccddeeff failed",
+			"request 00000000-7a1b-4d3c-9f00-aabbccddee00 failed", true},
+		"file": {"open /var/lib/bordo/buffer/000123.sst: input/output error",
+			"open /var/lib/bordo/buffer/000124.sst: input/output error", true},
+		"order of parts": {"read 0x0000+2: timeout\nread 0x0048+2: exception 2",
+			"read 0x0048+2: exception 2\nread 0x0000+2: timeout", true},
+		"another cause": {"dial tcp 192.0.2.1:1883: connect: connection refused",
+			"dial tcp 192.0.2.1:1883: i/o timeout", false},
+		"another exception": {"read holding 0x0048+2: exception 2", "read holding 0x0048+2: exception 4", false},
+		"another register":  {"read holding 0x0048+2: timeout", "read holding 0x0148+2: timeout", false},
+		"another host":      {"connect to a.example:1883: EOF", "connect to b.example:1883: EOF", false},
+		"another side of time": {"x509: current time 2026-12-01T03:00:00Z is before 2027-01-01T00:00:00Z",
+			"x509: current time 2026-12-01T03:00:00Z is after 2026-01-01T00:00:00Z", false},
 		"words of hexadecimals": {"deadbeef is not served", "facade is not served", false},
 	} {
 		if a, b := loglimit.Cause(c.a), loglimit.Cause(c.b); (a == b) != c.same {
@@ -60,7 +70,8 @@ func TestCauses(t *testing.T) {
 			var l loglimit.Causes
 			logged, repeats, attempts := 0, 0, 0
 			for end := time.Now().Add(5 * time.Hour); time.Now().Before(end); time.Sleep(7 * time.Second) {
-				if n, ok := l.New(fmt.Sprintf("cause %s on port %d", strings.Repeat("x", attempts%c.causes), 40000+attempts)); ok {
+				if n, ok := l.New(fmt.Sprintf("cause %s on port %d", strings.Repeat("x", attempts%c.causes),
+					40000+attempts)); ok {
 					logged, repeats = logged+1, repeats+n
 				}
 				attempts++
@@ -140,7 +151,8 @@ func TestHandlerOfErrors(t *testing.T) {
 				errs = append(errs, l)
 			}
 		}
-		if len(errs) != 3 || !strings.Contains(errs[0], "write tcp 10.0.0.9:1883: broken pipe") || !strings.Contains(errs[1], "left_out=59") {
+		if len(errs) != 3 || !strings.Contains(errs[0], "write tcp 10.0.0.9:1883: broken pipe") ||
+			!strings.Contains(errs[1], "left_out=59") {
 			t.Errorf("errors:\n%s", strings.Join(errs, "\n"))
 		}
 		if n := len(written()) - len(errs); n != 60 {

@@ -10,7 +10,8 @@ import (
 // too.
 var (
 	localEnd = regexp.MustCompile(`(?:\[[0-9a-fA-F:.%\w]*\]|[0-9.]+):\d+->`) // "read tcp 10.0.0.7:43210->10.0.0.9:1883"
-	nowIs    = regexp.MustCompile(`current time \S+ is`)                     // crypto/x509 about a certificate outside its validity
+	// crypto/x509 about a certificate outside its validity
+	nowIs = regexp.MustCompile(`current time \S+ is`)
 
 	varying = []struct {
 		what *regexp.Regexp

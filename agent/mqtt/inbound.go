@@ -88,12 +88,14 @@ func (f *inbound) begin(header byte) *PacketError {
 		return nil
 	case packets.Pubrel:
 		flags ^= 2
-	case packets.Connack, packets.Puback, packets.Pubrec, packets.Pubcomp, packets.Suback, packets.Unsuback, packets.Pingresp:
+	case packets.Connack, packets.Puback, packets.Pubrec, packets.Pubcomp, packets.Suback, packets.Unsuback,
+		packets.Pingresp:
 	default:
 		if !known {
 			name = "reserved"
 		}
-		return &PacketError{Text: fmt.Sprintf("the broker sent a packet of type %d (%s), which no client may receive", kind, name)}
+		return &PacketError{Text: fmt.Sprintf("the broker sent a packet of type %d (%s), which no client may receive",
+			kind, name)}
 	}
 	switch {
 	case flags != 0:
@@ -117,7 +119,9 @@ func (f *inbound) judge() *PacketError {
 	switch kind {
 	case packets.Publish:
 		if f.length > maxInbound {
-			return &PacketError{TooLarge: true, Text: fmt.Sprintf("the broker sends a message of %d bytes, at most %d are accepted", f.length, maxInbound)}
+			return &PacketError{TooLarge: true,
+				Text: fmt.Sprintf("the broker sends a message of %d bytes, at most %d are accepted", f.length,
+					maxInbound)}
 		}
 		least, most = 2, maxInbound
 	case packets.Suback:

@@ -22,17 +22,18 @@ var inboundCases = map[string]struct {
 	bytes string
 	want  string // part of the error, "" for a packet that is accepted
 }{
-	"CONNACK":                   {"\x20\x02\x00\x00", ""},
-	"PUBLISH":                   {"\x30\x05\x00\x01axy", ""},
-	"PUBLISH, retained, QoS 1":  {"\x33\x07\x00\x01a\x00\x05xy", ""},
-	"PUBLISH of 256 KiB":        {"\x30\x80\x80\x10\x00\x01a", ""},
-	"PUBACK":                    {"\x40\x02\x00\x05", ""},
-	"SUBACK":                    {"\x90\x03\x00\x01\x01", ""},
-	"SUBACK that refuses":       {"\x90\x03\x00\x01\x80", ""},
-	"UNSUBACK":                  {"\xb0\x02\x00\x01", ""},
-	"PUBREL":                    {"\x62\x02\x00\x01", ""},
-	"PINGRESP":                  {"\xd0\x00", ""},
-	"several":                   {"\x20\x02\x00\x00\x40\x02\x00\x05\x30\x05\x00\x01axy\xd0\x00\x90\x03\x00\x01\x01", ""},
+	"CONNACK":                  {"\x20\x02\x00\x00", ""},
+	"PUBLISH":                  {"\x30\x05\x00\x01axy", ""},
+	"PUBLISH, retained, QoS 1": {"\x33\x07\x00\x01a\x00\x05xy", ""},
+	"PUBLISH of 256 KiB":       {"\x30\x80\x80\x10\x00\x01a", ""},
+	"PUBACK":                   {"\x40\x02\x00\x05", ""},
+	"SUBACK":                   {"\x90\x03\x00\x01\x01", ""},
+	"SUBACK that refuses":      {"\x90\x03\x00\x01\x80", ""},
+	"UNSUBACK":                 {"\xb0\x02\x00\x01", ""},
+	"PUBREL":                   {"\x62\x02\x00\x01", ""},
+	"PINGRESP":                 {"\xd0\x00", ""},
+	"several": {"\x20\x02\x00\x00\x40\x02\x00\x05\x30\x05\x00\x01axy\xd0\x00\x90\x03\x00\x01\x01",
+		""},
 	"a byte above 256 KiB":      {"\x30\x81\x80\x10", "a message of 262145 bytes, at most 262144"},
 	"256 MiB":                   {"\x30\xff\xff\xff\x7f", "a message of 268435455 bytes"},
 	"its topic":                 {"\x30\xff\xff\xff\x7f\x00\x04abcd", `topic "abcd"`},
@@ -113,8 +114,9 @@ func TestHugePacketTakesNoMemory(t *testing.T) {
 			}()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			c, err := Connect(t.Context(), Options{URL: &url.URL{Scheme: "mqtt", Host: "broker.example:1883"}, ClientID: "node",
-				Dial: func(context.Context, *url.URL) (net.Conn, error) { return here, nil }})
+			c, err := Connect(t.Context(),
+				Options{URL: &url.URL{Scheme: "mqtt", Host: "broker.example:1883"}, ClientID: "node",
+					Dial: func(context.Context, *url.URL) (net.Conn, error) { return here, nil }})
 			if err == nil {
 				<-c.Lost()
 				err = c.Err()

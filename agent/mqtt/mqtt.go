@@ -291,7 +291,8 @@ func (c *Conn) Subscribe(ctx context.Context, filter string, handle func(Message
 	if err := token.Error(); err != nil {
 		return fmt.Errorf("subscribe %s: %w", filter, c.reason(err))
 	}
-	if t, ok := token.(*paho.SubscribeToken); ok && t.Result()[filter] > 2 { // 0x80; some brokers use the codes of MQTT 5
+	// 0x80; some brokers use the codes of MQTT 5
+	if t, ok := token.(*paho.SubscribeToken); ok && t.Result()[filter] > 2 {
 		return fmt.Errorf("subscribe %s: %w", filter, ErrRefused)
 	}
 	return nil

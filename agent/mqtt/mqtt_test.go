@@ -170,26 +170,30 @@ func TestSwallowingBrokerIsLeft(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	for _, code := range []byte{packets.ErrRefusedBadUsernameOrPassword, packets.ErrRefusedNotAuthorised, packets.ErrRefusedIDRejected} {
+	for _, code := range []byte{packets.ErrRefusedBadUsernameOrPassword, packets.ErrRefusedNotAuthorised,
+		packets.ErrRefusedIDRejected} {
 		_, err := connect(t, &broker{refuse: code})
 		if !errors.Is(err, ErrRefused) {
 			t.Errorf("code %d: %v does not match ErrRefused", code, err)
 		}
 	}
-	if _, err := connect(t, &broker{refuse: packets.ErrRefusedServerUnavailable}); err == nil || errors.Is(err, ErrRefused) {
+	if _, err := connect(t, &broker{refuse: packets.ErrRefusedServerUnavailable}); err == nil ||
+		errors.Is(err, ErrRefused) {
 		t.Errorf("a broker that is starting counts as a refusal: %v", err)
 	}
 }
 
 // A broker that hears TLS on a port without, or the reverse, closes without an answer: the error names the likely cause.
 func TestTheOtherKindOfPort(t *testing.T) {
-	for scheme, want := range map[string]string{"mqtt": "perhaps this port is for TLS", "mqtts": "perhaps this port is without TLS"} {
+	for scheme, want := range map[string]string{"mqtt": "perhaps this port is for TLS",
+		"mqtts": "perhaps this port is without TLS"} {
 		for what, answer := range map[string]string{"nothing": "", "a page": "HTTP/1.1 400 Bad Request\r\n\r\n"} {
 			if scheme == "mqtt" && answer != "" {
 				continue // whatever that is, it is not TLS
 			}
 			_, err := Connect(t.Context(), Options{
-				URL: &url.URL{Scheme: scheme, Host: "broker.test:1883"}, TLS: &tls.Config{ServerName: "broker.test"}, ClientID: "quintano",
+				URL: &url.URL{Scheme: scheme, Host: "broker.test:1883"}, TLS: &tls.Config{ServerName: "broker.test"},
+				ClientID: "quintano",
 				Dial: func(context.Context, *url.URL) (net.Conn, error) {
 					here, there := net.Pipe()
 					go func() {

@@ -64,7 +64,8 @@ type stream struct {
 }
 
 func newStream(conn net.Conn) *stream {
-	s := &stream{Conn: conn, busy: make(chan struct{}, 1), waiting: make([]byte, 0, gatherSize), ended: make(chan struct{}), begun: time.Now()}
+	s := &stream{Conn: conn, busy: make(chan struct{}, 1), waiting: make([]byte, 0, gatherSize),
+		ended: make(chan struct{}), begun: time.Now()}
 	s.in = bufio.NewReaderSize(below{s}, 4096)
 	s.check.pong = s.pings.answered
 	s.timer = time.AfterFunc(time.Hour, s.overdue)

@@ -141,7 +141,8 @@ func TestCorkedPublicationsAreWrittenTogether(t *testing.T) {
 			}
 			synctest.Wait()
 			writes, at := w.out()
-			if want := 10 * len(publication(t, 100)); len(writes) != 1 || len(writes[0]) != want || !at[0].Equal(start) {
+			if want := 10 * len(publication(t, 100)); len(writes) != 1 || len(writes[0]) != want ||
+				!at[0].Equal(start) {
 				t.Errorf("%s: %d writes, %v, want one of %d bytes at once", c.name, len(writes), at, want)
 			}
 		})
@@ -166,7 +167,8 @@ func TestMissingPublicationIsNotWaitedFor(t *testing.T) {
 }
 
 func TestOtherPacketsAreWrittenAtOnce(t *testing.T) {
-	for _, kind := range []byte{packets.Connect, packets.Subscribe, packets.Puback, packets.Pingreq, packets.Disconnect} {
+	for _, kind := range []byte{packets.Connect, packets.Subscribe, packets.Puback, packets.Pingreq,
+		packets.Disconnect} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWire()
 			s := newStream(w)
@@ -233,7 +235,8 @@ func TestStalledPeerEndsTheStream(t *testing.T) {
 		if err := <-read; !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the reader was told %v", err)
 		}
-		if _, err := s.Write(packet(t, packets.NewControlPacket(packets.Pingreq))); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := s.Write(packet(t, packets.NewControlPacket(packets.Pingreq))); !errors.Is(err,
+			os.ErrDeadlineExceeded) {
 			t.Errorf("a later write: %v", err)
 		}
 	})

@@ -73,12 +73,13 @@ func TestSilenceIsToldFromSwallowing(t *testing.T) {
 					t.Fatal(err)
 				}
 				hole := &hole{}
-				conn, err := Connect(t.Context(), Options{URL: u, ClientID: "quintano", Dial: func(context.Context, *url.URL) (net.Conn, error) {
-					here, there := net.Pipe()
-					go (&broker{}).serve(there)
-					hole.Conn = here
-					return hole, nil
-				}})
+				conn, err := Connect(t.Context(),
+					Options{URL: u, ClientID: "quintano", Dial: func(context.Context, *url.URL) (net.Conn, error) {
+						here, there := net.Pipe()
+						go (&broker{}).serve(there)
+						hole.Conn = here
+						return hole, nil
+					}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -90,7 +91,8 @@ func TestSilenceIsToldFromSwallowing(t *testing.T) {
 				began := time.Now()
 				<-conn.Lost()
 				synctest.Wait()
-				if d := time.Since(began); !errors.Is(outcome, c.want) || d < ackTimeout+30*time.Second || d > ackTimeout+40*time.Second {
+				if d := time.Since(began); !errors.Is(outcome, c.want) || d < ackTimeout+30*time.Second ||
+					d > ackTimeout+40*time.Second {
 					t.Errorf("%v after %v", outcome, d)
 				}
 				time.Sleep(writeTimeout)

@@ -79,7 +79,8 @@ func blame(err error, dir, files string) string {
 	case known && uid != os.Geteuid():
 		return fmt.Sprintf("%s belongs to %s and the agent runs as %s. As root: chown %s", path, Of(path), Me(), files)
 	}
-	return fmt.Sprintf("%s belongs to %s, whose rights to it are not enough. As root: chmod -R u+rwX %s", path, Of(path), path)
+	return fmt.Sprintf("%s belongs to %s, whose rights to it are not enough. As root: chmod -R u+rwX %s", path,
+		Of(path), path)
 }
 
 // existing is the path, or the nearest directory above it that can be looked at.
@@ -127,7 +128,8 @@ func Name(uid int) string {
 
 // Foreign returns the first file below dir, including dir, that does not belong to uid; "" when there is none.
 func Foreign(dir string, uid int) (path string) {
-	_ = filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error { //nolint:errcheck // files vanish meanwhile
+	_ = filepath.WalkDir(dir, func(p string, _ fs.DirEntry,
+		err error) error { //nolint:errcheck // files vanish meanwhile
 		if err != nil {
 			return nil
 		}

@@ -25,14 +25,18 @@ func TestExplain(t *testing.T) {
 		dir  string
 		want []string
 	}{
-		"read-only":      {at(file, syscall.EROFS), dir, []string{"mounted read-only", "dmesg"}},
-		"full":           {at(file, syscall.ENOSPC), dir, []string{"df -h " + dir, "df -i " + dir}},
-		"broken":         {at(file, syscall.EIO), dir, []string{"fails or has lost contact", "replace it"}},
-		"not there":      {at(absent, syscall.EACCES), absent, []string{absent + " is not there", "cannot be made in " + dir, "install -d -o " + Me()}},
-		"below a file":   {at(file+"/store", syscall.ENOTDIR), file + "/store", []string{"is not there", "Mount the disk"}},
-		"own file":       {at(file, syscall.EACCES), dir, []string{file + " belongs to " + Me(), "chmod -R u+rwX " + file}},
-		"root's file":    {at("/proc/1/mem", syscall.EACCES), "/proc/1", []string{"/proc/1/mem belongs to "}},
-		"closed above":   {at("/proc/none/store", syscall.EACCES), "/proc/self", []string{"/proc belongs to root and does not let", "chmod o+x /proc"}},
+		"read-only": {at(file, syscall.EROFS), dir, []string{"mounted read-only", "dmesg"}},
+		"full":      {at(file, syscall.ENOSPC), dir, []string{"df -h " + dir, "df -i " + dir}},
+		"broken":    {at(file, syscall.EIO), dir, []string{"fails or has lost contact", "replace it"}},
+		"not there": {at(absent, syscall.EACCES), absent,
+			[]string{absent + " is not there", "cannot be made in " + dir, "install -d -o " + Me()}},
+		"below a file": {at(file+"/store", syscall.ENOTDIR), file + "/store",
+			[]string{"is not there", "Mount the disk"}},
+		"own file": {at(file, syscall.EACCES), dir,
+			[]string{file + " belongs to " + Me(), "chmod -R u+rwX " + file}},
+		"root's file": {at("/proc/1/mem", syscall.EACCES), "/proc/1", []string{"/proc/1/mem belongs to "}},
+		"closed above": {at("/proc/none/store", syscall.EACCES), "/proc/self",
+			[]string{"/proc belongs to root and does not let", "chmod o+x /proc"}},
 		"anything other": {at(file, syscall.EINVAL), dir, []string{"invalid argument"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,7 +27,8 @@ const (
 
 	small    = 30.0  // W: less says nothing of the direction
 	balanced = 500.0 // W: from here on, phases that are equal are so by design
-	apart    = 0.05  // maximum deviation of equal phases from their mean: a generator on one phase passes through this within minutes
+	// maximum deviation of equal phases from their mean: a generator on one phase passes through this within minutes
+	apart = 0.05
 
 	missingFor  = 30 * time.Second // and three polls
 	alikeFor    = time.Minute      // and five polls: the phases of a generator have one direction
@@ -129,7 +130,8 @@ func (d *Device) powers(p [3]float64, at time.Duration) {
 	} else {
 		d.equal = run{}
 	}
-	if d.Generator && d.alike.lasts(alikeFor, 5) || d.equal.lasts(equalFor, 5) || d.opposite.lasts(oppositeFor, 100) || d.reversed.open != nil {
+	if d.Generator && d.alike.lasts(alikeFor, 5) || d.equal.lasts(equalFor, 5) || d.opposite.lasts(oppositeFor, 100) ||
+		d.reversed.open != nil {
 		d.reversed.begin(powerFinding(phase, p))
 	}
 }

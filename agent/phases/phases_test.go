@@ -65,7 +65,8 @@ func TestReversedPhase(t *testing.T) {
 		{"a generator on L1 that passes through what the others take", func(h float64) [3]float64 {
 			return [3]float64{500 - 3000*sun(h), 500, 510}
 		}, 0, 0},
-		{"a motor, L1 reversed", func(float64) [3]float64 { return [3]float64{-5500, 5600, 5550} }, 1, 10 * time.Minute},
+		{"a motor, L1 reversed", func(float64) [3]float64 { return [3]float64{-5500, 5600, 5550} }, 1,
+			10 * time.Minute},
 		{"nothing", func(float64) [3]float64 { return [3]float64{} }, 0, 0},
 		{"one phase alone", func(float64) [3]float64 { return [3]float64{-2000, 0, 0} }, 0, 0},
 	} {
@@ -147,7 +148,8 @@ func TestMissingPhase(t *testing.T) {
 		var d phases.Device
 		var f *phases.Finding
 		for i := range 4 {
-			if f, _ = d.Observe(poll(c.volts, [3]float64{100, 100, 0}), time.Duration(i)*10*time.Second); f != nil && i < 3 {
+			if f, _ = d.Observe(poll(c.volts, [3]float64{100, 100, 0}), time.Duration(i)*10*time.Second); f != nil &&
+				i < 3 {
 				t.Errorf("%s: told after %d polls", c.name, i+1)
 			}
 		}

@@ -65,7 +65,8 @@ func BenchmarkSealJSON(b *testing.B) {
 		for _, n := range []int{20, 100, 400, 2000} {
 			b.Run(fmt.Sprintf("%s/samples=%d", w.name, n), func(b *testing.B) {
 				recs := w.records(n, noon)
-				enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+				enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
+					zstd.WithEncoderConcurrency(1),
 					zstd.WithWindowSize(128<<10), zstd.WithLowerEncoderMem(true))
 				if err != nil {
 					b.Fatal(err)

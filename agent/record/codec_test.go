@@ -49,7 +49,8 @@ func compare(t interface {
 	}
 	for i := range want {
 		a, b := &want[i], &got[i]
-		if a.ID != b.ID || a.Class != b.Class || a.From != b.From || a.To != b.To || string(a.Payload) != string(b.Payload) {
+		if a.ID != b.ID || a.Class != b.Class || a.From != b.From || a.To != b.To ||
+			string(a.Payload) != string(b.Payload) {
 			t.Fatalf("record %d:\n got %+v\nwant %+v", i, *b, *a)
 		}
 	}
@@ -70,7 +71,8 @@ func TestBlocksStandAlone(t *testing.T) {
 			recs := w.records(n, noon)
 			block := roundTrip(t, used, recs)
 			if first := roundTrip(t, NewCodec(), recs); !bytes.Equal(block, first) {
-				t.Errorf("%d records: a block of %d bytes, as the first of its codec %d bytes", n, len(block), len(first))
+				t.Errorf("%d records: a block of %d bytes, as the first of its codec %d bytes", n, len(block),
+					len(first))
 			}
 			got, err := NewCodec().Open(block)
 			if err != nil {
@@ -126,7 +128,8 @@ func TestPlantRoundTrip(t *testing.T) {
 
 // TestSize: what a value costs in a block, with some air above what was measured.
 func TestSize(t *testing.T) {
-	limit := map[string][2]float64{"walk": {2.7, 0.85}, "day": {2.4, 1.1}, "noise": {9.5, 7.0}} // a round of polls; 400 samples
+	// a round of polls; 400 samples
+	limit := map[string][2]float64{"walk": {2.7, 0.85}, "day": {2.4, 1.1}, "noise": {9.5, 7.0}}
 	for _, w := range workloads() {
 		for i, n := range []int{20, 400} {
 			recs := w.records(n, noon)
@@ -145,9 +148,11 @@ func TestIntervalSize(t *testing.T) {
 		for d := range 20 {
 			ts := 1760000400000 + int64(q)*900000
 			recs = append(recs, buffer.Record{
-				ID: buffer.ID{Epoch: "k3f9x2q7", Seq: uint64(len(recs) + 1)}, Class: buffer.Interval, From: ts, To: ts + 900000,
-				Payload: AppendEvent(nil, &Event{Dev: "meter-" + string(rune('a'+d)), Type: "bordo.energy.interval.v1", TS: ts + 900400,
-					Clk: contract.ClockSync, Boot: "b7c1e2f0", Data: intervalData(q, d)}),
+				ID: buffer.ID{Epoch: "k3f9x2q7", Seq: uint64(len(recs) + 1)}, Class: buffer.Interval, From: ts,
+				To: ts + 900000,
+				Payload: AppendEvent(nil,
+					&Event{Dev: "meter-" + string(rune('a'+d)), Type: "bordo.energy.interval.v1", TS: ts + 900400,
+						Clk: contract.ClockSync, Boot: "b7c1e2f0", Data: intervalData(q, d)}),
 			})
 		}
 	}
@@ -336,7 +341,8 @@ func FuzzMeta(f *testing.F) {
 			if _, err := TypeOf(recs[i].Payload); err != nil {
 				continue
 			}
-			if _, err := DecodeSample(recs[i].Payload); err != nil && o.ids[i] > 0 && o.shapes[o.ids[i]-1].kind == sampleV1 {
+			if _, err := DecodeSample(recs[i].Payload); err != nil && o.ids[i] > 0 &&
+				o.shapes[o.ids[i]-1].kind == sampleV1 {
 				t.Fatalf("record %d opened to a row that does not decode: %v", i, err)
 			}
 		}

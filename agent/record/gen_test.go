@@ -27,7 +27,8 @@ func drawFloat(t *rapid.T) float64 {
 		return float64(rapid.Float32Range(-1e6, 1e6).Draw(t, "single"))
 	case 3:
 		return rapid.SampledFrom([]float64{
-			0, math.Copysign(0, -1), 5e-324, -5e-324, math.MaxFloat64, -math.MaxFloat64, 1e15, 1e15 - 1, -1e15, 1 << 53, 0.1 + 0.2,
+			0, math.Copysign(0, -1), 5e-324, -5e-324, math.MaxFloat64, -math.MaxFloat64, 1e15, 1e15 - 1, -1e15, 1 << 53,
+			0.1 + 0.2,
 			math.MaxFloat32, math.SmallestNonzeroFloat32, 999999999999999, 99999999999999.9, 1e-9, 1e22,
 		}).Draw(t, "edge")
 	case 4:
@@ -46,7 +47,8 @@ func drawReading(t *rapid.T) drivers.Reading {
 	case 0:
 		r.Value = catalogue.Truth(rapid.Bool().Draw(t, "truth"))
 	case 1:
-		r.Value = catalogue.Words(rapid.SampledFrom([]string{"", "open", "closed", "\x00\xff", "città"}).Draw(t, "text"))
+		r.Value = catalogue.Words(rapid.SampledFrom([]string{"", "open", "closed", "\x00\xff", "città"}).Draw(t,
+			"text"))
 	case 2: // absent
 	default:
 		r.Value = catalogue.Number(drawFloat(t))
@@ -76,8 +78,9 @@ func drawEvent(t *rapid.T) Event {
 		Dev:  rapid.SampledFrom([]string{"inv-1", "node", ""}).Draw(t, "dev"),
 		Type: rapid.SampledFrom([]string{"bordo.energy.interval.v1", "bordo.store.gap.v1", ""}).Draw(t, "type"),
 		TS:   drawTime(t), Mono: drawTime(t), Boot: rapid.SampledFrom([]string{"", "b7c1e2f0"}).Draw(t, "boot"),
-		Clk:  drawClock(t),
-		Data: json.RawMessage(rapid.SampledFrom([]string{"{}", "", `{"point":"ac_energy","kwh":0.25}`, "\xff"}).Draw(t, "data")),
+		Clk: drawClock(t),
+		Data: json.RawMessage(rapid.SampledFrom([]string{"{}", "", `{"point":"ac_energy","kwh":0.25}`, "\xff"}).Draw(t,
+			"data")),
 	}
 }
 
@@ -86,7 +89,8 @@ func drawRecords(t *rapid.T) []buffer.Record {
 	var earlier [][]byte
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) buffer.Record {
 		r := buffer.Record{
-			ID:    buffer.ID{Epoch: rapid.SampledFrom([]string{"k3f9x2q7", "k3fax2q7", ""}).Draw(t, "epoch"), Seq: rapid.Uint64().Draw(t, "seq")},
+			ID: buffer.ID{Epoch: rapid.SampledFrom([]string{"k3f9x2q7", "k3fax2q7", ""}).Draw(t, "epoch"),
+				Seq: rapid.Uint64().Draw(t, "seq")},
 			Class: buffer.Class(rapid.Uint8().Draw(t, "class")), From: drawTime(t), To: drawTime(t),
 		}
 		switch rapid.IntRange(0, 9).Draw(t, "payload") {

@@ -20,8 +20,9 @@ import (
 func imageRows() (samples []Sample, events []Event) {
 	for i := range 3 {
 		samples = append(samples, Sample{
-			Dev: fmt.Sprintf("inv-%d", 1+i%2), TS: 1760000000000 + int64(i)*5000, Mono: 86400000 + int64(i)*5000, Boot: "b7c1e2f0",
-			Clk: []contract.Clock{contract.ClockSync, contract.ClockEst, contract.ClockFree}[i],
+			Dev: fmt.Sprintf("inv-%d", 1+i%2), TS: 1760000000000 + int64(i)*5000, Mono: 86400000 + int64(i)*5000,
+			Boot: "b7c1e2f0",
+			Clk:  []contract.Clock{contract.ClockSync, contract.ClockEst, contract.ClockFree}[i],
 			Readings: []drivers.Reading{
 				{Point: "ac_power", Value: catalogue.Number(1234.5 + float64(i))},
 				{Point: "ac_voltage_l1", Value: catalogue.Number(float64(float32(230.1234)))},
@@ -35,8 +36,10 @@ func imageRows() (samples []Sample, events []Event) {
 		})
 	}
 	events = []Event{
-		{Dev: "inv-1", Type: "bordo.energy.interval.v1", TS: 1760000400000, Mono: 86800000, Boot: "b7c1e2f0", Clk: contract.ClockSync, Data: json.RawMessage(`{"point":"ac_energy","kwh":0.25}`)},
-		{Dev: "node", Type: "bordo.store.gap.v1", TS: 1760000000000, Mono: 0, Clk: contract.ClockFree, Data: json.RawMessage(`{"ep":"k3f9x2q7","class":"reading","from":9001,"to":9400,"why":"evicted"}`)},
+		{Dev: "inv-1", Type: "bordo.energy.interval.v1", TS: 1760000400000, Mono: 86800000, Boot: "b7c1e2f0",
+			Clk: contract.ClockSync, Data: json.RawMessage(`{"point":"ac_energy","kwh":0.25}`)},
+		{Dev: "node", Type: "bordo.store.gap.v1", TS: 1760000000000, Mono: 0, Clk: contract.ClockFree,
+			Data: json.RawMessage(`{"ep":"k3f9x2q7","class":"reading","from":9001,"to":9400,"why":"evicted"}`)},
 	}
 	return samples, events
 }
@@ -81,5 +84,6 @@ func intervalData(q, d int) json.RawMessage {
 	kwh := math.Round(250*math.Abs(math.Sin(float64(q)/30+float64(d)))) / 1000
 	from := 12345 + float64(d) + float64(q)*0.125
 	return fmt.Appendf(nil, `{"start":%d,"point":"import_energy","kwh":%v,"from":%v,"to":%v,"meter":"SN%06d","segment":1,`+
-		`"coverage":1,"samples":90,"method":"counter","clk":"sync","rev":0}`, 1760000400000+int64(q)*900000, kwh, from, from+kwh, 1000+d)
+		`"coverage":1,"samples":90,"method":"counter","clk":"sync","rev":0}`, 1760000400000+int64(q)*900000, kwh, from,
+		from+kwh, 1000+d)
 }

@@ -248,7 +248,10 @@ func (o *opener) columns() error {
 		}
 	}
 	o.nums = fill(o.nums, nums)
-	o.order.sort(len(o.cols), func(i int) (int32, bool) { return o.cols[i].key, o.cols[i].nums.at < o.cols[i].nums.end })
+	o.order.sort(len(o.cols), func(i int) (int32, bool) {
+		return o.cols[i].key,
+			o.cols[i].nums.at < o.cols[i].nums.end
+	})
 	for _, group := range o.order.groups {
 		if err := o.readNumbers(group); err != nil {
 			return err

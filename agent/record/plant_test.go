@@ -41,7 +41,8 @@ func walk() workload {
 		for d := range out {
 			for p := range at[d] {
 				at[d][p] += int64(math.Round(rng.NormFloat64() * 8))
-				out[d] = append(out[d], drivers.Reading{Point: plantKeys[p], Value: catalogue.Number(float64(at[d][p]) / scale[p])})
+				out[d] = append(out[d], drivers.Reading{Point: plantKeys[p],
+					Value: catalogue.Number(float64(at[d][p]) / scale[p])})
 			}
 			out[d] = append(out[d], drivers.Reading{Point: "state", Value: catalogue.Words("producing")})
 		}
@@ -114,7 +115,8 @@ func noise() workload {
 		out := make([][]drivers.Reading, plantDevices)
 		for d := range out {
 			for p := range plantPoints {
-				out[d] = append(out[d], drivers.Reading{Point: plantKeys[p], Value: catalogue.Number(2000 + 500*rng.Float64())})
+				out[d] = append(out[d], drivers.Reading{Point: plantKeys[p],
+					Value: catalogue.Number(2000 + 500*rng.Float64())})
 			}
 		}
 		return out

@@ -180,7 +180,8 @@ func DecodeSample(payload []byte) (Sample, error) {
 		if r, rest, err = readReading(payload, rest); err != nil {
 			return Sample{}, fmt.Errorf("decode sample: %w", err)
 		}
-		s.Readings = append(s.Readings, drivers.Reading{Point: r.name(text), Value: r.value(text), Quality: r.quality()})
+		s.Readings = append(s.Readings, drivers.Reading{Point: r.name(text), Value: r.value(text),
+			Quality: r.quality()})
 	}
 	if rest != len(payload) {
 		return Sample{}, fmt.Errorf("decode sample: %w", badRow("%d bytes too many", len(payload)-rest))

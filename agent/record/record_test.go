@@ -43,7 +43,8 @@ func TestSampleRoundTrip(t *testing.T) {
 			t.Fatalf("row %x became %x", row, again)
 		}
 		info, err := Describe(row)
-		want2 := Info{Kind: KindSample, Dev: want.Dev, Boot: want.Boot, TS: want.TS, Mono: want.Mono, Clk: want.Clk, N: len(want.Readings)}
+		want2 := Info{Kind: KindSample, Dev: want.Dev, Boot: want.Boot, TS: want.TS, Mono: want.Mono, Clk: want.Clk,
+			N: len(want.Readings)}
 		if err != nil || info != want2 {
 			t.Fatalf("Describe = %+v, %v; want %+v", info, err, want2)
 		}

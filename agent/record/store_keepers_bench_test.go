@@ -207,7 +207,8 @@ func (k *plain) drain(limit int) (n int, err error) {
 			it := txn.NewIterator(o)
 			defer it.Close()
 			var v []byte
-			for it.Seek(binary.BigEndian.AppendUint64(nil, k.first)); it.Valid() && some < min(5000, limit-n); it.Next() {
+			for it.Seek(binary.BigEndian.AppendUint64(nil, k.first)); it.Valid() &&
+				some < min(5000, limit-n); it.Next() {
 				var err error
 				if v, err = it.Item().ValueCopy(v); err != nil {
 					return err

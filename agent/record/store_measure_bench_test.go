@@ -127,7 +127,8 @@ func TestMeasure(t *testing.T) {
 	for name, do := range scenarios() {
 		for _, store := range []string{"ours", "plain"} {
 			t.Run(name+"/"+store, func(t *testing.T) {
-				m := measure{Do: name, Store: store, Load: "noise", Dir: t.TempDir(), Rounds: 360, Bytes: 1 << 20, MaxSize: 16 << 20, t: t}
+				m := measure{Do: name, Store: store, Load: "noise", Dir: t.TempDir(), Rounds: 360, Bytes: 1 << 20,
+					MaxSize: 16 << 20, t: t}
 				if got := do(m); len(got) == 0 {
 					t.Error("no figures")
 				}
@@ -223,10 +224,12 @@ func quarters(q int) (recs []buffer.Record) {
 	for d := range plantDevices {
 		ts := int64(plantStart + q*900_000)
 		e := Event{
-			Dev: fmt.Sprintf("inv-%d", d), Type: "bordo.energy.interval.v1", TS: ts, Mono: ts - plantStart, Boot: "b7c1e2f0",
-			Clk: "sync", Data: intervalData(q, d),
+			Dev: fmt.Sprintf("inv-%d", d), Type: "bordo.energy.interval.v1", TS: ts, Mono: ts - plantStart,
+			Boot: "b7c1e2f0",
+			Clk:  "sync", Data: intervalData(q, d),
 		}
-		recs = append(recs, buffer.Record{Class: buffer.Interval, From: ts - 900_000, To: ts, Payload: AppendEvent(nil, &e)})
+		recs = append(recs, buffer.Record{Class: buffer.Interval, From: ts - 900_000, To: ts,
+			Payload: AppendEvent(nil, &e)})
 	}
 	return recs
 }

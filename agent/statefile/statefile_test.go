@@ -50,7 +50,8 @@ func save(t *testing.T, d *statefile.Dir, s state) {
 func expect(t *testing.T, dir string, n int, want error) {
 	t.Helper()
 	s := state{N: 99}
-	if err := statefile.New(dir, statefile.Options{}).Load("energy", &s); !errors.Is(err, want) || err != nil && want == nil {
+	if err := statefile.New(dir, statefile.Options{}).Load("energy", &s); !errors.Is(err, want) || err != nil &&
+		want == nil {
 		t.Fatalf("got error %v, want %v", err, want)
 	}
 	if s.N != n {
@@ -199,7 +200,8 @@ func TestDamageOfOneFile(t *testing.T) {
 				if err := d.Load("energy", &s); !errors.Is(err, statefile.ErrOlder) || s.N != other || s.Text != text {
 					t.Fatalf("%s of %s: %v, generation %d", what, victim, err, s.N)
 				}
-				if n := strings.Count(log.String(), "state file is damaged"); n != 1 || !strings.Contains(log.String(), victim) {
+				if n := strings.Count(log.String(), "state file is damaged"); n != 1 ||
+					!strings.Contains(log.String(), victim) {
 					t.Fatalf("%s of %s: log: %s", what, victim, log.String())
 				}
 				if got := files(t, dir); got[victim+".damaged"] != content || got[victim] != "" {

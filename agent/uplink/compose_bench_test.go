@@ -19,11 +19,14 @@ func BenchmarkCompose(b *testing.B) {
 	points := catalogue.Points()[:20]
 	var recs []buffer.Record
 	for i := range 2000 {
-		s := record.Sample{Dev: "inv-" + string(rune('0'+i%10)), TS: 1760000000000 + int64(i)*1000, Mono: int64(i) * 1000, Boot: "b7c1e2f0", Clk: contract.ClockSync}
+		s := record.Sample{Dev: "inv-" + string(rune('0'+i%10)), TS: 1760000000000 + int64(i)*1000,
+			Mono: int64(i) * 1000, Boot: "b7c1e2f0", Clk: contract.ClockSync}
 		for j, p := range points {
-			s.Readings = append(s.Readings, drivers.Reading{Point: p.Key, Value: catalogue.Number(float64(2300+i%50+j) / 10)})
+			s.Readings = append(s.Readings,
+				drivers.Reading{Point: p.Key, Value: catalogue.Number(float64(2300+i%50+j) / 10)})
 		}
-		recs = append(recs, buffer.Record{ID: buffer.ID{Epoch: "k3f9x2q7", Seq: uint64(i + 1)}, Class: buffer.Reading, Payload: record.AppendSample(nil, &s)})
+		recs = append(recs, buffer.Record{ID: buffer.ID{Epoch: "k3f9x2q7", Seq: uint64(i + 1)}, Class: buffer.Reading,
+			Payload: record.AppendSample(nil, &s)})
 	}
 	for name, c := range map[string]composer{"plain": {topics: topics}, "packed": {topics: topics, pack: true}} {
 		b.Run(name, func(b *testing.B) {

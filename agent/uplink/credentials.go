@@ -61,7 +61,8 @@ func ended(m config.MQTT, now time.Time) error {
 	if until == 0 || now.UnixMilli() < until {
 		return nil
 	}
-	return fmt.Errorf("the certificate in cert_file ended on %s", time.UnixMilli(until).UTC().Format("2006-01-02 15:04 UTC"))
+	return fmt.Errorf("the certificate in cert_file ended on %s",
+		time.UnixMilli(until).UTC().Format("2006-01-02 15:04 UTC"))
 }
 
 // ValidUntil returns when a client certificate expires, in ms UTC; 0 when there is none or it cannot be read.

@@ -53,7 +53,9 @@ func testHandlers(t *testing.T, refused bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.Parse("test.yaml", []byte("version: 1\ntenant: cremasco\nnode: quintano\nmqtt: {url: \"mqtt://127.0.0.1:1883\"}\nlines: []\n"), nil)
+	cfg, err := config.Parse("test.yaml",
+		[]byte("version: 1\ntenant: cremasco\nnode: quintano\nmqtt: {url: \"mqtt://127.0.0.1:1883\"}\nlines: []\n"),
+		nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,12 +74,15 @@ func testHandlers(t *testing.T, refused bool) {
 	up := uplink.New(uplink.Options{
 		MQTT: cfg.MQTT, Node: "quintano", Topics: topics, Sync: time.Second,
 		Dial: func(ctx context.Context, u *url.URL) (net.Conn, error) { return broker.Dial(ctx, u) },
-		Now:  time.Now, TLSTime: time.Now, Logger: slog.New(slog.DiscardHandler), Store: store, Retained: &uplink.Retained{},
+		Now:  time.Now, TLSTime: time.Now, Logger: slog.New(slog.DiscardHandler), Store: store,
+		Retained:   &uplink.Retained{},
 		Conditions: health.New(time.Now, func(health.Change) {}), Saved: nothingSaved{},
 		Status: func(sess string) contract.Status {
-			return contract.Status{Node: "quintano", Sess: sess, State: contract.Online, Ep: "k3f9x2q7", Next: 1, TS: time.Now().UnixMilli()}
+			return contract.Status{Node: "quintano", Sess: sess, State: contract.Online, Ep: "k3f9x2q7", Next: 1,
+				TS: time.Now().UnixMilli()}
 		},
-		Handlers:  []uplink.Handler{{Filter: topics.Cmd(), Handle: hear}, {Filter: topics.AccessFilter(), Handle: hear}},
+		Handlers: []uplink.Handler{{Filter: topics.Cmd(), Handle: hear},
+			{Filter: topics.AccessFilter(), Handle: hear}},
 		Connected: func() {}, Cleared: func(string) {}, GiveUp: func([]buffer.Record) {}, Conflict: func(int) {},
 	})
 	publish := func(topic, payload string, retain bool) {
@@ -108,7 +113,8 @@ func testHandlers(t *testing.T, refused bool) {
 	if refused {
 		lists = 0
 	}
-	if count[topics.Cmd()+" first false"] != 1 || count[topics.Cmd()+" second false"] != 1 || count[topics.Access(1)+" list true"] != lists {
+	if count[topics.Cmd()+" first false"] != 1 || count[topics.Cmd()+" second false"] != 1 ||
+		count[topics.Access(1)+" list true"] != lists {
 		t.Errorf("heard %q", heard)
 	}
 }

@@ -61,7 +61,9 @@ func oldRecords(t *testing.T, samples []buffer.Record) *buffer.Store {
 				t.Fatal(err)
 			}
 		}
-		if _, err := s.Append(buffer.Event, 0, 0, record.AppendEvent(nil, &record.Event{Dev: "inv-1", Type: "bordo.store.gap.v1", TS: 1, Data: []byte("{}")})); err != nil {
+		if _, err := s.Append(buffer.Event, 0, 0,
+			record.AppendEvent(nil, &record.Event{Dev: "inv-1", Type: "bordo.store.gap.v1", TS: 1,
+				Data: []byte("{}")})); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {

@@ -49,7 +49,8 @@ type batchKey struct {
 // compose builds messages: events first, one per message, then samples in batches, each in their given order.
 // Unreadable records and those larger than a message may be are returned as broken with the reason: they must not block
 // the records behind them.
-func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*message, broken []buffer.Record, err error) {
+func (c *composer) compose(recs []buffer.Record, hist bool, sent int64) (out []*message, broken []buffer.Record,
+	err error) {
 	var order []*batch
 	open := make(map[batchKey]*batch)
 	for _, r := range recs {
@@ -178,5 +179,6 @@ func (c *composer) event(r buffer.Record, hist bool) (*message, error) {
 	if contract.RouteOf(e.Type).Kind == contract.KindRes {
 		topic = c.topics.Res()
 	}
-	return &message{topic: topic, payload: contract.AppendEvent(nil, head, e.Data), ids: []buffer.ID{r.ID}, hist: hist}, nil
+	return &message{topic: topic, payload: contract.AppendEvent(nil, head, e.Data), ids: []buffer.ID{r.ID}, hist: hist},
+		nil
 }

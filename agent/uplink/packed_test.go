@@ -16,9 +16,11 @@ import (
 func texts(n int, text func(i int) string) []buffer.Record {
 	var out []buffer.Record
 	for i := range n {
-		row := record.AppendSample(nil, &record.Sample{Dev: "inv-1", TS: 1760000000000 + int64(i)*1000, Clk: contract.ClockSync,
+		row := record.AppendSample(nil, &record.Sample{Dev: "inv-1", TS: 1760000000000 + int64(i)*1000,
+			Clk:      contract.ClockSync,
 			Readings: []drivers.Reading{{Point: "alarm", Value: catalogue.Words(text(i))}}})
-		out = append(out, buffer.Record{ID: buffer.ID{Epoch: "k3f9x2q7", Seq: uint64(i + 1)}, Class: buffer.Reading, Payload: row})
+		out = append(out, buffer.Record{ID: buffer.ID{Epoch: "k3f9x2q7", Seq: uint64(i + 1)}, Class: buffer.Reading,
+			Payload: row})
 	}
 	return out
 }

@@ -75,7 +75,8 @@ const (
 )
 
 func newPath(most int, kept BrokerLimits, save func(BrokerLimits), now time.Time) *path {
-	p := &path{most: most, pace: inflight.NewPace(), size: inflight.Ceiling{FirstWait: sizeRetry, LastWait: sizeRetryMost}, save: save, kept: kept,
+	p := &path{most: most, pace: inflight.NewPace(),
+		size: inflight.Ceiling{FirstWait: sizeRetry, LastWait: sizeRetryMost}, save: save, kept: kept,
 		taken: make(map[string]time.Time)}
 	p.size.Restore(min(kept.Passed, most), kept.Failed, now)
 	return p
@@ -127,7 +128,8 @@ func (p *path) pass(topic string, n int, now time.Time) {
 // keep saves the learned limits when they have changed enough: a handful of times per broker.
 func (p *path) keep() {
 	now := BrokerLimits{Passed: p.size.Passed, Failed: p.size.Failed}
-	if now.Failed == p.kept.Failed && now.Passed < 2*p.kept.Passed && now.Passed >= p.kept.Passed || now.Passed <= inflight.Small && now.Failed == 0 {
+	if now.Failed == p.kept.Failed && now.Passed < 2*p.kept.Passed && now.Passed >= p.kept.Passed ||
+		now.Passed <= inflight.Small && now.Failed == 0 {
 		return
 	}
 	p.kept = now
@@ -136,7 +138,8 @@ func (p *path) keep() {
 
 // died draws conclusions from what was in flight when a session ended: open was not acknowledged, dropped was
 // acknowledged and may not have been accepted. It reports whether this explains the end.
-func (p *path) died(err error, open, dropped []*message, subscribing []string, lived time.Duration, now time.Time) bool {
+func (p *path) died(err error, open, dropped []*message, subscribing []string, lived time.Duration,
+	now time.Time) bool {
 	topics, total := slices.Clone(subscribing), 0
 	for _, m := range open {
 		total += m.size()
@@ -312,7 +315,8 @@ func (p *path) refused(now time.Time) string {
 
 // isSound reports cheaply whether nothing is wrong.
 func (p *path) isSound(now time.Time) bool {
-	return p.size.Failed == 0 && p.pace.Burst.Failed == 0 && p.held == 0 && p.blame.Clear() && now.After(p.plain) && now.After(p.noWill)
+	return p.size.Failed == 0 && p.pace.Burst.Failed == 0 && p.held == 0 && p.blame.Clear() && now.After(p.plain) &&
+		now.After(p.noWill)
 }
 
 // subscription marks a topic as that of a subscription.

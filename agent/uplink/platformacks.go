@@ -28,7 +28,8 @@ type platformAcks struct {
 }
 
 func newPlatformAcks(mode config.Ack) *platformAcks {
-	return &platformAcks{on: mode == config.AckPlatform, news: make(chan struct{}, 1), waiting: make(map[buffer.ID]bool)}
+	return &platformAcks{on: mode == config.AckPlatform, news: make(chan struct{}, 1),
+		waiting: make(map[buffer.ID]bool)}
 }
 
 // take takes a message with the platform's acknowledgements.

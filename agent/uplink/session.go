@@ -85,10 +85,11 @@ type session struct {
 	batching bool        // it is running
 	freshIn  bool        // the live lane may have something
 
-	seen            map[string]uint64 // revisions of the retained messages that the broker has, or that are in flight
-	statusDue       bool
-	deferred        *time.Timer // running while a status waits for an empty window; when it fires, the status is published anyway
-	deferredDue     bool        // it is running
+	seen      map[string]uint64 // revisions of the retained messages that the broker has, or that are in flight
+	statusDue bool
+	// running while a status waits for an empty window; when it fires, the status is published anyway
+	deferred        *time.Timer
+	deferredDue     bool // it is running
 	messages        bucket
 	bytes           bucket
 	slow            float64   // factor on the history lane's rates
@@ -146,7 +147,8 @@ func (s *session) run(ctx context.Context) error {
 	err := s.forward(ctx)
 	s.end()
 	_, refused := errors.AsType[*mqtt.PacketError](err)
-	if errors.Is(err, errSessionEnded) && !refused && s.path.died(err, s.open, s.dropped, s.asked, time.Since(began), time.Now()) {
+	if errors.Is(err, errSessionEnded) && !refused &&
+		s.path.died(err, s.open, s.dropped, s.asked, time.Since(began), time.Now()) {
 		err = fmt.Errorf("%w (%w)", err, errExplained)
 	}
 	s.f.reportPath()
@@ -215,7 +217,8 @@ func (s *session) forward(ctx context.Context) error {
 				s.listen()
 				canary.Reset(echoWait)
 			default:
-				s.f.Conditions.Set(contract.NotRouted, "", true, "the broker acknowledged the status and did not send it back within 10 s")
+				s.f.Conditions.Set(contract.NotRouted, "", true,
+					"the broker acknowledged the status and did not send it back within 10 s")
 			}
 		case <-settled.C:
 			s.f.duplicateNode(0)
@@ -259,7 +262,8 @@ func (s *session) handOver() <-chan time.Time {
 func (s *session) fill() <-chan time.Time {
 	now := time.Now()
 	wake := s.letGo(now, false)
-	for s.inflight < s.f.cfg.Window && s.failed == nil && !s.busy(now) && s.fits(0, false, now) && !(s.reserved && s.inflight > 0) {
+	for s.inflight < s.f.cfg.Window && s.failed == nil && !s.busy(now) && s.fits(0, false, now) &&
+		!(s.reserved && s.inflight > 0) {
 		if m := s.nextLiveUnlessReserved(); m != nil {
 			ok, later := s.sendable(m, now)
 			if later {
@@ -334,7 +338,9 @@ func (s *session) nextHist() (*message, time.Duration) {
 		s.histEmpty = len(s.hist) == 0
 	}
 	if len(s.hist) == 0 {
-		if s.histInflight == 0 && (s.histSent || s.reportedBacklog && s.inflight == 0 && len(s.f.Store.Summary()) == 0) { // the backlog is empty: report it
+		// the backlog is empty: report it
+		if s.histInflight == 0 && (s.histSent || s.reportedBacklog && s.inflight == 0 &&
+			len(s.f.Store.Summary()) == 0) {
 			s.histSent = false
 			s.statusSoon()
 			return s.nextLive(), 0

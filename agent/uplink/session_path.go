@@ -92,7 +92,8 @@ func (s *session) subscribeDue(ctx context.Context) {
 				s.aloneUntil = now.Add(aloneMost)
 			}
 			at := slices.IndexFunc(s.handlers, func(h Handler) bool { return h.Filter == filter })
-			s.conn.SubscribeLater(ctx, filter, s.handlers[at].Handle, func(err error) { s.answers <- subscribed{filter, err} })
+			s.conn.SubscribeLater(ctx, filter, s.handlers[at].Handle,
+				func(err error) { s.answers <- subscribed{filter, err} })
 		}
 		s.asking = slices.Delete(s.asking, i, i+1)
 		i--

@@ -33,7 +33,8 @@ func (s *session) publish(m *message) {
 		s.alone++
 	}
 	s.conn.Publish(mqtt.Message{
-		Topic: m.topic, Payload: m.payload, Retain: m.retain && !began.Before(s.path.plain), Patience: s.path.pace.Patience(s.unacked),
+		Topic: m.topic, Payload: m.payload, Retain: m.retain && !began.Before(s.path.plain),
+		Patience: s.path.pace.Patience(s.unacked),
 	}, func(err error) {
 		o.err, o.took = err, time.Since(began)
 		s.deliveries <- o // holds a whole window: never blocks

@@ -31,11 +31,12 @@ import (
 
 // Times of the uplink.
 const (
-	reconnectFirst    = time.Second      // the back-off before the second attempt is up to this long
-	refusedWait       = time.Minute      // after a refused login
-	shortSession      = 5 * time.Second  // a session that ends sooner is suspicious
-	longSession       = time.Minute      // a longer session shows that no other box uses this node's id
-	duplicateSessions = 3                // after this many short sessions without a long one, another box may be using this node's id
+	reconnectFirst = time.Second     // the back-off before the second attempt is up to this long
+	refusedWait    = time.Minute     // after a refused login
+	shortSession   = 5 * time.Second // a session that ends sooner is suspicious
+	longSession    = time.Minute     // a longer session shows that no other box uses this node's id
+	// after this many short sessions without a long one, another box may be using this node's id
+	duplicateSessions = 3
 	muteSessions      = 3                // so many sessions without an echo, and the access rules are in question
 	duplicateWait     = time.Minute      // then the next attempt waits for one to five times this long
 	StatusEvery       = 10 * time.Minute // the retained status is written again
@@ -79,7 +80,8 @@ type Options struct {
 	Connected func()                     // a connection was made
 	Cleared   func(topic string)         // an empty retained message was acknowledged
 	GiveUp    func(recs []buffer.Record) // discards unreadable records and reports a gap
-	Conflict  func(sessions int)         // another box seems to use this node's id: the number of consecutive sessions that died immediately
+	// another box seems to use this node's id: the number of consecutive sessions that died immediately
+	Conflict func(sessions int)
 }
 
 // Uplink carries records from the store to a broker. It owns the connection: one goroutine runs it.
@@ -93,8 +95,9 @@ type Uplink struct {
 	paths map[string]*path // by URL; of who runs the connection
 	path  *path            // of the present or the last attempt
 
-	unread map[buffer.Class]string // why a class of the backlog cannot be read, as logged; owned by the goroutine that runs the connection
-	logged loglimit.Causes         // states of the connection; same owner
+	// why a class of the backlog cannot be read, as logged; owned by the goroutine that runs the connection
+	unread map[buffer.Class]string
+	logged loglimit.Causes // states of the connection; same owner
 	// corrected is when the status was last republished because another client had overwritten it; same owner.
 	corrected time.Time
 	// Until deafUntil, nothing is subscribed where a message arrived that was too large. deafTo is its topic, where
@@ -123,7 +126,8 @@ type BrokerStatus struct {
 	Attempts  int       `json:"attempts,omitempty"` // failed ones since then
 	Error     string    `json:"error,omitempty"`
 
-	Passed int `json:"message_passed,omitempty"` // size of the largest message that passes, where a larger one is known to fail, in bytes
+	// size of the largest message that passes, where a larger one is known to fail, in bytes
+	Passed int `json:"message_passed,omitempty"`
 }
 
 // Run connects, forwards and connects again until Stop is called. ctx cuts everything short.
@@ -157,7 +161,8 @@ func (f *Uplink) Run(ctx context.Context) {
 		if off.mute >= muteSessions && (f.reportPath() || f.path.blame.IsMany()) {
 			f.path.barred = true
 			f.reportPath()
-			f.Conditions.Set(contract.NotRouted, "", true, "the broker ends each session before it passes anything on: may this user write "+f.Topics.Status()+"?")
+			f.Conditions.Set(contract.NotRouted, "", true,
+				"the broker ends each session before it passes anything on: may this user write "+f.Topics.Status()+"?")
 		}
 		f.disconnected(u, err, wait)
 	}
@@ -167,7 +172,8 @@ func (f *Uplink) Run(ctx context.Context) {
 // other.
 func (f *Uplink) duplicateNode(sessions int) {
 	suspected := sessions >= duplicateSessions
-	if f.Conditions.Set(contract.TwinSuspected, "", suspected, fmt.Sprintf("%d sessions ended within %v", sessions, shortSession)) && suspected {
+	if f.Conditions.Set(contract.TwinSuspected, "", suspected,
+		fmt.Sprintf("%d sessions ended within %v", sessions, shortSession)) && suspected {
 		f.Conflict(sessions)
 	}
 }
@@ -232,7 +238,8 @@ type backOff struct {
 }
 
 func (b *backOff) next(cfg config.MQTT, err error, lived time.Duration) time.Duration {
-	if _, bad := errors.AsType[*mqtt.PacketError](err); bad { // neither a duplicate node nor missing rights: a fault of the broker
+	// neither a duplicate node nor missing rights: a fault of the broker
+	if _, bad := errors.AsType[*mqtt.PacketError](err); bad {
 		if lived > longSession {
 			b.failures = 0
 		}
@@ -357,7 +364,8 @@ func (f *Uplink) pathTo(u *url.URL) *path {
 		if f.paths == nil {
 			f.paths = make(map[string]*path)
 		}
-		f.path = newPath(int(f.cfg.MaxMessage), f.Saved.BrokerLimits(key), func(l BrokerLimits) { f.Saved.SetBrokerLimits(key, l) }, time.Now())
+		f.path = newPath(int(f.cfg.MaxMessage), f.Saved.BrokerLimits(key),
+			func(l BrokerLimits) { f.Saved.SetBrokerLimits(key, l) }, time.Now())
 		f.paths[key] = f.path
 	}
 	return f.path
@@ -442,56 +450,4 @@ func (f *Uplink) PublishStatus() {
 	case f.news <- struct{}{}:
 	default:
 	}
-}
-
-// Retained holds the retained messages besides status: topic to payload, with a revision each.
-type Retained struct {
-	mu    sync.Mutex
-	order []string
-	items map[string]retainedMessage
-}
-
-type retainedMessage struct {
-	payload []byte
-	rev     uint64
-}
-
-// Put sets a topic's payload and reports whether that changed anything.
-func (s *Retained) Put(topic string, payload []byte) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old, ok := s.items[topic]
-	if ok && string(old.payload) == string(payload) {
-		return false
-	}
-	if !ok {
-		s.order = append(s.order, topic)
-	}
-	if s.items == nil {
-		s.items = make(map[string]retainedMessage)
-	}
-	s.items[topic] = retainedMessage{payload, old.rev + 1}
-	return true
-}
-
-// remove forgets a topic.
-func (s *Retained) remove(topic string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.items, topic)
-	s.order = slices.DeleteFunc(s.order, func(t string) bool { return t == topic })
-}
-
-// since returns what has changed against the revisions in seen, and notes the new ones there.
-func (s *Retained) since(seen map[string]uint64) []*message {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []*message
-	for _, topic := range s.order {
-		if it := s.items[topic]; seen[topic] != it.rev {
-			seen[topic] = it.rev
-			out = append(out, &message{topic: topic, payload: it.payload, retain: true})
-		}
-	}
-	return out
 }

@@ -32,12 +32,14 @@ func TestBackOff(t *testing.T) {
 		{"after a month", cfg, backOff{failures: 90000}, unreachable, 0, 0, 30 * time.Second},
 		{"after a month, quick", quick, backOff{failures: 90000}, unreachable, 0, 0, 500 * time.Millisecond},
 		{"refused login", cfg, backOff{}, fmt.Errorf("connect: %w", mqtt.ErrRefused), 0, time.Minute, 2 * time.Minute},
-		{"refused login, quick", quick, backOff{failures: 5}, fmt.Errorf("connect: %w", mqtt.ErrRefused), 0, time.Minute, 2 * time.Minute},
+		{"refused login, quick", quick, backOff{failures: 5}, fmt.Errorf("connect: %w", mqtt.ErrRefused), 0,
+			time.Minute, 2 * time.Minute},
 		{"lost after an hour", cfg, backOff{failures: 3, short: 2}, ended, time.Hour, 0, 2 * time.Second},
 		{"lost after an hour, quick", quick, backOff{}, ended, time.Hour, 0, 500 * time.Millisecond},
 		{"second short one", cfg, backOff{short: 1}, ended, time.Second, 0, 2 * time.Second},
 		{"third short one", cfg, backOff{short: 2}, ended, time.Second, time.Minute, 5 * time.Minute},
-		{"own status not seen", cfg, backOff{failures: 1}, fmt.Errorf("%w (%w)", ended, errNotEchoed), time.Second, 0, 4 * time.Second},
+		{"own status not seen", cfg, backOff{failures: 1}, fmt.Errorf("%w (%w)", ended, errNotEchoed), time.Second, 0,
+			4 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			low, high := time.Duration(1<<62), time.Duration(0)
@@ -57,18 +59,21 @@ func TestBackOff(t *testing.T) {
 // TestUnreadBacklogIsLoggedOnce: the log of a box that reads a bad sector at every turn must not fill the card.
 func TestUnreadBacklogIsLoggedOnce(t *testing.T) {
 	var out strings.Builder
-	f := &Uplink{log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
-			return slog.Attr{}
-		}
-		return a
-	}}))}
+	f := &Uplink{log: slog.New(slog.NewTextHandler(&out,
+		&slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+				return slog.Attr{}
+			}
+			return a
+		}}))}
 	sector, table := errors.New("bad sector"), errors.New("bad table")
 	for _, step := range []struct {
 		class buffer.Class
 		err   error
-	}{{buffer.Event, nil}, {buffer.Reading, sector}, {buffer.Event, nil}, {buffer.Reading, sector}, {buffer.Interval, sector},
-		{buffer.Reading, table}, {buffer.Reading, table}, {buffer.Reading, nil}, {buffer.Reading, nil}, {buffer.Reading, table}} {
+	}{{buffer.Event, nil}, {buffer.Reading, sector}, {buffer.Event, nil}, {buffer.Reading, sector},
+		{buffer.Interval, sector},
+		{buffer.Reading, table}, {buffer.Reading, table}, {buffer.Reading, nil}, {buffer.Reading, nil},
+		{buffer.Reading, table}} {
 		f.readBacklog(step.class, step.err)
 	}
 	want := `msg="read backlog" class=reading err="bad sector"

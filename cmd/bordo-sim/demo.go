@@ -30,9 +30,13 @@ func demoCommand() commandline.Command {
 table at a terminal, otherwise a line for each sample. It ends with Ctrl-C, a hang-up, or the reader of its output, and leaves
 nothing behind.`,
 		Flags: func(set *flag.FlagSet) commandline.Action {
-			agent := set.String("bordo", "", "the `FILE` of the agent (otherwise the one beside this program, or in PATH)")
+			agent := set.String("bordo", "",
+				"the `FILE` of the agent (otherwise the one beside this program, or in PATH)")
 			seed := set.Uint64("seed", 1, "another life: what is drawn is drawn from `N`")
-			return func(ctx context.Context, c commandline.Console, _ []string) error { return demo(ctx, c, *agent, *seed) }
+			return func(ctx context.Context, c commandline.Console,
+				_ []string) error {
+				return demo(ctx, c, *agent, *seed)
+			}
 		},
 	}
 }

@@ -98,7 +98,8 @@ func TestDemoShowsValuesAndLeavesNothing(t *testing.T) {
 	bin := build(t)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		cmd, lines, tmp := startDemo(t, bin)
-		await(t, lines, "mosquitto_sub -h 127.0.0.1 -p ", " inv-1 state=producing", " barrier-1 state=", " meter-1 ac_power=", "kW.h", "node demo is online")
+		await(t, lines, "mosquitto_sub -h 127.0.0.1 -p ", " inv-1 state=producing", " barrier-1 state=",
+			" meter-1 ac_power=", "kW.h", "node demo is online")
 		if got := running(t, tmp); len(got) != 1 {
 			t.Errorf("agents running: %q, want one", got)
 		}
@@ -234,7 +235,8 @@ func TestServeWritesAConfigurationThatTheAgentTakes(t *testing.T) {
 func TestServeMakesItsDirectory(t *testing.T) {
 	bin, dir := build(t), t.TempDir()
 	site, config := filepath.Join(dir, "new", "site"), filepath.Join(dir, "etc", "agent.yaml")
-	cmd := exec.Command(filepath.Join(bin, "bordo-sim"), "serve", "night", "--broker", "--dir", site, "--config", config)
+	cmd := exec.Command(filepath.Join(bin, "bordo-sim"), "serve", "night", "--broker", "--dir", site, "--config",
+		config)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +261,8 @@ func TestServeMakesItsDirectory(t *testing.T) {
 	}
 
 	site = filepath.Join(dir, "other")
-	text, err := exec.Command(filepath.Join(bin, "bordo-sim"), "serve", "demo", "--dir", site, "--config", filepath.Join(config, "x")).CombinedOutput()
+	text, err := exec.Command(filepath.Join(bin, "bordo-sim"), "serve", "demo", "--dir", site, "--config",
+		filepath.Join(config, "x")).CombinedOutput()
 	if err == nil || !strings.Contains(string(text), "write the agent's configuration: mkdir "+config) {
 		t.Errorf("a configuration below a file: %v\n%s", err, text)
 	}

@@ -283,5 +283,6 @@ func (r *remote) press(ctx context.Context, device, what, during string) error {
 	if !ok {
 		return wrong("no device %q: must be %s", device, strings.Join(slices.Sorted(maps.Keys(s.Lines)), ", "))
 	}
-	return r.print(ctx, http.MethodPost, "/faults/"+url.PathEscape(line), map[string]any{"fault": what, "device": device, "for": during})
+	return r.print(ctx, http.MethodPost, "/faults/"+url.PathEscape(line),
+		map[string]any{"fault": what, "device": device, "for": during})
 }

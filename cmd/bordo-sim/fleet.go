@@ -31,9 +31,12 @@ a backlog and lose their link in storms, where that is wanted, and send what the
 			set.StringVar(&o.Username, "username", "", "the user `NAME` at the broker")
 			set.StringVar(&w.passwordFile, "password-file", "", "a `FILE` with nothing but the password")
 			set.DurationVar(&o.Every, "every", 0, "each device is read once in so `LONG` (otherwise 10s)")
-			set.DurationVar(&o.RampUp, "ramp-up", 0, "the nodes come one after the other within so `LONG` (otherwise 5s)")
-			set.DurationVar(&o.Backlog, "backlog", 0, "begin with what was not delivered for so `LONG` (otherwise nothing)")
-			set.Float64Var(&o.HistoryRate, "history-rate", 0, "send at most `N` messages of it a second and node (otherwise 20)")
+			set.DurationVar(&o.RampUp, "ramp-up", 0,
+				"the nodes come one after the other within so `LONG` (otherwise 5s)")
+			set.DurationVar(&o.Backlog, "backlog", 0,
+				"begin with what was not delivered for so `LONG` (otherwise nothing)")
+			set.Float64Var(&o.HistoryRate, "history-rate", 0,
+				"send at most `N` messages of it a second and node (otherwise 20)")
 			set.DurationVar(&o.StormEvery, "storm-every", 0, "all links break once in so `LONG` (otherwise never)")
 			set.DurationVar(&o.StormFor, "storm-for", 0, "and come back after so `LONG` (otherwise 30s)")
 			set.Uint64Var(&o.Seed, "seed", 1, "another life: what is drawn is drawn from `N`")

@@ -47,7 +47,8 @@ func program() commandline.Program {
 	return commandline.Program{
 		Name:  "bordo-sim",
 		Brief: "Simulates the devices that the agent reads, the lines that it reads them on, and its broker.",
-		Commands: []commandline.Command{demoCommand(), serveCommand(), doCommand(), fleetCommand(), replayCommand(), scenariosCommand(),
+		Commands: []commandline.Command{demoCommand(), serveCommand(), doCommand(), fleetCommand(), replayCommand(),
+			scenariosCommand(),
 			commandline.Version("bordo-sim", version)},
 		Hint: "serve",
 	}

@@ -43,23 +43,33 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"fleet", "--url", "mqtt://127.0.0.1:1", "--nodes", "0"}, 2, "nodes must be 1"},
 		{[]string{"fleet", "--url", "mqtt://127.0.0.1:1", "--password-file", "/nowhere"}, 2, "--password-file"},
 		{[]string{"fleet", "--url", "mqtt://127.0.0.1:1", "--for", "-5s"}, 2, "--for must not be negative"},
-		{[]string{"fleet", "--url", "mqtt://127.0.0.1:1", "--ramp-up", "-5s"}, 2, "no time and no rate may be negative"},
-		{[]string{"fleet", "--url", "mqtt://127.0.0.1:1", "--history-rate", "NaN"}, 2, "no time and no rate may be negative"},
+		{[]string{"fleet", "--url", "mqtt://127.0.0.1:1", "--ramp-up", "-5s"}, 2,
+			"no time and no rate may be negative"},
+		{[]string{"fleet", "--url", "mqtt://127.0.0.1:1", "--history-rate", "NaN"}, 2,
+			"no time and no rate may be negative"},
 		{[]string{"fleet", "--url", "mqtt://127.0.0.1:1", "--storm-for", "30s"}, 2, "needs how often one comes"},
 		{[]string{"do"}, 2, "which site?"},
 		{[]string{"do", "--dir", "/nowhere", "heal"}, 1, "no site is served there"},
 		{[]string{"do", "--url", "http://127.0.0.1:1", "dance"}, 2, "unknown action"},
 		{[]string{"do", "--url", "http://127.0.0.1:1", "sun", "-30m"}, 1, "ask the site"},
 		{[]string{"replay"}, 2, "replay takes the files"},
-		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "chance=often"}, 2, "chance must be a number"},
-		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "chance=NaN"}, 2, "chance must be more than 0 and at most 1"},
-		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "chance=0"}, 2, "chance must be more than 0 and at most 1"},
-		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "chance=0.1", "chance=0.2"}, 2, "chance is given twice"},
-		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "exception", "code=2.5"}, 2, "code must be a whole number"},
-		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "for=0s"}, 2, "for must be a duration of more than 0"},
+		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "chance=often"}, 2,
+			"chance must be a number"},
+		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "chance=NaN"}, 2,
+			"chance must be more than 0 and at most 1"},
+		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "chance=0"}, 2,
+			"chance must be more than 0 and at most 1"},
+		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "chance=0.1", "chance=0.2"}, 2,
+			"chance is given twice"},
+		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "exception", "code=2.5"}, 2,
+			"code must be a whole number"},
+		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "for=0s"}, 2,
+			"for must be a duration of more than 0"},
 		{[]string{"do", "--url", "http://127.0.0.1:1", "raise", "arm", "drop", "device="}, 2, "device= names nothing"},
-		{[]string{"do", "--url", "http://127.0.0.1:1", "press", "barrier-1", "obstacle", "0s"}, 2, "press: FOR must be"},
-		{[]string{"do", "--url", "http://127.0.0.1:1", "press", "barrier-1", "nose"}, 2, "press obstacle, photocell, loop or key"},
+		{[]string{"do", "--url", "http://127.0.0.1:1", "press", "barrier-1", "obstacle", "0s"}, 2,
+			"press: FOR must be"},
+		{[]string{"do", "--url", "http://127.0.0.1:1", "press", "barrier-1", "nose"}, 2,
+			"press obstacle, photocell, loop or key"},
 		{[]string{"do", "--url", "http://127.0.0.1:1", "cut", "mains", "-3s"}, 2, "cut: FOR must be"},
 		{[]string{"do", "--url", "http://127.0.0.1:1", "sun", "noon"}, 2, "sun takes a duration"},
 		{[]string{"do", "--url", "http://127.0.0.1:1", "heal", "arm"}, 2, "heal with 1 arguments"},
@@ -77,7 +87,8 @@ func TestExitCodes(t *testing.T) {
 // batch is a message as an agent sends it.
 func batch(t *testing.T, dev string, hist bool, seq uint64, ts int64, fields ...contract.Field) []byte {
 	t.Helper()
-	w := contract.NewBatch(nil, contract.Envelope{Node: "demo", Dev: dev, Ep: "k3f9x2q7", Hist: hist, Clk: contract.ClockSync, Sent: ts})
+	w := contract.NewBatch(nil, contract.Envelope{Node: "demo", Dev: dev, Ep: "k3f9x2q7", Hist: hist,
+		Clk: contract.ClockSync, Sent: ts})
 	if ok, err := w.Add(seq, ts, fields); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
@@ -113,7 +124,8 @@ func TestViewTellsSamples(t *testing.T) {
 func TestTableFitsTheScreen(t *testing.T) {
 	v := &view{devices: map[string]*deviceView{}, broker: "mqtt://127.0.0.1:1234", started: time.Now()}
 	var fields []contract.Field
-	for _, key := range []string{"ac_power", "frequency", "ac_voltage_l1", "ac_voltage_l2", "ac_voltage_l3", "ac_current", "ac_energy", "temperature", "dc_power", "power_factor"} {
+	for _, key := range []string{"ac_power", "frequency", "ac_voltage_l1", "ac_voltage_l2", "ac_voltage_l3",
+		"ac_current", "ac_energy", "temperature", "dc_power", "power_factor"} {
 		fields = append(fields, number(key, 1234.56789))
 	}
 	for _, dev := range []string{"inv-1", "inv-2", "meter-1", "meter-2"} {
@@ -125,7 +137,8 @@ func TestTableFitsTheScreen(t *testing.T) {
 			t.Errorf("%d lines for %d rows", len(lines), rows)
 		}
 		all := strings.Join(lines, "\n")
-		for _, want := range []string{"mosquitto_sub -h 127.0.0.1 -p 1234 -t '#' -v", "inv-1", "meter-2", "1234.57", "Ctrl-C"} {
+		for _, want := range []string{"mosquitto_sub -h 127.0.0.1 -p 1234 -t '#' -v", "inv-1", "meter-2", "1234.57",
+			"Ctrl-C"} {
 			if !strings.Contains(all, want) {
 				t.Errorf("%d rows: %q is missing in\n%s", rows, want, all)
 			}

@@ -16,7 +16,8 @@ import (
 
 func serveCommand() commandline.Command {
 	return commandline.Command{
-		Name: "serve", Brief: "a simulated site, or a device as it was captured, until Ctrl-C", Takes: "[SCENARIO]", Most: 1,
+		Name: "serve", Brief: "a simulated site, or a device as it was captured, until Ctrl-C", Takes: "[SCENARIO]",
+		Most: 1,
 		Text: `Serves a site: those of bordo-sim scenarios by name, or the file of a scenario (sim/README.md). Serial lines are pseudo
 terminals under DIR, TCP lines and the broker are free loopback ports. A configuration for the agent is written beside
 them. With --from it serves the one device that a file of bordo capture, or a golden case, has recorded.
@@ -26,13 +27,16 @@ them. With --from it serves the one device that a file of bordo capture, or a go
   bordo-sim do --dir /tmp/site press barrier-1 obstacle 10s`,
 		Flags: func(set *flag.FlagSet) commandline.Action {
 			var o serving
-			set.StringVar(&o.dir, "dir", "", "the `DIR` for lines, configuration and store; it stays (otherwise a temporary one)")
+			set.StringVar(&o.dir, "dir", "",
+				"the `DIR` for lines, configuration and store; it stays (otherwise a temporary one)")
 			set.Uint64Var(&o.seed, "seed", 1, "another life: what is drawn is drawn from `N`")
 			set.Float64Var(&o.speed, "speed", 1, "everything physical goes by `X` times as fast, at most 3600")
 			set.BoolVar(&o.broker, "broker", false, "serve an MQTT broker as well")
-			set.StringVar(&o.config, "config", "", "the `FILE` for the agent's configuration (otherwise DIR/bordo.yaml)")
+			set.StringVar(&o.config, "config", "",
+				"the `FILE` for the agent's configuration (otherwise DIR/bordo.yaml)")
 			set.StringVar(&o.from, "from", "", "serve what this `FILE` recorded")
-			set.StringVar(&o.model, "model", "", "with --from: the `MODEL` of the device, where the file does not say it")
+			set.StringVar(&o.model, "model", "",
+				"with --from: the `MODEL` of the device, where the file does not say it")
 			set.BoolVar(&o.verbose, "verbose", false, "log what is usual, too")
 			return func(ctx context.Context, c commandline.Console, operands []string) error {
 				return serve(ctx, c, o, operands)
@@ -72,7 +76,9 @@ func serve(ctx context.Context, c commandline.Console, o serving, operands []str
 		o.config = filepath.Join(o.dir, "bordo.yaml")
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	server, err := sim.Serve(ctx, scenario, sim.ServeOptions{Dir: o.dir, Seed: o.seed, Speed: o.speed, Broker: o.broker, Control: true, Logger: logger(c.Err, o.verbose)})
+	server, err := sim.Serve(ctx, scenario,
+		sim.ServeOptions{Dir: o.dir, Seed: o.seed, Speed: o.speed, Broker: o.broker, Control: true,
+			Logger: logger(c.Err, o.verbose)})
 	if err != nil {
 		cancel()
 		return err
@@ -144,27 +150,32 @@ func printEndpoints(out io.Writer, s *sim.Scenario, server *sim.Server, config s
 	for _, e := range server.Endpoints {
 		line, port := e.Line, e.URL
 		for _, d := range e.Devices {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\n", line, port, d.ID, d.Model, d.Unit) //nolint:errcheck // a table for a person
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\n", line, port, d.ID, d.Model,
+				d.Unit) //nolint:errcheck // a table for a person
 			line, port = "", ""
 		}
 	}
 	w.Flush() //nolint:errcheck // a table for a person
 	if server.Broker != "" {
-		fmt.Fprintf(out, "\nbroker  %s\n    bordoctl watch --url %s\n", server.Broker, server.Broker) //nolint:errcheck // a table for a person
+		fmt.Fprintf(out, "\nbroker  %s\n    bordoctl watch --url %s\n", server.Broker,
+			server.Broker) //nolint:errcheck // a table for a person
 	}
-	fmt.Fprintf(out, "\ncontrol %s\n    bordo-sim do --url %s faults\n", server.API, server.API) //nolint:errcheck // a table for a person
+	fmt.Fprintf(out, "\ncontrol %s\n    bordo-sim do --url %s faults\n", server.API,
+		server.API) //nolint:errcheck // a table for a person
 	if len(s.Host.Faults) > 0 {
 		fmt.Fprintln(out, "\nWhat the scenario wants of the box (its clock, its disk, its end) happens in tests only: the box of a served site is this machine.") //nolint:errcheck // a note for a person
 	}
 	if server.Broker == "" && len(s.Broker.Faults)+len(s.Link.Faults) > 0 {
 		fmt.Fprintln(out, "\nThe scenario has faults of the broker or of the link before it: they need serve --broker.") //nolint:errcheck // a note for a person
 	}
-	fmt.Fprintf(out, "\nconfiguration for the agent: %s\n    bordo run --config %s\n", config, config) //nolint:errcheck // a table for a person
+	fmt.Fprintf(out, "\nconfiguration for the agent: %s\n    bordo run --config %s\n", config,
+		config) //nolint:errcheck // a table for a person
 }
 
 func scenariosCommand() commandline.Command {
 	return commandline.Command{
-		Name: "scenarios", Brief: "the scenarios that are built in", Text: "Lists the scenarios that are built in, for bordo-sim serve.",
+		Name: "scenarios", Brief: "the scenarios that are built in",
+		Text: "Lists the scenarios that are built in, for bordo-sim serve.",
 		Flags: func(*flag.FlagSet) commandline.Action {
 			return func(_ context.Context, c commandline.Console, _ []string) error {
 				w := tabwriter.NewWriter(c.Out, 0, 8, 2, ' ', 0)

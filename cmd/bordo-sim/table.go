@@ -22,7 +22,8 @@ const narrow = 70
 func (v *view) table(now time.Time, width, rows int) []string {
 	head := []string{
 		fmt.Sprintf("Bordo on a simulated site: node %s, %s, %s (%d late), %s",
-			v.state, now.Sub(v.started).Truncate(time.Second), terminal.Count(v.samples, "sample"), v.late, terminal.Count(v.events, "event")),
+			v.state, now.Sub(v.started).Truncate(time.Second), terminal.Count(v.samples, "sample"), v.late,
+			terminal.Count(v.events, "event")),
 		"Watch the broker:  " + v.hint(),
 		"",
 	}
@@ -61,9 +62,11 @@ func row(width int, device, point, value, unit, quality, age string) string {
 		if quality == "bad" {
 			value, unit = quality, ""
 		}
-		return strings.TrimRight(fmt.Sprintf("%-9s %-13s %10s %s", terminal.Cut(device, 9), terminal.Cut(point, 13), terminal.Cut(value, 10), unit), " ")
+		return strings.TrimRight(fmt.Sprintf("%-9s %-13s %10s %s", terminal.Cut(device, 9), terminal.Cut(point, 13),
+			terminal.Cut(value, 10), unit), " ")
 	}
-	return strings.TrimRight(fmt.Sprintf("%-12s %-18s %14s %-7s %-10s %s", device, point, value, unit, quality, age), " ")
+	return strings.TrimRight(fmt.Sprintf("%-12s %-18s %14s %-7s %-10s %s", device, point, value, unit, quality, age),
+		" ")
 }
 
 // rows shows a device in at most n lines.

@@ -28,7 +28,8 @@ import (
 type addition struct {
 	file string
 	yes  bool
-	ask  func(ctx context.Context, question string) (string, error) // returns errNoTerminal where there is no person to ask
+	// returns errNoTerminal where there is no person to ask
+	ask func(ctx context.Context, question string) (string, error)
 }
 
 // errNoTerminal means that there is no terminal for a question.
@@ -88,7 +89,8 @@ func (a *addition) apply(ctx context.Context, c console, parts []scan.Part, lang
 	if err != nil {
 		return a.nothing(permitted(err, fileOwner()))
 	}
-	c.tell(phrase("Written to %s; the file as it was is %s.\nThen: bordo check, systemctl restart bordo").in(lang, a.file, backup))
+	c.tell(phrase("Written to %s; the file as it was is %s.\nThen: bordo check, systemctl restart bordo").in(lang,
+		a.file, backup))
 	if slices.ContainsFunc(parts, func(p scan.Part) bool { return p.Remark }) {
 		c.tell(phrase("Lines that begin with # have no effect yet: compare with the label, then remove the # from the line (id, port, devices) and from the right model.").in(lang))
 	}
@@ -168,12 +170,14 @@ func extends(cfg, old *config.Config, parts []scan.Part) bool {
 			return false
 		}
 		for j, d := range l.Devices {
-			if now.Devices[j].ID != d.ID || !reflect.DeepEqual(now.Devices[j].About, d.About) || now.Devices[j].Unit != d.Unit || now.Devices[j].Model != d.Model {
+			if now.Devices[j].ID != d.ID || !reflect.DeepEqual(now.Devices[j].About, d.About) ||
+				now.Devices[j].Unit != d.Unit || now.Devices[j].Model != d.Model {
 				return false
 			}
 		}
 	}
-	return cfg.Tenant == old.Tenant && cfg.Node == old.Node && reflect.DeepEqual(cfg.MQTT, old.MQTT) && cfg.Buffer == old.Buffer && reflect.DeepEqual(cfg.Site, old.Site)
+	return cfg.Tenant == old.Tenant && cfg.Node == old.Node && reflect.DeepEqual(cfg.MQTT, old.MQTT) &&
+		cfg.Buffer == old.Buffer && reflect.DeepEqual(cfg.Site, old.Site)
 }
 
 // around is the number of lines shown before and after a change.
@@ -204,7 +208,8 @@ func difference(before, after string) string {
 	var out strings.Builder
 	shown := -1
 	for i, r := range rows {
-		near := slices.ContainsFunc(rows[max(0, i-around):min(len(rows), i+around+1)], func(r row) bool { return r.sign != ' ' })
+		near := slices.ContainsFunc(rows[max(0, i-around):min(len(rows), i+around+1)],
+			func(r row) bool { return r.sign != ' ' })
 		if !near || r.text == "" {
 			continue
 		}
@@ -232,7 +237,8 @@ func replaceFile(path string, before, after []byte) (backup string, err error) {
 	}
 	for n := 1; ; n++ {
 		if backup = fmt.Sprintf("%s.bak%d", path, n); n == maxBackups {
-			return "", fmt.Errorf("replace configuration: there are %d copies already, delete some: %s", n-1, path+".bak*")
+			return "", fmt.Errorf("replace configuration: there are %d copies already, delete some: %s", n-1,
+				path+".bak*")
 		}
 		err := writeLike(backup, info, before)
 		if err == nil {
@@ -253,7 +259,8 @@ func replaceFile(path string, before, after []byte) (backup string, err error) {
 		err = os.Rename(fresh, path)
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("replace configuration: %w", err), removeIfThere(fresh), removeIfThere(backup))
+		return "", errors.Join(fmt.Errorf("replace configuration: %w", err), removeIfThere(fresh),
+			removeIfThere(backup))
 	}
 	return backup, atomicfile.SyncDir(filepath.Dir(path))
 }

@@ -67,7 +67,8 @@ func TestScanAddsToTheSample(t *testing.T) {
 	if got := content(t, file); got != sample+"\n"+added {
 		t.Errorf("the file is now\n%s", got)
 	}
-	if want := "+ " + strings.ReplaceAll(strings.TrimSuffix(added, "\n"), "\n", "\n+ "); !strings.Contains(out, want) || strings.Contains(out, "\n- ") {
+	if want := "+ " + strings.ReplaceAll(strings.TrimSuffix(added, "\n"), "\n", "\n+ "); !strings.Contains(out, want) ||
+		strings.Contains(out, "\n- ") {
 		t.Errorf("the difference is\n%s", out)
 	}
 	if content(t, file+".bak1") != sample {
@@ -78,7 +79,8 @@ func TestScanAddsToTheSample(t *testing.T) {
 			t.Errorf("%s: %v, %v", f, info.Mode(), err)
 		}
 	}
-	for _, want := range []string{"systemctl restart bordo", "Prima ci sono ancora valori da sostituire:", "è solo un esempio"} {
+	for _, want := range []string{"systemctl restart bordo", "Prima ci sono ancora valori da sostituire:",
+		"è solo un esempio"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %q in\n%s", want, said)
 		}
@@ -97,7 +99,8 @@ func TestScanAddsToTheSample(t *testing.T) {
 
 // A line that has the port gets the device, with an id that is free; comments stay.
 func TestScanAddsToALine(t *testing.T) {
-	text := strings.Replace(plant, "devices: [{id: meter-1, model: eastron-sdm630, unit: 3}]", "devices:\n      - {id: meter-1, model: eastron-sdm630, unit: 9} # in the hall", 1)
+	text := strings.Replace(plant, "devices: [{id: meter-1, model: eastron-sdm630, unit: 3}]",
+		"devices:\n      - {id: meter-1, model: eastron-sdm630, unit: 9} # in the hall", 1)
 	file, _, said, err := scanInto(t, text, false, "s")
 	if err != nil {
 		t.Fatalf("%v, %s", err, said)
@@ -109,12 +112,14 @@ func TestScanAddsToALine(t *testing.T) {
 
 // Without a yes nothing is written.
 func TestScanAsksBeforeItWrites(t *testing.T) {
-	for answer, want := range map[string]string{"": "ripetere con --yes", "n": "non è stato scritto nulla", "boh": "non è stato scritto nulla"} {
+	for answer, want := range map[string]string{"": "ripetere con --yes", "n": "non è stato scritto nulla",
+		"boh": "non è stato scritto nulla"} {
 		file, out, _, err := scanInto(t, strings.Split(plant, "lines:")[0], false, answer)
 		if err == nil || !strings.Contains(sentence(err, italian()), want) || !strings.Contains(out, "+     devices:") {
 			t.Errorf("answered %q: %v\n%s", answer, err, out)
 		}
-		if list, err := os.ReadDir(filepath.Dir(file)); err != nil || len(list) != 1 || content(t, file) != strings.Split(plant, "lines:")[0] {
+		if list, err := os.ReadDir(filepath.Dir(file)); err != nil || len(list) != 1 ||
+			content(t, file) != strings.Split(plant, "lines:")[0] {
 			t.Errorf("answered %q: the directory holds %v (%v)", answer, list, err)
 		}
 	}
@@ -126,7 +131,8 @@ func TestReplaceFileThatChanged(t *testing.T) {
 	if err := os.WriteFile(file, []byte("newer"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := replaceFile(file, []byte("old"), []byte("new")); err == nil || !strings.Contains(err.Error(), "changed meanwhile") {
+	if _, err := replaceFile(file, []byte("old"), []byte("new")); err == nil ||
+		!strings.Contains(err.Error(), "changed meanwhile") {
 		t.Errorf("%v", err)
 	}
 	if list, err := os.ReadDir(filepath.Dir(file)); err != nil || len(list) != 1 || content(t, file) != "newer" {

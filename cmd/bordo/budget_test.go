@@ -9,7 +9,8 @@ import (
 
 // The estimate is a table that fits a terminal, adds up, and needs none of the files that the configuration names.
 func TestBudget(t *testing.T) {
-	text := strings.NewReplacer("{url: mqtts://broker.example}", "{url: mqtts://broker.example, username: a, password_file: /nowhere/password}",
+	text := strings.NewReplacer("{url: mqtts://broker.example}",
+		"{url: mqtts://broker.example, username: a, password_file: /nowhere/password}",
 		"unit: 3}", "unit: 3, every: 1m, report: {on: change, at_least: 10m}}").Replace(plant) + "site: {lat: 45.4, lon: 9.7}\n"
 	path := filepath.Join(t.TempDir(), "bordo.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -31,7 +32,8 @@ func TestBudget(t *testing.T) {
 			t.Errorf("%d characters in %q", len(l), l)
 		}
 	}
-	if _, errs, code := invoke(t, "check", "--config", path); code != 2 || !strings.Contains(errs, "/nowhere/password") {
+	if _, errs, code := invoke(t, "check", "--config", path); code != 2 ||
+		!strings.Contains(errs, "/nowhere/password") {
 		t.Errorf("without --budget: exit code %d, %s", code, errs)
 	}
 }

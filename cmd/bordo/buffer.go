@@ -71,7 +71,8 @@ type bufferOptions struct {
 func (o *bufferOptions) flags(set *flag.FlagSet) {
 	set.StringVar(&o.path, "config", defaultConfig, phrase("the configuration `FILE` of the node").in(o.lang))
 	set.BoolVar(&o.json, "json", false, phrase("stat, list, verify: print it as JSON").in(o.lang))
-	set.StringVar(&o.class, "class", "", phrase("list, export: only these `CLASSES`: event, interval, reading, with commas between them").in(o.lang))
+	set.StringVar(&o.class, "class", "",
+		phrase("list, export: only these `CLASSES`: event, interval, reading, with commas between them").in(o.lang))
 	set.StringVar(&o.device, "device", "", phrase("list, export: only the records of this `DEVICE`").in(o.lang))
 	set.StringVar(&o.from, "from", "", phrase("list, export: from this `TIME` on: 2026-03-01 or 2026-03-01T10:30 in the site's time").in(o.lang))
 	set.StringVar(&o.to, "to", "", phrase("list, export: up to this `TIME`; a day counts to its end").in(o.lang))
@@ -145,7 +146,8 @@ func (o *bufferOptions) run(ctx context.Context, c console, set *flag.FlagSet, o
 	return errors.Join(err, s.close())
 }
 
-func (o *bufferOptions) print(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, cfg *config.Config) error {
+func (o *bufferOptions) print(ctx context.Context, c console, s *storeClient, q api.BufferQuestion,
+	cfg *config.Config) error {
 	switch q.Do {
 	case "stat":
 		return printStat(ctx, c, s, q, o, cfg)
@@ -195,7 +197,8 @@ func openStore(ctx context.Context, cfg *config.Config, dir string) (*storeClien
 	}
 	if own {
 		dir = cfg.Buffer.Dir
-		o.MaxSize, o.History, o.EnergyHistory, o.Sync = cfg.Buffer.MaxSize, cfg.Buffer.History, cfg.Buffer.EnergyHistory, cfg.Buffer.Sync
+		o.MaxSize, o.History, o.EnergyHistory, o.Sync = cfg.Buffer.MaxSize, cfg.Buffer.History,
+			cfg.Buffer.EnergyHistory, cfg.Buffer.Sync
 		switch _, err := control.Status(ctx, cfg.Control.Socket); {
 		case err == nil:
 			return askedStore(cfg, dir), nil
@@ -224,9 +227,10 @@ func openStore(ctx context.Context, cfg *config.Config, dir string) (*storeClien
 		return nil, err
 	}
 	a := archive.New(s, tenant, node)
-	return &storeClient{dir: dir, close: s.Close, ask: func(ctx context.Context, q api.BufferQuestion, heard func(api.BufferPart) error) error {
-		return q.Answer(ctx, a, heard)
-	}}, nil
+	return &storeClient{dir: dir, close: s.Close,
+		ask: func(ctx context.Context, q api.BufferQuestion, heard func(api.BufferPart) error) error {
+			return q.Answer(ctx, a, heard)
+		}}, nil
 }
 
 // askedStore is the store of a running agent.

@@ -80,7 +80,8 @@ func TestBufferRunningAndStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	private := strings.Replace(string(text), "model: came-gard-ptx, unit: 1, every: 1s", "model: came-gard-ptx, unit: 1, every: 1s, personal: true", 1)
+	private := strings.Replace(string(text), "model: came-gard-ptx, unit: 1, every: 1s",
+		"model: came-gard-ptx, unit: 1, every: 1s, personal: true", 1)
 	if private == string(text) {
 		t.Fatalf("no barrier in\n%s", text)
 	}
@@ -88,7 +89,8 @@ func TestBufferRunningAndStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir, rules := filepath.Join(filepath.Dir(config), "buffer"), loadSchemas(t)
-	if _, errs, code := bordo(t, "buffer", "stat", "--config", config); code != 1 || !strings.Contains(errs, "there is no store in "+dir) {
+	if _, errs, code := bordo(t, "buffer", "stat", "--config", config); code != 1 ||
+		!strings.Contains(errs, "there is no store in "+dir) {
 		t.Errorf("before the first run: exit code %d, %s", code, errs)
 	}
 
@@ -108,14 +110,16 @@ func TestBufferRunningAndStopped(t *testing.T) {
 			Waiting           uint64
 		}
 	}](t, must(t, "buffer", "stat", "--config", config, "--json"))
-	if !stat.Running || len(stat.Classes) != 4 || stat.Classes[2].Class != "reading" || int(stat.Classes[2].Waiting) < len(running) {
+	if !stat.Running || len(stat.Classes) != 4 || stat.Classes[2].Class != "reading" ||
+		int(stat.Classes[2].Waiting) < len(running) {
 		t.Errorf("stat: %+v", stat)
 	}
 	list := must(t, "buffer", "list", "--config", config, "--newest", "--limit", "3", "--device", "meter-1")
 	if strings.Count(list, "\n") != 4 || strings.Count(list, " meter-1 ") != 3 {
 		t.Errorf("list\n%s", list)
 	}
-	if out := must(t, "buffer", "verify", "--config", config, "--lang", "en"); !strings.HasPrefix(out, dir+": whole: read ") {
+	if out := must(t, "buffer", "verify", "--config", config, "--lang", "en"); !strings.HasPrefix(out,
+		dir+": whole: read ") {
 		t.Errorf("verify: %s", out)
 	}
 
@@ -153,7 +157,8 @@ func TestBufferRunningAndStopped(t *testing.T) {
 		}
 	}
 	if same < len(running)/2 || len(closed) < len(killed) { // what was not sealed yet went with the kill
-		t.Errorf("%d records running, %d after the kill, %d in the end, %d the same", len(running), len(killed), len(closed), same)
+		t.Errorf("%d records running, %d after the kill, %d in the end, %d the same", len(running), len(killed),
+			len(closed), same)
 	}
 }
 
@@ -167,7 +172,8 @@ func TestBufferExportToHead(t *testing.T) {
 	cmd := exec.Command("bash", "-c", `set -o pipefail; "$0" buffer export --class interval --month 2026-03 --csv --config "$1" | head -n 1`, filepath.Join(bin, "bordo"), config)
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.HasPrefix(string(out), "device,point,start_utc") || strings.Count(string(out), "\n") != 1 {
+	if err != nil || !strings.HasPrefix(string(out), "device,point,start_utc") ||
+		strings.Count(string(out), "\n") != 1 {
 		t.Errorf("%v, %.300s", err, out)
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {

@@ -60,7 +60,8 @@ func book(t *testing.T, s *buffer.Store, dev string, i energy.Interval) {
 		t.Fatal(err)
 	}
 	end := i.Start + 15*60*1000
-	row := record.AppendEvent(nil, &record.Event{Dev: dev, Type: contract.EnergyInterval, TS: end, Clk: contract.ClockSync, Data: data})
+	row := record.AppendEvent(nil, &record.Event{Dev: dev, Type: contract.EnergyInterval, TS: end,
+		Clk: contract.ClockSync, Data: data})
 	if _, err := s.Append(buffer.Interval, i.Start, end, row); err != nil {
 		t.Fatal(err)
 	}
@@ -101,8 +102,10 @@ func TestQuartersOfAMonth(t *testing.T) {
 					if n%7 == 3 {
 						continue // nothing is known
 					}
-					i := energy.Interval{Start: at.UnixMilli(), Point: "import_energy", KWh: 0.25, From: &from, To: &to, Meter: "22041234",
-						Segment: 3, Coverage: 1, Samples: 180, Method: energy.MethodCounter, Clk: contract.ClockSync, Rev: 1, POD: "IT001E12345678", Role: "exchange"}
+					i := energy.Interval{Start: at.UnixMilli(), Point: "import_energy", KWh: 0.25, From: &from, To: &to,
+						Meter:   "22041234",
+						Segment: 3, Coverage: 1, Samples: 180, Method: energy.MethodCounter, Clk: contract.ClockSync,
+						Rev: 1, POD: "IT001E12345678", Role: "exchange"}
 					if n%11 == 5 { // corrected late; the correction may be stored first
 						late := i
 						late.Rev, late.KWh, late.To, late.Coverage, late.Method = 2, 0.5, nil, 0.75, energy.MethodMixed
@@ -111,7 +114,8 @@ func TestQuartersOfAMonth(t *testing.T) {
 					book(t, s, "meter-1", i)
 				}
 			})
-			out, errs, code := say(t, "buffer", "export", "--config", config, "--class", "interval", "--month", month.name, "--csv", "--lang", "en")
+			out, errs, code := say(t, "buffer", "export", "--config", config, "--class", "interval", "--month",
+				month.name, "--csv", "--lang", "en")
 			if code != 0 {
 				t.Fatalf("exit code %d: %s", code, errs)
 			}
@@ -140,7 +144,8 @@ func TestQuartersOfAMonth(t *testing.T) {
 				}
 			}
 			// The meter's other counter is accounted too, so its month is there and empty; a personal meter is not.
-			if byPoint["meter-1 import_energy"] != month.quarters || byPoint["meter-1 export_energy"] != month.quarters || len(byPoint) != 2 {
+			if byPoint["meter-1 import_energy"] != month.quarters ||
+				byPoint["meter-1 export_energy"] != month.quarters || len(byPoint) != 2 {
 				t.Errorf("rows by counter: %v, want %d", byPoint, month.quarters)
 			}
 			if len(day) != 1+month.rows {
@@ -203,7 +208,8 @@ func TestMoments(t *testing.T) {
 	}
 	o := bufferOptions{from: "2026-03-29", to: "2026-03-29"}
 	q, err := o.query(rome)
-	if err != nil || q.To-q.From != 23*3600_000-1 || q.From != time.Date(2026, 3, 28, 23, 0, 0, 0, time.UTC).UnixMilli() {
+	if err != nil || q.To-q.From != 23*3600_000-1 ||
+		q.From != time.Date(2026, 3, 28, 23, 0, 0, 0, time.UTC).UnixMilli() {
 		t.Errorf("a day of 23 hours: %+v, %v", q, err)
 	}
 	for text, want := range map[string][2]string{
@@ -229,7 +235,8 @@ func TestVerifyDamagedStore(t *testing.T) {
 		}
 	})
 	out, errs, code := say(t, "buffer", "verify", "--config", config, "--lang", "it")
-	sound := regexp.MustCompile(`^` + regexp.QuoteMeta(dir) + `: integro: letti 1 file, [1-9]\d* blocc(o|hi), 50 record, `) // the sealer may take them in parts
+	// the sealer may take them in parts
+	sound := regexp.MustCompile(`^` + regexp.QuoteMeta(dir) + `: integro: letti 1 file, [1-9]\d* blocc(o|hi), 50 record, `)
 	if code != 0 || !sound.MatchString(out) || errs != "" {
 		t.Fatalf("exit code %d, %q %q, want %s", code, out, errs, sound)
 	}
@@ -253,7 +260,8 @@ func TestVerifyDamagedStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, errs, code := say(t, "buffer", "verify", "--config", config, "--lang", "en")
-		if code != 1 || !strings.Contains(out, c.want) || !strings.Contains(out, "Start the agent (systemctl start bordo)") ||
+		if code != 1 || !strings.Contains(out, c.want) ||
+			!strings.Contains(out, "Start the agent (systemctl start bordo)") ||
 			errs != "bordo: the store in "+dir+" is damaged\n" {
 			t.Errorf("%s: exit code %d\n%s%s", c.name, code, out, errs)
 		}
@@ -266,7 +274,8 @@ func TestVerifyDamagedStore(t *testing.T) {
 			t.Errorf("%s: as JSON: exit code %d, %v, %s", c.name, code, err, out)
 		}
 	}
-	if _, errs, code := say(t, "buffer", "stat", "--config", config); code != 1 || !strings.Contains(errs, "starting the agent mends them: table 1: ") {
+	if _, errs, code := say(t, "buffer", "stat", "--config", config); code != 1 ||
+		!strings.Contains(errs, "starting the agent mends them: table 1: ") {
 		t.Errorf("stat of a damaged store: exit code %d, %s", code, errs)
 	}
 }
@@ -286,13 +295,16 @@ func TestBufferOfADirectoryAlone(t *testing.T) {
 	}
 	out, _, code = say(t, "buffer", "list", dir, "--json")
 	var list struct{ Records []archive.Entry }
-	if err := json.Unmarshal([]byte(out), &list); err != nil || code != 0 || len(list.Records) != 1 || list.Records[0].Dev != "meter-1" {
+	if err := json.Unmarshal([]byte(out), &list); err != nil || code != 0 || len(list.Records) != 1 ||
+		list.Records[0].Dev != "meter-1" {
 		t.Errorf("exit code %d, %v, %s", code, err, out)
 	}
-	if out, _, code := say(t, "buffer", "stat", dir); code != 0 || !strings.Contains(out, "\ninterval  1 ") || strings.Contains(out, "keeps") {
+	if out, _, code := say(t, "buffer", "stat", dir); code != 0 || !strings.Contains(out, "\ninterval  1 ") ||
+		strings.Contains(out, "keeps") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	if _, errs, code := say(t, "buffer", "stat"); code == 0 || !strings.Contains(errs, "name it with --config FILE\nor give the store's directory") {
+	if _, errs, code := say(t, "buffer", "stat"); code == 0 ||
+		!strings.Contains(errs, "name it with --config FILE\nor give the store's directory") {
 		t.Errorf("neither: exit code %d, %s", code, errs)
 	}
 }

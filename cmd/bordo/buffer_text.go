@@ -26,8 +26,9 @@ type storeStat struct {
 	Dir     string `json:"dir"`
 	Running bool   `json:"running"` // an agent has it open, and was asked
 	archive.Stat
-	Day    *int64       `json:"written_day,omitempty"` // bytes that the agent wrote to storage in the last day, or since its start
-	Limits *storeLimits `json:"limits,omitempty"`      // of the configuration
+	// bytes that the agent wrote to storage in the last day, or since its start
+	Day    *int64       `json:"written_day,omitempty"`
+	Limits *storeLimits `json:"limits,omitempty"` // of the configuration
 }
 
 type storeLimits struct {
@@ -44,7 +45,8 @@ func limitsOf(cfg *config.Config) *storeLimits {
 	return &storeLimits{cfg.Buffer.MaxSize, cfg.Buffer.History, cfg.Buffer.EnergyHistory, cfg.Buffer.Sync.String()}
 }
 
-func printStat(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, o *bufferOptions, cfg *config.Config) error {
+func printStat(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, o *bufferOptions,
+	cfg *config.Config) error {
 	st := storeStat{Dir: s.dir, Running: s.running, Limits: limitsOf(cfg)}
 	err := s.ask(ctx, q, func(p api.BufferPart) error {
 		if p.Stat != nil {
@@ -104,7 +106,8 @@ func (t *table) statTables(st storeStat, zone *time.Location) {
 	damaged := 0
 	for _, k := range st.Classes {
 		damaged += k.Damaged
-		rows = append(rows, texts(k.Class, k.Records, byteText(k.Bytes, t.lang), k.Waiting, minuteText(k.From, zone), minuteText(k.To, zone)))
+		rows = append(rows, texts(k.Class, k.Records, byteText(k.Bytes, t.lang), k.Waiting, minuteText(k.From, zone),
+			minuteText(k.To, zone)))
 	}
 	t.grid(phrase("class,on disk,size,waiting,from,to"), rows)
 	if len(st.Backlog) > 0 {
@@ -130,10 +133,12 @@ func (t *table) statTables(st storeStat, zone *time.Location) {
 			rows = append(rows, gapCells(g, t.lang))
 		}
 		t.grid(phrase("gap in,class,from,to,lost,why"), rows)
-		t.WriteString(terminal.Fold(phrase("The centre is told of these with the next connection.").in(t.lang), t.width, 0) + "\n")
+		t.WriteString(terminal.Fold(phrase("The centre is told of these with the next connection.").in(t.lang), t.width,
+			0) + "\n")
 	}
 	if damaged > 0 {
-		t.WriteString("\n" + terminal.Fold(phrase("%s cannot be read: bordo buffer verify").in(t.lang, count(damaged, blockNoun, t.lang)), t.width, 0) + "\n")
+		t.WriteString("\n" + terminal.Fold(phrase("%s cannot be read: bordo buffer verify").in(t.lang,
+			count(damaged, blockNoun, t.lang)), t.width, 0) + "\n")
 	}
 }
 
@@ -160,7 +165,8 @@ func gapCells(g archive.GapStat, l *langValue) []string {
 // whyText is the reason of a gap.
 func whyText(why string) phrase {
 	if p, known := map[buffer.Reason]phrase{
-		buffer.Evicted: phrase("store full"), buffer.Unclean: phrase("power cut or crash"), buffer.Damaged: phrase("files damaged"),
+		buffer.Evicted: phrase("store full"), buffer.Unclean: phrase("power cut or crash"),
+		buffer.Damaged:  phrase("files damaged"),
 		buffer.DiskFull: phrase("disk full"), buffer.Retention: phrase("too old"),
 	}[buffer.Reason(why)]; known {
 		return p
@@ -176,7 +182,8 @@ func minuteText(ms int64, zone *time.Location) string {
 	return time.UnixMilli(ms).In(zone).Format("2006-01-02 15:04")
 }
 
-func printList(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, o *bufferOptions, zone *time.Location) error {
+func printList(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, o *bufferOptions,
+	zone *time.Location) error {
 	var list []archive.Entry
 	var t archive.Tally
 	err := s.ask(ctx, q, func(p api.BufferPart) error {
@@ -190,12 +197,14 @@ func printList(ctx context.Context, c console, s *storeClient, q api.BufferQuest
 		return err
 	}
 	if o.json {
-		err = writeJSON(c, map[string]any{"records": append([]archive.Entry{}, list...), "more": t.More, "damaged": t.Damaged})
+		err = writeJSON(c, map[string]any{"records": append([]archive.Entry{}, list...), "more": t.More,
+			"damaged": t.Damaged})
 	} else if len(list) > 0 {
 		head := phrase("record,time (%s),class,device,what").in(o.lang, zone)
 		t := terminal.Table{Head: strings.Split(head, ",")}
 		for _, e := range list {
-			t.Rows = append(t.Rows, []string{fmt.Sprintf("%s-%d", e.Epoch, e.Seq), momentText(e, zone), e.Class, e.Dev, whatText(e, o.lang)})
+			t.Rows = append(t.Rows, []string{fmt.Sprintf("%s-%d", e.Epoch, e.Seq), momentText(e, zone), e.Class, e.Dev,
+				whatText(e, o.lang)})
 		}
 		width, _, _ := terminal.Size(c.out)
 		_, err = io.WriteString(c.out, t.Text(width))
@@ -236,7 +245,8 @@ func damagedBlocks(t archive.Tally, l *langValue) error {
 	if t.Damaged == 0 {
 		return nil
 	}
-	return phrase("%s could not be read and are left out: %s\nsee bordo buffer verify").fault(count(t.Damaged, blockNoun, l), t.Fault)
+	return phrase("%s could not be read and are left out: %s\nsee bordo buffer verify").fault(count(t.Damaged,
+		blockNoun, l), t.Fault)
 }
 
 // printRecords streams the messages, one a line.
@@ -287,7 +297,8 @@ func printVerify(ctx context.Context, c console, s *storeClient, q api.BufferQue
 			Faults  []string `json:"faults"`
 			More    int      `json:"more,omitempty"`
 		}
-		if err := writeJSON(c, report{s.dir, s.running, good, r.Tables, r.Blocks, r.Records, r.Bytes, append([]string{}, r.Faults...), r.More}); err != nil {
+		if err := writeJSON(c, report{s.dir, s.running, good, r.Tables, r.Blocks, r.Records, r.Bytes,
+			append([]string{}, r.Faults...), r.More}); err != nil {
 			return err
 		}
 	case good:
@@ -296,7 +307,8 @@ func printVerify(ctx context.Context, c console, s *storeClient, q api.BufferQue
 			files = count(r.Tables, fileNoun, o.lang) + ", "
 		}
 		_, err := fmt.Fprintln(c.out, phrase("%s: whole: read %s%s, %s, %s").in(
-			o.lang, s.dir, files, count(r.Blocks, blockNoun, o.lang), count(r.Records, recordNoun, o.lang), byteText(r.Bytes, o.lang)))
+			o.lang, s.dir, files, count(r.Blocks, blockNoun, o.lang), count(r.Records, recordNoun, o.lang),
+			byteText(r.Bytes, o.lang)))
 		return err
 	default:
 		for _, f := range r.Faults {

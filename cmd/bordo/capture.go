@@ -77,7 +77,8 @@ func (d *client) captureDirect(ctx context.Context, l config.Line, dev config.De
 	defer port.Close() //nolint:errcheck // nothing was written
 	text, err := api.CaptureOn(ctx, l, dev, port, version, time.Now())
 	if _, ok := errors.AsType[*api.UnsupportedError](err); ok {
-		return "", phrase("capture %s: it speaks %s, and only what speaks modbus can be captured").fault(dev.ID, l.Driver.Name())
+		return "", phrase("capture %s: it speaks %s, and only what speaks modbus can be captured").fault(dev.ID,
+			l.Driver.Name())
 	}
 	return text, err
 }

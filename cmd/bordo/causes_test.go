@@ -22,7 +22,8 @@ import (
 
 // dialed is the error of a connection that could not be opened, as package net makes it.
 func dialed(cause error) error {
-	return fmt.Errorf("connect to broker.test:8883: %w", &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 8883}, Err: cause})
+	return fmt.Errorf("connect to broker.test:8883: %w",
+		&net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 8883}, Err: cause})
 }
 
 func connecting(n syscall.Errno) error { return dialed(os.NewSyscallError("connect", n)) }
@@ -62,21 +63,26 @@ func TestCausesInItalian(t *testing.T) {
 	expired := time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)
 	for want, err := range map[string]error{
 		"nome utente o password sbagliati, o utente non autorizzato": fmt.Errorf("connect to %s: %w: this user may not connect", u.Host, mqtt.ErrRefused),
-		"il certificato del broker è di un'autorità sconosciuta":     fmt.Errorf("tls with %s: %w", u.Host, x509.UnknownAuthorityError{}),
-		"è scaduto il 2026-11-30T00:00:00Z,": x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.Expired,
+		"il certificato del broker è di un'autorità sconosciuta": fmt.Errorf("tls with %s: %w", u.Host,
+			x509.UnknownAuthorityError{}),
+		"è scaduto il 2026-11-30T00:00:00Z,": x509.CertificateInvalidError{Cert: &x509.Certificate{},
+			Reason: x509.Expired,
 			Detail: "current time 2026-12-01T03:00:00Z is after " + expired.Format(time.RFC3339)},
 		"vale dal 2026-11-30T00:00:00Z:": x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.Expired,
 			Detail: "current time 2026-01-01T03:00:00Z is before " + expired.Format(time.RFC3339)},
-		"è per altro.test, non per broker.test:":              x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"altro.test"}}, Host: "broker.test"},
-		"non è per l'indirizzo 192.0.2.7:":                    x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"altro.test"}}, Host: "192.0.2.7"},
-		"192.0.2.7 c'è, ma su quella porta nessuno ascolta":   connecting(syscall.ECONNREFUSED),
-		"da questa rete 192.0.2.7 non si raggiunge":           connecting(syscall.EHOSTUNREACH),
-		"da questa rete 192.0.2.7 non si raggiunge:":          connecting(syscall.ENETUNREACH),
-		"broker.test non risponde: indirizzo giusto?":         connecting(syscall.ETIMEDOUT),
-		"broker.test non risponde: indirizzo giusto":          dialed(os.ErrDeadlineExceeded),
-		"il nome broker.test non si trova":                    &net.DNSError{Err: "no such host", Name: "broker.test", Server: "192.168.1.1:53", IsNotFound: true},
-		"il nome broker.test non si trova:":                   &net.DNSError{Err: "server misbehaving", Name: "broker.test", IsTemporary: true},
-		"l'altro lato ha chiuso la connessione":               &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)},
+		"è per altro.test, non per broker.test:":            x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"altro.test"}}, Host: "broker.test"},
+		"non è per l'indirizzo 192.0.2.7:":                  x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"altro.test"}}, Host: "192.0.2.7"},
+		"192.0.2.7 c'è, ma su quella porta nessuno ascolta": connecting(syscall.ECONNREFUSED),
+		"da questa rete 192.0.2.7 non si raggiunge":         connecting(syscall.EHOSTUNREACH),
+		"da questa rete 192.0.2.7 non si raggiunge:":        connecting(syscall.ENETUNREACH),
+		"broker.test non risponde: indirizzo giusto?":       connecting(syscall.ETIMEDOUT),
+		"broker.test non risponde: indirizzo giusto":        dialed(os.ErrDeadlineExceeded),
+		"il nome broker.test non si trova": &net.DNSError{Err: "no such host", Name: "broker.test",
+			Server: "192.168.1.1:53", IsNotFound: true},
+		"il nome broker.test non si trova:": &net.DNSError{Err: "server misbehaving",
+			Name: "broker.test", IsTemporary: true},
+		"l'altro lato ha chiuso la connessione": &net.OpError{Op: "read", Net: "tcp",
+			Err: os.NewSyscallError("read", syscall.ECONNRESET)},
 		"manca il file /etc/bordo/mqtt.password":              passwordError(t, ""),
 		"il file /etc/bordo/mqtt.password è vuoto":            passwordError(t, "\n"),
 		"/etc/bordo/mqtt.password deve contenere una sola":    passwordError(t, "a\nb\n"),
@@ -91,10 +97,13 @@ func TestCausesInItalian(t *testing.T) {
 		"il certificato di questo nodo (cert_file) è scaduto": errors.New("the certificate in cert_file ended on 2026-11-30 00:00 UTC"),
 		"/data: il disco è in sola lettura; cercare la causa con dmesg": errors.New(owner.Explain(
 			fmt.Errorf("make directory: %w", &fs.PathError{Op: "mkdir", Path: "/data", Err: syscall.EROFS}), "/data")),
-		"il disco è pieno; liberare spazio: df -h ": errors.New(owner.Explain(&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, "/bordo-is-not-here")),
-		"la scheda SD o il disco ha un guasto":      errors.New(owner.Explain(&fs.PathError{Op: "write", Path: "/x", Err: syscall.EIO}, "/x")),
+		"il disco è pieno; liberare spazio: df -h ": errors.New(owner.Explain(&fs.PathError{Op: "write", Path: "/x",
+			Err: syscall.ENOSPC}, "/bordo-is-not-here")),
+		"la scheda SD o il disco ha un guasto": errors.New(owner.Explain(&fs.PathError{Op: "write", Path: "/x",
+			Err: syscall.EIO}, "/x")),
 		"/bordo-is-not-here non c'è e non si può creare in /, che appartiene a root; montare il disco che manca, o come root: install -d -o ": errors.New(
-			owner.Explain(&fs.PathError{Op: "mkdir", Path: "/bordo-is-not-here", Err: syscall.EACCES}, "/bordo-is-not-here")),
+			owner.Explain(&fs.PathError{Op: "mkdir", Path: "/bordo-is-not-here", Err: syscall.EACCES},
+				"/bordo-is-not-here")),
 		"/d appartiene a root e l'agente gira come bordo; come root: chown -R bordo: /d": errors.New(
 			"open /d/lock: permission denied. /d belongs to root and the agent runs as bordo. As root: chown -R bordo: /d"),
 		"/d appartiene a root e non lascia entrare bordo; come root: chmod o+x /d": errors.New(

@@ -67,14 +67,18 @@ func TestCentre(t *testing.T) {
 	url := fmt.Sprintf("mqtts://127.0.0.1:%d", m.Port)
 	as := []string{"--url", url, "--ca-file", ca, "--cert-file", cert, "--key-file", key}
 
-	if out, errs, code := bordoctl(t, append([]string{"inventory"}, as...)...); code != 1 || out != "" || !strings.Contains(errs, "the broker keeps nothing for us below bordo/v1/+/+/#\nCheck --root and --tenant.") {
+	if out, errs, code := bordoctl(t, append([]string{"inventory"}, as...)...); code != 1 || out != "" ||
+		!strings.Contains(errs, "the broker keeps nothing for us below bordo/v1/+/+/#\nCheck --root and --tenant.") {
 		t.Errorf("of an empty broker: %q, %q, exit code %d", out, errs, code)
 	}
 	watch := start(t, filepath.Join(bin, "bordoctl"), append([]string{"watch", "--json"}, as...)...)
 	untilChange(t, watch, "its connection", func(c change) bool { return c.What == "link" && c.State == "connected" })
 	plain, dir := site(t, m, "")
 	agent := runAgent(t, secureSite(t, a, m, plain, filepath.Join(dir, "own.yaml"), "quintano"))
-	untilChange(t, watch, "the node", func(c change) bool { return c.What == "node" && c.Node == "quintano" && c.State == "online" })
+	untilChange(t, watch, "the node", func(c change) bool {
+		return c.What == "node" && c.Node == "quintano" &&
+			c.State == "online"
+	})
 	untilChange(t, watch, "a device", func(c change) bool {
 		return c.What == "device" && c.Dev == "meter-1" && c.Device.Profile == "eastron-sdm630"
 	})
@@ -89,7 +93,8 @@ func TestCentre(t *testing.T) {
 		t.Fatalf("inventory of %d rows, exit code %d, %v\n%s", len(rows), code, err, out)
 	}
 	column := func(row int, name string) string { return rows[row][slices.Index(rows[0], name)] }
-	if column(1, "device") != "inv-1" || column(2, "pod") != "IT001E12345678" || column(2, "state") != "online" || column(2, "every_s") != "1" || column(1, "tls_until") == "" {
+	if column(1, "device") != "inv-1" || column(2, "pod") != "IT001E12345678" || column(2, "state") != "online" ||
+		column(2, "every_s") != "1" || column(1, "tls_until") == "" {
 		t.Errorf("inventory\n%s", out)
 	}
 	if !strings.Contains(errs, "warning: the certificate of quintano ends in 0 days") {
@@ -99,7 +104,8 @@ func TestCentre(t *testing.T) {
 	agent.Stop(syscall.SIGKILL)
 	untilChange(t, watch, "the loss of the node", func(c change) bool { return c.What == "node" && c.State == "lost" })
 	m.Down()
-	untilChange(t, watch, "the loss of the broker", func(c change) bool { return c.What == "link" && c.State == "lost" })
+	untilChange(t, watch, "the loss of the broker",
+		func(c change) bool { return c.What == "link" && c.State == "lost" })
 	m.Up(t)
 	untilChange(t, watch, "its return", func(c change) bool { return c.What == "link" && c.State == "connected" })
 	watch.Stop(syscall.SIGINT)
@@ -125,20 +131,30 @@ func TestCentreIsToldWhatIsWrong(t *testing.T) {
 		args []string
 		want string
 	}{
-		"an authority that nobody knows": {[]string{"--url", secure, "--cert-file", cert, "--key-file", key}, "give the authority's certificate with --ca-file"},
-		"another authority":              {[]string{"--url", secure, "--ca-file", otherCA, "--cert-file", cert, "--key-file", key}, "signed by somebody else than --ca-file"},
-		"no certificate":                 {[]string{"--url", secure, "--ca-file", ca}, "The broker wants a certificate from us"},
-		"a certificate of elsewhere":     {[]string{"--url", secure, "--ca-file", ca, "--cert-file", other, "--key-file", otherKey}, "The broker does not accept our certificate"},
-		"no TLS where there should be":   {[]string{"--url", strings.Replace(secure, "mqtts", "mqtt", 1)}, "does this port want TLS?"},
-		"TLS where there is none":        {[]string{"--url", strings.Replace(open, "mqtt", "mqtts", 1), "--ca-file", ca}, "is there TLS on this port?"},
-		"a wrong password":               {[]string{"--url", open, "--username", "admin", "--password-file", password}, "Check --username and what stands in --password-file"},
-		"no right to subscribe":          {[]string{"--url", open}, "The broker's access rules keep this user from these topics"},
-		"nobody there":                   {[]string{"--url", fmt.Sprintf("mqtt://127.0.0.1:%d", foreign.FreePort(t))}, "Nobody listens there"},
+		"an authority that nobody knows": {[]string{"--url", secure, "--cert-file", cert, "--key-file", key},
+			"give the authority's certificate with --ca-file"},
+		"another authority": {[]string{"--url", secure, "--ca-file", otherCA, "--cert-file", cert,
+			"--key-file", key}, "signed by somebody else than --ca-file"},
+		"no certificate": {[]string{"--url", secure, "--ca-file", ca},
+			"The broker wants a certificate from us"},
+		"a certificate of elsewhere": {[]string{"--url", secure, "--ca-file", ca, "--cert-file", other, "--key-file",
+			otherKey}, "The broker does not accept our certificate"},
+		"no TLS where there should be": {[]string{"--url", strings.Replace(secure, "mqtts", "mqtt", 1)},
+			"does this port want TLS?"},
+		"TLS where there is none": {[]string{"--url", strings.Replace(open, "mqtt", "mqtts", 1), "--ca-file", ca},
+			"is there TLS on this port?"},
+		"a wrong password": {[]string{"--url", open, "--username", "admin", "--password-file", password},
+			"Check --username and what stands in --password-file"},
+		"no right to subscribe": {[]string{"--url", open},
+			"The broker's access rules keep this user from these topics"},
+		"nobody there": {[]string{"--url", fmt.Sprintf("mqtt://127.0.0.1:%d", foreign.FreePort(t))},
+			"Nobody listens there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, verb := range []string{"watch", "verify", "inventory"} {
 				out, errs, code := bordoctl(t, append([]string{verb}, c.args...)...)
-				if code != 1 || out != "" && !strings.Contains(out, " connected to ") || !strings.Contains(errs, c.want) || !strings.HasPrefix(errs, "bordoctl: ") {
+				if code != 1 || out != "" && !strings.Contains(out, " connected to ") ||
+					!strings.Contains(errs, c.want) || !strings.HasPrefix(errs, "bordoctl: ") {
 					t.Errorf("%s: exit code %d, %q, %q", verb, code, out, errs)
 				}
 			}
@@ -155,7 +171,8 @@ func closedBroker(t *testing.T) *foreign.Mosquitto {
 	}
 	m := foreign.NewMosquitto(t)
 	rules := filepath.Join(m.Dir, "rules.json")
-	if out, err := exec.Command("mosquitto_ctrl", "dynsec", "init", rules, "admin", "right").CombinedOutput(); err != nil {
+	if out, err := exec.Command("mosquitto_ctrl", "dynsec", "init", rules, "admin",
+		"right").CombinedOutput(); err != nil {
 		if _, there := os.Stat(rules); there != nil {
 			t.Fatalf("make rules: %v\n%s", err, out)
 		}
@@ -174,7 +191,8 @@ type bad struct {
 
 func (b *bad) publish(topic, payload string, more ...string) {
 	b.t.Helper()
-	args := append([]string{"-h", "127.0.0.1", "-p", fmt.Sprint(b.m.Port), "-i", "bad", "-t", "bordo/v1/cremasco/" + topic, "-s", "-q", "1"}, more...)
+	args := append([]string{"-h", "127.0.0.1", "-p", fmt.Sprint(b.m.Port), "-i", "bad", "-t",
+		"bordo/v1/cremasco/" + topic, "-s", "-q", "1"}, more...)
 	cmd := exec.Command("mosquitto_pub", args...)
 	cmd.Stdin = strings.NewReader(payload)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -183,7 +201,8 @@ func (b *bad) publish(topic, payload string, more ...string) {
 }
 
 func (b *bad) status() {
-	s := contract.Status{Node: "ponte", State: contract.Online, Sess: "s1", Boot: "b1", Ep: "0001abcd", Next: b.seq + 1, Clk: contract.ClockSync, Ver: "1", TS: time.Now().UnixMilli()}
+	s := contract.Status{Node: "ponte", State: contract.Online, Sess: "s1", Boot: "b1", Ep: "0001abcd", Next: b.seq + 1,
+		Clk: contract.ClockSync, Ver: "1", TS: time.Now().UnixMilli()}
 	payload, err := s.Encode()
 	if err != nil {
 		b.t.Fatal(err)
@@ -193,8 +212,11 @@ func (b *bad) status() {
 
 func sampleOf(t *testing.T, node, dev string, seq uint64, value float64, at time.Time) string {
 	t.Helper()
-	w := contract.NewBatch(nil, contract.Envelope{Node: node, Dev: dev, Ep: "0001abcd", Clk: contract.ClockSync, Sent: at.UnixMilli()})
-	if _, err := w.Add(seq, at.UnixMilli(), []contract.Field{{Key: "ac_power", Kind: contract.KindNumber, Num: value, Quality: contract.QualityGood}}); err != nil {
+	w := contract.NewBatch(nil, contract.Envelope{Node: node, Dev: dev, Ep: "0001abcd", Clk: contract.ClockSync,
+		Sent: at.UnixMilli()})
+	if _, err := w.Add(seq, at.UnixMilli(),
+		[]contract.Field{{Key: "ac_power", Kind: contract.KindNumber, Num: value,
+			Quality: contract.QualityGood}}); err != nil {
 		t.Fatal(err)
 	}
 	return string(w.Bytes())
@@ -221,9 +243,11 @@ func TestVerifyFinds(t *testing.T) {
 	old := strings.Replace(sampleOf(t, "ponte", "inv-2", 9, 1, time.Now()), "0001abcd", "0000abcd", 1)
 	b.publish("ponte/tele/inv-2", old, "-r") // retained, and of no description
 
-	verify := start(t, filepath.Join(bin, "bordoctl"), "verify", "--for", "10s", "--wait", "3m", "--json", "--url", fmt.Sprintf("mqtt://127.0.0.1:%d", m.Port))
+	verify := start(t, filepath.Join(bin, "bordoctl"), "verify", "--for", "10s", "--wait", "3m", "--json", "--url",
+		fmt.Sprintf("mqtt://127.0.0.1:%d", m.Port))
 	m.Says(t, " 1 bordo/v1/") // has granted what verify asked for
-	heard := start(t, filepath.Join(bin, "bordoctl"), "watch", "--json", "--url", fmt.Sprintf("mqtt://127.0.0.1:%d", m.Port))
+	heard := start(t, filepath.Join(bin, "bordoctl"), "watch", "--json", "--url",
+		fmt.Sprintf("mqtt://127.0.0.1:%d", m.Port))
 	untilChange(t, heard, "its connection", func(c change) bool { return c.What == "link" })
 	b.status()
 	again := b.sample()
@@ -232,12 +256,14 @@ func TestVerifyFinds(t *testing.T) {
 	b.publish("ponte/hist/inv-1", again) // harmless
 	b.publish("ponte/hist/inv-1", sampleOf(t, "ponte", "inv-1", b.seq, -1, time.Now()))
 	b.seq++
-	b.publish("ponte/tele/inv-1", strings.Replace(sampleOf(t, "ponte", "inv-1", b.seq, 1, time.Now()), `"v":{`, `"w":{`, 1))
+	b.publish("ponte/tele/inv-1", strings.Replace(sampleOf(t, "ponte", "inv-1", b.seq, 1, time.Now()), `"v":{`, `"w":{`,
+		1))
 	b.publish("ponte/tele/inv-3", sampleOf(t, "ponte", "inv-1", 50, 1, time.Now()))
 	b.publish("ponte/telemetry/inv-1", "1")
 	b.seq++
 	b.publish("ponte/tele/inv-1", sampleOf(t, "ponte", "inv-1", b.seq, 1, time.Now()), "-q", "0")
-	b.publish("ponte/meta/inv-1", `{"sv":1,"node":"ponte","dev":"inv-1","rev":2,"name":"`+strings.Repeat("a", contract.MaxPayload)+`","points":{}}`, "-r")
+	b.publish("ponte/meta/inv-1", `{"sv":1,"node":"ponte","dev":"inv-1","rev":2,"name":"`+strings.Repeat("a",
+		contract.MaxPayload)+`","points":{}}`, "-r")
 	for seq := range uint64(5) {
 		b.publish("serio/tele/inv-1", sampleOf(t, "serio", "inv-1", seq+1, 1, time.Now().Add(-time.Hour)))
 	}
@@ -265,7 +291,8 @@ func TestVerifyFinds(t *testing.T) {
 	for _, f := range report.Faults {
 		got = append(got, strings.TrimSpace(f.Check+" "+f.Node+" "+f.Dev))
 	}
-	want := []string{"missing ponte", "conflict ponte", "schema ponte inv-1", "content ponte inv-3", "clock serio", "topic",
+	want := []string{"missing ponte", "conflict ponte", "schema ponte inv-1", "content ponte inv-3", "clock serio",
+		"topic",
 		"retained ponte inv-2", "retained serio", "retained serio inv-1", "qos ponte inv-1", "size ponte inv-1"}
 	slices.Sort(got)
 	slices.Sort(want)

@@ -41,17 +41,20 @@ func TestConfigurationChangedSinceStart(t *testing.T) {
 		out, errs, code := bordo(t, append([]string{verb, "--config", path}, more...)...)
 		return out + errs, code
 	}
-	const english, italian = "onfiguration changed since start: systemctl restart bordo", "onfigurazione cambiata dopo l'avvio: systemctl restart bordo"
+	const english, italian = "onfiguration changed since start: systemctl restart bordo",
+		"onfigurazione cambiata dopo l'avvio: systemctl restart bordo"
 	says := func(what string, want bool) {
 		t.Helper()
 		for verb, lang := range map[string]string{"check": "en", "status": "it"} {
 			text := map[string]string{"en": english, "it": italian}[lang]
-			if said, code := ask(verb, "--lang", lang); code != 0 || strings.Count(said, text) != map[bool]int{true: 1}[want] {
+			if said, code := ask(verb, "--lang", lang); code != 0 ||
+				strings.Count(said, text) != map[bool]int{true: 1}[want] {
 				t.Errorf("%s: %s --lang %s: exit code %d\n%s", what, verb, lang, code, said)
 			}
 		}
 		var s agent.Status
-		if out, _ := ask("status", "--json"); json.Unmarshal([]byte(out), &s) != nil || (len(s.Config.Changed) > 0) != want || s.Config.File != path {
+		if out, _ := ask("status", "--json"); json.Unmarshal([]byte(out), &s) != nil ||
+			(len(s.Config.Changed) > 0) != want || s.Config.File != path {
 			t.Errorf("%s: status --json: %+v", what, s.Config)
 		}
 	}
@@ -68,13 +71,15 @@ func TestConfigurationChangedSinceStart(t *testing.T) {
 
 	// A file with faults: they are told, and that the agent still runs the old one. The status is shown all the same.
 	undo := edit(t, path, "unit: 1", "unit: 1000")
-	for verb, shown := range map[string]string{"check": "must be 1 to 247", "status": "meter-1  eastron-sdm630  never answered"} {
+	for verb, shown := range map[string]string{"check": "must be 1 to 247",
+		"status": "meter-1  eastron-sdm630  never answered"} {
 		said, code := ask(verb)
 		if code != 2 || !strings.Contains(said, shown) || !strings.Contains(said, "must be 1 to 247 (got 1000)") ||
 			!strings.Contains(said, "the running agent still uses the old configuration") {
 			t.Errorf("%s: exit code %d\n%s", verb, code, said)
 		}
-		if said, _ := ask(verb, "--lang", "it"); !strings.Contains(said, "l'agente in funzione usa ancora la configurazione vecchia") {
+		if said, _ := ask(verb, "--lang", "it"); !strings.Contains(said,
+			"l'agente in funzione usa ancora la configurazione vecchia") {
 			t.Errorf("%s\n%s", verb, said)
 		}
 	}
@@ -91,7 +96,8 @@ func TestConfigurationChangedSinceStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, errs, code := bordo(t, "check", "--config", other)
-		if code != 0 || strings.Contains(out+errs, "the running agent uses another file, with other content: "+path) != want {
+		if code != 0 || strings.Contains(out+errs,
+			"the running agent uses another file, with other content: "+path) != want {
 			t.Errorf("exit code %d\n%s%s", code, out, errs)
 		}
 	}

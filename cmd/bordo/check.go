@@ -29,7 +29,10 @@ made or changed. Exit code 2 when there is a fault; a warning is none.`).in(l),
 			langFlag(set, l)
 			all := set.Bool("print", false, phrase("print the configuration with every default in its place").in(l))
 			budget := set.Bool("budget", false, phrase("print what the node will send in a month").in(l))
-			return func(ctx context.Context, c console, _ []string) error { return check(ctx, c, *path, *all, *budget, l) }
+			return func(ctx context.Context, c console,
+				_ []string) error {
+				return check(ctx, c, *path, *all, *budget, l)
+			}
 		},
 	}
 }
@@ -62,7 +65,8 @@ func check(ctx context.Context, c console, path string, all, budget bool, l *lan
 	case budget:
 		err = printBudget(c, cfg, l)
 	default:
-		text := phrase("%s: correct: %s, %s").in(l, path, count(len(cfg.Lines), lineNoun, l), count(devices(cfg), deviceNoun, l))
+		text := phrase("%s: correct: %s, %s").in(l, path, count(len(cfg.Lines), lineNoun, l),
+			count(devices(cfg), deviceNoun, l))
 		width, _, _ := terminal.Size(c.out)
 		_, err = io.WriteString(c.out, terminal.FoldLines(text+"\n", width, 2))
 	}
@@ -172,7 +176,8 @@ func printBudget(c console, cfg *config.Config, l *langValue) error {
 		if e, polled := every[d.ID]; polled {
 			interval = strings.Replace(e.String(), "m0s", "m", 1)
 		}
-		rows.Rows = append(rows.Rows, []string{d.ID, interval, fmt.Sprintf("%6d", d.Points), megabytes(d.Least, d.Most, l)})
+		rows.Rows = append(rows.Rows, []string{d.ID, interval, fmt.Sprintf("%6d", d.Points),
+			megabytes(d.Least, d.Most, l)})
 	}
 	least, most := b.Total()
 	rows.Rows = append(rows.Rows,

@@ -100,7 +100,8 @@ func (d *client) device(id string) (config.Line, config.Device, error) {
 			ids = append(ids, dev.ID)
 		}
 	}
-	return config.Line{}, config.Device{}, mistake{Err: phrase("no device %q in %s%v").fault(id, d.cfg.File, oneOf(id, ids))}
+	return config.Line{}, config.Device{},
+		mistake{Err: phrase("no device %q in %s%v").fault(id, d.cfg.File, oneOf(id, ids))}
 }
 
 // only returns the first driver that offers T, such as drivers.RawReader.

@@ -54,9 +54,11 @@ func deviceNames() []string {
 
 // program is the command line with all commands.
 func program(l *langValue) commandline.Program {
-	p := commandline.Program{Name: "bordo", Hint: "run", Language: *l, Brief: phrase("Bordo, the agent of the site: polls devices, keeps what they say, hands it to a broker.").in(l)}
+	p := commandline.Program{Name: "bordo", Hint: "run", Language: *l,
+		Brief: phrase("Bordo, the agent of the site: polls devices, keeps what they say, hands it to a broker.").in(l)}
 	for _, v := range commands(l) {
-		p.Commands = append(p.Commands, commandline.Command{Name: v.name, Brief: v.brief, Text: v.text, Takes: v.takes, Most: v.most, Complete: v.complete,
+		p.Commands = append(p.Commands, commandline.Command{Name: v.name, Brief: v.brief, Text: v.text, Takes: v.takes,
+			Most: v.most, Complete: v.complete,
 			Flags: func(set *flag.FlagSet) commandline.Action {
 				act := v.flags(set)
 				return func(ctx context.Context, c commandline.Console, operands []string) error {

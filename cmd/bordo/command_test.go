@@ -37,23 +37,29 @@ func TestCommandLines(t *testing.T) {
 		{"toast", 2, "", `bordo: unknown command "toast": see bordo help` + "\n"},
 		{"run --confg x", 2, "", "bordo: run: unknown flag --confg (did you mean --config?): see bordo help run\n"},
 		{"run -confg=x", 2, "", "bordo: run: unknown flag --confg (did you mean --config?): see bordo help run\n"},
-		{"status --config x --jason", 2, "", "bordo: status: unknown flag --jason (did you mean --json?): see bordo help status\n"},
+		{"status --config x --jason", 2, "",
+			"bordo: status: unknown flag --jason (did you mean --json?): see bordo help status\n"},
 		{"status --json --verbose", 2, "", "bordo: status: unknown flag --verbose: see bordo help status\n"},
 		{"check --config", 2, "", "bordo: check: --config needs a value: see bordo help check\n"},
-		{"check --print=perhaps", 2, "", "bordo: check: --print: must be true or false (got \"perhaps\"): see bordo help check\n"},
+		{"check --print=perhaps", 2, "",
+			"bordo: check: --print: must be true or false (got \"perhaps\"): see bordo help check\n"},
 		{"check bordo.yaml", 2, "", "bordo: check takes no \"bordo.yaml\": see bordo help check\n"},
 		{"version --config x", 2, "", "bordo: version: unknown flag --config: see bordo help version\n"},
 		{"run --log-level loud", 2, "", "want debug, info, warn or error: see bordo help run\n"},
-		{"run --config /nowhere/bordo.yaml", 2, "", "bordo: read configuration: open /nowhere/bordo.yaml: no such file or directory\n"},
-		{"check --config /nowhere/bordo.yaml", 2, "", "bordo: read configuration: open /nowhere/bordo.yaml: no such file or directory\n"},
-		{"status --config /nowhere/bordo.yaml", 2, "", "bordo: read configuration: open /nowhere/bordo.yaml: no such file or directory\n"},
+		{"run --config /nowhere/bordo.yaml", 2, "",
+			"bordo: read configuration: open /nowhere/bordo.yaml: no such file or directory\n"},
+		{"check --config /nowhere/bordo.yaml", 2, "",
+			"bordo: read configuration: open /nowhere/bordo.yaml: no such file or directory\n"},
+		{"status --config /nowhere/bordo.yaml", 2, "",
+			"bordo: read configuration: open /nowhere/bordo.yaml: no such file or directory\n"},
 	} {
 		t.Run(x.line, func(t *testing.T) {
 			stdout, stderr, code := invoke(t, strings.Fields(x.line)...)
 			if code != x.code {
 				t.Errorf("exit code %d, want %d", code, x.code)
 			}
-			for _, s := range []struct{ name, got, want string }{{"stdout", stdout, x.stdout}, {"stderr", stderr, x.stderr}} {
+			for _, s := range []struct{ name, got, want string }{{"stdout", stdout, x.stdout},
+				{"stderr", stderr, x.stderr}} {
 				if (s.want == "") != (s.got == "") || !strings.Contains(s.got, s.want) {
 					t.Errorf("%s is %q, want %q in it", s.name, s.got, s.want)
 				}
@@ -113,7 +119,8 @@ func TestCheckOfASoundFile(t *testing.T) {
 		t.Errorf("got %q, want %q", stderr, want)
 	}
 	stdout, _, code = invoke(t, "check", "--config", path, "--print")
-	for _, want := range []string{"\nnode: \"rivolta\"\n", "  url: [\"mqtts://broker.test:8883\"]\n", "  window: 20\n", "        every: 10s\n"} {
+	for _, want := range []string{"\nnode: \"rivolta\"\n", "  url: [\"mqtts://broker.test:8883\"]\n", "  window: 20\n",
+		"        every: 10s\n"} {
 		if code != 0 || !strings.Contains(stdout, want) {
 			t.Errorf("exit code %d and no %q in\n%s", code, want, stdout)
 		}
@@ -183,7 +190,8 @@ func TestPlaceholdersAreRefused(t *testing.T) {
 		}
 	}
 	_, stderr, code := invoke(t, "check", "--config", path, "--lang", "it")
-	if want := path + ":6:7: node: \"my-node\" è solo un esempio: scrivere il nome che il centro ha dato"; code != 2 || !strings.Contains(stderr, want) {
+	if want := path + ":6:7: node: \"my-node\" è solo un esempio: scrivere il nome che il centro ha dato"; code != 2 ||
+		!strings.Contains(stderr, want) {
 		t.Errorf("exit code %d, no %q in %q", code, want, stderr)
 	}
 	untouched(t, dir)
@@ -201,7 +209,8 @@ func TestFaultsOfYAMLInItalian(t *testing.T) {
 
 // A blank at the end of a password is part of it, and check warns of it, as of the mark that editors of Windows write.
 func TestCheckWarnsOfOddPasswords(t *testing.T) {
-	dir, path := write(t, strings.Replace(sound, "broker.test}", "broker.test, username: u, password_file: DIR/password}", 1))
+	dir, path := write(t, strings.Replace(sound, "broker.test}",
+		"broker.test, username: u, password_file: DIR/password}", 1))
 	if err := os.WriteFile(filepath.Join(dir, "password"), []byte("\ufeffsecret \r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -210,20 +219,24 @@ func TestCheckWarnsOfOddPasswords(t *testing.T) {
 		"it": {"comincia con un BOM", "finisce con uno spazio, che ne fa parte"},
 	} {
 		_, stderr, code := invoke(t, "check", "--config", path, "--lang", lang)
-		if code != 0 || !strings.Contains(stderr, want[0]) || !strings.Contains(stderr, want[1]) || strings.Contains(stderr, "secret") {
+		if code != 0 || !strings.Contains(stderr, want[0]) || !strings.Contains(stderr, want[1]) ||
+			strings.Contains(stderr, "secret") {
 			t.Errorf("exit code %d, %q", code, stderr)
 		}
 	}
 }
 
 func TestCheckReadsTheSecrets(t *testing.T) {
-	dir, path := write(t, strings.Replace(sound, "broker.test}", "broker.test, username: u, password_file: DIR/none}", 1))
+	dir, path := write(t, strings.Replace(sound, "broker.test}", "broker.test, username: u, password_file: DIR/none}",
+		1))
 	_, stderr, code := invoke(t, "check", "--config", path)
-	if want := path + ":4:62: mqtt.password_file: read " + dir + "/none: no such file or directory\n"; code != 2 || stderr != want {
+	if want := path + ":4:62: mqtt.password_file: read " + dir + "/none: no such file or directory\n"; code != 2 ||
+		stderr != want {
 		t.Errorf("got %q with exit code %d, want %q", stderr, code, want)
 	}
 	_, stderr, code = invoke(t, "check", "--config", path, "--lang", "it")
-	if want := path + ":4:62: mqtt.password_file: manca il file " + dir + "/none\n"; code != 2 || !strings.HasPrefix(stderr, want) {
+	if want := path + ":4:62: mqtt.password_file: manca il file " + dir + "/none\n"; code != 2 ||
+		!strings.HasPrefix(stderr, want) {
 		t.Errorf("got %q with exit code %d, want %q", stderr, code, want)
 	}
 	untouched(t, dir)

@@ -34,7 +34,8 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {
-		if out, errs, code := invoke(t, "completion", shell); code != 0 || !strings.Contains(out, "__complete") || errs != "" {
+		if out, errs, code := invoke(t, "completion", shell); code != 0 || !strings.Contains(out, "__complete") ||
+			errs != "" {
 			t.Errorf("%s: exit code %d, %s", shell, code, errs)
 		}
 	}

@@ -121,7 +121,8 @@ func confirm(ctx context.Context, c console, d *client, device string, final *fi
 	case e.Refused != nil:
 		return refusedFinal(device, e.Refused)
 	case e.After == "":
-		return phrase("%s: nothing to confirm: the serial number that is known answers again, %s").fault(device, e.Before)
+		return phrase("%s: nothing to confirm: the serial number that is known answers again, %s").fault(device,
+			e.Before)
 	}
 	fmt.Fprintln(c.out, phrase("%s: confirmed serial number %s in place of %s; energy is booked from its first reading on").in(lang, device, e.After, e.Before))
 	if e.Unkept != "" {

@@ -70,7 +70,8 @@ func (d *socketDevice) put(t *testing.T, model, serial string) {
 // swap puts another device behind the same connection.
 func (d *socketDevice) swap(t *testing.T, model, serial string) {
 	t.Helper()
-	device, err := slave.Named(model, slave.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: serial}})
+	device, err := slave.Named(model, slave.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K",
+		Serial: serial}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,10 +115,12 @@ func TestConfirm(t *testing.T) {
 
 	plant.put(t, "sunspec", "SN-NEW-2")
 	serial("SN-NEW-2")
-	if s := must(t, "status", "--config", config); !strings.Contains(s, "SN-OLD-1 was known, SN-NEW-2 answers") || !strings.Contains(s, "bordo confirm") {
+	if s := must(t, "status", "--config", config); !strings.Contains(s, "SN-OLD-1 was known, SN-NEW-2 answers") ||
+		!strings.Contains(s, "bordo confirm") {
 		t.Errorf("the status does not tell of the exchange:\n%s", s)
 	}
-	refused(1, "inv-1: nothing was confirmed: final reading of import_energy: the device has no such counter", "inv-1", "--final", "import_energy=1")
+	refused(1, "inv-1: nothing was confirmed: final reading of import_energy: the device has no such counter", "inv-1",
+		"--final", "import_energy=1")
 	refused(2, "must be point=kWh", "inv-1", "--final", "ac_power=1")
 	out := must(t, "confirm", "inv-1", "--config", config, "--lang", "it", "--final", "unknown")
 	if want := "inv-1: confermata la matricola SN-NEW-2 al posto di SN-OLD-1; l'energia viene conteggiata dalla sua prima lettura\n"; out != want {
@@ -139,7 +142,8 @@ func TestConfirm(t *testing.T) {
 	if s := must(t, "status", "--config", config); strings.Contains(s, "SN-NEW-2") {
 		t.Errorf("after a restart the exchange is open again:\n%s", s)
 	}
-	if left, err := filepath.Glob(filepath.Join(filepath.Dir(config), "store", "energy*")); err != nil || len(left) == 0 {
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(config), "store", "energy*")); err != nil ||
+		len(left) == 0 {
 		t.Errorf("the accounts were not kept: %v, %v", left, err)
 	}
 }

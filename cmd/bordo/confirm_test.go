@@ -31,7 +31,8 @@ func TestAskFinal(t *testing.T) {
 		if got != x.want {
 			t.Errorf("%q: %s, want %s", x.typed, got, x.want)
 		}
-		if !strings.Contains(out.String(), "last read 10234.56 kWh: ") || !strings.Contains(out.String(), "never read: ") && len(final) > 0 {
+		if !strings.Contains(out.String(), "last read 10234.56 kWh: ") ||
+			!strings.Contains(out.String(), "never read: ") && len(final) > 0 {
 			t.Errorf("asked\n%s", out.String())
 		}
 	}

@@ -144,7 +144,8 @@ func (n *number) likely() (whole, float string) {
 func writeRegisters(c console, rows []row, data []byte, l *langValue) error {
 	t := newTable(c.out, l)
 	wide := fmt.Sprintf("%29s%-23s %s\n", "", phrase("high register first").in(l), phrase("low register first").in(l)) +
-		fmt.Sprintf("%5s  %-4s %6s %6s  %-2s  %11s %10s  %11s %10s\n", phrase("ADDR").in(l), "HEX", "U16", "I16", "TX", "32 BIT", "FLOAT", "32 BIT", "FLOAT")
+		fmt.Sprintf("%5s  %-4s %6s %6s  %-2s  %11s %10s  %11s %10s\n", phrase("ADDR").in(l), "HEX", "U16", "I16", "TX",
+			"32 BIT", "FLOAT", "32 BIT", "FLOAT")
 	narrow := phrase("ADDR   HEX  below: 32 bits, high register first | low register first\n").in(l)
 	for _, r := range rows {
 		signed := ""
@@ -153,8 +154,10 @@ func writeRegisters(c console, rows []row, data []byte, l *langValue) error {
 		}
 		whole, float := r.Two.likely()
 		lowWhole, lowFloat := r.TwoLow.likely()
-		wide += strings.TrimRight(fmt.Sprintf("%5d  %s %6d %6s  %-2s  %11s %10s  %11s %10s", r.Address, r.Hex, r.U16, signed, r.Text, whole, float, lowWhole, lowFloat), " ") + "\n"
-		narrow += strings.TrimRight(fmt.Sprintf("%5d  %s %d %s %s", r.Address, r.Hex, r.U16, signed, r.Text), " ") + "\n"
+		wide += strings.TrimRight(fmt.Sprintf("%5d  %s %6d %6s  %-2s  %11s %10s  %11s %10s", r.Address, r.Hex, r.U16,
+			signed, r.Text, whole, float, lowWhole, lowFloat), " ") + "\n"
+		narrow += strings.TrimRight(fmt.Sprintf("%5d  %s %d %s %s", r.Address, r.Hex, r.U16, signed, r.Text),
+			" ") + "\n"
 		if r.Two != nil {
 			narrow += fmt.Sprintf("       %s %s | %s %s\n", whole, float, lowWhole, lowFloat)
 		}

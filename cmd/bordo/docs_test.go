@@ -15,7 +15,8 @@ var documented = regexp.MustCompile("(?m)(?:^[#$] |`)(?:bin/)?bordo ([a-z][^`\n#
 // The commands that the documents show exist, with their flags.
 func TestDocumentedCommands(t *testing.T) {
 	n := 0
-	for _, file := range []string{"../../README.md", "../../CONTRIBUTING.md", "../../CHANGELOG.md", "../../docs/installatore.md"} {
+	for _, file := range []string{"../../README.md", "../../CONTRIBUTING.md", "../../CHANGELOG.md",
+		"../../docs/installatore.md"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

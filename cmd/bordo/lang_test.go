@@ -20,7 +20,8 @@ import (
 // An error is told in the language that was asked for, through whatever it is wrapped in, and stays what it is.
 func TestErrorsInBothLanguages(t *testing.T) {
 	cause := &fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}
-	err := errors.Join(mistake{Err: permitted(cause, socketOwner())}, phrase("%v: see %s").fault(control.ErrNotRunning, "x"))
+	err := errors.Join(mistake{Err: permitted(cause, socketOwner())},
+		phrase("%v: see %s").fault(control.ErrNotRunning, "x"))
 	it := "open x: permission denied\nchiedere come root, o come membro del gruppo a cui appartiene il socket\nl'agente non è in funzione: vedere x"
 	en := "open x: permission denied\nask as root, or as a member of the group that owns the socket\nthe agent does not run: see x"
 	if got := sentence(err, italian()); got != it {
@@ -60,10 +61,13 @@ func TestMistakesInItalian(t *testing.T) {
 			t.Errorf("%s: exit code %d, %q and %q, want %q", line, code, out, errs, want)
 		}
 	}
-	if _, errs, code := invoke(t, "check", "--lang", "it", "--config", strings.TrimSuffix(path, ".yaml")+".none"); code != 2 || !strings.HasSuffix(errs, "\nindicarla con --config FILE\n") {
+	if _, errs, code := invoke(t, "check", "--lang", "it", "--config",
+		strings.TrimSuffix(path, ".yaml")+".none"); code != 2 ||
+		!strings.HasSuffix(errs, "\nindicarla con --config FILE\n") {
 		t.Errorf("exit code %d, %q", code, errs)
 	}
-	if out, _, code := invoke(t, "help", "scan", "--lang", "it"); code != 0 || !strings.HasPrefix(out, "uso: bordo scan ") || !strings.Contains(out, "Cerca dispositivi Modbus") {
+	if out, _, code := invoke(t, "help", "scan", "--lang", "it"); code != 0 ||
+		!strings.HasPrefix(out, "uso: bordo scan ") || !strings.Contains(out, "Cerca dispositivi Modbus") {
 		t.Errorf("exit code %d, %q", code, out)
 	}
 }
@@ -75,9 +79,11 @@ func TestStoreTables(t *testing.T) {
 	st := storeStat{Dir: "/var/lib/bordo/buffer", Running: true, Day: &day,
 		Limits: &storeLimits{MaxSize: 512 << 20, History: 64 << 20, EnergyHistory: 32 << 20},
 		Stat: archive.Stat{Bytes: 17 << 20, Memory: 3,
-			Classes: []archive.ClassStat{{Class: "event", Records: 4, Bytes: 825, From: at, To: at}, {Class: "reading", Records: 1963, Bytes: 28467, Waiting: 12, Damaged: 1}},
+			Classes: []archive.ClassStat{{Class: "event", Records: 4, Bytes: 825, From: at, To: at},
+				{Class: "reading", Records: 1963, Bytes: 28467, Waiting: 12, Damaged: 1}},
 			Backlog: []contract.Backlog{{Ep: "k3f9x2q7", First: 5, Last: 16, N: 12}},
-			Gaps:    []archive.GapStat{{Epoch: "k3f9x2q7", Class: "reading", From: 5, To: &to, Count: 5, Why: "disk_full"}, {Class: "any", From: 1, Why: "unclean"}}}}
+			Gaps: []archive.GapStat{{Epoch: "k3f9x2q7", Class: "reading", From: 5, To: &to, Count: 5,
+				Why: "disk_full"}, {Class: "any", From: 1, Why: "unclean"}}}}
 	for _, x := range []struct {
 		name  string
 		lang  *langValue
@@ -92,12 +98,15 @@ func TestStoreTables(t *testing.T) {
 
 // What does not fit beside each other on a phone is the key of a point; its name and value stay.
 func TestValueRows(t *testing.T) {
-	rows := [][4]string{{"ac_power", "37450", "W", "Potenza AC"}, {"dc1_voltage", "599.8", "V", "Tensione stringa 1 (incerto)"}}
+	rows := [][4]string{{"ac_power", "37450", "W", "Potenza AC"},
+		{"dc1_voltage", "599.8", "V", "Tensione stringa 1 (incerto)"}}
 	wide := [4]int{11, 5, 1, 28}
-	if got, want := valueRows(rows, wide, 40, true), "Potenza AC                    37450 W\nTensione stringa 1 (incerto)  599.8 V\n"; got != want {
+	if got, want := valueRows(rows, wide, 40, true),
+		"Potenza AC                    37450 W\nTensione stringa 1 (incerto)  599.8 V\n"; got != want {
 		t.Errorf("got\n%s", got)
 	}
-	if got, want := valueRows(rows, wide, 0, false), "ac_power     37450 W      Potenza AC\ndc1_voltage  599.8 V      Tensione stringa 1 (incerto)\n"; got != want {
+	if got, want := valueRows(rows, wide, 0, false),
+		"ac_power     37450 W      Potenza AC\ndc1_voltage  599.8 V      Tensione stringa 1 (incerto)\n"; got != want {
 		t.Errorf("got\n%s", got)
 	}
 	for code, r := range map[string]api.Reading{
@@ -111,7 +120,8 @@ func TestValueRows(t *testing.T) {
 			t.Errorf("%s: got %q", code, got)
 		}
 	}
-	lost := unopened(line.Endpoint{Scheme: line.TCP}, &drivers.Error{Op: "open tcp://h", Kind: drivers.Closed, Lost: true, Err: errors.New("no route")})
+	lost := unopened(line.Endpoint{Scheme: line.TCP},
+		&drivers.Error{Op: "open tcp://h", Kind: drivers.Closed, Lost: true, Err: errors.New("no route")})
 	if got := sentence(lost, italian()); !strings.HasPrefix(got, "La porta verso il dispositivo non si apre: ") {
 		t.Errorf("got %q", got)
 	}

@@ -41,7 +41,8 @@ func main() {
 // commands lists what the program can do, in the order in which help shows it, in the language of l.
 func commands(l *langValue) []command {
 	return []command{
-		runCommand(l), checkCommand(l), statusCommand(l), scanCommand(l), readCommand(l), captureCommand(l), confirmCommand(l), bufferCommand(l),
+		runCommand(l), checkCommand(l), statusCommand(l), scanCommand(l), readCommand(l), captureCommand(l),
+		confirmCommand(l), bufferCommand(l),
 		notesCommand(l), modelsCommand(l), pointsCommand(l), versionCommand(l),
 	}
 }
@@ -58,7 +59,8 @@ func execute(ctx context.Context, args []string, c console) int {
 		text = faults.Error() // each names the file
 		if l == "it" {        // some faults are in English, like the keys
 			text = faults.Italian()
-			text += fmt.Sprintf("\n%d da correggere, ciascuno alla sua riga:colonna; poi ripetere: bordo check", len(faults))
+			text += fmt.Sprintf("\n%d da correggere, ciascuno alla sua riga:colonna; poi ripetere: bordo check",
+				len(faults))
 		}
 	}
 	c.tell(text)

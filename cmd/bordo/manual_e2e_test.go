@@ -12,7 +12,8 @@ import (
 
 // Each program writes a manual page for itself and for each of its commands, the same bytes each time.
 func TestManualPages(t *testing.T) {
-	for program, page := range map[string]string{"bordo": "bordo-scan", "bordoctl": "bordoctl-watch", "bordo-sim": "bordo-sim-serve"} {
+	for program, page := range map[string]string{"bordo": "bordo-scan", "bordoctl": "bordoctl-watch",
+		"bordo-sim": "bordo-sim-serve"} {
 		t.Run(program, func(t *testing.T) {
 			t.Parallel()
 			var made [2]string

@@ -51,7 +51,8 @@ func siteDrivers(c console, path string, l *langValue) ([]drivers.Driver, *confi
 
 // leftOut says that a configuration with faults is not used.
 func leftOut(c console, path string, l *langValue) {
-	c.tell(phrase("bordo: the configuration has faults, so it is left out of this: bordo check --config %s").in(l, path))
+	c.tell(phrase("bordo: the configuration has faults, so it is left out of this: bordo check --config %s").in(l,
+		path))
 }
 
 func models(c console, path string, asJSON bool, l *langValue) error {
@@ -88,7 +89,8 @@ func writeModelsJSON(c console, list []drivers.Model) error {
 	}
 	var out []model
 	for _, m := range list {
-		out = append(out, model{m.Name, m.Title, string(m.Kind), m.Bus, m.Serial, m.Streams, m.Every.String(), m.Proof(), m.Frames, m.Points})
+		out = append(out, model{m.Name, m.Title, string(m.Kind), m.Bus, m.Serial, m.Streams, m.Every.String(),
+			m.Proof(), m.Frames, m.Points})
 	}
 	return writeJSON(c, out)
 }
@@ -111,5 +113,6 @@ func busText(bus string) string {
 		return "-"
 	}
 	parity := strings.ToUpper(cmp.Or(q.Get("parity"), "none")[:1])
-	return fmt.Sprintf("%s %s%s%s", cmp.Or(q.Get("baud"), "9600"), cmp.Or(q.Get("bits"), "8"), parity, cmp.Or(q.Get("stop"), "1"))
+	return fmt.Sprintf("%s %s%s%s", cmp.Or(q.Get("baud"), "9600"), cmp.Or(q.Get("bits"), "8"), parity,
+		cmp.Or(q.Get("stop"), "1"))
 }

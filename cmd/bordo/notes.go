@@ -73,7 +73,8 @@ func noteOf(name string, models []string) (string, error) {
 	case len(having) == 1 && len(name) > 1:
 		return having[0], nil
 	case len(having) > 1:
-		return "", misused("notes", phrase("%q is in the names of several models: %s"), name, strings.Join(having, ", "))
+		return "", misused("notes", phrase("%q is in the names of several models: %s"), name,
+			strings.Join(having, ", "))
 	}
 	if near := nearest.Names(name, models, 3); len(near) > 0 {
 		return "", misused("notes", phrase("no note of %q (did you mean %s?)"), name, strings.Join(near, ", "))

@@ -49,13 +49,15 @@ func letters(text string) (n int) {
 func TestNotesInItalian(t *testing.T) {
 	for _, model := range firmwarenotes.Models() {
 		stdout, stderr, code := invoke(t, "notes", model, "--lang", "it")
-		if code != 0 || !strings.Contains(stdout, "In breve (installatore)\n---") || strings.Contains(stdout, "\nRegisters\n") ||
+		if code != 0 || !strings.Contains(stdout, "In breve (installatore)\n---") ||
+			strings.Contains(stdout, "\nRegisters\n") ||
 			!strings.HasSuffix(stdout, "\nIl resto, in inglese: bordo notes "+model+" --all\n") {
 			t.Errorf("%s: exit code %d, %s, printed\n%s", model, code, stderr, stdout)
 		}
 	}
 	whole, _ := firmwarenotes.Note("sunspec")
-	if stdout, _, code := invoke(t, "notes", "--all", "sunspec", "--lang", "it"); code != 0 || stdout != page(whole, plainWidth) {
+	if stdout, _, code := invoke(t, "notes", "--all", "sunspec", "--lang", "it"); code != 0 ||
+		stdout != page(whole, plainWidth) {
 		t.Errorf("exit code %d, printed\n%s", code, stdout)
 	}
 }

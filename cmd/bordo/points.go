@@ -96,7 +96,8 @@ func writePointsJSON(c console, list []catalogue.Point) error {
 	}
 	var out []point
 	for _, p := range list {
-		out = append(out, point{p.Key, p.Type.String(), p.Unit, string(p.Kind), map[string]string{"it": p.It, "en": p.En}, p.Enum})
+		out = append(out, point{p.Key, p.Type.String(), p.Unit, string(p.Kind),
+			map[string]string{"it": p.It, "en": p.En}, p.Enum})
 	}
 	return writeJSON(c, out)
 }

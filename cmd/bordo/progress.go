@@ -58,7 +58,8 @@ func (b *bar) clear() {
 func (b *bar) text(p *scan.Progress, took time.Duration) string {
 	const cells = 20
 	full := min(cells, cells*p.Done/max(1, p.Total))
-	text := fmt.Sprintf("[%s%s] %3d %%  %s", strings.Repeat("#", full), strings.Repeat(".", cells-full), min(99, 100*p.Done/max(1, p.Total)), portText(p.At))
+	text := fmt.Sprintf("[%s%s] %3d %%  %s", strings.Repeat("#", full), strings.Repeat(".", cells-full),
+		min(99, 100*p.Done/max(1, p.Total)), portText(p.At))
 	if p.Unit > 0 {
 		text += fmt.Sprintf(" %s %d", phrase("number").in(b.lang), p.Unit)
 	}

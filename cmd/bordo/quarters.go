@@ -25,7 +25,8 @@ const quarterHour = 15 * time.Minute
 const maxCounters = 8192
 
 // quarterColumns are the columns of the table; README.md explains them.
-var quarterColumns = []string{"device", "point", "start_utc", "start_local", "kwh", "from", "to", "coverage", "samples", "method", "clk", "rev",
+var quarterColumns = []string{"device", "point", "start_utc", "start_local", "kwh", "from", "to", "coverage", "samples",
+	"method", "clk", "rev",
 	"meter", "segment", "pod", "role"}
 
 // counterKey names a counter.
@@ -33,7 +34,8 @@ type counterKey struct{ dev, point string }
 
 // printQuarters prints the table of a month. It reads the month once to find the counters and once for each device, so
 // that it holds the quarters of one device at a time.
-func printQuarters(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, cfg *config.Config, o *bufferOptions) error {
+func printQuarters(ctx context.Context, c console, s *storeClient, q api.BufferQuestion, cfg *config.Config,
+	o *bufferOptions) error {
 	counters := map[counterKey]bool{}
 	if cfg != nil {
 		for _, k := range configuredCounters(cfg, o.device) {
@@ -88,7 +90,8 @@ func configuredCounters(cfg *config.Config, only string) (out []counterKey) {
 }
 
 // quarters calls take for each interval that begins within the question's time.
-func quarters(ctx context.Context, s *storeClient, q api.BufferQuestion, take func(dev string, i energy.Interval) error) (t archive.Tally, err error) {
+func quarters(ctx context.Context, s *storeClient, q api.BufferQuestion,
+	take func(dev string, i energy.Interval) error) (t archive.Tally, err error) {
 	err = s.ask(ctx, q, func(p api.BufferPart) error {
 		if p.Tally != nil {
 			t = *p.Tally
@@ -115,7 +118,8 @@ func quarters(ctx context.Context, s *storeClient, q api.BufferQuestion, take fu
 }
 
 // deviceQuarters prints the counters of one device: every quarter of the time, with the highest revision that is there.
-func deviceQuarters(ctx context.Context, w *csv.Writer, s *storeClient, q api.BufferQuestion, keys []counterKey, zone *time.Location) error {
+func deviceQuarters(ctx context.Context, w *csv.Writer, s *storeClient, q api.BufferQuestion, keys []counterKey,
+	zone *time.Location) error {
 	have := make(map[counterKey]map[int64]energy.Interval, len(keys))
 	for _, k := range keys {
 		have[k] = map[int64]energy.Interval{}
@@ -133,7 +137,8 @@ func deviceQuarters(ctx context.Context, w *csv.Writer, s *storeClient, q api.Bu
 	}
 	for _, k := range keys {
 		for at := q.Query.From; at <= q.Query.To; at += quarterHour.Milliseconds() {
-			row := []string{k.dev, k.point, time.UnixMilli(at).UTC().Format("2006-01-02T15:04:05Z"), time.UnixMilli(at).In(zone).Format("2006-01-02T15:04:05-07:00")}
+			row := []string{k.dev, k.point, time.UnixMilli(at).UTC().Format("2006-01-02T15:04:05Z"),
+				time.UnixMilli(at).In(zone).Format("2006-01-02T15:04:05-07:00")}
 			i, known := have[k][at]
 			if err := w.Write(append(row, quarterText(i, known)...)); err != nil {
 				return fmt.Errorf("write: %w", err)
@@ -154,6 +159,7 @@ func quarterText(i energy.Interval, known bool) []string {
 		}
 		return strconv.FormatFloat(*f, 'f', -1, 64)
 	}
-	return []string{number(&i.KWh), number(i.From), number(i.To), number(&i.Coverage), strconv.Itoa(i.Samples), i.Method, string(i.Clk),
+	return []string{number(&i.KWh), number(i.From), number(i.To), number(&i.Coverage), strconv.Itoa(i.Samples),
+		i.Method, string(i.Clk),
 		strconv.Itoa(i.Rev), i.Meter, strconv.FormatInt(i.Segment, 10), i.POD, i.Role}
 }

@@ -34,10 +34,11 @@ func (q *rawQuestion) flags(set *flag.FlagSet, l *langValue) {
 	set.IntVar(&q.count, "count", 1, phrase("with --raw: how `MANY` registers or bits").in(l))
 	q.first = map[string]string{}
 	for _, a := range rawAreas() {
-		set.Func(a.Name, phrase("with --raw: the first `ADDRESS`, read with function %d").in(l, a.Function), func(text string) error {
-			q.first[a.Name] = text
-			return nil
-		})
+		set.Func(a.Name, phrase("with --raw: the first `ADDRESS`, read with function %d").in(l, a.Function),
+			func(text string) error {
+				q.first[a.Name] = text
+				return nil
+			})
 	}
 }
 
@@ -53,7 +54,8 @@ func (q *rawQuestion) check(operands []string) error {
 	case len(operands) > 0:
 		return misused("read", phrase("read: either a device or --raw (got %q as well)"), operands[0])
 	case len(q.first) != 1:
-		return misused("read", phrase("read: give one of --holding, --input, --coil and --discrete (got %d)"), len(q.first))
+		return misused("read", phrase("read: give one of --holding, --input, --coil and --discrete (got %d)"),
+			len(q.first))
 	}
 	var err error
 	if q.endpoint, err = line.Parse(q.url); err != nil {
@@ -66,7 +68,8 @@ func (q *rawQuestion) check(operands []string) error {
 		}
 		n, err := strconv.ParseUint(text, 0, 16)
 		if err != nil {
-			return misused("read", phrase("read: --%s: must be 0 to 65535, decimal or 0x hexadecimal (got %q)"), a.Name, text)
+			return misused("read", phrase("read: --%s: must be 0 to 65535, decimal or 0x hexadecimal (got %q)"), a.Name,
+				text)
 		}
 		q.area, q.query = a, drivers.RawQuery{Unit: q.unit, Area: a.Name, First: int(n), Count: q.count}
 	}
@@ -76,7 +79,8 @@ func (q *rawQuestion) check(operands []string) error {
 	case q.unit == 0 && q.endpoint.Scheme != line.TCP:
 		return misused("read", phrase("read: --unit: 0 is everybody on a serial line, and nobody answers to that"))
 	case q.count < 1 || q.count > q.area.MaxCount || q.query.First+q.count > 1<<16:
-		return misused("read", phrase("read: --count: must be 1 to %d, and end with address 65535 (got %d)"), q.area.MaxCount, q.count)
+		return misused("read", phrase("read: --count: must be 1 to %d, and end with address 65535 (got %d)"),
+			q.area.MaxCount, q.count)
 	}
 	return nil
 }

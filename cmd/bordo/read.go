@@ -147,7 +147,8 @@ func readingFault(r api.Reading) error {
 	case r.Later:
 		code = contract.DeviceBusy
 	}
-	return advised(code, r.Cause, strings.HasPrefix(r.Port, string(line.Serial)+":"), hinted(errors.New(r.Error), r.Cause, r.Port))
+	return advised(code, r.Cause, strings.HasPrefix(r.Port, string(line.Serial)+":"),
+		hinted(errors.New(r.Error), r.Cause, r.Port))
 }
 
 // writeReading prints a reading for a person.

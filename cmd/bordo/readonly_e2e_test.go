@@ -135,7 +135,8 @@ func TestRunOnAReadOnlyCard(t *testing.T) {
 			t.Errorf("buffer %s: %d, %s%s", what, code, out, errs)
 		}
 	}
-	if _, errs, code := bordo(t, "buffer", "verify", "--config", path); code != 1 || !strings.Contains(errs, "runs from memory") {
+	if _, errs, code := bordo(t, "buffer", "verify", "--config", path); code != 1 ||
+		!strings.Contains(errs, "runs from memory") {
 		t.Errorf("buffer verify: %d, %s", code, errs)
 	}
 	if _, errs, code := bordo(t, "run", "--config", path); code != 1 || !strings.Contains(errs, "another bordo runs") {
@@ -176,7 +177,8 @@ func TestRunAfterRootDid(t *testing.T) {
 	broker := newMosquitto(t)
 	broker.Up(t)
 	dir := filepath.Join(openDir(t), "home")
-	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, 65534, 65534), os.Mkdir(dir+"/store", 0o755), os.Chown(dir+"/store", 65534, 65534)); err != nil {
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, 65534, 65534), os.Mkdir(dir+"/store", 0o755),
+		os.Chown(dir+"/store", 65534, 65534)); err != nil {
 		t.Fatal(err)
 	}
 	path := localNode(t, dir, fmt.Sprintf("127.0.0.1:%d", broker.Port))
@@ -187,7 +189,8 @@ func TestRunAfterRootDid(t *testing.T) {
 	if _, errs, code := bordo(t, "check", "--config", path); code != 0 || !strings.Contains(errs, cure) {
 		t.Errorf("check as root: %d, %s", code, errs)
 	}
-	p := start(t, "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", filepath.Join(bin, "bordo"), "run", "--config", path)
+	p := start(t, "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", filepath.Join(bin, "bordo"),
+		"run", "--config", path)
 	st := asks(t, path, "run from memory", func(s agent.Status) bool {
 		return s.Broker.Connected && detailOf(s, contract.StoreDenied) != ""
 	})
@@ -205,7 +208,10 @@ func TestRunAfterRootDid(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	asks(t, path, "an open store", func(s agent.Status) bool { return !s.Store.FromMemory && detailOf(s, contract.StoreDenied) == "" })
+	asks(t, path, "an open store", func(s agent.Status) bool {
+		return !s.Store.FromMemory &&
+			detailOf(s, contract.StoreDenied) == ""
+	})
 	if list, err := filepath.Glob(dir + "/store/buffer/damaged-*"); err != nil || len(list) > 0 {
 		t.Errorf("set aside: %v, %v", list, err)
 	}

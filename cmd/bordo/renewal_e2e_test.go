@@ -76,7 +76,8 @@ func newRenewal(t *testing.T) *renewal {
 	cert, key := r.fresh.issue(t, "platform", false)
 	both := filepath.Join(r.dir, "both.pem")
 	r.write(both, r.clients)
-	r.sub = subscribe(t, r.broker, "--cafile", both, "--cert", cert, "--key", key, "-h", "127.0.0.1", "-p", fmt.Sprint(r.broker.Port))
+	r.sub = subscribe(t, r.broker, "--cafile", both, "--cert", cert, "--key", key, "-h", "127.0.0.1", "-p",
+		fmt.Sprint(r.broker.Port))
 
 	plain, dir := site(t, r.broker, "")
 	r.config = secureSite(t, r.old, r.broker, plain, filepath.Join(dir, "own.yaml"), "quintano")
@@ -86,7 +87,8 @@ func newRenewal(t *testing.T) *renewal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(r.config, []byte(strings.Replace(string(text), r.old.file("ca.crt"), r.trust, 1)), 0o600); err != nil {
+	if err := os.WriteFile(r.config, []byte(strings.Replace(string(text), r.old.file("ca.crt"), r.trust, 1)),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -118,7 +120,8 @@ func (r *renewal) flows(what string) {
 // says waits until the box itself says why it is not connected.
 func (r *renewal) says(want string) {
 	r.t.Helper()
-	for over := time.Now().Add(patience); ; time.Sleep(250 * time.Millisecond) { // a real broker's answer takes real time
+	// a real broker's answer takes real time
+	for over := time.Now().Add(patience); ; time.Sleep(250 * time.Millisecond) {
 		out, _, code := bordo(r.t, "status", "--config", r.config, "--json")
 		if code == 0 && strings.Contains(decode[agent.Status](r.t, out).Broker.Error, want) {
 			return
@@ -191,10 +194,12 @@ func TestRenewal(t *testing.T) {
 	r.restart()
 	stranger, strangerKey := r.old.issue(t, "ponte", false)
 	if out, err := exec.Command("mosquitto_pub", "--cafile", r.trust, "--cert", stranger, "--key", strangerKey,
-		"-h", "127.0.0.1", "-p", fmt.Sprint(r.broker.Port), "-q", "1", "-t", "x", "-m", "x").CombinedOutput(); err == nil {
+		"-h", "127.0.0.1", "-p", fmt.Sprint(r.broker.Port), "-q", "1", "-t", "x", "-m",
+		"x").CombinedOutput(); err == nil {
 		t.Errorf("a certificate of the old authority got in: %s", out)
 	}
-	r.until("the box after the old authority", func(s contract.Status) bool { return s.State == contract.Online && s.Sess != renewed.Sess })
+	r.until("the box after the old authority",
+		func(s contract.Status) bool { return s.State == contract.Online && s.Sess != renewed.Sess })
 
 	r.rollServer()
 	r.expire()
@@ -221,7 +226,8 @@ func (r *renewal) rollServer() {
 	r.write(r.old.file("server.key"), key)
 	r.write(r.old.file("server.crt"), server)
 	r.restart()
-	r.until("the box at the renewed broker", func(s contract.Status) bool { return s.State == contract.Online && s.Sess != broken.Sess })
+	r.until("the box at the renewed broker",
+		func(s contract.Status) bool { return s.State == contract.Online && s.Sess != broken.Sess })
 	r.flows("from the renewed broker")
 }
 
@@ -242,5 +248,6 @@ func (r *renewal) expire() {
 	cert, key = r.fresh.issue(r.t, "quintano", false)
 	r.write(r.key, key)
 	r.write(r.cert, cert)
-	r.until("the box with a certificate that lasts", func(s contract.Status) bool { return s.State == contract.Online && s.Sess != before.Sess })
+	r.until("the box with a certificate that lasts",
+		func(s contract.Status) bool { return s.State == contract.Online && s.Sess != before.Sess })
 }

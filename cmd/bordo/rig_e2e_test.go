@@ -119,7 +119,8 @@ func subscribe(t *testing.T, m *foreign.Mosquitto, how ...string) *subscriber {
 	if len(how) == 0 {
 		how = []string{"-h", "127.0.0.1", "-p", fmt.Sprint(m.Port)}
 	}
-	args := append([]string{"-oL", "mosquitto_sub", "-i", "centre", "-c", "-q", "1", "-d", "-F", "message %t %p", "-t", "bordo/#"}, how...)
+	args := append([]string{"-oL", "mosquitto_sub", "-i", "centre", "-c", "-q", "1", "-d", "-F", "message %t %p", "-t",
+		"bordo/#"}, how...)
 	s := &subscriber{
 		Process: start(t, "stdbuf", args...),
 		args:    args,

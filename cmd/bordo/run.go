@@ -96,7 +96,8 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 }
 
 // supervise runs the agent until it ends or a second signal arrives, and serves the socket meanwhile, if there is one.
-func supervise(ctx context.Context, a *agent.Agent, socket net.Listener, answers control.Answers, log *slog.Logger) error {
+func supervise(ctx context.Context, a *agent.Agent, socket net.Listener, answers control.Answers,
+	log *slog.Logger) error {
 	// The log's reader may end before the agent: a journal that is restarted, or head in a terminal. Writes then fail
 	// without further effect. The runtime would end the process, even where systemd ignores SIGPIPE for it
 	// (golang/go#11845).

@@ -108,7 +108,8 @@ func TestRunsWithoutAnything(t *testing.T) {
 		}
 		a.Says(t, "code=line_down device=meter-1")
 		out, errs, code := bordo(t, "status", "--config", path)
-		for _, want := range []string{"node      quintano, bordo ", ", not connected for ", "\nline      bus, serial:///dev/bordo-is-not-here?", "  meter-1  eastron-sdm630  never answered\n"} {
+		for _, want := range []string{"node      quintano, bordo ", ", not connected for ",
+			"\nline      bus, serial:///dev/bordo-is-not-here?", "  meter-1  eastron-sdm630  never answered\n"} {
 			if code != 0 || !strings.Contains(out, want) {
 				t.Errorf("no %q in the status (%d, %s)\n%s", want, code, errs, out)
 			}
@@ -126,7 +127,8 @@ func TestRunsWithoutAnything(t *testing.T) {
 		}
 	}
 	_, errs, code := bordo(t, "status", "--config", path)
-	if want := "bordo: the agent does not run: nobody answers at " + dir + "/run/b.sock\nstart it with: "; code != 1 || !strings.HasPrefix(errs, want) {
+	if want := "bordo: the agent does not run: nobody answers at " + dir + "/run/b.sock\nstart it with: "; code != 1 ||
+		!strings.HasPrefix(errs, want) {
 		t.Errorf("exit code %d, %q", code, errs)
 	}
 }
@@ -136,7 +138,8 @@ func TestTwoAgents(t *testing.T) {
 	first := runAgent(t, path)
 	first.Says(t, "msg=running")
 	_, errs, code := bordo(t, "run", "--config", path)
-	if want := "bordo: another bordo runs with this configuration: it holds " + dir + "/store\n"; code != 1 || errs != want {
+	if want := "bordo: another bordo runs with this configuration: it holds " + dir + "/store\n"; code != 1 ||
+		errs != want {
 		t.Errorf("exit code %d, %q, want %q", code, errs, want)
 	}
 
@@ -146,11 +149,13 @@ func TestTwoAgents(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := filepath.Join(dir, "other.yaml")
-	if err := os.WriteFile(other, []byte(strings.ReplaceAll(string(text), dir+"/store", dir+"/other")), 0o600); err != nil {
+	if err := os.WriteFile(other, []byte(strings.ReplaceAll(string(text), dir+"/store", dir+"/other")),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, errs, code = bordo(t, "run", "--config", other)
-	if want := "bordo: another bordo runs with this configuration: it answers at " + dir + "/run/b.sock\n"; code != 1 || errs != want {
+	if want := "bordo: another bordo runs with this configuration: it answers at " + dir + "/run/b.sock\n"; code != 1 ||
+		errs != want {
 		t.Errorf("exit code %d, %q, want %q", code, errs, want)
 	}
 	if _, errs, code := bordo(t, "status", "--config", path); code != 0 {
@@ -263,7 +268,8 @@ func TestRunsWithoutItsPassword(t *testing.T) {
 	const reason = "read /tmp/bordo-is-not-here/none: no such file or directory"
 	dir, path := lonely(t, nobody(t), ", username: u, password_file: /tmp/bordo-is-not-here/none")
 	_, errs, code := bordo(t, "check", "--config", path)
-	if code != 2 || !strings.HasPrefix(errs, path+":6:") || !strings.HasSuffix(errs, ": mqtt.password_file: "+reason+"\n") {
+	if code != 2 || !strings.HasPrefix(errs, path+":6:") ||
+		!strings.HasSuffix(errs, ": mqtt.password_file: "+reason+"\n") {
 		t.Errorf("exit code %d, %q", code, errs)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {

@@ -93,7 +93,8 @@ func nearbySockets(named string) []string {
 			continue
 		}
 		for _, f := range found {
-			if info, err := os.Stat(f); err == nil && info.Mode().Type() == os.ModeSocket && f != named && !slices.Contains(list, f) {
+			if info, err := os.Stat(f); err == nil && info.Mode().Type() == os.ModeSocket && f != named &&
+				!slices.Contains(list, f) {
 				list = append(list, f)
 			}
 		}
@@ -125,7 +126,8 @@ func (r *running) restartNote(path string) (phrase, []any, bool) {
 		return phrase("the running agent uses another file, with other content: %s"),
 			[]any{r.Config.File}, true
 	case differs || len(r.Config.Changed) > 0:
-		return phrase("configuration changed since start: systemctl restart bordo (until then the old one applies)"), nil, true
+		return phrase("configuration changed since start: systemctl restart bordo (until then the old one applies)"),
+			nil, true
 	}
 	return phrase(""), nil, false
 }

@@ -41,7 +41,8 @@ bordo check would refuse. On a serial port it stops at the first speed with whic
 			langFlag(set, l)
 			units := set.String("units", "", phrase("ask only these unit `IDS`, such as 1-10,126").in(l))
 			asJSON := set.Bool("json", false, phrase("print everything as it happens, a JSON object a line").in(l))
-			allSpeeds := set.Bool("all-speeds", false, phrase("look with every speed of a serial port, also once something has answered").in(l))
+			allSpeeds := set.Bool("all-speeds", false,
+				phrase("look with every speed of a serial port, also once something has answered").in(l))
 			add := set.String("add", "", phrase("write what is found into the configuration `FILE`").in(l))
 			yes := set.Bool("yes", false, phrase("with --add: write without asking").in(l))
 			return func(ctx context.Context, c console, operands []string) error {
@@ -83,7 +84,8 @@ type job struct {
 
 func newJob(operands []string, units string) (j job, err error) {
 	if len(operands) > 0 && operands[0] != "tcp" && operands[0] != "serial" {
-		return j, misused("scan", phrase("scan: where? tcp HOST, or serial PATH (got %q)%v"), operands[0], meantPort(operands[0]))
+		return j, misused("scan", phrase("scan: where? tcp HOST, or serial PATH (got %q)%v"), operands[0],
+			meantPort(operands[0]))
 	}
 	if len(operands) < 2 {
 		return j, misused("scan", phrase("scan: where? tcp HOST[:PORT], tcp NETWORK, or serial PATH%v"), foundPorts())
@@ -235,7 +237,8 @@ func (d *client) known(f *scan.Found) string {
 		return ""
 	}
 	for _, l := range d.cfg.Lines {
-		if e, err := line.Parse(f.Port); err != nil || !sameEndpoint(e, l.Endpoint) || e.Baud != l.Endpoint.Baud || e.Parity != l.Endpoint.Parity {
+		if e, err := line.Parse(f.Port); err != nil || !sameEndpoint(e, l.Endpoint) || e.Baud != l.Endpoint.Baud ||
+			e.Parity != l.Endpoint.Parity {
 			continue
 		}
 		for _, dev := range l.Devices {
@@ -264,7 +267,8 @@ func (d *client) propose(found []scan.Found) scan.Proposal {
 			t.Devices = append(t.Devices, dev.ID)
 		}
 		for i := range found {
-			if e, err := line.Parse(found[i].Port); err == nil && e.Scheme == line.Serial && sameEndpoint(e, l.Endpoint) {
+			if e, err := line.Parse(found[i].Port); err == nil && e.Scheme == line.Serial &&
+				sameEndpoint(e, l.Endpoint) {
 				e.Path = l.Endpoint.Path
 				found[i].Port = e.String()
 			}

@@ -98,13 +98,15 @@ func TestScanThatIsStopped(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		err = runScan(ctx, c, b.client, j, english(), false)
-		if err == nil || err.Error() != "stopped: the rest was not looked for" || !strings.Contains(out.String(), "model: eastron-sdm630") {
+		if err == nil || err.Error() != "stopped: the rest was not looked for" ||
+			!strings.Contains(out.String(), "model: eastron-sdm630") {
 			t.Errorf("%v, proposed\n%s", err, out)
 		}
 		j.path = "/dev/ttyNONE"
 		c, out, said := printed()
 		err = runScan(t.Context(), c, b.client, j, italian(), false)
-		if err == nil || sentence(err, italian()) != "nessun dispositivo trovato" || out.String() != "" || !strings.Contains(said.String(), "! La porta non si può usare.\n  (/dev/ttyNONE: la porta non c'è: ") {
+		if err == nil || sentence(err, italian()) != "nessun dispositivo trovato" || out.String() != "" ||
+			!strings.Contains(said.String(), "! La porta non si può usare.\n  (/dev/ttyNONE: la porta non c'è: ") {
 			t.Errorf("%v, said\n%s", err, said)
 		}
 	})
@@ -112,7 +114,8 @@ func TestScanThatIsStopped(t *testing.T) {
 
 // Every sentence for who stands before the device is there in both languages and fits a narrow screen.
 func TestTroubles(t *testing.T) {
-	for _, cause := range []scan.Cause{scan.NoPort, scan.OtherMaster, scan.Garbage, scan.OnlyEcho, scan.Silence, scan.Refused,
+	for _, cause := range []scan.Cause{scan.NoPort, scan.OtherMaster, scan.Garbage, scan.OnlyEcho, scan.Silence,
+		scan.Refused,
 		scan.Unreachable, scan.NotModbus, scan.NobodyThere} {
 		it := troubleText(&scan.Trouble{Cause: cause, Port: "tcp://h:502", Detail: "why"}, italian())
 		en := troubleText(&scan.Trouble{Cause: cause, Port: "tcp://h:502", Detail: "why"}, english())
@@ -131,12 +134,14 @@ func TestBarFitsTheTerminal(t *testing.T) {
 	for _, width := range []int{20, 40, 80, 200} {
 		b := bar{lang: italian(), width: width}
 		for done := range 300 {
-			text := b.text(&scan.Progress{Done: done, Total: 250, At: "serial:///dev/bordo/usb-1-2?baud=115200&parity=none", Unit: done}, time.Duration(done)*time.Second)
+			text := b.text(&scan.Progress{Done: done, Total: 250,
+				At: "serial:///dev/bordo/usb-1-2?baud=115200&parity=none", Unit: done}, time.Duration(done)*time.Second)
 			if n := utf8.RuneCountInString(text); n >= width {
 				t.Errorf("%d characters on %d columns: %q", n, width, text)
 			}
 		}
-		if got, want := b.text(&scan.Progress{Done: 125, Total: 250, At: "tcp://h:502"}, time.Minute), "[##########..........]  50 %  h:502, al massimo circa 60 s"; width == 80 && got != want {
+		if got, want := b.text(&scan.Progress{Done: 125, Total: 250, At: "tcp://h:502"}, time.Minute),
+			"[##########..........]  50 %  h:502, al massimo circa 60 s"; width == 80 && got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
@@ -161,7 +166,8 @@ func TestScanJobs(t *testing.T) {
 	} {
 		f := strings.Fields(line)
 		_, err := newJob(f[:min(len(f), 2)], strings.Join(f[min(len(f), 2):], ""))
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || !errors.As(err, new(mistake))) {
+		if want == "" && err != nil || want != "" &&
+			(err == nil || !strings.Contains(err.Error(), want) || !errors.As(err, new(mistake))) {
 			t.Errorf("%s: %v, want %q", line, err, want)
 		}
 	}

@@ -39,12 +39,14 @@ func newWatcher(c console, d *client, lang *langValue, asJSON bool) *watcher {
 func (w *watcher) say(text string) {
 	w.bar.clear()
 	if !w.asJSON {
-		io.WriteString(w.c.err, terminal.FoldLines(text+"\n", w.bar.width, 3)) //nolint:errcheck // who does not read any more has stopped it
+		io.WriteString(w.c.err, terminal.FoldLines(text+"\n", w.bar.width,
+			3)) //nolint:errcheck // who does not read any more has stopped it
 	}
 }
 
 func (w *watcher) began(path string, settings int) {
-	w.say(phrase("Looking on %s, with %d speeds and parities.\nIt only reads; Ctrl-C stops it.").in(w.lang, path, settings))
+	w.say(phrase("Looking on %s, with %d speeds and parities.\nIt only reads; Ctrl-C stops it.").in(w.lang, path,
+		settings))
 }
 
 func (w *watcher) throughAgent(l *agent.LineStatus) {
@@ -96,7 +98,8 @@ func (w *watcher) take(e scan.Event) {
 
 // told reports whether an error was already explained.
 func (w *watcher) told(err error) bool {
-	return slices.ContainsFunc(w.troubles, func(t *scan.Trouble) bool { return t.Cause == scan.NoPort && strings.Contains(err.Error(), t.Detail) })
+	return slices.ContainsFunc(w.troubles,
+		func(t *scan.Trouble) bool { return t.Cause == scan.NoPort && strings.Contains(err.Error(), t.Detail) })
 }
 
 // sum prints what was not scanned and, unless it is written to a file, what to add to the configuration.

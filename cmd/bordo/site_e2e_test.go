@@ -154,7 +154,8 @@ func (s *subscriber) lastSeq(epoch string) uint64 {
 	var last uint64
 	for id := range s.arrived {
 		var seq uint64
-		if _, err := fmt.Sscanf(strings.TrimPrefix(id, epoch+"-"), "%d", &seq); err == nil && strings.HasPrefix(id, epoch) {
+		if _, err := fmt.Sscanf(strings.TrimPrefix(id, epoch+"-"), "%d", &seq); err == nil &&
+			strings.HasPrefix(id, epoch) {
 			last = max(last, seq)
 		}
 	}

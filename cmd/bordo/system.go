@@ -53,11 +53,13 @@ const sendPatience = 30 * time.Second
 // dial opens the plain stream to a broker.
 func dial(ctx context.Context, u *url.URL) (net.Conn, error) {
 	d := net.Dialer{
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3},
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second,
+			Count: 3},
 		Control: func(_, _ string, raw syscall.RawConn) error {
 			var err error
 			if rawErr := raw.Control(func(fd uintptr) {
-				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(sendPatience.Milliseconds()))
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT,
+					int(sendPatience.Milliseconds()))
 			}); rawErr != nil {
 				return rawErr
 			}

@@ -30,7 +30,8 @@ func TestDialGivesUpOnASilentLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := raw.Control(func(fd uintptr) {
-		for option, want := range map[int]int{unix.TCP_USER_TIMEOUT: 30_000, unix.TCP_KEEPIDLE: 30, unix.TCP_KEEPINTVL: 10, unix.TCP_KEEPCNT: 3} {
+		for option, want := range map[int]int{unix.TCP_USER_TIMEOUT: 30_000, unix.TCP_KEEPIDLE: 30,
+			unix.TCP_KEEPINTVL: 10, unix.TCP_KEEPCNT: 3} {
 			if got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option); err != nil || got != want {
 				t.Errorf("option %d is %d (%v), want %d", option, got, err, want)
 			}

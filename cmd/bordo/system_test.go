@@ -84,7 +84,8 @@ func TestTerminalLines(t *testing.T) {
 	log := newLogger(&b, slog.LevelWarn, false)
 	log.Info("not shown")
 	log.Warn("shown")
-	if got := b.String(); !strings.HasPrefix(got, "time=") || !strings.HasSuffix(got, "level=WARN msg=shown\n") || strings.Count(got, "\n") != 1 {
+	if got := b.String(); !strings.HasPrefix(got, "time=") || !strings.HasSuffix(got, "level=WARN msg=shown\n") ||
+		strings.Count(got, "\n") != 1 {
 		t.Errorf("got %s", got)
 	}
 }
@@ -100,7 +101,8 @@ func TestIsJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for stream, want := range map[string]bool{
-		"": false, fmt.Sprintf("%d:%d", s.Dev, s.Ino): true, fmt.Sprintf("%d:%d", s.Dev, s.Ino+1): false, "nonsense": false,
+		"": false, fmt.Sprintf("%d:%d", s.Dev, s.Ino): true, fmt.Sprintf("%d:%d", s.Dev, s.Ino+1): false,
+		"nonsense": false,
 	} {
 		if got := isJournal(f, stream); got != want {
 			t.Errorf("%q: got %t", stream, got)

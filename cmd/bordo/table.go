@@ -111,7 +111,8 @@ func (t *table) store(s agent.Status, now time.Time) {
 		n += k.N
 	}
 	t.row(store, phrase("%s of %s, %s not acknowledged, epoch %s"),
-		byteText(s.Store.Bytes, t.lang), byteText(s.Store.Max, t.lang), count(int(min(n, math.MaxInt32)), recordNoun, t.lang), s.Store.Epoch)
+		byteText(s.Store.Bytes, t.lang), byteText(s.Store.Max, t.lang),
+		count(int(min(n, math.MaxInt32)), recordNoun, t.lang), s.Store.Epoch)
 	if s.Store.FromMemory {
 		t.row(phrase(""), phrase("IN MEMORY ONLY: a power cut costs what is not delivered"))
 	}
@@ -204,12 +205,14 @@ func (t *table) line(l agent.LineStatus, now time.Time, told map[fault]bool) {
 		if asleep := func(d agent.DeviceStatus) bool { return d.Asleep }; slices.ContainsFunc(l.Devices, asleep) &&
 			!slices.ContainsFunc(l.Devices, func(d agent.DeviceStatus) bool { return !d.Asleep }) {
 			state = phrase("closed, it is night").in(t.lang)
-		} else if !slices.ContainsFunc(l.Devices, func(d agent.DeviceStatus) bool { return told[fault{d.ID, l.Error}] }) {
+		} else if !slices.ContainsFunc(l.Devices,
+			func(d agent.DeviceStatus) bool { return told[fault{d.ID, l.Error}] }) {
 			state += reason(l.Error, t.lang)
 		}
 	}
 	if e := l.Errors; e != nil && e.Framing+e.Parity+e.Overrun > 0 {
-		state += phrase(", damaged characters: %d framing, %d parity, %d overrun (baud, parity or wiring)").in(t.lang, e.Framing, e.Parity, e.Overrun)
+		state += phrase(", damaged characters: %d framing, %d parity, %d overrun (baud, parity or wiring)").in(t.lang,
+			e.Framing, e.Parity, e.Overrun)
 	}
 	t.WriteString("\n")
 	t.row(phrase("line"), phrase("%s, %s, %s"), l.ID, l.Port, state)
@@ -219,7 +222,8 @@ func (t *table) line(l agent.LineStatus, now time.Time, told map[fault]bool) {
 		if !d.Last.IsZero() {
 			last = phrase("answered %s ago").in(t.lang, ageText(now, d.Last, t.lang))
 		}
-		devices.Rows = append(devices.Rows, []string{d.ID, d.Model, last, strings.Join(deviceText(d, t.lang, told), ", ")})
+		devices.Rows = append(devices.Rows,
+			[]string{d.ID, d.Model, last, strings.Join(deviceText(d, t.lang, told), ", ")})
 	}
 	t.WriteString(devices.Text(t.width))
 }

@@ -26,9 +26,11 @@ func TestStatusTable(t *testing.T) {
 	}
 	running := agent.Status{
 		Node: "quintano", Version: "v1.0.0", Since: ago(50 * time.Hour), Clock: contract.ClockSync,
-		Broker: uplink.BrokerStatus{URL: "mqtts://broker.example:8883", Connected: true, Since: ago(3*time.Hour + 5*time.Minute)},
-		Store:  agent.StoreStatus{Epoch: "k3f9x2q7", Next: 10234, Bytes: 1_300_000, Max: 512 << 20, WrittenDay: 42_000_000},
-		Sent:   agent.SentStatus{Month: "2026-11", Bytes: 123_456_789},
+		Broker: uplink.BrokerStatus{URL: "mqtts://broker.example:8883", Connected: true,
+			Since: ago(3*time.Hour + 5*time.Minute)},
+		Store: agent.StoreStatus{Epoch: "k3f9x2q7", Next: 10234, Bytes: 1_300_000, Max: 512 << 20,
+			WrittenDay: 42_000_000},
+		Sent: agent.SentStatus{Month: "2026-11", Bytes: 123_456_789},
 		Lines: []agent.LineStatus{
 			{ID: "roof", Port: "tcp://192.168.1.40:502", Open: true, Devices: []agent.DeviceStatus{{
 				ID: "inv-1", Model: "sunspec", Unit: 1, Last: ago(3 * time.Second),
@@ -38,28 +40,36 @@ func TestStatusTable(t *testing.T) {
 					{Point: "frequency", Value: 49.98, Unit: "Hz", Quality: contract.QualityUncertain},
 					point("power_factor", 0.99, "1"), point("ac_energy", 12345.0, "kW.h"),
 				}}}},
-			{ID: "rs485-a", Port: "serial:///dev/bordo/usb-1-2?baud=9600&parity=none&bits=8&stop=1", Open: true, Devices: []agent.DeviceStatus{
-				{ID: "meter-1", Model: "eastron-sdm630", Unit: 3, Last: ago(90 * time.Second), Failures: 9,
-					Error: "read input 0x0000+32: timeout\nread input 0x0048+4: timeout", Values: []agent.PointStatus{point("ac_power", -0.0004, "W")}},
-				{ID: "barrier-1", Model: "came-gard-ptx", Unit: 1, Last: ago(0), Values: []agent.PointStatus{point("state", "closed", ""), point("photocell_clear", true, "")}},
-			}},
+			{ID: "rs485-a", Port: "serial:///dev/bordo/usb-1-2?baud=9600&parity=none&bits=8&stop=1", Open: true,
+				Devices: []agent.DeviceStatus{
+					{ID: "meter-1", Model: "eastron-sdm630", Unit: 3, Last: ago(90 * time.Second), Failures: 9,
+						Error:  "read input 0x0000+32: timeout\nread input 0x0048+4: timeout",
+						Values: []agent.PointStatus{point("ac_power", -0.0004, "W")}},
+					{ID: "barrier-1", Model: "came-gard-ptx", Unit: 1, Last: ago(0),
+						Values: []agent.PointStatus{point("state", "closed", ""), point("photocell_clear", true, "")}},
+				}},
 		},
 	}
 	stranded := agent.Status{
 		Node: "quintano", Version: "v1.0.0", Since: ago(70 * time.Second), Clock: contract.ClockFree, Simulation: true,
-		Broker: uplink.BrokerStatus{URL: "mqtt://10.0.0.1:1883", Since: ago(59 * time.Minute), Attempts: 1, Error: "connect to 10.0.0.1:1883: connection refused"},
-		Store: agent.StoreStatus{Epoch: "aaaabbbb", Bytes: 999, Max: 16 << 20, Fault: "no space left on device", Backlog: []contract.Backlog{
-			{Ep: "aaaaaaaa", First: 5, Last: 9, N: 4}, {Ep: "aaaabbbb", First: 1, Last: 1200, N: 1200}}},
+		Broker: uplink.BrokerStatus{URL: "mqtt://10.0.0.1:1883", Since: ago(59 * time.Minute), Attempts: 1,
+			Error: "connect to 10.0.0.1:1883: connection refused"},
+		Store: agent.StoreStatus{Epoch: "aaaabbbb", Bytes: 999, Max: 16 << 20, Fault: "no space left on device",
+			Backlog: []contract.Backlog{
+				{Ep: "aaaaaaaa", First: 5, Last: 9, N: 4}, {Ep: "aaaabbbb", First: 1, Last: 1200, N: 1200}}},
 		Lost: 77, Sent: agent.SentStatus{Month: "2026-10", Bytes: 999},
 		Health: []contract.Health{
-			{Code: "store_full", Severity: contract.Warning, Since: ago(time.Hour).UnixMilli(), Text: contract.Label{It: "l'archivio è pieno", En: "the store is full"}, Detail: "512 MiB"},
-			{Code: "line_down", Dev: "inv-1", Severity: contract.Fault, Since: ago(time.Minute).UnixMilli(), Detail: "no such device",
+			{Code: "store_full", Severity: contract.Warning, Since: ago(time.Hour).UnixMilli(),
+				Text: contract.Label{It: "l'archivio è pieno", En: "the store is full"}, Detail: "512 MiB"},
+			{Code: "line_down", Dev: "inv-1", Severity: contract.Fault, Since: ago(time.Minute).UnixMilli(),
+				Detail:  "no such device",
 				OKSince: ago(20 * time.Second).UnixMilli(), Flaps: 12},
 		},
 		Lines: []agent.LineStatus{{ID: "roof", Port: "tcp://192.168.1.40:502", Error: "no such device",
 			Devices: []agent.DeviceStatus{{ID: "inv-1", Model: "sunspec"}}}},
 	}
-	starting := agent.Status{Node: "quintano", Version: "v1.0.0", Since: now.Add(time.Second), Clock: contract.ClockFree,
+	starting := agent.Status{Node: "quintano", Version: "v1.0.0", Since: now.Add(time.Second),
+		Clock: contract.ClockFree,
 		Store: agent.StoreStatus{Error: agent.StoreNotOpen}}
 	for name, s := range map[string]agent.Status{"running": running, "stranded": stranded, "starting": starting} {
 		t.Run(name, func(t *testing.T) {
@@ -101,9 +111,11 @@ func asExpected(t *testing.T, name, got string) {
 func TestStatusTableTellsOfEachDevice(t *testing.T) {
 	const silent = "read input 0x0000+2: timeout"
 	s := agent.Status{
-		Health: []contract.Health{{Code: contract.DeviceSilent, Dev: "meter-1", Severity: contract.Fault, Detail: silent}},
+		Health: []contract.Health{{Code: contract.DeviceSilent, Dev: "meter-1", Severity: contract.Fault,
+			Detail: silent}},
 		Lines: []agent.LineStatus{
-			{ID: "a", Open: true, Devices: []agent.DeviceStatus{{ID: "meter-1", Error: silent}, {ID: "meter-2", Error: silent}}},
+			{ID: "a", Open: true, Devices: []agent.DeviceStatus{{ID: "meter-1", Error: silent},
+				{ID: "meter-2", Error: silent}}},
 			{ID: "b", Error: silent, Devices: []agent.DeviceStatus{{ID: "meter-3"}}},
 		},
 	}
@@ -134,12 +146,14 @@ func TestStatusInItalian(t *testing.T) {
 	if !ok {
 		t.Fatal("no such condition")
 	}
-	h := contract.Health{Code: kind.Code, Dev: "inv-1", Severity: kind.Severity, Since: now.Add(-time.Minute).UnixMilli(), Text: kind.Text, Detail: "A was known, B answers"}
+	h := contract.Health{Code: kind.Code, Dev: "inv-1", Severity: kind.Severity,
+		Since: now.Add(-time.Minute).UnixMilli(), Text: kind.Text, Detail: "A was known, B answers"}
 	var b strings.Builder
 	if err := writeStatus(&b, agent.Status{Health: []contract.Health{h}}, now, italian(), ""); err != nil {
 		t.Fatal(err)
 	}
-	if want := "avviso    inv-1: Risponde un dispositivo con un altro numero di serie: "; !strings.Contains(b.String(), want) {
+	if want := "avviso    inv-1: Risponde un dispositivo con un altro numero di serie: "; !strings.Contains(b.String(),
+		want) {
 		t.Errorf("no %q in\n%s", want, b.String())
 	}
 }

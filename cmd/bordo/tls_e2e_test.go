@@ -78,7 +78,8 @@ func (a *authority) issue(t *testing.T, name string, isCA bool) (cert, key strin
 		t.Fatal(err)
 	}
 	cert, key = filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key")
-	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY", Bytes: secret}} {
+	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der},
+		key: {Type: "EC PRIVATE KEY", Bytes: secret}} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -123,8 +124,9 @@ func secureSite(t *testing.T, a *authority, m *foreign.Mosquitto, plain, path, c
 	}
 	cert, key := a.issue(t, certOf, false)
 	url := fmt.Sprintf(`url: "mqtt://127.0.0.1:%d"`, m.Port)
-	replaced := strings.Replace(string(text), url, fmt.Sprintf(`url: "mqtts://127.0.0.1:%d", ca_file: %s, cert_file: %s, key_file: %s`,
-		m.Port, filepath.Join(a.dir, "ca.crt"), cert, key), 1)
+	replaced := strings.Replace(string(text), url,
+		fmt.Sprintf(`url: "mqtts://127.0.0.1:%d", ca_file: %s, cert_file: %s, key_file: %s`,
+			m.Port, filepath.Join(a.dir, "ca.crt"), cert, key), 1)
 	if err := os.WriteFile(path, []byte(replaced), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +141,8 @@ func TestTLS(t *testing.T) {
 	m := secured(t, a)
 	tls := func(name string) []string {
 		cert, key := a.issue(t, name, false)
-		return []string{"--cafile", filepath.Join(a.dir, "ca.crt"), "--cert", cert, "--key", key, "-h", "127.0.0.1", "-p", fmt.Sprint(m.Port)}
+		return []string{"--cafile", filepath.Join(a.dir, "ca.crt"), "--cert", cert, "--key", key, "-h", "127.0.0.1",
+			"-p", fmt.Sprint(m.Port)}
 	}
 	sub := subscribe(t, m, tls("platform")...)
 	plain, dir := site(t, m, "")
@@ -170,7 +173,8 @@ func TestTLS(t *testing.T) {
 	for {
 		out, _, code := bordo(t, "status", "--config", config, "--json")
 		if code == 0 {
-			if h := decode[agent.Status](t, out).Health; slices.ContainsFunc(h, func(c contract.Health) bool { return c.Code == contract.NotRouted }) {
+			if h := decode[agent.Status](t, out).Health; slices.ContainsFunc(h,
+				func(c contract.Health) bool { return c.Code == contract.NotRouted }) {
 				break
 			}
 		}
@@ -185,7 +189,8 @@ func TestTLS(t *testing.T) {
 	}
 
 	// Without a certificate there is no way in.
-	if out, err := exec.Command("mosquitto_pub", "--cafile", filepath.Join(a.dir, "ca.crt"), "-h", "127.0.0.1", "-p", fmt.Sprint(m.Port), "-t", "x", "-m", "x").CombinedOutput(); err == nil {
+	if out, err := exec.Command("mosquitto_pub", "--cafile", filepath.Join(a.dir, "ca.crt"), "-h", "127.0.0.1", "-p",
+		fmt.Sprint(m.Port), "-t", "x", "-m", "x").CombinedOutput(); err == nil {
 		t.Errorf("a client without certificate got in: %s", out)
 	}
 	sub.sane(t)

@@ -39,11 +39,13 @@ func TestScanOfForeignDevices(t *testing.T) {
 	at := "127.0.0.1:" + devices.Line(t, "sunspec")
 	none := configured(t, "lines: []\n")
 	stdout, stderr, code := bordo(t, "scan", "tcp", at, "--config", none, "--lang", "en")
-	if code != 0 || !strings.Contains(stderr, "+ "+at+", number 1: SunSpec") || !strings.Contains(stderr, "Altra Marca AM-20K, serial SN000123") {
+	if code != 0 || !strings.Contains(stderr, "+ "+at+", number 1: SunSpec") ||
+		!strings.Contains(stderr, "Altra Marca AM-20K, serial SN000123") {
 		t.Fatalf("exit code %d, said\n%s", code, stderr)
 	}
 	config := configured(t, stdout)
-	if out, said, code := bordo(t, "check", "--config", config); code != 0 || !strings.Contains(out, "correct: 1 line, 1 device") || said != "" {
+	if out, said, code := bordo(t, "check", "--config", config); code != 0 ||
+		!strings.Contains(out, "correct: 1 line, 1 device") || said != "" {
 		t.Errorf("exit code %d: %s%s for\n%s", code, out, said, stdout)
 	}
 	r := decode[struct {
@@ -54,7 +56,8 @@ func TestScanOfForeignDevices(t *testing.T) {
 	for _, v := range r.Values {
 		values[v.Point] = v.Value
 	}
-	if r.Info.Serial != "SN000123" || values["ac_power"] != 9510.0 || values["frequency"] != 49.98 || values["ac_energy"] != 123456.789 {
+	if r.Info.Serial != "SN000123" || values["ac_power"] != 9510.0 || values["frequency"] != 49.98 ||
+		values["ac_energy"] != 123456.789 {
 		t.Errorf("read %+v", r)
 	}
 
@@ -123,16 +126,19 @@ func TestToolsThroughTheRunningAgent(t *testing.T) {
 		return ""
 	}
 	for _, device := range []string{"inv-1", "meter-1", "barrier-1"} {
-		if out := must(t, "read", device, "--config", config); !strings.HasPrefix(out, device+", ") || !strings.Contains(out, "serial ") {
+		if out := must(t, "read", device, "--config", config); !strings.HasPrefix(out, device+", ") ||
+			!strings.Contains(out, "serial ") {
 			t.Errorf("read %s\n%s", device, out)
 		}
 	}
-	if out := must(t, "read", "--raw", port("roof"), "--holding", "40000", "--count", "2", "--config", config); !strings.Contains(out, `text  "SunS"`) {
+	if out := must(t, "read", "--raw", port("roof"), "--holding", "40000", "--count", "2", "--config",
+		config); !strings.Contains(out, `text  "SunS"`) {
 		t.Errorf("read\n%s", out)
 	}
 	tty, _, _ := strings.Cut(strings.TrimPrefix(port("rs485-a"), "serial://"), "?")
 	out, said, code := bordo(t, "scan", "serial", tty, "--units", "1-8", "--config", config, "--lang", "it")
-	if code != 0 || out != "" || !strings.Contains(said, "dell'agente in funzione, che ha già 3 = meter-1") || !strings.Contains(said, "nessun altro dispositivo") {
+	if code != 0 || out != "" || !strings.Contains(said, "dell'agente in funzione, che ha già 3 = meter-1") ||
+		!strings.Contains(said, "nessun altro dispositivo") {
 		t.Errorf("exit code %d, printed %s%s", code, out, said)
 	}
 	captured := must(t, "capture", "barrier-1", "--config", config)
@@ -228,7 +234,8 @@ func TestCaptureIsReplayed(t *testing.T) {
 			t.Errorf("%s: %d readings captured, %d replayed", c.id, n, len(out.Values))
 		}
 		for _, v := range out.Values {
-			if x, ok := v.Value.(float64); ok && !strings.Contains("\n"+readings, "\n"+v.Point+" "+plainNumber(x)+"\n") {
+			if x, ok := v.Value.(float64); ok &&
+				!strings.Contains("\n"+readings, "\n"+v.Point+" "+plainNumber(x)+"\n") {
 				t.Errorf("%s: %s is %v, captured\n%s", c.id, v.Point, x, readings)
 			}
 		}

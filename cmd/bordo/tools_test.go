@@ -53,7 +53,9 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inverter, err := slave.Named("sunspec", slave.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: "SN000123", Firmware: "3.21"}})
+	inverter, err := slave.Named("sunspec",
+		slave.Options{Identity: drivers.Description{Maker: "Altra Marca", Model: "AM-20K", Serial: "SN000123",
+			Firmware: "3.21"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,30 +63,34 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range map[string]float64{"frequency": 50.02, "ac_voltage_l1": 231.5, "ac_voltage_l2": 230, "ac_voltage_l3": 229.25} {
+	for k, v := range map[string]float64{"frequency": 50.02, "ac_voltage_l1": 231.5, "ac_voltage_l2": 230,
+		"ac_voltage_l3": 229.25} {
 		if err := errors.Join(meter.Set(k, catalogue.Number(v)), inverter.Set(k, catalogue.Number(v))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	b := &bench{units: map[string]map[byte]slave.Answerer{
-		"tcp 192.168.1.40:502": {1: inverter}, "serial /dev/ttyTEST": {3: meter}, "tcp 192.168.1.40:1502": {1: inverter},
+		"tcp 192.168.1.40:502": {1: inverter}, "serial /dev/ttyTEST": {3: meter},
+		"tcp 192.168.1.40:1502": {1: inverter},
 	}}
-	b.client = &client{cfg: cfg, drivers: cfg.Drivers, open: func(_ context.Context, e line.Endpoint) (drivers.Port, error) {
-		units, there := b.units[e.Key()]
-		if !there {
-			return nil, &drivers.Error{Op: "open " + e.String(), Kind: drivers.Closed, Lost: true, Err: errors.New("no such port")}
-		}
-		b.opened++
-		here, there2 := driverstest.Wire(0)
-		go func() {
-			if e.Scheme == line.TCP {
-				slave.ServeTCP(t.Context(), there2, units) //nolint:errcheck // seen by who asks
-			} else {
-				slave.ServeRTU(t.Context(), there2, units, slave.RTU{}) //nolint:errcheck // likewise
+	b.client = &client{cfg: cfg, drivers: cfg.Drivers,
+		open: func(_ context.Context, e line.Endpoint) (drivers.Port, error) {
+			units, there := b.units[e.Key()]
+			if !there {
+				return nil, &drivers.Error{Op: "open " + e.String(), Kind: drivers.Closed, Lost: true,
+					Err: errors.New("no such port")}
 			}
-		}()
-		return here, nil
-	}}
+			b.opened++
+			here, there2 := driverstest.Wire(0)
+			go func() {
+				if e.Scheme == line.TCP {
+					slave.ServeTCP(t.Context(), there2, units) //nolint:errcheck // seen by who asks
+				} else {
+					slave.ServeRTU(t.Context(), there2, units, slave.RTU{}) //nolint:errcheck // likewise
+				}
+			}()
+			return here, nil
+		}}
 	return b
 }
 
@@ -105,7 +111,8 @@ func TestReadByItself(t *testing.T) {
 		}
 		for _, want := range []string{
 			"meter-1, eastron-sdm630, Eastron SDM630, matricola 22041234\n",
-			"\nfrequency                50.02 Hz     Frequenza\n", "\nac_power                     -", " W      Potenza AC (il dispositivo non lo dà)\n",
+			"\nfrequency                50.02 Hz     Frequenza\n", "\nac_power                     -",
+			" W      Potenza AC (il dispositivo non lo dà)\n",
 		} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("no %q in\n%s", want, out)
@@ -116,14 +123,16 @@ func TestReadByItself(t *testing.T) {
 			t.Error(err)
 		}
 		var r api.Reading
-		if err := json.Unmarshal([]byte(out.String()), &r); err != nil || r.Info == nil || r.Info.Serial != "SN000123" || r.Line != "roof" || len(r.Values) < 10 {
+		if err := json.Unmarshal([]byte(out.String()), &r); err != nil || r.Info == nil ||
+			r.Info.Serial != "SN000123" || r.Line != "roof" || len(r.Values) < 10 {
 			t.Errorf("got %v %+v", err, r)
 		}
 		if b.opened != 2 {
 			t.Errorf("%d ports were opened", b.opened)
 		}
 		err := read(t.Context(), c, b.client, "metre-1", english(), false)
-		if want := `no device "metre-1" in bordo.yaml (did you mean meter-1?)`; err == nil || err.Error() != want || !errors.As(err, new(mistake)) {
+		if want := `no device "metre-1" in bordo.yaml (did you mean meter-1?)`; err == nil || err.Error() != want ||
+			!errors.As(err, new(mistake)) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	})
@@ -135,14 +144,16 @@ func TestReadOfASilentDevice(t *testing.T) {
 		b := newBench(t)
 		b.units["serial /dev/ttyTEST"] = nil
 		c, out, _ := printed()
-		if err := read(t.Context(), c, b.client, "meter-1", english(), false); err == nil || !strings.Contains(err.Error(), "no answer within 500ms") {
+		if err := read(t.Context(), c, b.client, "meter-1", english(), false); err == nil ||
+			!strings.Contains(err.Error(), "no answer within 500ms") {
 			t.Errorf("got %v", err)
 		}
 		if !strings.Contains(out.String(), "\nno values\n") {
 			t.Errorf("printed\n%s", out)
 		}
 		delete(b.units, "serial /dev/ttyTEST")
-		if err := read(t.Context(), c, b.client, "meter-1", english(), false); err == nil || !strings.Contains(err.Error(), "no such port") {
+		if err := read(t.Context(), c, b.client, "meter-1", english(), false); err == nil ||
+			!strings.Contains(err.Error(), "no such port") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -190,7 +201,8 @@ func TestCaptureByItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		f, err := golden.Parse(file, text)
-		if err != nil || f.Model != "eastron-sdm630" || f.Origin != golden.Capture || !slices.Contains(f.Readings, golden.Line{Name: "frequency", Text: "50.02"}) {
+		if err != nil || f.Model != "eastron-sdm630" || f.Origin != golden.Capture ||
+			!slices.Contains(f.Readings, golden.Line{Name: "frequency", Text: "50.02"}) {
 			t.Errorf("%v in\n%s", err, text)
 		}
 		if strings.Contains(string(text), "22041234") || strings.Contains(string(text), "01 50 54 92") {
@@ -200,7 +212,8 @@ func TestCaptureByItself(t *testing.T) {
 			t.Errorf("a file that was there: %v", err)
 		}
 		c, out, _ = printed()
-		if err := capture(t.Context(), c, b.client, "inv-1", "", english()); err != nil || !strings.Contains(out.String(), "\nserial XX000000\n") {
+		if err := capture(t.Context(), c, b.client, "inv-1", "", english()); err != nil ||
+			!strings.Contains(out.String(), "\nserial XX000000\n") {
 			t.Errorf("%v, printed\n%s", err, out)
 		}
 	})
@@ -244,7 +257,8 @@ func TestRawQuestions(t *testing.T) {
 			}
 		}
 		err := q.check(operands)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || !errors.As(err, new(mistake))) {
+		if want == "" && err != nil || want != "" &&
+			(err == nil || !strings.Contains(err.Error(), want) || !errors.As(err, new(mistake))) {
 			t.Errorf("%s: %v, want %q", line, err, want)
 		}
 	}
@@ -252,18 +266,22 @@ func TestRawQuestions(t *testing.T) {
 
 func TestPoints(t *testing.T) {
 	stdout, _, code := invoke(t, "points", "--lang", "it", "PORTA")
-	if want := "PUNTO      UNITÀ  TIPO   CHE COS'È\ndoor_open  -      sì/no  Porta aperta\n"; code != 0 || stdout != want {
+	if want := "PUNTO      UNITÀ  TIPO   CHE COS'È\ndoor_open  -      sì/no  Porta aperta\n"; code != 0 ||
+		stdout != want {
 		t.Errorf("exit code %d, printed\n%swant\n%s", code, stdout, want)
 	}
-	if stdout, _, code := invoke(t, "points"); code != 0 || strings.Count(stdout, "\n") != 1+len(catalogue.Points())+3 || !strings.Contains(stdout, "\ndc1_power ") {
+	if stdout, _, code := invoke(t, "points"); code != 0 ||
+		strings.Count(stdout, "\n") != 1+len(catalogue.Points())+3 || !strings.Contains(stdout, "\ndc1_power ") {
 		t.Errorf("exit code %d, printed\n%s", code, stdout)
 	}
-	if _, stderr, code := invoke(t, "points", "cancello"); code != 1 || !strings.Contains(stderr, "no point has \"cancello\" in it") {
+	if _, stderr, code := invoke(t, "points", "cancello"); code != 1 ||
+		!strings.Contains(stderr, "no point has \"cancello\" in it") {
 		t.Errorf("exit code %d, printed\n%s", code, stderr)
 	}
 	var list []map[string]any
 	stdout, _, code = invoke(t, "points", "--json", "import_energy")
-	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) == 0 || list[0]["unit"] != "kW.h" || list[0]["kind"] != "counter" {
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) == 0 ||
+		list[0]["unit"] != "kW.h" || list[0]["kind"] != "counter" {
 		t.Errorf("exit code %d, %v, printed\n%s", code, err, stdout)
 	}
 }
@@ -271,12 +289,14 @@ func TestPoints(t *testing.T) {
 func TestModelsAndNotes(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none.yaml")
 	stdout, _, code := invoke(t, "models", "--config", none)
-	if code != 0 || !strings.Contains(stdout, "\ncame-gard-ptx        barrier   38400 8E1   unverified  CAME GARD PTX") {
+	if code != 0 || !strings.Contains(stdout,
+		"\ncame-gard-ptx        barrier   38400 8E1   unverified  CAME GARD PTX") {
 		t.Errorf("exit code %d, printed\n%s", code, stdout)
 	}
 	stdout, _, code = invoke(t, "models", "--config", none, "--json")
 	var list []map[string]any
-	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) != len(all.List()[0].Models()) {
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 ||
+		len(list) != len(all.List()[0].Models()) {
 		t.Errorf("exit code %d, %v, %d models", code, err, len(list))
 	}
 	whole, _ := firmwarenotes.Note("came-gard-ptx")
@@ -328,7 +348,8 @@ func TestSameEndpoint(t *testing.T) {
 }
 
 func TestLanguage(t *testing.T) {
-	if _, stderr, code := invoke(t, "read", "--lang", "fr", "x"); code != 2 || !strings.Contains(stderr, "want it or en") {
+	if _, stderr, code := invoke(t, "read", "--lang", "fr", "x"); code != 2 ||
+		!strings.Contains(stderr, "want it or en") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
@@ -366,7 +387,8 @@ func TestDecodings(t *testing.T) {
 		t.Error(err)
 	}
 	c, out, _ := printed()
-	if err := writeBits(c, drivers.RawQuery{Area: "coil", First: 100, Count: 18}, []byte{0x01, 0x80, 0x02}, false); err != nil {
+	if err := writeBits(c, drivers.RawQuery{Area: "coil", First: 100, Count: 18}, []byte{0x01, 0x80, 0x02},
+		false); err != nil {
 		t.Error(err)
 	}
 	if want := "  100  1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1\n  116  0 1\n"; out.String() != want {
@@ -414,8 +436,10 @@ func TestReadWarnsOfPhases(t *testing.T) {
 	}
 	for lang, want := range map[langValue][]string{
 		"en": {"warning: The voltage of one phase is missing: ", "(L3: L1 231.0 V, L2 230.0 V, L3 0.4 V)",
-			"warning: The power of one phase has the sign opposite ", "(L2: L1 5000 W, L2 -4900 W, L3 5100 W)", "single-phase generator"},
-		"it": {"avviso: Manca la tensione di una fase: ", "avviso: La potenza di una fase ha il segno opposto ", "generatore monofase"},
+			"warning: The power of one phase has the sign opposite ", "(L2: L1 5000 W, L2 -4900 W, L3 5100 W)",
+			"single-phase generator"},
+		"it": {"avviso: Manca la tensione di una fase: ", "avviso: La potenza di una fase ha il segno opposto ",
+			"generatore monofase"},
 	} {
 		var out, errs strings.Builder
 		if err := writeReading(console{&out, &errs}, r, time.UTC, &lang); err != nil {
@@ -433,7 +457,8 @@ func TestReadWarnsOfPhases(t *testing.T) {
 	}
 	var out, errs strings.Builder
 	lang := langValue("en")
-	if err := writeReading(console{&out, &errs}, r, time.UTC, &lang); err != nil || strings.Contains(out.String(), "warning") {
+	if err := writeReading(console{&out, &errs}, r, time.UTC, &lang); err != nil ||
+		strings.Contains(out.String(), "warning") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }

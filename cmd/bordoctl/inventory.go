@@ -92,7 +92,8 @@ func collect(ctx context.Context, r *roster.Roster, o broker.Options) error {
 		case e := <-listener.Events():
 			switch {
 			case e.Message != nil:
-				r.Take(consumer.Message{Topic: e.Message.Topic, Payload: e.Message.Payload, Retained: e.Message.Retain}, e.At)
+				r.Take(consumer.Message{Topic: e.Message.Topic, Payload: e.Message.Payload, Retained: e.Message.Retain},
+					e.At)
 				if e.Message.Retain {
 					still.Reset(quiet)
 				}

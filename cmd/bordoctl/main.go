@@ -29,10 +29,11 @@ func main() {
 // program is the command line with all commands.
 func program() commandline.Program {
 	return commandline.Program{
-		Name:     "bordoctl",
-		Brief:    "Bordo at the centre: watches the nodes, checks what they say, lists what is there. It only listens.",
-		Commands: []commandline.Command{watchCommand(), verifyCommand(), inventoryCommand(), commandline.Version("bordoctl", version)},
-		Hint:     "watch",
+		Name:  "bordoctl",
+		Brief: "Bordo at the centre: watches the nodes, checks what they say, lists what is there. It only listens.",
+		Commands: []commandline.Command{watchCommand(), verifyCommand(), inventoryCommand(),
+			commandline.Version("bordoctl", version)},
+		Hint: "watch",
 	}
 }
 

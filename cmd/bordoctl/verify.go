@@ -50,15 +50,18 @@ max_queued_messages 0. --json prints one object: from, to, ok, messages, breaks,
 			o.Flags(set)
 			set.StringVar(&o.Node, "node", "", "only this node's `ID`")
 			set.DurationVar(&v.during, "for", 5*time.Minute, "how long, as a `DURATION` such as 90s or 1h")
-			set.DurationVar(&v.wait, "wait", 11*time.Minute, "how long to listen on, as a `DURATION`, while numbers are open")
-			set.DurationVar(&v.maxSkew, "max-skew", 10*time.Second, "how far a clock may be off, as a `DURATION`, the way included")
+			set.DurationVar(&v.wait, "wait", 11*time.Minute,
+				"how long to listen on, as a `DURATION`, while numbers are open")
+			set.DurationVar(&v.maxSkew, "max-skew", 10*time.Second,
+				"how far a clock may be off, as a `DURATION`, the way included")
 			set.BoolVar(&v.asJSON, "json", false, "print the report as JSON")
 			return func(ctx context.Context, c commandline.Console, _ []string) error {
 				if err := o.Check(); err != nil {
 					return program().Misused("verify", "verify: %s", err)
 				}
 				if v.during <= 0 || v.wait < 0 || v.maxSkew <= 0 {
-					return program().Misused("verify", "verify: --for and --max-skew must be more than 0, and --wait not less")
+					return program().Misused("verify",
+						"verify: --for and --max-skew must be more than 0, and --wait not less")
 				}
 				return v.run(ctx, c, o)
 			}

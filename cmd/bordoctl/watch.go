@@ -62,7 +62,8 @@ Keys are added in later versions, never changed.`,
 // watchKinds are the topics that a watch needs: all those with sequence numbers, and the retained ones. It does not
 // read commands and allow-lists.
 func watchKinds() []string {
-	return []string{contract.KindStatus, contract.KindMeta, contract.KindTele, contract.KindHist, contract.KindHistz, contract.KindEvent, contract.KindRes}
+	return []string{contract.KindStatus, contract.KindMeta, contract.KindTele, contract.KindHist, contract.KindHistz,
+		contract.KindEvent, contract.KindRes}
 }
 
 // redraw is the interval at which the table is drawn and times are checked.
@@ -99,7 +100,8 @@ func watch(ctx context.Context, c commandline.Console, o broker.Options, asJSON 
 		case e := <-listener.Events():
 			switch {
 			case e.Message != nil:
-				changes = nodes.Take(consumer.Message{Topic: e.Message.Topic, Payload: e.Message.Payload, Retained: e.Message.Retain}, e.At)
+				changes = nodes.Take(consumer.Message{Topic: e.Message.Topic, Payload: e.Message.Payload,
+					Retained: e.Message.Retain}, e.At)
 			case e.URL != "":
 				if connected {
 					nodes.Interrupted()
@@ -107,7 +109,8 @@ func watch(ctx context.Context, c commandline.Console, o broker.Options, asJSON 
 				connected = true
 				changes = []roster.Change{{At: e.At.UnixMilli(), What: roster.WhatLink, State: "connected", URL: e.URL}}
 			case e.Err != nil:
-				changes = []roster.Change{{At: e.At.UnixMilli(), What: roster.WhatLink, State: "lost", Detail: e.Err.Error()}}
+				changes = []roster.Change{{At: e.At.UnixMilli(), What: roster.WhatLink, State: "lost",
+					Detail: e.Err.Error()}}
 			}
 		}
 		for _, change := range changes {

@@ -126,7 +126,9 @@ func (p Program) Tree(c Console) *cobra.Command {
 func (p Program) command(v Command, c Console) *cobra.Command {
 	set, act := v.flagSet()
 	cmd := &cobra.Command{
-		Use: strings.TrimSpace(v.Name + " " + v.Takes), Short: v.Brief, Long: strings.ReplaceAll(v.Text, "\n  ", "\n    "), // examples, in a manual page
+		// examples, in a manual page
+		Use: strings.TrimSpace(v.Name + " " + v.Takes), Short: v.Brief,
+		Long:                  strings.ReplaceAll(v.Text, "\n  ", "\n    "),
 		DisableFlagsInUseLine: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > v.Most {
@@ -143,12 +145,14 @@ func (p Program) command(v Command, c Console) *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	if v.Complete != nil {
-		cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, begun string) ([]cobra.Completion,
+			cobra.ShellCompDirective) {
 			names := v.Complete(args)
 			if names == nil {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
-			return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.HasPrefix(name, begun) }),
+			return slices.DeleteFunc(slices.Clone(names),
+					func(name string) bool { return !strings.HasPrefix(name, begun) }),
 				cobra.ShellCompDirectiveNoFileComp
 		}
 	}
@@ -177,7 +181,8 @@ func (p Program) helpCommand(root *cobra.Command) *cobra.Command {
 			cmd.HelpFunc()(cmd, nil)
 			return nil
 		},
-		ValidArgsFunction: func(*cobra.Command, []string, string) (names []cobra.Completion, d cobra.ShellCompDirective) {
+		ValidArgsFunction: func(*cobra.Command, []string, string) (names []cobra.Completion,
+			d cobra.ShellCompDirective) {
 			for _, v := range p.Commands {
 				names = append(names, v.Name)
 			}
@@ -358,7 +363,8 @@ func (p Program) overview(w io.Writer) {
 	for _, v := range p.all() {
 		fmt.Fprintf(&b, "  %-*s  %s\n", wide, v.Name, v.Brief)
 	}
-	fmt.Fprintf(&b, "  %-*s  %s: %s help %s\n", wide, "help", p.Language.Text("this page, or that of one command"), p.Name, p.Hint)
+	fmt.Fprintf(&b, "  %-*s  %s: %s help %s\n", wide, "help", p.Language.Text("this page, or that of one command"),
+		p.Name, p.Hint)
 	show(w, b.String())
 }
 

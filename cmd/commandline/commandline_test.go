@@ -14,18 +14,19 @@ import (
 // sample is a program that says back what it was told.
 func sample() Program {
 	return Program{Name: "sample", Brief: "Says it back.", Hint: "say", Commands: []Command{
-		{Name: "say", Brief: "says it", Text: "Says what it is told.", Takes: "WORD", Most: 1, Flags: func(set *flag.FlagSet) Action {
-			loud := set.Bool("loud", false, "say it loud")
-			times := set.Int("times", 1, "say it `N` times")
-			set.Duration("p", time.Hour, "pause for so `LONG`")
-			return func(_ context.Context, c Console, operands []string) error {
-				if len(operands) == 0 {
-					return errors.New("nothing to say")
+		{Name: "say", Brief: "says it", Text: "Says what it is told.", Takes: "WORD", Most: 1,
+			Flags: func(set *flag.FlagSet) Action {
+				loud := set.Bool("loud", false, "say it loud")
+				times := set.Int("times", 1, "say it `N` times")
+				set.Duration("p", time.Hour, "pause for so `LONG`")
+				return func(_ context.Context, c Console, operands []string) error {
+					if len(operands) == 0 {
+						return errors.New("nothing to say")
+					}
+					_, err := fmt.Fprintln(c.Out, operands[0], *loud, *times)
+					return err
 				}
-				_, err := fmt.Fprintln(c.Out, operands[0], *loud, *times)
-				return err
-			}
-		}},
+			}},
 		{Name: "version", Brief: "tells it", Text: "Tells it.", Flags: func(*flag.FlagSet) Action {
 			return func(_ context.Context, c Console, _ []string) error {
 				_, err := fmt.Fprintln(c.Out, "1")
@@ -53,7 +54,8 @@ func TestRun(t *testing.T) {
 		t.Run(x.line, func(t *testing.T) {
 			var out, errs strings.Builder
 			err := sample().Run(t.Context(), strings.Fields(x.line), Console{&out, &errs})
-			if got := fmt.Sprint(err); err != nil && got != x.err || err == nil && x.err != "" || out.String() != x.out {
+			if got := fmt.Sprint(err); err != nil && got != x.err || err == nil && x.err != "" ||
+				out.String() != x.out {
 				t.Errorf("printed %q with error %v", out.String(), err)
 			}
 			if _, ok := errors.AsType[Mistake](err); ok != (x.err != "") {
@@ -71,7 +73,8 @@ func TestVersionText(t *testing.T) {
 		{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "arm"}, {Key: "GOARM", Value: "6"},
 		{Key: "vcs.revision", Value: "0f63d7c"}, {Key: "vcs.modified", Value: "true"},
 	}}
-	if got, want := VersionText("bordo", "v1.2.3", info), "bordo v1.2.3\ngo1.26.8, linux/arm v6\ncommit 0f63d7c, changed\n"; got != want {
+	if got, want := VersionText("bordo", "v1.2.3", info),
+		"bordo v1.2.3\ngo1.26.8, linux/arm v6\ncommit 0f63d7c, changed\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	info.Settings = info.Settings[:2]

@@ -18,7 +18,8 @@ import (
 
 func TestLanguage(t *testing.T) {
 	for env, want := range map[string]Language{
-		"": "en", "LANG=it_IT.UTF-8": "it", "LANG=de_DE": "en", "LANG=it_IT LC_ALL=C": "en", "LANG=C LC_MESSAGES=it": "it", "LC_ALL=IT": "it",
+		"": "en", "LANG=it_IT.UTF-8": "it", "LANG=de_DE": "en", "LANG=it_IT LC_ALL=C": "en",
+		"LANG=C LC_MESSAGES=it": "it", "LC_ALL=IT": "it",
 	} {
 		got := OfEnv(func(key string) string {
 			for _, kv := range strings.Fields(env) {
@@ -124,7 +125,8 @@ func TestEveryTextIsTranslated(t *testing.T) {
 			t.Errorf("%s: %q has no translation in it.po", x.at, x.text)
 			continue
 		}
-		if en, it := formatVerb.FindAllString(x.text, -1), formatVerb.FindAllString(it, -1); !slices.Equal(en, it) && !strings.Contains(strings.Join(append(en, it...), ""), "[") {
+		if en, it := formatVerb.FindAllString(x.text, -1), formatVerb.FindAllString(it, -1); !slices.Equal(en, it) &&
+			!strings.Contains(strings.Join(append(en, it...), ""), "[") {
 			t.Errorf("%s: %q takes %q, and its translation %q", x.at, x.text, en, it)
 		}
 	}

@@ -41,7 +41,8 @@ func TestCut(t *testing.T) {
 
 func TestClean(t *testing.T) {
 	for text, want := range map[string]string{
-		"Città alta": "Città alta", "a\x1b[2Jb": "a?[2Jb", "two\nlines\r\t": "two lines  ", "\xff\u0085\u202e\x00": "????", "": "",
+		"Città alta": "Città alta", "a\x1b[2Jb": "a?[2Jb", "two\nlines\r\t": "two lines  ",
+		"\xff\u0085\u202e\x00": "????", "": "",
 	} {
 		if got := Clean(text); got != want {
 			t.Errorf("Clean(%q) = %q, want %q", text, got, want)

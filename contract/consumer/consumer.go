@@ -44,9 +44,10 @@ type DefectKind string
 
 // The kinds of defect.
 const (
-	Missing   DefectKind = "missing"   // the node counts the range as delivered, and it is not here and under no gap
-	Conflict  DefectKind = "conflict"  // one identity with two contents: two boxes under one name
-	Forgotten DefectKind = "forgotten" // for lack of memory the range counts as delivered from now on, or its epoch is unknown again
+	Missing  DefectKind = "missing"  // the node counts the range as delivered, and it is not here and under no gap
+	Conflict DefectKind = "conflict" // one identity with two contents: two boxes under one name
+	// for lack of memory the range counts as delivered from now on, or its epoch is unknown again
+	Forgotten DefectKind = "forgotten"
 )
 
 // Defect is something that a person should know.
@@ -250,7 +251,8 @@ func (c *Consumer) once(n *node, r Record, content []byte) error {
 	ep := c.epoch(n, r.Ep)
 	print := &n.prints[r.Seq%uint64(len(n.prints))]
 	id := maphash.String(c.seed, r.Ep) ^ r.Seq*0x9e3779b97f4a7c15
-	sum := maphash.Bytes(c.seed, content) ^ maphash.String(c.seed, r.Dev+" "+string(r.Clk)) // final together with the record
+	// final together with the record
+	sum := maphash.Bytes(c.seed, content) ^ maphash.String(c.seed, r.Dev+" "+string(r.Clk))
 	if ep.seen.has(r.Seq) {
 		if print.id == id && print.sum != sum {
 			c.tell(n, r.Ep, Conflict, Range{r.Seq, r.Seq})

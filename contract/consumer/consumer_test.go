@@ -41,7 +41,8 @@ func newRig(t *testing.T, opt Options) *rig {
 		return nil
 	}
 	opt.Defect = func(d Defect) {
-		r.defects = append(r.defects, fmt.Sprintf("%s %s/%s %s %d-%d", d.Kind, d.Tenant, d.Node, d.Ep, d.Range[0], d.Range[1]))
+		r.defects = append(r.defects, fmt.Sprintf("%s %s/%s %s %d-%d", d.Kind, d.Tenant, d.Node, d.Ep, d.Range[0],
+			d.Range[1]))
 	}
 	opt.Status = func(tenant string, s contract.Status) {
 		r.states = append(r.states, fmt.Sprintf("%s/%s %s %s", tenant, s.Node, s.State, s.Sess))
@@ -120,7 +121,8 @@ func TestOnce(t *testing.T) {
 	r.must("res", event("aaaaaaaa", 6, contract.CommandEvent, `{"id":"x","op":"y","dev":"node","state":"done"}`))
 	r.must("tele/inv-1", batch("bbbbbbbb", false, 1))
 	r.must("cmd", "whatever it is, it is not for us")
-	r.want("handed over", r.got, "tele inv-1 aaaaaaaa-1", "tele inv-1 aaaaaaaa-2", "hist inv-1 aaaaaaaa-3", "hist inv-1 aaaaaaaa-5",
+	r.want("handed over", r.got, "tele inv-1 aaaaaaaa-1", "tele inv-1 aaaaaaaa-2", "hist inv-1 aaaaaaaa-3",
+		"hist inv-1 aaaaaaaa-5",
 		"event node aaaaaaaa-4", "res node aaaaaaaa-6", "tele inv-1 bbbbbbbb-1")
 	r.want("defects", r.defects)
 }
@@ -129,7 +131,8 @@ func TestOnce(t *testing.T) {
 func TestDeliverFails(t *testing.T) {
 	r := newRig(t, Options{})
 	r.fail = "aaaaaaaa-2"
-	if err := r.take("tele/inv-1", batch("aaaaaaaa", false, 1, 2, 3)); err == nil || !strings.Contains(err.Error(), "deliver aaaaaaaa-2: disk full") {
+	if err := r.take("tele/inv-1", batch("aaaaaaaa", false, 1, 2, 3)); err == nil ||
+		!strings.Contains(err.Error(), "deliver aaaaaaaa-2: disk full") {
 		t.Fatal(err)
 	}
 	r.fail = ""
@@ -151,13 +154,15 @@ func TestMissing(t *testing.T) {
 	r := newRig(t, Options{Grace: time.Minute})
 	r.must("status", online("s1", "aaaaaaaa", 1, ""))
 	r.must("tele/inv-1", batch("aaaaaaaa", false, 2, 5, 9, 10))
-	r.must("event/node", event("aaaaaaaa", 12, contract.StoreGap, `{"ep":"aaaaaaaa","class":"reading","from":6,"to":7,"why":"evicted"}`))
+	r.must("event/node", event("aaaaaaaa", 12, contract.StoreGap,
+		`{"ep":"aaaaaaaa","class":"reading","from":6,"to":7,"why":"evicted"}`))
 	r.must("status", online("s1", "aaaaaaaa", 14, `{"ep":"aaaaaaaa","first":11,"last":13,"n":2}`))
 	r.later(59 * time.Second)
 	r.want("before the time", r.defects)
 	r.must("tele/inv-1", batch("aaaaaaaa", false, 3)) // just in time
 	r.later(time.Second)
-	r.want("defects", r.defects, "missing cremasco/quintano aaaaaaaa 1-1", "missing cremasco/quintano aaaaaaaa 4-4", "missing cremasco/quintano aaaaaaaa 8-8")
+	r.want("defects", r.defects, "missing cremasco/quintano aaaaaaaa 1-1", "missing cremasco/quintano aaaaaaaa 4-4",
+		"missing cremasco/quintano aaaaaaaa 8-8")
 	r.later(time.Hour)
 	r.must("status", online("s1", "aaaaaaaa", 14, `{"ep":"aaaaaaaa","first":11,"last":13,"n":2}`))
 	r.later(time.Hour)
@@ -181,18 +186,24 @@ func TestMissingOfAnOldEpoch(t *testing.T) {
 			r.must("status", online("s1", "aaaaaaaa", 5, `{"ep":"aaaaaaaa","first":1,"last":4,"n":4}`))
 		}, []string{"missing cremasco/quintano aaaaaaaa 3-4"}},
 		{"the next epoch told how far it went", func(r *rig) {
-			r.must("event/node", event("bbbbbbbb", 1, contract.StoreOpened, `{"clean":true,"prev_ep":"aaaaaaaa","prev_last_sealed":6}`))
+			r.must("event/node", event("bbbbbbbb", 1, contract.StoreOpened,
+				`{"clean":true,"prev_ep":"aaaaaaaa","prev_last_sealed":6}`))
 		}, []string{"missing cremasco/quintano aaaaaaaa 3-6"}},
 		{"a gap told that the rest is lost", func(r *rig) {
-			r.must("event/node", event("bbbbbbbb", 1, contract.StoreOpened, `{"clean":false,"prev_ep":"aaaaaaaa","prev_last_sealed":6}`))
-			r.must("event/node", event("bbbbbbbb", 2, contract.StoreGap, `{"ep":"aaaaaaaa","class":"any","from":4,"to":null,"why":"unclean"}`))
+			r.must("event/node", event("bbbbbbbb", 1, contract.StoreOpened,
+				`{"clean":false,"prev_ep":"aaaaaaaa","prev_last_sealed":6}`))
+			r.must("event/node", event("bbbbbbbb", 2, contract.StoreGap,
+				`{"ep":"aaaaaaaa","class":"any","from":4,"to":null,"why":"unclean"}`))
 		}, []string{"missing cremasco/quintano aaaaaaaa 3-3"}},
 		{"a gap told that an epoch is lost and nobody knows which", func(r *rig) {
-			r.must("event/node", event("bbbbbbbb", 1, contract.StoreOpened, `{"clean":false,"prev_ep":"aaaaaaaa","prev_last_sealed":6}`))
-			r.must("event/node", event("bbbbbbbb", 2, contract.StoreGap, `{"ep":"","class":"any","from":0,"to":null,"why":"damaged"}`))
+			r.must("event/node", event("bbbbbbbb", 1, contract.StoreOpened,
+				`{"clean":false,"prev_ep":"aaaaaaaa","prev_last_sealed":6}`))
+			r.must("event/node", event("bbbbbbbb", 2, contract.StoreGap,
+				`{"ep":"","class":"any","from":0,"to":null,"why":"damaged"}`))
 		}, nil},
 		{"a backlog told how far it goes", func(r *rig) {
-			r.must("status", online("s2", "bbbbbbbb", 3, `{"ep":"aaaaaaaa","first":3,"last":4,"n":2},{"ep":"bbbbbbbb","first":1,"last":2,"n":2}`))
+			r.must("status", online("s2", "bbbbbbbb", 3,
+				`{"ep":"aaaaaaaa","first":3,"last":4,"n":2},{"ep":"bbbbbbbb","first":1,"last":2,"n":2}`))
 		}, []string{"missing cremasco/quintano aaaaaaaa 3-4"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -222,14 +233,17 @@ func TestNewEpoch(t *testing.T) {
 func TestEpochKnownByItsSuccessor(t *testing.T) {
 	r := newRig(t, Options{Grace: time.Minute})
 	r.must("status", online("s1", "bbbbbbbb", 50, `{"ep":"bbbbbbbb","first":1,"last":49,"n":49}`))
-	r.must("event/node", event("bbbbbbbb", 1, contract.StoreOpened, `{"clean":true,"prev_ep":"aaaaaaaa","prev_last_sealed":6}`))
+	r.must("event/node", event("bbbbbbbb", 1, contract.StoreOpened,
+		`{"clean":true,"prev_ep":"aaaaaaaa","prev_last_sealed":6}`))
 	r.must("tele/inv-1", batch("bbbbbbbb", true, 2))
-	r.must("event/node", event("dddddddd", 1, contract.StoreOpened, `{"clean":true,"prev_ep":"cccccccc","prev_last_sealed":3}`))
+	r.must("event/node", event("dddddddd", 1, contract.StoreOpened,
+		`{"clean":true,"prev_ep":"cccccccc","prev_last_sealed":3}`))
 	r.must("tele/inv-1", batch("cccccccc", true, 1, 2))
 	r.must("status", online("s2", "dddddddd", 2, `{"ep":"bbbbbbbb","first":3,"last":49,"n":47}`))
 	r.later(time.Minute)
 	r.want("defects", r.defects, "missing cremasco/quintano cccccccc 3-3")
-	if err := r.take("event/node", event("dddddddd", 2, contract.StoreOpened, `{"clean":true,"prev_ep":"zzz","prev_last_sealed":3}`)); err == nil {
+	if err := r.take("event/node", event("dddddddd", 2, contract.StoreOpened,
+		`{"clean":true,"prev_ep":"zzz","prev_last_sealed":3}`)); err == nil {
 		t.Error("an epoch before that is none is taken")
 	}
 }
@@ -238,7 +252,8 @@ func TestEpochKnownByItsSuccessor(t *testing.T) {
 func TestAfterAnUnnamedLoss(t *testing.T) {
 	r := newRig(t, Options{Grace: time.Minute})
 	r.must("status", online("s1", "aaaaaaaa", 1, ""))
-	r.must("event/node", event("bbbbbbbb", 1, contract.StoreGap, `{"ep":"","class":"any","from":0,"to":null,"why":"damaged"}`))
+	r.must("event/node", event("bbbbbbbb", 1, contract.StoreGap,
+		`{"ep":"","class":"any","from":0,"to":null,"why":"damaged"}`))
 	r.must("tele/inv-1", batch("aaaaaaaa", false, 2))
 	r.must("tele/inv-1", batch("bbbbbbbb", false, 3))
 	r.must("status", online("s3", "cccccccc", 1, ""))
@@ -250,7 +265,8 @@ func TestAfterAnUnnamedLoss(t *testing.T) {
 // tell where that ends.
 func TestFirstStatus(t *testing.T) {
 	r := newRig(t, Options{Grace: time.Minute})
-	old := Message{Topic: base + "status", Payload: []byte(online("s1", "aaaaaaaa", 50, `{"ep":"aaaaaaaa","first":40,"last":49,"n":10}`)), Retained: true}
+	old := Message{Topic: base + "status",
+		Payload: []byte(online("s1", "aaaaaaaa", 50, `{"ep":"aaaaaaaa","first":40,"last":49,"n":10}`)), Retained: true}
 	if err := r.c.Handle(old, r.now); err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +315,8 @@ func TestStatusGuard(t *testing.T) {
 	r.must("status", online("s3", "aaaaaaaa", 1, ""))
 	r.must("status", strings.Replace(online("s2", "aaaaaaaa", 1, ""), "online", "offline", 1))
 	r.must("status", strings.Replace(online("s3", "aaaaaaaa", 1, ""), "online", "offline", 1))
-	if err := r.c.Handle(Message{Topic: base + "status", Payload: []byte(lost("s9")), Retained: true}, r.now); err != nil {
+	if err := r.c.Handle(Message{Topic: base + "status", Payload: []byte(lost("s9")), Retained: true},
+		r.now); err != nil {
 		t.Fatal(err) // after a reconnect: the broker's last word
 	}
 	r.want("states", r.states, "cremasco/quintano lost s1", "cremasco/quintano online s2", "cremasco/quintano lost s2",
@@ -328,7 +345,8 @@ func TestBounds(t *testing.T) {
 	r.must("tele/inv-1", batch("bbbbbbbb", false, 1))
 	r.want("epochs", r.defects[1:], "forgotten cremasco/quintano aaaaaaaa 1-6")
 	other := strings.ReplaceAll(batch("aaaaaaaa", false, 1), "quintano", "offanengo")
-	if err := r.c.Handle(Message{Topic: "bordo/v1/cremasco/offanengo/tele/inv-1", Payload: []byte(other)}, r.now); err == nil {
+	if err := r.c.Handle(Message{Topic: "bordo/v1/cremasco/offanengo/tele/inv-1", Payload: []byte(other)},
+		r.now); err == nil {
 		t.Error("one node too many")
 	}
 	if n := len(r.c.State()); n != 1 {
@@ -403,7 +421,8 @@ func BenchmarkHandle(b *testing.B) {
 	w := contract.NewBatch(nil, contract.Envelope{})
 	var fields []contract.Field
 	for i := range 25 {
-		fields = append(fields, contract.Field{Key: fmt.Sprintf("point_%d", i), Kind: contract.KindNumber, Num: float64(i) / 10, Quality: contract.QualityGood})
+		fields = append(fields, contract.Field{Key: fmt.Sprintf("point_%d", i), Kind: contract.KindNumber,
+			Num: float64(i) / 10, Quality: contract.QualityGood})
 	}
 	seq := uint64(0)
 	b.ReportAllocs()

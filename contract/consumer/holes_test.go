@@ -27,14 +27,16 @@ func TestHoles(t *testing.T) {
 	r := newRig(t, Options{})
 	r.must("status", online("s1", "aaaaaaaa", 10, ""))
 	r.must("tele/inv-1", batch("aaaaaaaa", false, 10, 13, 17))
-	r.must("event/node", event("aaaaaaaa", 18, contract.StoreGap, `{"ep":"aaaaaaaa","class":"reading","from":14,"to":15,"why":"evicted"}`))
+	r.must("event/node", event("aaaaaaaa", 18, contract.StoreGap,
+		`{"ep":"aaaaaaaa","class":"reading","from":14,"to":15,"why":"evicted"}`))
 	r.want("before the status", r.holes(), "aaaaaaaa 11-12", "aaaaaaaa 16-16")
 	r.must("status", online("s1", "aaaaaaaa", 19, `{"ep":"aaaaaaaa","first":16,"last":16,"n":1}`))
 	r.now = r.now.Add(5 * time.Second)
 	r.want("after it", r.holes(), "aaaaaaaa 11-12 for 5s", "aaaaaaaa 16-16")
 	r.must("hist/inv-1", batch("aaaaaaaa", true, 12, 16))
 	r.want("when some has come", r.holes(), "aaaaaaaa 11-11 for 5s")
-	r.must("event/node", event("bbbbbbbb", 1, contract.StoreGap, `{"ep":"","class":"any","from":0,"to":null,"why":"damaged"}`))
+	r.must("event/node", event("bbbbbbbb", 1, contract.StoreGap,
+		`{"ep":"","class":"any","from":0,"to":null,"why":"damaged"}`))
 	r.want("when nobody knows any more", r.holes())
 	r.want("defects", r.defects)
 }
@@ -46,7 +48,8 @@ func TestBeginInABacklog(t *testing.T) {
 		name, backlog string
 		missed        []string
 	}{
-		{"without holes", `{"ep":"aaaaaaaa","first":10,"last":14,"n":5}`, []string{"missing cremasco/quintano aaaaaaaa 12-12"}},
+		{"without holes", `{"ep":"aaaaaaaa","first":10,"last":14,"n":5}`,
+			[]string{"missing cremasco/quintano aaaaaaaa 12-12"}},
 		{"with holes", `{"ep":"aaaaaaaa","first":10,"last":14,"n":4}`, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -66,7 +69,8 @@ func TestBeginInABacklog(t *testing.T) {
 func TestOldCard(t *testing.T) {
 	r := newRig(t, Options{Grace: time.Minute})
 	r.must("status", online("s1", "cccccccc", 5, ""))
-	r.must("status", online("s2", "aaaabbbb", 3, `{"ep":"aaaabbbb","first":2,"last":2,"n":1},{"ep":"bbbbbbbb","first":50,"last":60,"n":11}`))
+	r.must("status", online("s2", "aaaabbbb", 3,
+		`{"ep":"aaaabbbb","first":2,"last":2,"n":1},{"ep":"bbbbbbbb","first":50,"last":60,"n":11}`))
 	r.must("hist/inv-1", batch("bbbbbbbb", true, 50, 51, 60))
 	r.must("tele/inv-1", batch("aaaabbbb", false, 2))
 	r.must("status", online("s3", "dddddddd", 1, ""))
@@ -96,15 +100,18 @@ func TestSpareBox(t *testing.T) {
 	if r.c, err = New(opt); err != nil {
 		t.Fatal(err)
 	}
-	r.must("event/node", event("0006bbbb", 1, contract.StoreOpened, `{"clean":true,"prev_ep":"0001bbbb","prev_last_sealed":1}`))
+	r.must("event/node", event("0006bbbb", 1, contract.StoreOpened,
+		`{"clean":true,"prev_ep":"0001bbbb","prev_last_sealed":1}`))
 	r.must("status", online("s3", "0006bbbb", 2, ""))
 	r.later(time.Hour)
-	r.want("the spare box", r.defects, "missing cremasco/quintano 0005aaaa 3-3") // that was delivered, as the box said itself
+	// that was delivered, as the box said itself
+	r.want("the spare box", r.defects, "missing cremasco/quintano 0005aaaa 3-3")
 	r.must("status", online("s4", "0007aaaa", 2, `{"ep":"0005aaaa","first":4,"last":6,"n":3}`))
 	r.must("hist/inv-1", batch("0005aaaa", true, 4, 6))
 	r.must("status", online("s4", "0007aaaa", 2, ""))
 	r.later(time.Hour)
-	r.want("the old card", r.defects, "missing cremasco/quintano 0005aaaa 3-3", "missing cremasco/quintano 0005aaaa 5-5", "missing cremasco/quintano 0007aaaa 1-1")
+	r.want("the old card", r.defects, "missing cremasco/quintano 0005aaaa 3-3",
+		"missing cremasco/quintano 0005aaaa 5-5", "missing cremasco/quintano 0007aaaa 1-1")
 }
 
 // TestAnchor: after half a minute of live samples what is missed is noticed although no status has come yet.
@@ -141,13 +148,15 @@ func TestInterrupted(t *testing.T) {
 	r.must("status", online("s2", "cccccccc", 22, ""))
 	r.later(time.Minute)
 	r.want("defects", r.defects, "missing cremasco/quintano cccccccc 20-20")
-	r.want("handed over", r.got, "tele inv-1 aaaaaaaa-1", "tele inv-1 aaaaaaaa-2", "tele inv-1 aaaaaaaa-9", "hist inv-1 bbbbbbbb-7", "tele inv-1 cccccccc-21")
+	r.want("handed over", r.got, "tele inv-1 aaaaaaaa-1", "tele inv-1 aaaaaaaa-2", "tele inv-1 aaaaaaaa-9",
+		"hist inv-1 bbbbbbbb-7", "tele inv-1 cccccccc-21")
 }
 
 // TestAgain: what comes again is told, and compared as far back as was asked for: content, device and quality of time.
 func TestAgain(t *testing.T) {
 	var again []string
-	r := newRig(t, Options{MaxPrints: 100, Again: func(x Record) { again = append(again, fmt.Sprintf("%s %s-%d %d", x.Dev, x.Ep, x.Seq, x.Sent)) }})
+	r := newRig(t, Options{MaxPrints: 100,
+		Again: func(x Record) { again = append(again, fmt.Sprintf("%s %s-%d %d", x.Dev, x.Ep, x.Seq, x.Sent)) }})
 	for seq := 1; seq <= 101; seq++ {
 		r.must("tele/inv-1", batch("aaaaaaaa", false, seq))
 	}
@@ -159,6 +168,8 @@ func TestAgain(t *testing.T) {
 	r.must("hist/inv-1", other(3))
 	r.must("hist/inv-1", strings.Replace(batch("aaaaaaaa", true, 4), `"sync"`, `"est"`, 1))
 	r.must("hist/inv-2", strings.Replace(batch("aaaaaaaa", true, 5), `"inv-1"`, `"inv-2"`, 1))
-	r.want("again", again, "inv-1 aaaaaaaa-1 1", "inv-1 aaaaaaaa-2 1", "inv-1 aaaaaaaa-3 1", "inv-1 aaaaaaaa-4 1", "inv-2 aaaaaaaa-5 1")
-	r.want("defects", r.defects, "conflict cremasco/quintano aaaaaaaa 3-3", "conflict cremasco/quintano aaaaaaaa 4-4", "conflict cremasco/quintano aaaaaaaa 5-5")
+	r.want("again", again, "inv-1 aaaaaaaa-1 1", "inv-1 aaaaaaaa-2 1", "inv-1 aaaaaaaa-3 1", "inv-1 aaaaaaaa-4 1",
+		"inv-2 aaaaaaaa-5 1")
+	r.want("defects", r.defects, "conflict cremasco/quintano aaaaaaaa 3-3", "conflict cremasco/quintano aaaaaaaa 4-4",
+		"conflict cremasco/quintano aaaaaaaa 5-5")
 }

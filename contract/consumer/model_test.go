@@ -57,8 +57,9 @@ func newWorld(t *rapid.T) *world {
 	}
 	w := &world{
 		t: t, topics: topics, now: time.UnixMilli(1760000000000), next: map[string]uint64{}, body: map[string][]byte{},
-		kind: map[string]string{}, delivered: map[string]int{}, expected: map[string]bool{}, lost: map[string]bool{}, missing: map[string]bool{},
-		sent: map[string]uint64{}, unasked: map[string]bool{},
+		kind: map[string]string{}, delivered: map[string]int{}, expected: map[string]bool{}, lost: map[string]bool{},
+		missing: map[string]bool{},
+		sent:    map[string]uint64{}, unasked: map[string]bool{},
 	}
 	w.open(true, 0)
 	w.listen(nil)
@@ -127,8 +128,11 @@ func (w *world) storeEvent(typ string, data any) {
 
 func (w *world) storeSample() {
 	w.store(contract.KindTele, func(seq uint64) []byte {
-		b := contract.NewBatch(nil, contract.Envelope{Node: "quintano", Dev: "inv-1", Ep: w.epoch(), Clk: contract.ClockSync, Sent: w.now.UnixMilli()})
-		if _, err := b.Add(seq, w.now.UnixMilli(), []contract.Field{{Key: "ac_power", Kind: contract.KindNumber, Num: float64(seq), Quality: contract.QualityGood}}); err != nil {
+		b := contract.NewBatch(nil, contract.Envelope{Node: "quintano", Dev: "inv-1", Ep: w.epoch(),
+			Clk: contract.ClockSync, Sent: w.now.UnixMilli()})
+		if _, err := b.Add(seq, w.now.UnixMilli(),
+			[]contract.Field{{Key: "ac_power", Kind: contract.KindNumber, Num: float64(seq),
+				Quality: contract.QualityGood}}); err != nil {
 			w.t.Fatal(err)
 		}
 		return b.Bytes()
@@ -139,7 +143,8 @@ func (w *world) storeSample() {
 func (w *world) send(s stored) {
 	topic := w.topics.Event("node")
 	if w.isSample(s) {
-		if topic = w.topics.Tele("inv-1"); s.seq <= w.sent[s.ep] || s.ep != w.epoch() || rapid.Bool().Draw(w.t, "late") {
+		if topic = w.topics.Tele("inv-1"); s.seq <= w.sent[s.ep] || s.ep != w.epoch() ||
+			rapid.Bool().Draw(w.t, "late") {
 			topic = w.topics.Hist("inv-1")
 		} else {
 			w.sent[s.ep] = s.seq
@@ -194,7 +199,8 @@ func (w *world) evict() {
 	})
 	for _, ep := range w.epochs {
 		for _, r := range gone[ep] {
-			w.storeEvent(contract.StoreGap, map[string]any{"ep": ep, "class": "reading", "from": r[0], "to": r[1], "why": "evicted"})
+			w.storeEvent(contract.StoreGap,
+				map[string]any{"ep": ep, "class": "reading", "from": r[0], "to": r[1], "why": "evicted"})
 		}
 	}
 }
@@ -211,7 +217,8 @@ func (w *world) powerCut() {
 		}
 	}
 	w.open(false, from-1)
-	w.storeEvent(contract.StoreGap, map[string]any{"ep": old, "class": "any", "from": from, "to": nil, "why": "unclean"})
+	w.storeEvent(contract.StoreGap, map[string]any{"ep": old, "class": "any", "from": from, "to": nil,
+		"why": "unclean"})
 }
 
 // defect takes a record for delivered that never was.
@@ -253,7 +260,8 @@ func (w *world) status() {
 		}
 		backlog[i].Last, backlog[i].N = s.seq, backlog[i].N+1
 	}
-	b, err := contract.Status{Node: "quintano", State: contract.Online, Sess: fmt.Sprint("s", w.sess), Boot: "b", Ep: w.epoch(),
+	b, err := contract.Status{Node: "quintano", State: contract.Online, Sess: fmt.Sprint("s", w.sess), Boot: "b",
+		Ep:   w.epoch(),
 		Next: w.next[w.epoch()], Backlog: backlog, Clk: contract.ClockSync, Ver: "1", TS: w.now.UnixMilli()}.Encode()
 	if err != nil {
 		w.t.Fatal(err)

@@ -125,7 +125,8 @@ func (c *Consumer) opened(n *node, e contract.Event) error {
 	if err := json.Unmarshal(e.Data, &o); err != nil {
 		return fmt.Errorf("decode opening: %w", err)
 	}
-	if o.PrevEp == "" && e.Ep == n.current { // a store without a previous epoch: what other stores hold back is not its own
+	// a store without a previous epoch: what other stores hold back is not its own
+	if o.PrevEp == "" && e.Ep == n.current {
 		for name, other := range n.epochs {
 			other.away = other.away || name != e.Ep
 		}

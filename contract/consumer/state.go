@@ -39,9 +39,11 @@ func (c *Consumer) State() []NodeState {
 	out := make([]NodeState, 0, len(c.nodes))
 	for _, key := range c.sorted() {
 		n := c.nodes[key]
-		s := NodeState{Tenant: n.tenant, Node: n.name, Placed: n.placed, Current: n.current, Sess: n.sess, Blind: n.blind, Forgot: n.forgot}
+		s := NodeState{Tenant: n.tenant, Node: n.name, Placed: n.placed, Current: n.current, Sess: n.sess,
+			Blind: n.blind, Forgot: n.forgot}
 		for name, e := range n.epochs {
-			s.Epochs = append(s.Epochs, EpochState{name, slices.Clone(e.seen), slices.Clone(e.gaps), e.base, e.due, e.last, e.away})
+			s.Epochs = append(s.Epochs, EpochState{name, slices.Clone(e.seen), slices.Clone(e.gaps), e.base, e.due,
+				e.last, e.away})
 		}
 		slices.SortFunc(s.Epochs, func(a, b EpochState) int { return strings.Compare(a.Ep, b.Ep) })
 		out = append(out, s)

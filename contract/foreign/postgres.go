@@ -34,7 +34,8 @@ func NewPostgres(t testing.TB) Postgres {
 		}
 	})
 	p := Postgres{dir, filepath.Dir(found[len(found)-1])}
-	initdb := exec.Command(p.bin+"/initdb", "-D", dir+"/data", "-A", "trust", "-U", "bordo", "-E", "UTF8", "--locale=C", "--no-sync")
+	initdb := exec.Command(p.bin+"/initdb", "-D", dir+"/data", "-A", "trust", "-U", "bordo", "-E", "UTF8", "--locale=C",
+		"--no-sync")
 	server := exec.Command(p.bin+"/postgres", "-D", dir+"/data", "-k", dir, "-c", "listen_addresses=", "-F")
 	if os.Getuid() == 0 { // which the server refuses to run as
 		u, err := user.Lookup("postgres")
@@ -70,6 +71,7 @@ func NewPostgres(t testing.TB) Postgres {
 // SQL runs statements and returns the rows, fields separated by |.
 func (p Postgres) SQL(t testing.TB, text string) string {
 	t.Helper()
-	out := Run(t, text, exec.Command(p.bin+"/psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", p.dir, "-U", "bordo", "postgres"))
+	out := Run(t, text, exec.Command(p.bin+"/psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", p.dir, "-U", "bordo",
+		"postgres"))
 	return strings.TrimSpace(out)
 }

@@ -18,7 +18,8 @@ import (
 // schemaOf maps a kind of message to its schema. Commands are signed, and allow-lists are for the box alone: they are
 // not validated here.
 var schemaOf = map[string]string{
-	contract.KindTele: "batch", contract.KindHist: "batch", contract.KindHistz: "batch", contract.KindEvent: "event", contract.KindRes: "event",
+	contract.KindTele: "batch", contract.KindHist: "batch", contract.KindHistz: "batch", contract.KindEvent: "event",
+	contract.KindRes:    "event",
 	contract.KindStatus: "status", contract.KindMeta: "meta", contract.KindAck: "ack",
 }
 

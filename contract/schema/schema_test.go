@@ -22,7 +22,8 @@ func TestGoldens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := map[string]string{"batch": contract.KindTele, "event": contract.KindEvent, "status": contract.KindStatus, "meta": contract.KindMeta, "ack": contract.KindAck}
+	kinds := map[string]string{"batch": contract.KindTele, "event": contract.KindEvent, "status": contract.KindStatus,
+		"meta": contract.KindMeta, "ack": contract.KindAck}
 	seen := map[string]bool{}
 	for _, name := range names {
 		kind, known := kinds[strings.SplitN(strings.TrimSuffix(filepath.Base(name), ".json"), "-", 2)[0]]
@@ -38,7 +39,8 @@ func TestGoldens(t *testing.T) {
 			t.Errorf("%s: %s", name, v)
 		}
 		first := bytes.IndexByte(payload, ':')
-		if v := s.Violation(kind, append(bytes.Clone(payload[:first+1]), append([]byte(`"x","y":`), payload[first+1:]...)...)); v == "" {
+		if v := s.Violation(kind, append(bytes.Clone(payload[:first+1]),
+			append([]byte(`"x","y":`), payload[first+1:]...)...)); v == "" {
 			t.Errorf("%s: its first value is wrong, and nobody says so", name)
 		}
 		if kind != contract.KindTele {

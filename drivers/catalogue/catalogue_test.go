@@ -23,10 +23,12 @@ func TestCatalogue(t *testing.T) {
 		if p.It == "" || p.En == "" {
 			t.Errorf("%s has no label", p.Key)
 		}
-		if number := p.Type == catalogue.Float; number != (p.Kind == catalogue.Gauge || p.Kind == catalogue.Counter) || number == (p.Unit == "") {
+		if number := p.Type == catalogue.Float; number != (p.Kind == catalogue.Gauge || p.Kind == catalogue.Counter) ||
+			number == (p.Unit == "") {
 			t.Errorf("%s: type %v, kind %s, unit %q", p.Key, p.Type, p.Kind, p.Unit)
 		}
-		if low, high, ok := p.Possible(); ok != (p.Type == catalogue.Float) || ok && (low >= high || !p.IsPossible(high) || p.IsPossible(math.Nextafter(high, math.Inf(1)))) {
+		if low, high, ok := p.Possible(); ok != (p.Type == catalogue.Float) || ok &&
+			(low >= high || !p.IsPossible(high) || p.IsPossible(math.Nextafter(high, math.Inf(1)))) {
 			t.Errorf("%s is possible from %v to %v, %v", p.Key, low, high, ok)
 		}
 		if !slices.Contains(units, p.Unit) {
@@ -50,12 +52,14 @@ func TestNumberedPoints(t *testing.T) {
 			t.Errorf("%s is %+v", key, p)
 		}
 	}
-	for _, key := range []string{"dc0_voltage", "dc33_voltage", "dc01_voltage", "dc1_", "dc1_frequency", "dc_1_voltage", "dcx_voltage", "dc-1_power", "nothing", ""} {
+	for _, key := range []string{"dc0_voltage", "dc33_voltage", "dc01_voltage", "dc1_", "dc1_frequency", "dc_1_voltage",
+		"dcx_voltage", "dc-1_power", "nothing", ""} {
 		if p, ok := catalogue.PointOf(key); ok {
 			t.Errorf("%q is %+v", key, p)
 		}
 	}
-	order := []string{"state", "ac_power", "full", "dc1_voltage", "dc1_current", "dc1_power", "dc2_voltage", "dc10_voltage", "dc32_power", "nothing"}
+	order := []string{"state", "ac_power", "full", "dc1_voltage", "dc1_current", "dc1_power", "dc2_voltage",
+		"dc10_voltage", "dc32_power", "nothing"}
 	if !slices.IsSortedFunc(order, func(a, b string) int { return catalogue.PointOrder(a) - catalogue.PointOrder(b) }) {
 		t.Errorf("%v is not the catalogue's order", order)
 	}
@@ -84,7 +88,8 @@ func TestValues(t *testing.T) {
 			t.Errorf("%v: type %v, text %q", c.v, c.v.Type(), c.v.String())
 		}
 	}
-	if v := catalogue.Truth(true); v.Float() != 0 || v.Text() != "" || catalogue.Number(1).Bool() || catalogue.Words("x").Float() != 0 {
+	if v := catalogue.Truth(true); v.Float() != 0 || v.Text() != "" || catalogue.Number(1).Bool() ||
+		catalogue.Words("x").Float() != 0 {
 		t.Error("a value gives what it is not")
 	}
 }

@@ -37,11 +37,13 @@ const MaxStrings = 32
 var InverterStates = []string{"off", "sleeping", "starting", "producing", "throttled", "stopping", "fault", "standby"}
 
 // BarrierStates are the words of a barrier's point "state".
-var BarrierStates = []string{"open", "closed", "opening", "closing", "stopped", "partial", "calibrating", "fault", "unknown"}
+var BarrierStates = []string{"open", "closed", "opening", "closing", "stopped", "partial", "calibrating", "fault",
+	"unknown"}
 
 // points lists every point once, in the order in which people want to see them. Add in this manner, never a synonym.
 var points = []Point{
-	{"state", Text, "", StateKind, "Stato", "State", append(append([]string{}, InverterStates...), without(BarrierStates, InverterStates)...)},
+	{"state", Text, "", StateKind, "Stato", "State",
+		append(append([]string{}, InverterStates...), without(BarrierStates, InverterStates)...)},
 	{"alarm", Text, "", TextKind, "Allarme", "Alarm", nil},
 	{"alarm_code", Text, "", TextKind, "Codice di allarme", "Alarm code", nil},
 

@@ -65,7 +65,8 @@ type BarrierState struct {
 
 // String is the state for an error.
 func (s BarrierState) String() string {
-	quality := map[drivers.Quality]string{drivers.Good: "good", drivers.Uncertain: "uncertain", drivers.Bad: "bad", drivers.Stale: "stale"}
+	quality := map[drivers.Quality]string{drivers.Good: "good", drivers.Uncertain: "uncertain", drivers.Bad: "bad",
+		drivers.Stale: "stale"}
 	return fmt.Sprintf("%q (%s)", s.State, quality[s.Quality])
 }
 
@@ -274,7 +275,8 @@ func (b *barrierBench) boot() error {
 	b.drive.Place(0)
 	since := len(b.States())
 	b.BootAgent()
-	return b.await(settle, "the closed barrier is published as closed", func() bool { return len(b.States()) > since && b.shows("closed") })
+	return b.await(settle, "the closed barrier is published as closed",
+		func() bool { return len(b.States()) > since && b.shows("closed") })
 }
 
 // begin asks for a movement and does not wait for the outcome.
@@ -304,7 +306,8 @@ func (b *barrierBench) opens() error {
 	if len(b.sent()) == n {
 		return fmt.Errorf("OPEN of the closed barrier is done, and the drive received nothing; %s", b.seen())
 	}
-	err := b.await(2*b.s.Travel, "the arm is open and published as open", func() bool { return b.armAt(100) && b.shows("open") })
+	err := b.await(2*b.s.Travel, "the arm is open and published as open",
+		func() bool { return b.armAt(100) && b.shows("open") })
 	b.rest()
 	return err
 }
@@ -327,7 +330,8 @@ func (b *barrierBench) silence() func(when string) error {
 	written, sent := len(b.drive.Written()), len(b.sent())
 	return func(when string) error {
 		if w, p := b.drive.Written(), b.sent(); len(w) > written || len(p) > sent {
-			return fmt.Errorf("%s, the agent wrote %q, and the drive received %d pulses", when, w[written:], len(p)-sent)
+			return fmt.Errorf("%s, the agent wrote %q, and the drive received %d pulses", when, w[written:],
+				len(p)-sent)
 		}
 		return nil
 	}

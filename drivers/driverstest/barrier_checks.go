@@ -80,7 +80,8 @@ func staysStillAfterRestart(b *barrierBench) error {
 	b.place(50)
 	b.drive.PowerCycle(10 * time.Second)
 	b.wait(10 * time.Second)
-	if err := b.await(recovery, "the condition "+barrierRestarted, func() bool { return b.hasCondition(barrierRestarted) }); err != nil {
+	if err := b.await(recovery, "the condition "+barrierRestarted,
+		func() bool { return b.hasCondition(barrierRestarted) }); err != nil {
 		return err
 	}
 	b.wait(settle)
@@ -121,7 +122,8 @@ func noticesDisobeyedStop(b *barrierBench) error {
 	b.wait(b.s.Travel / 4)
 	stopped := b.begin(barrierStop)
 	// The command takes its time to the drive as well: hence twice.
-	if err := b.await(2*stopMax, "the arm stands still after STOP", func() bool { _, motion := b.drive.Arm(); return motion == "" }); err != nil {
+	if err := b.await(2*stopMax, "the arm stands still after STOP",
+		func() bool { _, motion := b.drive.Arm(); return motion == "" }); err != nil {
 		return err
 	}
 	if r := <-stopped; r.Outcome != drivers.Done {
@@ -138,7 +140,8 @@ func noticesDisobeyedStop(b *barrierBench) error {
 	b.wait(b.s.Travel / 4)
 	n := len(b.sent())
 	stopped = b.begin(barrierStop)
-	if err := b.await(noticeMax, "the condition "+stopNotObeyed, func() bool { return b.hasCondition(stopNotObeyed) }); err != nil {
+	if err := b.await(noticeMax, "the condition "+stopNotObeyed,
+		func() bool { return b.hasCondition(stopNotObeyed) }); err != nil {
 		return err
 	}
 	if r := <-stopped; r.Outcome == drivers.Done {
@@ -170,9 +173,12 @@ func offersOnlyWhatItCanDirect(b *barrierBench) error {
 	}{
 		{"with the arm open", func() {}, []string{barrierClose}},
 		{"with the arm stopped half-way", func() { b.place(50) }, []string{barrierOpen, barrierClose, barrierStop}},
-		{"with the arm opening", func() { b.place(0); b.drive.Push(barrierOpen); b.wait(b.s.Travel / 4) }, []string{barrierOpen}},
-		{"with the arm opening", func() { b.place(0); b.drive.Push(barrierOpen); b.wait(b.s.Travel / 4) }, []string{barrierStop}},
-		{"with the arm closing", func() { b.place(100); b.drive.Push(barrierClose); b.wait(b.s.Travel / 4) }, []string{barrierOpen}},
+		{"with the arm opening", func() { b.place(0); b.drive.Push(barrierOpen); b.wait(b.s.Travel / 4) },
+			[]string{barrierOpen}},
+		{"with the arm opening", func() { b.place(0); b.drive.Push(barrierOpen); b.wait(b.s.Travel / 4) },
+			[]string{barrierStop}},
+		{"with the arm closing", func() { b.place(100); b.drive.Push(barrierClose); b.wait(b.s.Travel / 4) },
+			[]string{barrierOpen}},
 	} {
 		x.prepare()
 		for _, action := range x.actions {

@@ -97,7 +97,8 @@ func separatesPulses(b *barrierBench) error {
 
 	b.drive.Break(DriveFaults{StuckOutput: true})
 	b.do(barrierOpen)
-	if err := b.await(2*settle, "the condition "+outputStuck, func() bool { return b.hasCondition(outputStuck) }); err != nil {
+	if err := b.await(2*settle, "the condition "+outputStuck,
+		func() bool { return b.hasCondition(outputStuck) }); err != nil {
 		return err
 	}
 	b.place(0)
@@ -116,7 +117,8 @@ func separatesFromOpen(b *barrierBench, action string, ends int, late bool) erro
 	b.wait(200 * time.Millisecond)
 	if late {
 		when = "in the gap after OPEN"
-		if err := b.await(pulseMax, "the pulse of OPEN has ended", func() bool { return !b.sent()[n].End.IsZero() }); err != nil {
+		if err := b.await(pulseMax, "the pulse of OPEN has ended",
+			func() bool { return !b.sent()[n].End.IsZero() }); err != nil {
 			return err
 		}
 		b.wait(b.s.Gap / 2)
@@ -129,7 +131,8 @@ func separatesFromOpen(b *barrierBench, action string, ends int, late bool) erro
 	b.rest()
 	sent := b.sent()[n:]
 	if r.Outcome == drivers.Done && (len(sent) != 2 || !b.armAt(ends)) {
-		return fmt.Errorf("%s %s ended as %s, and the drive received %s; %s", action, when, words(r), actions(sent), b.seen())
+		return fmt.Errorf("%s %s ended as %s, and the drive received %s; %s", action, when, words(r), actions(sent),
+			b.seen())
 	}
 	if err := gaps(sent, b.s.Gap); err != nil {
 		return fmt.Errorf("%s %s: %w", action, when, err)
@@ -145,7 +148,8 @@ func gaps(pulses []Pulse, least time.Duration) error {
 			return fmt.Errorf("the pulse of %s lasts longer than %v", p.Action, pulseMax)
 		}
 		if i > 0 && p.Begin.Sub(pulses[i-1].End) < least {
-			return fmt.Errorf("%s begins %v after the pulse before, want at least %v", p.Action, p.Begin.Sub(pulses[i-1].End), least)
+			return fmt.Errorf("%s begins %v after the pulse before, want at least %v", p.Action,
+				p.Begin.Sub(pulses[i-1].End), least)
 		}
 	}
 	return nil
@@ -176,7 +180,8 @@ func refusesOnDeadLine(b *barrierBench) error {
 			asked := time.Now()
 			r := b.do(action)
 			if took := time.Since(asked); r.Outcome != drivers.Rejected || r.Code != "line_down" || took > refuseMax {
-				return fmt.Errorf("%s, %s ended after %v as %s, want rejected line_down within %v", when, action, took, words(r), refuseMax)
+				return fmt.Errorf("%s, %s ended after %v as %s, want rejected line_down within %v", when, action, took,
+					words(r), refuseMax)
 			}
 		}
 		b.rest()

@@ -215,7 +215,8 @@ func (a *sampleAgent) read() (string, error) {
 	a.known, a.last, a.state = true, in, state
 	a.b.raise(barrierRestarted, a.restarted)
 	a.b.raise(outputStuck, in.output && time.Since(a.pulseEnd) > time.Second)
-	next, suspect := BarrierState{State: state, Raw: in.code}, a.unconfirmed >= sampleSuspect && a.b.fault != "trusts a frozen state"
+	next, suspect := BarrierState{State: state, Raw: in.code}, a.unconfirmed >= sampleSuspect &&
+		a.b.fault != "trusts a frozen state"
 	if suspect && a.b.fault != "calls a suspect state good" {
 		next.Quality = drivers.Uncertain
 	}

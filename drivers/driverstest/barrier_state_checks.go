@@ -17,12 +17,14 @@ func suspectsFrozenState(b *barrierBench) error {
 	b.drive.Break(DriveFaults{FrozenStatus: true})
 	for i := range b.s.suspect() {
 		if r := b.do(barrierOpen); r.Outcome == drivers.Done {
-			return fmt.Errorf("OPEN number %d ended as %s, though the reported state never changed; %s", i+1, words(r), b.seen())
+			return fmt.Errorf("OPEN number %d ended as %s, though the reported state never changed; %s", i+1, words(r),
+				b.seen())
 		}
 		b.rest()
 	}
 	if !b.hasCondition(stateSuspect) {
-		return fmt.Errorf("%d commands without any change of state did not raise %s; %s", b.s.suspect(), stateSuspect, b.seen())
+		return fmt.Errorf("%d commands without any change of state did not raise %s; %s", b.s.suspect(), stateSuspect,
+			b.seen())
 	}
 	if s, _ := b.state(); s.Quality == drivers.Good {
 		return fmt.Errorf("the suspect state is published as good; %s", b.seen())
@@ -112,7 +114,8 @@ func startsFromInputs(b *barrierBench) error {
 	for _, x := range []struct {
 		percent int
 		words   []string
-	}{{100, []string{"open"}}, {0, []string{"closed"}}, {50, []string{"partial", "stopped", "unknown"}}, {100, []string{"open"}}} {
+	}{{100, []string{"open"}}, {0, []string{"closed"}}, {50, []string{"partial", "stopped", "unknown"}},
+		{100, []string{"open"}}} {
 		if err := starts(x.percent, x.words...); err != nil {
 			return err
 		}
@@ -166,14 +169,16 @@ func derivesDirection(b *barrierBench) error {
 			for _, s := range b.States()[since:] {
 				wanted = wanted || s.State == m.want
 				if s.State == m.never {
-					return fmt.Errorf("%s from %d %% was published as %q (constant direction of the drive: %v)", m.action, m.from, s.State, f.ConstantDirection)
+					return fmt.Errorf("%s from %d %% was published as %q (constant direction of the drive: %v)",
+						m.action, m.from, s.State, f.ConstantDirection)
 				}
 				if b.s.NoDirection == "" && s.Raw == "" && s.Quality == drivers.Good {
 					return fmt.Errorf("the state %q is published without the drive's own code", s.State)
 				}
 			}
 			if !wanted {
-				return fmt.Errorf("%s from %d %% was never published as %q (constant direction of the drive: %v)", m.action, m.from, m.want, f.ConstantDirection)
+				return fmt.Errorf("%s from %d %% was never published as %q (constant direction of the drive: %v)",
+					m.action, m.from, m.want, f.ConstantDirection)
 			}
 		}
 	}

@@ -36,9 +36,13 @@ type sampleLink struct {
 func sampleSum(id string) string { return hex.EncodeToString([]byte{sha256.Sum256([]byte(id))[0]}) }
 
 // Run implements drivers.Link.
-func (l *sampleLink) Run(ctx context.Context, port drivers.Port, _ <-chan drivers.Request, out func(drivers.Report)) error {
+func (l *sampleLink) Run(ctx context.Context, port drivers.Port, _ <-chan drivers.Request,
+	out func(drivers.Report)) error {
 	if l.fault != "deaf to its context" {
-		defer context.AfterFunc(ctx, func() { port.SetDeadline(time.Unix(1, 0)) })() //nolint:errcheck // a port that refuses is gone
+		defer context.AfterFunc(ctx, func() {
+			port.SetDeadline(time.Unix(1,
+				0))
+		})() //nolint:errcheck // a port that refuses is gone
 	}
 	if l.fault != "keeps a half frame" {
 		l.rest = nil
@@ -127,8 +131,9 @@ func TestSampleListener(t *testing.T) { Listener(t, suiteOf("")) }
 func TestListenerSuiteFails(t *testing.T) {
 	found := map[string]bool{}
 	for fault, check := range map[string]string{
-		"nameless": "frame", "tells the identifier": "frame", "writes": "frame", "whole frames only": "split", "one frame a read": "merged",
-		"complains": "noise", "believes anything": "noise", "tired": "silence", "ignores a lost port": "port",
+		"nameless": "frame", "tells the identifier": "frame", "writes": "frame", "whole frames only": "split",
+		"one frame a read": "merged",
+		"complains":        "noise", "believes anything": "noise", "tired": "silence", "ignores a lost port": "port",
 		"deaf to its context": "context",
 	} {
 		t.Run(fault, func(t *testing.T) {

@@ -349,7 +349,8 @@ func (b *bench) ask(c drivers.Command) (res drivers.Result, written int) {
 		if c.Deadline.IsZero() {
 			c.Deadline = time.Now().Add(time.Minute)
 		}
-		b.in <- drivers.Request{Device: c.Device, Command: &c, Answer: func(a drivers.Answer) { res, answered = a.Result, true }}
+		b.in <- drivers.Request{Device: c.Device, Command: &c,
+			Answer: func(a drivers.Answer) { res, answered = a.Result, true }}
 	})
 	b.run(2*time.Minute, b.s.Serve) //nolint:errcheck // run checks it
 	if !answered {
@@ -366,7 +367,8 @@ func (b *bench) ask(c drivers.Command) (res drivers.Result, written int) {
 func rejectsUnknown(t *testing.T, s *Suite) {
 	c := drivers.Command{ID: "1", Device: s.Devices[0].ID, Action: "kettle.boil"}
 	if res, n := newBench(t, s).ask(c); res.Outcome != drivers.Rejected || res.Code == "" || n != 0 {
-		t.Errorf("an unknown command gave %+v and %d writes (want state %s, a code, and none)", res, n, drivers.Rejected)
+		t.Errorf("an unknown command gave %+v and %d writes (want state %s, a code, and none)", res, n,
+			drivers.Rejected)
 	}
 	if s.Command.Action == "" {
 		return
@@ -387,7 +389,8 @@ func sendsNothingExpired(t *testing.T, s *Suite) {
 	if res, n := newBench(t, s).ask(c); res.Outcome != drivers.Expired || n != 0 {
 		t.Errorf("an expired command gave %+v and %d writes", res, n)
 	}
-	if res, n := newBench(t, s).ask(s.Command); res.Outcome == drivers.Expired || res.Outcome == drivers.Rejected || n == 0 {
+	if res, n := newBench(t, s).ask(s.Command); res.Outcome == drivers.Expired || res.Outcome == drivers.Rejected ||
+		n == 0 {
 		t.Errorf("a good command gave %+v and %d writes", res, n)
 	}
 }

@@ -53,7 +53,8 @@ func TestWireDeadlines(t *testing.T) {
 		a, b := driverstest.Wire(0)
 		start := time.Now()
 		b.SetDeadline(start.Add(time.Second))
-		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != time.Second {
+		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) ||
+			time.Since(start) != time.Second {
 			t.Errorf("read: %v after %v", err, time.Since(start))
 		}
 		a.Write([]byte{1})
@@ -62,7 +63,8 @@ func TestWireDeadlines(t *testing.T) {
 		}
 		b.SetDeadline(time.Time{})
 		time.AfterFunc(time.Hour, func() { b.SetDeadline(time.Unix(1, 0)) })
-		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != time.Hour+time.Second {
+		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) ||
+			time.Since(start) != time.Hour+time.Second {
 			t.Errorf("a cancelled read: %v after %v", err, time.Since(start))
 		}
 	})

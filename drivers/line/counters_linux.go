@@ -9,7 +9,8 @@ import (
 
 // Counters are the error counts of a serial port's UART since it was set up, over all users of the port.
 type Counters struct {
-	Framing, Parity, Overrun int // characters with a wrong stop bit or parity, and characters lost because they came too fast
+	// characters with a wrong stop bit or parity, and characters lost because they came too fast
+	Framing, Parity, Overrun int
 }
 
 // Counting is a port that counts. Counters may be called from any goroutine; it fails where the port's driver does not

@@ -43,16 +43,18 @@ type Endpoint struct {
 	Path   string // of the device, for Serial
 	Baud   int    // for Serial, and where given for SerialOverTCP (it only spaces the frames there)
 	Parity Parity
-	Bits   int  // 7 or 8
-	Stop   int  // 1 or 2
-	RS485  bool // of Serial: the kernel switches the transmitter with RTS, for UARTs whose transceiver does not do so itself
+	Bits   int // 7 or 8
+	Stop   int // 1 or 2
+	// of Serial: the kernel switches the transmitter with RTS, for UARTs whose transceiver does not do so itself
+	RS485 bool
 
 	RTU         bool // of SerialOverTCP: written as rtu+tcp
 	TolerantIDs bool // of TCP: answers may carry another transaction id than their request
 }
 
 // Bauds are the speeds that the serial driver knows.
-var Bauds = []int{300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 500000, 576000, 921600, 1000000}
+var Bauds = []int{300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 500000, 576000,
+	921600, 1000000}
 
 // Parse reads a port URL:
 //
@@ -82,7 +84,8 @@ func Parse(text string) (Endpoint, error) {
 		}
 	case Serial:
 		if u.Host != "" || !strings.HasPrefix(u.Path, "/") {
-			return Endpoint{}, fmt.Errorf("serial:// takes a full path with three slashes: serial:///dev/NAME (got %q)", text)
+			return Endpoint{}, fmt.Errorf("serial:// takes a full path with three slashes: serial:///dev/NAME (got %q)",
+				text)
 		}
 		e.Path = filepath.Clean(u.Path)
 		e.Baud = 9600
@@ -232,7 +235,8 @@ func (e Endpoint) String() string {
 		return text
 	case SerialOverTCP:
 		if e.Baud != 0 {
-			return fmt.Sprintf("%s://%s?baud=%d&parity=%s&bits=%d&stop=%d", e.Written(), e.Host, e.Baud, e.Parity, e.Bits, e.Stop)
+			return fmt.Sprintf("%s://%s?baud=%d&parity=%s&bits=%d&stop=%d", e.Written(), e.Host, e.Baud, e.Parity,
+				e.Bits, e.Stop)
 		}
 	}
 	host := strings.TrimSuffix(e.Host, ":")

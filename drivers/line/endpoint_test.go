@@ -86,7 +86,8 @@ func TestEndpointKeyIsOneForOneLine(t *testing.T) {
 			t.Errorf("%v: %q and %q (%v, %v)", pair, a.Key(), b.Key(), err1, err2)
 		}
 	}
-	if e, _ := line.Parse("tcp://[fe80::1]"); !e.Portless() || e.WithPort(1502).String() != "tcp://[fe80::1]:1502" || e.WithPort(1502).Portless() {
+	if e, _ := line.Parse("tcp://[fe80::1]"); !e.Portless() || e.WithPort(1502).String() != "tcp://[fe80::1]:1502" ||
+		e.WithPort(1502).Portless() {
 		t.Errorf("%v with a port is %v", e, e.WithPort(1502))
 	}
 	a, _ := line.Parse("tcp://h:502")
@@ -99,7 +100,8 @@ func TestEndpointKeyIsOneForOneLine(t *testing.T) {
 func TestEndpointSimulated(t *testing.T) {
 	for text, want := range map[string]bool{
 		"tcp://127.0.0.1": true, "tcp://[::1]:502": true, "tcp://localhost": true, "rtu+tcp://127.9.9.9:1": true,
-		"tcp://192.168.1.1": false, "tcp://example.org": false, "serial:///dev/pts/3": true, "serial:///dev/ttyS0": false,
+		"tcp://192.168.1.1": false, "tcp://example.org": false, "serial:///dev/pts/3": true,
+		"serial:///dev/ttyS0": false,
 	} {
 		e, err := line.Parse(text)
 		if err != nil || e.Simulated() != want {

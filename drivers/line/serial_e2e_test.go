@@ -86,7 +86,8 @@ func later(t *testing.T, f func()) {
 
 func TestSerialDeadlineInMilliseconds(t *testing.T) {
 	_, port, _ := openPTY(t, "?baud=9600")
-	for _, d := range []time.Duration{2 * time.Millisecond, 7 * time.Millisecond, 30 * time.Millisecond, 250 * time.Millisecond} {
+	for _, d := range []time.Duration{2 * time.Millisecond, 7 * time.Millisecond, 30 * time.Millisecond,
+		250 * time.Millisecond} {
 		best := time.Hour
 		for range 200 { // one of them finds the machine idle
 			if best <= d+40*time.Millisecond { // the terminal's own time-outs have steps of 100 ms
@@ -234,7 +235,8 @@ func TestSerialUnplug(t *testing.T) {
 	timed(t, "a read of an unplugged port", 45*time.Millisecond, func() {
 		later(t, func() { master.Close() })
 		_, err := port.Read(make([]byte, 1))
-		if !drivers.PortLost(err) || drivers.KindOf(err) != drivers.Closed || !strings.Contains(err.Error(), "unplugged") || !strings.Contains(err.Error(), path) {
+		if !drivers.PortLost(err) || drivers.KindOf(err) != drivers.Closed ||
+			!strings.Contains(err.Error(), "unplugged") || !strings.Contains(err.Error(), path) {
 			t.Errorf("read: %v", err)
 		}
 	})
@@ -306,7 +308,8 @@ func TestSerialSettings(t *testing.T) {
 				t.Fatal(err)
 			}
 			// A pseudo terminal has no wire: it keeps the speed and PARODD, and drops size and PARENB. INPCK stands for parity there.
-			if parity := ts.Iflag&unix.INPCK != 0; parity != (want&unix.PARENB != 0) || ts.Cflag&unix.PARODD != want&unix.PARODD {
+			if parity := ts.Iflag&unix.INPCK != 0; parity != (want&unix.PARENB != 0) ||
+				ts.Cflag&unix.PARODD != want&unix.PARODD {
 				t.Errorf("parity shows as INPCK %v, cflag %o; want cflag %o", parity, ts.Cflag, want)
 			}
 			if ts.Cflag&unix.CBAUD != want&unix.CBAUD {

@@ -81,7 +81,8 @@ func (p *serialPort) setUp(e Endpoint) error {
 	}
 	data, err := serial.OpenPort(&serial.Config{
 		Name: e.Path, Baud: e.Baud, Size: byte(e.Bits), StopBits: serial.StopBits(e.Stop),
-		Parity:      map[Parity]serial.Parity{NoParity: serial.ParityNone, EvenParity: serial.ParityEven, OddParity: serial.ParityOdd}[e.Parity],
+		Parity: map[Parity]serial.Parity{NoParity: serial.ParityNone, EvenParity: serial.ParityEven,
+			OddParity: serial.ParityOdd}[e.Parity],
 		ReadTimeout: beltTimeout,
 	})
 	if err != nil {

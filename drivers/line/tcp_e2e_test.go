@@ -127,7 +127,8 @@ func TestOpenExplains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := line.Open(t.Context(), e); !drivers.PortLost(err) || !strings.Contains(err.Error(), "nothing listens") || !strings.Contains(err.Error(), free) {
+	if _, err := line.Open(t.Context(), e); !drivers.PortLost(err) ||
+		!strings.Contains(err.Error(), "nothing listens") || !strings.Contains(err.Error(), free) {
 		t.Errorf("open: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

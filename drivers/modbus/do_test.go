@@ -56,7 +56,8 @@ func barrier(t *testing.T, onCoil func(d *slave.Device, n uint16) error) (*site,
 func TestDoOpensABarrier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := barrier(t, func(d *slave.Device, n uint16) error {
-			time.AfterFunc(700*time.Millisecond, func() { d.Set("state", catalogue.Words("opening")) }) //nolint:errcheck // checked elsewhere
+			time.AfterFunc(700*time.Millisecond,
+				func() { d.Set("state", catalogue.Words("opening")) }) //nolint:errcheck // checked elsewhere
 			return nil
 		})
 		res, wrote := s.do(drivers.Command{Device: "d1", Action: "barrier.open"})

@@ -98,7 +98,10 @@ func (h *host) reach(d time.Duration, l drivers.Line, driver *modbus.Driver,
 			continue
 		}
 		lines++
-		link.Run(ctx, port, nil, func(r drivers.Report) { reports = append(reports, r) }) //nolint:errcheck // the loop looks at ctx
+		link.Run(ctx, port, nil, func(r drivers.Report) {
+			reports = append(reports,
+				r)
+		}) //nolint:errcheck // the loop looks at ctx
 		port.Close()
 	}
 	synctest.Wait()

@@ -72,7 +72,10 @@ func TestSessionReadsAndTraces(t *testing.T) {
 			}
 			s := modbus.NewSession(line, served(t, line.Stream, 0, map[byte]slave.Answerer{7: meter}, nil), hasty)
 			var seen []string
-			s.Trace = func(x modbus.Exchange) { seen = append(seen, fmt.Sprintf("% X > % X %v", x.Request, x.Answer, x.Err)) }
+			s.Trace = func(x modbus.Exchange) {
+				seen = append(seen,
+					fmt.Sprintf("% X > % X %v", x.Request, x.Answer, x.Err))
+			}
 			a, err := s.Read(t.Context(), 7, modbus.Span{Table: modbus.Input, First: 0x46, Count: 2})
 			if err != nil || fmt.Sprintf("% X", a.Data) != "42 48 00 00" {
 				t.Errorf("got % X, %v", a.Data, err)

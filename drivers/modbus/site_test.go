@@ -86,7 +86,10 @@ func (s *site) run(d time.Duration) {
 				s.t.Errorf("serve: %v", err)
 			}
 		}()
-		link.Run(ctx, here, s.in, func(r drivers.Report) { s.reports = append(s.reports, r) }) //nolint:errcheck // the loop looks at ctx
+		link.Run(ctx, here, s.in, func(r drivers.Report) {
+			s.reports = append(s.reports,
+				r)
+		}) //nolint:errcheck // the loop looks at ctx
 		here.Close()
 		<-over
 		there.Close()

@@ -32,8 +32,9 @@ func TestStopGoesFirst(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, d := barrier(t, func(d *slave.Device, n uint16) error {
 					if n == 1 {
-						d.Set("state", catalogue.Words("opening"))                                         //nolint:errcheck // checked elsewhere
-						time.AfterFunc(12*time.Second, func() { d.Set("state", catalogue.Words("open")) }) //nolint:errcheck // checked elsewhere
+						d.Set("state", catalogue.Words("opening")) //nolint:errcheck // checked elsewhere
+						time.AfterFunc(12*time.Second,
+							func() { d.Set("state", catalogue.Words("open")) }) //nolint:errcheck // checked elsewhere
 					}
 					return nil
 				})

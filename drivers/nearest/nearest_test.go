@@ -8,7 +8,8 @@ import (
 
 func TestNames(t *testing.T) {
 	verbs := []string{"run", "check", "status", "version", "help"}
-	models := []string{"carlo-gavazzi-em24", "carlo-gavazzi-em340", "eastron-sdm630", "eastron-sdm72d", "rdm6300", "sunspec"}
+	models := []string{"carlo-gavazzi-em24", "carlo-gavazzi-em340", "eastron-sdm630", "eastron-sdm72d", "rdm6300",
+		"sunspec"}
 	for _, x := range []struct {
 		word  string
 		names []string

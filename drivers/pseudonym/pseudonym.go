@@ -81,7 +81,8 @@ func ParseKey(text []byte) (Key, error) {
 		text = text[:len(text)-1]
 	}
 	if len(text) != 2*keySize {
-		return Key{}, fmt.Errorf("a key has %d hexadecimal digits (got %d characters); %s", 2*keySize, len(text), howToMakeKey)
+		return Key{}, fmt.Errorf("a key has %d hexadecimal digits (got %d characters); %s", 2*keySize, len(text),
+			howToMakeKey)
 	}
 	secret := new([keySize]byte)
 	if _, err := hex.Decode(secret[:], text); err != nil {
@@ -148,7 +149,8 @@ func (m *Maker) Of(kind string, value []byte) (string, error) {
 func Canonical(kind string, value []byte) ([]byte, error) {
 	f, known := forms[kind]
 	if !known {
-		return nil, fmt.Errorf("unknown kind of identifier: must be one of %s", strings.Join(slices.Sorted(maps.Keys(forms)), ", "))
+		return nil, fmt.Errorf("unknown kind of identifier: must be one of %s",
+			strings.Join(slices.Sorted(maps.Keys(forms)), ", "))
 	}
 	if len(value) > 4*maxValue {
 		return nil, fmt.Errorf("%s: %d bytes are too many", kind, len(value))

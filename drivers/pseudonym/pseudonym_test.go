@@ -63,9 +63,12 @@ func TestVectors(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	const cf = "RSSMRA80A01H501U"
 	for _, c := range [][2]string{
-		{pseudonym.EM4100, "01006 3E9AE9"}, {pseudonym.CF, "RSSMRA80A01H501"}, {pseudonym.Plate, "AA-000-AA"}, {pseudonym.Badge, "secret|other"},
-		{pseudonym.Badge, "caffè-secret"}, {pseudonym.Badge, ""}, {pseudonym.Badge, strings.Repeat("secret", 100)}, {pseudonym.Badge, strings.Repeat("s", 65)},
-		{pseudonym.CF, "RSSMRA80A01H50ıU"}, {pseudonym.CF, "RSſMRA80A01H501U"}, {pseudonym.CF, "RSSMRA80A01H501\u00a0"}, // upper case I, S in Unicode
+		{pseudonym.EM4100, "01006 3E9AE9"}, {pseudonym.CF, "RSSMRA80A01H501"}, {pseudonym.Plate, "AA-000-AA"},
+		{pseudonym.Badge, "secret|other"},
+		{pseudonym.Badge, "caffè-secret"}, {pseudonym.Badge, ""}, {pseudonym.Badge, strings.Repeat("secret", 100)},
+		{pseudonym.Badge, strings.Repeat("s", 65)},
+		// upper case I, S in Unicode
+		{pseudonym.CF, "RSSMRA80A01H50ıU"}, {pseudonym.CF, "RSſMRA80A01H501U"}, {pseudonym.CF, "RSSMRA80A01H501\u00a0"},
 		{cf, pseudonym.CF}, {strings.ToLower(cf), pseudonym.CF}, {"Upper", "secret1"}, {"", "secret1"},
 	} {
 		got, err := maker(t, "site").Of(c[0], []byte(c[1]))
@@ -79,7 +82,8 @@ func TestRefusals(t *testing.T) {
 			}
 		}
 	}
-	if _, err := pseudonym.Canonical(cf, []byte("cf")); err == nil || !strings.Contains(err.Error(), "must be one of badge, cf, em4100, plate") {
+	if _, err := pseudonym.Canonical(cf, []byte("cf")); err == nil ||
+		!strings.Contains(err.Error(), "must be one of badge, cf, em4100, plate") {
 		t.Errorf("swapped: %v", err)
 	}
 	for _, scope := range []string{"", "Site", "a|b", strings.Repeat("a", 65)} {
@@ -87,7 +91,8 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("scope %q is accepted", scope)
 		}
 	}
-	if _, err := pseudonym.New(pseudonym.Key{}, "site"); err == nil || !strings.Contains(err.Error(), "openssl rand -hex 32") {
+	if _, err := pseudonym.New(pseudonym.Key{}, "site"); err == nil ||
+		!strings.Contains(err.Error(), "openssl rand -hex 32") {
 		t.Errorf("no key: %v", err)
 	}
 }
@@ -108,17 +113,20 @@ func TestKeyFiles(t *testing.T) {
 	if got, err := m.Of(pseudonym.Plate, []byte("AA000AA")); got != "d980d207c99cc1fb52d7548444828580" || err != nil {
 		t.Errorf("with a key from a file: %s, %v", got, err)
 	}
-	for _, bad := range []string{"", counted[:62], counted + "00", strings.Replace(counted, "1f", "xy", 1), strings.Repeat("0", 64)} {
+	for _, bad := range []string{"", counted[:62], counted + "00", strings.Replace(counted, "1f", "xy", 1),
+		strings.Repeat("0", 64)} {
 		if err := os.WriteFile(file, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := pseudonym.ReadKey(file); err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "openssl rand -hex 32") ||
+		if _, err := pseudonym.ReadKey(file); err == nil || !strings.Contains(err.Error(), file) ||
+			!strings.Contains(err.Error(), "openssl rand -hex 32") ||
 			len(bad) > 8 && strings.Contains(err.Error(), bad[:8]) {
 			t.Errorf("%d characters: %v", len(bad), err)
 		}
 	}
 	none := filepath.Join(t.TempDir(), "none")
-	if _, err := pseudonym.ReadKey(none); err == nil || !strings.Contains(err.Error(), none) || !strings.Contains(err.Error(), "openssl rand -hex 32") {
+	if _, err := pseudonym.ReadKey(none); err == nil || !strings.Contains(err.Error(), none) ||
+		!strings.Contains(err.Error(), "openssl rand -hex 32") {
 		t.Errorf("a missing file: %v", err)
 	}
 }
@@ -137,14 +145,16 @@ func TestKeysDoNotPrint(t *testing.T) {
 	s := inside{key, &key, m, key, m, key}
 	things := map[string]any{
 		"key": key, "key by address": &key, "maker": *m, "maker by address": m, "inside": s, "inside by address": &s,
-		"list": []pseudonym.Key{key}, "map": map[string]pseudonym.Key{"k": key}, "makers": []pseudonym.Maker{*m}, "error": fmt.Errorf("key %v", key),
+		"list": []pseudonym.Key{key}, "map": map[string]pseudonym.Key{"k": key}, "makers": []pseudonym.Maker{*m},
+		"error": fmt.Errorf("key %v", key),
 	}
 	raw, err := hex.DecodeString(counted)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// What a piece of the key would look like: hexadecimal, decimal, Go syntax, raw.
-	shows := []string{"0a0b0c", "0A0B0C", "10 11 12", "0xa, 0xb", "0a 0b", string(raw[10:14]), `\n\v\f`, "CgsM", "[10,11,12"}
+	shows := []string{"0a0b0c", "0A0B0C", "10 11 12", "0xa, 0xb", "0a 0b", string(raw[10:14]), `\n\v\f`, "CgsM",
+		"[10,11,12"}
 	check := func(how, text string) {
 		t.Helper()
 		for _, piece := range shows {
@@ -154,7 +164,8 @@ func TestKeysDoNotPrint(t *testing.T) {
 		}
 	}
 	for name, x := range things {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X", "% x", "%b", "%o", "%c", "%U", "%T", "%p", "%t", "%e"} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X", "% x", "%b", "%o", "%c", "%U",
+			"%T", "%p", "%t", "%e"} {
 			check(name+" with "+verb, fmt.Sprintf(verb, x))
 		}
 		var log bytes.Buffer

@@ -14,7 +14,8 @@ const (
 
 func TestPropose(t *testing.T) {
 	found := []scan.Found{
-		{Port: tty, Unit: 3, Model: "eastron-sdm630", Title: "Eastron SDM630 Modbus", Kind: "meter", Serial: "22041234", Others: []string{"eastron-sdm230"}},
+		{Port: tty, Unit: 3, Model: "eastron-sdm630", Title: "Eastron SDM630 Modbus", Kind: "meter", Serial: "22041234",
+			Others: []string{"eastron-sdm230"}},
 		{Port: tty, Unit: 7, Maker: "Acme", Product: "X\n- {id: evil}"},
 		{Port: roof, Unit: 126, Model: "sunspec", Title: "SunSpec inverter", Kind: "inverter", Sure: true},
 		{Port: "tcp://192.168.1.41:502", Unit: 1},
@@ -44,8 +45,9 @@ func TestPropose(t *testing.T) {
 		}
 	})
 	t.Run("beside others", func(t *testing.T) {
-		p := scan.Propose(found[:3], scan.Taken{Lines: []string{"lan-1", "lan-2"}, Devices: []string{"meter-1", "inv-1"},
-			Ports: map[string]string{"serial /dev/bordo/usb-1-2": "hall"}})
+		p := scan.Propose(found[:3], scan.Taken{Lines: []string{"lan-1", "lan-2"},
+			Devices: []string{"meter-1", "inv-1"},
+			Ports:   map[string]string{"serial /dev/bordo/usb-1-2": "hall"}})
 		want := `lines:
   - id: lan-3
     port: tcp://192.168.1.40:502
@@ -74,7 +76,8 @@ func TestPropose(t *testing.T) {
 		p := scan.Propose([]scan.Found{
 			{Port: tty, Unit: 3, Model: "eastron-sdm630", Title: "Eastron SDM630 Modbus", Kind: "meter", Sure: true},
 			{Port: "serial:///dev/bordo/usb-1-2?baud=38400&parity=even&bits=8&stop=1", Unit: 1,
-				Candidates: []scan.Candidate{{Model: "came-gard-ptx", Kind: "barrier"}, {Model: "waveshare-relay", Kind: "io"}}},
+				Candidates: []scan.Candidate{{Model: "came-gard-ptx", Kind: "barrier"},
+					{Model: "waveshare-relay", Kind: "io"}}},
 		}, scan.Taken{Devices: []string{"io-1"}})
 		want := `lines:
   - id: rs485-1
@@ -97,9 +100,12 @@ func TestPropose(t *testing.T) {
 		}
 	})
 	t.Run("another setting than the line's", func(t *testing.T) {
-		p := scan.Propose([]scan.Found{{Port: tty, Unit: 3, Model: "eastron-sdm630", Title: "Eastron SDM630 Modbus", Kind: "meter"}},
-			scan.Taken{Ports: map[string]string{"serial /dev/bordo/usb-1-2": "hall"}, Buses: map[string]string{"serial /dev/bordo/usb-1-2": "baud=19200&parity=none&bits=8&stop=1"}})
-		if got := p.Devices["hall"]; p.Lines != "" || !strings.HasPrefix(got, "#       # found with baud=9600") || !strings.Contains(got, "#       - {id: meter-1,") {
+		p := scan.Propose([]scan.Found{{Port: tty, Unit: 3, Model: "eastron-sdm630", Title: "Eastron SDM630 Modbus",
+			Kind: "meter"}},
+			scan.Taken{Ports: map[string]string{"serial /dev/bordo/usb-1-2": "hall"},
+				Buses: map[string]string{"serial /dev/bordo/usb-1-2": "baud=19200&parity=none&bits=8&stop=1"}})
+		if got := p.Devices["hall"]; p.Lines != "" || !strings.HasPrefix(got, "#       # found with baud=9600") ||
+			!strings.Contains(got, "#       - {id: meter-1,") {
 			t.Errorf("proposed\n%s%s", p.Lines, got)
 		}
 	})

@@ -63,7 +63,8 @@ type Cause string
 const (
 	NoPort      Cause = "no_port"      // the port cannot be opened
 	OtherMaster Cause = "other_master" // another master polls on this line
-	Garbage     Cause = "garbage"      // received bytes form no frame: speed or parity, or interference from power cables
+	// received bytes form no frame: speed or parity, or interference from power cables
+	Garbage     Cause = "garbage"
 	OnlyEcho    Cause = "only_echo"    // the adapter receives only its own transmissions
 	Silence     Cause = "silence"      // nothing at all: A and B swapped, no power, no device
 	Refused     Cause = "refused"      // the host is there and has nothing at the port

@@ -42,7 +42,8 @@ func TestParseTarget(t *testing.T) {
 		{"255.255.255.252/30", 2, "255.255.255.253", "255.255.255.254", 0},
 	} {
 		got, err := scan.ParseTarget(c.text)
-		if err != nil || len(got.Hosts) != c.n || got.Hosts[0] != c.first || got.Hosts[c.n-1] != c.last || got.Port != c.port {
+		if err != nil || len(got.Hosts) != c.n || got.Hosts[0] != c.first || got.Hosts[c.n-1] != c.last ||
+			got.Port != c.port {
 			t.Errorf("%s gives %v, %v", c.text, got, err)
 		}
 	}

@@ -130,7 +130,8 @@ func (c *AtLeastOnce) Judge() []string {
 			missing, last = missing+1, seq
 		}
 		if missing > 0 {
-			c.found.add("%s: %d of %d records neither arrived nor are under a gap, from %d to %d; gaps %s", key, missing, e.last, first, last, e.told())
+			c.found.add("%s: %d of %d records neither arrived nor are under a gap, from %d to %d; gaps %s", key,
+				missing, e.last, first, last, e.told())
 		}
 	}
 	return c.found.all()

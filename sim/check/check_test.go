@@ -78,7 +78,8 @@ func (s *story) publish(at time.Time, topic string, payload []byte) {
 
 func (s *story) batch(seq uint64, at time.Time, hist bool, power float64) []byte {
 	s.t.Helper()
-	w := contract.NewBatch(nil, contract.Envelope{Node: node, Dev: dev, Ep: epoch, Hist: hist, Clk: contract.ClockSync, Sent: at.UnixMilli()})
+	w := contract.NewBatch(nil, contract.Envelope{Node: node, Dev: dev, Ep: epoch, Hist: hist, Clk: contract.ClockSync,
+		Sent: at.UnixMilli()})
 	ok, err := w.Add(seq, at.UnixMilli(), []contract.Field{
 		{Key: "state", Kind: contract.KindText, Text: "producing", Quality: contract.QualityGood},
 		{Key: "ac_power", Kind: contract.KindNumber, Num: power, Quality: contract.QualityGood},
@@ -97,13 +98,15 @@ func (s *story) event(at time.Time, device, typ string, data map[string]any) {
 		s.t.Fatal(err)
 	}
 	s.seq++
-	s.publish(at, "event/"+device, contract.AppendEvent(nil, contract.EventHead{Tenant: "demo", Node: node, Dev: device, Ep: epoch,
-		Seq: s.seq, Type: typ, TS: at.UnixMilli(), Clk: contract.ClockSync}, text))
+	s.publish(at, "event/"+device, contract.AppendEvent(nil,
+		contract.EventHead{Tenant: "demo", Node: node, Dev: device, Ep: epoch,
+			Seq: s.seq, Type: typ, TS: at.UnixMilli(), Clk: contract.ClockSync}, text))
 }
 
 func (s *story) status(at time.Time, sess string, backlog uint64) {
 	s.t.Helper()
-	st := contract.Status{Node: node, State: contract.Online, Sess: sess, Ep: epoch, Next: s.seq + 1, TS: at.UnixMilli(), DiskDay: 40 << 20}
+	st := contract.Status{Node: node, State: contract.Online, Sess: sess, Ep: epoch, Next: s.seq + 1,
+		TS: at.UnixMilli(), DiskDay: 40 << 20}
 	if backlog > 0 {
 		st.Backlog = []contract.Backlog{{Ep: epoch, First: 1, Last: backlog, N: backlog}}
 	}
@@ -119,7 +122,8 @@ func (s *story) quarter(end time.Time) {
 	start := end.Add(-15 * time.Minute)
 	from, to := counterKWh(start), counterKWh(end)
 	s.event(end, dev, contract.EnergyInterval, map[string]any{"start": start.UnixMilli(), "point": "ac_energy",
-		"kwh": to - from, "from": from, "to": to, "segment": 1, "coverage": 1.0, "samples": 90, "method": "counter", "clk": "sync", "rev": 0})
+		"kwh": to - from, "from": from, "to": to, "segment": 1, "coverage": 1.0, "samples": 90, "method": "counter",
+		"clk": "sync", "rev": 0})
 }
 
 // tell makes the story: broker away from minute 40 to 60.
@@ -141,7 +145,8 @@ func tell(t *testing.T) *story {
 			s.quarter(at)
 		}
 		if minute == 50*time.Minute {
-			s.event(at, "node", contract.ConditionRaised, map[string]any{"code": "broker_unreachable", "severity": "warning", "since": at.UnixMilli()})
+			s.event(at, "node", contract.ConditionRaised,
+				map[string]any{"code": "broker_unreachable", "severity": "warning", "since": at.UnixMilli()})
 		}
 	}
 	s.status(begin.Add(2*time.Hour+time.Second), "s2", 0)
@@ -191,11 +196,14 @@ type rig struct {
 }
 
 func newRig() *rig {
-	r := &rig{once: check.NewAtLeastOnce(), bounded: check.NewBounded(map[string]float64{"goroutines": 50}), room: check.NewRoom(fullStore),
-		neighbours: check.NewNeighbours(plant, begin, map[string]time.Duration{dev: every}), drains: check.NewDrains(10 * time.Minute)}
+	r := &rig{once: check.NewAtLeastOnce(), bounded: check.NewBounded(map[string]float64{"goroutines": 50}),
+		room:       check.NewRoom(fullStore),
+		neighbours: check.NewNeighbours(plant, begin, map[string]time.Duration{dev: every}),
+		drains:     check.NewDrains(10 * time.Minute)}
 	r.suite = check.NewSuite("", r.once, check.NewIdentityOnce(), check.NewNothingInvented(plant, 2*time.Second),
 		check.NewQuarterHours(map[string]float64{dev: 10}),
-		check.NewEventsFirst(), check.NewConditionRate(), r.bounded, r.room, r.neighbours, r.drains, check.NewFlashWear(100<<20))
+		check.NewEventsFirst(), check.NewConditionRate(), r.bounded, r.room, r.neighbours, r.drains,
+		check.NewFlashWear(100<<20))
 	r.neighbours.Until(begin.Add(2 * time.Hour))
 	r.drains.Healed(begin.Add(2 * time.Hour))
 	r.bounded.Measure("goroutines", 42)
@@ -256,14 +264,16 @@ func TestEachCheckerIsProved(t *testing.T) {
 			i := s.find(20, tele)
 			seq := mustRead(s, i).Batch.Samples[0].Seq
 			s.sent = slices.Delete(s.sent, i, i+1)
-			s.event(begin.Add(2*time.Hour), "node", contract.StoreGap, map[string]any{"ep": epoch, "class": "reading", "from": seq, "to": seq, "n": 1, "why": "evicted"})
+			s.event(begin.Add(2*time.Hour), "node", contract.StoreGap,
+				map[string]any{"ep": epoch, "class": "reading", "from": seq, "to": seq, "n": 1, "why": "evicted"})
 		}},
 		{"the node died with records that it had given out", "at-least-once-or-gap", func(s *story, r *rig) {
 			r.once.Given(node, epoch, s.seq+7)
 		}},
 		{"an open gap after an unclean end covers them", "", func(s *story, r *rig) {
 			r.once.Given(node, epoch, s.seq+7)
-			s.event(begin.Add(2*time.Hour), "node", contract.StoreGap, map[string]any{"ep": epoch, "class": "any", "from": s.seq + 1, "to": nil, "why": "unclean"})
+			s.event(begin.Add(2*time.Hour), "node", contract.StoreGap,
+				map[string]any{"ep": epoch, "class": "any", "from": s.seq + 1, "to": nil, "why": "unclean"})
 		}},
 		{"a number is used again", "identity-once", func(s *story, _ *rig) {
 			at := begin.Add(30 * time.Minute)
@@ -293,25 +303,31 @@ func TestEachCheckerIsProved(t *testing.T) {
 			})
 		}},
 		{"an event waits behind readings", "events-before-readings", func(s *story, _ *rig) {
-			i := s.find(0, func(m *check.Message) bool { return m.Event != nil && m.Event.Type == contract.ConditionRaised })
+			i := s.find(0, func(m *check.Message) bool {
+				return m.Event != nil &&
+					m.Event.Type == contract.ConditionRaised
+			})
 			p := s.sent[i]
 			s.sent = append(slices.Delete(s.sent, i, i+1), p)
 		}},
 		{"a condition flaps", "condition-rate", func(s *story, _ *rig) {
 			for i := range contract.MaxConditionEvents + 1 {
 				typ := []string{contract.ConditionRaised, contract.ConditionCleared}[i%2]
-				s.event(begin.Add(2*time.Hour+time.Duration(i)*4*time.Minute), dev, typ, map[string]any{"code": "device_silent"})
+				s.event(begin.Add(2*time.Hour+time.Duration(i)*4*time.Minute), dev, typ,
+					map[string]any{"code": "device_silent"})
 			}
 		}},
 		{"a condition begins twice", "condition-rate", func(s *story, _ *rig) {
 			for range 2 {
-				s.event(begin.Add(2*time.Hour+time.Second), dev, contract.ConditionRaised, map[string]any{"code": "device_silent"})
+				s.event(begin.Add(2*time.Hour+time.Second), dev, contract.ConditionRaised,
+					map[string]any{"code": "device_silent"})
 			}
 		}},
 		{"a condition flaps over a day", "", func(s *story, _ *rig) {
 			for i := range contract.MaxConditionEvents + 8 {
 				typ := []string{contract.ConditionRaised, contract.ConditionCleared}[i%2]
-				s.event(begin.Add(2*time.Hour+time.Duration(i)*6*time.Minute), dev, typ, map[string]any{"code": "device_silent"})
+				s.event(begin.Add(2*time.Hour+time.Duration(i)*6*time.Minute), dev, typ,
+					map[string]any{"code": "device_silent"})
 			}
 		}},
 		{"a condition flaps while the clock is put back", "", func(s *story, _ *rig) {
@@ -326,7 +342,8 @@ func TestEachCheckerIsProved(t *testing.T) {
 		}},
 		{"events are evicted", "events-before-readings", func(s *story, r *rig) {
 			r.room.Measure(fullStore)
-			s.event(begin.Add(2*time.Hour), "node", contract.StoreGap, map[string]any{"ep": epoch, "class": "event", "from": 1, "to": 2, "n": 2, "why": "evicted"})
+			s.event(begin.Add(2*time.Hour), "node", contract.StoreGap,
+				map[string]any{"ep": epoch, "class": "event", "from": 1, "to": 2, "n": 2, "why": "evicted"})
 		}},
 		{"goroutines are left", "bounded", func(_ *story, r *rig) { r.bounded.Measure("goroutines", 51) }},
 		{"a healthy device is not polled for five minutes", "neighbours-unharmed", func(s *story, _ *rig) {
@@ -334,7 +351,8 @@ func TestEachCheckerIsProved(t *testing.T) {
 			var never []uint64 // numbers that nobody was given
 			for i, p := range s.sent {
 				m := mustRead(s, i)
-				if m.Kind == contract.KindTele && p.At.After(begin.Add(70*time.Minute)) && p.At.Before(begin.Add(75*time.Minute)) {
+				if m.Kind == contract.KindTele && p.At.After(begin.Add(70*time.Minute)) &&
+					p.At.Before(begin.Add(75*time.Minute)) {
 					never = append(never, m.Batch.Samples[0].Seq)
 					continue
 				}
@@ -367,13 +385,17 @@ func TestEachCheckerIsProved(t *testing.T) {
 			s.gap(from+21, to-21, "unreadable")
 			s.gap(to-20, to, "evicted")
 		}},
-		{"the backlog stays", "drains", func(s *story, _ *rig) { s.status(begin.Add(2*time.Hour+2*time.Second), "s2", 3) }},
+		{"the backlog stays", "drains", func(s *story,
+			_ *rig) {
+			s.status(begin.Add(2*time.Hour+2*time.Second), "s2", 3)
+		}},
 		{"the backlog is gone too late", "drains", func(s *story, r *rig) {
 			r.drains.Healed(begin.Add(61 * time.Minute))
 		}},
 		{"the card is written all the time", "quiet-card", func(s *story, _ *rig) {
 			i := s.find(2, func(m *check.Message) bool { return m.Status != nil })
-			s.sent[i].Payload = []byte(replaceOnce(s, string(s.sent[i].Payload), `"disk_day":41943040`, `"disk_day":941943040`))
+			s.sent[i].Payload = []byte(replaceOnce(s, string(s.sent[i].Payload), `"disk_day":41943040`,
+				`"disk_day":941943040`))
 		}},
 		{"a message is broken", "readable", func(s *story, _ *rig) {
 			s.publish(begin.Add(2*time.Hour), "tele/"+dev, []byte(`{"sv":1,`))
@@ -439,7 +461,8 @@ func changeInterval(s *story, n int, change func(d map[string]any)) {
 }
 
 func TestCheckersNeedSomethingToJudge(t *testing.T) {
-	suite := check.NewSuite("", check.NewNothingInvented(plant, time.Second), check.NewBounded(map[string]float64{"disk": 1}),
+	suite := check.NewSuite("", check.NewNothingInvented(plant, time.Second),
+		check.NewBounded(map[string]float64{"disk": 1}),
 		check.NewDrains(time.Minute), check.NewFlashWear(1), check.NewRoom(1))
 	if got := suite.Judge(); len(got) != 5 {
 		t.Errorf("%d of 5 checkers complain that they saw nothing: %v", len(got), got)

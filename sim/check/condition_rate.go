@@ -78,11 +78,14 @@ func (c *ConditionRate) Judge() []string {
 				first = i
 			}
 			if i > 0 && e.begin == list[i-1].begin {
-				c.found.add("%s of %s/%s: %s and the event before it are both the same end of it", k.code, k.node, k.dev, id{k.node, k.ep, e.seq})
+				c.found.add("%s of %s/%s: %s and the event before it are both the same end of it", k.code, k.node,
+					k.dev, id{k.node, k.ep, e.seq})
 			}
 			if before := i - contract.MaxConditionEvents; before >= first && e.at.Sub(list[before].at) < time.Hour {
-				c.found.add("%s of %s/%s: %d events in %v up to %s, at most %d are allowed in an hour", k.code, k.node, k.dev,
-					contract.MaxConditionEvents+1, e.at.Sub(list[before].at), id{k.node, k.ep, e.seq}, contract.MaxConditionEvents)
+				c.found.add("%s of %s/%s: %d events in %v up to %s, at most %d are allowed in an hour", k.code, k.node,
+					k.dev,
+					contract.MaxConditionEvents+1, e.at.Sub(list[before].at), id{k.node, k.ep, e.seq},
+					contract.MaxConditionEvents)
 			}
 		}
 	}

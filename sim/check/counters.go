@@ -66,7 +66,8 @@ func (c *counters) see(m *Message) {
 			p, ok := catalogue.PointOf(point)
 			if x, number := v.(float64); ok && number && x > 0 && p.Kind == catalogue.Counter {
 				k := counterKey{m.Node, m.Batch.Dev, point}
-				c.read[k] = append(c.read[k], counterReading{place{m.Batch.Ep, s.Seq}, s.TS, m.Batch.Clk == contract.ClockFree, x})
+				c.read[k] = append(c.read[k],
+					counterReading{place{m.Batch.Ep, s.Seq}, s.TS, m.Batch.Clk == contract.ClockFree, x})
 			}
 		}
 	}
@@ -123,7 +124,8 @@ func (c *counters) around(k counterKey, at int64) (out []span) {
 		}
 		pass := list[begin:end]
 		after := begin + sort.Search(len(pass), func(i int) bool { return pass[i].ts >= at })
-		if (after > begin || pass[0].ts < at+covered) && (after < end || pass[len(pass)-1].ts > at-covered) && after > 0 && after < len(list) {
+		if (after > begin || pass[0].ts < at+covered) && (after < end || pass[len(pass)-1].ts > at-covered) &&
+			after > 0 && after < len(list) {
 			s := span{math.Inf(1), math.Inf(-1)}
 			for _, r := range list[max(0, after-beside):min(len(list), after+beside)] {
 				s.lo, s.hi = math.Min(s.lo, r.value), math.Max(s.hi, r.value)

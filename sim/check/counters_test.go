@@ -26,7 +26,8 @@ func TestALeapIsWhatTheAgentDoesNotBelieve(t *testing.T) {
 				t.Errorf("%.0f kW: from %v to %v a leap is %v", kw, before, r, leaps)
 			}
 			before = r
-			rejected += len(account.Observe(energy.Poll{Wall: begin.Add(at), Mono: at, Boot: "b", Clk: contract.ClockSync,
+			rejected += len(account.Observe(energy.Poll{Wall: begin.Add(at), Mono: at, Boot: "b",
+				Clk:      contract.ClockSync,
 				Readings: []drivers.Reading{{Point: "ac_energy", Value: catalogue.Number(value)}}}))
 		}
 		if rejected > 0 != leaps {

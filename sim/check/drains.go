@@ -66,7 +66,8 @@ func (c *Drains) Judge() []string {
 		found.add("since %s the node never told an empty backlog; the last status (%s) is %s with %d records waiting",
 			c.healed.UTC(), c.lastAt.UTC(), c.last.State, waiting(c.last))
 	case c.empty.Sub(c.healed) > c.within:
-		found.add("the backlog was gone %s after everything was well again, the limit is %s", c.empty.Sub(c.healed), c.within)
+		found.add("the backlog was gone %s after everything was well again, the limit is %s", c.empty.Sub(c.healed),
+			c.within)
 	}
 	return found.all()
 }

@@ -59,9 +59,11 @@ func (c *EventsFirst) event(m *Message, n *nodeSession) {
 		return // quarter hours are records of their own class, behind events
 	}
 	if m.Event.Ep > n.ep || m.Event.Ep == n.ep && m.Event.Seq >= n.next {
-		return // it happened in this session, or in the following run: what begins an epoch in memory precedes its status
+		// it happened in this session, or in the following run: what begins an epoch in memory precedes its status
+		return
 	}
-	c.found.add("%s: %s %s came after backfilled readings, and it was there when the session began with next %s-%d", m.Node,
+	c.found.add("%s: %s %s came after backfilled readings, and it was there when the session began with next %s-%d",
+		m.Node,
 		m.Event.Type, m.Event.ID, n.ep, n.next)
 }
 

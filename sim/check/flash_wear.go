@@ -51,8 +51,10 @@ func (c *FlashWear) See(m *Message) {
 		return
 	}
 	least, most := c.between(m.At.Add(-2*countedEvery)), c.counts[len(c.counts)-1].bytes-c.counts[0].bytes
-	if c.counts[len(c.counts)-1].at.Sub(c.counts[0].at) < cardDay && (m.Status.DiskDay < least || m.Status.DiskDay > most+c.counts[0].bytes) {
-		c.found.add("the node tells %d bytes at %s, and %d to %d were written", m.Status.DiskDay, m.At.UTC(), least, most)
+	if c.counts[len(c.counts)-1].at.Sub(c.counts[0].at) < cardDay &&
+		(m.Status.DiskDay < least || m.Status.DiskDay > most+c.counts[0].bytes) {
+		c.found.add("the node tells %d bytes at %s, and %d to %d were written", m.Status.DiskDay, m.At.UTC(), least,
+			most)
 	}
 }
 
@@ -75,7 +77,8 @@ func (c *FlashWear) Judge() []string {
 		first, last := c.counts[0], c.counts[n-1]
 		during := last.at.Sub(first.at)
 		if perDay := float64(last.bytes-first.bytes) / during.Hours() * cardDay.Hours(); perDay > float64(c.limit) {
-			c.found.add("%d bytes were written in %s: %.0f a day, the limit is %d", last.bytes-first.bytes, during, perDay, c.limit)
+			c.found.add("%d bytes were written in %s: %.0f a day, the limit is %d", last.bytes-first.bytes, during,
+				perDay, c.limit)
 		}
 	}
 	return c.found.all()

@@ -67,7 +67,8 @@ func (c *NothingInvented) hold(m *Message, point string, s contract.Sample, valu
 	if m.Batch.Clk == contract.ClockFree && heldBetween(m.At.Add(-everSince), m.At) {
 		return // its proper time is reported later, or never
 	}
-	where := fmt.Sprintf("%s %s = %v at %s, of %s", m.Batch.Dev, point, value, time.UnixMilli(s.TS).UTC(), m.At.UTC().Format(time.TimeOnly))
+	where := fmt.Sprintf("%s %s = %v at %s, of %s", m.Batch.Dev, point, value, time.UnixMilli(s.TS).UTC(),
+		m.At.UTC().Format(time.TimeOnly))
 	if !known {
 		c.found.add("%s: the site knows of no such value", where)
 		return

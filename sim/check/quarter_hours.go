@@ -80,7 +80,8 @@ func (c *QuarterHours) See(m *Message) {
 func (c *QuarterHours) Judge() []string {
 	c.seen.order()
 	keys := slices.SortedFunc(maps.Keys(c.told), func(a, b intervalKey) int {
-		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.dev, b.dev), cmp.Compare(a.point, b.point), cmp.Compare(a.start, b.start))
+		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.dev, b.dev), cmp.Compare(a.point, b.point),
+			cmp.Compare(a.start, b.start))
 	})
 	for i, k := range keys {
 		for _, e := range c.told[k] {
@@ -111,7 +112,8 @@ func (c *QuarterHours) truest(k intervalKey, best energyInterval) {
 		case e.at != best.at && e.Rev == best.Rev && !e.same(best):
 			c.found.add("%s: told twice with rev %d, as %v kWh and as %v kWh", k, e.Rev, *e.KWh, *best.KWh)
 		case e.whole() && !best.whole():
-			c.found.add("%s: whole as rev %d (%v kWh), and replaced by rev %d with coverage %v, clk %s", k, e.Rev, *e.KWh, best.Rev, best.Coverage, best.Clk)
+			c.found.add("%s: whole as rev %d (%v kWh), and replaced by rev %d with coverage %v, clk %s", k, e.Rev,
+				*e.KWh, best.Rev, best.Coverage, best.Clk)
 		}
 	}
 }
@@ -137,7 +139,8 @@ func (c *QuarterHours) one(k intervalKey, e energyInterval) {
 		return
 	case *e.KWh < 0:
 		c.found.add("%s: %v kWh is negative", k, *e.KWh)
-	case c.most[k.dev] > 0 && e.Clk != contract.ClockFree && *e.KWh > (1.1*c.most[k.dev]*quarter.Hours()+0.2)*c.caughtUp(k):
+	case c.most[k.dev] > 0 && e.Clk != contract.ClockFree &&
+		*e.KWh > (1.1*c.most[k.dev]*quarter.Hours()+0.2)*c.caughtUp(k):
 		c.found.add("%s: %v kWh is more than %v kW can make", k, *e.KWh, c.most[k.dev])
 	case e.From != nil && e.To != nil && e.Method == "counter" && math.Abs(*e.To-*e.From-*e.KWh) > 1e-3:
 		c.found.add("%s: %v kWh, but the counter went from %v to %v", k, *e.KWh, *e.From, *e.To)
@@ -164,7 +167,8 @@ func (c *QuarterHours) caughtUp(k intervalKey) float64 {
 		}
 		quarters++
 	}
-	stood := k.start - c.seen.stoodSince(counterKey{k.node, k.dev, k.point}, k.start) // and then nothing was read until it had caught up
+	// and then nothing was read until it had caught up
+	stood := k.start - c.seen.stoodSince(counterKey{k.node, k.dev, k.point}, k.start)
 	return max(float64(quarters), min(1+float64(stood)/float64(quarter.Milliseconds()), stoodMost))
 }
 
@@ -176,7 +180,8 @@ func (c *QuarterHours) edge(which string, k intervalKey, at int64, value *float6
 		return
 	}
 	spans := c.seen.around(counterKey{k.node, k.dev, k.point}, at)
-	if len(spans) > 0 && !slices.ContainsFunc(spans, func(s span) bool { return *value >= s.lo-counterSlack && *value <= s.hi+counterSlack }) {
+	if len(spans) > 0 && !slices.ContainsFunc(spans,
+		func(s span) bool { return *value >= s.lo-counterSlack && *value <= s.hi+counterSlack }) {
 		c.found.add("%s, %s: the counter is said to be %v, the readings around it are %v", k, which, *value, spans)
 	}
 }

@@ -37,8 +37,10 @@ func TestACounterLeapsBeforeAQuarterEnds(t *testing.T) {
 				}
 				s.counter(at, value)
 			}
-			s.event(end, dev, contract.EnergyInterval, map[string]any{"start": begin.UnixMilli(), "point": "ac_energy", "kwh": c.to - 90,
-				"from": 90, "to": c.to, "segment": 1, "coverage": 1.0, "samples": 90, "method": "counter", "clk": "sync", "rev": 0})
+			s.event(end, dev, contract.EnergyInterval,
+				map[string]any{"start": begin.UnixMilli(), "point": "ac_energy", "kwh": c.to - 90,
+					"from": 90, "to": c.to, "segment": 1, "coverage": 1.0, "samples": 90, "method": "counter",
+					"clk": "sync", "rev": 0})
 			if found := s.judge(1000); len(found) > 0 != c.wrong {
 				t.Errorf("found %q, want something: %v", found, c.wrong)
 			}
@@ -74,8 +76,10 @@ func TestACounterCatchesUp(t *testing.T) {
 				}
 				s.counter(at, value)
 			}
-			s.event(start.Add(15*time.Minute), dev, contract.EnergyInterval, map[string]any{"start": start.UnixMilli(), "point": "ac_energy", "kwh": c.kwh,
-				"from": value - c.kwh, "to": value, "segment": 1, "coverage": 1.0, "samples": 30, "method": "counter", "clk": "sync", "rev": 0})
+			s.event(start.Add(15*time.Minute), dev, contract.EnergyInterval,
+				map[string]any{"start": start.UnixMilli(), "point": "ac_energy", "kwh": c.kwh,
+					"from": value - c.kwh, "to": value, "segment": 1, "coverage": 1.0, "samples": 30,
+					"method": "counter", "clk": "sync", "rev": 0})
 			if found := s.judge(rated); len(found) > 0 != c.wrong {
 				t.Errorf("found %q, want something: %v", found, c.wrong)
 			}
@@ -101,8 +105,10 @@ func (s *story) judge(ratedKW float64) []string {
 func (s *story) counter(at time.Time, kwh float64) {
 	s.t.Helper()
 	s.seq++
-	w := contract.NewBatch(nil, contract.Envelope{Node: node, Dev: dev, Ep: epoch, Clk: contract.ClockSync, Sent: at.UnixMilli()})
-	ok, err := w.Add(s.seq, at.UnixMilli(), []contract.Field{{Key: "ac_energy", Kind: contract.KindNumber, Num: kwh, Quality: contract.QualityGood}})
+	w := contract.NewBatch(nil, contract.Envelope{Node: node, Dev: dev, Ep: epoch, Clk: contract.ClockSync,
+		Sent: at.UnixMilli()})
+	ok, err := w.Add(s.seq, at.UnixMilli(),
+		[]contract.Field{{Key: "ac_energy", Kind: contract.KindNumber, Num: kwh, Quality: contract.QualityGood}})
 	if !ok || err != nil {
 		s.t.Fatal(ok, err)
 	}

@@ -35,7 +35,8 @@ func TestBarrierNeverSkipsAState(t *testing.T) {
 				from, cycles := b.Position, b.Cycles
 				b.Step(barrierGrain, 20)
 				see()
-				if jump := math.Abs(b.Position - from); jump > 100/b.Travel.Seconds()*barrierGrain.Seconds()+1e-9 && !atEnd(b) {
+				if jump := math.Abs(b.Position - from); jump > 100/b.Travel.Seconds()*barrierGrain.Seconds()+1e-9 &&
+					!atEnd(b) {
 					t.Fatalf("the arm jumped %v per cent in one step", jump)
 				}
 				if b.Cycles < cycles {

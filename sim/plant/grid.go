@@ -10,7 +10,8 @@ type Grid struct{ dice [Phases + 1]Dice }
 
 // NewGrid makes the network that a seed gives.
 func NewGrid(seed uint64) Grid {
-	return Grid{[Phases + 1]Dice{NewDice(seed, "grid l1"), NewDice(seed, "grid l2"), NewDice(seed, "grid l3"), NewDice(seed, "grid hz")}}
+	return Grid{[Phases + 1]Dice{NewDice(seed, "grid l1"), NewDice(seed, "grid l2"), NewDice(seed, "grid l3"),
+		NewDice(seed, "grid hz")}}
 }
 
 // Supply is what the network gives at a moment: phase voltages to neutral in V, frequency in Hz.

@@ -82,7 +82,8 @@ func TestClearSky(t *testing.T) {
 }
 
 // day runs a plant through the days from a time on and calls look after each step.
-func day(from time.Time, days int, dt time.Duration, sky Sky, v *Inverter, m *Meter, l Load, look func(at time.Time, load [Phases]float64)) {
+func day(from time.Time, days int, dt time.Duration, sky Sky, v *Inverter, m *Meter, l Load,
+	look func(at time.Time, load [Phases]float64)) {
 	grid := NewGrid(1)
 	for at := from; at.Before(from.AddDate(0, 0, days)); at = at.Add(dt) {
 		elevation, azimuth := Sun(at, crema)
@@ -175,7 +176,8 @@ func TestInverterStatesOfADay(t *testing.T) {
 			seen, was = append(seen, v.State), v.State
 		}
 	})
-	want := []string{Sleeping, Starting, Producing, Throttled, Producing, Fault, Starting, Producing, Stopping, Sleeping}
+	want := []string{Sleeping, Starting, Producing, Throttled, Producing, Fault, Starting, Producing, Stopping,
+		Sleeping}
 	if len(seen) != len(want) {
 		t.Fatalf("states %v, want %v", seen, want)
 	}

@@ -35,7 +35,8 @@ func Sun(at time.Time, p Place) (elevation, azimuth float64) {
 
 	cosZenith := clamp(sin(p.Lat)*sin(declination)+cos(p.Lat)*cos(declination)*cos(hourAngle), -1, 1)
 	elevation = 90 - degrees(math.Acos(cosZenith))
-	azimuth = degrees(math.Atan2(sin(hourAngle), cos(hourAngle)*sin(p.Lat)-math.Tan(radians(declination))*cos(p.Lat))) + 180
+	azimuth = degrees(math.Atan2(sin(hourAngle),
+		cos(hourAngle)*sin(p.Lat)-math.Tan(radians(declination))*cos(p.Lat))) + 180
 	return elevation, math.Mod(azimuth+360, 360)
 }
 

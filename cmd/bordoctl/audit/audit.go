@@ -187,13 +187,16 @@ func (a *Audit) keep(n *node, address contract.Address, m Message) {
 // flags checks the flags of a message.
 func (a *Audit) flags(address contract.Address, m Message) {
 	if m.Retained && !mayRetain(address.Kind) {
-		a.fault(address, Fault{Check: CheckRetained, Topic: m.Topic, Detail: "is retained, and must not be: everybody who comes later takes it for new"})
+		a.fault(address, Fault{Check: CheckRetained, Topic: m.Topic,
+			Detail: "is retained, and must not be: everybody who comes later takes it for new"})
 	}
 	if m.QoS == 0 && fromNode(address.Kind) {
-		a.fault(address, Fault{Check: CheckQoS, Topic: m.Topic, Detail: "was published with QoS 0: the broker does not acknowledge it, and it may be lost"})
+		a.fault(address, Fault{Check: CheckQoS, Topic: m.Topic,
+			Detail: "was published with QoS 0: the broker does not acknowledge it, and it may be lost"})
 	}
 	if len(m.Payload) > contract.MaxPayload {
-		a.fault(address, Fault{Check: CheckSize, Topic: m.Topic, Detail: fmt.Sprintf("has more than %d bytes", contract.MaxPayload)})
+		a.fault(address, Fault{Check: CheckSize, Topic: m.Topic,
+			Detail: fmt.Sprintf("has more than %d bytes", contract.MaxPayload)})
 	}
 }
 
@@ -245,7 +248,8 @@ func (a *Audit) record(r consumer.Record) error {
 	}
 	taken := r.At.Sub(time.UnixMilli(r.Sample.TS))
 	if taken < -a.o.MaxSkew {
-		a.fault(r.Address, Fault{Check: CheckClock, Topic: a.topic, Detail: "samples come from the future, and their clock is said to be set"})
+		a.fault(r.Address, Fault{Check: CheckClock, Topic: a.topic,
+			Detail: "samples come from the future, and their clock is said to be set"})
 	}
 	if r.Kind == contract.KindTele {
 		n.ts.add(taken)
@@ -271,7 +275,8 @@ func (a *Audit) status(tenant string, s contract.Status) {
 
 // statusClock measures the clock of a node by its status: one without devices says nothing else.
 func (a *Audit) statusClock(n *node, payload []byte, at time.Time) {
-	if s, err := contract.DecodeStatus(payload); err == nil && s.State != contract.Lost && s.TS != 0 && s.Clk.Valid() && s.Clk != contract.ClockFree {
+	if s, err := contract.DecodeStatus(payload); err == nil && s.State != contract.Lost && s.TS != 0 && s.Clk.Valid() &&
+		s.Clk != contract.ClockFree {
 		n.sent.add(at.Sub(time.UnixMilli(s.TS)))
 	}
 }
@@ -280,10 +285,12 @@ func (a *Audit) statusClock(n *node, payload []byte, at time.Time) {
 func (a *Audit) defect(d consumer.Defect) {
 	switch d.Kind {
 	case consumer.Conflict:
-		a.faults.add(Fault{Check: CheckConflict, Tenant: d.Tenant, Node: d.Node, Topic: a.topic, Ep: d.Ep, Ranges: []consumer.Range{d.Range},
+		a.faults.add(Fault{Check: CheckConflict, Tenant: d.Tenant, Node: d.Node, Topic: a.topic, Ep: d.Ep,
+			Ranges: []consumer.Range{d.Range},
 			Detail: "came again with another content: two boxes under one name, most likely from a copied card"})
 	case consumer.Forgotten:
-		a.note(fmt.Sprintf("%s/%s: too much is open in epoch %s: numbers %d to %d are not looked at", d.Tenant, d.Node, d.Ep, d.Range[0], d.Range[1]))
+		a.note(fmt.Sprintf("%s/%s: too much is open in epoch %s: numbers %d to %d are not looked at", d.Tenant, d.Node,
+			d.Ep, d.Range[0], d.Range[1]))
 	}
 }
 

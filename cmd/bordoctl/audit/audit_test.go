@@ -37,8 +37,11 @@ func (r *rig) take(topic string, payload []byte, retained bool, qos byte) {
 func (r *rig) say(topic, payload string) { r.take(base+topic, []byte(payload), false, 1) }
 
 func (r *rig) sample(seq uint64, value float64) string {
-	w := contract.NewBatch(nil, contract.Envelope{Node: "quintano", Dev: "inv-1", Ep: "k3f9x2q7", Clk: contract.ClockSync, Sent: r.now.UnixMilli() - 20})
-	if _, err := w.Add(seq, r.now.UnixMilli()-50, []contract.Field{{Key: "ac_power", Kind: contract.KindNumber, Num: value, Quality: contract.QualityGood}}); err != nil {
+	w := contract.NewBatch(nil, contract.Envelope{Node: "quintano", Dev: "inv-1", Ep: "k3f9x2q7",
+		Clk: contract.ClockSync, Sent: r.now.UnixMilli() - 20})
+	if _, err := w.Add(seq, r.now.UnixMilli()-50,
+		[]contract.Field{{Key: "ac_power", Kind: contract.KindNumber, Num: value,
+			Quality: contract.QualityGood}}); err != nil {
 		r.t.Fatal(err)
 	}
 	return string(w.Bytes())
@@ -46,7 +49,8 @@ func (r *rig) sample(seq uint64, value float64) string {
 
 // status is what the node tells of itself.
 func (r *rig) status(backlog ...contract.Backlog) string {
-	s := contract.Status{Node: "quintano", State: contract.Online, Sess: "s1", Boot: "b1", Ep: "k3f9x2q7", Next: r.seq + 1, Backlog: backlog,
+	s := contract.Status{Node: "quintano", State: contract.Online, Sess: "s1", Boot: "b1", Ep: "k3f9x2q7",
+		Next: r.seq + 1, Backlog: backlog,
 		Clk: contract.ClockSync, Ver: "1.4.0", TS: r.now.UnixMilli() - 20}
 	b, err := s.Encode()
 	if err != nil {
@@ -98,8 +102,10 @@ func TestSoundNode(t *testing.T) {
 	r.say("status", r.status(contract.Backlog{Ep: "k3f9x2q7", First: 700, Last: 900, N: 40}))
 	r.live(10, nil)
 	r.seq++
-	r.say("event/node", string(contract.AppendEvent(nil, contract.EventHead{Tenant: "cremasco", Node: "quintano", Dev: "node", Ep: "k3f9x2q7", Seq: r.seq,
-		Type: contract.StoreGap, TS: r.now.UnixMilli(), Clk: contract.ClockSync}, []byte(`{"ep":"k3f9x2q7","class":"reading","from":701,"to":710,"n":3,"why":"evicted"}`))))
+	r.say("event/node", string(contract.AppendEvent(nil,
+		contract.EventHead{Tenant: "cremasco", Node: "quintano", Dev: "node", Ep: "k3f9x2q7", Seq: r.seq,
+			Type: contract.StoreGap, TS: r.now.UnixMilli(), Clk: contract.ClockSync},
+		[]byte(`{"ep":"k3f9x2q7","class":"reading","from":701,"to":710,"n":3,"why":"evicted"}`))))
 	r.say("status", r.status())
 	r.live(10, nil)
 	got := r.report()
@@ -107,10 +113,12 @@ func TestSoundNode(t *testing.T) {
 		t.Fatalf("faults %q, notes %q", faultLines(got), got.Notes)
 	}
 	n := got.Nodes[0]
-	if n.Samples != 30 || n.Resent != 1 || n.Events != 1 || n.Gaps != 1 || n.Statuses != 2 || n.Open != 0 || n.Sent.Median != 20 || n.TS.Median != 50 || n.Sent.N != 32 {
+	if n.Samples != 30 || n.Resent != 1 || n.Events != 1 || n.Gaps != 1 || n.Statuses != 2 || n.Open != 0 ||
+		n.Sent.Median != 20 || n.TS.Median != 50 || n.Sent.N != 32 {
 		t.Errorf("%+v, sent %+v, ts %+v", n, n.Sent, n.TS)
 	}
-	if text := got.Text(); strings.Contains(text, "FAULT") || !strings.Contains(text, "All that was heard is as the contract says.") {
+	if text := got.Text(); strings.Contains(text, "FAULT") ||
+		!strings.Contains(text, "All that was heard is as the contract says.") {
 		t.Error(text)
 	}
 }
@@ -142,7 +150,8 @@ func TestFaults(t *testing.T) {
 			r.seq++
 			r.say("tele/inv-1", strings.Replace(r.sample(r.seq, 1), `"ac_power":1`, `"ac_power":null`, 1))
 		}, []string{"schema cremasco/quintano inv-1: '/samples/0/v/ac_power': got null, want boolean or number or string"}},
-		{"no JSON", func(r *rig) { r.say("event/node", "{") }, []string{"schema cremasco/quintano node: it is no JSON: unexpected EOF (" + base + "event/node)"}},
+		{"no JSON", func(r *rig) { r.say("event/node", "{") },
+			[]string{"schema cremasco/quintano node: it is no JSON: unexpected EOF (" + base + "event/node)"}},
 		{"another device", func(r *rig) { r.say("tele/inv-2", r.sample(6000, 1)) },
 			[]string{"content cremasco/quintano inv-2: handle message on " + base + "tele/inv-2: payload is of quintano/inv-1 (" + base + "tele/inv-2)"}},
 		{"a clock an hour behind", func(r *rig) {
@@ -166,7 +175,8 @@ func TestFaults(t *testing.T) {
 			}
 		}, []string{"clock cremasco/quintano: the clock is 59m ahead by the time of its messages, and is said to be set",
 			"clock cremasco/quintano inv-1: samples come from the future, and their clock is said to be set (" + base + "tele/inv-1), 5 times"}},
-		{"a topic", func(r *rig) { r.say("telemetry/inv-1", "1") }, []string{`topic "bordo/v1/cremasco/quintano/telemetry/inv-1": no topic of the contract`}},
+		{"a topic", func(r *rig) { r.say("telemetry/inv-1", "1") },
+			[]string{`topic "bordo/v1/cremasco/quintano/telemetry/inv-1": no topic of the contract`}},
 		{"samples that are retained", func(r *rig) { r.take(base+"tele/inv-1", []byte(r.sample(3, 1)), true, 1) },
 			[]string{"retained cremasco/quintano inv-1: is retained, and must not be: everybody who comes later takes it for new (" + base + "tele/inv-1)"}},
 		{"a command that is retained", func(r *rig) { r.take(base+"cmd", []byte("a.b.c"), true, 1) },
@@ -174,7 +184,8 @@ func TestFaults(t *testing.T) {
 		{"no guarantee", func(r *rig) { r.take(base+"tele/inv-1", []byte(r.sample(6000, 1)), false, 0) },
 			[]string{"qos cremasco/quintano inv-1: was published with QoS 0: the broker does not acknowledge it, and it may be lost (" + base + "tele/inv-1)"}},
 		{"too large", func(r *rig) {
-			r.say("meta/inv-1", strings.Replace(meta, `"points"`, `"name":"`+strings.Repeat("a", contract.MaxPayload)+`","points"`, 1))
+			r.say("meta/inv-1", strings.Replace(meta, `"points"`,
+				`"name":"`+strings.Repeat("a", contract.MaxPayload)+`","points"`, 1))
 		}, []string{"size cremasco/quintano inv-1: has more than 61440 bytes (" + base + "meta/inv-1)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -222,7 +233,8 @@ func TestUndecided(t *testing.T) {
 	if got := fmt.Sprint(r.a.Undecided(r.now)); got != "[cremasco/quintano]" {
 		t.Errorf("undecided: %s", got)
 	}
-	if got := r.a.Report(r.now, false, false); !got.OK || got.Nodes[0].Open != 1 || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "no status came") {
+	if got := r.a.Report(r.now, false, false); !got.OK || got.Nodes[0].Open != 1 || len(got.Notes) != 1 ||
+		!strings.Contains(got.Notes[0], "no status came") {
 		t.Errorf("faults %q, open %d, notes %q", faultLines(got), got.Nodes[0].Open, got.Notes)
 	}
 	r.say("status", r.status(contract.Backlog{Ep: "k3f9x2q7", First: 5011, Last: 5011, N: 1}))
@@ -246,7 +258,8 @@ func TestGivenUp(t *testing.T) {
 	r.live(3, nil)
 	r.say("status", r.status(contract.Backlog{Ep: "k3f9x2q7", First: 4951, Last: 5000, N: 50}))
 	r.live(10, nil)
-	if got := r.a.Report(r.now, false, false); !got.OK || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "50 numbers are not here; the node still holds records back") {
+	if got := r.a.Report(r.now, false, false); !got.OK || len(got.Notes) != 1 ||
+		!strings.Contains(got.Notes[0], "50 numbers are not here; the node still holds records back") {
 		t.Errorf("faults %q, notes %q", faultLines(got), got.Notes)
 	}
 	r.now = r.now.Add(gapsTold)

@@ -69,7 +69,8 @@ type faults struct {
 // add counts a fault.
 func (f *faults) add(x Fault) {
 	same := func(y Fault) bool {
-		return x.Check == y.Check && x.Tenant == y.Tenant && x.Node == y.Node && x.Dev == y.Dev && x.Topic == y.Topic && x.Ep == y.Ep && x.Detail == y.Detail
+		return x.Check == y.Check && x.Tenant == y.Tenant && x.Node == y.Node && x.Dev == y.Dev && x.Topic == y.Topic &&
+			x.Ep == y.Ep && x.Detail == y.Detail
 	}
 	if i := slices.IndexFunc(f.list, same); i >= 0 {
 		y := &f.list[i]
@@ -101,7 +102,8 @@ func (f *faults) sorted() []Fault {
 	}
 	out := slices.Clone(f.list)
 	slices.SortStableFunc(out, func(a, b Fault) int {
-		return cmp.Or(cmp.Compare(order(a.Check), order(b.Check)), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Topic, b.Topic))
+		return cmp.Or(cmp.Compare(order(a.Check), order(b.Check)), cmp.Compare(a.Tenant, b.Tenant),
+			cmp.Compare(a.Node, b.Node), cmp.Compare(a.Topic, b.Topic))
 	})
 	return out
 }

@@ -34,13 +34,14 @@ type NodeReport struct {
 	Samples  int            `json:"samples"` // each once
 	Late     int            `json:"late"`    // of them
 	Events   int            `json:"events"`
-	Resent   int            `json:"resent"`   // records that came again with the same content
-	Gaps     int            `json:"gaps"`     // reported gaps
-	Free     int            `json:"free"`     // samples with a clock that is not set
-	Statuses int            `json:"statuses"` // without a status, missing records cannot be distinguished from ones held back
-	Open     uint64         `json:"open"`     // numbers that are not here, of which nothing can be said yet
-	Sent     *SkewReport    `json:"sent"`     // null: nothing came live
-	TS       *SkewReport    `json:"ts"`
+	Resent   int            `json:"resent"` // records that came again with the same content
+	Gaps     int            `json:"gaps"`   // reported gaps
+	Free     int            `json:"free"`   // samples with a clock that is not set
+	// without a status, missing records cannot be distinguished from ones held back
+	Statuses int         `json:"statuses"`
+	Open     uint64      `json:"open"` // numbers that are not here, of which nothing can be said yet
+	Sent     *SkewReport `json:"sent"` // null: nothing came live
+	TS       *SkewReport `json:"ts"`
 }
 
 // SkewReport is how far times of a node lie behind their arrival here: the transit time plus the difference of the
@@ -94,7 +95,8 @@ func (a *Audit) judge(h consumer.Hole, at time.Time) verdict {
 func (a *Audit) Undecided(at time.Time) []string {
 	var out []string
 	for _, h := range a.consumer.Holes(at) {
-		if key := h.Tenant + "/" + h.Node; a.judge(h, at) == pending && a.node(h.Tenant, h.Node).state == contract.Online && !slices.Contains(out, key) {
+		if key := h.Tenant + "/" + h.Node; a.judge(h, at) == pending &&
+			a.node(h.Tenant, h.Node).state == contract.Online && !slices.Contains(out, key) {
 			out = append(out, key)
 		}
 	}
@@ -104,7 +106,8 @@ func (a *Audit) Undecided(at time.Time) []string {
 // Report judges what was received until now. kept means that the retained messages were requested a second time, and
 // arrived. overflow means that messages came faster than they were processed.
 func (a *Audit) Report(at time.Time, kept, overflow bool) Report {
-	r := Report{From: at.UnixMilli(), To: at.UnixMilli(), Messages: a.messages, Breaks: a.breaks, Notes: slices.Clone(a.notes)}
+	r := Report{From: at.UnixMilli(), To: at.UnixMilli(), Messages: a.messages, Breaks: a.breaks,
+		Notes: slices.Clone(a.notes)}
 	if !a.began.IsZero() {
 		r.From = a.began.UnixMilli()
 	}
@@ -114,7 +117,8 @@ func (a *Audit) Report(at time.Time, kept, overflow bool) Report {
 		found.add(Fault{Check: CheckHeard, Detail: "no message of any node came"})
 	}
 	if overflow {
-		found.add(Fault{Check: CheckHeard, Detail: "messages came faster than they could be looked at, and the broker may have dropped some: listen to less, with --tenant or --node"})
+		found.add(Fault{Check: CheckHeard,
+			Detail: "messages came faster than they could be looked at, and the broker may have dropped some: listen to less, with --tenant or --node"})
 	}
 	if a.breaks > 0 {
 		note("the connection was lost %d times; what was published meanwhile was not heard and is not missed", a.breaks)
@@ -125,7 +129,8 @@ func (a *Audit) Report(at time.Time, kept, overflow bool) Report {
 		a.retention(&found, note)
 	}
 	for _, n := range a.sorted() {
-		r.Nodes = append(r.Nodes, NodeReport{n.tenant, n.name, n.state, n.messages, len(n.devices), n.samples, n.late, n.events, n.again, n.gaps, n.free,
+		r.Nodes = append(r.Nodes, NodeReport{n.tenant, n.name, n.state, n.messages, len(n.devices), n.samples, n.late,
+			n.events, n.again, n.gaps, n.free,
 			n.statuses, open[n], n.sent.report(), n.ts.report()})
 		if n.free > 0 {
 			note("%s/%s: %d samples with a clock that is not set (free)", n.tenant, n.name, n.free)
@@ -152,7 +157,8 @@ func (a *Audit) holes(at time.Time, found *faults, note func(string, ...any)) ma
 		n, count := a.node(h.Tenant, h.Node), h.Range[1]-h.Range[0]+1
 		switch a.judge(h, at) {
 		case lost:
-			found.add(Fault{Check: CheckMissing, Tenant: h.Tenant, Node: h.Node, Ep: h.Ep, Ranges: []consumer.Range{h.Range},
+			found.add(Fault{Check: CheckMissing, Tenant: h.Tenant, Node: h.Node, Ep: h.Ep,
+				Ranges: []consumer.Range{h.Range},
 				Detail: "is counted as delivered, is not here, and is under no gap"})
 		case told:
 			givenUp[n] += count
@@ -186,9 +192,13 @@ func (a *Audit) clocks(found *faults, note func(string, ...any)) {
 		switch {
 		case sent != nil && sent.N >= measured && (sent.Median > limit || sent.Median < -limit):
 			off++
-			found.add(Fault{Check: CheckClock, Tenant: n.tenant, Node: n.name, Detail: fmt.Sprintf("the clock is %s by the time of its messages, and is said to be set", offText(sent.Median))})
+			found.add(Fault{Check: CheckClock, Tenant: n.tenant, Node: n.name,
+				Detail: fmt.Sprintf("the clock is %s by the time of its messages, and is said to be set",
+					offText(sent.Median))})
 		case ts != nil && ts.N >= measured && (ts.Median > limit || ts.Median < -limit):
-			found.add(Fault{Check: CheckClock, Tenant: n.tenant, Node: n.name, Detail: fmt.Sprintf("live samples are %s, although their messages are sent in time", offText(ts.Median))})
+			found.add(Fault{Check: CheckClock, Tenant: n.tenant, Node: n.name,
+				Detail: fmt.Sprintf("live samples are %s, although their messages are sent in time",
+					offText(ts.Median))})
 		}
 	}
 	if off >= measured && off*2 > judged {
@@ -214,11 +224,13 @@ func (a *Audit) retention(found *faults, note func(string, ...any)) {
 				note("the broker gave no retained status at all: some brokers (RabbitMQ) keep none for wildcards")
 				anybody = true
 			}
-			found.add(Fault{Check: CheckRetained, Tenant: n.tenant, Node: n.name, Detail: "its status is not kept by the broker: it must be published retained"})
+			found.add(Fault{Check: CheckRetained, Tenant: n.tenant, Node: n.name,
+				Detail: "its status is not kept by the broker: it must be published retained"})
 		}
 		for name, d := range n.devices {
 			if d.samples > 0 && !d.kept {
-				found.add(Fault{Check: CheckRetained, Tenant: n.tenant, Node: n.name, Dev: name, Detail: "sends samples, and no description (meta) is kept by the broker"})
+				found.add(Fault{Check: CheckRetained, Tenant: n.tenant, Node: n.name, Dev: name,
+					Detail: "sends samples, and no description (meta) is kept by the broker"})
 			}
 		}
 	}

@@ -21,9 +21,11 @@ func (r Report) Text() string {
 		resent, gaps, open = resent+n.Resent, gaps+n.Gaps, open+n.Open
 	}
 	fmt.Fprintf(&b, "Heard for %s: %s, %s, %s, %s (%d late), %s.\n",
-		time.Duration(r.To-r.From)*time.Millisecond/time.Second*time.Second, terminal.Count(len(r.Nodes), "node"), terminal.Count(devices, "device"),
+		time.Duration(r.To-r.From)*time.Millisecond/time.Second*time.Second, terminal.Count(len(r.Nodes), "node"),
+		terminal.Count(devices, "device"),
 		terminal.Count(r.Messages, "message"), terminal.Count(samples, "sample"), late, terminal.Count(events, "event"))
-	fmt.Fprintf(&b, "Harmless: %d records came again, alike; %d gaps were told; %d numbers are held back or open.\n", resent, gaps, open)
+	fmt.Fprintf(&b, "Harmless: %d records came again, alike; %d gaps were told; %d numbers are held back or open.\n",
+		resent, gaps, open)
 	if text := r.clockText(); text != "" {
 		fmt.Fprintln(&b, text)
 	}
@@ -73,7 +75,8 @@ func (r Report) clockText() string {
 		return ""
 	}
 	n := r.Nodes[at]
-	return fmt.Sprintf("From being sent to arriving here: at most %s in the middle (%s/%s).", terminal.Span(time.Duration(worst)*time.Millisecond), n.Tenant, n.Node)
+	return fmt.Sprintf("From being sent to arriving here: at most %s in the middle (%s/%s).",
+		terminal.Span(time.Duration(worst)*time.Millisecond), n.Tenant, n.Node)
 }
 
 func abs(n int64) int64 {

@@ -51,7 +51,8 @@ func (o *Options) Flags(set *flag.FlagSet) {
 	})
 	set.StringVar(&o.Username, "username", "", "the user `NAME` at the broker")
 	set.StringVar(&o.PasswordFile, "password-file", "", "a `FILE` with nothing but the password")
-	set.StringVar(&o.CAFile, "ca-file", "", "a PEM `FILE` with the authorities that the broker's certificate may come from")
+	set.StringVar(&o.CAFile, "ca-file", "",
+		"a PEM `FILE` with the authorities that the broker's certificate may come from")
 	set.StringVar(&o.CertFile, "cert-file", "", "a PEM `FILE` with our own certificate")
 	set.StringVar(&o.KeyFile, "key-file", "", "a PEM `FILE` with its key")
 	set.StringVar(&o.Root, "root", contract.DefaultRoot, "the first `LEVEL` of the topics")
@@ -101,7 +102,8 @@ func (o Options) Check() error {
 
 // settings are the options as the box's configuration has them: the same files, read in the same way.
 func (o Options) settings() (config.MQTT, []*url.URL, error) {
-	m := config.MQTT{Username: o.Username, PasswordFile: o.PasswordFile, CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile}
+	m := config.MQTT{Username: o.Username, PasswordFile: o.PasswordFile, CAFile: o.CAFile, CertFile: o.CertFile,
+		KeyFile: o.KeyFile}
 	for _, text := range o.URLs {
 		u, err := config.BrokerURL(text)
 		if err != nil {
@@ -238,7 +240,8 @@ func (l *Listener) connect(ctx context.Context, i int) (*mqtt.Conn, error) {
 	var id [5]byte
 	rand.Read(id[:]) //nolint:errcheck // it never fails
 	conn, err := mqtt.Connect(ctx, mqtt.Options{
-		URL: u, TLS: secure, ClientID: "bordoctl-" + hex.EncodeToString(id[:]), Username: l.o.Username, Password: password.Reveal(),
+		URL: u, TLS: secure, ClientID: "bordoctl-" + hex.EncodeToString(id[:]), Username: l.o.Username,
+		Password: password.Reveal(),
 		Dial: func(ctx context.Context, u *url.URL) (net.Conn, error) {
 			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", u.Host)
 		},

@@ -78,7 +78,8 @@ func TestFilters(t *testing.T) {
 		t.Errorf("everything: %q", got)
 	}
 	o.Node, o.Root = "quintano", "one/two"
-	if got := o.Filters("status", "tele"); !slices.Equal(got, []string{"one/two/v1/cremasco/quintano/status", "one/two/v1/cremasco/quintano/tele/+"}) {
+	if got := o.Filters("status", "tele"); !slices.Equal(got,
+		[]string{"one/two/v1/cremasco/quintano/status", "one/two/v1/cremasco/quintano/tele/+"}) {
 		t.Errorf("two kinds: %q", got)
 	}
 }

@@ -47,7 +47,8 @@ func (o Options) hint(u *url.URL, err error) string {
 		return "The name of the broker cannot be found: check --url, and the name servers of this machine."
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "Nobody listens there: check host and port in --url (mqtt:// is usually 1883, mqtts:// 8883), and whether the broker runs."
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), strings.Contains(text, "timeout"):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded),
+		strings.Contains(text, "timeout"):
 		return "No answer: a firewall may be in the way, or the host in --url is wrong."
 	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || strings.Contains(text, "EOF"):
 		if u.Scheme == "mqtt" {

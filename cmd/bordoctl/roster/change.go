@@ -101,9 +101,11 @@ type DeviceChange struct {
 
 // summary is how the node is now.
 func (n *Node) summary(now time.Time) Summary {
-	s := Summary{Sess: n.Status.Sess, Ver: n.Status.Ver, HW: n.Status.HW, Cfg: n.Status.Cfg, Clk: n.Clk, Sim: n.Status.Sim,
+	s := Summary{Sess: n.Status.Sess, Ver: n.Status.Ver, HW: n.Status.HW, Cfg: n.Status.Cfg, Clk: n.Clk,
+		Sim:     n.Status.Sim,
 		Backlog: n.Backlog(), Lost: n.Status.Lost, Rate: n.Rate.PerSecond(now), Conditions: len(n.Status.Health),
-		Gaps: n.Gaps, Missing: n.Missing, Conflicts: n.Conflicts, Since: unixMilli(n.Since), Told: unixMilli(n.StatusAt), Last: unixMilli(n.Last)}
+		Gaps: n.Gaps, Missing: n.Missing, Conflicts: n.Conflicts, Since: unixMilli(n.Since),
+		Told: unixMilli(n.StatusAt), Last: unixMilli(n.Last)}
 	if p50, p99, ok := n.Lag.Quantiles(); ok {
 		s.LagP50, s.LagP99 = p50.Milliseconds(), p99.Milliseconds()
 	}
@@ -149,7 +151,8 @@ func (c Change) words(who, lang string) string {
 	case WhatNode:
 		return who + " is " + c.State + c.Summary.words()
 	case WhatCondition:
-		return fmt.Sprintf("%s %s %s: %s%s", who, c.Condition.Severity, c.State, Sentence(c.Condition.Text, c.Condition.Code, lang), behind(c.Detail))
+		return fmt.Sprintf("%s %s %s: %s%s", who, c.Condition.Severity, c.State,
+			Sentence(c.Condition.Text, c.Condition.Code, lang), behind(c.Detail))
 	case WhatGap:
 		return fmt.Sprintf("%s told a gap: %s", who, c.Gap.words())
 	case WhatDefect:
@@ -158,7 +161,8 @@ func (c Change) words(who, lang string) string {
 		if c.Device == nil {
 			return who + " was removed"
 		}
-		return fmt.Sprintf("%s is %s %s, %d points, every %s", who, c.Device.Maker, or(c.Device.Model, c.Device.Profile), c.Device.Points,
+		return fmt.Sprintf("%s is %s %s, %d points, every %s", who, c.Device.Maker,
+			or(c.Device.Model, c.Device.Profile), c.Device.Points,
 			time.Duration(c.Device.Every)*time.Millisecond)
 	}
 	return "not understood: " + c.Topic + behind(c.Detail)

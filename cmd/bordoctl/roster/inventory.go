@@ -17,8 +17,10 @@ import (
 
 // csvHead are the columns of WriteCSV. They are added to at the end, never changed.
 var csvHead = []string{
-	"tenant", "node", "state", "site", "lat", "lon", "version", "hardware", "configuration", "clock", "simulated", "tls_until", "told",
-	"device", "name", "maker", "model", "profile", "serial", "firmware", "points", "every_s", "pod", "role", "about", "quarantined",
+	"tenant", "node", "state", "site", "lat", "lon", "version", "hardware", "configuration", "clock", "simulated",
+	"tls_until", "told",
+	"device", "name", "maker", "model", "profile", "serial", "firmware", "points", "every_s", "pod", "role", "about",
+	"quarantined",
 }
 
 // WriteCSV writes a row for each device, and one for each node without any, as RFC 4180 CSV. Times are RFC 3339, UTC.
@@ -50,7 +52,8 @@ func (n *Node) csv() []string {
 	if s.Site != nil {
 		site, lat, lon = s.Site.Name, coordinate(s.Site.Lat), coordinate(s.Site.Lon)
 	}
-	return []string{n.Tenant, n.Name, string(n.State), plain(site), lat, lon, plain(s.Ver), plain(s.HW), s.Cfg, string(n.Clk), strconv.FormatBool(s.Sim),
+	return []string{n.Tenant, n.Name, string(n.State), plain(site), lat, lon, plain(s.Ver), plain(s.HW), s.Cfg,
+		string(n.Clk), strconv.FormatBool(s.Sim),
 		stamp(s.TLSUntil), stamp(s.TS)}
 }
 
@@ -83,8 +86,10 @@ func (d *Device) csv() []string {
 	if m.Every > 0 {
 		every = strconv.FormatFloat(float64(m.Every)/1000, 'f', -1, 64)
 	}
-	return []string{d.Name, plain(m.Name), plain(m.Maker), plain(m.Model), plain(m.Profile), plain(m.Serial), plain(m.Firmware), strconv.Itoa(len(m.Points)),
-		every, plain(aboutText(m.About["pod"])), plain(aboutText(m.About["role"])), about, strings.Join(m.Quarantined, " ")}
+	return []string{d.Name, plain(m.Name), plain(m.Maker), plain(m.Model), plain(m.Profile), plain(m.Serial),
+		plain(m.Firmware), strconv.Itoa(len(m.Points)),
+		every, plain(aboutText(m.About["pod"])), plain(aboutText(m.About["role"])), about,
+		strings.Join(m.Quarantined, " ")}
 }
 
 func aboutText(v any) string {
@@ -121,7 +126,8 @@ func (n *Node) head(now time.Time) string {
 	s := n.Status
 	text := fmt.Sprintf("%s/%s  %s", n.Tenant, n.Name, or(string(n.State), "no status"))
 	if !n.StatusAt.IsZero() {
-		text += fmt.Sprintf(", told %s ago, bordo %s, hardware %s, configuration %.8s, clock %s", terminal.Age(now, n.StatusAt), s.Ver, or(s.HW, "-"), or(s.Cfg, "-"), n.Clk)
+		text += fmt.Sprintf(", told %s ago, bordo %s, hardware %s, configuration %.8s, clock %s",
+			terminal.Age(now, n.StatusAt), s.Ver, or(s.HW, "-"), or(s.Cfg, "-"), n.Clk)
 	}
 	if s.Site != nil && s.Site.Name != "" {
 		text += ", " + s.Site.Name
@@ -137,7 +143,8 @@ func (n *Node) head(now time.Time) string {
 
 func (d *Device) cells() []string {
 	m := d.Meta
-	cells := []string{d.Name, or(strings.TrimSpace(m.Maker+" "+m.Model), m.Profile), or(m.Serial, "-"), or(m.Firmware, "-"), fmt.Sprintf("%d points", len(m.Points)),
+	cells := []string{d.Name, or(strings.TrimSpace(m.Maker+" "+m.Model), m.Profile), or(m.Serial, "-"),
+		or(m.Firmware, "-"), fmt.Sprintf("%d points", len(m.Points)),
 		"every " + (time.Duration(m.Every) * time.Millisecond).String(), or(m.Name, "-")}
 	var about []string
 	for _, key := range slices.Sorted(maps.Keys(m.About)) {

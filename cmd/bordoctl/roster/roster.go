@@ -116,7 +116,10 @@ func (r *Roster) Tick(at time.Time) []Change {
 			r.tellNode(n)
 		}
 	}
-	slices.SortFunc(r.changes, func(a, b Change) int { return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Node, b.Node)) })
+	slices.SortFunc(r.changes, func(a, b Change) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant),
+			cmp.Compare(a.Node, b.Node))
+	})
 	return r.changes
 }
 
@@ -126,7 +129,10 @@ func (r *Roster) Nodes() []*Node {
 	for _, n := range r.nodes {
 		out = append(out, n)
 	}
-	slices.SortFunc(out, func(a, b *Node) int { return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(out, func(a, b *Node) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant),
+			cmp.Compare(a.Name, b.Name))
+	})
 	return out
 }
 
@@ -246,8 +252,10 @@ func (r *Roster) tellHealth(n *Node, before, now []contract.Health) {
 		return func(b contract.Health) bool { return a.Code == b.Code && a.Dev == b.Dev }
 	}
 	tell := func(h contract.Health, state string) {
-		r.changes = append(r.changes, Change{At: r.now.UnixMilli(), What: WhatCondition, Tenant: n.Tenant, Node: n.Name, Dev: h.Dev,
-			State: state, Detail: h.Detail, Condition: &ConditionChange{Code: h.Code, Severity: h.Severity, Since: h.Since, Text: h.Text}})
+		r.changes = append(r.changes, Change{At: r.now.UnixMilli(), What: WhatCondition, Tenant: n.Tenant, Node: n.Name,
+			Dev:   h.Dev,
+			State: state, Detail: h.Detail,
+			Condition: &ConditionChange{Code: h.Code, Severity: h.Severity, Since: h.Since, Text: h.Text}})
 	}
 	for _, h := range before {
 		if !slices.ContainsFunc(now, same(h)) {
@@ -281,8 +289,9 @@ func (r *Roster) meta(a contract.Address, m *contract.Meta) {
 	}
 	d.Meta = m
 	c.State = "described"
-	c.Device = &DeviceChange{Name: m.Name, Maker: m.Maker, Model: m.Model, Profile: m.Profile, Serial: m.Serial, Firmware: m.Firmware,
-		Every: m.Every, Points: len(m.Points)}
+	c.Device = &DeviceChange{Name: m.Name, Maker: m.Maker, Model: m.Model, Profile: m.Profile, Serial: m.Serial,
+		Firmware: m.Firmware,
+		Every:    m.Every, Points: len(m.Points)}
 	r.changes = append(r.changes, c)
 }
 
@@ -297,5 +306,6 @@ func (r *Roster) defect(d consumer.Defect) {
 
 func (r *Roster) tellNode(n *Node) {
 	s := n.summary(r.now)
-	r.changes = append(r.changes, Change{At: r.now.UnixMilli(), What: WhatNode, Tenant: n.Tenant, Node: n.Name, State: string(n.State), Summary: &s})
+	r.changes = append(r.changes, Change{At: r.now.UnixMilli(), What: WhatNode, Tenant: n.Tenant, Node: n.Name,
+		State: string(n.State), Summary: &s})
 }

@@ -33,7 +33,8 @@ func newRig(t *testing.T) *rig {
 }
 
 func (r *rig) take(node, topic, payload string, retained bool) []Change {
-	return r.r.Take(consumer.Message{Topic: "bordo/v1/cremasco/" + node + "/" + topic, Payload: []byte(payload), Retained: retained}, r.now)
+	return r.r.Take(consumer.Message{Topic: "bordo/v1/cremasco/" + node + "/" + topic, Payload: []byte(payload),
+		Retained: retained}, r.now)
 }
 
 // golden is a message of the contract's test data.
@@ -73,20 +74,26 @@ func TestChanges(t *testing.T) {
 	}
 	silent := "The device does not answer (read input 0x0000+2: timeout)"
 	check("the first status", r.take("quintano", "status", golden(t, "status-online"), true),
-		"quintano is online, bordo 1.4.0, clock sync, backlog 102, conditions 1, simulated", "quintano meter-1 fault raised: "+silent)
+		"quintano is online, bordo 1.4.0, clock sync, backlog 102, conditions 1, simulated",
+		"quintano meter-1 fault raised: "+silent)
 	check("the same again", r.take("quintano", "status", golden(t, "status-online"), false))
-	check("a device", r.take("quintano", "meta/inv-1", golden(t, "meta-inverter"), true), "quintano inv-1 is Fronius Symo 10.0-3-M, 4 points, every 10s")
+	check("a device", r.take("quintano", "meta/inv-1", golden(t, "meta-inverter"), true),
+		"quintano inv-1 is Fronius Symo 10.0-3-M, 4 points, every 10s")
 	check("the same again", r.take("quintano", "meta/inv-1", golden(t, "meta-inverter"), true))
 	check("a gap", r.take("quintano", "event/node", golden(t, "event-store-gap"), false),
 		"quintano told a gap: epoch k3f8a0zz, numbers 9001 to 9400, 399 records, reading, evicted")
-	check("the will of another session", r.take("quintano", "status", string(contract.Will("quintano", "00000000")), false))
+	check("the will of another session",
+		r.take("quintano", "status", string(contract.Will("quintano", "00000000")), false))
 	check("all is well", r.take("quintano", "status", online("a81f20c9", 10240, ""), false),
 		"quintano is online, bordo 1.4.0, clock sync, backlog 0", "quintano meter-1 fault cleared: "+silent)
-	check("its own will", r.take("quintano", "status", string(contract.Will("quintano", "a81f20c9")), false), "quintano is lost, bordo 1.4.0, clock sync, backlog 0")
+	check("its own will", r.take("quintano", "status", string(contract.Will("quintano", "a81f20c9")), false),
+		"quintano is lost, bordo 1.4.0, clock sync, backlog 0")
 	check("a device that goes", r.take("quintano", "meta/inv-1", "", false), "quintano inv-1 was removed")
 	check("nonsense", r.take("quintano", "status", "{", false),
 		"not understood: bordo/v1/cremasco/quintano/status (handle message on bordo/v1/cremasco/quintano/status: decode status: unexpected end of JSON input)")
-	check("a name that moves the cursor", r.take("quintano", "meta/x", `{"sv":1,"node":"quintano","dev":"x","rev":1,"model":"a\u001b[2Jb","points":{}}`, false),
+	check("a name that moves the cursor",
+		r.take("quintano", "meta/x", `{"sv":1,"node":"quintano","dev":"x","rev":1,"model":"a\u001b[2Jb","points":{}}`,
+			false),
 		"quintano x is  a?[2Jb, 0 points, every 0s")
 	if r.r.Nodes()[0].Gaps != 1 {
 		t.Errorf("%d gaps", r.r.Nodes()[0].Gaps)
@@ -101,7 +108,8 @@ func TestSilentAndMissing(t *testing.T) {
 	r.take("quintano", "status", online("s1", 12, ""), false)
 	r.r.Tick(r.now)
 	r.now = r.now.Add(missingAfter)
-	if got := words(r.r.Tick(r.now)); !slices.Equal(got, []string{"quintano is online, bordo 1.4.0, clock sync, backlog 0, missing 1"}) {
+	if got := words(r.r.Tick(r.now)); !slices.Equal(got,
+		[]string{"quintano is online, bordo 1.4.0, clock sync, backlog 0, missing 1"}) {
 		t.Errorf("missing: %q", got)
 	}
 	r.now = r.now.Add(silentAfter)
@@ -109,7 +117,8 @@ func TestSilentAndMissing(t *testing.T) {
 		t.Errorf("silent: %q", got)
 	}
 	r.take("quintano", "hist/inv-1", sample(10, r.now, true), false)
-	if got := words(r.r.Tick(r.now)); !slices.Equal(got, []string{"quintano is online, bordo 1.4.0, clock sync, backlog 0"}) {
+	if got := words(r.r.Tick(r.now)); !slices.Equal(got,
+		[]string{"quintano is online, bordo 1.4.0, clock sync, backlog 0"}) {
 		t.Errorf("back: %q", got)
 	}
 	if got := r.r.Tick(r.now); got != nil {
@@ -150,7 +159,8 @@ func fleet(t *testing.T) *rig {
 	r := newRig(t)
 	for i := range 40 {
 		name := fmt.Sprintf("ecopiazzola-of-some-place-%02d", i)
-		r.take(name, "status", strings.ReplaceAll(online("s1", 10, `{"ep":"k3f9x2q7","first":1,"last":9,"n":9}`), "quintano", name), true)
+		r.take(name, "status", strings.ReplaceAll(online("s1", 10, `{"ep":"k3f9x2q7","first":1,"last":9,"n":9}`),
+			"quintano", name), true)
 	}
 	r.take("quintano", "status", golden(t, "status-online"), true)
 	r.take("quintano", "meta/inv-1", golden(t, "meta-inverter"), true)
@@ -177,7 +187,8 @@ func TestTable(t *testing.T) {
 			}
 		}
 		text := strings.Join(lines, "\n")
-		for _, want := range []string{"41 nodes: 40 online, 1 lost; 1 device, ", "fault   quintano meter-1, 9s: The device does not answer (read input 0x0000+2: timeout)"} {
+		for _, want := range []string{"41 nodes: 40 online, 1 lost; 1 device, ",
+			"fault   quintano meter-1, 9s: The device does not answer (read input 0x0000+2: timeout)"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%v: no %q in\n%s", size, want, text)
 			}
@@ -193,7 +204,8 @@ func TestTable(t *testing.T) {
 	if got := r.r.Table(Picture{Width: 80, Height: 23}, r.now)[5]; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got := r.r.Table(Picture{Width: 80, Height: 23, Lang: "it"}, r.now); !strings.Contains(got[len(got)-1], "Il dispositivo non risponde") {
+	if got := r.r.Table(Picture{Width: 80, Height: 23, Lang: "it"}, r.now); !strings.Contains(got[len(got)-1],
+		"Il dispositivo non risponde") {
 		t.Errorf("in Italian: %s", got[len(got)-1])
 	}
 }
@@ -204,8 +216,10 @@ func TestTableOfOneNode(t *testing.T) {
 	r.now = time.UnixMilli(1790000000000).Add(-9 * 24 * time.Hour)
 	text := strings.Join(r.r.Table(Picture{Width: 80, Height: 23, Node: "quintano"}, r.now), "\n")
 	for _, want := range []string{
-		"cremasco/quintano is online for at least ", "Ecopiazzola di Quintano,\n  simulated", "102 records held back in 2 epochs, as told", "400 lost in its life",
-		"the certificate of quintano ends in 9 days, on 2026-09-21", "fault   meter-1, ", "Fronius Symo 10…", "state producing, ac_power 1234.5 W",
+		"cremasco/quintano is online for at least ", "Ecopiazzola di Quintano,\n  simulated",
+		"102 records held back in 2 epochs, as told", "400 lost in its life",
+		"the certificate of quintano ends in 9 days, on 2026-09-21", "fault   meter-1, ", "Fronius Symo 10…",
+		"state producing, ac_power 1234.5 W",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -224,7 +238,8 @@ func TestTableOfOneNode(t *testing.T) {
 			}
 		}
 	}
-	if text := strings.Join(r.r.Table(Picture{Width: 80, Height: 23, Node: "nobody"}, r.now), "\n"); !strings.Contains(text, "Nothing has been heard of nobody") {
+	if text := strings.Join(r.r.Table(Picture{Width: 80, Height: 23, Node: "nobody"}, r.now),
+		"\n"); !strings.Contains(text, "Nothing has been heard of nobody") {
 		t.Error(text)
 	}
 }
@@ -253,7 +268,8 @@ func TestCSV(t *testing.T) {
 		t.Errorf("%d rows, %v", len(rows), err)
 	}
 	text := Inventory(r.r.Nodes(), r.now)
-	for _, want := range []string{"cremasco/ponte  online, told", "  inv-1  Fronius Symo 10.0-3-M  29301000987650449", "pod=IT001E12345678 role=production refuses temperature", "2 nodes, 2 devices\n"} {
+	for _, want := range []string{"cremasco/ponte  online, told", "  inv-1  Fronius Symo 10.0-3-M  29301000987650449",
+		"pod=IT001E12345678 role=production refuses temperature", "2 nodes, 2 devices\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

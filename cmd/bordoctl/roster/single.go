@@ -63,17 +63,20 @@ func (n *Node) sentences(now time.Time) []string {
 	}
 	lines := []string{first}
 	if s.Ver != "" {
-		lines = append(lines, fmt.Sprintf("bordo %s, hardware %s, configuration %.8s, session %s, epoch %s", s.Ver, or(s.HW, "-"), or(s.Cfg, "-"), s.Sess, s.Ep))
+		lines = append(lines, fmt.Sprintf("bordo %s, hardware %s, configuration %.8s, session %s, epoch %s", s.Ver,
+			or(s.HW, "-"), or(s.Cfg, "-"), s.Sess, s.Ep))
 		lines = append(lines, n.backlogSentence(now))
 	}
 	p50, p99, ok := n.Lag.Quantiles()
 	lag := "no live sample so far"
 	if ok {
-		lag = fmt.Sprintf("%s samples/s, lag %s, 99 of 100 within %s, last %s ago", rateText(n.Rate.PerSecond(now)), terminal.Span(p50), terminal.Span(p99), ago(now, n.Last))
+		lag = fmt.Sprintf("%s samples/s, lag %s, 99 of 100 within %s, last %s ago", rateText(n.Rate.PerSecond(now)),
+			terminal.Span(p50), terminal.Span(p99), ago(now, n.Last))
 	}
 	lines = append(lines, lag+", clock "+or(string(n.Clk), "unknown"))
 	if n.Missing > 0 || n.Gaps > 0 || n.Conflicts > 0 {
-		lines = append(lines, fmt.Sprintf("missing %d, gaps told %d, conflicts of identity %d", n.Missing, n.Gaps, n.Conflicts))
+		lines = append(lines, fmt.Sprintf("missing %d, gaps told %d, conflicts of identity %d", n.Missing, n.Gaps,
+			n.Conflicts))
 	}
 	if text, soon := Certificate(s, now); soon {
 		lines = append(lines, text)
@@ -109,13 +112,15 @@ func Certificate(s contract.Status, now time.Time) (text string, soon bool) {
 	case left <= 0:
 		return fmt.Sprintf("the certificate of %s has expired on %s", s.Node, until.UTC().Format(time.DateOnly)), true
 	case left < ExpiresSoon:
-		return fmt.Sprintf("the certificate of %s ends in %d days, on %s", s.Node, int(left/(24*time.Hour)), until.UTC().Format(time.DateOnly)), true
+		return fmt.Sprintf("the certificate of %s ends in %d days, on %s", s.Node, int(left/(24*time.Hour)),
+			until.UTC().Format(time.DateOnly)), true
 	}
 	return "", false
 }
 
 func deviceHead() string {
-	return fmt.Sprintf("%-12s %-16s %5s %6s %6s %6s %6s %4s", "DEVICE", "MODEL", "LAST", "LAG50", "LAG99", "RATE/S", "EVERY", "BAD")
+	return fmt.Sprintf("%-12s %-16s %5s %6s %6s %6s %6s %4s", "DEVICE", "MODEL", "LAST", "LAG50", "LAG99", "RATE/S",
+		"EVERY", "BAD")
 }
 
 // row is a device in one line, without its values.
@@ -128,7 +133,8 @@ func (d *Device) row(now time.Time) string {
 		}
 	}
 	p50, p99, ok := d.Lag.Quantiles()
-	return strings.TrimRight(fmt.Sprintf("%-12s %-16s %5s %6s %6s %6s %6s %4d", terminal.Cut(d.Name, 12), terminal.Cut(terminal.Clean(model), 16), ago(now, d.Last),
+	return strings.TrimRight(fmt.Sprintf("%-12s %-16s %5s %6s %6s %6s %6s %4d", terminal.Cut(d.Name, 12),
+		terminal.Cut(terminal.Clean(model), 16), ago(now, d.Last),
 		lagText(p50, ok), lagText(p99, ok), rateText(d.Rate.PerSecond(now)), every, len(d.Q)), " ")
 }
 

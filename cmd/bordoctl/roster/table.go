@@ -121,7 +121,8 @@ func fleetLine(nodes []*Node, now time.Time) string {
 var fixed = []struct {
 	title string
 	width int
-}{{"STATE", 7}, {"SINCE", 5}, {"LAST", 5}, {"LAG50", 6}, {"LAG99", 6}, {"RATE/S", 6}, {"BACKLOG", 9}, {"CLOCK", 5}, {"MISS", 4}}
+}{{"STATE", 7}, {"SINCE", 5}, {"LAST", 5}, {"LAG50", 6}, {"LAG99", 6}, {"RATE/S", 6}, {"BACKLOG", 9}, {"CLOCK", 5},
+	{"MISS", 4}}
 
 // nameWidth is how wide the first column is.
 func nameWidth(width int) int {
@@ -161,7 +162,8 @@ func (n *Node) row(width int, now time.Time) string {
 	if n.AtLeast && since != "-" {
 		since = ">" + since
 	}
-	cells := []string{or(string(n.State), "?"), since, ago(now, n.Last), lagText(p50, ok), lagText(p99, ok), rateText(n.Rate.PerSecond(now)),
+	cells := []string{or(string(n.State), "?"), since, ago(now, n.Last), lagText(p50, ok), lagText(p99, ok),
+		rateText(n.Rate.PerSecond(now)),
 		n.backlogText(now), or(string(n.Clk), "-"), missText(n.Missing, n.Conflicts)}
 	return columns(n.Name, width, cells)
 }
@@ -251,7 +253,8 @@ func conditionLines(nodes []*Node, lang string, now time.Time, names bool) []str
 		if who != "" {
 			who += ", "
 		}
-		lines = append(lines, terminal.Clean(fmt.Sprintf("%-7s %s%s: %s%s", h.Severity, who, ago(now, time.UnixMilli(h.Since)),
+		lines = append(lines, terminal.Clean(fmt.Sprintf("%-7s %s%s: %s%s", h.Severity, who,
+			ago(now, time.UnixMilli(h.Since)),
 			Sentence(h.Text, h.Code, lang), behind(h.Detail))))
 	}
 	return lines

@@ -224,11 +224,14 @@ func TestTCPHostThatAnswersEveryUnit(t *testing.T) {
 			0, 1},
 		"one slow device": {func(byte) slave.Answerer { return device(t, "sunspec", serial("1"), grid()) },
 			1500 * time.Millisecond, 1},
-		"a device for each unit id": {func(u byte) slave.Answerer { return device(t, "sunspec", serial(fmt.Sprint(u)), grid()) }, 0, 10},
-		"zeros":                     {func(byte) slave.Answerer { return zeros }, 0, 1},
-		"slow zeros":                {func(byte) slave.Answerer { return zeros }, 300 * time.Millisecond, 1},
-		"refusals":                  {func(byte) slave.Answerer { return refusing }, 0, 1},
-		"slow exceptions":           {func(byte) slave.Answerer { return refusing }, 700 * time.Millisecond, 1},
+		"a device for each unit id": {func(u byte) slave.Answerer {
+			return device(t, "sunspec", serial(fmt.Sprint(u)),
+				grid())
+		}, 0, 10},
+		"zeros":           {func(byte) slave.Answerer { return zeros }, 0, 1},
+		"slow zeros":      {func(byte) slave.Answerer { return zeros }, 300 * time.Millisecond, 1},
+		"refusals":        {func(byte) slave.Answerer { return refusing }, 0, 1},
+		"slow exceptions": {func(byte) slave.Answerer { return refusing }, 700 * time.Millisecond, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
