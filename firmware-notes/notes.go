@@ -1,10 +1,10 @@
-// Package firmwarenotes holds one page for each model of device: how it is wired, what it answers, where it deviates from
-// its own documents, and what the driver does about that. The pages are embedded, so that an installer reads them on site
-// without a network: bordo notes MODEL.
+// Package firmwarenotes holds one page for each model of device: wiring, answers, deviations from its own documents,
+// and how the driver handles these. The pages are embedded, so that an installer can read them on site without a
+// network: bordo notes MODEL.
 //
-// A page and the driver are held together by this package's tests: defaults, registers and timing are generated from the
-// model's profile ("go generate", or "make generate"), and each oddity has an id that stands in the profile, in the page
-// and, where it can be shown, in a golden exchange or a scenario. The package itself knows no driver.
+// This package's tests keep page and driver together. Defaults, registers and timing are generated from the model's
+// profile ("make generate"). Each oddity has an id that appears in the profile, in the page and, where it can be shown,
+// in a golden exchange or a scenario. The package itself does not know any driver.
 package firmwarenotes
 
 import (
@@ -34,8 +34,8 @@ func Models() []string {
 	return models
 }
 
-// Note returns the page of a model as a person reads it, in Markdown: without the front matter, and without the marks
-// around its generated parts. It tells whether there is one.
+// Note returns the page of a model for a person, in Markdown: without the front matter and without the markers of its
+// generated parts. It returns false if there is no page.
 func Note(model string) (string, bool) {
 	if !isModel(model) {
 		return "", false
@@ -53,7 +53,7 @@ func Note(model string) (string, bool) {
 	return text.String(), true
 }
 
-// isModel tells a model from the pages about the notes themselves, which are written in capitals.
+// isModel distinguishes a model from the pages about the notes themselves, whose names are in capitals.
 func isModel(name string) bool {
 	return name != "" && name == strings.ToLower(name)
 }
@@ -71,7 +71,7 @@ func body(page string) string {
 	return page
 }
 
-// isMark tells whether a line is the beginning or the end of a generated part.
+// isMark reports whether a line is the beginning or the end of a generated part.
 func isMark(line string) bool {
 	line = strings.TrimSpace(line)
 	return strings.HasPrefix(line, "<!-- generated: ") || strings.HasPrefix(line, "<!-- end of ")

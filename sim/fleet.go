@@ -169,14 +169,14 @@ func (f *Fleet) Storm(during time.Duration) {
 	f.down = make(chan struct{})
 }
 
-// link tells how long there is no link yet, and gives the channel that is closed when it breaks.
+// link returns how long there is no link yet, and the channel that is closed when it breaks.
 func (f *Fleet) link() (wait time.Duration, broken <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return time.Until(f.upAgain), f.down
 }
 
-// Report tells what happened so far.
+// Report returns what happened so far.
 func (f *Fleet) Report() FleetReport {
 	r := FleetReport{After: time.Since(f.start), Nodes: len(f.nodes), Online: int(f.online.Load()),
 		Connects: f.connects.Load(), Refused: f.refused.Load(), Lost: f.lost.Load(), Messages: f.messages.Load(),

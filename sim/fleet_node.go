@@ -17,7 +17,7 @@ import (
 	"bordo/sim/plant"
 )
 
-// fleetWindow is how many messages of a node may be under way, as an agent's default is.
+// fleetWindow is the number of a node's messages in flight, like an agent's default.
 const fleetWindow = 20
 
 // How a node of a fleet connects: as an agent does.
@@ -41,7 +41,7 @@ type fleetNode struct {
 	ep      string
 	seq     uint64
 	fresh   []fleetSample // live, not yet sent
-	history []fleetSample // what was not acknowledged in its time, oldest first
+	history []fleetSample // samples that were not acknowledged in time, oldest first
 	opened  bool          // the first event of the epoch was sent
 	gaps    []contract.Range
 	unsent  []fleetMessage // events that were not acknowledged
@@ -105,7 +105,7 @@ func (n *fleetNode) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if down, _ := n.fleet.link(); down > 0 {
 			n.idle(ctx, down, &next)
-			n.idle(ctx, n.draw(2*time.Second), &next) // all come back at once, and not quite
+			n.idle(ctx, n.draw(2*time.Second), &next) // all reconnect at about the same time
 			tried = time.Now()
 			continue
 		}
@@ -131,7 +131,7 @@ func (n *fleetNode) draw(most time.Duration) time.Duration {
 	return time.Duration(n.dice.Float(1<<20+n.draws) * float64(most))
 }
 
-// idle waits without a link and goes on measuring.
+// idle waits without a link and continues to measure.
 func (n *fleetNode) idle(ctx context.Context, d time.Duration, next *time.Time) {
 	for end := time.Now().Add(d); ; {
 		if until := *next; until.Before(end) {
@@ -175,7 +175,7 @@ func fieldOf(point string, v catalogue.Value) contract.Field {
 	return f
 }
 
-// forget gives up the oldest history when there is too much of it.
+// forget drops the oldest history when there is too much of it.
 func (n *fleetNode) forget() {
 	if len(n.history) <= maxFleetMemory {
 		return

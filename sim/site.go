@@ -30,10 +30,10 @@ import (
 // Options are the settings of a site. The zero value works.
 type Options struct {
 	Seed   uint64
-	Speed  float64 // how fast everything physical goes by, at most 3600; 0 stands for 1
+	Speed  float64 // speed of everything physical, at most 3600; 0 means 1
 	Logger *slog.Logger
 
-	truthMost int      // changes of a point that are remembered; 0 stands for maxTruth
+	truthMost int      // number of remembered changes of a point; 0 means maxTruth
 	families  []family // protocols besides Modbus
 }
 
@@ -56,7 +56,7 @@ type Site struct {
 
 	host *Host
 	open connections
-	wake chan struct{} // told when faults change
+	wake chan struct{} // signalled when faults change
 }
 
 // New makes a site of a scenario. Nothing runs yet: devices live when they are asked, and Run carries out what a time
@@ -140,8 +140,8 @@ func (s *Site) addLine(l Line) error {
 	return nil
 }
 
-// OpenPort opens a line in memory. It has the signature of the agent's System.OpenPort. A serial line can be open once at
-// a time, as real ones.
+// OpenPort opens a line in memory. It has the signature of the agent's System.OpenPort. A serial line can be open only
+// once at a time, like a real one.
 func (s *Site) OpenPort(ctx context.Context, e line.Endpoint) (drivers.Port, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -163,14 +163,14 @@ func (s *Site) OpenPort(ctx context.Context, e line.Endpoint) (drivers.Port, err
 	return here, nil
 }
 
-// sameSettings tells whether two ends of a serial line understand each other. A receiver looks at the first stop bit only, so
-// their number does not matter; what goes through TCP has no settings.
+// sameSettings reports whether the two ends of a serial line understand each other. A receiver checks only the first
+// stop bit, so their number does not matter. TCP has no settings.
 func sameSettings(a, b line.Endpoint) bool {
 	return a.Scheme != line.Serial || a.Baud == b.Baud && a.Parity == b.Parity && a.Bits == b.Bits
 }
 
-// Dial connects in memory to a line of the scenario that stands behind TCP: for programs that bring their own Modbus
-// client and let the dialer be chosen. address is host:port as in the scenario's port URL; network is not looked at.
+// Dial connects in memory to a line of the scenario behind TCP, for programs with their own Modbus client and a
+// configurable dialer. address is host:port as in the scenario's port URL; network is ignored.
 func (s *Site) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	refuse := func(err error) error {
 		return &net.OpError{Op: "dial", Net: network, Addr: pipeAddr(address), Err: err}
@@ -189,7 +189,7 @@ func (s *Site) Dial(ctx context.Context, network, address string) (net.Conn, err
 	return here, nil
 }
 
-// charTime is how long a character takes on a line; 0 where the medium has no speed.
+// charTime returns the time of a character on a line; 0 where the medium has no speed.
 func charTime(e line.Endpoint) time.Duration {
 	if e.Scheme == line.TCP || e.Baud == 0 {
 		return 0
@@ -216,8 +216,9 @@ func (s *session) Close() error {
 	return s.connection.Close()
 }
 
-// attach lets the devices of a bus answer on a connection until it ends. char is how long a character takes where the
-// connection does not take that time itself. understood tells whether the master uses the settings of the line; nil: always.
+// attach lets the devices of a bus answer on a connection until it ends. char is the time of a character where the
+// connection does not take that time itself. understood reports whether the master uses the settings of the line; nil:
+// always.
 func (s *Site) attach(b *bus, c connection, char time.Duration, understood func() bool) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	open := &session{connection: c, end: cancel}
@@ -240,8 +241,8 @@ func (s *Site) attach(b *bus, c connection, char time.Duration, understood func(
 	return nil
 }
 
-// Run carries out the time tables of the faults of lines and box until ctx ends. Then it hangs up on everybody and waits until
-// nothing of the site is left. It returns nil.
+// Run executes the time tables of the faults of lines and box until ctx ends. It then closes all connections and waits
+// until everything of the site has ended. It returns nil.
 func (s *Site) Run(ctx context.Context) error {
 	defer s.open.finish()
 	var box sync.WaitGroup
@@ -284,8 +285,8 @@ func (s *Site) turn(b *bus, gone bool) {
 	}
 }
 
-// Truth lists every value that a point of a device held between two times, both included, as its registers had them: what
-// an agent may have read. ok is false when the site knows nothing of that.
+// Truth lists every value that a point of a device had between two times, both included, as its registers held them:
+// what an agent may have read. ok is false when the site does not know the point.
 func (s *Site) Truth(device, point string, from, to time.Time) (values []catalogue.Value, ok bool) {
 	d := s.devices[device]
 	if d == nil {
@@ -302,8 +303,8 @@ func (s *Site) MoveSun(by time.Duration) {
 	s.nature.sunStart = s.nature.sunStart.Add(by)
 }
 
-// JumpClock lets so much time go by at once, at most 31 days, for everything physical: counters count, batteries empty, the
-// sun moves, a barrier that closes by itself has closed. The time tables of faults and the clock of the box stay where they are: a program
+// JumpClock advances everything physical at once, by at most 31 days: counters count, batteries empty, the sun moves, a
+// barrier that closes by itself has closed. The time tables of faults and the clock of the box do not move: a program
 // that reads the site finds it as after an absence.
 func (s *Site) JumpClock(by time.Duration) error {
 	if by <= 0 || by > maxLeap {
@@ -315,7 +316,7 @@ func (s *Site) JumpClock(by time.Duration) error {
 	return nil
 }
 
-// Points lists what the devices of the site can tell, by device id; nothing for those that are replayed.
+// Points lists the points of the site's devices by device id, except for replayed ones.
 func (s *Site) Points() map[string][]string {
 	out := make(map[string][]string, len(s.devices))
 	for id, d := range s.devices {
@@ -381,7 +382,7 @@ func (s *Site) possible(place string, f Fault) error {
 	return nil
 }
 
-// Clear ends a fault of a place: the one with a number, or all for 0. It tells how many that were.
+// Clear ends a fault of a place: the one with a number, or all with 0. It returns their count.
 func (s *Site) Clear(place string, id int) (int, error) {
 	fs, err := s.faultsOf(place)
 	if err != nil {
@@ -402,10 +403,10 @@ func (s *Site) Heal() {
 	}
 }
 
-// maxConnections bounds what is open at a site at once.
+// maxConnections bounds the open connections of a site.
 const maxConnections = 256
 
-// connections knows what is open.
+// connections tracks what is open.
 type connections struct {
 	mu     sync.Mutex
 	list   map[io.Closer]*bus
@@ -434,7 +435,7 @@ func (c *connections) add(x io.Closer, b *bus) error {
 	return nil
 }
 
-// count tells how many connections of a bus are open.
+// count returns the number of open connections of a bus.
 func (c *connections) count(b *bus) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -453,7 +454,7 @@ func (c *connections) remove(x io.Closer) {
 	c.wg.Done()
 }
 
-// hangUp closes what is open on a bus.
+// hangUp closes the connections of a bus.
 func (c *connections) hangUp(b *bus) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

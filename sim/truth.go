@@ -8,8 +8,8 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// How many changes of one point are remembered; the oldest eighth is dropped at the limit. A register changes with each request,
-// and a bad line takes several requests for a poll: a week of polls each 10 s needs 300,000 there.
+// Number of remembered changes of one point; the oldest eighth is dropped at the limit. A register changes with each
+// request, and a bad line takes several requests per poll: a week of polls every 10 s needs 300,000.
 const (
 	maxTruth    = 1 << 20 // in memory, where a checker asks for them
 	servedTruth = 1 << 16 // of a site that is served: a day at one request a second, and 3 MB
@@ -56,8 +56,8 @@ func (t *truth) note(point string, v catalogue.Value, now time.Time) {
 	s.at, s.seen, s.value = append(s.at, now.UnixNano()), append(s.seen, now.UnixNano()), append(s.value, v)
 }
 
-// renewed is how long a register holds a value that is not seen again: registers live only when they are asked, and those of
-// a real device would have gone on.
+// renewed is how long a register is assumed to hold a value that is not observed again: simulated registers change only
+// when they are read, and those of a real device would have changed meanwhile.
 const renewed = time.Second
 
 // held lists every value that a point had between two times, both included. ok is false when nothing is known of that
@@ -70,7 +70,7 @@ func (t *truth) held(point string, from, to time.Time) (values []catalogue.Value
 		return nil, false
 	}
 	begin, end := from.UnixNano(), to.UnixNano()
-	first := sort.Search(len(s.at), func(i int) bool { return s.at[i] > begin }) - 1 // what it held when the span began
+	first := sort.Search(len(s.at), func(i int) bool { return s.at[i] > begin }) - 1 // its value when the span began
 	if first < 0 {
 		if s.cut {
 			return nil, false
@@ -78,7 +78,7 @@ func (t *truth) held(point string, from, to time.Time) (values []catalogue.Value
 		first = 0
 	}
 	if first+1 < len(s.at) && s.at[first+1] <= end && s.seen[first]+renewed.Nanoseconds() < begin {
-		first++ // it was another one by then
+		first++ // it had changed by then
 	}
 	for i := first; i < len(s.at) && s.at[i] <= end; i++ {
 		values = append(values, s.value[i])

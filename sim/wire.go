@@ -14,7 +14,7 @@ import (
 // maxLate bounds the messages of one connection that are still to come.
 const maxLate = 16
 
-// bus is the medium of one line: it counts its exchanges and lets things go wrong with them, whatever its devices speak.
+// bus is the medium of one line: it counts its exchanges and applies faults to them, whatever protocol its devices use.
 type bus struct {
 	id       string
 	endpoint line.Endpoint
@@ -22,7 +22,7 @@ type bus struct {
 	dice     plant.Dice
 	protocol protocol        // and its devices
 	n        atomic.Uint64   // exchanges so far
-	onGone   func(gone bool) // told when the cable is pulled and put back; may be nil
+	onGone   func(gone bool) // called when the cable is unplugged and plugged in again; may be nil
 }
 
 func (b *bus) isGone(now time.Time) bool {
@@ -30,7 +30,7 @@ func (b *bus) isGone(now time.Time) bool {
 	return gone
 }
 
-// hit tells whether a fault strikes an exchange with a device, which is nil where nobody has that address.
+// hit reports whether a fault affects an exchange with a device, which is nil for an unused address.
 func (b *bus) hit(kind FaultKind, d device, x exchange) (Fault, bool) {
 	id := ""
 	if d != nil {
@@ -39,8 +39,8 @@ func (b *bus) hit(kind FaultKind, d device, x exchange) (Fault, bool) {
 	return b.faults.hit(kind, id, x.n, x.at)
 }
 
-// wire is one open connection of a bus, seen from the devices. What they send passes through the bus's faults. One goroutine
-// may read and one send.
+// wire is one open connection of a bus, seen from the devices. What they send passes through the bus's faults. One
+// goroutine may read and one send.
 type wire struct {
 	port connection
 	bus  *bus
@@ -52,7 +52,7 @@ type wire struct {
 	others int // connections of the bus that were open before this one
 
 	mu      sync.Mutex
-	request []byte    // what was heard since the last exchange
+	request []byte    // bytes received since the last exchange
 	heard   time.Time // when it began
 	pending map[*time.Timer]bool
 	closed  bool
@@ -63,7 +63,7 @@ func newWire(port connection, b *bus, char time.Duration) *wire {
 	return &wire{port: port, bus: b, char: char, opened: time.Now(), pending: map[*time.Timer]bool{}}
 }
 
-// SetDeadline sets when a Read gives up.
+// SetDeadline sets the time at which Read stops waiting.
 func (w *wire) SetDeadline(t time.Time) error { return w.port.SetDeadline(t) }
 
 // Read implements io.Reader for the devices' side.
@@ -83,20 +83,20 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// fits tells whether the two ends of a serial line have the same settings. Otherwise neither understands the other: frames
-// fail their parity or checksum, and a device that hears none says nothing.
+// fits reports whether the two ends of a serial line have the same settings. Otherwise neither understands the other:
+// frames fail their parity or checksum, and a device that receives none does not answer.
 func (w *wire) fits() bool { return w.understood == nil || w.understood() }
 
-// exchange is one turn on a line: what was heard, and a message of a device after it.
+// exchange is one turn on a line: what was received, followed by a message of a device.
 type exchange struct {
 	n       uint64    // counts those of the line, from 1
 	at      time.Time // when the device speaks
-	request []byte    // what was heard since the exchange before; empty when a device speaks unasked
+	request []byte    // received since the previous exchange; empty when a device sends unsolicited
 	heard   time.Time // when that began
 }
 
-// exchange begins the next exchange. ok is false when the master has other settings than the line: then nobody understands
-// anybody, and nothing is to be sent.
+// exchange begins the next exchange. ok is false when the master's settings differ from those of the line: then neither
+// side understands the other, and nothing is to be sent.
 func (w *wire) exchange() (x exchange, ok bool) {
 	if !w.fits() {
 		return exchange{}, false
@@ -110,15 +110,15 @@ func (w *wire) exchange() (x exchange, ok bool) {
 
 // message is what a device says in one exchange, whole. It belongs to send then.
 type message struct {
-	from    device // nil: nobody whom faults of a device could strike
+	from    device // nil: no device whose faults could apply
 	data    []byte
-	fragile int           // how many of its bytes, from the first on, can come out wrong; 0: all
-	usual   time.Duration // how long the device takes to say it
-	latest  time.Duration // how long it takes at the most; 0: a second
+	fragile int           // number of leading bytes that can be damaged; 0: all
+	usual   time.Duration // usual reply time of the device
+	latest  time.Duration // maximum reply time; 0: a second
 }
 
-// send lets the faults of the bus act on a message and puts on the wire what they leave of it: at once, or, without waiting
-// for that, when its time has come.
+// send applies the faults of the bus to a message and puts the result on the wire: immediately, or, without waiting for
+// it, when its time has come.
 func (w *wire) send(x exchange, m message) error {
 	frame, delay := w.bus.spoil(m, x)
 	delay += time.Duration(len(x.request)+len(frame)) * w.char
@@ -155,7 +155,7 @@ func (w *wire) sendLater(frame []byte, delay time.Duration) {
 	w.pending[timer] = true
 }
 
-// close lets nothing be written any more and waits for what is being written. The port is closed before.
+// close prevents further writes and waits for the current one. The port is closed before.
 func (w *wire) close() {
 	w.mu.Lock()
 	w.closed = true
@@ -169,7 +169,7 @@ func (w *wire) close() {
 	w.late.Wait()
 }
 
-// spoil lets the faults of a bus act on the bytes of a message: it returns what is to be sent, and how much later.
+// spoil applies the faults of a bus to the bytes of a message. It returns what to send, and with what delay.
 func (b *bus) spoil(m message, x exchange) (frame []byte, delay time.Duration) {
 	hit := func(kind FaultKind) (Fault, bool) { return b.hit(kind, m.from, x) }
 	frame = m.data
@@ -207,7 +207,7 @@ func (b *bus) garble(frame []byte, n uint64) {
 	}
 }
 
-// noise makes up to six bytes of nobody.
+// noise returns up to six random bytes.
 func (b *bus) noise(n uint64) []byte {
 	w := b.dice.Word(8*n + 6)
 	return binary.BigEndian.AppendUint64(nil, b.dice.Word(8*n+7))[:1+w%6]

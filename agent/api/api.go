@@ -1,8 +1,8 @@
-// Package api is everything that a person or a program can ask of the running agent: methods with data types. It knows no
-// transport and has no words for people; what it returns can be sent as JSON. All but Confirm only read.
+// Package api is everything that a person or a program can ask the running agent: methods with data types. It knows no
+// transport and contains no texts for people; its results can be sent as JSON. All methods but Confirm only read.
 //
-// What the tools do with a port or store of their own, where no agent runs, is a function here as well, so that both answer
-// alike.
+// Operations that the tools also perform on their own ports or stores, where no agent runs, are functions here, so that
+// both give the same results.
 package api
 
 import (
@@ -20,8 +20,8 @@ import (
 )
 
 // API asks an agent. Its methods may be called from any goroutine. The errors of those that need a port match
-// agent.ErrUnknownName when the configuration has no such device or line, agent.ErrLineDown when its port is not open, and
-// UnsupportedError when its protocol has no such thing.
+// agent.ErrUnknownName when the configuration has no such device or line, agent.ErrLineDown when its port is not open,
+// and UnsupportedError when its protocol lacks the operation.
 type API struct {
 	agent   *agent.Agent
 	cfg     *config.Config
@@ -49,7 +49,7 @@ func (e *UnsupportedError) Error() string {
 	return fmt.Sprintf("%s: it speaks %s, which does not offer this", e.Name, e.Protocol)
 }
 
-// Status tells how the agent is.
+// Status returns the state of the agent.
 func (x *API) Status() Status { return x.agent.Status() }
 
 // Reading is one poll of a device.
@@ -78,7 +78,7 @@ func NewReading(l config.Line, d config.Device, r drivers.Report) Reading {
 	return out
 }
 
-// Read polls a device now. What it says is stored and sent like every other poll.
+// Read polls a device now. The result is stored and sent like every other poll.
 func (x *API) Read(ctx context.Context, device string) (Reading, error) {
 	l, d, err := x.device(device)
 	if err != nil {
@@ -114,7 +114,7 @@ func (x *API) Capture(ctx context.Context, device string) (text string, err erro
 	return text, err
 }
 
-// CaptureOn records what a device of a line answers on an open port of it: the text of a golden file (drivers.Capturer).
+// CaptureOn records what a device answers on an open port of its line, as the text of a golden file (drivers.Capturer).
 // version is that of the program.
 func CaptureOn(ctx context.Context, l config.Line, d config.Device, port drivers.Port, version string,
 	now time.Time) (string, error) {
@@ -126,7 +126,7 @@ func CaptureOn(ctx context.Context, l config.Line, d config.Device, port drivers
 	return driver.Capture(ctx, l.Endpoint.Line(l.ID), port, d.Device, source)
 }
 
-// Exchanged reads who a device is and tells whether that is to be confirmed (agent.Agent.Exchanged).
+// Exchanged reads the identity of a device and reports whether an exchange has to be confirmed (agent.Agent.Exchanged).
 func (x *API) Exchanged(ctx context.Context, device string) (Exchange, error) {
 	return x.agent.Exchanged(ctx, device)
 }
@@ -153,8 +153,8 @@ func (x *API) Raw(ctx context.Context, line string, q drivers.RawQuery) (data []
 	return data, err
 }
 
-// Scan looks for devices on a line, between the polls of those that it has. say is told everything, and its error ends the
-// scan. units are the ids that are asked; none: all.
+// Scan searches for devices on a line, between the polls of its configured ones. say receives all events, and its error
+// ends the scan. units are the ids to probe; none: all.
 func (x *API) Scan(ctx context.Context, line string, units []int, say func(scan.Event) error) error {
 	l, err := x.line(line)
 	if err != nil {
@@ -168,7 +168,7 @@ func (x *API) Scan(ctx context.Context, line string, units []int, say func(scan.
 	defer cancel(nil)
 	s := scan.Search{Units: units, Known: map[int]string{}, Say: func(e scan.Event) {
 		if err := say(e); err != nil {
-			cancel(err) // nobody listens
+			cancel(err) // the receiver has left
 		}
 	}}
 	for _, d := range l.Devices {

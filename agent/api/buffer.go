@@ -9,7 +9,7 @@ import (
 	"bordo/buffer"
 )
 
-// BufferQuestion is a question about what a store holds: that of the running agent, or one that a tool has opened.
+// BufferQuestion is a question about the content of a store: that of the running agent, or one that a tool has opened.
 type BufferQuestion struct {
 	Do     string        `json:"do"` // stat, list, export or verify
 	Query  archive.Query `json:"query"`
@@ -24,7 +24,7 @@ type BufferPart struct {
 	Day     *int64          `json:"written_day,omitempty"`
 	Entries []archive.Entry `json:"entries,omitempty"`
 	Lines   []string        `json:"lines,omitempty"`
-	Tally   *archive.Tally  `json:"tally,omitempty"` // behind the last entry or line
+	Tally   *archive.Tally  `json:"tally,omitempty"` // after the last entry or line
 	Report  *buffer.Report  `json:"report,omitempty"`
 }
 

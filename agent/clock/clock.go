@@ -117,7 +117,7 @@ type Keeper struct {
 	unsaved bool
 }
 
-// elsewhere is a wall clock that nobody vouches for.
+// elsewhere is a wall clock that nothing vouches for.
 type elsewhere struct {
 	base  time.Time
 	since time.Duration
@@ -131,8 +131,8 @@ func New(o Options) *Keeper {
 	return &Keeper{o: o, trusted: o.State.Trusted}
 }
 
-// Observe tells what time it is when the clocks show r, and whether the clock turns out to have been set since the last
-// call. It is meant to be called for every time that is told: the Set comes to whoever is first, once, and before any time
+// Observe returns the time when the clocks show r, and a Set if the clock turns out to have been set since the last
+// call. Call it for every time that is used: the first caller after a clock change receives the Set, before any time
 // that depends on it.
 func (k *Keeper) Observe(r Reading) (Stamp, *Set) {
 	k.mu.Lock()
@@ -147,8 +147,8 @@ func (k *Keeper) Observe(r Reading) (Stamp, *Set) {
 	return Stamp{k.base.Add(r.Mono), k.clk, k.era}, set
 }
 
-// begin is the first reading in a start of the machine. If the agent was there before in the same start it goes on from
-// what was told then, so that a clock that was set in between is seen.
+// begin processes the first reading in a start of the machine. If the agent already ran in the same start, it continues
+// from the time used then, so that a clock that was set in between is detected.
 func (k *Keeper) begin(r Reading, base time.Time) {
 	k.floor = later(k.o.NotBefore, k.trusted)
 	k.begun, k.boot, k.odd, k.doubted, k.unsaved, k.told = true, r.Boot, nil, 0, true, false
@@ -163,7 +163,7 @@ func (k *Keeper) begin(r Reading, base time.Time) {
 	k.base, k.clk = later(base, k.floor.Add(-r.Mono)), contract.ClockFree
 }
 
-// follow compares the wall clock with the time that is told.
+// follow compares the wall clock with the Keeper's time.
 func (k *Keeper) follow(r Reading, base time.Time) *Set {
 	off := base.Sub(k.base)
 	near := off < step && off > -step
@@ -192,7 +192,7 @@ func (k *Keeper) follow(r Reading, base time.Time) *Set {
 	return nil
 }
 
-// set moves what is told.
+// set moves the Keeper's time.
 func (k *Keeper) set(base time.Time, was contract.Clock) *Set {
 	s := &Set{Boot: k.boot, Offset: base.Sub(k.base), Was: was, Clk: k.clk, Told: k.told, base: base}
 	k.base, k.unsaved = base, true
@@ -200,8 +200,8 @@ func (k *Keeper) set(base time.Time, was contract.Clock) *Set {
 	return s
 }
 
-// believable tells whether a time that the machine vouches for can be true. A time before the last trusted one may be the
-// mistake of either: when the machine insists, it is believed.
+// believable reports whether a time that the machine vouches for can be true. A time before the last trusted one may be
+// the mistake of either: if the machine insists, it is believed.
 func (k *Keeper) believable(r Reading) bool {
 	switch {
 	case !r.Wall.Before(k.floor.Add(-early)):
@@ -215,7 +215,7 @@ func (k *Keeper) believable(r Reading) bool {
 	return r.Mono-k.doubted >= patience
 }
 
-// Save returns what is to be kept, and whether it is time to do so: after a set, at the first reading of a start of the
+// Save returns the state to save, and whether it is time to do so: after a set, at the first reading of a start of the
 // machine, and every SaveEvery while the time is trusted. now is the monotonic time.
 func (k *Keeper) Save(now time.Duration) (State, bool) {
 	k.mu.Lock()
@@ -227,8 +227,8 @@ func (k *Keeper) Save(now time.Duration) (State, bool) {
 	return State{Trusted: k.trusted, Boot: k.boot, Mono: now, Base: k.base, Heard: k.heard, Clk: k.clk}, true
 }
 
-// Floor is the earliest time that can be true: the last trusted one, or the date on which the program was built. It is what
-// the validity of certificates is checked at when the clock is behind it.
+// Floor returns the earliest time that can be true: the last trusted one, or the date on which the program was built.
+// Certificates are judged at this time when the clock is behind it.
 func (k *Keeper) Floor() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()

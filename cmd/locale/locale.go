@@ -1,8 +1,8 @@
-// Package locale translates what the programs say to people. English stands in the code; the translations of a language are a
-// gettext file beside this one (it.po), which translators edit with their usual tools. The English text is the key: a text that
-// has no translation is shown in English.
+// Package locale translates what the programs say to people. English is in the code; the translations into a language
+// are a gettext file in this directory (it.po), which translators edit with their usual tools. The English text is the
+// key. A text without translation is shown in English.
 //
-// What is for machines (JSON, logs, exports, messages of the contract) is never translated.
+// Output for machines (JSON, logs, exports, messages of the contract) is never translated.
 package locale
 
 import (
@@ -70,7 +70,8 @@ func (l Language) Text(english string) string {
 	return english
 }
 
-// Cause translates a pattern of what a machine says: the result may refer to its groups ($1). It is "" where there is none.
+// Cause returns the translation of a pattern of error messages, which may refer to its groups ($1). It is "" if there
+// is none.
 func (l Language) Cause(pattern string) string {
 	if l != "it" {
 		return ""
@@ -86,8 +87,8 @@ func (l Language) Of(it, en string) string {
 	return en
 }
 
-// OfArgs is the language that a command line asks for with --lang, and otherwise that of the environment. It is for what is said
-// before the flags are read, such as what is wrong with them.
+// OfArgs returns the language that a command line selects with --lang, otherwise that of the environment. It is for
+// messages before the flags are parsed, such as errors about them.
 func OfArgs(args []string, getenv func(string) string) Language {
 	l := OfEnv(getenv)
 	for i, a := range args {

@@ -14,25 +14,26 @@ import (
 	"bordo/drivers/catalogue"
 )
 
-// Suite is what every driver is put through. Each check runs in a synctest bubble of its own, on a wire of its own.
+// Suite describes a driver of polled devices to Run. Each check runs in its own synctest bubble, on its own wire.
 type Suite struct {
 	Driver  drivers.Driver
 	Line    drivers.Line
 	Devices []drivers.Device
 	Char    time.Duration // of a character on the wire
 
-	// Serve plays the devices on the other end of the wire until ctx ends or the wire is closed; its error fails the test.
+	// Serve plays the devices at the other end of the wire until ctx ends or the wire is closed. Its error fails the
+	// test.
 	Serve func(ctx context.Context, there *End) error
 	// Truth is what a device shows at a point, all the time; false: it is not asked for, or changes.
 	Truth func(device, point string) (catalogue.Value, bool)
-	// Writes tells whether a frame that the driver sent makes a device do or keep something. Frames come whole where the
-	// driver writes them whole. nil: a poll may not send anything at all.
+	// Writes reports whether a frame that the driver sent makes a device do or store something. Frames arrive whole if
+	// the driver writes them whole. nil means that a poll may not send anything.
 	Writes func(sent []byte) bool
 	// Partial is Serve with devices that do not give some of their values; nil: the protocol has no such thing.
 	Partial func(ctx context.Context, there *End) error
-	// Command is one that the model allows; its zero value: there is none.
+	// Command is a command that the model allows; its zero value means that there is none.
 	Command drivers.Command
-	// Late is how late the devices may answer at the utmost.
+	// Late is the maximum delay of the devices' answers.
 	Late time.Duration
 }
 
@@ -61,7 +62,7 @@ func Run(t *testing.T, s Suite) {
 	}
 }
 
-// lacks tells what must be given before anything can be checked.
+// lacks lists the missing fields without which nothing can be checked.
 func (s *Suite) lacks() (lacks []string) {
 	for _, field := range []struct {
 		missing bool
@@ -198,7 +199,7 @@ func wantKnown(t *testing.T, device string, points []string) {
 	}
 }
 
-// wantTrue checks the readings of a report against the catalogue and the truth, and returns how many there are.
+// wantTrue checks the readings of a report against the catalogue and the truth, and returns their number.
 func (b *bench) wantTrue(r drivers.Report) int {
 	b.t.Helper()
 	seen := map[string]bool{}
@@ -340,7 +341,7 @@ func givesPart(t *testing.T, s *Suite) {
 	}
 }
 
-// ask sends a command after the first polls and returns the result and what was written because of it.
+// ask sends a command after the first polls and returns its result and how many frames were written because of it.
 func (b *bench) ask(c drivers.Command) (res drivers.Result, written int) {
 	b.t.Helper()
 	answered := false
@@ -410,8 +411,8 @@ func neverMixesUp(t *testing.T, s *Suite) {
 	}
 }
 
-// relay passes bytes between two ends and harms what comes from the devices: a third of the pieces late, some lost, some
-// damaged where the line can damage them (TCP cannot). The function that it returns waits for it to end.
+// relay passes bytes between two ends and damages what comes from the devices: it delays a third of the pieces, loses
+// some, and alters some where the line can do that (TCP cannot). The returned function waits until it has ended.
 func relay(here, there *End, s *Suite, dice *rand.Rand) func() {
 	over := make(chan struct{}, 2)
 	go func() {

@@ -13,7 +13,7 @@ import (
 	"bordo/drivers"
 )
 
-// wireBuffer is how many bytes one direction of a wire holds before Write blocks, as a UART's or a socket's buffer does.
+// wireBuffer is how many bytes one direction of a wire holds before Write blocks, like the buffer of a UART or socket.
 const wireBuffer = 4096
 
 // ErrHungUp is the cause of a Lost error on a wire whose other end was closed.
@@ -29,13 +29,13 @@ type End struct {
 
 var _ drivers.Port = (*End)(nil)
 
-// Wire returns the two ends of a buffered line in both directions. char is how long one character takes on it: 0 for a
-// wire without a speed, 11 bits at 9600 baud for a serial line. Write returns as soon as the bytes are buffered, and they
-// arrive one after the other at the other end, late replies included: that is why it is not a net.Pipe. Deadlines follow
-// package time. Read with a deadline that has passed still gives what is already there. Closing one end makes the
-// other's Read fail, once it has read what was under way, with a Lost error that wraps ErrHungUp.
+// Wire returns the two ends of a buffered line in both directions. char is the time of one character: 0 for a wire
+// without a speed, 11 bits at 9600 baud for a serial line. Write returns as soon as the bytes are buffered, and they
+// arrive one after the other at the other end, late replies included. A net.Pipe could not do that. Deadlines follow
+// package time. Read with a passed deadline still returns available bytes. Closing one end makes the other's Read fail
+// with a Lost error that wraps ErrHungUp, once it has read the bytes in transit.
 //
-// An End may be used by one reader and one writer at once.
+// An End may be used by one reader and one writer concurrently.
 func Wire(char time.Duration) (here, there *End) {
 	a, b := newPipe(char), newPipe(char)
 	return newEnd(a, b), newEnd(b, a)
@@ -140,7 +140,7 @@ type pipe struct {
 	buf     []byte        // guarded by mu, as all below
 	first   time.Time     // when buf[0] arrives
 	last    time.Time     // when the last byte of buf arrives
-	err     error         // why no more comes
+	err     error         // why no more bytes arrive
 	changed chan struct{} // closed at each change
 }
 
@@ -151,7 +151,7 @@ func (p *pipe) signal() {
 	p.changed = make(chan struct{})
 }
 
-// put appends what fits and tells what to wait for if that was not all.
+// put appends what fits, and returns what to wait for if that was not all.
 func (p *pipe) put(b []byte) (int, <-chan struct{}, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,7 +176,8 @@ func (p *pipe) put(b []byte) (int, <-chan struct{}, error) {
 	return n, p.changed, nil
 }
 
-// take gives the bytes that have arrived. With none it tells in how long the next one does, -1 if none is under way.
+// take returns the bytes that have arrived. If there are none, wait is the time until the next one, -1 if none is in
+// transit.
 func (p *pipe) take(b []byte) (n int, wait time.Duration, changed <-chan struct{}, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -197,7 +198,7 @@ func (p *pipe) take(b []byte) (n int, wait time.Duration, changed <-chan struct{
 	return n, 0, p.changed, nil
 }
 
-// stop ends the direction. Its own reader stops at once, a reader at the far end after what was under way.
+// stop ends the direction: for its own reader immediately, for a reader at the far end after the bytes in transit.
 func (p *pipe) stop(err error, now bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

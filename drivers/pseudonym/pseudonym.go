@@ -1,12 +1,12 @@
-// Package pseudonym replaces what identifies a person, such as the number of an access card, by a pseudonym that says nothing
-// without a key.
+// Package pseudonym replaces what identifies a person, such as the number of an access card, by a pseudonym that
+// reveals nothing without a key.
 //
-// The pseudonym is the first half of HMAC-SHA-256 over scope, kind and value. A plain hash would not do: all numbers of a
-// kind of card, and all Italian tax codes, can be tried within hours. Every identifier has one canonical form, so that a card
-// has one pseudonym at every reader of a scope and in the centre's list.
+// The pseudonym is the first half of HMAC-SHA-256 over scope, kind and value. A plain hash would not suffice: all
+// numbers of a kind of card, and all Italian tax codes, can be tried within hours. Every identifier has one canonical
+// form, so that a card has one pseudonym at every reader of a scope and in the centre's list.
 //
-// No error and no formatting of the package's types shows a key or an identifier. The package clears its own copies of both
-// after use; it cannot clear those of its caller, nor what the garbage collector or the runtime of a program has moved.
+// No error and no formatting of the package's types shows a key or an identifier. The package clears its own copies of
+// both after use. It cannot clear those of its caller, nor copies made by the garbage collector or the runtime.
 package pseudonym
 
 import (
@@ -60,7 +60,7 @@ const maxValue = 64
 // Key is the secret of a site. It prints as a word, also inside other types: package fmt does not look into a function.
 type Key struct{ secret func() *[keySize]byte }
 
-// hidden stands for every key in any output.
+// hidden replaces every key in any output.
 const hidden = "[key]"
 
 // Format implements fmt.Formatter for every verb.
@@ -69,13 +69,14 @@ func (Key) Format(s fmt.State, _ rune) { fmt.Fprint(s, hidden) } //nolint:errche
 // MarshalText implements encoding.TextMarshaler, which JSON and logs use.
 func (Key) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// IsZero tells whether there is no key.
+// IsZero reports whether there is no key.
 func (k Key) IsZero() bool { return k.secret == nil }
 
 // howToMakeKey is what to do where there is no key.
 const howToMakeKey = "make one with: openssl rand -hex 32"
 
-// ParseKey reads a key from 64 hexadecimal digits, which the caller may clear afterwards. The error does not repeat them.
+// ParseKey reads a key from 64 hexadecimal digits, which the caller may clear afterwards. The error does not repeat
+// them.
 func ParseKey(text []byte) (Key, error) {
 	for len(text) > 0 && strings.ContainsRune(" \t\r\n", rune(text[len(text)-1])) {
 		text = text[:len(text)-1]
@@ -130,7 +131,7 @@ func New(key Key, scope string) (*Maker, error) {
 	return &Maker{key, scope}, nil
 }
 
-// Of returns the pseudonym of an identifier: Size hexadecimal digits, the same for ever for the same key, scope, kind and
+// Of returns the pseudonym of an identifier: Size hexadecimal digits, always the same for the same key, scope, kind and
 // identifier, however it is spelt. The caller clears value.
 func (m *Maker) Of(kind string, value []byte) (string, error) {
 	canonical, err := Canonical(kind, value)
@@ -144,8 +145,8 @@ func (m *Maker) Of(kind string, value []byte) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:Size/2]), nil
 }
 
-// Canonical returns the one form of an identifier in a buffer of its own: upper case, without spaces, tabs and line ends. The
-// error says what is wrong and repeats neither argument: they may have been swapped.
+// Canonical returns the canonical form of an identifier in a new buffer: upper case, without spaces, tabs and line
+// ends. The error says what is wrong and repeats neither argument, because they may have been swapped.
 func Canonical(kind string, value []byte) ([]byte, error) {
 	f, known := forms[kind]
 	if !known {

@@ -18,7 +18,8 @@ import (
 // quarter is the length of an interval.
 const quarter = 15 * time.Minute
 
-// QuarterHours claims that the intervals of a counter are right, also those that come again after the clock was put back.
+// QuarterHours claims that the intervals of a counter are correct, including those repeated after the clock was put
+// back.
 type QuarterHours struct {
 	most  map[string]float64 // kW that a device can pass on, by id
 	told  map[intervalKey][]energyInterval
@@ -104,8 +105,8 @@ func (c *QuarterHours) best(k intervalKey) energyInterval {
 	return slices.MaxFunc(c.told[k], func(a, b energyInterval) int { return cmp.Compare(a.Rev, b.Rev) })
 }
 
-// truest claims that of what was told of a quarter nothing counts that is worse than something else: one that is wholly
-// covered by a counter, under a clock that is set, is not replaced by one that is not.
+// truest claims that no published version of a quarter is replaced by a worse one: a quarter wholly covered by a
+// counter, under a set clock, is not replaced by one that is not.
 func (c *QuarterHours) truest(k intervalKey, best energyInterval) {
 	for _, e := range c.told[k] {
 		switch {
@@ -122,7 +123,7 @@ func (e *energyInterval) whole() bool {
 	return e.Coverage == 1 && e.Method == "counter" && e.Clk != contract.ClockFree
 }
 
-// same tells whether two records say the same: after a power cut a quarter may be told once more.
+// same reports whether two records have the same content: after a power cut a quarter may be published once more.
 func (e *energyInterval) same(o energyInterval) bool {
 	equal := func(a, b *float64) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
 	return equal(e.KWh, o.KWh) && equal(e.From, o.From) && equal(e.To, o.To) && e.Segment == o.Segment
@@ -152,12 +153,13 @@ func (c *QuarterHours) one(k intervalKey, e energyInterval) {
 	c.edge("end", k, k.start+quarter.Milliseconds(), e.To)
 }
 
-// stoodMost is how many quarters a counter may have stood still before one in which it catches up.
+// stoodMost is the maximum number of quarters for which a counter may have stood still before one in which it catches
+// up.
 const stoodMost = 8
 
-// caughtUp is the number of quarters whose energy one may hold: its own, and those before it through whose end the counter
-// stood still, because a device showed the same value for a while and then all at once what it had counted. What it did not
-// count at the end of the quarter before counts as well.
+// caughtUp is the number of quarters whose energy one may contain: its own, and those before it through whose end the
+// counter stood still, because a device showed the same value for a while and then all at once what it had counted.
+// Energy not counted at the end of the previous quarter counts as well.
 func (c *QuarterHours) caughtUp(k intervalKey) float64 {
 	quarters := 1
 	for quarters <= stoodMost {
@@ -172,9 +174,9 @@ func (c *QuarterHours) caughtUp(k intervalKey) float64 {
 	return max(float64(quarters), min(1+float64(stood)/float64(quarter.Milliseconds()), stoodMost))
 }
 
-// edge holds the counter at an edge against the readings that were published just before and just after it: whatever the
-// device did in between, its counter was between them, or, while readings after a leap are not believed, between the one
-// before the leap and them.
+// edge compares the counter at an edge with the readings published just before and just after it. Whatever the device
+// did in between, its counter was between them, or, while readings after a jump are not believed, between the one
+// before the jump and them.
 func (c *QuarterHours) edge(which string, k intervalKey, at int64, value *float64) {
 	if value == nil {
 		return

@@ -34,7 +34,7 @@ func (c *Room) See(m *Message) {
 	if m.Event == nil || m.Event.Type != contract.StoreGap {
 		return
 	}
-	if _, g, err := readGap(m); err == nil && g.why == "evicted" { // what cannot be read is told by AtLeastOnce
+	if _, g, err := readGap(m); err == nil && g.why == "evicted" { // AtLeastOnce reports an unreadable message
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.evicted = append(c.evicted, string(m.Event.Data))

@@ -14,7 +14,7 @@ const (
 	Unknown     = "unknown"
 )
 
-// Order is what a barrier can be told to do.
+// Order is an order to a barrier.
 type Order string
 
 // The orders.
@@ -32,8 +32,9 @@ const (
 	overrun        = 0.35            // seconds that the arm takes to stop, from full speed
 )
 
-// Barrier is a road barrier with its own controller, which keeps the safety: it reverses when the photocell is broken
-// while it closes, never closes over an occupied loop, and stops on an obstacle, whoever gave the order.
+// Barrier is a road barrier with its own controller, which is responsible for safety: it reverses when the photocell is
+// interrupted while closing, never closes over an occupied loop, and stops on an obstacle, whatever the source of the
+// order.
 type Barrier struct {
 	Travel    time.Duration // from closed to open, at full speed
 	AutoClose time.Duration // closes by itself after so long open; 0: stays open
@@ -55,13 +56,13 @@ type Barrier struct {
 	search time.Duration // how long it has been calibrating
 }
 
-// NewBarrier makes a closed barrier with a life behind it.
+// NewBarrier returns a closed barrier with an operating history.
 func NewBarrier(travel time.Duration, cycles uint64) *Barrier {
 	return &Barrier{Travel: travel, Powered: true, State: Closed, Cycles: cycles, Temperature: 15}
 }
 
-// Obey gives an order. It tells whether the controller took it: without power or with the key turned it takes none, while
-// calibrating only a stop, and it does not begin to close while photocell or loop are not free.
+// Obey gives an order and reports whether the controller accepted it. It accepts none without power or with the key
+// turned, only a stop while calibrating, and does not begin to close while photocell or loop are not free.
 func (b *Barrier) Obey(o Order) bool {
 	if !b.Powered || b.ManualRelease || b.State == Fault || b.State == Calibrating && o != OrderStop {
 		return false
@@ -88,7 +89,7 @@ func (b *Barrier) Obey(o Order) bool {
 	return true
 }
 
-// Power cuts the supply or brings it back. A barrier that comes back does not know where its arm is and looks for the
+// Power switches the supply. A barrier whose supply returns does not know the position of its arm and searches for the
 // lower stop.
 func (b *Barrier) Power(on bool) {
 	if on && !b.Powered {

@@ -17,7 +17,7 @@ const (
 	Standby   = "standby"
 )
 
-// PVString is a row of modules on an input of its own.
+// PVString is a row of modules on its own input.
 type PVString struct {
 	PeakW   float64 // under 1000 W/m2 at 25 degrees
 	Surface Surface
@@ -65,7 +65,7 @@ type Inverter struct {
 	started bool
 }
 
-// NewInverter makes a sleeping inverter with a life behind it.
+// NewInverter returns a sleeping inverter with an operating history.
 func NewInverter(ratedW float64, strings []PVString, energyKWh float64) *Inverter {
 	return &Inverter{RatedW: ratedW, Strings: strings, LimitPct: 100, State: Sleeping, EnergyKWh: energyKWh,
 		Inputs: make([]Input, len(strings)), SelfTest: time.Minute}
@@ -98,7 +98,7 @@ func (v *Inverter) Step(at time.Time, dt time.Duration, elevation, azimuth float
 	v.TodayKWh += energy
 }
 
-// wake puts an inverter that is first seen by day where it would be by then: nobody wants to wait for its self-test.
+// wake puts an inverter that is first used by day into the state that it would have reached, which skips its self-test.
 func (v *Inverter) wake(elevation, azimuth, clearness, air float64) {
 	if available := v.look(elevation, azimuth, clearness, air); available > wakeW*v.RatedW {
 		v.State = Producing
@@ -106,7 +106,7 @@ func (v *Inverter) wake(elevation, azimuth, clearness, air float64) {
 	}
 }
 
-// look measures what the strings could deliver, in W, and what they do so while nothing is drawn.
+// look measures what the strings could deliver, in W, and their voltages without load.
 func (v *Inverter) look(elevation, azimuth, clearness, air float64) (availableW float64) {
 	for i, st := range v.Strings {
 		light := ClearSky(elevation, azimuth, st.Surface) * clearness

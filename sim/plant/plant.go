@@ -1,9 +1,9 @@
 // Package plant is the physics of a simulated site: the sun over it, its clouds, inverters, loads, meters and barriers.
 //
-// Everything here is a value that is moved forward by explicit steps of time: there is no clock, no goroutine and no I/O,
-// and chance comes from Dice, so that a site is the same for the same seed and the same steps. The models are simple, but
-// they keep the books: energy is the integral of power, a meter balances, and nothing jumps that cannot jump.
-// Package plant knows no protocol: which register a value stands in is decided elsewhere.
+// Everything here is a value that moves forward by explicit time steps: there is no clock, no goroutine and no I/O, and
+// chance comes from Dice, so that a site is the same for the same seed and the same steps. The models are simple but
+// consistent: energy is the integral of power, a meter balances, and nothing jumps that cannot jump. The package knows
+// no protocol: registers are assigned elsewhere.
 package plant
 
 import (

@@ -8,8 +8,9 @@ import (
 // Place is where a site is, in degrees: north and east are positive.
 type Place struct{ Lat, Lon float64 }
 
-// Sun gives the sun's elevation above the horizon and its azimuth (from north, clockwise), both in degrees, without
-// refraction. The formulas are those of NOAA's solar calculator (after Meeus), good to about 0.01 degrees in this century.
+// Sun returns the sun's elevation above the horizon and its azimuth (from north, clockwise), both in degrees, without
+// refraction. The formulas are those of NOAA's solar calculator (after Meeus), accurate to about 0.01 degrees in this
+// century.
 func Sun(at time.Time, p Place) (elevation, azimuth float64) {
 	days := float64(at.UnixMilli())/86400e3 + 2440587.5 - 2451545 // since noon of 1 January 2000
 	t := days / 36525

@@ -35,7 +35,7 @@ func (u *UPS) Step(dt time.Duration, mains bool, airC float64) {
 	u.Celsius = lag(u.Celsius, warm, dt, 30*time.Minute)
 }
 
-// Dead tells whether nothing comes out any more.
+// Dead reports whether the output is off.
 func (u *UPS) Dead() bool { return !u.Mains && u.ChargePct <= 0 }
 
 // Voltage is that of a 24 V lead battery: floating on the mains; else a slow fall, steep at the end.
@@ -47,7 +47,7 @@ func (u *UPS) Voltage() float64 {
 	return 22.4 + 2.8*c - 1.4*math.Exp(-c/0.06)
 }
 
-// Runtime is how long the battery lasts from now on.
+// Runtime returns how long the battery lasts from now on.
 func (u *UPS) Runtime() time.Duration {
 	if u.LoadW <= 0 {
 		return 99 * time.Hour
