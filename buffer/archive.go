@@ -6,13 +6,13 @@ import (
 	"slices"
 )
 
-// Query chooses what Records yields; the zero value chooses all.
+// Query selects the records that Records yields. The zero value selects all.
 type Query struct {
 	Classes []Class // empty: events, intervals and readings. A Card is never yielded
-	// From and To choose records whose time span overlaps them, in milliseconds; 0 leaves that end open. Records
+	// From and To select records whose time span overlaps them, in milliseconds; 0 leaves that end open. Records
 	// without a time span are yielded only when both are 0.
 	From, To int64
-	// Epoch, First and Last choose identities: empty means all epochs, Last 0 no upper end.
+	// Epoch, First and Last select identities: empty means all epochs, Last 0 no upper end.
 	Epoch       string
 	First, Last uint64
 }
@@ -51,7 +51,7 @@ func (s *Store) Records(q Query) iter.Seq2[Record, error] {
 	}
 }
 
-// storedRecords yields one class, and reports whether to go on.
+// storedRecords yields the records of one class and reports whether to continue.
 func (s *Store) storedRecords(c Class, q *Query, yield func(Record, error) bool) bool {
 	for no := uint64(0); ; no++ {
 		recs, at, end, err := s.recordsFrom(c, no, q)
@@ -119,13 +119,13 @@ func (s *Store) recordsFrom(c Class, no uint64, q *Query) (recs []Record, at uin
 	return recs, at, true, nil
 }
 
-// Share is all blocks of one class in one segment, the unit in which space is given back.
+// Share is all blocks of one class in one segment, the unit in which space is reclaimed.
 type Share struct {
 	Class    Class
 	Private  bool // of devices marked personal
 	Segment  uint32
 	Blocks   int
-	Done     int // blocks of which everything is acknowledged
+	Done     int // fully acknowledged blocks
 	Records  int
 	Bytes    int64
 	From, To int64 // milliseconds, 0 unknown
@@ -155,7 +155,7 @@ func (s *Store) List() ([]Share, error) {
 	return out, nil
 }
 
-// count adds n records of an epoch to the last span, or begins another one.
+// count adds n records of an epoch to the last span, or begins a new one.
 func (sh *Share) count(epoch string, first, last, n uint64) {
 	if i := len(sh.Epochs) - 1; i >= 0 && sh.Epochs[i].Epoch == epoch {
 		e := &sh.Epochs[i]

@@ -116,7 +116,7 @@ func (s *Store) load(c Class, b *block, no uint64) error {
 	}
 	acks, err := s.eng.get(acksKey(c, no))
 	if err != nil {
-		acks = nil // costs a second delivery, nothing else
+		acks = nil // at worst, these records are delivered twice
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,10 +124,10 @@ func (s *Store) load(c Class, b *block, no uint64) error {
 	return nil
 }
 
-// errMissing: a block that ought to be there is not.
+// errMissing means that a block that should exist is missing.
 var errMissing = errors.New("block is missing")
 
-// read gets one block from the disk, checks and decodes it. Called with disk held, without mu.
+// read reads, checks and decodes one block. Called with disk held, without mu.
 func (s *Store) read(c Class, no uint64) (header, int, []Record, error) {
 	h, body, err := s.readBlock(c, no)
 	if err != nil {
@@ -137,7 +137,7 @@ func (s *Store) read(c Class, no uint64) (header, int, []Record, error) {
 	return h, len(body), recs, err
 }
 
-// readBlock gets one block from the disk and checks it. Called with disk held, without mu.
+// readBlock reads one block and checks it. Called with disk held, without mu.
 func (s *Store) readBlock(c Class, no uint64) (header, []byte, error) {
 	s.mu.Lock()
 	seg, ok := s.groups[groupOf(c)].of(c, no)
@@ -155,7 +155,7 @@ func (s *Store) readBlock(c Class, no uint64) (header, []byte, error) {
 	return openBlock(v, c, no)
 }
 
-// loaded puts a block that was read among the open ones. Called with mu held.
+// loaded adds a block that was read to the open ones. Called with mu held.
 func (s *Store) loaded(c Class, h header, size int, recs []Record, acks []byte) {
 	l := &s.lanes[c]
 	if h.no < l.low || l.over.has(h.no) {
@@ -180,7 +180,7 @@ func (s *Store) loaded(c Class, h header, size int, recs []Record, acks []byte) 
 	}
 }
 
-// applyAcks takes over the acknowledgements that an earlier transaction wrote for b.
+// applyAcks marks the records of b that an earlier transaction stored as acknowledged. It ignores damaged data.
 func (b *block) applyAcks(v []byte) {
 	body, err := openBytes(v)
 	if err != nil {

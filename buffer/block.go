@@ -27,11 +27,11 @@ const (
 
 	// flagKept: every record was already acknowledged when the block was written.
 	flagKept = 1 << 0
-	// flagAged: the store's age follows the flags, as uvarint seconds.
+	// flagAged: the age of the store follows the flags, as uvarint seconds.
 	flagAged = 1 << 1
 )
 
-// header is what a block says about itself.
+// header is the decoded header of a block.
 type header struct {
 	no          uint64
 	class       Class
@@ -87,7 +87,7 @@ func readHeader(v []byte) (header, []byte, error) {
 	return h, body, nil
 }
 
-// openBlock decodes and checks a whole block, which must be the block no of class.
+// openBlock decodes a whole block and checks its sum, and that it is block no of class. It returns header and body.
 func openBlock(v []byte, class Class, no uint64) (header, []byte, error) {
 	if _, err := openBytes(v); err != nil {
 		return header{}, nil, err
@@ -97,12 +97,12 @@ func openBlock(v []byte, class Class, no uint64) (header, []byte, error) {
 		return header{}, nil, err
 	}
 	if h.class != class || h.no != no {
-		return header{}, nil, fmt.Errorf("block says %s %d: %w", h.class, h.no, errTruncated)
+		return header{}, nil, fmt.Errorf("block header names %s %d: %w", h.class, h.no, errTruncated)
 	}
 	return h, body, nil
 }
 
-// headerOf describes records of one class and epoch, Seq ascending.
+// headerOf returns the header for records of one class and epoch, Seq ascending. The caller sets the other fields.
 func headerOf(recs []Record) header {
 	h := header{epoch: recs[0].Epoch, first: recs[0].Seq, last: recs[len(recs)-1].Seq, n: len(recs)}
 	for _, r := range recs {
@@ -117,13 +117,13 @@ func headerOf(recs []Record) header {
 	return h
 }
 
-// decode opens the body of a block with the codec that it names and checks the records against the header: a codec that
-// returns another identity than was sealed would make one identity carry two payloads.
+// decode opens the body of a block with the codec named in its header and checks the records against the header. A
+// codec that returned a different identity than was sealed would give one identity two payloads.
 func (s *Store) decode(h header, body []byte) ([]Record, error) {
 	codec := Codec(s.plain)
 	if h.codec == codecGiven {
 		if s.opt.Codec == nil {
-			return nil, fmt.Errorf("open block %s %d: no codec was given", h.class, h.no)
+			return nil, fmt.Errorf("open block %s %d: no codec configured", h.class, h.no)
 		}
 		codec = s.opt.Codec
 	}
@@ -132,7 +132,8 @@ func (s *Store) decode(h header, body []byte) ([]Record, error) {
 		return nil, fmt.Errorf("open block %s %d: %w", h.class, h.no, err)
 	}
 	if len(recs) != h.n {
-		return nil, fmt.Errorf("open block %s %d: %d records instead of %d: %w", h.class, h.no, len(recs), h.n, errTruncated)
+		return nil, fmt.Errorf("open block %s %d: %d records instead of %d: %w",
+			h.class, h.no, len(recs), h.n, errTruncated)
 	}
 	prev := uint64(0)
 	for i := range recs {

@@ -23,13 +23,13 @@ import (
 type Class uint8
 
 const (
-	// Any stands for all classes in a [Gap]. No record has it.
+	// Any means all classes in a [Gap]. No record has it.
 	Any Class = iota
 	// Event is something that happened: sealed before Append returns, evicted last.
 	Event
 	// Interval is the finished account of a quarter of an hour. It is sealed like a reading and kept for years.
 	Interval
-	// Reading is a report of a device: in memory first, sealed when it was not acknowledged in time.
+	// Reading is a report of a device. It stays in memory and is sealed only if it is not acknowledged in time.
 	Reading
 	// Card is personal data even as a pseudonym. It is sealed immediately and erased when it is acknowledged or a week
 	// old.
@@ -44,7 +44,7 @@ const (
 	classes = int(privateEvent) + 1
 )
 
-// public is the class under which records are known outside the store.
+// public returns the class that users of the store see.
 func (c Class) public() Class {
 	switch c {
 	case privateReading:
@@ -57,7 +57,7 @@ func (c Class) public() Class {
 	return c
 }
 
-// private is the class under which records of a personal device are stored.
+// private returns the class under which records of a personal device are stored.
 func (c Class) private() Class {
 	switch c {
 	case Reading:
@@ -70,10 +70,10 @@ func (c Class) private() Class {
 	return c
 }
 
-// erased reports whether records of a lane are removed from the files soon after they were acknowledged.
+// erased reports whether records of this class are removed from the files soon after they were acknowledged.
 func (c Class) erased() bool { return c == Card || c != c.public() }
 
-// String is the word for the class in gaps, logs and messages.
+// String returns the name of the class as used in gaps, logs and messages.
 func (c Class) String() string {
 	switch c.public() {
 	case Any:
@@ -113,7 +113,7 @@ type ID struct {
 	Seq   uint64
 }
 
-// String is the form that events carry as their id: epoch, a hyphen, sequence.
+// String returns the id that events carry: epoch, a hyphen, sequence.
 func (id ID) String() string { return id.Epoch + "-" + strconv.FormatUint(id.Seq, 10) }
 
 // Record is one stored record. From and To are the time span of its payload in milliseconds since 1970 UTC, 0 when
@@ -125,12 +125,12 @@ type Record struct {
 	Payload  []byte
 }
 
-// cost is what the record takes of a block before compression, at most.
+// cost returns the maximum size of the record in a block before compression, in bytes.
 func (r *Record) cost() int { return len(r.Payload) + recordCost }
 
-// Codec turns records into the body of a block and back. Seal is given records of one class and one epoch, Seq
-// ascending; Open must return the same identities, spans and payloads in the same order (the class is the store's own
-// business), from the block alone, whatever was sealed or opened before. The store calls neither from two goroutines at
+// Codec turns records into the body of a block and back. Seal receives records of one class and one epoch, Seq
+// ascending. Open must return the same identities, time spans and payloads in the same order; the store sets the class.
+// Open must depend on the block alone, not on earlier calls. The store never calls the codec from two goroutines at
 // once.
 type Codec interface {
 	Seal(recs []Record) ([]byte, error)
@@ -145,7 +145,7 @@ const (
 	// incompressible body then stays below Badger's limit for one transaction (15 % of a memtable of 1 MiB) and below
 	// the limit of tablePiece.
 	blockPayload = 96 << 10
-	// recordCost is what the identity and the span of a record take at most: four numbers as varints.
+	// recordCost is the maximum size of a record's identity and time span: four numbers as varints.
 	recordCost = 33
 	// bodyMax is the maximum body of a block: blockPayload plus what is stored once for all records.
 	bodyMax = blockPayload + 64
@@ -161,7 +161,7 @@ const (
 	DefaultMemory  = 4 << 20
 )
 
-// Options of a store; the zero value works.
+// Options are the settings of a store. The zero value works.
 type Options struct {
 	// Codec packs records into blocks; nil stores them length-prefixed and compressed.
 	Codec Codec
@@ -228,12 +228,12 @@ func (o Options) withDefaults() Options {
 
 // Errors that a caller decides on.
 var (
-	// ErrInUse: another process has the store open.
+	// ErrInUse means that another process has the store open.
 	ErrInUse = errors.New("store is in use by another process")
-	// ErrClosed: the store was closed.
+	// ErrClosed means that the store was closed.
 	ErrClosed = errors.New("store is closed")
-	// ErrNotSealed: the record was accepted, has its identity and is going to be delivered, but could not be made
-	// safe from a power cut (disk full, or no usable disk).
+	// ErrNotSealed means that the record has its identity and will be delivered, but would not survive a power cut,
+	// because the disk is full or unusable.
 	ErrNotSealed = errors.New("record is held in memory only")
 	// ErrPayload means that the payload is empty or larger than MaxPayload, or that records cannot have this class.
 	ErrPayload = errors.New("record cannot be stored")
@@ -242,13 +242,13 @@ var (
 // Opened describes what Open found. The agent reports it as the first event of the epoch.
 type Opened struct {
 	Epoch string
-	// PrevEpoch is the epoch before, empty when there was none or nothing is known of it.
+	// PrevEpoch is the previous epoch, empty when there was none or it is unknown.
 	PrevEpoch string
 	// PrevLastSealed is the highest sequence of PrevEpoch that is known to have reached the disk.
 	PrevLastSealed uint64
 	// Clean reports that the store was closed properly before and nothing is missing.
 	Clean bool
-	// SetAside is the directory into which damaged files were moved, empty when there were none.
+	// SetAside is the directory into which damaged files were moved. It is empty when no file was damaged.
 	SetAside string
 	// Damage describes in words what was damaged. It is empty when nothing was.
 	Damage string
@@ -260,7 +260,7 @@ type Opened struct {
 // Gap is a range of identities that may never arrive. A receiver keeps records from inside the range: it marks where
 // losses are possible and does not list them.
 type Gap struct {
-	Key    uint64 // names the gap towards GapReported
+	Key    uint64 // identifies the gap for GapReported
 	Epoch  string // empty: an epoch that is no longer known
 	Class  Class  // Any: all classes
 	From   uint64
@@ -269,19 +269,19 @@ type Gap struct {
 	Count  uint64 // number of lost records, 0 when unknown
 }
 
-// Reason is the reason of a gap.
+// Reason says why records of a gap may be missing.
 type Reason string
 
 const (
 	// Unclean: a power cut or crash lost the records that were not yet sealed.
 	Unclean Reason = "unclean"
-	// Damaged: the disk gave back less than was written.
+	// Damaged: the disk returned less than was written.
 	Damaged Reason = "damaged"
-	// Evicted: given up because the store was full.
+	// Evicted: records were discarded because the store was full.
 	Evicted Reason = "evicted"
-	// DiskFull: given up because nothing could be written and memory was full.
+	// DiskFull: records were discarded because nothing could be written and memory was full.
 	DiskFull Reason = "disk_full"
-	// Retention: personal data that reached its age limit.
+	// Retention: personal data reached its age limit.
 	Retention Reason = "retention"
 	// FromMemory: nothing is lost yet. The epoch exists only in memory, so records that are not delivered before the
 	// process ends are lost, and the disk cannot record that. With an empty Epoch it means that the content of the disk

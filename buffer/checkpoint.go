@@ -13,12 +13,12 @@ import (
 // A checkpoint is the store's knowledge at one moment. Two files beside the database are written in turn. A checkpoint
 // reveals what Badger cut off without an error, and what existed when the database cannot be read at all.
 type checkpoint struct {
-	serial     uint64 // rises with each mark
-	counter    uint64 // openings
+	serial     uint64 // rises with each checkpoint
+	counter    uint64 // number of openings
 	txn        uint64 // transactions committed
 	epoch      string
-	clean      bool   // written by Close, nothing came after it
-	known      uint64 // everything of epoch below it is sealed or acknowledged
+	clean      bool   // written by Close after the last transaction
+	known      uint64 // every sequence of epoch below it is sealed or acknowledged
 	lastSealed uint64
 	more       bool // spans or gaps did not fit
 	lanes      [classes]laneState
@@ -26,7 +26,7 @@ type checkpoint struct {
 	gaps       []Gap
 }
 
-// markSize is one block of the file system, so that a mark is written in one piece.
+// markSize is one block of the file system, in bytes, so that a checkpoint is written in one piece.
 const (
 	markSize    = 4096
 	markVersion = 1
@@ -49,7 +49,7 @@ func (m *checkpoint) encode() []byte {
 	b = binary.AppendUvarint(b, m.known)
 	b = binary.AppendUvarint(b, m.lastSealed)
 	b = appendLanes(b, &m.lanes)
-	// Newest first: what does not fit is the oldest.
+	// Gaps are written from the front of the list and spans from the newest on. What does not fit is left out.
 	gaps, n := []byte(nil), 0
 	for _, g := range m.gaps {
 		if e := appendGap(nil, g); len(b)+len(gaps)+len(e) < markSize/2 {
@@ -85,7 +85,7 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 	}
 	r := &reader{b: b}
 	if v := r.byte(); v != markVersion {
-		return nil, fmt.Errorf("mark version %d: %w", v, errTruncated)
+		return nil, fmt.Errorf("checkpoint version %d: %w", v, errTruncated)
 	}
 	m := &checkpoint{serial: r.uvarint(), counter: r.uvarint(), txn: r.uvarint()}
 	m.epoch = string(r.take(epochLen))
@@ -129,30 +129,30 @@ func readCheckpoints(dir string) (newest *checkpoint, bad int) {
 	return newest, bad
 }
 
-// write puts the mark into its file and syncs it. The other file keeps the mark before, so that a cut in the middle of
-// this write costs nothing.
+// write writes the checkpoint into its file and syncs it. The other file keeps the previous checkpoint, so a power cut
+// during this write loses nothing.
 func (m *checkpoint) write(dir string) error {
 	f, err := os.OpenFile(filepath.Join(dir, checkpointName(m.serial)), os.O_WRONLY|os.O_CREATE, 0o640)
 	if err != nil {
-		return fmt.Errorf("write mark: %w", err)
+		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	_, err = f.WriteAt(m.encode(), 0)
 	if err == nil {
 		err = cutTo(f, markSize)
 	}
 	if err == nil {
-		err = syscall.Fdatasync(int(f.Fd())) // without the time of change, which would cost a commit of the journal
+		err = syscall.Fdatasync(int(f.Fd())) // not fsync: syncing the modification time would add a journal commit
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
-		return fmt.Errorf("write mark: %w", err)
+		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	return nil
 }
 
-// cutTo cuts a file that is longer than size.
+// cutTo truncates a file that is longer than size bytes.
 func cutTo(f *os.File, size int64) error {
 	fi, err := f.Stat()
 	if err != nil || fi.Size() <= size {
@@ -172,7 +172,8 @@ func boolByte(v bool) byte {
 // which spares the flash.
 const checkpointEvery = time.Minute
 
-// checkpointWriter says when the next mark is due. Its fields are guarded by Store.mu, except while disk is held.
+// checkpointWriter tracks when the next checkpoint is due. Its fields are guarded by Store.mu, except while disk is
+// held.
 type checkpointWriter struct {
 	serial  uint64
 	counter uint64
@@ -180,12 +181,13 @@ type checkpointWriter struct {
 	last    time.Time
 }
 
-// writeCheckpoint writes the current knowledge. Called with disk held, without mu.
+// writeCheckpoint writes a checkpoint of the current positions, spans and gaps. Called with disk held, without mu.
 func (s *Store) writeCheckpoint(clean bool) error {
 	s.mu.Lock()
 	m := &checkpoint{
 		serial: s.checkpoints.serial + 1, counter: s.checkpoints.counter, txn: s.txn, epoch: s.epoch, clean: clean,
-		known: s.fresh.known(s.epoch, s.next, nil), lastSealed: s.lastSeq, spans: s.spanList(), gaps: slices.Clone(s.gaps.list),
+		known: s.fresh.known(s.epoch, s.next, nil), lastSealed: s.lastSeq,
+		spans: s.spanList(), gaps: slices.Clone(s.gaps.list),
 	}
 	for c := range s.lanes {
 		m.lanes[c] = s.lanes[c].laneState

@@ -27,7 +27,7 @@ func (s *Store) markLost(c Class, no uint64, b *block, why error) error {
 	return nil
 }
 
-// markRunLost discards everything from block no to the next good one and reports whether there was anything to discard.
+// markRunLost discards every block from no up to next, the first good one, and reports whether it discarded any.
 // Called with disk held, without mu.
 func (s *Store) markRunLost(c Class, no uint64, next *header) (lost bool) {
 	s.mu.Lock()
@@ -38,7 +38,7 @@ func (s *Store) markRunLost(c Class, no uint64, next *header) (lost bool) {
 		end = next.no
 	}
 	for at := l.over.next(max(no, l.low)); at < end; at = l.over.next(at + 1) {
-		if open, _ := l.find(at); open == nil { // what is still in memory is not lost
+		if open, _ := l.find(at); open == nil { // blocks still in memory are not lost
 			l.addAcked(ackedBlock{no: at})
 			lost = true
 		}
@@ -61,7 +61,7 @@ func (s *Store) recountSpans(c Class) {
 	s.mu.Lock()
 	l := &s.lanes[c]
 	over := slices.Clone(l.over)
-	open := map[uint64]bool{} // counted at the end, since acknowledgements go on
+	open := map[uint64]bool{} // counted at the end, because acknowledgements continue meanwhile
 	for _, b := range l.open {
 		open[b.no] = true
 	}
@@ -90,7 +90,7 @@ func (s *Store) recountSpans(c Class) {
 			return true
 		})
 		if err != nil {
-			s.log.Warn("segment cannot be read to its end", "class", c.String(), "segment", seg, "err", err)
+			s.log.Warn("segment cannot be read completely", "class", c.String(), "segment", seg, "err", err)
 		}
 	}
 	s.mu.Lock()
@@ -139,7 +139,9 @@ func (s *Store) giveUp(b *block, why Reason) {
 	if open, _ := l.find(b.no); open != b || b.left == 0 {
 		return // settled or evicted meanwhile
 	}
-	s.gaps.add(Gap{Epoch: b.epoch, Class: b.class.public(), From: b.first, To: &b.last, Reason: why, Count: uint64(b.left)})
+	s.gaps.add(Gap{
+		Epoch: b.epoch, Class: b.class.public(), From: b.first, To: &b.last, Reason: why, Count: uint64(b.left),
+	})
 	s.counts.lost += uint64(b.left)
 	s.uncount(b.epoch, b.class, uint64(b.left))
 	b.left = 0
@@ -147,7 +149,8 @@ func (s *Store) giveUp(b *block, why Reason) {
 	s.wait()
 }
 
-// nextGood finds the first block behind no that can be read. Called with disk held, without mu.
+// nextGood returns the header of the first readable block after no, nil when there is none. Called with disk held,
+// without mu.
 func (s *Store) nextGood(c Class, no uint64) (good *header) {
 	s.mu.Lock()
 	segs := s.liveSegments(c)
@@ -162,7 +165,7 @@ func (s *Store) nextGood(c Class, no uint64) (good *header) {
 			return good == nil
 		})
 		if err != nil {
-			s.log.Warn("segment cannot be read to its end", "class", c.String(), "segment", seg, "err", fmt.Sprint(err))
+			s.log.Warn("segment cannot be read completely", "class", c.String(), "segment", seg, "err", fmt.Sprint(err))
 		}
 		if good != nil {
 			return good

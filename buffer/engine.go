@@ -15,7 +15,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 )
 
-// tableSize is the size of a file in the bottom level: what one damaged file can cost.
+// tableSize is the size of a table file in the bottom level, in bytes: the most that one damaged file can lose.
 const tableSize = 2 << 20
 
 // tablePiece is the size of Badger's blocks within a table. It must be so large that no entry makes a block grow while
@@ -32,7 +32,7 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 		WithMemTableSize(1 << 20). // log files of 2 MiB: larger ones make ext4 write a whole folio per commit
 		WithNumMemtables(2).
 		WithNumLevelZeroTables(2).
-		WithNumLevelZeroTablesStall(1 << 20). // the store compacts by itself, so never stall (must exceed the line above)
+		WithNumLevelZeroTablesStall(1 << 20). // never: the store compacts by itself (must exceed the line above)
 		WithBaseTableSize(tableSize).
 		WithBlockSize(tablePiece).
 		WithBaseLevelSize(1 << 40).    // level 0 always goes straight to the bottom
@@ -68,15 +68,15 @@ func text(f string, a []any) string { return strings.TrimSpace(fmt.Sprintf(f, a.
 type engine struct {
 	db  *badger.DB
 	dir string
-	// failed: a write error left Badger without a memtable (it could not create its next log file) or with one that it
-	// considers flushed. Reads then panic, and the next write may end the process. Badger does not report this state,
-	// so the store stops writing; the database can still be closed.
+	// failed means that a write error left Badger without a memtable, because it could not create its next log file, or
+	// with a memtable that it considers flushed. Reads then panic, and the next write may end the process. Badger does
+	// not report this state, so the store stops writing. The database can still be closed.
 	failed bool
-	// refused: the disk did not give something that was read since this was last cleared.
+	// refused is the last read error of the disk since this field was cleared.
 	refused error
 }
 
-// errFailedDB means that an earlier write failed and the database has to be reopened.
+// errFailedDB means that an earlier write failed and the database must be reopened.
 var errFailedDB = errors.New("database failed in an earlier write")
 
 // openEngine opens the database. A panic in this goroutine becomes an error. A panic in Badger's own goroutines ends
@@ -93,7 +93,7 @@ func openEngine(dir string, log *slog.Logger) (e *engine, err error) {
 	return e, nil
 }
 
-// read is guarded for what the disk may refuse to give.
+// read runs f like guarded and records a read error of the disk in e.refused.
 func (e *engine) read(what string, f func() error) error {
 	err := guarded(what, f)
 	if isReadError(err) {
@@ -105,7 +105,7 @@ func (e *engine) read(what string, f func() error) error {
 // pair is one key to be set.
 type pair struct{ key, value []byte }
 
-// commit writes everything in one synced transaction, or nothing of it.
+// commit writes all changes in one synced transaction. On error none of them takes effect.
 func (e *engine) commit(sets []pair, dels [][]byte) error {
 	if e.failed {
 		return fmt.Errorf("commit: %w", errFailedDB)
@@ -123,13 +123,13 @@ func (e *engine) commit(sets []pair, dels [][]byte) error {
 		}
 	}
 	if err := txn.Commit(); err != nil {
-		e.failed = e.headless() // any other failure is of this one transaction
+		e.failed = e.headless() // any other failure concerns this transaction only
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
 }
 
-// headless reports whether Badger has no memtable, on which every read panics.
+// headless reports whether Badger has no memtable. Every read then panics.
 func (e *engine) headless() bool {
 	_, err := e.get(metaKey(metaFlush))
 	return errors.Is(err, errPanic)
@@ -194,8 +194,8 @@ func (e *engine) seek(start, prefix []byte) (key []byte, err error) {
 	return key, err
 }
 
-// drop removes everything under the prefixes by removing whole files where it can, and brings level 0 to the bottom.
-// Without prefixes it only does the latter: there is no other public way to make Badger flush its memtable.
+// drop removes all keys under the prefixes, by removing whole files where possible, and compacts level 0 into the
+// bottom level. Without prefixes it only compacts: Badger has no other public way to flush its memtable.
 func (e *engine) drop(prefixes ...[]byte) error {
 	flush := metaKey(metaFlush)
 	if err := e.commit([]pair{{flush, flush}}, nil); err != nil {
@@ -234,7 +234,7 @@ func (e *engine) damaged(from, to []byte, prefixes [][]byte) map[uint64]error {
 	return bad
 }
 
-// bare is a key of a table without Badger's version.
+// bare returns a table's key without Badger's version suffix.
 func bare(k []byte) []byte { return k[:max(len(k)-8, 0)] }
 
 func minKey(a, b []byte) []byte {
@@ -251,14 +251,14 @@ func maxKey(a, b []byte) []byte {
 	return b
 }
 
-// level0 is the number of tables that were flushed and not yet brought to the bottom.
+// level0 returns the number of tables that were flushed and not yet compacted into the bottom level.
 func (e *engine) level0() int {
 	return e.db.Levels()[0].NumTables
 }
 
 func (e *engine) close() error { return guarded("close database", e.db.Close) }
 
-// diskFree asks the kernel for the bytes that an ordinary process can still write below dir.
+// diskFree asks the kernel how many bytes an unprivileged process can still write below dir.
 func diskFree(dir string) (uint64, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
@@ -270,7 +270,8 @@ func diskFree(dir string) (uint64, error) {
 // filesSize returns the disk usage of the files below dir in bytes. It counts allocated blocks, because Badger's log
 // files are longer than their content.
 func filesSize(dir string) (sum int64) {
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { //nolint:errcheck // files vanish meanwhile
+	//nolint:errcheck // files vanish meanwhile
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil
 		}

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestTables: whatever the sizes of blocks are, the tables that Badger makes of them, flushed and rewritten, hold what was
-// put in. On 32 bits they do so only within the limits that tablePiece explains.
+// TestTables: whatever the sizes of blocks are, the tables that Badger makes of them, flushed and rewritten, hold what
+// was put in. On 32 bits they do so only within the limits that tablePiece explains.
 func TestTables(t *testing.T) {
 	const most = bodyMax + 100 // body, header, sum
 	for name, sizes := range map[string][]int{

@@ -11,7 +11,7 @@ import (
 )
 
 // An epoch is 4 characters of the opening counter and 4 at random, base32 lower case without i, l, o and u. The counter
-// alone would repeat after a card is restored from an image, the random half alone could repeat by chance.
+// alone would repeat after an SD card is restored from an image. The random half alone could repeat by chance.
 const (
 	epochLen     = 8
 	epochAlpha   = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -21,7 +21,7 @@ const (
 	untoldMax = 32
 )
 
-// makeEpoch joins the counter n with 20 random bits.
+// makeEpoch returns the epoch of opening n: the counter modulo 2^20, then 20 random bits.
 func makeEpoch(n uint64, rnd io.Reader) (string, error) {
 	var raw [3]byte
 	if _, err := io.ReadFull(rnd, raw[:]); err != nil {
@@ -43,7 +43,7 @@ type openings struct {
 	untold []string
 }
 
-// add notes an epoch of which the database knows nothing yet.
+// add records an epoch that is not in the database yet.
 func (o *openings) add(epoch string) {
 	o.untold = append(o.untold, epoch)
 	o.untold = o.untold[max(0, len(o.untold)-untoldMax):]

@@ -16,8 +16,8 @@ import (
 	"bordo/buffer/loopdisk"
 )
 
-// The benchmark of this file is what the decision on giving space back rests on (docs/adr/0012-evict-in-segments.md): three
-// ways to lay blocks out on Badger, each with the settings and the mending of the store.
+// The benchmark of this file is what the decision on giving space back rests on (docs/adr/0012-evict-in-segments.md):
+// three ways to lay blocks out on Badger, each with the settings and the mending of the store.
 
 // Sizes of the experiment: blocks that do not compress, in segments of 16 MiB.
 const (
@@ -132,8 +132,8 @@ func (l *keys) put(no uint64, block []byte) error {
 	return l.e.db.Flatten(1)
 }
 
-// directories is the other candidate: a database for each segment, removed with its directory. Only the newest is open to be
-// written, and the oldest to be read.
+// directories is the other candidate: a database for each segment, removed with its directory. Only the newest is open
+// to be written, and the oldest to be read.
 type directories struct {
 	dir       string
 	low, high uint32

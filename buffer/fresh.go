@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// entry is a record in memory, in the live lane. It leaves when it is acknowledged, or when it is sealed, not leased
-// and older than Sync: the history lane then has it.
+// entry is a record in memory, in the live lane. It leaves the lane when it is acknowledged. It moves to the history
+// lane once it is sealed, not leased and older than Sync.
 type entry struct {
 	rec     Record
-	lane    Class // where it is sealed
+	lane    Class // class under which it is sealed
 	born    time.Time
 	leased  bool
-	seen    bool   // delivered once, or offered to the disk: its payload is final
-	sealing bool   // in the transaction that is running
+	seen    bool   // delivered once, or given to a transaction: its payload is final
+	sealing bool   // part of the running transaction
 	gone    bool   // acknowledged, or moved to the history lane
-	blk     *block // where it is sealed, nil while it is not
-	idx     int    // its place in blk
+	blk     *block // block on disk that contains it, nil while unsealed
+	idx     int    // index within blk
 }
 
 // fresh holds the entries of this epoch and of the run from memory that preceded it. Its methods are called with
@@ -34,7 +34,7 @@ type fresh struct {
 	unsealed int64 // the part of it that is not sealed
 }
 
-// begin makes epoch the one whose records are added from now on.
+// begin starts a new epoch. The entries of the one before stay as former.
 func (f *fresh) begin(epoch string) {
 	f.former, f.formerBy = f.epoch, f.bySeq
 	f.epoch, f.bySeq = epoch, map[uint64]*entry{}
@@ -51,7 +51,7 @@ func (f *fresh) find(id ID) *entry {
 	return nil
 }
 
-// holds reports whether records of an epoch are in memory that are not sealed.
+// holds reports whether any unsealed record of an epoch is in memory.
 func (f *fresh) holds(epoch string) bool {
 	found := false
 	f.each(func(e *entry) bool {
@@ -77,7 +77,7 @@ func (f *fresh) add(e *entry) bool {
 	return first
 }
 
-// remove takes an entry out of the live lane.
+// remove marks an entry as gone from the live lane.
 func (f *fresh) remove(e *entry) {
 	if e.gone {
 		return
@@ -116,7 +116,7 @@ func alive(q []*entry) []*entry {
 	return q
 }
 
-// each calls do for every entry not gone, events first, until it returns false.
+// each calls do for every entry that is not gone, events and cards first, until do returns false.
 func (f *fresh) each(do func(*entry) bool) {
 	for _, q := range [][]*entry{f.urgent, f.normal} {
 		for _, e := range q {
@@ -127,7 +127,7 @@ func (f *fresh) each(do func(*entry) bool) {
 	}
 }
 
-// known is the lowest sequence of an epoch that is neither sealed nor acknowledged, next when there is none.
+// known returns the lowest sequence of an epoch that is neither sealed nor acknowledged, or next when there is none.
 func (f *fresh) known(epoch string, next uint64, sealing map[*entry]bool) uint64 {
 	f.each(func(e *entry) bool {
 		if e.blk == nil && e.rec.Epoch == epoch && !sealing[e] {
@@ -148,7 +148,7 @@ func (f *fresh) unsealedOf(c Class) (n uint64) {
 	return n
 }
 
-// Fresh hands out up to limit records of the live lane, events first, then by sequence. They are leased: nobody else gets
+// Fresh leases up to limit records of the live lane, events and cards first, then by sequence. No other call returns
 // them until they are settled or released.
 func (s *Store) Fresh(limit int) []Record {
 	s.mu.Lock()
@@ -168,8 +168,8 @@ func (s *Store) Fresh(limit int) []Record {
 	return out
 }
 
-// age hands what is sealed, not leased and older than Sync over to the history lane, and returns when the next entry is
-// due. Called with mu held.
+// age moves entries that are sealed, not leased and older than Sync to the history lane. It returns when the next entry
+// is due. Called with mu held.
 func (s *Store) age(now time.Time) (next time.Time) {
 	moved := false
 	s.fresh.each(func(e *entry) bool {
@@ -193,14 +193,15 @@ func (s *Store) age(now time.Time) (next time.Time) {
 	return next
 }
 
-// toHistory takes a sealed entry off the live lane. Called with mu held.
+// toHistory moves a sealed entry from the live lane to the history lane. Called with mu held.
 func (s *Store) toHistory(e *entry) {
 	s.fresh.remove(e)
 	e.blk.busy.clear(e.idx)
 	s.lanes[e.lane].forget(e.blk)
 }
 
-// makeRoom gives up the oldest unsealed readings when memory is full and nothing can be written. Called with mu held.
+// makeRoom discards the oldest unsealed, unleased records when nothing can be written, until memory holds at most 7/4
+// of Options.Memory: readings first, then intervals, then events. Each becomes part of a gap. Called with mu held.
 func (s *Store) makeRoom() {
 	for _, want := range []Class{Reading, Interval, Event} {
 		s.fresh.each(func(e *entry) bool {

@@ -18,10 +18,11 @@ type gapLedger struct {
 
 func (g *gapLedger) open() int { return len(g.list) }
 
-// add takes in a gap, widening the one it touches.
+// add records a gap. If it touches an existing gap of the same epoch, class and reason, that gap is widened instead.
 func (g *gapLedger) add(n Gap) {
 	for i := range g.list {
-		if o := &g.list[i]; o.Epoch == n.Epoch && o.Class == n.Class && o.Reason == n.Reason && (touch(*o, n) || len(g.list) >= gapsMax) {
+		if o := &g.list[i]; o.Epoch == n.Epoch && o.Class == n.Class && o.Reason == n.Reason &&
+			(touch(*o, n) || len(g.list) >= gapsMax) {
 			widen(o, n)
 			g.dirty[o.Key] = true
 			return
@@ -69,7 +70,7 @@ func widen(o *Gap, n Gap) {
 	}
 }
 
-// extend adds n records of class c from first to last.
+// extend records the loss of n records of class c from first to last.
 func (g *gapLedger) extend(c Class, first ID, last, n uint64, why Reason) {
 	g.add(Gap{Epoch: first.Epoch, Class: c, From: first.Seq, To: &last, Reason: why, Count: n})
 }
@@ -87,8 +88,10 @@ func (s *Store) GapReported(g Gap) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := &s.gaps
-	// A database that opens late brings its own gaps, and those from memory get other keys.
-	i := slices.IndexFunc(b.list, func(o Gap) bool { return o.Key == g.Key && o.Epoch == g.Epoch && o.Reason == g.Reason })
+	// When a database opens late its gaps keep their keys, and gaps that arose in memory get new ones.
+	i := slices.IndexFunc(b.list, func(o Gap) bool {
+		return o.Key == g.Key && o.Epoch == g.Epoch && o.Reason == g.Reason
+	})
 	if i < 0 {
 		return nil
 	}

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Acknowledged history is written in large blocks and rarely: it is worth little, and the card much.
+// Acknowledged history is written rarely and in large blocks: losing some of it costs little, and this spares the
+// flash.
 const (
 	// historyBytes is the payload of one block of history.
 	historyBytes = blockPayload * 3 / 4
@@ -18,19 +19,20 @@ const (
 // Store.mu held.
 type historyQueue struct {
 	queue [classes]classQueue
-	now   bool // whatever there is goes out
+	now   bool // write everything that waits
 }
 
 type classQueue struct {
 	recs  []Record
 	bytes int
 	since time.Time
-	taken bool // a transaction is writing the first of them
+	taken bool // a transaction is writing the first of recs
 }
 
 func (q *classQueue) full() bool { return q.bytes >= historyBytes || len(q.recs) >= blockRecords }
 
-// add takes a record in and reports whether it is the first that waits. When the disk refuses for long the oldest go.
+// add queues a record and reports whether it is the first in its queue. When nothing could be written for long and the
+// queue is four blocks long, it drops the older half.
 func (k *historyQueue) add(c Class, r Record) bool {
 	q := &k.queue[c]
 	if !q.taken && (q.bytes > 4*historyBytes || len(q.recs) > 4*blockRecords) {
@@ -56,7 +58,7 @@ func (k *historyQueue) full() bool {
 // force makes everything due.
 func (k *historyQueue) force() { k.now = true }
 
-// due is when the next block of history is, zero when nothing waits.
+// due returns when the next block of history is due, zero when nothing waits.
 func (k *historyQueue) due() (at time.Time) {
 	for i := range k.queue {
 		q := &k.queue[i]
@@ -96,10 +98,10 @@ func (k *historyQueue) take(now time.Time) (Class, []Record) {
 	return 0, nil
 }
 
-// putBack says that what take returned was not written.
+// putBack returns the records of take to the queue, because they were not written.
 func (k *historyQueue) putBack(c Class) { k.queue[c].taken = false }
 
-// done removes what take returned.
+// done removes the records of take after they were written.
 func (k *historyQueue) done(c Class, recs []Record) {
 	q := &k.queue[c]
 	q.taken = false

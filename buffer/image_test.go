@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// imageVersion is the version that brought the present layout: update makes the images of it, if there are none. Those that
-// were given away are never made anew.
+// imageVersion is the version that brought the present layout: update makes the images of it, if there are none. Those
+// that were given away are never made anew.
 const imageVersion = "0.1.0"
 
 var update = flag.Bool("update", false, "make the stores in testdata of the present layout, if they are missing")
 
-// makeImages writes a store as an orderly end leaves it, and one as kill -9 does. In both are two epochs, an eviction, a
-// stop that was none, records of each class and of a personal device, some of a block acknowledged, and history.
+// makeImages writes a store as an orderly end leaves it, and one as kill -9 does. In both are two epochs, an eviction,
+// a stop that was none, records of each class and of a personal device, some of a block acknowledged, and history.
 func makeImages(t *testing.T, crashed, closed string) {
 	work := t.TempDir()
 	dir := filepath.Join(work, "first")
@@ -119,8 +119,8 @@ func describe(t *testing.T, s *Store) string {
 	return b.String()
 }
 
-// TestImages: stores of the present layout and of every one before open as they are and hold what they held. What that is
-// stands beside each of them.
+// TestImages: stores of the present layout and of every one before open as they are and hold what they held. What that
+// is stands beside each of them.
 func TestImages(t *testing.T) {
 	here := filepath.Join("testdata", "stores", imageVersion)
 	if _, err := os.Stat(here); *update && errors.Is(err, os.ErrNotExist) {

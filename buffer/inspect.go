@@ -15,8 +15,8 @@ import (
 	"github.com/dgraph-io/badger/v4/table"
 )
 
-// ErrDamaged: the files need mending, which opening the store by the agent does.
-var ErrDamaged = errors.New("files of the store are damaged; starting the agent mends them")
+// ErrDamaged means that the files must be repaired, which the agent does when it opens the store.
+var ErrDamaged = errors.New("files of the store are damaged; starting the agent repairs them")
 
 // Inspect opens the store of an agent that is not running, for reading: no epoch begins, nothing is discarded, and
 // Append fails. Stats, Summary, Gaps, List, Records and Verify work. Close it afterwards. It fails with ErrInUse while
@@ -90,7 +90,7 @@ func (s *Store) inspect(path string) error {
 	}
 	m, bad := readCheckpoints(s.dir)
 	if bad > 0 {
-		s.found = append(s.found, fmt.Sprintf("%d of the marks beside the database cannot be read", bad))
+		s.found = append(s.found, fmt.Sprintf("%d checkpoint files beside the database cannot be read", bad))
 	}
 	if m != nil && m.txn > k.txn {
 		s.found = append(s.found, fmt.Sprintf("the database ends at transaction %d, and %d were written", k.txn, m.txn))
@@ -185,7 +185,7 @@ func (s *Store) borrow(path string, ids []uint64) error {
 		case err != nil:
 			return err
 		case len(b) == 0, name == badger.KeyRegistryFileName && !registryGood(b):
-			continue // Badger makes its own
+			continue // Badger creates its own
 		case log && !logHeaderGood(b):
 			s.found = append(s.found, name+" has no header")
 			continue
@@ -199,7 +199,7 @@ func (s *Store) borrow(path string, ids []uint64) error {
 	return nil
 }
 
-// closeInspected ends an inspection without a trace.
+// closeInspected ends an inspection and removes its temporary directory.
 func (s *Store) closeInspected() error {
 	s.disk.Lock()
 	defer s.disk.Unlock()

@@ -79,8 +79,8 @@ func inspect(t *testing.T, dir string) *Store {
 	return s
 }
 
-// TestInspectTouchesNothing: looking at the store of a stopped agent, also one that crashed, leaves every file as it was,
-// and the agent is neither held up by it nor disturbs it.
+// TestInspectTouchesNothing: looking at the store of a stopped agent, also one that crashed, leaves every file as it
+// was, and the agent is neither held up by it nor disturbs it.
 func TestInspectTouchesNothing(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
@@ -173,8 +173,8 @@ func TestInspectTellsDamage(t *testing.T) {
 	}
 }
 
-// TestPrivate: what a device marked personal said is delivered, never read out, and erased from the files within the hour
-// once it was acknowledged; what is not acknowledged stays.
+// TestPrivate: what a device marked personal said is delivered, never read out, and erased from the files within the
+// hour once it was acknowledged; what is not acknowledged stays.
 func TestPrivate(t *testing.T) {
 	for _, c := range []Class{Event, Interval, Reading} {
 		t.Run(c.String(), func(t *testing.T) {

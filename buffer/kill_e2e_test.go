@@ -22,8 +22,9 @@ func cycles(t *testing.T, name string, n int) int {
 	return n
 }
 
-// TestKill kills a writer at any moment, maintenance included: nothing that was sealed is lost, no identity comes twice.
-// It proves nothing about fsync, since the page cache survives the process: that is what the power cut test is for.
+// TestKill kills a writer at any moment, maintenance included: nothing that was sealed is lost, no identity comes
+// twice. It proves nothing about fsync, since the page cache survives the process: that is what the power cut test is
+// for.
 func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	w := newSaid()

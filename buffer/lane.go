@@ -10,10 +10,10 @@ import (
 type lane struct {
 	laneState
 	cursor uint64       // Backlog loads this block next
-	open   []*block     // ascending; every block below cursor that is not done, and those which are busy
-	acked  []ackedBlock // fully acknowledged, not yet written as such
-	over   ranges       // done and dead together: none of these is delivered again
-	before *header      // of the block that Backlog read last
+	open   []*block     // ascending: every unfinished block below cursor, and every block with busy records
+	acked  []ackedBlock // fully acknowledged; the next transaction writes this to disk
+	over   ranges       // numbers of finished blocks, in done or acked: none of these is delivered again
+	before *header      // header of the block that Backlog read last
 }
 
 // block is a block on disk that is being delivered.
@@ -23,16 +23,16 @@ type block struct {
 	recs   []Record // nil: not in memory
 	acked  bitset
 	busy   bitset // leased, or still on the live lane
-	left   int    // records not acknowledged
-	dirty  bool   // acknowledgements that are not on disk
+	left   int    // number of unacknowledged records
+	dirty  bool   // some acknowledgements are not on disk
 	loaded bool   // its persisted acknowledgements were read
-	saved  bool   // some are on disk
+	saved  bool   // some acknowledgements are on disk
 }
 
-// ackedBlock is a block of which nothing is left.
+// ackedBlock is a block whose records are all acknowledged.
 type ackedBlock struct {
 	no    uint64
-	saved bool // acknowledgements of it are on disk
+	saved bool // partial acknowledgements of it are on disk and must be deleted
 }
 
 // bitset is a set of indexes into a block.
@@ -61,7 +61,7 @@ func newBlock(h header, size int) *block {
 	return &block{header: h, size: size, acked: newBitset(h.n), busy: newBitset(h.n), left: h.n}
 }
 
-// find returns the open block no, nil when it is not open, and where it is or would be.
+// find returns the open block no, nil when it is not open, and its index or insertion index.
 func (l *lane) find(no uint64) (*block, int) {
 	i, ok := slices.BinarySearchFunc(l.open, no, func(b *block, no uint64) int {
 		switch {
@@ -78,14 +78,14 @@ func (l *lane) find(no uint64) (*block, int) {
 	return nil, i
 }
 
-// enter puts b among the open blocks.
+// enter adds b to the open blocks.
 func (l *lane) enter(b *block) {
 	if _, i := l.find(b.no); i == len(l.open) || l.open[i] != b {
 		l.open = slices.Insert(l.open, i, b)
 	}
 }
 
-// leave takes b out of the open blocks.
+// leave removes b from the open blocks.
 func (l *lane) leave(b *block) {
 	if x, i := l.find(b.no); x == b {
 		l.open = slices.Delete(l.open, i, i+1)
@@ -99,14 +99,14 @@ func (l *lane) forget(b *block) {
 	}
 }
 
-// markAcked notes that every record of b is acknowledged.
+// markAcked closes b, all of whose records are acknowledged, and drops it from memory.
 func (l *lane) markAcked(b *block) {
 	l.leave(b)
 	b.recs, b.dirty = nil, false
 	l.addAcked(ackedBlock{b.no, b.saved})
 }
 
-// addAcked notes that nothing of a block is left.
+// addAcked records that all records of a block are acknowledged.
 func (l *lane) addAcked(d ackedBlock) {
 	l.acked = append(l.acked, d)
 	l.over = l.over.add(d.no, d.no)

@@ -42,8 +42,8 @@ func largeBytes(seq uint64, c Class) []byte {
 	return b
 }
 
-// fill gives the store more than it can hold, with events and intervals between the readings, copies its files as a crash
-// would leave them, and closes it.
+// fill gives the store more than it can hold, with events and intervals between the readings, copies its files as a
+// crash would leave them, and closes it.
 func (l *large) fill(t *testing.T) {
 	s := open(t, l.dir, Options{})
 	l.epoch = s.Opened().Epoch
@@ -113,7 +113,8 @@ func (l *large) same(t *testing.T, r Record) {
 	}
 }
 
-// reopen opens the store with its hundreds of mapped tables, and checks that it holds every record but the evicted ones.
+// reopen opens the store with its hundreds of mapped tables, and checks that it holds every record but the evicted
+// ones.
 func (l *large) reopen(t *testing.T, dir string, clean bool) (s *Store, gone uint64) {
 	t.Helper()
 	size, start := filesSize(dir), time.Now()
@@ -168,8 +169,8 @@ func (l *large) settle(t *testing.T, s *Store, c Class, want []uint64) {
 	}
 }
 
-// drain acknowledges events, intervals and the older half of the readings, which gives their space back, and checks that
-// the rest is there at the next opening.
+// drain acknowledges events, intervals and the older half of the readings, which gives their space back, and checks
+// that the rest is there at the next opening.
 func (l *large) drain(t *testing.T, s *Store, gone uint64) {
 	t.Helper()
 	before := filesSize(s.dir)

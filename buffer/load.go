@@ -21,9 +21,12 @@ type inventory struct {
 	opened  Opened
 }
 
-// loadInventory reads everything but the blocks.
+// loadInventory reads everything except the blocks. Damaged entries are logged and set k.damaged.
 func loadInventory(e *engine, log *slog.Logger) *inventory {
-	k := &inventory{spans: map[string]*spanEntry{}, stale: map[string]bool{}, gaps: gapLedger{dirty: map[uint64]bool{}, next: 1}}
+	k := &inventory{
+		spans: map[string]*spanEntry{}, stale: map[string]bool{},
+		gaps: gapLedger{dirty: map[uint64]bool{}, next: 1},
+	}
 	v, err := e.get(metaKey(metaState))
 	if err == nil && v != nil {
 		k.state, err = decodeState(v)
@@ -88,7 +91,7 @@ func (k *inventory) loadLists(e *engine, log *slog.Logger) {
 	})
 }
 
-// complete makes lanes and segments whole: numbers begin at 1, each group has the segment that is being written.
+// complete fills in what a new or damaged database lacks: numbers begin at 1, and each group has a current segment.
 func (k *inventory) complete() {
 	for c := range k.lanes {
 		l := &k.lanes[c]

@@ -1,7 +1,7 @@
 //go:build amd64 || arm64
 
-// Errors of mapped files. On 32 bits a file can be longer than what its length is counted in, which is another error, and
-// the emulator of arm gives zeros for a page that cannot be read.
+// Errors of mapped files. On 32 bits a file can be longer than what its length is counted in, which is another error,
+// and the emulator of arm gives zeros for a page that cannot be read.
 
 package buffer
 
@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// TestUnreadableBlock: a page of a table that the disk does not give costs neither the process nor the block, if it comes
-// back in time. Else the block is told as lost, and those in other tables are delivered.
+// TestUnreadableBlock: a page of a table that the disk does not give costs neither the process nor the block, if it
+// comes back in time. Else the block is told as lost, and those in other tables are delivered.
 func TestUnreadableBlock(t *testing.T) {
 	for name, forGood := range map[string]bool{"for a while": false, "for good": true} {
 		t.Run(name, func(t *testing.T) {
@@ -89,8 +89,8 @@ func unmappable(t *testing.T) string {
 	return path
 }
 
-// TestTableThatCannotBeMapped: where memory is used up a table is neither put aside nor rewritten, and the ladder is not
-// climbed.
+// TestTableThatCannotBeMapped: where memory is used up a table is neither put aside nor rewritten, and the ladder is
+// not climbed.
 func TestTableThatCannotBeMapped(t *testing.T) {
 	dir := t.TempDir()
 	var id ID

@@ -83,7 +83,9 @@ func accessible(dir string) error {
 	if err := permits(dir, accessRead|accessWrite|accessEnter); err != nil {
 		return err
 	}
-	for _, name := range []string{lockName, counterName, checkpointName(0), checkpointName(1), ballastName, openingName, compactingName} {
+	for _, name := range []string{
+		lockName, counterName, checkpointName(0), checkpointName(1), ballastName, openingName, compactingName,
+	} {
 		if err := permits(filepath.Join(dir, name), accessRead|accessWrite); err != nil {
 			return err
 		}
@@ -94,7 +96,7 @@ func accessible(dir string) error {
 	}
 	list, err := os.ReadDir(db)
 	if err != nil {
-		return nil // there is none yet, or the opening will report its fault
+		return nil // it does not exist yet, or opening the database will report the error
 	}
 	for _, d := range list {
 		if err := permits(filepath.Join(db, d.Name()), accessRead|accessWrite); err != nil {
@@ -104,8 +106,8 @@ func accessible(dir string) error {
 	return nil
 }
 
-// Usable fails when this process could not use a store in dir: because of the rights of its files, the rights of the
-// directory in which it would be created, or a read-only file system. It changes nothing.
+// Usable returns an error if this process could not use a store in dir because of file or directory permissions or a
+// read-only file system. It changes nothing. If dir does not exist, the nearest existing parent directory is checked.
 func Usable(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		if err != nil {
@@ -120,7 +122,8 @@ func Usable(dir string) error {
 	}
 }
 
-// permits asks the kernel whether a file may be used.
+// permits asks the kernel whether this process may access a file. It ignores errors other than missing permission and a
+// read-only file system.
 func permits(path string, mode uint32) error {
 	err := syscall.Access(path, mode)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
@@ -132,18 +135,18 @@ func permits(path string, mode uint32) error {
 // denied reports whether err means that this process may not use a file, which reveals nothing about its content.
 func denied(err error) bool { return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) }
 
-// readCounters returns what the counter file and the marks know of earlier openings.
+// readCounters returns the counter file and the newest checkpoint. The number of openings is the highest in either.
 func (s *Store) readCounters() (openings, *checkpoint) {
 	count := readOpenings(s.dir)
 	m, _ := readCheckpoints(s.dir)
 	if m != nil {
-		count.n = max(count.n, m.counter) // a lost counter file
+		count.n = max(count.n, m.counter) // the counter file may be lost
 	}
 	count.n = max(count.n, s.checkpoints.counter)
 	return count, m
 }
 
-// record writes the counter file. On a full file system it deletes the ballast first.
+// record writes the counter file. If the file system is full it deletes the ballast and tries again.
 func (s *Store) record(o openings) error {
 	err := writeFile(s.dir, counterName, o.encode())
 	if !errors.Is(err, syscall.ENOSPC) {
@@ -177,13 +180,14 @@ func (s *Store) runFromMemory(m *checkpoint, recorded bool) error {
 	s.fresh.epoch = epoch
 	s.opened = Opened{Epoch: epoch, Memory: true}
 	s.pause = min(s.opt.Sync, memoryRetry)
-	s.retry = time.Now().Add(s.pause) // who opened the store first hears of this epoch
+	s.retry = time.Now().Add(s.pause) // so that the caller of Open first sees this epoch
 	s.foretell(m, recorded)
 	return nil
 }
 
-// foretell reports a run from memory to the centre while that is still possible: its records may never arrive. It also
-// reports what a readable checkpoint on the disk says about earlier epochs. Called with mu held.
+// foretell adds gaps for a run from memory at its start, because after a crash nothing could report them: its records
+// may never arrive. It also takes over spans and gaps of earlier epochs from a readable checkpoint. Called with mu
+// held.
 func (s *Store) foretell(m *checkpoint, recorded bool) {
 	if !recorded {
 		s.gaps.add(Gap{Epoch: s.memory.epoch, Class: Any, From: 1, Reason: FromMemory})
@@ -207,8 +211,7 @@ func (s *Store) foretell(m *checkpoint, recorded bool) {
 	}
 }
 
-// leaveMemory opens the store and ends the run from memory. It fails as long as that is not possible, and may be called
-// again then.
+// leaveMemory opens the store and ends the run from memory. After an error it may be called again.
 func (s *Store) leaveMemory() error {
 	err := s.claim()
 	if err == nil && s.epoch == "" {
@@ -240,8 +243,8 @@ func (s *Store) leaveMemory() error {
 	return nil
 }
 
-// nextEpoch draws the epoch that follows the run from memory and writes both down, so that a crash before the records
-// of the run are sealed is reported.
+// nextEpoch draws the epoch that follows the run from memory and writes both epochs to the counter file. If a crash
+// happens before the records of the run are sealed, the next opening reports it.
 func (s *Store) nextEpoch() error {
 	count, _ := s.readCounters()
 	count.n++
@@ -262,7 +265,8 @@ func (s *Store) nextEpoch() error {
 	return nil
 }
 
-// beginEpoch lets records belong to the recorded epoch from now on; payload is that of its first record.
+// beginEpoch switches new records from the run from memory to the recorded epoch. A non-empty payload becomes the first
+// record, an [Event].
 func (s *Store) beginEpoch(o Opened, payload []byte) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -280,7 +284,7 @@ func (s *Store) beginEpoch(o Opened, payload []byte) {
 	signal(s.wake)
 }
 
-// forgetFormer takes the run from memory off the counter file once everything of it is sealed or acknowledged.
+// forgetFormer removes the run from memory from the counter file once all its records are sealed or acknowledged.
 func (s *Store) forgetFormer() error {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -290,8 +294,8 @@ func (s *Store) forgetFormer() error {
 	return s.writeCounter()
 }
 
-// unsealedFormer is the epoch of the run from memory while a power cut could still lose records of it, "" otherwise.
-// Called with disk held.
+// unsealedFormer returns the epoch of the run from memory while a power cut could still lose records of it, otherwise
+// "". Called with disk held.
 func (s *Store) unsealedFormer() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -304,7 +308,7 @@ func (s *Store) unsealedFormer() string {
 	return ""
 }
 
-// closeMemory ends a run from memory with the process. Unacknowledged records are lost.
+// closeMemory ends a run from memory at Close. It returns an error if unacknowledged records are lost.
 func (s *Store) closeMemory() error {
 	s.mu.Lock()
 	n, fault := s.fresh.n, s.fault

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// barred are the options of a store whose directory is refused with an error until it is allowed, and how often it was told
-// that an epoch begins.
+// barred are the options of a store whose directory is refused with an error until it is allowed, and how often it was
+// told that an epoch begins.
 func barred(err error) (o Options, allow func(), begun *[]Opened) {
 	var allowed atomic.Bool
 	begun = &[]Opened{}
@@ -42,8 +42,9 @@ func payloads(t *testing.T, s *Store, c Class) map[ID]string {
 	return out
 }
 
-// TestMemoryRun: a store whose directory is refused runs in an epoch of its own, knows from the mark what waits on the disk,
-// and seals what is not acknowledged under its identity as soon as the directory is allowed. Then the next epoch begins.
+// TestMemoryRun: a store whose directory is refused runs in an epoch of its own, knows from the mark what waits on the
+// disk, and seals what is not acknowledged under its identity as soon as the directory is allowed. Then the next epoch
+// begins.
 func TestMemoryRun(t *testing.T) {
 	for name, err := range map[string]error{
 		"read-only": syscall.EROFS, "broken": syscall.EIO, "owner": &fs.PathError{Op: "access", Path: "x", Err: syscall.EACCES},
@@ -147,8 +148,8 @@ func reopened(t *testing.T, dir, mem string, want []ID) {
 	}
 }
 
-// TestMemoryRunForetold: what would be lost with the process is under gaps from the beginning, and so is what nobody can
-// read on the disk.
+// TestMemoryRunForetold: what would be lost with the process is under gaps from the beginning, and so is what nobody
+// can read on the disk.
 func TestMemoryRunForetold(t *testing.T) {
 	o, _, _ := barred(syscall.EIO)
 	s := open(t, t.TempDir(), o)
@@ -170,8 +171,8 @@ func TestMemoryRunForetold(t *testing.T) {
 	}
 }
 
-// TestMemoryRunUnsealed: a crash after the next epoch has begun and before the records of the run from memory are sealed
-// leaves a gap of them. Records of both epochs that are sealed together are in blocks of their own.
+// TestMemoryRunUnsealed: a crash after the next epoch has begun and before the records of the run from memory are
+// sealed leaves a gap of them. Records of both epochs that are sealed together are in blocks of their own.
 func TestMemoryRunUnsealed(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

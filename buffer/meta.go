@@ -12,8 +12,8 @@ import (
 //	'm' …                           state, segments, spans, gaps, partial acknowledgements
 //	'n' ^segment class number       kept long: events, intervals, cards, newest segment first
 //
-// A table that Badger writes holds what is new, so its range touches only what is new: compacting it into the bottom
-// level rewrites next to nothing else, and a whole segment goes by removing its files (ADR in docs/adr).
+// A table that Badger flushes contains only new keys, and these lie close together. Compacting it into the bottom level
+// therefore rewrites almost no older data, and a whole segment is dropped by removing its files (ADR in docs/adr).
 const (
 	keyBulk = 'b'
 	keyMeta = 'm'
@@ -21,8 +21,8 @@ const (
 
 	metaState   = 's' // "ms": state of the last transaction
 	metaSegment = 't' // "mt" group segment: where the classes begin in it
-	metaSpan    = 'e' // "me" epoch: what of it is not acknowledged
-	metaGap     = 'g' // "mg" key: a gap that was not told yet
+	metaSpan    = 'e' // "me" epoch: its unacknowledged records
+	metaGap     = 'g' // "mg" key: an unreported gap
 	metaAcks    = 'p' // "mp" class number: which records of a block are acknowledged
 	metaFlush   = 'x' // "mx": written and dropped to make Badger flush
 
@@ -84,25 +84,26 @@ func segmentKey(g group, seg uint32) []byte {
 	return binary.BigEndian.AppendUint32(metaKey(metaSegment, byte(g)), seg)
 }
 
-// state is written with every transaction: where each class stands, and up to where nothing can be missing.
+// state is written with every transaction: the position of each class, and the sequence below which nothing can be
+// missing.
 type state struct {
 	txn        uint64
 	epoch      string
 	known      uint64 // everything of epoch below it is sealed or acknowledged
 	lastSealed uint64
 	nextGap    uint64
-	age        uint64 // seconds that the store has lived, see ageClock
+	age        uint64 // age of the store in seconds, see ageClock
 	wall       uint64 // trusted seconds since 1970 at that age, 0: unknown
 	lanes      [classes]laneState
 	segs       [groups]uint32 // the segments being written
 }
 
-// laneState is where one class stands.
+// laneState is the position of one class on disk.
 type laneState struct {
 	low   uint64 // no block below it is on disk
 	next  uint64 // number of the next block
 	done  ranges // blocks not below low that are acknowledged
-	bytes uint64 // of the class in the segment being written
+	bytes uint64 // bytes of the class in the segment being written
 }
 
 func (s *state) encode() []byte {
@@ -167,7 +168,7 @@ func decodeState(b []byte) (*state, error) {
 	return s, nil
 }
 
-// segment is a stretch of blocks that is given back as a whole, class by class.
+// segment is a run of consecutive blocks. Its space is reclaimed as a whole, one class at a time.
 type segment struct {
 	no    uint32
 	first [classes]uint64 // number of the first block of each class
@@ -196,7 +197,7 @@ func decodeSegment(no uint32, b []byte) (*segment, error) {
 	return g, nil
 }
 
-// spanEntry is what is not acknowledged of one epoch, by class.
+// spanEntry counts the unacknowledged records of one epoch, by class.
 type spanEntry struct {
 	epoch string
 	class [classes]spanCount
@@ -214,7 +215,7 @@ func (e *spanEntry) empty() bool {
 	return true
 }
 
-// total adds the classes up.
+// total returns the sum over all classes.
 func (e *spanEntry) total() Span {
 	out := Span{Epoch: e.epoch}
 	for _, c := range e.class {

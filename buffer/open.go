@@ -25,12 +25,13 @@ func Open(dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// newStore makes an empty store without a database.
+// newStore returns an empty store without a database.
 func newStore(dir string, o Options, lock *os.File) *Store {
 	s := &Store{
 		opt: o, dir: dir, log: o.Logger, lock: lock,
 		next: 1, spans: map[string]*spanEntry{}, touched: map[string]bool{}, leases: map[ID]lease{},
-		wake: make(chan struct{}, 1), kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.age0.begin = time.Now()
 	s.fresh.bySeq = map[uint64]*entry{}
@@ -38,7 +39,7 @@ func newStore(dir string, o Options, lock *os.File) *Store {
 	return s
 }
 
-// begin counts the opening, draws the epoch and takes the database into use, or else begins a run from memory.
+// begin counts the opening, draws the epoch and opens the database. If that fails it begins a run from memory.
 func (s *Store) begin() error {
 	cerr := s.claim()
 	if errors.Is(cerr, ErrInUse) {
@@ -73,8 +74,9 @@ func (s *Store) begin() error {
 	return nil
 }
 
-// attach opens the database, takes stock of it and writes the first transaction of the epoch. Without a usable database
-// the store works from memory, and the run loop tries again. A database that failed meanwhile is only opened again.
+// attach opens the database, reads its inventory and writes the first transaction of the epoch. Without a usable
+// database the store works from memory, and the run loop tries again. A database that failed after it had been opened
+// is only reopened.
 func (s *Store) attach() Opened {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -108,15 +110,15 @@ func (s *Store) attach() Opened {
 	s.adopt(eng, k, m)
 	s.mu.Unlock()
 	if _, err := s.flushHeld(nil); err != nil {
-		return k.opened // stays on the list of untold epochs
+		return k.opened // the epoch stays in the counter file as unreported
 	}
 	if err := errors.Join(s.writeCheckpoint(false), s.writeCounter()); err != nil {
-		s.log.Warn("store cannot write beside its database", "err", err)
+		s.log.Warn("store cannot write files beside its database", "err", err)
 	}
 	return k.opened
 }
 
-// takeInventory opens the database and finds out what it contains. Called with disk held.
+// takeInventory opens the database and reads what it contains. Called with disk held.
 func (s *Store) takeInventory(m *checkpoint, badMarks int, untold []string) (*engine, *inventory, error) {
 	eng, found, err := openDatabase(s.dir, s.log, s.isTransient)
 	if err != nil {
@@ -125,14 +127,15 @@ func (s *Store) takeInventory(m *checkpoint, badMarks int, untold []string) (*en
 	k := loadInventory(eng, s.log)
 	k.compare(eng, m, badMarks, untold, found)
 	k.opened.Epoch = s.epoch
-	if err := eng.refused; err != nil && s.isTransient(err) { // what is missing now is not lost
-		return nil, nil, errors.Join(fmt.Errorf("take stock: %w", err), eng.close())
+	if err := eng.refused; err != nil && s.isTransient(err) { // entries that are unreadable now are not lost
+		return nil, nil, errors.Join(fmt.Errorf("read inventory: %w", err), eng.close())
 	}
 	return eng, k, nil
 }
 
-// writeCounter removes the epochs whose gaps are now reported and keeps this epoch, so that a third place besides
-// database and checkpoint knows it. A run from memory stays until its records are sealed. Called with disk held.
+// writeCounter removes the epochs whose gaps are now in the database from the counter file. The current epoch stays, so
+// that it is recorded in a third place besides database and checkpoint. A run from memory stays until its records are
+// sealed. Called with disk held.
 func (s *Store) writeCounter() error {
 	o := openings{n: s.checkpoints.counter}
 	held := s.unsealedFormer()
@@ -170,7 +173,7 @@ func (s *Store) adopt(eng *engine, k *inventory, m *checkpoint) {
 	for epoch := range k.stale {
 		s.touched[epoch] = true
 	}
-	// Gaps that arose without a database keep their place after those of the database.
+	// Gaps that arose while there was no database come after those of the database.
 	mem := s.gaps.list
 	s.gaps = k.gaps
 	for _, g := range mem {

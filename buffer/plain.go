@@ -7,8 +7,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// plain is the codec of stores that were given none, and of small things: length-prefixed records, compressed when that
-// makes them shorter. The first byte says which.
+// plain is the default codec: length-prefixed records, compressed with zstd if that makes them shorter. The first byte
+// says whether they are compressed.
 type plain struct {
 	enc *zstd.Encoder
 	dec *zstd.Decoder
@@ -19,12 +19,11 @@ const (
 	plainRaw  = 0
 	plainZstd = 1
 
-	// plainMax bounds what a body may decompress to.
+	// plainMax is the maximum decompressed size of a body, in bytes.
 	plainMax = 4 << 20
 )
 
-// newPlain makes the codec. The settings keep the encoder at some 300 KB of memory; everything runs in the caller's
-// goroutine.
+// newPlain returns the codec. Its settings limit the encoder to about 300 KB of memory. It starts no goroutines.
 func newPlain() (*plain, error) {
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(128<<10),
 		zstd.WithLowerEncoderMem(true), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false))
@@ -39,7 +38,7 @@ func newPlain() (*plain, error) {
 	return &plain{enc: enc, dec: dec}, nil
 }
 
-// close ends what the compressor may have started.
+// close releases the compressor.
 func (p *plain) close() {
 	p.dec.Close()
 	_ = p.enc.Close() //nolint:errcheck // it writes to nothing

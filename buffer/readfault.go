@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// transientMax is how long read errors count as transient. An adapter that is reset or a flash card with a loose
-// contact recovers, but what was set aside or reported as lost meanwhile does not.
+// transientMax is how long read errors count as transient. A USB adapter that is reset or an SD card with a loose
+// contact recovers, but data that was set aside or reported as lost meanwhile does not come back.
 const transientMax = 5 * time.Minute
 
-// readFault is since when the disk refuses something.
+// readFault holds the times of the first and the last read error of a series. After a pause longer than transientMax a
+// new series begins.
 type readFault struct{ since, last time.Time }
 
 // isTransient records a read error and reports whether it says nothing about the content of the disk, so that nothing
@@ -25,7 +26,7 @@ func (s *Store) isTransient(err error) bool {
 	now := time.Now()
 	if now.Sub(s.readFault.last) > transientMax {
 		s.readFault.since = now
-		s.log.Error("disk does not give what is on it", "patience", transientMax, "err", err)
+		s.log.Error("disk returns read errors, waiting for it to recover", "patience", transientMax, "err", err)
 	}
 	s.readFault.last = now
 	return now.Sub(s.readFault.since) < transientMax
@@ -39,7 +40,7 @@ func isExhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
 
-// errPanic: Badger panicked, as it does on damage.
+// errPanic means that Badger panicked, as it does on damage.
 var errPanic = errors.New("panic")
 
 // guarded runs f, which works with Badger's files, and turns a panic in this goroutine into an error. Badger maps its

@@ -15,8 +15,8 @@ import (
 	"bordo/buffer/loopdisk"
 )
 
-// TestBadSector: what the kernel says of a block device that cannot be read is understood. A table on it is neither the end
-// of the process nor put aside at once; when it is, that is all that it costs.
+// TestBadSector: what the kernel says of a block device that cannot be read is understood. A table on it is neither the
+// end of the process nor put aside at once; when it is, that is all that it costs.
 func TestBadSector(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{})

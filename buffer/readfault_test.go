@@ -54,8 +54,8 @@ func setAside(t *testing.T, dir string, want int) {
 	}
 }
 
-// TestUnreadable: a store of which the disk does not give a file works from memory and gives nothing up, and is used again
-// when the disk gives it. What is refused for longer than transientMax is damaged, and costs itself alone.
+// TestUnreadable: a store of which the disk does not give a file works from memory and gives nothing up, and is used
+// again when the disk gives it. What is refused for longer than transientMax is damaged, and costs itself alone.
 func TestUnreadable(t *testing.T) {
 	for _, c := range []struct {
 		name, file string

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// share is all blocks of one class in one segment: the unit in which space is given back.
+// share is all blocks of one class in one segment: the unit in which space is reclaimed.
 type share struct {
 	class Class
 	seg   *segment
@@ -34,7 +34,7 @@ func (s *Store) reclaim() error {
 	return nil
 }
 
-// reclaimStep does one of these things, and reports whether there may be another.
+// reclaimStep does one of these steps and reports whether more may be necessary.
 func (s *Store) reclaimStep() (more bool, err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -142,7 +142,7 @@ func (s *Store) dropAside() (bool, error) {
 	if err != nil || len(list) == 0 {
 		return false, err
 	}
-	s.log.Warn("store is full, files that were put aside are removed", "dir", list[0])
+	s.log.Warn("store is full, removing files that were set aside", "dir", list[0])
 	if err := os.RemoveAll(list[0]); err != nil {
 		return false, fmt.Errorf("make room: %w", err)
 	}
@@ -191,7 +191,9 @@ func (s *Store) victims() []share {
 	if v := pick(true, Reading); v != nil {
 		return v
 	}
-	for _, of := range [][]Class{{Reading, privateReading}, {Interval, privateInterval}, {Card}, {Event, privateEvent}} {
+	for _, of := range [][]Class{
+		{Reading, privateReading}, {Interval, privateInterval}, {Card}, {Event, privateEvent},
+	} {
 		if v := pick(false, of...); v != nil {
 			return v
 		}
@@ -199,8 +201,8 @@ func (s *Store) victims() []share {
 	return nil
 }
 
-// drop discards shares: first with a transaction that records it together with the gaps of what was unacknowledged,
-// then by deleting the files. After a crash in between, the next opening sweeps the remaining files. Called with disk
+// drop discards shares. A transaction first records the removal, together with gaps for the unacknowledged records.
+// Then the files are deleted. After a crash in between, the next opening sweeps the remaining files. Called with disk
 // held.
 func (s *Store) drop(list []share) error {
 	s.mu.Lock()
@@ -230,7 +232,7 @@ func (s *Store) drop(list []share) error {
 	return nil
 }
 
-// skip moves a class past a share that is given up. Called with disk and mu held.
+// skip removes a discarded share from memory and moves its class past it. Called with disk and mu held.
 func (s *Store) skip(sh share) {
 	l, g := &s.lanes[sh.class], &s.groups[groupOf(sh.class)]
 	first, end := g.bounds(sh.seg, sh.class, l.next)
@@ -240,7 +242,7 @@ func (s *Store) skip(sh share) {
 	}
 	for _, b := range slices.Clone(l.open) {
 		if b.no >= first && b.no < end {
-			b.left = 0 // a late acknowledgement finds nothing to do
+			b.left = 0 // a late acknowledgement then has no effect
 			b.acked.fill()
 			l.leave(b)
 		}
@@ -258,7 +260,7 @@ func (s *Store) skip(sh share) {
 	l.cursor = max(l.cursor, l.low)
 }
 
-// prune forgets segments of which nothing is left. Called with disk and mu held.
+// prune forgets segments whose shares are all dropped. Called with disk and mu held.
 func (s *Store) prune(g group) {
 	l := &s.groups[g]
 	for len(l.list) > 1 {
@@ -275,7 +277,7 @@ func (s *Store) prune(g group) {
 	}
 }
 
-// evictShare counts what of a share was not acknowledged, reports it as gaps, and gives it up. Called with disk held.
+// evictShare discards a share and reports its unacknowledged records as gaps. Called with disk held.
 func (s *Store) evictShare(sh share) error {
 	acked, err := s.ackedOf(sh)
 	if err != nil {
@@ -287,7 +289,7 @@ func (s *Store) evictShare(sh share) error {
 		if h, _, err := readHeader(v); ok && err == nil {
 			h.no = no
 			if n := len(list); n > 0 && list[n-1].epoch == h.epoch {
-				h.epoch = list[n-1].epoch // share the memory
+				h.epoch = list[n-1].epoch // reuse one string
 			}
 			list = append(list, h)
 		}
@@ -297,11 +299,11 @@ func (s *Store) evictShare(sh share) error {
 		return fmt.Errorf("evict: %w", err)
 	}
 
-	// Counting and discarding are one step: an acknowledgement comes before it or finds nothing to do.
+	// Count and discard under one lock, so that an acknowledgement comes either before both or after both.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &s.lanes[sh.class]
-	for _, b := range l.open { // in delivery: memory knows more
+	for _, b := range l.open { // blocks in delivery: memory is newer than the disk
 		acked[b.no] = b.n - b.left
 	}
 	lost := map[string]*spanCount{}
@@ -328,7 +330,8 @@ func (s *Store) evictShare(sh share) error {
 		s.counts.evicted += n.n
 	}
 	s.skip(sh)
-	s.log.Warn("store is full, oldest records given up", "class", sh.class.String(), "segment", sh.seg.no, "epochs", len(lost))
+	s.log.Warn("store is full, oldest records evicted",
+		"class", sh.class.String(), "segment", sh.seg.no, "epochs", len(lost))
 	return nil
 }
 
@@ -342,7 +345,7 @@ func (s *Store) ackedOf(sh share) (map[uint64]int, error) {
 	err := s.scanAcks(sh.class, first, end, func(_ []byte, no uint64, v []byte) {
 		body, err := openBytes(v)
 		if err != nil {
-			return // counts as not acknowledged
+			return // counts as unacknowledged
 		}
 		for _, g := range readRanges(&reader{b: body}) {
 			acked[no] += int(g.hi-g.lo) + 1
@@ -351,7 +354,8 @@ func (s *Store) ackedOf(sh share) (map[uint64]int, error) {
 	return acked, err
 }
 
-// scanAcks calls f for each block of class c from number first to before end of which acknowledgements are on disk.
+// scanAcks calls f with the stored acknowledgements of each block of class c, from number first up to but not including
+// end.
 func (s *Store) scanAcks(c Class, first, end uint64, f func(key []byte, no uint64, v []byte)) error {
 	prefix := metaKey(metaAcks, byte(c))
 	return s.eng.scanFrom(acksKey(c, first), prefix, func(k, v []byte) bool {
@@ -366,8 +370,8 @@ func (s *Store) scanAcks(c Class, first, end uint64, f func(key []byte, no uint6
 	})
 }
 
-// dropAcks removes the acknowledgements of blocks that were given up before all of them was acknowledged. Called with
-// disk held.
+// dropAcks deletes the stored acknowledgements of blocks that were discarded before all their records were
+// acknowledged. Called with disk held.
 func (s *Store) dropAcks() error {
 	var dead [][]byte
 	for c := Event; int(c) < classes; c++ {
@@ -404,7 +408,7 @@ func (s *Store) sweep() error {
 	if len(prefixes) == 0 {
 		return nil
 	}
-	s.log.Info("left-over segments are removed", "n", len(prefixes))
+	s.log.Info("removed left-over segments", "n", len(prefixes))
 	err := s.rewrite(prefixes...)
 	if errors.Is(err, errFull) {
 		return nil // the next opening tries again

@@ -2,20 +2,20 @@ package buffer
 
 import "strings"
 
-// compare turns every difference between the database and what lies beside it into gaps.
+// compare turns every difference between the database and the checkpoint and counter files beside it into gaps.
 func (k *inventory) compare(e *engine, m *checkpoint, badMarks int, untold []string, found repairReport) {
 	k.opened.SetAside, k.opened.Damage = found.aside, found.String()
 	if badMarks > 0 {
-		k.addDamage("marks beside the database")
+		k.addDamage("checkpoint files beside the database")
 	}
 	if k.damaged {
 		k.addDamage("entries of the database")
 	}
 	cut := m != nil && m.txn > k.txn
 	if cut {
-		k.addDamage("the database was cut off")
+		k.addDamage("the end of the database is missing")
 	}
-	unknown := false // epochs that only the counter knows
+	unknown := false // the counter file names an epoch that nothing else knows
 	for _, ep := range untold {
 		if (k.state == nil || ep != k.state.epoch) && (m == nil || ep != m.epoch) {
 			k.gaps.add(Gap{Epoch: ep, Class: Any, Reason: Unclean})
@@ -114,7 +114,7 @@ func (k *inventory) cutOff(m *checkpoint) {
 	}
 	for _, e := range m.spans {
 		if e.epoch == m.epoch || k.state != nil && e.epoch <= k.state.epoch {
-			continue // reported above or below, or over before the last transaction that exists
+			continue // reported above or below, or finished before the last existing transaction
 		}
 		if have := k.spans[e.epoch]; have != nil && have.total().N >= e.total().N {
 			continue

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// recount rebuilds segments, spans and lanes from the blocks that are really there. A number that is neither there nor
-// acknowledged is a lost block: a gap between its neighbours, no wider than bounds. It reads and checks every block, so
-// it is done only after damage.
+// recount rebuilds segments, spans and lanes from the blocks that exist. A number that is neither present nor
+// acknowledged is a lost block: it becomes a gap between its neighbours, limited by bounds. recount reads and checks
+// every block, so it runs only after damage.
 func (k *inventory) recount(e *engine, bounds []spanEntry) {
 	k.counted = true
 	for epoch := range k.spans {
@@ -29,14 +29,16 @@ func (k *inventory) recount(e *engine, bounds []spanEntry) {
 func (k *inventory) findSegments(e *engine) {
 	for _, sh := range listShares(e) {
 		g := groupOf(sh.class)
-		i, ok := slices.BinarySearchFunc(k.segs[g], sh.seg, func(s *segment, no uint32) int { return cmp.Compare(s.no, no) })
+		i, ok := slices.BinarySearchFunc(k.segs[g], sh.seg, func(s *segment, no uint32) int {
+			return cmp.Compare(s.no, no)
+		})
 		if !ok {
 			k.segs[g] = slices.Insert(k.segs[g], i, &segment{no: sh.seg})
 		}
 	}
 }
 
-// place is where all blocks of one class in one segment lie.
+// place names one class in one segment.
 type place struct {
 	class Class
 	seg   uint32
@@ -76,16 +78,16 @@ func after(prefix []byte) []byte {
 	return nil
 }
 
-// laneCount is the state of going through the blocks of one class.
+// laneCount is the progress of a recount through the blocks of one class.
 type laneCount struct {
 	*laneState
 	class  Class
 	bounds []spanEntry
-	expect uint64  // the next number that is not acknowledged
-	before *header // of the last readable block
+	expect uint64  // next unacknowledged block number
+	before *header // header of the last readable block
 }
 
-// recountLane goes through the blocks of one class in the order of their numbers.
+// recountLane recounts one class in the order of block numbers.
 func (k *inventory) recountLane(e *engine, c Class, bounds []spanEntry) {
 	l := &k.lanes[c]
 	lc := &laneCount{laneState: l, class: c, bounds: bounds, expect: l.done.next(l.low)}
@@ -111,7 +113,7 @@ func (k *inventory) recountLane(e *engine, c Class, bounds []spanEntry) {
 			return true
 		})
 		if err != nil {
-			k.addDamage(err.Error()) // what lies behind stays missing
+			k.addDamage(err.Error()) // the blocks after it count as missing
 		}
 	}
 	k.skipTo(lc, l.next, nil)
@@ -126,7 +128,7 @@ func (k *inventory) recountLane(e *engine, c Class, bounds []spanEntry) {
 	}
 }
 
-// meet takes in the block no, and returns its header when it is readable and not acknowledged.
+// meet processes block no. It returns the header if the block is readable and unacknowledged, otherwise nil.
 func (k *inventory) meet(lc *laneCount, no uint64, v []byte) *header {
 	if lc.done.has(no) {
 		lc.next = max(lc.next, no+1)
@@ -134,7 +136,7 @@ func (k *inventory) meet(lc *laneCount, no uint64, v []byte) *header {
 	}
 	h, _, err := openBlock(v, lc.class, no)
 	if err != nil {
-		return nil // its number stays missing
+		return nil // the number counts as missing
 	}
 	k.skipTo(lc, no, &h)
 	lc.expect = lc.done.next(no + 1)
@@ -157,7 +159,7 @@ func (k *inventory) skipTo(lc *laneCount, no uint64, next *header) {
 	}
 }
 
-// count adds a block that was found to its epoch, less what of it is acknowledged.
+// count adds the unacknowledged records of an existing block to its epoch.
 func (k *inventory) count(e *engine, h header) {
 	s := k.spans[h.epoch]
 	if s == nil {
@@ -175,8 +177,8 @@ func (k *inventory) count(e *engine, h header) {
 	}
 }
 
-// between describes what blocks of class c between two others may have contained, epoch by epoch. nil stands for the
-// very beginning and the very end.
+// between returns gaps, one per epoch, for everything that blocks of class c between two others may have contained. A
+// nil before means the first block, a nil next the end.
 func between(bounds []spanEntry, c Class, before, next *header) (out []Gap) {
 	for _, e := range bounds {
 		n := e.class[c]
@@ -197,7 +199,7 @@ func between(bounds []spanEntry, c Class, before, next *header) (out []Gap) {
 	if len(out) > 0 {
 		return out
 	}
-	// Nothing is known of an epoch in between: say the most that it can be.
+	// No epoch in between is known, so report the widest possible gap.
 	g := Gap{Class: c.public(), Reason: Damaged}
 	switch {
 	case before != nil:

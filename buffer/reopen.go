@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// closeWait is how long Close waits for a failed database.
+// closeWait is the maximum time that Close waits for a failed database to close.
 const closeWait = 10 * time.Second
 
 // closingDB is a database that is no longer used and not yet closed. Until it is closed, no other may be opened in its
 // place.
 type closingDB struct {
 	eng    *engine
-	closed chan struct{} // nil: the closing has not begun
-	err    error         // of the closing, once it has ended
+	closed chan struct{} // closed when the database is; nil: closing has not begun
+	err    error         // result of closing, valid once closed is closed
 }
 
-// errClosing: the disk does not take what the database still has to write.
+// errClosing means that the failed database is not closed yet, because the disk does not accept its pending writes.
 var errClosing = errors.New("database cannot be closed yet")
 
 // replaceFailed abandons the database after a write has broken it. The store works from memory until the run loop has
@@ -26,12 +26,12 @@ func (s *Store) replaceFailed() {
 	if s.eng == nil || !s.eng.failed {
 		return
 	}
-	s.log.Error("database failed and has to be opened again")
+	s.log.Error("database failed, reopening it")
 	s.closing, s.eng = closingDB{eng: s.eng}, nil
 	if err := s.closeFailed(); err != nil && !errors.Is(err, errClosing) {
 		s.log.Warn("database cannot be closed", "err", err)
 	}
-	signal(s.kick) // who wrote may not be the run loop, and nothing else may be due
+	signal(s.kick) // another goroutine may have written, and nothing else may wake the run loop
 }
 
 // closeFailed closes the abandoned database and fails until that is done: Badger retries the flush endlessly, and
@@ -56,7 +56,7 @@ func (s *Store) closeFailed() error {
 	select {
 	case <-l.closed:
 		if l.err != nil {
-			s.log.Warn("database did not close in order", "err", l.err)
+			s.log.Warn("database did not close cleanly", "err", l.err)
 		}
 		*l = closingDB{}
 		return nil
@@ -65,7 +65,7 @@ func (s *Store) closeFailed() error {
 	}
 }
 
-// awaitClose is leave for those who do not hold disk and have time.
+// awaitClose closes the abandoned database like closeFailed, but waits up to closeWait for it. Called without disk.
 func (s *Store) awaitClose() error {
 	s.disk.Lock()
 	err := s.closeFailed()
@@ -85,7 +85,7 @@ func (s *Store) awaitClose() error {
 	return s.closeFailed()
 }
 
-// detached reports whether the store had a database and has none: it failed, and was not opened again yet.
+// detached reports whether the database failed and has not been reopened yet.
 func (s *Store) detached() bool {
 	s.disk.Lock()
 	defer s.disk.Unlock()

@@ -180,8 +180,8 @@ func TestSpentIdle(t *testing.T) {
 	})
 }
 
-// TestSpentWithoutItsLog: where the log of a database that failed is gone as well, what the store knows of gaps is written
-// anew, and each record is there or told as lost.
+// TestSpentWithoutItsLog: where the log of a database that failed is gone as well, what the store knows of gaps is
+// written anew, and each record is there or told as lost.
 func TestSpentWithoutItsLog(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

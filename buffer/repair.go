@@ -25,11 +25,11 @@ import (
 	"bordo/buffer/atomicfile"
 )
 
-// repairReport is what happened while the database was opened.
+// repairReport describes the repairs made while the database was opened.
 type repairReport struct {
-	isTransient func(error) bool // reports whether an error is transient, so that nothing may be discarded because of it
-	aside       string           // where damaged files were put
-	damage      []string         // in words
+	isTransient func(error) bool // reports whether an error is transient: then nothing may be discarded
+	aside       string           // directory into which damaged files were moved
+	damage      []string         // descriptions of the damage
 	recount     bool             // the content must be counted again
 }
 
@@ -43,11 +43,11 @@ func (f *repairReport) String() string { return strings.Join(f.damage, "; ") }
 // The repair ladder: how much is sacrificed to open the database. Each failed attempt, in this process or in the one
 // before (Badger panics in its own goroutines, where nothing can recover), climbs one step.
 const (
-	stepPlain  = iota // files are examined, damaged ones put aside
-	stepVerify        // every block of every table is verified
-	stepOdd           // files that hold no records are put aside
-	stepLogs          // set the logs of the memtables aside, which loses what was not flushed
-	stepAll           // the whole database is put aside
+	stepPlain  = iota // examine the files and set damaged ones aside
+	stepVerify        // verify every block of every table
+	stepOdd           // set aside the files that contain no records
+	stepLogs          // set aside the logs of the memtables, which loses what was not flushed
+	stepAll           // set aside the whole database
 	steps
 )
 
@@ -55,8 +55,8 @@ const (
 const (
 	dbName         = "db"
 	lockName       = "lock"       // held by the process that has the store open
-	openingName    = "opening"    // holds the step of an opening that has not ended
-	compactingName = "compacting" // is there while tables are rewritten
+	openingName    = "opening"    // contains the ladder step of an unfinished opening
+	compactingName = "compacting" // exists while tables are rewritten
 	asidePrefix    = "damaged-"
 	// asideMax is the number of directories with damaged files that are kept for inspection.
 	asideMax = 2
@@ -69,7 +69,7 @@ func openDatabase(dir string, log *slog.Logger, isTransient func(error) bool) (*
 	path := filepath.Join(dir, dbName)
 	first := stepPlain
 	if b, err := os.ReadFile(filepath.Join(dir, openingName)); err == nil {
-		// The opening before did not end. A power cut looks the same, hence nothing is given up yet.
+		// The previous opening did not finish. A power cut looks the same, so nothing is sacrificed yet.
 		n, err := strconv.Atoi(strings.TrimSpace(string(b)))
 		if err != nil {
 			n = 0
@@ -107,12 +107,12 @@ func openDatabase(dir string, log *slog.Logger, isTransient func(error) bool) (*
 	return nil, f, fmt.Errorf("%w: %w", errNoDatabase, err)
 }
 
-// refusesWrites reports whether err says that nothing can be written: sacrificing files does not cure that.
+// refusesWrites reports whether err means that nothing can be written. Sacrificing files does not help then.
 func refusesWrites(err error) bool {
 	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, fs.ErrPermission)
 }
 
-// removeFile removes dir/name, which may already be missing.
+// removeFile removes dir/name. It is not an error if the file is missing.
 func removeFile(dir, name string) error {
 	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove marker: %w", err)
@@ -120,7 +120,7 @@ func removeFile(dir, name string) error {
 	return nil
 }
 
-// prepare makes the directory of the database fit to be opened.
+// prepare repairs the directory of the database as far as step allows, so that Badger can open it.
 func prepare(dir, path string, step int, f *repairReport) error {
 	if step >= stepAll {
 		if _, err := os.Stat(path); err == nil {
@@ -155,7 +155,8 @@ func prepare(dir, path string, step int, f *repairReport) error {
 		case isTable:
 			tables = append(tables, id)
 		case fi.Size() == 0 && (isLog || isOdd):
-			// A crash between creation and first write: Badger fails on it once (and for good on its key registry).
+			// A crash between creation and first write leaves an empty file. Badger fails on it once, and on an empty
+			// key registry every time.
 			if err := os.Remove(filepath.Join(path, name)); err != nil {
 				return fmt.Errorf("prepare database: %w", err)
 			}
@@ -194,11 +195,12 @@ func repairTables(dir, path string, ids []uint64, verify bool, f *repairReport) 
 		case bad[id] == nil && named:
 			levels[id] = level
 		case bad[id] == nil && (missing || !whole || isLost(listed, ids)):
-			// Not in a manifest that is itself damaged. In level 0 a table needs no order: Badger compares versions.
+			// A damaged manifest does not name this table. Level 0 is safe for it: tables may overlap there, and
+			// Badger compares versions.
 			levels[id] = 0
 			rewrite, f.recount = true, true
 		case bad[id] == nil:
-			// A compaction that a crash interrupted left it behind; Badger removes it.
+			// An interrupted compaction left this table behind. Badger removes it.
 		case named || missing:
 			f.note("table %d: %v", id, bad[id])
 			rewrite = true
@@ -219,9 +221,9 @@ func repairTables(dir, path string, ids []uint64, verify bool, f *repairReport) 
 	return writeManifest(path, levels)
 }
 
-// examine probes every table and returns the faults of the bad ones. It fully verifies the given tables and also those
-// that hold entries of the store itself, because Badger returns damaged entries without an error: all of level 0, and
-// at the bottom level every table whose key range can contain such entries.
+// examine probes every table and returns the faults of the bad ones by table id. With verify it reads every block.
+// Otherwise it fully verifies only tables that may contain the store's own entries, because Badger returns damaged
+// entries without an error: all of level 0, and bottom tables whose key range can contain such entries.
 func examine(path string, ids []uint64, listed map[uint64]uint8, verify bool) map[uint64]error {
 	bad := map[uint64]error{}
 	type begin struct {
@@ -253,7 +255,7 @@ func examine(path string, ids []uint64, listed map[uint64]uint8, verify bool) ma
 	return bad
 }
 
-// isLost reports whether a table that the manifest names is not there: then the manifest is older than the tables.
+// isLost reports whether a table that the manifest names is missing. The manifest is then older than the tables.
 func isLost(listed map[uint64]uint8, ids []uint64) bool {
 	for id := range listed {
 		if !slices.Contains(ids, id) {
@@ -263,10 +265,10 @@ func isLost(listed map[uint64]uint8, ids []uint64) bool {
 	return false
 }
 
-// versionMax is above every version that Badger can have counted: a larger one is damage, and ends the process.
+// versionMax is above every version that Badger can have reached. A larger one is damage and would end the process.
 const versionMax = 1 << 56
 
-// probe opens a table as Badger would, in this goroutine, and returns its first key. verify reads every block of it,
+// probe opens a table as Badger would, in this goroutine, and returns its first key. With verify it reads every block,
 // otherwise only the index and the last block.
 func probe(path string, id uint64, verify bool) (first string, err error) {
 	name := table.NewFilename(id, path)
@@ -283,8 +285,10 @@ func probe(path string, id uint64, verify bool) (first string, err error) {
 			return err
 		}
 		defer mf.Close(-1) //nolint:errcheck // nothing was written
-		// The table verifies itself below: if it did so on opening, it would close the file on failure, and again here.
-		opt := table.Options{ReadOnly: true, ChkMode: options.NoVerification, Compression: options.None, BlockSize: tablePiece}
+		// Verify below, not on opening: on failure Badger would close the file, and it would be closed again here.
+		opt := table.Options{
+			ReadOnly: true, ChkMode: options.NoVerification, Compression: options.None, BlockSize: tablePiece,
+		}
 		t, err := table.OpenTable(mf, opt)
 		if err == nil && verify {
 			err = t.VerifyChecksum()
@@ -293,12 +297,12 @@ func probe(path string, id uint64, verify bool) (first string, err error) {
 			return err
 		}
 		if len(t.Smallest()) < 8 || len(t.Biggest()) < 8 || t.MaxVersion() > versionMax {
-			return errors.New("keys make no sense")
+			return errors.New("keys are invalid")
 		}
 		first = string(t.Smallest())
 		return nil
 	})
-	if errors.Is(err, errPanic) { // Badger turns an unreadable page into a panic of its own
+	if errors.Is(err, errPanic) { // Badger panics on an unreadable page
 		if rerr := readThrough(name); isReadError(rerr) {
 			return "", fmt.Errorf("probe: %w", rerr)
 		}
@@ -306,14 +310,14 @@ func probe(path string, id uint64, verify bool) (first string, err error) {
 	return first, err
 }
 
-// readThrough reads a table, to see whether the disk gives it.
+// readThrough reads a table and returns the error if the disk cannot read it.
 func readThrough(name string) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	_, err = io.Copy(io.Discard, io.LimitReader(f, 8*tableSize)) // none is longer, but for damage
+	_, err = io.Copy(io.Discard, io.LimitReader(f, 8*tableSize)) // longer only if damaged
 	return err
 }
 
@@ -325,7 +329,7 @@ func readManifest(path string) (levels map[uint64]uint8, whole bool, err error) 
 			return err
 		}
 		defer fp.Close()
-		size, err := io.Copy(io.Discard, fp) // Badger takes whatever it cannot read for damage
+		size, err := io.Copy(io.Discard, fp) // Badger mistakes any read error for damage
 		if err == nil {
 			_, err = fp.Seek(0, io.SeekStart)
 		}
@@ -339,7 +343,7 @@ func readManifest(path string) (levels map[uint64]uint8, whole bool, err error) 
 		levels, whole = map[uint64]uint8{}, end == size
 		for id, t := range m.Tables {
 			if t.KeyID != 0 || t.Compression != options.None {
-				return errors.New("names a table that we do not write")
+				return errors.New("manifest names a table of unknown kind")
 			}
 			levels[id] = t.Level
 		}
@@ -355,7 +359,8 @@ func readManifest(path string) (levels map[uint64]uint8, whole bool, err error) 
 func writeManifest(path string, levels map[uint64]uint8) error {
 	set := &pb.ManifestChangeSet{}
 	for id, level := range levels {
-		set.Changes = append(set.Changes, &pb.ManifestChange{Id: id, Op: pb.ManifestChange_CREATE, Level: uint32(level)})
+		set.Changes = append(set.Changes,
+			&pb.ManifestChange{Id: id, Op: pb.ManifestChange_CREATE, Level: uint32(level)})
 	}
 	body, err := proto.Marshal(set)
 	if err != nil {
@@ -367,7 +372,8 @@ func writeManifest(path string, levels map[uint64]uint8) error {
 	return writeFile(path, badger.ManifestFilename, append(b, body...))
 }
 
-// putAside moves a file or directory to dir/damaged-N, one N for each opening, and removes all but the newest of those.
+// putAside moves a file or directory to dir/damaged-N, with a new N for each opening. It keeps the asideMax newest such
+// directories and removes the others.
 func (f *repairReport) putAside(dir, path string) error {
 	if f.aside == "" {
 		old, err := asides(dir)
@@ -382,16 +388,16 @@ func (f *repairReport) putAside(dir, path string) error {
 		}
 		for ; len(old) >= asideMax; old = old[1:] {
 			if err := os.RemoveAll(old[0]); err != nil {
-				return fmt.Errorf("put aside: %w", err)
+				return fmt.Errorf("set aside: %w", err)
 			}
 		}
 		f.aside = filepath.Join(dir, fmt.Sprintf(asidePrefix+"%06d", n))
 		if err := os.Mkdir(f.aside, 0o750); err != nil {
-			return fmt.Errorf("put aside: %w", err)
+			return fmt.Errorf("set aside: %w", err)
 		}
 	}
 	if err := os.Rename(path, filepath.Join(f.aside, filepath.Base(path))); err != nil {
-		return fmt.Errorf("put aside: %w", err)
+		return fmt.Errorf("set aside: %w", err)
 	}
 	f.recount = true
 	return errors.Join(atomicfile.SyncDir(filepath.Dir(path)), atomicfile.SyncDir(dir))
@@ -401,7 +407,7 @@ func (f *repairReport) putAside(dir, path string) error {
 func asides(dir string) ([]string, error) {
 	list, err := filepath.Glob(filepath.Join(dir, asidePrefix+"*"))
 	if err != nil {
-		return nil, fmt.Errorf("list what was put aside: %w", err)
+		return nil, fmt.Errorf("list directories set aside: %w", err)
 	}
 	slices.Sort(list)
 	return list, nil

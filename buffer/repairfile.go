@@ -19,7 +19,7 @@ const (
 	keyMax    = 1 << 16
 )
 
-// registryText is what Badger writes behind 16 random bytes into the key registry of a database without encryption.
+// registryText follows 16 random bytes in the key registry of an unencrypted Badger database.
 const registryText = "Hello Badger"
 
 // repairFile examines one of the smaller files. Badger fails on damage there, or reserves gigabytes when a length in a
@@ -29,13 +29,13 @@ func (f *repairReport) repairFile(dir, path string) error {
 	if err != nil && (!isReadError(err) || f.isTransient(err)) {
 		return fmt.Errorf("examine %s: %w", filepath.Base(path), err)
 	}
-	switch { // what the disk has refused for too long is empty here
+	switch { // b is empty if read errors have lasted too long
 	case filepath.Base(path) == badger.KeyRegistryFileName:
 		if !registryGood(b) {
 			return f.remove(path)
 		}
 	case strings.HasSuffix(path, ".vlog"):
-		// All values are inline: there is nothing in the value log, and a new one is made when it is missing.
+		// All values are inline, so the value log is empty. Badger creates a missing one.
 		if !logHeaderGood(b) || len(bytes.Trim(b[logHeader:], "\x00")) > 0 {
 			return f.remove(path)
 		}
@@ -53,7 +53,7 @@ func (f *repairReport) repairFile(dir, path string) error {
 	return nil
 }
 
-// remove deletes a damaged file that holds nothing of ours.
+// remove deletes a damaged file that contains no records.
 func (f *repairReport) remove(path string) error {
 	f.damage = append(f.damage, filepath.Base(path))
 	if err := os.Remove(path); err != nil {
@@ -83,7 +83,7 @@ func logEnd(b []byte) int {
 		key, value := r.uvarint(), r.uvarint()
 		r.uvarint() // expiry
 		if key == 0 && value == 0 {
-			return len(b) // zeros: the log is longer than its content
+			return len(b) // zeros: the file is longer than the log
 		}
 		size := uint64(len(rest)-len(r.b)) + key + value
 		if r.err != nil || key > keyMax || value > uint64(len(rest)) || size+4 > uint64(len(rest)) {

@@ -14,19 +14,19 @@ import (
 // ends, and again at every start. The store therefore never lets it happen. It checks the free space before each
 // transaction and keeps a ballast file, which it deletes when there is too little space to open.
 const (
-	// openNeeds is the free space without which Badger is not opened: two log files, and one flushed table for each log
-	// that is found.
+	// openNeeds is the minimum free space in bytes to open Badger: two log files, and one flushed table for each
+	// existing log.
 	openNeeds = 8 << 20
-	// closeNeeds is the free space without which Badger is not closed: it flushes its memtable then.
+	// closeNeeds is the minimum free space in bytes to close Badger, which then flushes its memtable.
 	closeNeeds = 3 << 20
-	// dropNeeds is the free space without which tables are not rewritten.
+	// dropNeeds is the minimum free space in bytes to rewrite tables.
 	dropNeeds = 6 << 20
 
 	ballastName = "reserve"
 	ballastMax  = 16 << 20
 )
 
-// errFull: the file system has less free space than the store leaves.
+// errFull means that the file system has less free space than the store must leave.
 var errFull = errors.New("disk is full")
 
 // needs returns the free space required to write a transaction without meeting a full file system. A transaction with
@@ -42,7 +42,7 @@ func (s *Store) needs(p *plan) int64 {
 	return s.opt.Reserve / 2
 }
 
-// roomFor fails when less than keep bytes are free.
+// roomFor returns errFull when fewer than keep bytes are free.
 func (s *Store) roomFor(keep int64) error {
 	free, err := s.opt.DiskFree(s.dir)
 	if err != nil {
@@ -65,15 +65,16 @@ func (s *Store) force(need int64) error {
 	}
 	if rerr := os.Remove(filepath.Join(s.dir, ballastName)); rerr != nil {
 		if !errors.Is(rerr, fs.ErrNotExist) {
-			return fmt.Errorf("give up ballast: %w", rerr)
+			return fmt.Errorf("delete ballast: %w", rerr)
 		}
 		return err
 	}
-	s.log.Warn("disk is full, ballast given up")
+	s.log.Warn("disk is full, ballast deleted")
 	return s.roomFor(need)
 }
 
-// ballast puts the ballast back when there is plenty of space. A file system that cannot preallocate goes without.
+// ballast creates the ballast file again when there is plenty of space. If the file system cannot preallocate, there is
+// no ballast.
 func (s *Store) ballast() {
 	size := min(int64(ballastMax), s.opt.MaxSize/16)
 	path := filepath.Join(s.dir, ballastName)
@@ -85,11 +86,11 @@ func (s *Store) ballast() {
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o640)
 	if err != nil {
-		s.log.Warn("ballast cannot be made", "err", err)
+		s.log.Warn("ballast cannot be created", "err", err)
 		return
 	}
 	err = errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, size), f.Close())
 	if err != nil {
-		s.log.Info("ballast cannot be made", "err", errors.Join(err, os.Remove(path)))
+		s.log.Info("ballast cannot be created", "err", errors.Join(err, os.Remove(path)))
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestFullDisk: when the file system has little space left, readings stay in memory while events are still sealed; what is
-// delivered meanwhile is given back although nothing can be sealed; and the fault ends by itself.
+// TestFullDisk: when the file system has little space left, readings stay in memory while events are still sealed; what
+// is delivered meanwhile is given back although nothing can be sealed; and the fault ends by itself.
 func TestFullDisk(t *testing.T) {
 	dir := memDir(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -8,9 +8,8 @@ import "fmt"
 // reached the disk in a failed transaction. Once one of these has happened, a record's payload is final.
 //
 // change returns the record with a new From, To or Payload, and true; or false, which leaves the record unchanged. It
-// may overwrite r.Payload in place if it then returns true; another slice becomes the store's property. Identity and
-// class stay, whatever it returns. Restamp panics on a payload that Append would refuse, because that is a bug of the
-// caller.
+// may overwrite r.Payload in place if it then returns true; if it returns another slice, the store owns that. Identity
+// and class never change. Restamp panics on a payload that Append would refuse, because that is a bug of the caller.
 //
 // The whole pass is atomic towards every other method: Fresh returns records either all from before or all from after
 // it, and no transaction mixes them. It does not wait for the disk. change runs under the store's lock: it must be

@@ -121,8 +121,8 @@ func refuseTransactions(t *testing.T, s *Store) {
 	}
 }
 
-// underway gives a record whose transaction is planned and not committed yet; it returns with s.disk locked, as the sealer
-// works.
+// underway gives a record whose transaction is planned and not committed yet; it returns with s.disk locked, as the
+// sealer works.
 func underway(t *testing.T, s *Store, c Class) (ID, *plan) {
 	t.Helper()
 	synctest.Wait() // what belongs to the opening is written
@@ -153,8 +153,8 @@ func TestRestampWhileSealing(t *testing.T) {
 	})
 }
 
-// TestSettleWhileSealing: what is acknowledged while its transaction runs gets into the history once, by its block, or, when
-// the transaction fails, by itself.
+// TestSettleWhileSealing: what is acknowledged while its transaction runs gets into the history once, by its block, or,
+// when the transaction fails, by itself.
 func TestSettleWhileSealing(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

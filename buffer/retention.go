@@ -9,9 +9,9 @@ const cardAge = 168 * time.Hour
 // clock before and after shows it. Every transaction stores it. Jumps of the wall clock change it only between two
 // openings, and never backwards.
 type ageClock struct {
-	base  uint64    // seconds at begin
+	base  uint64    // age at begin, in seconds
 	begin time.Time // monotonic
-	wall  uint64    // trusted time at base, while the time switched off is not yet added; 0: nothing to add
+	wall  uint64    // trusted time at base, until the switched-off time has been added to base; 0: nothing to add
 }
 
 // now returns the age in seconds, and the trusted time in seconds since 1970, 0 when there is none.
@@ -52,15 +52,15 @@ func (s *Store) hour() {
 	s.expireFresh()
 	for g := range groups {
 		if s.erasable(g) {
-			s.roll(g) // tidy removes closed segments only
+			s.roll(g) // reclaim drops closed segments only
 		}
 	}
 	s.mu.Unlock()
 	s.disk.Unlock()
 }
 
-// erasable reports whether the segment of g that is being written holds personal data and all of that is acknowledged.
-// Called with mu held.
+// erasable reports whether the current segment of g contains personal data, all of it acknowledged. Called with mu
+// held.
 func (s *Store) erasable(g group) bool {
 	seg, some := s.groups[g].last(), false
 	for c := Event; int(c) < classes; c++ {
@@ -107,7 +107,7 @@ func (s *Store) expireStored() {
 			continue
 		}
 		if age < h.age+uint64(cardAge/time.Second) {
-			return // blocks are in the order of their age
+			return // blocks are sorted by age
 		}
 		s.mu.Lock()
 		b, _ := l.find(no)

@@ -34,8 +34,8 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// TestCardAge: personal data goes after a week of run time. A clock that jumps by years meanwhile changes nothing, neither
-// for it nor for anything else.
+// TestCardAge: personal data goes after a week of run time. A clock that jumps by years meanwhile changes nothing,
+// neither for it nor for anything else.
 func TestCardAge(t *testing.T) {
 	dir := memDir(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -72,7 +72,8 @@ func TestCardAge(t *testing.T) {
 	})
 }
 
-// TestCardAgeSwitchedOff: the time switched off counts as far as a trusted clock tells it on both sides, and never back.
+// TestCardAgeSwitchedOff: the time switched off counts as far as a trusted clock tells it on both sides, and never
+// back.
 func TestCardAgeSwitchedOff(t *testing.T) {
 	for _, c := range []struct {
 		name    string

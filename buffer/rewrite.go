@@ -9,7 +9,8 @@ import (
 	"slices"
 )
 
-// rewrite brings level 0 to the bottom without what lies under the prefixes. Called with disk held.
+// rewrite compacts level 0 into the bottom level and removes all keys under the prefixes. It first verifies every table
+// that Badger will read, because a damaged one would end the process. Called with disk held.
 func (s *Store) rewrite(prefixes ...[]byte) error {
 	if err := s.roomFor(min(dropNeeds, s.opt.Reserve)); err != nil {
 		return err
@@ -25,7 +26,7 @@ func (s *Store) rewrite(prefixes ...[]byte) error {
 		}
 	}
 	if len(bad) > 0 {
-		s.log.Error("tables are damaged, going on without them", "tables", slices.Sorted(maps.Keys(bad)))
+		s.log.Error("tables are damaged, continuing without them", "tables", slices.Sorted(maps.Keys(bad)))
 		if err := s.repairAgain(); err != nil {
 			return err
 		}
@@ -39,15 +40,15 @@ func (s *Store) rewrite(prefixes ...[]byte) error {
 	return errors.Join(s.eng.drop(prefixes...), os.Remove(marker))
 }
 
-// repairAgain opens the database again without the tables that are damaged. Called with disk held.
+// repairAgain reopens the database without the damaged tables. Called with disk held.
 func (s *Store) repairAgain() error {
 	marker := filepath.Join(s.dir, compactingName)
 	if err := os.WriteFile(marker, nil, 0o640); err != nil { // every table is verified
-		return fmt.Errorf("mend database: %w", err)
+		return fmt.Errorf("repair database: %w", err)
 	}
 	err := s.eng.close()
 	if err != nil {
-		s.log.Warn("damaged database did not close in order", "err", err)
+		s.log.Warn("damaged database did not close cleanly", "err", err)
 	}
 	if err = s.reopen(); s.eng == nil {
 		s.mu.Lock()
@@ -57,18 +58,18 @@ func (s *Store) repairAgain() error {
 	return err
 }
 
-// reopen opens the database again. The store's memory is newer than anything that is then missing, so all of it is
-// marked to be written again. Missing blocks are found when they are read. Called with disk held.
+// reopen opens the repaired database. Entries may be missing then, but memory is at least as new as these, so all of it
+// is marked to be written again. Missing blocks are found when they are read. Called with disk held.
 func (s *Store) reopen() (err error) {
 	var found repairReport
 	if s.eng, found, err = openDatabase(s.dir, s.log, s.isTransient); err != nil {
 		return err
 	}
-	s.log.Warn("database opened again", "damage", found.String(), "aside", found.aside)
+	s.log.Warn("database reopened", "damage", found.String(), "aside", found.aside)
 	return s.renew()
 }
 
-// errNoDatabase: there is no database that can be written.
+// errNoDatabase means that there is no writable database.
 var errNoDatabase = errors.New("no usable database")
 
 // renew makes the entries on disk agree with memory: a damaged table may have contained newer versions or deletions.
@@ -114,7 +115,7 @@ func (s *Store) renew() error {
 	return s.removeKeys(dead)
 }
 
-// removeKeys removes entries of the store itself that have become meaningless. Called with disk held.
+// removeKeys deletes obsolete entries of the store's own data. Called with disk held.
 func (s *Store) removeKeys(dead [][]byte) error {
 	if len(dead) == 0 {
 		return nil

@@ -14,11 +14,12 @@ const (
 	lazy = time.Hour
 	// waitingMax is the maximum number of waiting acknowledgements: what a crash can make deliverable once more.
 	waitingMax = 1024
-	// retryMax bounds the pause between attempts to write to a disk that refuses.
+	// retryMax bounds the pause between attempts to write to a disk that returns errors.
 	retryMax = 30 * time.Second
 )
 
-// run seals what is due, moves aged records to the history lane, writes checkpoints and frees space, until Close.
+// run is the goroutine of the store. Until Close it seals due records, moves aged records to the history lane, writes
+// checkpoints and frees space.
 func (s *Store) run() {
 	defer close(s.done)
 	timer := time.NewTimer(0)
@@ -95,7 +96,7 @@ func (s *Store) diskDue(now time.Time) error {
 		return err
 	}
 	if err := s.forgetFormer(); err != nil {
-		s.log.Warn("store cannot write beside its database", "err", err)
+		s.log.Warn("store cannot write files beside its database", "err", err)
 	}
 	s.mu.Lock()
 	marking := s.checkpoints.due && !now.Before(s.checkpoints.last.Add(checkpointEvery))
@@ -118,7 +119,7 @@ func (s *Store) usable(now time.Time) error {
 			err = s.noDisk()
 		}
 	}
-	if err != nil && now.After(s.expireAt) { // an age limit holds in memory, too
+	if err != nil && now.After(s.expireAt) { // the age limit applies in memory, too
 		s.expireAt = now.Add(time.Hour)
 		s.mu.Lock()
 		s.expireFresh()
@@ -152,7 +153,7 @@ func (s *Store) writeDue(due bool) error {
 	return s.stillFull()
 }
 
-// stillFull ends the fault of a full disk when there is room again and nothing to write that would show it.
+// stillFull clears the disk-full fault once there is room again, even when there is nothing to write.
 func (s *Store) stillFull() error {
 	s.mu.Lock()
 	full := errors.Is(s.fault, errFull)
@@ -176,7 +177,7 @@ func (s *Store) attached() bool {
 	return s.eng != nil
 }
 
-// flushAll seals everything in memory, and gives space back in between when it must.
+// flushAll seals everything in memory, and frees space between transactions when necessary.
 func (s *Store) flushAll() (err error) {
 	for more := true; more && err == nil; {
 		if more, err = s.flush(func(*entry) bool { return true }); err == nil && s.isCrowded() {
@@ -186,7 +187,7 @@ func (s *Store) flushAll() (err error) {
 	return err
 }
 
-// isCrowded reports whether so much was written that tidy has to look at the size of the files.
+// isCrowded reports whether so much was written that reclaim must check the size of the files.
 func (s *Store) isCrowded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +202,7 @@ func (s *Store) sealDue(now time.Time) bool {
 	return !at.IsZero() && !now.Before(at)
 }
 
-// sealAt is when the next transaction is due, zero when nothing waits for one. Called with mu held.
+// sealAt returns when the next transaction is due, zero when nothing waits for one. Called with mu held.
 func (s *Store) sealAt() (at time.Time) {
 	s.fresh.each(func(e *entry) bool {
 		if e.blk == nil {
@@ -289,8 +290,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// closeEngine closes the database, unless the disk is so full that the flush would end the process: then it is left as
-// after a crash, which costs nothing, since all that was sealed is in its log. Called with disk held.
+// closeEngine closes the database. If the disk is so full that the flush would end the process, it leaves the database
+// as after a crash and returns an error. This loses nothing, because all sealed records are in the log. Called with
+// disk held.
 func (s *Store) closeEngine() error {
 	eng := s.eng
 	s.eng = nil
@@ -300,7 +302,7 @@ func (s *Store) closeEngine() error {
 	return eng.close()
 }
 
-// anyWaiting reports whether a last transaction has something to carry.
+// anyWaiting reports whether changes wait for a transaction.
 func (s *Store) anyWaiting() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

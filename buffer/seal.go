@@ -10,22 +10,22 @@ import (
 	"time"
 )
 
-// plan is one transaction: the blocks to be written, and everything else that waits.
+// plan is the content of one transaction: the blocks and all other waiting changes.
 type plan struct {
 	blocks []*planned
 	state  state
 	spans  map[string]spanEntry
 	sets   []pair
 	dels   [][]byte
-	dead   [classes]int // how many of lane.dead it carries
+	dead   [classes]int // number of entries of lane.acked that it writes
 	acks   []*block
 	gaps   []uint64
 	told   int
 	segs   [groups][]uint32
 	drops  [groups]int
 	waits  waiting
-	more   bool // did not take all entries that were wanted
-	// offered: the database was asked to write it. If that fails, part of it may be on disk nevertheless.
+	more   bool // more wanted entries remain
+	// offered means that the database was asked to write the plan. Even if it failed, part of it may be on disk.
 	offered bool
 }
 
@@ -40,7 +40,8 @@ type planned struct {
 // perTxn bounds the partial acknowledgements and gaps of one transaction.
 const perTxn = 64
 
-// sealEntry seals e and whatever of its kind waits with it; several callers share one transaction.
+// sealEntry seals e together with all other waiting events and cards, so concurrent callers share one transaction. The
+// error wraps ErrNotSealed.
 func (s *Store) sealEntry(e *entry) error {
 	for {
 		more, err := s.flush(func(x *entry) bool { return x.rec.Class.atOnce() })
@@ -59,15 +60,15 @@ func (s *Store) sealEntry(e *entry) error {
 	}
 }
 
-// flush writes one transaction with as many of the entries that want accepts as fit, and everything that waits. With
-// nil it writes no blocks. It reports whether entries remain.
+// flush writes one transaction: as many of the entries accepted by want as fit, and all other waiting changes. If want
+// is nil it writes no blocks. more reports whether accepted entries remain.
 func (s *Store) flush(want func(*entry) bool) (more bool, err error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	return s.flushHeld(want)
 }
 
-// flushHeld is flush for those who hold disk.
+// flushHeld is flush for callers that hold disk.
 func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 	if s.eng == nil {
 		return false, s.noDisk()
@@ -86,7 +87,7 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 		p.offered = true
 		err = s.eng.commit(p.sets, p.dels)
 	}
-	defer s.replaceFailed() // after mu is given back
+	defer s.replaceFailed() // runs after mu is released
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -96,7 +97,7 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 	}
 	s.apply(p)
 	if need >= s.opt.Reserve || !errors.Is(s.fault, errFull) {
-		s.recovered() // a transaction that may go deeper proves nothing about others
+		s.recovered() // if it used the reserve, others may still fail
 	}
 	if at := s.history.due(); want != nil && !at.IsZero() && !time.Now().Before(at) {
 		return true, nil
@@ -104,7 +105,7 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 	return p.more, nil
 }
 
-// plan chooses what the next transaction writes, nil when there is nothing. Called with mu held.
+// plan builds the next transaction, nil when there is nothing to write. Called with mu held.
 func (s *Store) plan(want func(*entry) bool) *plan {
 	p := &plan{waits: s.waiting}
 	if want != nil {
@@ -130,7 +131,10 @@ func (s *Store) plan(want func(*entry) bool) *plan {
 			sealing[e] = true
 		}
 	}
-	p.state = state{txn: s.txn + 1, epoch: s.epoch, known: s.fresh.known(s.epoch, s.next, sealing), lastSealed: s.lastSeq}
+	p.state = state{
+		txn: s.txn + 1, epoch: s.epoch,
+		known: s.fresh.known(s.epoch, s.next, sealing), lastSealed: s.lastSeq,
+	}
 	for c := range s.lanes {
 		s.planLane(p, Class(c))
 	}
@@ -172,7 +176,7 @@ func (s *Store) plan(want func(*entry) bool) *plan {
 	return p
 }
 
-// choose takes entries into blocks, one for each class and epoch, until a transaction is full. Called with mu held.
+// choose assigns entries to blocks, one per class and epoch, until the transaction is full. Called with mu held.
 func (s *Store) choose(p *plan, want func(*entry) bool) {
 	type kind struct {
 		lane  Class
@@ -204,7 +208,7 @@ func (s *Store) choose(p *plan, want func(*entry) bool) {
 	})
 }
 
-// planLane copies the position of a class and adds what was fully acknowledged since. Called with mu held.
+// planLane copies the position of a class and adds the blocks that were fully acknowledged since. Called with mu held.
 func (s *Store) planLane(p *plan, c Class) {
 	l := &s.lanes[c]
 	st := l.laneState
@@ -231,7 +235,7 @@ func (s *Store) planLane(p *plan, c Class) {
 	}
 }
 
-// planGaps takes along the gaps that changed. Called with mu held.
+// planGaps adds changed and reported gaps to the plan. Called with mu held.
 func (s *Store) planGaps(p *plan) {
 	g := &s.gaps
 	for _, gap := range g.list {
@@ -248,7 +252,7 @@ func (s *Store) planGaps(p *plan) {
 	p.state.nextGap = g.next
 }
 
-// planSpans takes along the epochs whose count changes. Called with mu held.
+// planSpans adds the epochs whose count of unacknowledged records changes. Called with mu held.
 func (s *Store) planSpans(p *plan) {
 	p.spans = map[string]spanEntry{}
 	for epoch := range s.touched {
@@ -293,7 +297,7 @@ func (e *spanEntry) count(c Class, first, last, n uint64) {
 	k.n += n
 }
 
-// encode makes the block values and the state of a plan. Called with disk held, without mu.
+// encode encodes the blocks and the state of a plan. Called with disk held, without mu.
 func (s *Store) encode(p *plan) error {
 	for _, b := range p.blocks {
 		recs := b.kept
@@ -316,12 +320,12 @@ func (s *Store) encode(p *plan) error {
 	return nil
 }
 
-// sealBody packs records with the codec that was given; records it refuses are stored plain, since a payload that the
-// codec does not know must not hold up the store.
+// sealBody packs records with Options.Codec. Records that the codec refuses are stored plain, because a payload unknown
+// to the codec must not block the store.
 func (s *Store) sealBody(recs []Record) (body []byte, codec byte, err error) {
 	if s.opt.Codec != nil {
 		if body, err = s.opt.Codec.Seal(recs); err == nil && len(body) > bodyMax {
-			err = fmt.Errorf("%d bytes are too many", len(body))
+			err = fmt.Errorf("%d bytes exceed the limit", len(body))
 		}
 		if err == nil {
 			return body, codecGiven, nil
@@ -332,7 +336,7 @@ func (s *Store) sealBody(recs []Record) (body []byte, codec byte, err error) {
 	return body, codecPlain, err
 }
 
-// apply takes over what a committed plan did. Called with mu held.
+// apply updates memory after a plan was committed. Called with mu held.
 func (s *Store) apply(p *plan) {
 	s.txn = p.state.txn
 	s.lastSeq = p.state.lastSealed
@@ -367,7 +371,7 @@ func (s *Store) apply(p *plan) {
 // volume estimates the bytes written since Open. Called with mu held.
 func (s *Store) volume() int64 { return int64(s.counts.written + s.counts.commits<<12) }
 
-// applyBlock ties the entries of a block that is now on disk to it. Called with mu held.
+// applyBlock links entries to the block on disk that now contains them. Called with mu held.
 func (s *Store) applyBlock(p *planned) {
 	l := &s.lanes[p.class]
 	s.counts.written += uint64(p.size)
@@ -403,7 +407,7 @@ func (s *Store) applyBlock(p *planned) {
 	}
 }
 
-// undo puts back what a plan that failed would have carried. Called with mu held.
+// undo returns the changes of a failed plan to the waiting ones. Called with mu held.
 func (s *Store) undo(p *plan) {
 	for _, b := range p.blocks {
 		if b.kept != nil {
@@ -438,7 +442,7 @@ func (s *Store) undo(p *plan) {
 	}
 }
 
-// spanList copies what is unacknowledged, oldest epoch first. Called with mu held.
+// spanList copies the counts of unacknowledged records, oldest epoch first. Called with mu held.
 func (s *Store) spanList() []spanEntry {
 	out := make([]spanEntry, 0, len(s.spans))
 	for _, e := range s.spans {
@@ -450,7 +454,7 @@ func (s *Store) spanList() []spanEntry {
 	return out
 }
 
-// failed notes why nothing can be written. Called with mu held.
+// failed records why nothing can be written, and logs the change. Called with mu held.
 func (s *Store) failed(err error) {
 	if s.fault == nil || s.fault.Error() != err.Error() && !errors.Is(err, errFull) {
 		s.log.Error("store cannot write; records stay in memory", "err", err, "fresh", s.fresh.n)
@@ -458,15 +462,15 @@ func (s *Store) failed(err error) {
 	s.fault = err
 }
 
-// recovered notes that writing works. Called with mu held.
+// recovered clears the write fault, and logs the change. Called with mu held.
 func (s *Store) recovered() {
 	if s.fault != nil {
-		s.log.Info("store writes again", "fresh", s.fresh.n)
+		s.log.Info("store can write again", "fresh", s.fresh.n)
 	}
 	s.fault = nil
 }
 
-// noDisk is the error of a store without a usable database.
+// noDisk returns the error of a store without a usable database.
 func (s *Store) noDisk() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

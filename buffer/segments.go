@@ -2,8 +2,8 @@ package buffer
 
 import "sort"
 
-// segments are the stretches in which the blocks of one group lie, oldest first; the last is being written. Its methods
-// are called with Store.mu held.
+// segments are the segments of one group, oldest first. Blocks are written to the last one. Its methods are called with
+// Store.mu held.
 type segments struct {
 	list  []*segment
 	dirty map[uint32]bool // entries to be written
@@ -12,7 +12,7 @@ type segments struct {
 
 func (g *segments) last() *segment { return g.list[len(g.list)-1] }
 
-// of returns the segment that holds block no of class c.
+// of returns the segment that contains block no of class c.
 func (g *segments) of(c Class, no uint64) (*segment, bool) {
 	i := sort.Search(len(g.list), func(i int) bool { return g.list[i].first[c] > no }) - 1
 	if i < 0 || g.list[i].gone[c] {
@@ -59,8 +59,8 @@ func (o *Options) segmentSize(g group) uint64 {
 	return uint64(min(max(size, 256<<10), 16<<20))
 }
 
-// roll begins a new segment of group g. Called with mu held; the entries go out with the next transaction, before or
-// with the first block of the new segment.
+// roll begins a new segment of group g. The next transaction writes the segment entries, at the latest with the first
+// block of the new segment. Called with mu held.
 func (s *Store) roll(g group) {
 	l := &s.groups[g]
 	n := &segment{no: l.last().no + 1}

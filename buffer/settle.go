@@ -76,7 +76,7 @@ func (s *Store) SettleRange(epoch string, first, last uint64) error {
 	return nil
 }
 
-// settleDone is the end of a settlement. Called with mu held.
+// settleDone completes a settlement and wakes the run loop if much waits to be written. Called with mu held.
 func (s *Store) settleDone() {
 	s.fresh.compact()
 	if s.waiting.n >= waitingMax || s.history.full() {
@@ -92,17 +92,17 @@ func (s *Store) settleLease(id ID, l lease) {
 	s.ack(l.blk, l.idx)
 }
 
-// pending reports whether something sealed between first and last is not acknowledged. Called with mu held.
+// pending reports whether sealed records between first and last may be unacknowledged. Called with mu held.
 func (s *Store) pending(epoch string, first, last uint64) bool {
 	e := s.spans[epoch]
-	if e == nil || s.memory != nil && epoch != s.memory.epoch { // what is on disk cannot be settled
+	if e == nil || s.memory != nil && epoch != s.memory.epoch { // records on an unusable disk cannot be settled
 		return false
 	}
 	t := e.total()
 	return t.N > 0 && t.First <= last && first <= t.Last
 }
 
-// settleFresh takes an acknowledged entry off the live lane. Called with mu held.
+// settleFresh removes an acknowledged entry from the live lane. Called with mu held.
 func (s *Store) settleFresh(e *entry) {
 	s.fresh.remove(e)
 	if e.blk == nil {
@@ -116,14 +116,14 @@ func (s *Store) settleFresh(e *entry) {
 	s.ack(e.blk, e.idx)
 }
 
-// remember puts an acknowledged entry that is in no block on its way into the history. Called with mu held.
+// remember queues an acknowledged, unsealed entry for the history. Called with mu held.
 func (s *Store) remember(e *entry) {
 	if s.keep(e.lane) > 0 && s.history.add(e.lane, e.rec) {
 		signal(s.kick)
 	}
 }
 
-// ack notes that one record of a block is acknowledged. Called with mu held.
+// ack marks one record of a block as acknowledged. Called with mu held.
 func (s *Store) ack(b *block, idx int) {
 	if b.acked.has(idx) {
 		return
@@ -139,18 +139,18 @@ func (s *Store) ack(b *block, idx int) {
 	}
 }
 
-// finish closes a block of which nothing is left. Called with mu held.
+// finish closes a fully acknowledged block. Called with mu held.
 func (s *Store) finish(b *block) {
 	l := &s.lanes[b.class]
 	l.markAcked(b)
 	e := s.spans[b.epoch]
 	if e != nil && l.done.next(l.low) == b.no && e.class[b.class].first <= b.last {
-		// Nothing older of this class is left, so what remains begins behind this block.
+		// No older record of this class is unacknowledged, so the span begins after this block.
 		e.class[b.class].first = b.last + 1
 	}
 }
 
-// uncount subtracts n records from what is unacknowledged of an epoch. Called with mu held.
+// uncount subtracts n from the unacknowledged records of an epoch. Called with mu held.
 func (s *Store) uncount(epoch string, c Class, n uint64) {
 	e := s.spans[epoch]
 	if e == nil {
@@ -160,8 +160,8 @@ func (s *Store) uncount(epoch string, c Class, n uint64) {
 	s.touched[epoch] = true
 }
 
-// Release makes leased, unacknowledged records deliverable again. A fresh one that is sealed and older than Sync moves
-// to the history lane.
+// Release makes leased, unacknowledged records deliverable again. Fresh records that are sealed and older than Sync
+// move to the history lane.
 func (s *Store) Release(ids []ID) {
 	s.mu.Lock()
 	for _, id := range ids {
@@ -191,7 +191,7 @@ func appendAcks(b *block) []byte {
 	return sealBytes(set.append(nil))
 }
 
-// summary adds up what is sealed and what is in memory, oldest epoch first. Called with mu held.
+// summary counts unacknowledged records on disk and in memory, oldest epoch first. Called with mu held.
 func (s *Store) summary() []Span {
 	list := s.spanList()
 	out := make([]Span, 0, len(list)+2)
@@ -226,5 +226,5 @@ func (s *Store) summary() []Span {
 	return out
 }
 
-// spanKey is the key of the unacknowledged part of an epoch.
+// spanKey returns the key under which the unacknowledged records of an epoch are counted.
 func spanKey(epoch string) []byte { return metaKey(metaSpan, []byte(epoch)...) }

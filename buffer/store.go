@@ -21,29 +21,29 @@ type Store struct {
 	log   *slog.Logger
 	lock  *os.File
 	plain *plain
-	epoch string // whose records the database counts; "" as long as none could be recorded
+	epoch string // current epoch in the database; "" while no epoch could be written to disk
 
 	disk         sync.Mutex
 	eng          *engine   // nil: no usable database; everything stays in memory
-	closing      closingDB // the database that was, until it is closed
-	hasInventory bool      // the content of the disk is known: a later opening uses memory
-	found0       Opened    // what taking stock found
+	closing      closingDB // the abandoned database, until it is closed
+	hasInventory bool      // the content of the disk is known: reopening trusts memory instead of reading it again
+	found0       Opened    // what the first reading of the database found
 	stale        bool      // the counter file still names the run from memory
 
-	expireAt time.Time // when the age limit is looked at next while there is no database; of the run loop
+	expireAt time.Time // next check of the age limit while there is no database; used by the run loop only
 
 	readFault   readFault
 	checkpoints checkpointWriter
-	looking     bool     // made by Inspect
-	scratch     string   // of Inspect
-	found       []string // of Inspect: additional findings for Verify
-	sizeAt      int64    // isFull looks again when this much was written
+	looking     bool     // read-only store created by Inspect
+	scratch     string   // temporary directory of Inspect
+	found       []string // additional findings of Inspect, for Verify
+	sizeAt      int64    // value of volume at which isFull measures the files again
 
 	mu      sync.Mutex
 	shut    bool // Close has begun
 	opened  Opened
-	memory  *memoryRun // nil: records belong to epoch. Written with disk and mu held
-	next    uint64     // of epoch
+	memory  *memoryRun // nil: new records belong to epoch. Written with disk and mu held
+	next    uint64     // next sequence of epoch
 	fresh   fresh
 	lanes   [classes]lane
 	groups  [groups]segments
@@ -54,14 +54,14 @@ type Store struct {
 	lastSeq uint64 // highest sealed sequence of the epoch
 	txn     uint64
 	waiting waiting
-	crowded bool // tidy has to look at the size of the files
+	crowded bool // reclaim must check the size of the files
 	counts  counts
-	fault   error // why nothing can be written at present
+	fault   error // why nothing can be written at present, nil when writing works
 	history historyQueue
 	age0    ageClock
-	hourly  time.Time     // when hour is due
-	retry   time.Time     // the disk is left alone until then
-	pause   time.Duration // the last pause
+	hourly  time.Time     // next run of hour
+	retry   time.Time     // no disk access by the run loop before this time
+	pause   time.Duration // last pause after a failure
 
 	wake chan struct{}
 	kick chan struct{}
@@ -75,13 +75,13 @@ type lease struct {
 	idx int
 }
 
-// waiting is what the next transaction carries along, since when.
+// waiting counts the changes that the next transaction must write, and the time of the first one.
 type waiting struct {
 	since time.Time // zero: nothing waits
 	n     int
 }
 
-// add notes that something waits for the next transaction.
+// add counts one more change.
 func (w *waiting) add() {
 	if w.n == 0 {
 		w.since = time.Now()
@@ -89,7 +89,7 @@ func (w *waiting) add() {
 	w.n++
 }
 
-// wait notes that something waits for the next transaction, and ensures that one follows. Called with mu held.
+// wait adds a change for the next transaction and wakes the run loop if it is the first. Called with mu held.
 func (s *Store) wait() {
 	if s.waiting.n == 0 {
 		signal(s.kick)
@@ -115,14 +115,14 @@ func (s *Store) Opened() Opened {
 // Backlog until both return nothing.
 func (s *Store) Wake() <-chan struct{} { return s.wake }
 
-// Next is the identity that the next record gets.
+// Next returns the identity that the next record will get.
 func (s *Store) Next() ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.nextID()
 }
 
-// nextID is Next for those who hold mu.
+// nextID is Next for callers that hold mu.
 func (s *Store) nextID() ID {
 	if m := s.memory; m != nil {
 		return ID{m.epoch, m.next}
@@ -130,7 +130,7 @@ func (s *Store) nextID() ID {
 	return ID{s.epoch, s.next}
 }
 
-// issue gives the next identity away. Called with mu held.
+// issue allocates the next identity. Called with mu held.
 func (s *Store) issue() ID {
 	id := s.nextID()
 	if m := s.memory; m != nil {
@@ -148,7 +148,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Append gives the record its identity and stores it; it copies the payload. An [Event] and a [Card] are sealed before
+// Append allocates an identity and stores a copy of the payload. An [Event] and a [Card] are sealed before
 // Append returns, in one synced transaction. An [Interval] and a [Reading] stay in memory until they are acknowledged
 // or Sync has passed. From and to are the time span of the payload in milliseconds, 0 when unknown.
 //
@@ -196,7 +196,7 @@ func (s *Store) append(c, lane Class, from, to int64, payload []byte) (ID, error
 	return e.rec.ID, err
 }
 
-// relieve seals what is in memory in the goroutine of a caller that appends faster than the disk writes.
+// relieve seals the records in memory in the caller's goroutine, because it appends faster than the disk writes.
 func (s *Store) relieve() {
 	if err := s.flushAll(); err != nil {
 		return // from now on makeRoom bounds the memory
@@ -220,20 +220,20 @@ func (s *Store) isFromMemory() bool {
 	return s.memory != nil
 }
 
-// Stats is a picture of the store at one moment.
+// Stats is a snapshot of the store's counters.
 type Stats struct {
 	Epoch      string
 	Next       uint64
 	Fresh      int              // records in memory, not acknowledged
-	FreshBytes int64            // their payload
+	FreshBytes int64            // payload bytes of these
 	Leased     int              // records leased and neither settled nor released
-	Pending    map[Class]uint64 // records not acknowledged, sealed or not
+	Pending    map[Class]uint64 // unacknowledged records, sealed or not
 	Kept       map[Class]int64  // bytes of acknowledged history
-	DiskBytes  int64            // blocks of the file system that the files take
+	DiskBytes  int64            // disk usage of the files, in whole file system blocks
 	MaxSize    int64
 	Gaps       int
 	Fault      string // why nothing can be written, empty when all is well
-	FromMemory bool   // the directory cannot be used: the epoch exists in memory alone
+	FromMemory bool   // the directory is unusable, and the epoch exists in memory only
 
 	Appended, Settled, Evicted, Lost uint64 // records since Open
 	Written, Commits                 uint64 // bytes of blocks and transactions since Open
@@ -248,7 +248,7 @@ func (s *Store) Fault() (full bool, err error) {
 	return full, s.fault
 }
 
-// Stats counts; DiskBytes walks the directory.
+// Stats returns a snapshot. It walks the directory to measure DiskBytes.
 func (s *Store) Stats() Stats {
 	size := filesSize(s.dir)
 	s.mu.Lock()
@@ -257,7 +257,8 @@ func (s *Store) Stats() Stats {
 	st := Stats{
 		Epoch: next.Epoch, Next: next.Seq, FromMemory: s.memory != nil,
 		Fresh: s.fresh.n, FreshBytes: s.fresh.bytes, Leased: len(s.leases) + s.fresh.leased,
-		Pending: map[Class]uint64{}, Kept: map[Class]int64{}, DiskBytes: size, MaxSize: s.opt.MaxSize, Gaps: s.gaps.open(),
+		Pending: map[Class]uint64{}, Kept: map[Class]int64{},
+		DiskBytes: size, MaxSize: s.opt.MaxSize, Gaps: s.gaps.open(),
 		Appended: s.counts.appended, Settled: s.counts.settled, Evicted: s.counts.evicted, Lost: s.counts.lost,
 		Written: s.counts.written, Commits: s.counts.commits,
 	}

@@ -7,13 +7,13 @@ import (
 	"slices"
 )
 
-// Report is what Verify found.
+// Report is the result of Verify.
 type Report struct {
 	Tables  int // files examined
 	Blocks  int
 	Records int
 	Bytes   int64
-	Faults  []string // in words, the first faultsMax of them
+	Faults  []string // descriptions of the first faultsMax faults
 	More    int      // faults beyond those
 }
 
@@ -28,8 +28,8 @@ func (r *Report) fault(format string, a ...any) {
 	r.Faults = append(r.Faults, fmt.Sprintf(format, a...))
 }
 
-// Verify reads everything that is on disk: the sum of every table, the sum and the decoding of every block, and the
-// numbers that ought to be there. It changes nothing, and other calls go on between two blocks.
+// Verify reads the whole store on disk. It checks the sum of every table, checks and decodes every block, and reports
+// missing block numbers. It changes nothing, and other calls can run between two blocks.
 func (s *Store) Verify() (Report, error) {
 	var r Report
 	if err := s.verifyTables(&r); err != nil {
@@ -58,7 +58,7 @@ func (s *Store) verifyTables(r *Report) error {
 	for _, t := range s.eng.db.Tables() {
 		_, err := probe(s.eng.dir, t.ID, true)
 		if s.looking && errors.Is(err, fs.ErrNotExist) {
-			continue // an agent was started since, and has replaced it
+			continue // an agent was started meanwhile and has replaced the table
 		}
 		r.Tables++
 		if err != nil {
@@ -118,7 +118,7 @@ func (s *Store) verifySome(c Class, seg uint32, expect uint64, r *Report) (next 
 	return expect, n == some, err
 }
 
-// verifyHole reports the numbers from..to-1 that are not there and not done.
+// verifyHole reports the block numbers from..to-1 that are missing and not finished.
 func (s *Store) verifyHole(c Class, from, to uint64, r *Report) {
 	s.mu.Lock()
 	over := slices.Clone(s.lanes[c].over)

@@ -6,13 +6,13 @@ import (
 	"hash/crc32"
 )
 
-// errTruncated: bytes end before the value does, or do not make sense.
+// errTruncated means that bytes end too early or contain impossible values.
 var errTruncated = errors.New("bytes are cut off or damaged")
 
 // castagnoli is the polynomial with hardware support on arm64 and amd64.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// seal appends the CRC-32C of b to it, little endian.
+// sealBytes appends the CRC-32C of b to b, little endian.
 func sealBytes(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
@@ -29,7 +29,7 @@ func openBytes(b []byte) ([]byte, error) {
 	return body, nil
 }
 
-// reader takes values off the front of b; after the first failure it gives zeros and keeps the error.
+// reader consumes values from the front of b. After the first failure it returns zero values and keeps the error.
 type reader struct {
 	b   []byte
 	err error

@@ -160,8 +160,8 @@ func startWriter(t *testing.T, dir string, w *said) (cmd *exec.Cmd, begun, done 
 	return cmd, begun, done
 }
 
-// verifySaid opens a store and checks that everything in need is there, or was evicted and told so. With settle, all that
-// is there is settled.
+// verifySaid opens a store and checks that everything in need is there, or was evicted and told so. With settle, all
+// that is there is settled.
 func verifySaid(t *testing.T, dir string, w *said, need map[ID]string, settle bool) {
 	t.Helper()
 	s, err := Open(dir, writerOptions())

@@ -1,7 +1,8 @@
-// Package atomicfile replaces small files so that a power cut leaves either the old content or the new one, whole. It lies
-// below buffer because the store and the agent's saved state both need it, and buffer imports nothing of ours outside its tree.
+// Package atomicfile replaces small files atomically: after a power cut a file has either the complete old or the
+// complete new content. It is below buffer because both the store and the agent's saved state use it, and buffer
+// imports none of our packages outside its own tree.
 //
-// It leaves formats, checksums and the limits of sizes to its users.
+// File formats, checksums and size limits are left to the callers.
 package atomicfile
 
 import (
@@ -11,10 +12,10 @@ import (
 	"path/filepath"
 )
 
-// Replace puts content in place of a file, or makes it with mode 0640. When it returns nil the content is on the disk under
-// its name. When it fails, path holds what it held before, except when the last step failed, the directory's fsync: then it
-// holds the new content, which a power cut may still undo. What is half written stays as path with ".new" appended, and the next
-// call overwrites it. Two calls for one path must not run at once.
+// Replace replaces the content of a file, or creates the file with mode 0640. When it returns nil, the new content is
+// synced to disk under its final name. On error path keeps its old content, with one exception: if only the final fsync
+// of the directory failed, path has the new content, which a power cut may still undo. A partial write stays behind as
+// path with ".new" appended, and the next call overwrites it. Calls for the same path must not run concurrently.
 func Replace(path string, content []byte) error {
 	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
 	if err != nil {
@@ -36,7 +37,7 @@ func Replace(path string, content []byte) error {
 	return SyncDir(filepath.Dir(path))
 }
 
-// SyncDir makes the renames and removals in a directory survive a power cut.
+// SyncDir syncs a directory, so that renames and removals in it survive a power cut.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package loopdisk makes file systems on block devices of their own, for tests and benchmarks that have to see what the
-// device is given: an SD card wears with that, not with what a program writes. It needs root, ext4 and loop devices, and
-// fails the test where they are missing.
+// Package loopdisk creates file systems on loop devices for tests and benchmarks that measure what is written to the
+// device. An SD card wears by the writes that reach it, not by those that a program issues. The package needs root,
+// ext4 and loop devices, and fails the test where they are missing.
 package loopdisk
 
 import (
@@ -18,11 +18,11 @@ import (
 
 // Disk is an ext4 file system on a loop device.
 type Disk struct {
-	Dir    string // where it is mounted
-	Device string // /dev/loopN; empty: an ordinary directory, of which nothing can be counted
+	Dir    string // mount point
+	Device string // /dev/loopN; empty for an ordinary directory, whose writes cannot be counted
 }
 
-// New makes a disk of size bytes and removes it when the test ends.
+// New creates and mounts a disk of size bytes and removes it when the test ends.
 func New(t testing.TB, size int64) Disk {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -35,7 +35,7 @@ func New(t testing.TB, size int64) Disk {
 	if err := os.Truncate(image, size); err != nil {
 		t.Fatal(err)
 	}
-	// Without lazy initialisation the kernel writes nothing later on its own account.
+	// Lazy initialisation would make the kernel write to the device later, which would be counted.
 	Command(t, "mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", image)
 	d := Disk{Dir: filepath.Join(t.TempDir(), "mnt"), Device: Command(t, "losetup", "--find", "--show", image)}
 	t.Cleanup(func() { Command(t, "losetup", "--detach", d.Device) })
@@ -47,14 +47,14 @@ func New(t testing.TB, size int64) Disk {
 	return d
 }
 
-// Forget unmounts the disk and mounts it again, so that nothing of it is in the page cache.
+// Forget unmounts the disk and mounts it again, which removes it from the page cache.
 func (d Disk) Forget(t testing.TB) {
 	t.Helper()
 	Command(t, "umount", d.Dir)
 	Command(t, "mount", d.Device, d.Dir)
 }
 
-// Command runs a program to its end and returns what it printed.
+// Command runs a program and returns its output, trimmed. It fails the test if the program fails.
 func Command(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
@@ -64,10 +64,10 @@ func Command(t testing.TB, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Given is what the device was given since it exists.
+// Given counts the bytes and flushes that the device has received since it was created.
 type Given struct{ Bytes, Flushes float64 }
 
-// Given brings what is in the page cache to the device and counts; without a device it counts nothing.
+// Given syncs the page cache to the device and returns the counts. Without a device they are zero.
 func (d Disk) Given(t testing.TB) Given {
 	t.Helper()
 	if d.Device == "" {
@@ -88,15 +88,15 @@ func (d Disk) Given(t testing.TB) Given {
 	// Documentation/block/stat.rst of Linux: the 7th field counts sectors of 512 bytes written, the 16th flushes.
 	f := strings.Fields(string(text))
 	if len(f) < 16 {
-		t.Fatalf("the kernel does not count flushes: %q", text)
+		t.Fatalf("kernel does not count flushes: %q", text)
 	}
 	return Given{Number(t, f[6]) * 512, Number(t, f[15])}
 }
 
-// Since is what came after o.
+// Since returns the difference between g and the earlier count o.
 func (g Given) Since(o Given) Given { return Given{g.Bytes - o.Bytes, g.Flushes - o.Flushes} }
 
-// Number reads a number of the kernel's.
+// Number parses a number printed by the kernel and fails the test if it cannot.
 func Number(t testing.TB, s string) float64 {
 	t.Helper()
 	v, err := strconv.ParseFloat(s, 64)
@@ -106,7 +106,7 @@ func Number(t testing.TB, s string) float64 {
 	return v
 }
 
-// Taken is how many bytes the files below dir take on the disk, without those that are named.
+// Taken returns the disk usage of the files below dir in bytes, except for files with the names in without.
 func Taken(t testing.TB, dir string, without ...string) (bytes float64) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
@@ -133,8 +133,8 @@ func Taken(t testing.TB, dir string, without ...string) (bytes float64) {
 	return bytes
 }
 
-// Anonymous is the memory of this process that no file stands behind, in bytes: what a small box must really have. Pages of
-// mapped files are not among it, the kernel takes those back when it needs them.
+// Anonymous returns the anonymous resident memory of this process in bytes: the memory that a small box must really
+// provide. Pages of mapped files are not included, because the kernel can reclaim them.
 func Anonymous(t testing.TB) float64 {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/status")
@@ -146,6 +146,6 @@ func Anonymous(t testing.TB) float64 {
 			return Number(t, f[1]) * 1024
 		}
 	}
-	t.Fatal("the kernel does not tell RssAnon")
+	t.Fatal("kernel does not report RssAnon")
 	return 0
 }

@@ -275,7 +275,7 @@ func TestVerifyDamagedStore(t *testing.T) {
 		}
 	}
 	if _, errs, code := say(t, "buffer", "stat", "--config", config); code != 1 ||
-		!strings.Contains(errs, "starting the agent mends them: table 1: ") {
+		!strings.Contains(errs, "starting the agent repairs them: table 1: ") {
 		t.Errorf("stat of a damaged store: exit code %d, %s", code, errs)
 	}
 }
