@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestEveryPair damages each pair of files, each in a way drawn from the seed.
+// TestEveryPair damages each pair of files, each in a way chosen by the seed.
 func TestEveryPair(t *testing.T) {
 	for _, crashed := range []bool{false, true} {
 		p := makeSample(t, crashed)

@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// sample is a store with something of everything in it, in several tables, and what it must deliver.
+// sample is a store with records of every class in several tables, and the records that it must deliver.
 type sample struct {
 	dir  string
 	recs map[ID]Record
 }
 
-// makeSample fills a store over three openings. crashed leaves it as kill -9 would, otherwise it is closed.
+// makeSample fills a store over three openings. crashed leaves it as kill -9 would; otherwise it is closed.
 func makeSample(t testing.TB, crashed bool) sample {
 	t.Helper()
 	out := sample{recs: map[ID]Record{}}
@@ -50,7 +50,7 @@ func makeSample(t testing.TB, crashed bool) sample {
 		if err := s.flushAll(); err != nil {
 			t.Fatal(err)
 		}
-		// Some is acknowledged, in pieces of blocks too.
+		// Some records are acknowledged, including parts of blocks.
 		for i, r := range s.Fresh(1000) {
 			if i%3 == 0 {
 				if err := s.Settle([]ID{r.ID}); err != nil {
@@ -73,7 +73,7 @@ func makeSample(t testing.TB, crashed bool) sample {
 	return out
 }
 
-// files lists what damage can hit.
+// files lists the files that the tests damage.
 func (p sample) files(t testing.TB) (out []string) {
 	t.Helper()
 	err := filepath.WalkDir(p.dir, func(path string, d os.DirEntry, err error) error {
@@ -92,7 +92,7 @@ func (p sample) files(t testing.TB) (out []string) {
 	return out
 }
 
-// ways are the kinds of damage, each at a place that the size of the file gives.
+// ways are the kinds of damage, each at an offset derived from the size of the file.
 var ways = []struct {
 	name, how string
 	at        func(size int) int
@@ -111,7 +111,7 @@ var ways = []struct {
 	{"flipped at the end", "flip", func(n int) int { return max(n-4, 0) }},
 }
 
-// check opens a damaged copy: it must open, work, and account for every record.
+// check opens a damaged copy. The store must open, work, and account for every record.
 func (p sample) check(t testing.TB, dir string) {
 	t.Helper()
 	s, err := Open(dir, Options{MaxSize: 32 << 20})
@@ -125,7 +125,7 @@ func (p sample) check(t testing.TB, dir string) {
 		t.Errorf("append: %v", err)
 	}
 	if p.recs[fresh].Payload != nil {
-		t.Errorf("identity %s is given again", fresh)
+		t.Errorf("identity %s is reused", fresh)
 	}
 	got := map[ID]bool{}
 	for c := Event; c <= Card; c++ {
@@ -140,7 +140,8 @@ func (p sample) check(t testing.TB, dir string) {
 			var ids []ID
 			for _, r := range recs {
 				want, ok := p.recs[r.ID]
-				if ok && (!bytes.Equal(want.Payload, r.Payload) || want.Class != r.Class || want.From != r.From || want.To != r.To) {
+				if ok && (!bytes.Equal(want.Payload, r.Payload) || want.Class != r.Class ||
+					want.From != r.From || want.To != r.To) {
 					t.Errorf("%s carries another payload", r.ID)
 				}
 				got[r.ID] = true
@@ -154,7 +155,7 @@ func (p sample) check(t testing.TB, dir string) {
 	gaps := s.Gaps()
 	for id, r := range p.recs {
 		if !got[id] && !slices.ContainsFunc(gaps, func(g Gap) bool { return g.holds(r) }) {
-			t.Errorf("%s %s is neither there nor told: %+v, %+v", r.Class, id, s.Opened(), gaps)
+			t.Errorf("%s %s is neither delivered nor covered by a gap: %+v, %+v", r.Class, id, s.Opened(), gaps)
 			return
 		}
 	}
@@ -162,16 +163,18 @@ func (p sample) check(t testing.TB, dir string) {
 		t.Errorf("settle: %v", err)
 	}
 	if sum := s.Summary(); len(sum) != 0 {
-		t.Errorf("all is settled, but the summary is %+v", sum)
+		t.Errorf("everything is settled, but the summary is %+v", sum)
 	}
 }
 
-// holds reports whether a gap tells of a record.
+// holds reports whether a gap covers a record.
 func (g Gap) holds(r Record) bool {
-	return (g.Epoch == "" || g.Epoch == r.Epoch) && (g.Class == Any || g.Class == r.Class) && g.From <= r.Seq && (g.To == nil || r.Seq <= *g.To)
+	return (g.Epoch == "" || g.Epoch == r.Epoch) && (g.Class == Any || g.Class == r.Class) &&
+		g.From <= r.Seq && (g.To == nil || r.Seq <= *g.To)
 }
 
-// TestEveryFile damages each file of a store in each way, one at a time (with the tag e2e; otherwise in some ways).
+// TestEveryFile damages each file of a store, one at a time: in every way with the tag e2e, otherwise in a quarter of
+// the ways.
 func TestEveryFile(t *testing.T) {
 	for _, crashed := range []bool{false, true} {
 		p := makeSample(t, crashed)

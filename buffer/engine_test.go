@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// TestTables: whatever the sizes of blocks are, the tables that Badger makes of them, flushed and rewritten, hold what
-// was put in. On 32 bits they do so only within the limits that tablePiece explains.
+// TestTables: with every block size, the tables that Badger flushes and rewrites contain what was written. On 32 bits
+// this holds only within the limits explained at tablePiece.
 func TestTables(t *testing.T) {
-	const most = bodyMax + 100 // body, header, sum
+	const most = bodyMax + 100 // body, header and sum
 	for name, sizes := range map[string][]int{
 		"large":             {most},
-		"large and smaller": {most, tablePiece - 2*most + 200}, // pieces as empty as they can be
+		"large and smaller": {most, tablePiece - 2*most + 200}, // Badger's blocks are as empty as possible
 		"middling":          {30_000},
 		"above a page":      {4_200},
 		"small":             {300},
@@ -26,7 +26,7 @@ func TestTables(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer e.close() //nolint:errcheck // read before
+			defer e.close() //nolint:errcheck // all results were read already
 			rnd := rand.New(rand.NewPCG(1, 1))
 			sums := map[string][]byte{}
 			var txn []pair
@@ -38,7 +38,7 @@ func TestTables(t *testing.T) {
 					binary.LittleEndian.PutUint64(word[:], rnd.Uint64())
 					copy(v[i:], word[:])
 				}
-				// Between each other, so that rewriting mixes old and new.
+				// Alternate the keys, so that compaction mixes old and new ones.
 				k := blockKey(Reading, uint32(n%7), n)
 				txn = append(txn, pair{k, v})
 				sums[string(k)] = v
@@ -78,14 +78,15 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// swollen is a codec whose blocks are larger than they may be.
+// swollen is a codec that returns blocks above the size limit.
 type swollen struct{ *plain }
 
 func (c swollen) Seal(recs []Record) ([]byte, error) {
 	return make([]byte, bodyMax+1), nil
 }
 
-// TestBodyMax: a codec that makes a block too large is passed over, and no block is larger than the tables allow.
+// TestBodyMax: when a codec returns a block above the limit, the records are stored plain, and no block exceeds the
+// limit of the tables.
 func TestBodyMax(t *testing.T) {
 	dir := t.TempDir()
 	p, err := newPlain()

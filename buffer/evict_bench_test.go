@@ -16,10 +16,10 @@ import (
 	"bordo/buffer/loopdisk"
 )
 
-// The benchmark of this file is what the decision on giving space back rests on (docs/adr/0012-evict-in-segments.md):
-// three ways to lay blocks out on Badger, each with the settings and the mending of the store.
+// This benchmark is the basis of the decision on how space is reclaimed (docs/adr/0012-evict-in-segments.md). It
+// compares three layouts of blocks on Badger, each with the settings and repairs of the store.
 
-// Sizes of the experiment: blocks that do not compress, in segments of 16 MiB.
+// Sizes of the experiment: incompressible blocks in segments of 16 MiB.
 const (
 	evictBlock   = 48 << 10
 	evictSegment = 16 << 20
@@ -27,19 +27,20 @@ const (
 	evictLevel0  = 8
 )
 
-// layout is one way. put adds block no, and gives up the oldest when more than evictLimit is kept.
+// layout is one of the compared layouts. put adds block no and evicts the oldest block when more than evictLimit is
+// stored.
 type layout interface {
 	put(no uint64, block []byte) error
-	// reopen closes everything and opens what must be open to append and to read the oldest.
+	// reopen closes everything and opens the files needed to append and to read the oldest block.
 	reopen() error
-	// tables is how many tables are open, and so mapped into memory.
+	// tables returns the number of open, and therefore memory-mapped, tables.
 	tables() int
-	// blocks reads all blocks that are there, and counts those that are whole.
+	// blocks reads all existing blocks and counts the intact ones.
 	blocks() (int, error)
 	close() error
 }
 
-// perSegment is how many blocks a segment holds, and keepSegments how many segments are kept.
+// perSegment is the number of blocks in a segment, keepSegments the number of segments that are kept.
 const (
 	perSegment   = evictSegment / evictBlock
 	keepSegments = evictLimit / evictSegment
@@ -47,7 +48,7 @@ const (
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// state is what the store writes with every transaction.
+// state has the size of the state that the store writes with every transaction.
 func evictState() pair {
 	s := state{epoch: "k3f9x2q7"}
 	return pair{metaKey(metaState), s.encode()}
@@ -63,7 +64,7 @@ func countBlocks(e *engine) (n int, err error) {
 	return n, err
 }
 
-// openMended opens a database as the store does.
+// openMended opens a database with the repairs of the store.
 func openMended(dir string) (*engine, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
@@ -72,7 +73,7 @@ func openMended(dir string) (*engine, error) {
 	return e, err
 }
 
-// prefixes is what the store does: one database, segments are prefixes of keys, and their tables are removed whole.
+// prefixes is the layout of the store: one database, segments are key prefixes, and their tables are removed whole.
 type prefixes struct {
 	dir string
 	e   *engine
@@ -112,7 +113,7 @@ func (l *prefixes) close() error {
 	return l.e.close()
 }
 
-// keys is prefixes, but each transaction deletes the oldest block, and level 0 is flattened.
+// keys is like prefixes, but each transaction deletes the oldest block, and level 0 is flattened.
 type keys struct{ prefixes }
 
 func (l *keys) put(no uint64, block []byte) error {
@@ -132,8 +133,8 @@ func (l *keys) put(no uint64, block []byte) error {
 	return l.e.db.Flatten(1)
 }
 
-// directories is the other candidate: a database for each segment, removed with its directory. Only the newest is open
-// to be written, and the oldest to be read.
+// directories uses one database per segment and removes it with its directory. Only the newest is open for writing and
+// the oldest for reading.
 type directories struct {
 	dir       string
 	low, high uint32
@@ -251,7 +252,7 @@ func BenchmarkEvict(b *testing.B) {
 	}
 }
 
-// evictWear measures writes and memory, first while the store fills, then while it is full.
+// evictWear measures writes and memory, first while the store fills up, then while it is full.
 func evictWear(b *testing.B, d loopdisk.Disk, l layout) {
 	rnd := rand.NewChaCha8([32]byte{7})
 	block := make([]byte, evictBlock)
@@ -297,7 +298,7 @@ func evictOpening(b *testing.B, l layout) {
 	b.ReportMetric(loopdisk.Anonymous(b)/1e6, "anon-MB")
 }
 
-// evictDamage spoils the index of a table in the middle, and then removes a manifest, and counts what that costs.
+// evictDamage damages the index of a table in the middle, then removes a manifest, and counts the lost blocks.
 func evictDamage(b *testing.B, dir string, l layout) {
 	count := func() int {
 		n, err := l.blocks()
@@ -307,7 +308,9 @@ func evictDamage(b *testing.B, dir string, l layout) {
 		return n
 	}
 	before := count()
-	for _, harm := range []struct{ name, what, how string }{{"table", "*.sst", "flip"}, {"manifest", "MANIFEST", "delete"}} {
+	for _, harm := range []struct{ name, what, how string }{
+		{"table", "*.sst", "flip"}, {"manifest", "MANIFEST", "delete"},
+	} {
 		if err := l.close(); err != nil {
 			b.Fatal(err)
 		}

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestEvictCounts: what was acknowledged of a block before is neither told as lost nor taken off what is left.
+// TestEvictCounts: records of a block that were acknowledged before its eviction are neither reported as lost nor
+// subtracted twice from the pending count.
 func TestEvictCounts(t *testing.T) {
 	dir := t.TempDir()
 	o := Options{MaxSize: 16 << 20}
@@ -73,9 +74,9 @@ func TestEvictCounts(t *testing.T) {
 	err := s.scanAcks(Reading, 0, low, func([]byte, uint64, []byte) { orphans++ })
 	s.disk.Unlock()
 	if err != nil || low == 1 || orphans > 0 {
-		t.Errorf("below block %d: %d acknowledgements of nothing, %v", low, orphans, err)
+		t.Errorf("below block %d: %d orphaned acknowledgements, %v", low, orphans, err)
 	}
 	if got := allBacklog(t, s, Reading); uint64(len(got)) != left {
-		t.Errorf("%d readings are left, said %d", len(got), left)
+		t.Errorf("%d readings are left, but the summary counts %d", len(got), left)
 	}
 }

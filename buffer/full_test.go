@@ -6,7 +6,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestModelFull: a store that overflows gives up the oldest and says which.
+// TestModelFull: a store that overflows evicts the oldest records and reports them as gaps.
 func TestModelFull(t *testing.T) {
 	small := func(t *rapid.T) Options {
 		o := plainOptions(t)

@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// imageVersion is the version that brought the present layout: update makes the images of it, if there are none. Those
-// that were given away are never made anew.
+// imageVersion is the version that introduced the current layout. -update creates its images if they are missing.
+// Images of a released version are never regenerated.
 const imageVersion = "0.1.0"
 
-var update = flag.Bool("update", false, "make the stores in testdata of the present layout, if they are missing")
+var update = flag.Bool("update", false, "create the testdata stores of the current layout if they are missing")
 
-// makeImages writes a store as an orderly end leaves it, and one as kill -9 does. In both are two epochs, an eviction,
-// a stop that was none, records of each class and of a personal device, some of a block acknowledged, and history.
+// makeImages writes one store as a clean close leaves it, and one as kill -9 does. Both contain two epochs, an
+// eviction, an unclean stop, records of each class and of a personal device, a partly acknowledged block, and history.
 func makeImages(t *testing.T, crashed, closed string) {
 	work := t.TempDir()
 	dir := filepath.Join(work, "first")
@@ -49,7 +49,7 @@ func makeImages(t *testing.T, crashed, closed string) {
 	if err := s.flushAll(); err != nil {
 		t.Fatal(err)
 	}
-	mustAppend(t, s, Reading, 99) // never sealed: the only one that is lost
+	mustAppend(t, s, Reading, 99) // never sealed: the only lost record
 	synctest.Wait()
 	copyDir(t, dir, crashed)
 
@@ -62,7 +62,7 @@ func makeImages(t *testing.T, crashed, closed string) {
 	}
 }
 
-// imageRecords appends some of everything and acknowledges some.
+// imageRecords appends records of every class and acknowledges some.
 func imageRecords(t *testing.T, s *Store) {
 	t.Helper()
 	var ids []ID
@@ -74,7 +74,7 @@ func imageRecords(t *testing.T, s *Store) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Settle(ids[:1]); err != nil { // not sealed yet: it goes to the history
+	if err := s.Settle(ids[:1]); err != nil { // not sealed yet, so it goes to the history
 		t.Fatal(err)
 	}
 	pass(time.Minute)
@@ -84,12 +84,13 @@ func imageRecords(t *testing.T, s *Store) {
 	pass(2 * time.Hour)
 }
 
-// describe tells all that a store holds, in words; it leases what there is to deliver.
+// describe returns the content of a store as text. It leases all deliverable records.
 func describe(t *testing.T, s *Store) string {
 	t.Helper()
 	var b strings.Builder
 	o := s.Opened()
-	fmt.Fprintf(&b, "opened clean=%v after=%s sealed=%d aside=%q damage=%q\n", o.Clean, o.PrevEpoch, o.PrevLastSealed, o.SetAside, o.Damage)
+	fmt.Fprintf(&b, "opened clean=%v after=%s sealed=%d aside=%q damage=%q\n",
+		o.Clean, o.PrevEpoch, o.PrevLastSealed, o.SetAside, o.Damage)
 	for _, g := range s.Gaps() {
 		to := "?"
 		if g.To != nil {
@@ -119,8 +120,8 @@ func describe(t *testing.T, s *Store) string {
 	return b.String()
 }
 
-// TestImages: stores of the present layout and of every one before open as they are and hold what they held. What that
-// is stands beside each of them.
+// TestImages: stores of the current layout and of every earlier one open without repair and have their full content.
+// The .txt file beside each image describes that content.
 func TestImages(t *testing.T) {
 	here := filepath.Join("testdata", "stores", imageVersion)
 	if _, err := os.Stat(here); *update && errors.Is(err, os.ErrNotExist) {
@@ -156,19 +157,20 @@ func TestImages(t *testing.T) {
 			}
 			s := open(t, dir, Options{MaxSize: 16 << 20, History: 4 << 20, EnergyHistory: 4 << 20})
 			if got := describe(t, s); got != string(want) {
-				t.Errorf("it holds\n%s\ninstead of\n%s", got, want)
+				t.Errorf("store contains\n%s\ninstead of\n%s", got, want)
 			}
 			goesOn(t, s, string(want))
 		})
 	}
 }
 
-// goesOn works with a store that came from elsewhere: a new epoch, all acknowledged, all gaps told, closed and opened.
+// goesOn continues with a store from an image: it begins a new epoch, acknowledges everything, reports all gaps, then
+// closes and reopens the store.
 func goesOn(t *testing.T, s *Store, held string) {
 	t.Helper()
 	id := mustAppend(t, s, Event, 1)
 	if strings.Contains(held, id.Epoch) {
-		t.Errorf("epoch %s comes again", id.Epoch)
+		t.Errorf("epoch %s is reused", id.Epoch)
 	}
 	for _, e := range s.Summary() {
 		if err := s.SettleRange(e.Epoch, e.First, e.Last); err != nil {
@@ -186,11 +188,12 @@ func goesOn(t *testing.T, s *Store, held string) {
 	s = open(t, s.dir, Options{MaxSize: 16 << 20})
 	o := s.Opened()
 	if sum, gaps := s.Summary(), s.Gaps(); !o.Clean || o.PrevEpoch != id.Epoch || len(sum) != 0 || len(gaps) != 0 {
-		t.Errorf("opened again: %+v, pending %+v, gaps %+v", o, sum, gaps)
+		t.Errorf("reopened: %+v, pending %+v, gaps %+v", o, sum, gaps)
 	}
 }
 
-// saveImages makes the images of the present layout, and the words beside them, which somebody has to read.
+// saveImages creates the images of the current layout and their descriptions. Review the descriptions before committing
+// them.
 func saveImages(t *testing.T, to string) {
 	t.Helper()
 	work := t.TempDir()
@@ -212,7 +215,7 @@ func saveImages(t *testing.T, to string) {
 	}
 }
 
-// pack makes an archive of a directory: most of a small store is zeros.
+// pack writes a compressed archive of a directory. A small store is mostly zeros.
 func pack(t *testing.T, dir, to string) {
 	t.Helper()
 	var b bytes.Buffer

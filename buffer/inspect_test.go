@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// look makes a picture of every file below dir.
+// look returns a snapshot of every file below dir.
 func look(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -42,7 +42,8 @@ func look(t *testing.T, dir string) map[string]string {
 	return out
 }
 
-// crashed is the directory of a store that was cut off in full work: tables, a log, and what is not acknowledged.
+// crashed returns the directory of a store that was interrupted under load: with tables, a log, and unacknowledged
+// records.
 func crashed(t *testing.T) (dir string, events []ID) {
 	t.Helper()
 	live := t.TempDir()
@@ -75,19 +76,19 @@ func inspect(t *testing.T, dir string) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() }) //nolint:errcheck // twice is once
+	t.Cleanup(func() { s.Close() }) //nolint:errcheck // a second Close has no effect
 	return s
 }
 
-// TestInspectTouchesNothing: looking at the store of a stopped agent, also one that crashed, leaves every file as it
-// was, and the agent is neither held up by it nor disturbs it.
+// TestInspectTouchesNothing: inspecting the store of a stopped or crashed agent changes no file. An agent can start
+// meanwhile, and neither disturbs the other.
 func TestInspectTouchesNothing(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	dir, events := crashed(t)
 	before := look(t, dir)
 	s := inspect(t, dir)
-	second := inspect(t, dir) // two may look at once
+	second := inspect(t, dir) // two inspections may run at once
 	read := func(s *Store) (got []ID) {
 		for r, err := range s.Records(Query{Classes: []Class{Event}}) {
 			if err != nil {
@@ -98,7 +99,7 @@ func TestInspectTouchesNothing(t *testing.T) {
 		return got
 	}
 	if got := read(s); !slices.Equal(got, events) {
-		t.Errorf("%d events are there instead of %d", len(got), len(events))
+		t.Errorf("%d events instead of %d", len(got), len(events))
 	}
 	if r, err := s.Verify(); err != nil || len(r.Faults) != 0 || r.Records != len(events)+40 {
 		t.Errorf("verified %+v, %v", r, err)
@@ -116,7 +117,7 @@ func TestInspectTouchesNothing(t *testing.T) {
 		t.Errorf("inspection changed the store\nbefore %v\nafter  %v", before, after)
 	}
 
-	a := open(t, dir, Options{}) // the agent is started while somebody looks
+	a := open(t, dir, Options{}) // the agent starts during the inspection
 	for i := range 10 {
 		mustAppend(t, a, Event, i)
 	}
@@ -124,7 +125,7 @@ func TestInspectTouchesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := read(s); !slices.Equal(got, events) {
-		t.Errorf("after the agent was started %d events are there instead of %d", len(got), len(events))
+		t.Errorf("after the agent was started: %d events instead of %d", len(got), len(events))
 	}
 	if r, err := s.Verify(); err != nil || len(r.Faults) != 0 {
 		t.Errorf("after the agent was started: %+v, %v", r, err)
@@ -137,7 +138,8 @@ func TestInspectTouchesNothing(t *testing.T) {
 	}
 }
 
-// TestInspectTellsDamage: what cannot be opened is named, and what was cut off without an error is told by Verify.
+// TestInspectTellsDamage: Inspect names files that cannot be opened, and Verify reports transactions that were cut off
+// without an error.
 func TestInspectTellsDamage(t *testing.T) {
 	dir, events := crashed(t)
 	logs, err := filepath.Glob(filepath.Join(dir, dbName, "*.mem"))
@@ -152,8 +154,9 @@ func TestInspectTellsDamage(t *testing.T) {
 	spoil(t, logs[len(logs)-1], "flip", at)
 	s := inspect(t, dir)
 	r, err := s.Verify()
-	if err != nil || len(r.Faults) != 1 || !strings.Contains(r.Faults[0], "the database ends at transaction ") || r.Records >= len(events)+40 {
-		t.Errorf("a cut log: %+v, %v", r, err)
+	if err != nil || len(r.Faults) != 1 || r.Records >= len(events)+40 ||
+		!strings.Contains(r.Faults[0], "the database ends at transaction ") {
+		t.Errorf("truncated log: %+v, %v", r, err)
 	}
 	tables, err := filepath.Glob(filepath.Join(dir, dbName, "*.sst"))
 	if err != nil || len(tables) == 0 {
@@ -166,15 +169,15 @@ func TestInspectTellsDamage(t *testing.T) {
 	_, err = Inspect(dir, Options{})
 	name := strings.TrimLeft(strings.TrimSuffix(filepath.Base(tables[0]), ".sst"), "0")
 	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "table "+name+": ") {
-		t.Errorf("a cut table: %v", err)
+		t.Errorf("truncated table: %v", err)
 	}
 	if after := look(t, dir); !maps.Equal(before, after) {
 		t.Error("inspection changed the damaged store")
 	}
 }
 
-// TestPrivate: what a device marked personal said is delivered, never read out, and erased from the files within the
-// hour once it was acknowledged; what is not acknowledged stays.
+// TestPrivate: records of a device marked personal are delivered but never exported. They are erased from the files
+// within an hour of their acknowledgement; unacknowledged ones stay.
 func TestPrivate(t *testing.T) {
 	for _, c := range []Class{Event, Interval, Reading} {
 		t.Run(c.String(), func(t *testing.T) {
@@ -189,7 +192,7 @@ func TestPrivate(t *testing.T) {
 				ids = append(ids, id)
 			}
 			other := mustAppend(t, s, c, 9)
-			if err := s.Close(); err != nil { // seals all of it
+			if err := s.Close(); err != nil { // seals all records
 				t.Fatal(err)
 			}
 			s = open(t, dir, Options{Sync: time.Millisecond, History: 1 << 20, EnergyHistory: 1 << 20})
@@ -203,7 +206,7 @@ func TestPrivate(t *testing.T) {
 				return got
 			}
 			if got := read(); !slices.Equal(got, []ID{other}) {
-				t.Errorf("read out: %v", got)
+				t.Errorf("exported: %v", got)
 			}
 			private := func() (n int) {
 				list, err := s.List()
@@ -219,7 +222,7 @@ func TestPrivate(t *testing.T) {
 			}
 			got := allBacklog(t, s, c)
 			if len(got) != 4 || private() != 3 {
-				t.Fatalf("to be delivered: %v, %d private records on disk", got, private())
+				t.Fatalf("backlog %v, %d private records on disk", got, private())
 			}
 			for i, id := range ids {
 				if err := s.Settle([]ID{id}); err != nil {
@@ -230,14 +233,14 @@ func TestPrivate(t *testing.T) {
 					t.Fatal(err)
 				}
 				if want := 3; i < 2 && private() != want {
-					t.Errorf("after %d were acknowledged %d are on disk", i+1, private())
+					t.Errorf("after %d acknowledgements %d are on disk", i+1, private())
 				}
 			}
 			if n := private(); n != 0 {
 				t.Errorf("%d private records are left on disk", n)
 			}
 			if got := read(); !slices.Equal(got, []ID{other}) {
-				t.Errorf("read out at the end: %v", got)
+				t.Errorf("exported at the end: %v", got)
 			}
 		})
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// cycles is how often the kill test kills; BORDO_KILL_CYCLES asks for more.
+// cycles is the number of kills in the kill test. BORDO_KILL_CYCLES sets a different number.
 func cycles(t *testing.T, name string, n int) int {
 	if v := os.Getenv(name); v != "" {
 		var err error
@@ -22,9 +22,8 @@ func cycles(t *testing.T, name string, n int) int {
 	return n
 }
 
-// TestKill kills a writer at any moment, maintenance included: nothing that was sealed is lost, no identity comes
-// twice. It proves nothing about fsync, since the page cache survives the process: that is what the power cut test is
-// for.
+// TestKill kills a writer at random moments, including during maintenance. No sealed record may be lost and no identity
+// reused. It does not test fsync, because the page cache survives the process; TestPowerCut does.
 func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	w := newSaid()
@@ -34,14 +33,14 @@ func TestKill(t *testing.T) {
 	for i := range n {
 		cmd, begun, done := startWriter(t, dir, w)
 		<-begun
-		time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond) // real time: the process is real
+		time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond) // real time, because the writer is another process
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		<-done
 		_ = cmd.Wait() //nolint:errcheck // it was killed
 		records = len(w.all)
-		// Every third time only looks; the next writer goes on with what is there.
+		// Every third time the store is only inspected, and the next writer continues with its content.
 		verifySaid(t, dir, w, w.snapshot(), i%3 == 0)
 		if t.Failed() {
 			t.Fatalf("cycle %d of %d", i+1, n)

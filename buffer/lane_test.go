@@ -2,13 +2,14 @@ package buffer
 
 import "testing"
 
-// An event that was acknowledged on the live lane is not handed out again while its deletion waits for a transaction.
+// TestSettledLiveIsNotBacklog: an event acknowledged on the live lane is not delivered again while its deletion waits
+// for a transaction.
 func TestSettledLiveIsNotBacklog(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // nothing depends on it
+	defer s.Close() //nolint:errcheck // the result does not matter
 	for range 3 {
 		if _, err := s.Append(Event, 1, 1, []byte("x")); err != nil {
 			t.Fatal(err)
@@ -21,6 +22,6 @@ func TestSettledLiveIsNotBacklog(t *testing.T) {
 	}
 	recs, err := s.Backlog(Event, 10)
 	if err != nil || len(recs) != 0 {
-		t.Errorf("handed out again: %v, %v", recs, err)
+		t.Errorf("delivered again: %v, %v", recs, err)
 	}
 }

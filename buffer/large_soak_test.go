@@ -15,21 +15,21 @@ import (
 )
 
 const (
-	// largeOver is how much more than its bound the store is given.
+	// largeOver is the amount by which the test exceeds the store's size limit.
 	largeOver = 96 << 20
-	// largePayload is the size of one reading: two of them fill a block.
+	// largePayload is the size of one reading. Two of them fill a block.
 	largePayload = 40_000
 )
 
-// large is a store as full as its default bound allows, and all that it was ever given.
+// large is a store filled beyond its default size limit, and every record ever appended to it.
 type large struct {
-	dir, crashed string // closed, and copied while it was open
+	dir, crashed string // the closed store, and a copy made while it was open
 	epoch        string
 	class        map[uint64]Class // by sequence
 	readings     uint64
 }
 
-// largeBytes is the payload of record seq: it does not compress, and is not the same as any other.
+// largeBytes returns the payload of record seq. It is incompressible and unique.
 func largeBytes(seq uint64, c Class) []byte {
 	size := largePayload
 	if c != Reading {
@@ -38,12 +38,12 @@ func largeBytes(seq uint64, c Class) []byte {
 	var seed [32]byte
 	binary.LittleEndian.PutUint64(seed[:], seq)
 	b := make([]byte, size)
-	rand.NewChaCha8(seed).Read(b) //nolint:errcheck // it has no error
+	rand.NewChaCha8(seed).Read(b) //nolint:errcheck // it never fails
 	return b
 }
 
-// fill gives the store more than it can hold, with events and intervals between the readings, copies its files as a
-// crash would leave them, and closes it.
+// fill appends more than the store can keep, with events and intervals between the readings. It copies the files as a
+// crash would leave them, then closes the store.
 func (l *large) fill(t *testing.T) {
 	s := open(t, l.dir, Options{})
 	l.epoch = s.Opened().Epoch
@@ -71,18 +71,18 @@ func (l *large) fill(t *testing.T) {
 			t.Fatalf("files take %d of %d", size, DefaultMaxSize)
 		}
 	}
-	pass(2 * s.opt.Sync) // the last ones are sealed
+	pass(2 * s.opt.Sync) // seals the last records
 	copyDir(t, l.dir, l.crashed)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// evicted checks that the gaps tell of the oldest readings and of nothing else, and returns the last of them.
+// evicted checks that the gaps cover the oldest readings and nothing else, and returns the last evicted sequence.
 func (l *large) evicted(t *testing.T, s *Store, clean bool) (last uint64) {
 	t.Helper()
 	gaps := slices.DeleteFunc(s.Gaps(), func(g Gap) bool {
-		// What may be missing of a crash begins behind all that was sealed, so nothing is.
+		// The gap of a crash begins after the last sealed record, so no record is missing.
 		return !clean && g.Reason == Unclean && g.Epoch == l.epoch && g.To == nil && g.From == uint64(len(l.class))+1
 	})
 	if len(gaps) != 1 {
@@ -99,21 +99,22 @@ func (l *large) evicted(t *testing.T, s *Store, clean bool) (last uint64) {
 		}
 	}
 	if g.Count != n || n*largePayload < largeOver {
-		t.Fatalf("the gap tells of %d of %d readings up to %d", g.Count, n, *g.To)
+		t.Fatalf("the gap counts %d of %d readings up to %d", g.Count, n, *g.To)
 	}
 	return *g.To
 }
 
-// same checks one record that came back.
+// same checks that a delivered record equals the appended one.
 func (l *large) same(t *testing.T, r Record) {
 	t.Helper()
 	c := l.class[r.Seq]
-	if r.Epoch != l.epoch || r.Class != c || r.From != int64(r.Seq) || r.To != int64(r.Seq)+1 || !bytes.Equal(r.Payload, largeBytes(r.Seq, c)) {
-		t.Fatalf("%s came back as %s from %d to %d, with %d bytes", r.ID, r.Class, r.From, r.To, len(r.Payload))
+	if r.Epoch != l.epoch || r.Class != c || r.From != int64(r.Seq) || r.To != int64(r.Seq)+1 ||
+		!bytes.Equal(r.Payload, largeBytes(r.Seq, c)) {
+		t.Fatalf("%s was delivered as %s from %d to %d, with %d bytes", r.ID, r.Class, r.From, r.To, len(r.Payload))
 	}
 }
 
-// reopen opens the store with its hundreds of mapped tables, and checks that it holds every record but the evicted
+// reopen opens the store with its hundreds of mapped tables and checks that it contains every record except the evicted
 // ones.
 func (l *large) reopen(t *testing.T, dir string, clean bool) (s *Store, gone uint64) {
 	t.Helper()
@@ -121,7 +122,8 @@ func (l *large) reopen(t *testing.T, dir string, clean bool) (s *Store, gone uin
 	s = open(t, dir, Options{})
 	took := time.Since(start)
 	o := s.Opened()
-	if o.Clean != clean || o.PrevEpoch != l.epoch || o.PrevLastSealed != uint64(len(l.class)) || o.SetAside != "" || o.Damage != "" {
+	if o.Clean != clean || o.PrevEpoch != l.epoch || o.PrevLastSealed != uint64(len(l.class)) ||
+		o.SetAside != "" || o.Damage != "" {
 		t.Fatalf("opened %+v", o)
 	}
 	if fault := s.Stats().Fault; fault != "" {
@@ -142,22 +144,23 @@ func (l *large) reopen(t *testing.T, dir string, clean bool) (s *Store, gone uin
 	if err != nil || len(r.Faults) != 0 || r.Records != left {
 		t.Fatalf("verified %+v instead of %d records, %v", r, left, err)
 	}
-	t.Logf("clean=%v: %d MiB opened in %v, %d tables with %d records verified in %v", clean, size>>20, took, r.Tables, left, time.Since(start))
+	t.Logf("clean=%v: %d MiB opened in %v, %d tables with %d records verified in %v",
+		clean, size>>20, took, r.Tables, left, time.Since(start))
 	return s, gone
 }
 
-// settle delivers what is wanted of a class, which is the oldest of it, and acknowledges it.
+// settle delivers the wanted records of a class, which are its oldest, and acknowledges them.
 func (l *large) settle(t *testing.T, s *Store, c Class, want []uint64) {
 	t.Helper()
 	for len(want) > 0 {
 		recs, err := s.Backlog(c, min(len(want), 100))
 		if err != nil || len(recs) == 0 {
-			t.Fatalf("%s %d did not come: %v", c, want[0], err)
+			t.Fatalf("%s %d was not delivered: %v", c, want[0], err)
 		}
 		var ids []ID
 		for i, r := range recs {
 			if r.Seq != want[i] {
-				t.Fatalf("%s %d came instead of %d", c, r.Seq, want[i])
+				t.Fatalf("%s %d was delivered instead of %d", c, r.Seq, want[i])
 			}
 			l.same(t, r)
 			ids = append(ids, r.ID)
@@ -169,8 +172,8 @@ func (l *large) settle(t *testing.T, s *Store, c Class, want []uint64) {
 	}
 }
 
-// drain acknowledges events, intervals and the older half of the readings, which gives their space back, and checks
-// that the rest is there at the next opening.
+// drain acknowledges all events and intervals and the older half of the readings, which frees their space. It then
+// checks that the remaining records are there after the next opening.
 func (l *large) drain(t *testing.T, s *Store, gone uint64) {
 	t.Helper()
 	before := filesSize(s.dir)
@@ -189,9 +192,9 @@ func (l *large) drain(t *testing.T, s *Store, gone uint64) {
 		t.Fatal(err)
 	}
 	after := filesSize(s.dir)
-	// What is left, a segment that holds some of what is acknowledged, and what the store keeps beside its records.
+	// The remaining readings, one partly acknowledged segment, and the files beside the database.
 	if most := int64(len(rest))*largePayload*101/100 + 48<<20; after > most {
-		t.Errorf("the files take %d bytes of %d, more than %d", after, before, most)
+		t.Errorf("files take %d bytes of %d, more than %d", after, before, most)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -199,18 +202,18 @@ func (l *large) drain(t *testing.T, s *Store, gone uint64) {
 	s = open(t, s.dir, Options{})
 	sum := s.Summary()
 	if len(sum) != 1 || sum[0].Epoch != l.epoch || sum[0].N != uint64(len(rest)) || !s.Opened().Clean {
-		t.Fatalf("opened again: %+v, %+v instead of %d readings", s.Opened(), sum, len(rest))
+		t.Fatalf("reopened: %+v, %+v instead of %d readings", s.Opened(), sum, len(rest))
 	}
 	l.settle(t, s, Reading, rest[:100])
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("half of it settled: %d MiB", after>>20)
+	t.Logf("half of the readings settled: %d MiB", after>>20)
 }
 
-// TestLarge: a store of the default size, full and flowing over, opens after a crash and after an orderly end, holds
-// everything that no gap tells of, and gives space back. It is for machines of 32 bits, where each table takes address
-// space: it has at most one store open. It needs 1.2 GiB under /dev/shm.
+// TestLarge: a store of the default size that is full and evicting opens after a crash and after a clean close. It
+// contains everything that no gap covers, and frees space again. The test is meant for 32-bit machines, where each
+// table takes address space, so it keeps at most one store open. It needs 1.2 GiB under /dev/shm.
 func TestLarge(t *testing.T) {
 	base := memDir(t)
 	l := &large{dir: filepath.Join(base, "store"), crashed: filepath.Join(base, "crashed"), class: map[uint64]Class{}}

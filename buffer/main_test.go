@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestMain becomes the writer of the kill tests when asked to. It keeps the model tests short, and the same in each
-// run, unless told otherwise: -rapid.checks=N draws N fresh cases.
+// TestMain runs the writer of the kill tests when the environment asks for it. Otherwise it keeps the model tests short
+// and repeatable. -rapid.checks=N draws N new cases instead.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(writerEnv); dir != "" {
 		fmt.Fprintln(os.Stderr, "writer:", writer(dir))

@@ -1,7 +1,7 @@
 //go:build amd64 || arm64
 
-// Errors of mapped files. On 32 bits a file can be longer than what its length is counted in, which is another error,
-// and the emulator of arm gives zeros for a page that cannot be read.
+// These tests provoke errors of mapped files. On 32 bits a file can be longer than an int, which is a different error,
+// and the arm emulator returns zeros for an unreadable page.
 
 package buffer
 
@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// TestUnreadableBlock: a page of a table that the disk does not give costs neither the process nor the block, if it
-// comes back in time. Else the block is told as lost, and those in other tables are delivered.
+// TestUnreadableBlock: an unreadable page of a table does not end the process, and its block is delivered if the page
+// becomes readable in time. Otherwise the block is reported as lost, and blocks in other tables are still delivered.
 func TestUnreadableBlock(t *testing.T) {
 	for name, forGood := range map[string]bool{"for a while": false, "for good": true} {
 		t.Run(name, func(t *testing.T) {
@@ -28,24 +28,25 @@ func TestUnreadableBlock(t *testing.T) {
 					t.Fatal(err)
 				}
 				inLog := mustAppend(t, s, Event, 2)
-				pass(time.Minute) // both are of the history lane now
+				pass(time.Minute) // both are on the history lane now
 				path := only(t, dir, "*.sst")
 				content, err := os.ReadFile(path)
 				if err == nil {
-					err = os.Truncate(path, 0) // who reads the mapped file now is sent the signal of a page that cannot be read
+					err = os.Truncate(path, 0) // reading the mapped file now raises the signal for an unreadable page
 				}
 				if err != nil {
 					t.Fatal(err)
 				}
 				s.disk.Lock()
-				err = s.markLost(Event, 0, nil, errMissing) // what lies behind that one nobody knows at present
+				err = s.markLost(Event, 0, nil, errMissing) // the next block cannot be read at present
 				s.disk.Unlock()
 				if !isReadError(err) {
-					t.Errorf("a block that is missing: %v", err)
+					t.Errorf("missing block: %v", err)
 				}
-				for ended := time.Now().Add(transientMax - time.Second); time.Now().Before(ended); time.Sleep(20 * time.Second) {
+				ended := time.Now().Add(transientMax - time.Second)
+				for ; time.Now().Before(ended); time.Sleep(20 * time.Second) {
 					if got, err := s.Backlog(Event, 10); len(got) > 0 || !isReadError(err) {
-						t.Fatalf("the disk gives nothing, and Backlog %v, %v", got, err)
+						t.Fatalf("disk is unreadable, but Backlog returned %v, %v", got, err)
 					}
 				}
 				if st := s.Stats(); st.Lost != 0 || st.Gaps != 0 {
@@ -66,10 +67,12 @@ func TestUnreadableBlock(t *testing.T) {
 					}
 				}
 				if got := allBacklog(t, s, Event); !slices.Equal(got, want) {
-					t.Errorf("%v are there of %v", got, want)
+					t.Errorf("delivered %v, want %v", got, want)
 				}
 				gaps := s.Gaps()
-				if told := len(gaps) == 1 && gaps[0].Reason == Damaged && gaps[0].From <= inTable.Seq && inTable.Seq <= *gaps[0].To; told != forGood {
+				reported := len(gaps) == 1 && gaps[0].Reason == Damaged &&
+					gaps[0].From <= inTable.Seq && inTable.Seq <= *gaps[0].To
+				if reported != forGood {
 					t.Errorf("gaps %+v", gaps)
 				}
 			})
@@ -77,7 +80,7 @@ func TestUnreadableBlock(t *testing.T) {
 	}
 }
 
-// unmappable is a file that cannot be mapped, since it is longer than all memory that there could be.
+// unmappable creates a file that cannot be mapped, because it is larger than any address space.
 func unmappable(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(memDir(t), "long")
@@ -89,8 +92,8 @@ func unmappable(t *testing.T) string {
 	return path
 }
 
-// TestTableThatCannotBeMapped: where memory is used up a table is neither put aside nor rewritten, and the ladder is
-// not climbed.
+// TestTableThatCannotBeMapped: when memory is exhausted, a table is neither set aside nor rewritten, and the next
+// opening does not sacrifice more.
 func TestTableThatCannotBeMapped(t *testing.T) {
 	dir := t.TempDir()
 	var id ID
@@ -116,7 +119,7 @@ func TestTableThatCannotBeMapped(t *testing.T) {
 		t.Errorf("opened: %+v, %v", found, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, openingName)); err == nil {
-		t.Error("the next opening would give something up")
+		t.Error("the next opening would sacrifice files")
 	}
 	back()
 	synctest.Test(t, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// barred are the options of a store whose directory is refused with an error until it is allowed, and how often it was
-// told that an epoch begins.
+// barred returns the options of a store whose directory is refused with err until allow is called. begun collects the
+// arguments of Options.First.
 func barred(err error) (o Options, allow func(), begun *[]Opened) {
 	var allowed atomic.Bool
 	begun = &[]Opened{}
@@ -30,7 +30,7 @@ func barred(err error) (o Options, allow func(), begun *[]Opened) {
 	return o, func() { allowed.Store(true) }, begun
 }
 
-// payloads reads everything of a class out of the history, by identity.
+// payloads leases the whole backlog of a class and returns the payloads by identity.
 func payloads(t *testing.T, s *Store, c Class) map[ID]string {
 	t.Helper()
 	out := map[ID]string{}
@@ -42,12 +42,13 @@ func payloads(t *testing.T, s *Store, c Class) map[ID]string {
 	return out
 }
 
-// TestMemoryRun: a store whose directory is refused runs in an epoch of its own, knows from the mark what waits on the
-// disk, and seals what is not acknowledged under its identity as soon as the directory is allowed. Then the next epoch
-// begins.
+// TestMemoryRun: a store whose directory is refused runs in its own epoch and learns the backlog on disk from the
+// checkpoint. Once the directory is allowed, it seals the unacknowledged records under their identity and begins the
+// next epoch.
 func TestMemoryRun(t *testing.T) {
 	for name, err := range map[string]error{
-		"read-only": syscall.EROFS, "broken": syscall.EIO, "owner": &fs.PathError{Op: "access", Path: "x", Err: syscall.EACCES},
+		"read-only": syscall.EROFS, "broken": syscall.EIO,
+		"owner": &fs.PathError{Op: "access", Path: "x", Err: syscall.EACCES},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -74,7 +75,7 @@ func runsFromMemory(t *testing.T, dir string, refusal error) {
 	}
 	sum := s.Summary()
 	if len(sum) != 1 || sum[0] != (Span{old.Epoch, old.Seq, old.Seq, 1}) {
-		t.Errorf("on the disk waits %+v", sum)
+		t.Errorf("backlog on disk: %+v", sum)
 	}
 	event, err := s.Append(Event, 0, 0, []byte("event"))
 	if !errors.Is(err, ErrNotSealed) {
@@ -86,7 +87,7 @@ func runsFromMemory(t *testing.T, dir string, refusal error) {
 		t.Fatal(err)
 	}
 	if got := idsOf(s.Fresh(3)); !slices.Equal(got, []ID{event, settled, leased}) {
-		t.Fatalf("handed out %v", got)
+		t.Fatalf("delivered %v", got)
 	}
 	for _, err := range []error{s.Settle([]ID{settled}), s.Settle([]ID{old})} {
 		if err != nil {
@@ -100,8 +101,9 @@ func runsFromMemory(t *testing.T, dir string, refusal error) {
 	synctest.Wait()
 
 	now := s.Opened()
-	if len(*begun) != 1 || now.Memory || now.PrevEpoch != mem || now.PrevLastSealed != private.Seq || now.Epoch <= mem || now != (*begun)[0] {
-		t.Fatalf("opened %+v, told %+v", now, *begun)
+	if len(*begun) != 1 || now != (*begun)[0] || now.Memory || now.Epoch <= mem ||
+		now.PrevEpoch != mem || now.PrevLastSealed != private.Seq {
+		t.Fatalf("opened %+v, Options.First received %+v", now, *begun)
 	}
 	if st := s.Stats(); st.Fault != "" || st.FromMemory || st.Epoch != now.Epoch || st.Next != 2 {
 		t.Errorf("%+v", st)
@@ -120,7 +122,7 @@ func runsFromMemory(t *testing.T, dir string, refusal error) {
 	if got := payloads(t, s, Interval); got[private] != "private" {
 		t.Errorf("intervals %v", got)
 	}
-	s.Release([]ID{leased}) // the session that had it ended
+	s.Release([]ID{leased}) // its session ended
 	synctest.Wait()
 	if got := payloads(t, s, Reading); got[leased] != "reading 3" {
 		t.Errorf("released: %v", got)
@@ -128,7 +130,7 @@ func runsFromMemory(t *testing.T, dir string, refusal error) {
 	reopened(t, crashed, mem, []ID{event, leased, kept, private})
 }
 
-// reopened opens a store as a crash left it after a run from memory: everything is there, and no gap is told of it.
+// reopened opens a crash copy made after a run from memory. Every sealed record must be there, and no gap may cover it.
 func reopened(t *testing.T, dir, mem string, want []ID) {
 	t.Helper()
 	s := open(t, dir, Options{})
@@ -138,18 +140,18 @@ func reopened(t *testing.T, dir, mem string, want []ID) {
 	}
 	for _, id := range want {
 		if !slices.Contains(got, id) {
-			t.Errorf("%v was sealed and is gone", id)
+			t.Errorf("sealed record %v is lost", id)
 		}
 	}
 	for _, g := range s.Gaps() {
 		if g.Epoch == mem && g.Reason != FromMemory {
-			t.Errorf("gap %+v of what was sealed", g)
+			t.Errorf("gap %+v covers sealed records", g)
 		}
 	}
 }
 
-// TestMemoryRunForetold: what would be lost with the process is under gaps from the beginning, and so is what nobody
-// can read on the disk.
+// TestMemoryRunForetold: from the beginning of a run from memory, gaps cover what would be lost with the process and
+// what cannot be read on the disk.
 func TestMemoryRunForetold(t *testing.T) {
 	o, _, _ := barred(syscall.EIO)
 	s := open(t, t.TempDir(), o)
@@ -166,13 +168,14 @@ func TestMemoryRunForetold(t *testing.T) {
 	}
 	s = open(t, t.TempDir(), o)
 	mustAppend(t, s, Reading, 1)
-	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "1 records that were held in memory only are lost") {
+	if err := s.Close(); err == nil ||
+		!strings.Contains(err.Error(), "1 records that were held in memory only are lost") {
 		t.Errorf("closed: %v", err)
 	}
 }
 
-// TestMemoryRunUnsealed: a crash after the next epoch has begun and before the records of the run from memory are
-// sealed leaves a gap of them. Records of both epochs that are sealed together are in blocks of their own.
+// TestMemoryRunUnsealed: a crash after the next epoch has begun, but before the records of the run from memory are
+// sealed, leaves a gap for them. Records of both epochs that are sealed together are in separate blocks.
 func TestMemoryRunUnsealed(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -191,7 +194,8 @@ func TestMemoryRunUnsealed(t *testing.T) {
 		}
 		crashed := crashOf(t, s)
 		gaps := open(t, crashed, Options{}).Gaps()
-		if !slices.ContainsFunc(gaps, func(g Gap) bool { return g.Epoch == lost.Epoch && g.Reason == Unclean && g.To == nil }) {
+		covers := func(g Gap) bool { return g.Epoch == lost.Epoch && g.Reason == Unclean && g.To == nil }
+		if !slices.ContainsFunc(gaps, covers) {
 			t.Errorf("%v is under none of %+v", lost, gaps)
 		}
 		next := mustAppend(t, s, Reading, 2)
@@ -204,8 +208,8 @@ func TestMemoryRunUnsealed(t *testing.T) {
 	})
 }
 
-// TestMemoryRunEpochs: runs from memory that follow each other, none of which could write anything down, have epochs of
-// their own even where the random half alone could repeat.
+// TestMemoryRunEpochs: consecutive runs from memory that could write nothing have different epochs, even if the random
+// half repeats.
 func TestMemoryRunEpochs(t *testing.T) {
 	dir := t.TempDir()
 	o, _, _ := barred(syscall.EROFS)
@@ -216,7 +220,7 @@ func TestMemoryRunEpochs(t *testing.T) {
 		s := open(t, dir, o)
 		ep := s.Next().Epoch
 		if seen[ep] || !isEpoch(ep) {
-			t.Fatalf("epoch %q comes again", ep)
+			t.Fatalf("epoch %q is reused", ep)
 		}
 		seen[ep] = true
 		if err := s.Close(); err != nil {
@@ -225,7 +229,7 @@ func TestMemoryRunEpochs(t *testing.T) {
 	}
 }
 
-// TestDeniedIsNoDamage: a file that may not be read says nothing about what is in it, however long that lasts.
+// TestDeniedIsNoDamage: a file without read permission never counts as damaged, however long this lasts.
 func TestDeniedIsNoDamage(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

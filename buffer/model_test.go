@@ -18,7 +18,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is what a store must do, in plain Go: it knows every record that was ever taken in, and what became of it.
+// model is the specification of a store in plain Go: every record ever appended and its fate.
 type model struct {
 	*rapid.T
 	base   string // parent of the stores' directories
@@ -30,11 +30,11 @@ type model struct {
 	order  []ID
 	epochs map[string]bool
 	leased map[ID]bool
-	gaps   []Gap // told
+	gaps   []Gap // reported
 	log    lockedBuffer
 }
 
-// lockedBuffer keeps the log of a case until it fails.
+// lockedBuffer collects the log of a case, which is printed when the case fails.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -51,12 +51,12 @@ type modelRec struct {
 	born    time.Time
 	settled bool
 	sealed  bool // is on disk
-	seen    bool // was handed out once
-	durable bool // was sealed when a crash came: it must be delivered, no gap excuses it
-	again   bool // may be delivered although it is settled: the settlement was not written when a crash came
+	seen    bool // was delivered once
+	durable bool // was sealed before a crash: it must be delivered, even if a gap covers it
+	again   bool // settled, but may be delivered again: a crash came before the settlement was written
 }
 
-// seeded is a source of random bytes that a failing case repeats.
+// seeded is a repeatable source of random bytes.
 type seeded struct{ *rand.ChaCha8 }
 
 func newSeeded(n byte) io.Reader { return seeded{rand.NewChaCha8([32]byte{n})} }
@@ -104,11 +104,14 @@ func (m *model) append(c Class, size int) {
 	if m.recs[id] != nil {
 		m.Fatalf("identity %s was given twice", id)
 	}
-	m.recs[id] = &modelRec{Record: Record{ID: id, Class: c, From: from, To: from + 5, Payload: payload}, born: time.Now(), sealed: c.atOnce()}
+	m.recs[id] = &modelRec{
+		Record: Record{ID: id, Class: c, From: from, To: from + 5, Payload: payload},
+		born:   time.Now(), sealed: c.atOnce(),
+	}
 	m.order = append(m.order, id)
 }
 
-// take checks records that the store hands out.
+// take checks records that the store delivers.
 func (m *model) take(lane string, recs []Record) {
 	for _, r := range recs {
 		want := m.recs[r.ID]
@@ -126,7 +129,7 @@ func (m *model) take(lane string, recs []Record) {
 	}
 }
 
-// look reads what is stored without taking it.
+// look reads stored records without leasing them.
 func (m *model) look(q Query) {
 	for r, err := range m.s.Records(q) {
 		if err != nil {
@@ -143,7 +146,7 @@ func (m *model) look(q Query) {
 	}
 }
 
-// restamp changes some of what the store offers for it, which must be nothing that anybody may know already.
+// restamp changes some of the records that the store offers for it. None of these may have been seen before.
 func (m *model) restamp() {
 	called := 0
 	n := m.s.Restamp(func(r Record) (Record, bool) {
@@ -165,7 +168,9 @@ func (m *model) restamp() {
 			want.Payload = append(want.Payload, "later"...)
 		}
 		want.Payload[0]++
-		return Record{ID: ID{"nobody", 0}, Class: Card, From: want.From, To: want.To, Payload: bytes.Clone(want.Payload)}, true
+		return Record{
+			ID: ID{"nobody", 0}, Class: Card, From: want.From, To: want.To, Payload: bytes.Clone(want.Payload),
+		}, true
 	})
 	if n != called {
 		m.Fatalf("restamp: changed %d, says %d", called, n)
@@ -182,7 +187,7 @@ func (m *model) settle(ids []ID) {
 	}
 }
 
-// some draws a part of what is leased.
+// some draws a subset of the leased records.
 func (m *model) some() []ID {
 	var out []ID
 	for _, id := range m.order {
@@ -195,15 +200,16 @@ func (m *model) some() []ID {
 
 func (m *model) covered(id ID, c Class) bool {
 	for _, g := range append(slices.Clone(m.gaps), m.s.Gaps()...) {
-		if (g.Epoch == id.Epoch || g.Epoch == "") && (g.Class == Any || g.Class == c) && g.From <= id.Seq && (g.To == nil || id.Seq <= *g.To) {
+		if (g.Epoch == id.Epoch || g.Epoch == "") && (g.Class == Any || g.Class == c) &&
+			g.From <= id.Seq && (g.To == nil || id.Seq <= *g.To) {
 			return true
 		}
 	}
 	return false
 }
 
-// crash goes on with a copy of the files as they are at this moment, as after kill -9. Every goroutine stands still
-// while they are copied, Badger's too; the store itself says what it believes to be on disk.
+// crash continues with a copy of the files at this moment, as after kill -9. All goroutines, including Badger's, are
+// idle while the files are copied. The store itself says which records are on disk.
 func (m *model) crash() {
 	synctest.Wait()
 	to := m.newDir()
@@ -232,7 +238,7 @@ func (m *model) crash() {
 	}
 }
 
-// damage spoils one file, as a worn card does.
+// damage damages one file, as worn flash does.
 func (m *model) damage() {
 	var files []string
 	filepath.WalkDir(m.dir, func(p string, d os.DirEntry, err error) error {
@@ -258,7 +264,7 @@ func (m *model) damage() {
 	}
 }
 
-// check holds whatever happened before.
+// check checks the invariants that hold after every operation.
 func (m *model) check() {
 	if size := filesSize(m.dir); size > m.s.opt.MaxSize {
 		m.Fatalf("files take %d bytes of %d", size, m.s.opt.MaxSize)
@@ -270,12 +276,12 @@ func (m *model) check() {
 		}
 		i := slices.IndexFunc(sum, func(s Span) bool { return s.Epoch == r.Epoch })
 		if i < 0 || sum[i].First > r.Seq || sum[i].Last < r.Seq {
-			m.Fatalf("%s %s is neither settled nor told nor in the summary %+v", r.Class, r.ID, sum)
+			m.Fatalf("%s %s is neither settled nor under a gap nor in the summary %+v", r.Class, r.ID, sum)
 		}
 	}
 }
 
-// drain delivers everything that there is and settles it, then every record must be accounted for.
+// drain delivers and settles everything that is left. Every record must then be accounted for.
 func (m *model) drain() {
 	m.s.Release(slices.Collect(maps.Keys(m.leased)))
 	clear(m.leased)
@@ -319,7 +325,7 @@ func (m *model) tell() {
 	for _, g := range m.s.Gaps() {
 		m.gaps = append(m.gaps, g)
 		if err := m.s.GapReported(g); err != nil {
-			m.Fatalf("tell: %v", err)
+			m.Fatalf("report gap: %v", err)
 		}
 	}
 }
@@ -367,13 +373,13 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			time.Sleep(time.Duration(rapid.IntRange(1, 90_000).Draw(t, "ms")) * time.Millisecond)
 			synctest.Wait()
 		},
-		"settleAny": func(t *rapid.T) { // acknowledged late, twice, or without having been handed out
+		"settleAny": func(t *rapid.T) { // acknowledged late, twice, or without delivery
 			m.T = t
 			if len(m.order) > 0 {
 				m.settle(rapid.SliceOfN(rapid.SampledFrom(m.order), 1, 5).Draw(t, "ids"))
 			}
 		},
-		"settleRange": func(t *rapid.T) { // as a platform does
+		"settleRange": func(t *rapid.T) { // as a platform that acknowledges ranges does
 			m.T = t
 			if len(m.order) == 0 {
 				return
@@ -391,7 +397,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			}
 		},
 		"restamp": func(t *rapid.T) { m.T = t; synctest.Wait(); m.restamp() },
-		"look": func(t *rapid.T) { // as an export does: what it has seen is not changed any more
+		"look": func(t *rapid.T) { // as an export does: records it has seen must not change
 			m.T = t
 			m.look(Query{Classes: []Class{class.Draw(t, "class")}, From: rapid.Int64Range(0, 1<<41).Draw(t, "from")})
 		},
@@ -408,10 +414,10 @@ func (m *model) release(ids []ID) {
 	}
 }
 
-// runModel draws cases, each in a bubble of its own: time passes as fast as the disk allows.
+// runModel draws cases and runs each in its own synctest bubble, where time passes as fast as the disk allows.
 func runModel(t *testing.T, opt func(*rapid.T) Options, extra func(*model, map[string]func(*rapid.T))) {
 	rapid.Check(t, func(rt *rapid.T) {
-		var failure any // rapid fails by panic, which must leave the bubble in order
+		var failure any // rapid fails by panic, which must not unwind through the bubble
 		synctest.Test(t, func(t *testing.T) {
 			defer func() { failure = recover() }()
 			runCase(rt, memDir(t), opt(rt), extra)
@@ -422,7 +428,7 @@ func runModel(t *testing.T, opt func(*rapid.T) Options, extra func(*model, map[s
 	})
 }
 
-// memDir is a directory in memory where there is one: the model tests write much and prove nothing about the disk.
+// memDir returns a directory in memory where possible: the model tests write much and do not test the disk.
 func memDir(t *testing.T) string {
 	dir, err := os.MkdirTemp("/dev/shm", "bordo-buffer-")
 	if err != nil {
@@ -448,7 +454,7 @@ func runCase(t *rapid.T, base string, opt Options, extra func(*model, map[string
 	m.reopen()
 	m.open()
 	if sum := m.s.Summary(); len(sum) != 0 {
-		t.Fatalf("all is settled, but the summary is %+v", sum)
+		t.Fatalf("everything is settled, but the summary is %+v", sum)
 	}
 	m.drain()
 }
@@ -460,19 +466,19 @@ func plainOptions(t *rapid.T) Options {
 	}
 }
 
-// TestModel: without faults every record is delivered once and only once.
+// TestModel: without faults every record is delivered exactly once.
 func TestModel(t *testing.T) {
 	runModel(t, plainOptions, func(*model, map[string]func(*rapid.T)) {})
 }
 
-// TestModelCrash: with crashes nothing that was sealed is lost.
+// TestModelCrash: crashes lose no sealed record.
 func TestModelCrash(t *testing.T) {
 	runModel(t, plainOptions, func(m *model, a map[string]func(*rapid.T)) {
 		a["crash"] = func(t *rapid.T) { m.T = t; m.crash(); m.open() }
 	})
 }
 
-// TestModelDamage: whatever happens to a file, the store opens, and what is missing lies under a gap.
+// TestModelDamage: whatever happens to a file, the store opens, and gaps cover the missing records.
 func TestModelDamage(t *testing.T) {
 	runModel(t, plainOptions, func(m *model, a map[string]func(*rapid.T)) {
 		a["crash"] = func(t *rapid.T) { m.T = t; m.crash(); m.open() }

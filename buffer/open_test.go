@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// crashOf copies a store as kill -9 would leave it.
+// crashOf copies the files of a store as kill -9 would leave them and returns the directory of the copy.
 func crashOf(t *testing.T, s *Store) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "crash")
@@ -23,7 +23,7 @@ func crashOf(t *testing.T, s *Store) string {
 	return to
 }
 
-// mustAppend appends a record whose payload tells its number.
+// mustAppend appends a record whose payload contains n.
 func mustAppend(t *testing.T, s *Store, c Class, n int) ID {
 	t.Helper()
 	id, err := s.Append(c, 1000, 2000, fmt.Appendf(nil, "%s %d", c, n))
@@ -33,7 +33,7 @@ func mustAppend(t *testing.T, s *Store, c Class, n int) ID {
 	return id
 }
 
-// handedOut leases everything of a class, limit records at a time.
+// handedOut leases all records of a class, at most limit at a time.
 func handedOut(t *testing.T, s *Store, c Class, limit int) iter.Seq[[]Record] {
 	t.Helper()
 	return func(yield func([]Record) bool) {
@@ -50,7 +50,7 @@ func handedOut(t *testing.T, s *Store, c Class, limit int) iter.Seq[[]Record] {
 	}
 }
 
-// idsOf are the identities of records.
+// idsOf returns the identities of records.
 func idsOf(recs []Record) (ids []ID) {
 	for _, r := range recs {
 		ids = append(ids, r.ID)
@@ -58,7 +58,7 @@ func idsOf(recs []Record) (ids []ID) {
 	return ids
 }
 
-// allBacklog leases everything of a class.
+// allBacklog leases all records of a class and returns their identities.
 func allBacklog(t *testing.T, s *Store, c Class) (ids []ID) {
 	t.Helper()
 	for recs := range handedOut(t, s, c, 1000) {
@@ -87,7 +87,8 @@ func TestUncleanStop(t *testing.T) {
 			t.Fatalf("opened %+v", o)
 		}
 		gaps := s2.Gaps()
-		if len(gaps) != 1 || gaps[0].Epoch != lost.Epoch || gaps[0].From != lost.Seq || gaps[0].To != nil || gaps[0].Reason != Unclean || gaps[0].Class != Any {
+		if len(gaps) != 1 || gaps[0].Epoch != lost.Epoch || gaps[0].From != lost.Seq || gaps[0].To != nil ||
+			gaps[0].Reason != Unclean || gaps[0].Class != Any {
 			t.Fatalf("gaps %+v, want one from %s on", gaps, lost)
 		}
 		if got := allBacklog(t, s2, Reading); !slices.Equal(got, old) {
@@ -96,7 +97,7 @@ func TestUncleanStop(t *testing.T) {
 		if got := allBacklog(t, s2, Event); !slices.Equal(got, []ID{event}) {
 			t.Fatalf("events %v, want %v", got, event)
 		}
-		// The gap stays until it is told, over a clean restart too.
+		// The gap stays until it is reported, even over a clean restart.
 		if err := s2.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -112,12 +113,12 @@ func TestUncleanStop(t *testing.T) {
 			t.Fatal(err)
 		}
 		if g := open(t, crashed, Options{}).Gaps(); len(g) != 0 {
-			t.Fatalf("told gap came back: %+v", g)
+			t.Fatalf("reported gap came back: %+v", g)
 		}
 	})
 }
 
-// TestEpochs: no epoch comes twice, whatever became of the files that count them.
+// TestEpochs: no epoch is reused, even when files that count the openings are lost.
 func TestEpochs(t *testing.T) {
 	dir := t.TempDir()
 	seen := map[string]bool{}
@@ -153,8 +154,8 @@ func TestInUse(t *testing.T) {
 	}
 }
 
-// TestOpeningDies: an opening that never ends (a panic where nobody can recover) sacrifices more each time, and gets
-// there.
+// TestOpeningDies: after an opening that ended the process, the next one climbs a step of the repair ladder, and every
+// step opens the store.
 func TestOpeningDies(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{})
@@ -171,13 +172,13 @@ func TestOpeningDies(t *testing.T) {
 		s := open(t, copied, Options{})
 		got := allBacklog(t, s, Event)
 		if step < stepLogs && !slices.Equal(got, []ID{id}) {
-			t.Errorf("after step %d the event is gone: %v", step, got)
+			t.Errorf("event is lost after step %d: %v", step, got)
 		}
 		if step >= stepLogs && (len(got) != 0 || len(s.Gaps()) == 0 || s.Opened().SetAside == "") {
 			t.Errorf("after step %d: %v, gaps %v, %+v", step, got, s.Gaps(), s.Opened())
 		}
 		if _, err := os.Stat(filepath.Join(copied, openingName)); !os.IsNotExist(err) {
-			t.Errorf("marker is still there: %v", err)
+			t.Errorf("marker was not removed: %v", err)
 		}
 	}
 }
@@ -201,7 +202,7 @@ func TestAsideBounded(t *testing.T) {
 	}
 }
 
-// TestNoDisk: a store that cannot be written works from memory, says so, and recovers by itself.
+// TestNoDisk: a store that cannot write works from memory, reports the fault, and recovers by itself.
 func TestNoDisk(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -209,7 +210,7 @@ func TestNoDisk(t *testing.T) {
 		o := Options{DiskFree: func(string) (uint64, error) { return free.Load(), nil }}
 		s := open(t, dir, o)
 		if full, err := s.Fault(); !full || err == nil || s.Stats().Fault != err.Error() {
-			t.Fatalf("the disk is full, and the fault is %t, %v, %q", full, err, s.Stats().Fault)
+			t.Fatalf("disk is full, but the fault is %t, %v, %q", full, err, s.Stats().Fault)
 		}
 		reading := mustAppend(t, s, Reading, 1)
 		event, err := s.Append(Event, 0, 0, []byte("event"))
@@ -235,14 +236,14 @@ func TestNoDisk(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		// What the epoch without a disk had told nobody is told now, by the counter file.
+		// The counter file named the epoch that had no disk, and its gap is reported now.
 		if g := open(t, dir, Options{}).Gaps(); len(g) != 0 {
 			t.Fatalf("gaps after a clean stop: %+v", g)
 		}
 	})
 }
 
-// TestNoDiskCrash: an epoch that never reached the database is under a gap all the same.
+// TestNoDiskCrash: an epoch that never reached the database is covered by a gap.
 func TestNoDiskCrash(t *testing.T) {
 	dir := t.TempDir()
 	full := Options{DiskFree: func(string) (uint64, error) { return 0, nil }}
@@ -256,13 +257,14 @@ func TestNoDiskCrash(t *testing.T) {
 	}
 	gaps := open(t, dir, Options{}).Gaps()
 	for _, id := range lost {
-		if !slices.ContainsFunc(gaps, func(g Gap) bool { return g.Epoch == id.Epoch && g.From <= id.Seq && g.To == nil }) {
-			t.Errorf("%s is under none of %+v", id, gaps)
+		covers := func(g Gap) bool { return g.Epoch == id.Epoch && g.From <= id.Seq && g.To == nil }
+		if !slices.ContainsFunc(gaps, covers) {
+			t.Errorf("%s is not covered by %+v", id, gaps)
 		}
 	}
 }
 
-// TestMemoryBound: with a full disk the oldest readings go when memory is full, and a gap says which.
+// TestMemoryBound: when the disk and memory are full, the oldest readings are discarded and covered by a gap.
 func TestMemoryBound(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -300,14 +302,14 @@ func TestMemoryBound(t *testing.T) {
 		for _, id := range ids {
 			in := id.Seq >= gaps[0].From && id.Seq <= *gaps[0].To
 			if in == slices.Contains(got, id) {
-				t.Fatalf("%s: under the gap %v", id, in)
+				t.Fatalf("%s: covered by the gap: %v", id, in)
 			}
 		}
 	})
 }
 
-// TestCloseOnFullDisk: closing Badger on a full disk would end the process; it is left as after a crash instead, and
-// nothing that was sealed is lost.
+// TestCloseOnFullDisk: closing Badger on a full disk would end the process. Close leaves the database as after a crash
+// instead, and no sealed record is lost.
 func TestCloseOnFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	var free atomic.Uint64

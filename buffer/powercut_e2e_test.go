@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// run executes a command and returns what it printed.
+// run executes a command and returns its output.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
@@ -39,7 +39,7 @@ func mountImage(t *testing.T, image, at string) {
 	run(t, "mount", "-o", "loop", image, at)
 }
 
-// makeImage makes an ext4 image of some size.
+// makeImage creates an ext4 image of the given size.
 func makeImage(t *testing.T, size int64) string {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "image")
@@ -57,9 +57,9 @@ func makeImage(t *testing.T, size int64) string {
 	return image
 }
 
-// TestPowerCut takes images of a block device while a writer is at work on it: what the device holds at that moment and
-// nothing that is only in the page cache of the file system above. Each image is mounted (the journal is replayed) and
-// opened: nothing that was said sealed before the cut may be missing.
+// TestPowerCut takes images of a block device while a writer is using it. An image contains what the device holds at
+// that moment and nothing that is only in the page cache. Each image is mounted, which replays the journal, and the
+// store is opened: no record reported as sealed before the cut may be missing.
 func TestPowerCut(t *testing.T) {
 	image := makeImage(t, 96<<20)
 	mnt := filepath.Join(t.TempDir(), "mnt")
@@ -68,7 +68,7 @@ func TestPowerCut(t *testing.T) {
 	w := newSaid()
 	cmd, begun, done := startWriter(t, filepath.Join(mnt, "store"), w)
 	defer func() {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
+		cmd.Process.Kill() //nolint:errcheck // it may have exited already
 		<-done
 		_ = cmd.Wait() //nolint:errcheck // it was killed
 	}()
@@ -79,7 +79,7 @@ func TestPowerCut(t *testing.T) {
 	for i := range n {
 		time.Sleep(time.Duration(50+rnd.IntN(200)) * time.Millisecond)
 		need := w.snapshot()
-		// The writer stands still while the image is read, so that it is of one moment.
+		// The writer is stopped while the image is read, so that the image is of one moment.
 		if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestPowerCut(t *testing.T) {
 			settled := map[ID]bool{}
 			for id := range w.all {
 				if _, ok := w.sealed[id]; !ok {
-					settled[id] = true // between snapshot and cut
+					settled[id] = true // settled between snapshot and cut
 				}
 			}
 			w.mu.Unlock()
@@ -123,7 +123,7 @@ func TestPowerCut(t *testing.T) {
 	t.Logf("%d images opened, %d sealed records required in all, none lost", n, total)
 }
 
-// awaitStop waits until every thread of a process that was told to stop has done so.
+// awaitStop waits until every thread of a process has stopped after SIGSTOP.
 func awaitStop(t *testing.T, pid int) {
 	t.Helper()
 	running := func() bool {
@@ -133,17 +133,18 @@ func awaitStop(t *testing.T, pid int) {
 		}
 		return slices.ContainsFunc(threads, func(thread string) bool {
 			b, err := os.ReadFile(thread)
-			return err == nil && !bytes.Contains(b, []byte(") T ")) // one that is gone runs no more
+			return err == nil && !bytes.Contains(b, []byte(") T ")) // an exited thread counts as stopped
 		})
 	}
 	for end := time.Now().Add(time.Minute); running(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("the writer does not stand still")
+			t.Fatal("the writer does not stop")
 		}
 	}
 }
 
-// copyStill copies a file of one moment: the file system in it has threads of its own, which nobody stops.
+// copyStill copies a file and repeats this until the file did not change during the copy: kernel threads of the file
+// system in it cannot be stopped.
 func copyStill(t *testing.T, from, to string) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; {
@@ -160,7 +161,7 @@ func copyStill(t *testing.T, from, to string) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%s is never still", from)
+			t.Fatalf("%s keeps changing", from)
 		}
 	}
 }
@@ -182,8 +183,8 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// TestDiskFull fills a real file system: the store stops writing in time (Badger would end the process), says so, keeps
-// forwarding from memory, and goes on when there is space again.
+// TestDiskFull fills a real file system. The store stops writing before Badger would end the process, reports the
+// fault, keeps delivering from memory, and continues when there is space again.
 func TestDiskFull(t *testing.T) {
 	image := makeImage(t, 64<<20)
 	mnt := filepath.Join(t.TempDir(), "mnt")
@@ -213,7 +214,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatal("the disk does not fill")
 		}
 	}
-	// Somebody else takes the rest.
+	// Another program takes the remaining space.
 	if err := exec.Command("dd", "if=/dev/zero", "of="+filepath.Join(mnt, "other"), "bs=64k").Run(); err == nil {
 		t.Fatal("the rest of the disk could not be filled")
 	}
@@ -224,9 +225,9 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal("an event was sealed on a full disk")
 	}
 	if got := s.Fresh(1); len(got) != 1 || string(got[0].Payload) != "door open" {
-		t.Fatalf("live lane gives %v", got)
+		t.Fatalf("live lane: %v", got)
 	}
-	s.Close() // cannot seal what is in memory; must end all the same
+	s.Close() // cannot seal the records in memory, but must return
 	s = open(t, dir, o)
 	if s.Stats().Fault == "" {
 		t.Fatal("opened on a full disk without a fault")
@@ -235,7 +236,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
-		t.Logf("close: %v", err) // what was in memory is under a gap
+		t.Logf("close: %v", err) // a gap covers the records that were in memory
 	}
 	s = open(t, dir, Options{Reserve: 2 << 20, Sync: 20 * time.Millisecond})
 	n := 0

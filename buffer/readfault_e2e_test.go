@@ -15,8 +15,9 @@ import (
 	"bordo/buffer/loopdisk"
 )
 
-// TestBadSector: what the kernel says of a block device that cannot be read is understood. A table on it is neither the
-// end of the process nor put aside at once; when it is, that is all that it costs.
+// TestBadSector: the errors that the kernel returns for unreadable sectors of a block device are recognised. An
+// unreadable table neither ends the process nor is set aside immediately. When it is set aside later, only that table
+// is lost.
 func TestBadSector(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{})
@@ -48,10 +49,11 @@ func TestBadSector(t *testing.T) {
 	db := filepath.Join(dir, dbName)
 	id, _ := table.ParseFileID(filepath.Base(path))
 	if _, err := probe(db, id, true); !isReadError(err) {
-		t.Errorf("a table that cannot be read: %v", err)
+		t.Errorf("unreadable table: %v", err)
 	}
-	if e, found, err := openDatabase(dir, slog.New(slog.DiscardHandler), isReadError); e != nil || !isReadError(err) || found.aside != "" {
-		t.Errorf("opened at once: %+v, %v", found, err)
+	quiet := slog.New(slog.DiscardHandler)
+	if e, found, err := openDatabase(dir, quiet, isReadError); e != nil || !isReadError(err) || found.aside != "" {
+		t.Errorf("opened immediately: %+v, %v", found, err)
 	}
 	mend()
 	if _, err := probe(db, id, true); err != nil {
@@ -64,7 +66,7 @@ func TestBadSector(t *testing.T) {
 		t.Fatalf("opened in the end: %+v, %v", found, err)
 	}
 	if v, err := e.get(blockKey(Event, 0, 2)); err != nil || v == nil {
-		t.Errorf("the block of %s: %d bytes, %v", inLog, len(v), err)
+		t.Errorf("block of %s: %d bytes, %v", inLog, len(v), err)
 	}
 	if err := e.close(); err != nil {
 		t.Error(err)
@@ -74,7 +76,7 @@ func TestBadSector(t *testing.T) {
 	}
 }
 
-// cutDevice makes everything on a disk unreadable from the place on where these bytes lie, until mend is called.
+// cutDevice makes every sector of a disk unreadable from the position of these bytes on, until mend is called.
 func cutDevice(t *testing.T, d loopdisk.Disk, from []byte) (mend func()) {
 	t.Helper()
 	image := loopdisk.Command(t, "losetup", "--noheadings", "--output", "BACK-FILE", d.Device)
@@ -84,7 +86,7 @@ func cutDevice(t *testing.T, d loopdisk.Disk, from []byte) (mend func()) {
 	}
 	at := bytes.Index(all, from)
 	if at < 0 {
-		t.Fatal("the device does not have these bytes")
+		t.Fatal("the device does not contain these bytes")
 	}
 	if err := os.Truncate(image, int64(at)); err != nil {
 		t.Fatal(err)
@@ -94,11 +96,11 @@ func cutDevice(t *testing.T, d loopdisk.Disk, from []byte) (mend func()) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close() //nolint:errcheck // the write tells
+		defer f.Close() //nolint:errcheck // the write reports errors
 		if _, err := f.WriteAt(all[at:], int64(at)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(mend) // the device is unmounted after that
+	t.Cleanup(mend) // runs before the device is unmounted
 	return mend
 }

@@ -14,10 +14,10 @@ import (
 	badger "github.com/dgraph-io/badger/v4"
 )
 
-// refusing is a file that opens, and fails with EIO when it is read.
+// refusing is a file that can be opened but fails with EIO when it is read.
 const refusing = "/proc/self/mem"
 
-// exchange puts a link to another file in the place of one; back undoes that.
+// exchange replaces a file by a link to another one. back undoes this.
 func exchange(t *testing.T, path, other string) (back func()) {
 	t.Helper()
 	kept := filepath.Join(t.TempDir(), "kept")
@@ -36,7 +36,7 @@ func exchange(t *testing.T, path, other string) (back func()) {
 	}
 }
 
-// only is the one file of the database of the store in dir that the pattern matches.
+// only returns the single database file in dir that matches the pattern.
 func only(t *testing.T, dir, pattern string) string {
 	t.Helper()
 	list, err := filepath.Glob(filepath.Join(dir, dbName, pattern))
@@ -46,7 +46,7 @@ func only(t *testing.T, dir, pattern string) string {
 	return list[0]
 }
 
-// setAside fails the test unless so many directories with damaged files lie beside the database.
+// setAside fails the test unless exactly want directories with damaged files exist beside the database.
 func setAside(t *testing.T, dir string, want int) {
 	t.Helper()
 	if list, err := asides(dir); err != nil || len(list) != want {
@@ -54,12 +54,13 @@ func setAside(t *testing.T, dir string, want int) {
 	}
 }
 
-// TestUnreadable: a store of which the disk does not give a file works from memory and gives nothing up, and is used
-// again when the disk gives it. What is refused for longer than transientMax is damaged, and costs itself alone.
+// TestUnreadable: while a database file is unreadable the store works from memory and discards nothing. It uses the
+// database again once the file is readable. A file that stays unreadable for longer than transientMax counts as
+// damaged, and only its content is lost.
 func TestUnreadable(t *testing.T) {
 	for _, c := range []struct {
 		name, file string
-		lost       bool // what the file held can be missing
+		lost       bool // the content of the file may be missing
 	}{
 		{"log", "*.mem", true},
 		{"manifest", badger.ManifestFilename, false},
@@ -80,11 +81,11 @@ func TestUnreadable(t *testing.T) {
 
 					s = open(t, dir, Options{})
 					if fault := s.Stats().Fault; !strings.Contains(fault, "input/output error") {
-						t.Errorf("the fault says %q", fault)
+						t.Errorf("fault is %q", fault)
 					}
 					pass(transientMax - time.Minute)
 					if s.attached() {
-						t.Fatal("opened without what the disk does not give")
+						t.Fatal("opened without the unreadable file")
 					}
 					setAside(t, dir, 0)
 					if forGood {
@@ -100,7 +101,8 @@ func TestUnreadable(t *testing.T) {
 					if c.lost && forGood {
 						want = want[:1]
 						setAside(t, dir, 1)
-						if r := (Record{ID: log, Class: Event}); !slices.ContainsFunc(s.Gaps(), func(g Gap) bool { return g.holds(r) }) {
+						r := Record{ID: log, Class: Event}
+						if !slices.ContainsFunc(s.Gaps(), func(g Gap) bool { return g.holds(r) }) {
 							t.Errorf("gaps %+v", s.Gaps())
 						}
 					} else {
@@ -110,7 +112,7 @@ func TestUnreadable(t *testing.T) {
 						}
 					}
 					if got := allBacklog(t, s, Event); !slices.Equal(got, want) {
-						t.Errorf("%v are there of %v", got, want)
+						t.Errorf("delivered %v, want %v", got, want)
 					}
 				})
 			})
@@ -118,20 +120,22 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestPatienceBeginsAnew: that a disk has refused something long ago is no reason to be short with it today.
+// TestPatienceBeginsAnew: a read error long ago does not shorten the time for which a new one counts as transient.
 func TestPatienceBeginsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Store{log: slog.New(slog.DiscardHandler)}
-		for _, wait := range []time.Duration{0, transientMax / 2, transientMax - transientMax/2 - 1, transientMax + 1, transientMax - 1} {
+		for _, wait := range []time.Duration{
+			0, transientMax / 2, transientMax - transientMax/2 - 1, transientMax + 1, transientMax - 1,
+		} {
 			if time.Sleep(wait); !s.isTransient(syscall.EIO) {
-				t.Errorf("no patience %v later", wait)
+				t.Errorf("not transient %v later", wait)
 			}
 		}
 		if time.Sleep(time.Nanosecond); s.isTransient(syscall.EIO) {
-			t.Error("patience without an end")
+			t.Error("transient for ever")
 		}
 		if !s.isTransient(syscall.EMFILE) || s.isTransient(os.ErrNotExist) || s.isTransient(nil) {
-			t.Error("something used up passes always, damage and nothing never")
+			t.Error("exhausted resources must always count as transient, damage and no error never")
 		}
 	})
 }

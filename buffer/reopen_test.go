@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// fill appends readings and seals them until that fails, and returns all that were taken in.
+// fill appends readings and seals them until that fails. It returns the ids of all accepted readings.
 func fill(t *testing.T, s *Store, payload func() []byte) (ids []ID, err error) {
 	t.Helper()
 	for range 200 {
@@ -29,7 +29,7 @@ func fill(t *testing.T, s *Store, payload func() []byte) (ids []ID, err error) {
 	return ids, nil
 }
 
-// noise gives payloads that do not compress.
+// noise returns incompressible payloads.
 func noise() func() []byte {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	return func() []byte {
@@ -41,14 +41,15 @@ func noise() func() []byte {
 	}
 }
 
-// takeAway moves the database of the store in dir to where nothing can be made in it by its name, until back is called.
+// takeAway moves the database of the store in dir away, so that no file can be created in it by name, until back is
+// called.
 func takeAway(t *testing.T, dir string) (back func()) {
 	t.Helper()
 	db := filepath.Join(dir, dbName)
 	if err := os.Rename(db, db+"-away"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.Rename(db+"-away", db) }) //nolint:errcheck // without it a failed test would never end
+	t.Cleanup(func() { os.Rename(db+"-away", db) }) //nolint:errcheck // otherwise a failed test would hang
 	return func() {
 		t.Helper()
 		if err := os.Rename(db+"-away", db); err != nil {
@@ -57,7 +58,7 @@ func takeAway(t *testing.T, dir string) (back func()) {
 	}
 }
 
-// missing settles all that the history gives and returns how many of ids were not in it.
+// missing settles the whole backlog and returns how many of ids were not in it.
 func missing(t *testing.T, s *Store, ids []ID) int {
 	t.Helper()
 	left := map[ID]bool{}
@@ -85,8 +86,8 @@ func rewriteNow(s *Store) error {
 	return s.rewrite()
 }
 
-// TestSpent: a database that cannot make its next file neither ends the process nor loses anything, and is used again
-// when it can.
+// TestSpent: a database that cannot create its next file neither ends the process nor loses a record. The store uses it
+// again once that works.
 func TestSpent(t *testing.T) {
 	for name, before := range map[string]func(*Store) error{
 		"write":   func(*Store) error { return nil },
@@ -110,21 +111,22 @@ func TestSpent(t *testing.T) {
 				}
 				ids, err := fill(t, s, payload)
 				if err == nil {
-					t.Fatal("the log needed no second file")
+					t.Fatal("the log did not need a second file")
 				}
 				if err := eng.commit(nil, nil); !errors.Is(err, errFailedDB) {
-					t.Errorf("a database that failed takes more: %v", err)
+					t.Errorf("failed database accepts writes: %v", err)
 				}
 				for range 10 {
 					if err := s.flushAll(); err == nil {
-						t.Fatal("written in a directory that is not there")
+						t.Fatal("wrote to a missing directory")
 					}
 					time.Sleep(10 * time.Second)
 				}
 				if s.Stats().Fault == "" {
-					t.Error("nothing tells that nothing can be written")
+					t.Error("no fault is reported")
 				}
-				if got, _ := s.Backlog(Reading, 1000); len(got) > len(ids) { //nolint:errcheck // it may fail, but not lose
+				//nolint:errcheck // it may fail, but must not return more than was appended
+				if got, _ := s.Backlog(Reading, 1000); len(got) > len(ids) {
 					t.Errorf("%d records of %d", len(got), len(ids))
 				}
 				back()
@@ -148,7 +150,7 @@ func TestSpent(t *testing.T) {
 	}
 }
 
-// TestSpentIdle: a store that fails while nothing waits to be written says that it works again as soon as it does.
+// TestSpentIdle: a store that fails while nothing waits to be written clears the fault as soon as writing works again.
 func TestSpentIdle(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -157,14 +159,14 @@ func TestSpentIdle(t *testing.T) {
 		pass(time.Minute)
 		back := takeAway(t, dir)
 		if err := rewriteNow(s); err == nil {
-			t.Fatal("rewritten in a directory that is not there")
+			t.Fatal("rewrote tables in a missing directory")
 		}
 		if s.attached() {
-			t.Error("what failed while it dropped is used on")
+			t.Error("the database is still used after a failed drop")
 		}
 		pass(time.Minute)
 		if s.Stats().Fault == "" {
-			t.Error("nothing tells that nothing can be written")
+			t.Error("no fault is reported")
 		}
 		back()
 		pass(time.Minute)
@@ -175,13 +177,13 @@ func TestSpentIdle(t *testing.T) {
 			t.Error(err)
 		}
 		if got := allBacklog(t, s, Event); !slices.Equal(got, []ID{id}) {
-			t.Errorf("%v are there", got)
+			t.Errorf("backlog %v", got)
 		}
 	})
 }
 
-// TestSpentWithoutItsLog: where the log of a database that failed is gone as well, what the store knows of gaps is
-// written anew, and each record is there or told as lost.
+// TestSpentWithoutItsLog: when the log of a failed database is lost as well, the gaps in memory are written again, and
+// each record is delivered or covered by a gap.
 func TestSpentWithoutItsLog(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -196,7 +198,7 @@ func TestSpentWithoutItsLog(t *testing.T) {
 		back := takeAway(t, dir)
 		ids, err := fill(t, s, noise())
 		if err == nil {
-			t.Fatal("the log needed no second file")
+			t.Fatal("the log did not need a second file")
 		}
 		logs, err := filepath.Glob(filepath.Join(dir, dbName+"-away", "*.mem"))
 		if err != nil || len(logs) == 0 {
@@ -219,25 +221,26 @@ func TestSpentWithoutItsLog(t *testing.T) {
 		there := allBacklog(t, s, Reading)
 		gaps := s.Gaps()
 		if !slices.ContainsFunc(gaps, func(g Gap) bool { return g.Reason == Retention && g.Count == 8 }) {
-			t.Errorf("the gap is gone: %+v", gaps)
+			t.Errorf("gap is lost: %+v", gaps)
 		}
 		for _, id := range ids {
-			if r := (Record{ID: id, Class: Reading}); !slices.Contains(there, id) && !slices.ContainsFunc(gaps, func(g Gap) bool { return g.holds(r) }) {
-				t.Errorf("%s is neither there nor told: %+v", id, gaps)
+			r := Record{ID: id, Class: Reading}
+			if !slices.Contains(there, id) && !slices.ContainsFunc(gaps, func(g Gap) bool { return g.holds(r) }) {
+				t.Errorf("%s is neither delivered nor covered by a gap: %+v", id, gaps)
 			}
 		}
 	})
 }
 
-// TestSpentClose: a store is closed in order when its database can be opened again. When it cannot, Close ends all the
-// same, nobody else gets the directory before Badger has let go of it, and what was sealed is there afterwards.
+// TestSpentClose: Close is clean when the database can be reopened. Otherwise Close still returns, no other store can
+// use the directory before Badger has released it, and all sealed records are there afterwards.
 func TestSpentClose(t *testing.T) {
 	for name, c := range map[string]struct {
 		inTime bool
-		before time.Duration // how long the directory is there again when the store is closed
+		before time.Duration // time between the return of the directory and Close
 	}{
 		"in time":                {inTime: true},
-		"when Badger has let go": {inTime: true, before: 2 * time.Second}, // and before the next attempt to open it
+		"when Badger has let go": {inTime: true, before: 2 * time.Second}, // but before the next attempt to open it
 		"late":                   {},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -247,7 +250,7 @@ func TestSpentClose(t *testing.T) {
 				back := takeAway(t, dir)
 				ids, err := fill(t, s, noise())
 				if err == nil {
-					t.Fatal("the log needed no second file")
+					t.Fatal("the log did not need a second file")
 				}
 				if inTime {
 					back()
@@ -262,12 +265,12 @@ func TestSpentClose(t *testing.T) {
 				}
 				if !inTime {
 					if other, err := Open(dir, Options{}); !errors.Is(err, ErrInUse) {
-						t.Fatalf("opened beside a database that is being closed: %v %v", other, err)
+						t.Fatalf("opened while the failed database is being closed: %v %v", other, err)
 					}
 					back()
 					time.Sleep(time.Minute)
 					synctest.Wait()
-					ids = ids[:len(ids)-1] // the one that could not be sealed
+					ids = ids[:len(ids)-1] // the record that could not be sealed
 				}
 				s = open(t, dir, Options{})
 				if o := s.Opened(); o.Clean != inTime || o.Damage != "" {
@@ -281,7 +284,7 @@ func TestSpentClose(t *testing.T) {
 	}
 }
 
-// TestUsedUp: without descriptors nothing can be read, which is no reason to put a table aside.
+// TestUsedUp: without file descriptors nothing can be read, but no table may be set aside because of that.
 func TestUsedUp(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -314,7 +317,7 @@ func TestUsedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !isExhausted(err) || len(f.damage) > 0 || f.aside != "" {
-		t.Errorf("mended %+v: %v", f, err)
+		t.Errorf("repaired %+v: %v", f, err)
 	}
 	for _, id := range ids {
 		if !isExhausted(bad[id]) {

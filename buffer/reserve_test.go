@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestFullDisk: when the file system has little space left, readings stay in memory while events are still sealed; what
-// is delivered meanwhile is given back although nothing can be sealed; and the fault ends by itself.
+// TestFullDisk: when the file system has little space left, readings stay in memory while events are still sealed.
+// Delivered records still free their space, and the fault clears when there is space again.
 func TestFullDisk(t *testing.T) {
 	dir := memDir(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestFullDisk(t *testing.T) {
 		free.Store(DefaultReserve * 3 / 4)
 		first := mustAppend(t, s, Reading, 0)
 		pass(6 * time.Second)
-		event := mustAppend(t, s, Event, 1) // sealed, or it fails
+		event := mustAppend(t, s, Event, 1) // fails unless the event is sealed
 		if full, err := s.Fault(); !full || err == nil {
 			t.Fatalf("fault %v, full %v", err, full)
 		}
@@ -45,15 +45,15 @@ func TestFullDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 			n += len(recs)
-			mustAppend(t, s, Reading, n) // there is always something that cannot be sealed
+			mustAppend(t, s, Reading, n) // keeps one reading waiting that cannot be sealed
 			pass(2 * time.Second)
 		}
 		pass(3 * time.Minute)
 		if size := stored(); size > before/2 {
-			t.Errorf("files take %d of %d after all was delivered", size, before)
+			t.Errorf("files take %d of %d bytes after everything was delivered", size, before)
 		}
 		if full, _ := s.Fault(); !full || s.Stats().Fresh < 10 {
-			t.Errorf("fault is over (%v) although there is no more space; %d in memory", !full, s.Stats().Fresh)
+			t.Errorf("fault cleared (%v) without more space; %d records in memory", !full, s.Stats().Fresh)
 		}
 
 		free.Store(1 << 30)
@@ -73,7 +73,7 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-// TestFullDiskEnds: the fault ends when there is space again, also when nothing is left to write.
+// TestFullDiskEnds: the fault clears when there is space again, even if nothing remains to be written.
 func TestFullDiskEnds(t *testing.T) {
 	dir := memDir(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestFullDiskEnds(t *testing.T) {
 		}
 		pass(2 * retryMax)
 		if full, _ := s.Fault(); !full {
-			t.Error("the fault is over although there is no space")
+			t.Error("fault cleared although there is no space")
 		}
 		free.Store(1 << 30)
 		pass(2 * retryMax)
@@ -102,7 +102,7 @@ func TestFullDiskEnds(t *testing.T) {
 	})
 }
 
-// TestGapsFirst: the first transaction that is possible tells what was lost meanwhile.
+// TestGapsFirst: the first possible transaction writes the gaps of the records lost meanwhile.
 func TestGapsFirst(t *testing.T) {
 	dir := memDir(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -121,19 +121,19 @@ func TestGapsFirst(t *testing.T) {
 		}
 		pass(time.Minute)
 		commits := s.Stats().Commits
-		free.Store(DefaultReserve / 3) // enough for that, and for nothing else
+		free.Store(DefaultReserve / 3) // enough for gaps only
 		pass(2 * retryMax)
 		if st := s.Stats(); st.Commits != commits+1 || st.Fresh < 20 {
 			t.Fatalf("%d transactions, %d records in memory", st.Commits-commits, st.Fresh)
 		}
-		var told []Gap
+		var reported []Gap
 		for _, g := range open(t, crashOf(t, s), Options{}).Gaps() {
 			if g.Reason == DiskFull {
-				told = append(told, g)
+				reported = append(reported, g)
 			}
 		}
-		if len(told) != 1 || told[0].Class != Reading || told[0].Count == 0 {
-			t.Errorf("on disk are the gaps %+v", told)
+		if len(reported) != 1 || reported[0].Class != Reading || reported[0].Count == 0 {
+			t.Errorf("gaps on disk: %+v", reported)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	badger "github.com/dgraph-io/badger/v4"
 )
 
-// restampAll moves every record that may be moved by an hour, and says which.
+// restampAll moves every record that Restamp offers by an hour and returns their ids.
 func restampAll(s *Store) (ids []ID) {
 	n := s.Restamp(func(r Record) (Record, bool) {
 		ids = append(ids, r.ID)
@@ -21,12 +21,13 @@ func restampAll(s *Store) (ids []ID) {
 		return r, true
 	})
 	if n != len(ids) {
-		panic("Restamp counts wrong")
+		panic("wrong count from Restamp")
 	}
 	return ids
 }
 
-// TestRestamp: only what nobody knows is corrected, and it is delivered corrected, live and from the disk.
+// TestRestamp: only records that nothing outside the store has seen are corrected. They are delivered with the
+// correction, live and from the disk.
 func TestRestamp(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -35,7 +36,8 @@ func TestRestamp(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		event := mustAppend(t, s, Event, 1) // sealed at once
-		leased, released, settled := mustAppend(t, s, Reading, 2), mustAppend(t, s, Reading, 3), mustAppend(t, s, Reading, 4)
+		leased, released := mustAppend(t, s, Reading, 2), mustAppend(t, s, Reading, 3)
+		settled := mustAppend(t, s, Reading, 4)
 		if got := s.Fresh(10); len(got) != 4 || got[0].ID != event {
 			t.Fatalf("live lane: %v", got)
 		}
@@ -60,12 +62,13 @@ func TestRestamp(t *testing.T) {
 		if got := restampAll(s); !slices.Equal(got, fresh) {
 			t.Fatalf("twice: %v, want %v", got, fresh)
 		}
-		if got := s.Fresh(10); len(got) != 4 || got[3].ID != fresh[1] || got[3].From != 7_201_000 || got[3].To != 7_202_000 ||
+		if got := s.Fresh(10); len(got) != 4 || got[3].ID != fresh[1] ||
+			got[3].From != 7_201_000 || got[3].To != 7_202_000 ||
 			string(got[3].Payload) != "reading 7 corrected corrected" {
 			t.Fatalf("live lane: %+v", got)
 		}
 		if got := restampAll(s); got != nil {
-			t.Fatalf("restamped after it was handed out: %v", got)
+			t.Fatalf("restamped after delivery: %v", got)
 		}
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
@@ -79,8 +82,8 @@ func TestRestamp(t *testing.T) {
 	})
 }
 
-// TestRestampDiskFull: what could not be written for want of space may be corrected; what a failed transaction carried
-// may not, since it can be on disk all the same.
+// TestRestampDiskFull: records that were not written for lack of space may still be corrected. Records of a failed
+// transaction may not, because they can be on disk nevertheless.
 func TestRestampDiskFull(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -102,12 +105,12 @@ func TestRestampDiskFull(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := restampAll(s); got != nil {
-			t.Fatalf("restamped %v of %v, which a transaction carried", got, []ID{event, second})
+			t.Fatalf("restamped %v of %v, which were part of a transaction", got, []ID{event, second})
 		}
 	})
 }
 
-// refuseTransactions opens the database of s for reading only.
+// refuseTransactions reopens the database of s read-only, so that every transaction fails.
 func refuseTransactions(t *testing.T, s *Store) {
 	t.Helper()
 	s.disk.Lock()
@@ -121,11 +124,11 @@ func refuseTransactions(t *testing.T, s *Store) {
 	}
 }
 
-// underway gives a record whose transaction is planned and not committed yet; it returns with s.disk locked, as the
-// sealer works.
+// underway appends a record and plans its transaction without committing it. It returns with s.disk locked, as during a
+// flush.
 func underway(t *testing.T, s *Store, c Class) (ID, *plan) {
 	t.Helper()
-	synctest.Wait() // what belongs to the opening is written
+	synctest.Wait() // lets the writes of the opening finish
 	id := mustAppend(t, s, c, 1)
 	synctest.Wait()
 	s.disk.Lock()
@@ -134,7 +137,7 @@ func underway(t *testing.T, s *Store, c Class) (ID, *plan) {
 	return id, s.plan(func(*entry) bool { return true })
 }
 
-// TestRestampWhileSealing: a record that is in the transaction of this moment is not corrected behind its back.
+// TestRestampWhileSealing: a record in the running transaction is not corrected.
 func TestRestampWhileSealing(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -148,13 +151,13 @@ func TestRestampWhileSealing(t *testing.T) {
 		s.undo(p)
 		s.mu.Unlock()
 		if got := restampAll(s); !slices.Equal(got, []ID{id}) {
-			t.Fatalf("restamped %v after the transaction was given up", got)
+			t.Fatalf("restamped %v after the transaction was undone", got)
 		}
 	})
 }
 
-// TestSettleWhileSealing: what is acknowledged while its transaction runs gets into the history once, by its block, or,
-// when the transaction fails, by itself.
+// TestSettleWhileSealing: a record acknowledged while its transaction runs enters the history exactly once: in its
+// block, or through the history queue if the transaction fails.
 func TestSettleWhileSealing(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -167,16 +170,16 @@ func TestSettleWhileSealing(t *testing.T) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if n := len(s.history.queue[Interval].recs); n != 0 {
-			t.Errorf("%d records on their way into the history besides the block", n)
+			t.Errorf("%d records queued for the history besides the block", n)
 		}
 		s.undo(p)
 		if n := len(s.history.queue[Interval].recs); n != 1 {
-			t.Errorf("%d records on their way into the history after the transaction failed", n)
+			t.Errorf("%d records queued for the history after the transaction failed", n)
 		}
 	})
 }
 
-// TestRestampRefuses a payload that cannot be stored.
+// TestRestampRefuses: Restamp panics on a payload that cannot be stored.
 func TestRestampRefuses(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -187,7 +190,7 @@ func TestRestampRefuses(t *testing.T) {
 			if recover() == nil {
 				t.Error("no panic")
 			}
-			mustAppend(t, s, Reading, 2) // the store goes on
+			mustAppend(t, s, Reading, 2) // the store keeps working
 		}()
 		s.Restamp(func(r Record) (Record, bool) {
 			r.Payload = nil

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// wallClock is a trusted clock that can be set to anything.
+// wallClock is a trusted clock that tests can set.
 type wallClock struct {
 	at    atomic.Int64 // seconds since 1970
-	wrong atomic.Bool  // nobody trusts it
+	wrong atomic.Bool  // not trusted
 }
 
 func (c *wallClock) now() (time.Time, bool) { return time.Unix(c.at.Load(), 0), !c.wrong.Load() }
@@ -28,14 +28,14 @@ const (
 	today       = 1_800_000_000
 )
 
-// pass lets run time pass.
+// pass advances the fake clock by d and waits until the store is idle.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// TestCardAge: personal data goes after a week of run time. A clock that jumps by years meanwhile changes nothing,
-// neither for it nor for anything else.
+// TestCardAge: personal data is discarded after a week of running time. Clock jumps by years change nothing for it or
+// other records.
 func TestCardAge(t *testing.T) {
 	dir := memDir(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -56,30 +56,31 @@ func TestCardAge(t *testing.T) {
 		}
 		pass(17 * time.Hour)
 		if len(s.Gaps()) > 0 {
-			t.Fatalf("given up after 167 hours: %+v", s.Gaps())
+			t.Fatalf("discarded after 167 hours: %+v", s.Gaps())
 		}
 		pass(2 * time.Hour)
 		gaps := s.Gaps()
-		if len(gaps) != 1 || gaps[0].Class != Card || gaps[0].Reason != Retention || gaps[0].From != card.Seq || *gaps[0].To != card.Seq || gaps[0].Count != 1 {
+		if len(gaps) != 1 || gaps[0].Class != Card || gaps[0].Reason != Retention || gaps[0].Count != 1 ||
+			gaps[0].From != card.Seq || *gaps[0].To != card.Seq {
 			t.Fatalf("after a week: %+v", gaps)
 		}
 		if got := allBacklog(t, s, Card); got != nil {
 			t.Errorf("cards %v after a week", got)
 		}
 		if sum := s.Summary(); len(sum) != 1 || sum[0].N != 3 {
-			t.Errorf("more than the card is gone: %+v", sum)
+			t.Errorf("more than the card is missing: %+v", sum)
 		}
 	})
 }
 
-// TestCardAgeSwitchedOff: the time switched off counts as far as a trusted clock tells it on both sides, and never
-// back.
+// TestCardAgeSwitchedOff: switched-off time counts only as far as a trusted clock shows it before and after, and never
+// reduces the age.
 func TestCardAgeSwitchedOff(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		off     int64 // seconds on the clock between close and open
 		trusted bool
-		left    time.Duration // run time until the card goes
+		left    time.Duration // running time until the card is discarded
 	}{
 		{"no time", 0, true, 168 * time.Hour},
 		{"four days", 96 * hourSeconds, true, 72 * time.Hour},
@@ -103,7 +104,7 @@ func TestCardAgeSwitchedOff(t *testing.T) {
 				if before := c.left - 2*time.Hour; before > 0 {
 					pass(before)
 					if len(s.Gaps()) > 0 {
-						t.Fatalf("given up too early: %+v", s.Gaps())
+						t.Fatalf("discarded too early: %+v", s.Gaps())
 					}
 					pass(2 * time.Hour)
 				}
@@ -116,7 +117,7 @@ func TestCardAgeSwitchedOff(t *testing.T) {
 	}
 }
 
-// TestCardErased: within the hour after it was acknowledged nothing of a card is in any file, and it is in no history.
+// TestCardErased: within an hour of its acknowledgement no file contains a card, and no history does.
 func TestCardErased(t *testing.T) {
 	dir := memDir(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -129,7 +130,7 @@ func TestCardErased(t *testing.T) {
 		}
 		mustAppend(t, s, Event, 1) // stays
 		if in := filesWith(t, dir, secret); len(in) == 0 {
-			t.Fatal("the card is in no file although it is sealed")
+			t.Fatal("no file contains the sealed card")
 		}
 		for r, err := range s.Records(Query{Classes: []Class{Card, Event, Interval, Reading}}) {
 			if err != nil || r.Class == Card || r.ID == id {
@@ -141,7 +142,7 @@ func TestCardErased(t *testing.T) {
 		}
 		pass(time.Hour + 2*lazy)
 		if in := filesWith(t, dir, secret); len(in) > 0 {
-			t.Errorf("the card is still in %v", in)
+			t.Errorf("card is still in %v", in)
 		}
 		if len(s.Gaps()) > 0 {
 			t.Errorf("gaps %+v", s.Gaps())
@@ -175,15 +176,17 @@ func eachFile(t *testing.T, dir string, f func(path string, content []byte)) {
 	}
 }
 
-// TestNoHistoryNoWrites: without history, readings that are acknowledged in time do not touch the disk at all.
+// TestNoHistoryNoWrites: without history, readings that are acknowledged in time cause no disk writes.
 func TestNoHistoryNoWrites(t *testing.T) {
 	dir := memDir(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, dir, Options{})
-		pass(3 * time.Hour) // what belongs to the opening
+		pass(3 * time.Hour) // lets the writes of the opening finish
 		sum := func() string {
 			h := sha256.New()
-			eachFile(t, dir, func(path string, content []byte) { fmt.Fprintf(h, "%s %d %s", path, len(content), content) })
+			eachFile(t, dir, func(path string, content []byte) {
+				fmt.Fprintf(h, "%s %d %s", path, len(content), content)
+			})
 			return fmt.Sprintf("%x", h.Sum(nil))
 		}
 		before, commits := sum(), s.Stats().Commits
@@ -198,18 +201,19 @@ func TestNoHistoryNoWrites(t *testing.T) {
 		}
 		pass(3 * time.Hour)
 		if st := s.Stats(); st.Commits != commits || st.Written != 0 || st.Settled != 1000 || sum() != before {
-			t.Errorf("%d transactions, %d bytes of blocks, files changed %v", st.Commits-commits, st.Written, sum() != before)
+			t.Errorf("%d transactions, %d bytes of blocks, files changed %v",
+				st.Commits-commits, st.Written, sum() != before)
 		}
-		// The same without acknowledgements does write: the test above can fail.
+		// Without acknowledgements the store does write, so the check above can fail.
 		mustAppend(t, s, Reading, 0)
 		pass(6 * time.Second)
 		if sum() == before {
-			t.Error("a reading that nobody acknowledged is in no file")
+			t.Error("no file contains the unacknowledged reading")
 		}
 	})
 }
 
-// TestIntervalsStay: however many readings come, the quarter hours of years stay.
+// TestIntervalsStay: readings never displace intervals, however many arrive.
 func TestIntervalsStay(t *testing.T) {
 	dir := memDir(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -219,7 +223,7 @@ func TestIntervalsStay(t *testing.T) {
 		for i := range 300 {
 			want = append(want, mustAppend(t, s, Interval, i))
 		}
-		if err := s.Settle(want[:200]); err != nil { // the others wait for the broker
+		if err := s.Settle(want[:200]); err != nil { // the others stay unacknowledged
 			t.Fatal(err)
 		}
 		pass(2 * time.Hour)
@@ -241,7 +245,7 @@ func TestIntervalsStay(t *testing.T) {
 	})
 }
 
-// TestEventsAlone: events evict the oldest events when nothing else comes, and the files stay within their bound.
+// TestEventsAlone: when only events arrive, they evict the oldest events, and the files stay within MaxSize.
 func TestEventsAlone(t *testing.T) {
 	dir := memDir(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -254,7 +258,7 @@ func TestEventsAlone(t *testing.T) {
 	})
 }
 
-// flood appends records of 40 kB that do not compress, and watches the size of the files.
+// flood appends incompressible records of 40 kB and checks the size of the files.
 func flood(t *testing.T, s *Store, c Class, total int) {
 	t.Helper()
 	rnd := rand.NewChaCha8([32]byte{byte(c)})

@@ -14,7 +14,8 @@ func open(t *testing.T, dir string, o Options) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() }) // twice is once; without it a failed test would leave goroutines in the bubble
+	// A failed test would otherwise leave goroutines in the bubble. A second Close has no effect.
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 
@@ -53,7 +54,7 @@ func TestLiveLane(t *testing.T) {
 		time.Sleep(6 * time.Second) // sealed, still leased
 		synctest.Wait()
 		if b, err := s.Backlog(Reading, 10); err != nil || len(b) != 0 {
-			t.Fatalf("leased and on the other lane: %v %v", b, err)
+			t.Fatalf("leased and on the history lane: %v %v", b, err)
 		}
 		s.Release(ids[5:])
 		synctest.Wait()
@@ -75,14 +76,14 @@ func TestLiveLane(t *testing.T) {
 		s = open(t, dir, Options{})
 		o := s.Opened()
 		if !o.Clean || o.PrevEpoch != ids[0].Epoch || o.Epoch == o.PrevEpoch || len(s.Gaps()) != 0 {
-			t.Fatalf("opened again: %+v gaps %+v", o, s.Gaps())
+			t.Fatalf("reopened: %+v gaps %+v", o, s.Gaps())
 		}
 		b, err = s.Backlog(Reading, 10)
 		if err != nil || len(b) != 3 || b[0].ID != ids[7] {
-			t.Fatalf("backlog after opening: %v %v", b, err)
+			t.Fatalf("backlog after reopening: %v %v", b, err)
 		}
 		if b, err := s.Backlog(Event, 10); err != nil || len(b) != 0 {
-			t.Fatalf("acknowledged event came back: %v %v", b, err)
+			t.Fatalf("acknowledged event was delivered again: %v %v", b, err)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

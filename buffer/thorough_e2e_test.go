@@ -2,5 +2,5 @@
 
 package buffer
 
-// everyWay: each file is damaged in every way.
+// everyWay makes TestEveryFile damage each file in every way.
 const everyWay = true

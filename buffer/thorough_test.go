@@ -2,5 +2,5 @@
 
 package buffer
 
-// everyWay: the quick tests damage each file in a quarter of the ways, a different quarter for each.
+// everyWay is false here: TestEveryFile damages each file in a quarter of the ways, a different quarter for each file.
 const everyWay = false

@@ -14,15 +14,14 @@ import (
 	"time"
 )
 
-// The tests that kill a process run this test binary again as a writer: it opens the store in a directory, appends
-// without end, and says on its standard output what is sealed ("S epoch seq class sum") and what it settled ("A epoch
-// seq").
+// The kill and power cut tests run this test binary again as a writer. It opens the store in a directory and appends
+// endlessly. On standard output it reports sealed records ("S epoch seq class sum") and settled ones ("A epoch seq").
 const writerEnv = "BORDO_BUFFER_WRITER"
 
-// sum is how parent and writer name a payload.
+// sum returns the checksum by which parent and writer identify a payload.
 func sum(payload []byte) string { return fmt.Sprintf("%x", sha256.Sum256(payload))[:16] }
 
-// writer is the child. It returns only when something is wrong.
+// writer is the main function of the child process. It returns only on an error.
 func writer(dir string) error {
 	s, err := Open(dir, writerOptions())
 	if err != nil {
@@ -62,7 +61,7 @@ func writer(dir string) error {
 		if rnd.IntN(3) == 0 {
 			for _, r := range s.Fresh(rnd.IntN(40)) {
 				fmt.Fprintf(out, "A %s %d\n", r.Epoch, r.Seq)
-				if err := out.Flush(); err != nil { // said before it is done: what is said sealed stays required
+				if err := out.Flush(); err != nil { // before settling: until then the parent requires the records
 					return err
 				}
 				if err := s.Settle([]ID{r.ID}); err != nil {
@@ -70,7 +69,7 @@ func writer(dir string) error {
 				}
 			}
 		}
-		if rnd.IntN(20) == 0 { // the seams of maintenance are where a kill hurts
+		if rnd.IntN(20) == 0 { // kills during maintenance find the most faults
 			if err := s.reclaim(); err != nil {
 				return err
 			}
@@ -78,16 +77,16 @@ func writer(dir string) error {
 	}
 }
 
-// writerOptions make a small store that evicts.
+// writerOptions returns options for a small store that evicts.
 func writerOptions() Options {
 	return Options{MaxSize: 24 << 20, Reserve: 4 << 20, History: 1 << 20, Sync: 50 * time.Millisecond}
 }
 
-// said is what writers said so far.
+// said records the reports of all writers so far.
 type said struct {
 	mu     sync.Mutex
-	sealed map[ID]string // sum, by identity; what was settled is not in it
-	all    map[ID]string // every identity ever said
+	sealed map[ID]string // sums of sealed, unsettled records by identity
+	all    map[ID]string // every identity ever reported
 	twice  []ID
 }
 
@@ -96,11 +95,11 @@ func newSaid() *said { return &said{sealed: map[ID]string{}, all: map[ID]string{
 func (w *said) hear(line string) error {
 	f := strings.Fields(line)
 	if len(f) < 3 {
-		return fmt.Errorf("writer says %q", line)
+		return fmt.Errorf("writer printed %q", line)
 	}
 	seq, err := strconv.ParseUint(f[2], 10, 64)
 	if err != nil {
-		return fmt.Errorf("writer says %q: %w", line, err)
+		return fmt.Errorf("writer printed %q: %w", line, err)
 	}
 	id := ID{f[1], seq}
 	w.mu.Lock()
@@ -117,7 +116,7 @@ func (w *said) hear(line string) error {
 	return nil
 }
 
-// snapshot is what must be on disk at this moment.
+// snapshot returns the records that must be on disk at this moment.
 func (w *said) snapshot() map[ID]string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -128,8 +127,8 @@ func (w *said) snapshot() map[ID]string {
 	return out
 }
 
-// startWriter starts a child that writes to dir. It says when the child has begun; done is closed when all it said was
-// heard.
+// startWriter starts a child that writes to dir. It returns when the child has begun. done is closed when all output of
+// the child has been read.
 func startWriter(t *testing.T, dir string, w *said) (cmd *exec.Cmd, begun, done chan struct{}) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0], "-test.run=^$")
@@ -149,7 +148,7 @@ func startWriter(t *testing.T, dir string, w *said) (cmd *exec.Cmd, begun, done 
 		first := true
 		for lines.Scan() {
 			if err := w.hear(lines.Text()); err != nil {
-				return // the last line was cut off
+				return // the last line is incomplete
 			}
 			if first {
 				close(begun)
@@ -160,8 +159,8 @@ func startWriter(t *testing.T, dir string, w *said) (cmd *exec.Cmd, begun, done 
 	return cmd, begun, done
 }
 
-// verifySaid opens a store and checks that everything in need is there, or was evicted and told so. With settle, all
-// that is there is settled.
+// verifySaid opens a store and checks that every record in need is either there or covered by an eviction gap. With
+// settle it settles everything.
 func verifySaid(t *testing.T, dir string, w *said, need map[ID]string, settle bool) {
 	t.Helper()
 	s, err := Open(dir, writerOptions())
@@ -202,7 +201,7 @@ func verifySaid(t *testing.T, dir string, w *said, need map[ID]string, settle bo
 		if !got[id] && !evicted {
 			lost++
 			if lost <= 3 {
-				t.Errorf("%s was sealed and is lost: %+v, gaps %+v", id, s.Opened(), gaps)
+				t.Errorf("sealed record %s is lost: %+v, gaps %+v", id, s.Opened(), gaps)
 			}
 		}
 	}
@@ -216,6 +215,6 @@ func verifySaid(t *testing.T, dir string, w *said, need map[ID]string, settle bo
 	defer w.mu.Unlock()
 	clear(w.sealed)
 	if len(w.twice) > 0 {
-		t.Errorf("identities given twice: %v", w.twice)
+		t.Errorf("identities used twice: %v", w.twice)
 	}
 }

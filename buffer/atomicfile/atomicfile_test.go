@@ -11,7 +11,7 @@ import (
 
 func TestReplace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
-	if err := os.WriteFile(path+".new", []byte("what was half written at a power cut"), 0o640); err != nil {
+	if err := os.WriteFile(path+".new", []byte("partial content from a power cut"), 0o640); err != nil {
 		t.Fatal(err)
 	}
 	for _, content := range []string{"one", "", "another one"} {
@@ -27,11 +27,11 @@ func TestReplace(t *testing.T) {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 	if _, err := os.Stat(path + ".new"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("left behind: %v", err)
+		t.Errorf("temporary file remains: %v", err)
 	}
 }
 
-// What cannot be written leaves the old content, and the cause can be asked for.
+// TestReplaceThatFails: a failed write leaves the old content, and errors.Is finds the cause.
 func TestReplaceThatFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	if err := Replace(path, []byte("old")); err != nil {
@@ -56,6 +56,6 @@ func TestReplaceThatFails(t *testing.T) {
 		t.Errorf("below a file: %v", err)
 	}
 	if err := SyncDir(filepath.Join(path, "none")); err == nil {
-		t.Error("a directory that is not there was synced")
+		t.Error("synced a missing directory")
 	}
 }
