@@ -173,7 +173,7 @@ func (s *Store) listShare(c Class, seg uint32) (Share, error) {
 		return sh, s.noDisk()
 	}
 	s.mu.Lock()
-	over := slices.Clone(s.lanes[c].over)
+	over := slices.Clone(s.lanes[c].finished)
 	low := s.lanes[c].low
 	s.mu.Unlock()
 	err := s.eng.scan(segPrefix(c, seg), func(k, v []byte) bool {

@@ -72,7 +72,7 @@ func (s *Store) lease(c Class, out []Record, limit int) (_ []Record, need *block
 		}
 		out = s.leaseBlock(b, out, limit)
 	}
-	l.cursor = l.over.next(max(l.cursor, l.low))
+	l.cursor = l.finished.next(max(l.cursor, l.low))
 	if len(out) >= limit || l.cursor >= l.next || len(l.open) >= openMax {
 		return out, nil, 0, false
 	}
@@ -158,7 +158,7 @@ func (s *Store) readBlock(c Class, no uint64) (header, []byte, error) {
 // loaded adds a block that was read to the open ones. Called with mu held.
 func (s *Store) loaded(c Class, h header, size int, recs []Record, acks []byte) {
 	l := &s.lanes[c]
-	if h.no < l.low || l.over.has(h.no) {
+	if h.no < l.low || l.finished.has(h.no) {
 		return // settled or evicted meanwhile
 	}
 	b, _ := l.find(h.no)

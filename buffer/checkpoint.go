@@ -26,10 +26,10 @@ type checkpoint struct {
 	gaps       []Gap
 }
 
-// markSize is one block of the file system, in bytes, so that a checkpoint is written in one piece.
+// checkpointSize is one block of the file system, in bytes, so that a checkpoint is written in one piece.
 const (
-	markSize    = 4096
-	markVersion = 1
+	checkpointSize    = 4096
+	checkpointVersion = 1
 )
 
 func checkpointName(serial uint64) string {
@@ -40,7 +40,7 @@ func checkpointName(serial uint64) string {
 }
 
 func (m *checkpoint) encode() []byte {
-	b := []byte{markVersion}
+	b := []byte{checkpointVersion}
 	b = binary.AppendUvarint(b, m.serial)
 	b = binary.AppendUvarint(b, m.counter)
 	b = binary.AppendUvarint(b, m.txn)
@@ -52,7 +52,7 @@ func (m *checkpoint) encode() []byte {
 	// Gaps are written from the front of the list and spans from the newest on. What does not fit is left out.
 	gaps, n := []byte(nil), 0
 	for _, g := range m.gaps {
-		if e := appendGap(nil, g); len(b)+len(gaps)+len(e) < markSize/2 {
+		if e := appendGap(nil, g); len(b)+len(gaps)+len(e) < checkpointSize/2 {
 			gaps = append(gaps, e...)
 			n++
 		} else {
@@ -62,7 +62,7 @@ func (m *checkpoint) encode() []byte {
 	b = append(binary.AppendUvarint(b, uint64(n)), gaps...)
 	spans, n := []byte(nil), 0
 	for i := len(m.spans) - 1; i >= 0; i-- {
-		if e := m.spans[i].append(nil); len(b)+len(spans)+len(e) < markSize-16 {
+		if e := m.spans[i].append(nil); len(b)+len(spans)+len(e) < checkpointSize-16 {
 			spans = append(spans, e...)
 			n++
 		} else {
@@ -71,12 +71,12 @@ func (m *checkpoint) encode() []byte {
 	}
 	b = append(binary.AppendUvarint(b, uint64(n)), spans...)
 	b = append(b, boolByte(m.more))
-	b = append(b, make([]byte, markSize-4-len(b))...)
+	b = append(b, make([]byte, checkpointSize-4-len(b))...)
 	return sealBytes(b)
 }
 
 func decodeCheckpoint(b []byte) (*checkpoint, error) {
-	if len(b) != markSize {
+	if len(b) != checkpointSize {
 		return nil, errTruncated
 	}
 	b, err := openBytes(b)
@@ -84,7 +84,7 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 		return nil, err
 	}
 	r := &reader{b: b}
-	if v := r.byte(); v != markVersion {
+	if v := r.byte(); v != checkpointVersion {
 		return nil, fmt.Errorf("checkpoint version %d: %w", v, errTruncated)
 	}
 	m := &checkpoint{serial: r.uvarint(), counter: r.uvarint(), txn: r.uvarint()}
@@ -138,7 +138,7 @@ func (m *checkpoint) write(dir string) error {
 	}
 	_, err = f.WriteAt(m.encode(), 0)
 	if err == nil {
-		err = cutTo(f, markSize)
+		err = cutTo(f, checkpointSize)
 	}
 	if err == nil {
 		err = syscall.Fdatasync(int(f.Fd())) // not fsync: syncing the modification time would add a journal commit

@@ -37,7 +37,7 @@ func (s *Store) markRunLost(c Class, no uint64, next *header) (lost bool) {
 	if next != nil {
 		end = next.no
 	}
-	for at := l.over.next(max(no, l.low)); at < end; at = l.over.next(at + 1) {
+	for at := l.finished.next(max(no, l.low)); at < end; at = l.finished.next(at + 1) {
 		if open, _ := l.find(at); open == nil { // blocks still in memory are not lost
 			l.addAcked(ackedBlock{no: at})
 			lost = true
@@ -47,11 +47,11 @@ func (s *Store) markRunLost(c Class, no uint64, next *header) (lost bool) {
 	if !lost {
 		return false
 	}
-	for _, g := range between(s.spanList(), c, l.before, next) {
+	for _, g := range gapsBetween(s.spanList(), c, l.before, next) {
 		s.gaps.add(g)
 	}
 	s.counts.lost++
-	s.wait()
+	s.addWaiting()
 	return true
 }
 
@@ -60,7 +60,7 @@ func (s *Store) markRunLost(c Class, no uint64, next *header) (lost bool) {
 func (s *Store) recountSpans(c Class) {
 	s.mu.Lock()
 	l := &s.lanes[c]
-	over := slices.Clone(l.over)
+	over := slices.Clone(l.finished)
 	open := map[uint64]bool{} // counted at the end, because acknowledgements continue meanwhile
 	for _, b := range l.open {
 		open[b.no] = true
@@ -126,7 +126,7 @@ func (s *Store) ackedOnDisk(h header) int {
 // liveSegments lists the segments that hold blocks of class c, oldest first. Called with mu held.
 func (s *Store) liveSegments(c Class) (out []uint32) {
 	for _, seg := range s.groups[groupOf(c)].list {
-		if !seg.gone[c] {
+		if !seg.dropped[c] {
 			out = append(out, seg.no)
 		}
 	}
@@ -146,7 +146,7 @@ func (s *Store) giveUp(b *block, why Reason) {
 	s.uncount(b.epoch, b.class, uint64(b.left))
 	b.left = 0
 	l.markAcked(b)
-	s.wait()
+	s.addWaiting()
 }
 
 // nextGood returns the header of the first readable block after no, nil when there is none. Called with disk held,

@@ -7,7 +7,7 @@ import (
 
 type fataler interface{ Fatal(...any) }
 
-func spoil(t fataler, path, how string, at int) {
+func damageFile(t fataler, path, how string, at int) {
 	var err error
 	switch how {
 	case "delete":

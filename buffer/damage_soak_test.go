@@ -30,7 +30,7 @@ func TestEveryPair(t *testing.T) {
 							}
 							way := ways[rnd.IntN(len(ways))]
 							t.Logf("%s %s", name, way.name)
-							spoil(t, path, way.how, way.at(int(fi.Size())))
+							damageFile(t, path, way.how, way.at(int(fi.Size())))
 						}
 						p.check(t, dir)
 					})

@@ -154,7 +154,7 @@ func (p sample) check(t testing.TB, dir string) {
 	}
 	gaps := s.Gaps()
 	for id, r := range p.recs {
-		if !got[id] && !slices.ContainsFunc(gaps, func(g Gap) bool { return g.holds(r) }) {
+		if !got[id] && !slices.ContainsFunc(gaps, func(g Gap) bool { return g.covers(r) }) {
 			t.Errorf("%s %s is neither delivered nor covered by a gap: %+v, %+v", r.Class, id, s.Opened(), gaps)
 			return
 		}
@@ -167,8 +167,8 @@ func (p sample) check(t testing.TB, dir string) {
 	}
 }
 
-// holds reports whether a gap covers a record.
-func (g Gap) holds(r Record) bool {
+// covers reports whether a gap covers a record.
+func (g Gap) covers(r Record) bool {
 	return (g.Epoch == "" || g.Epoch == r.Epoch) && (g.Class == Any || g.Class == r.Class) &&
 		g.From <= r.Seq && (g.To == nil || r.Seq <= *g.To)
 }
@@ -180,7 +180,7 @@ func TestEveryFile(t *testing.T) {
 		p := makeSample(t, crashed)
 		for i, name := range p.files(t) {
 			for j, way := range ways {
-				if !everyWay && (i+j)%4 != 0 {
+				if !allDamageKinds && (i+j)%4 != 0 {
 					continue
 				}
 				t.Run(fmt.Sprintf("crashed=%v/%s/%s", crashed, name, way.name), func(t *testing.T) {
@@ -191,7 +191,7 @@ func TestEveryFile(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					spoil(t, path, way.how, way.at(int(fi.Size())))
+					damageFile(t, path, way.how, way.at(int(fi.Size())))
 					p.check(t, dir)
 				})
 			}

@@ -123,14 +123,14 @@ func (e *engine) commit(sets []pair, dels [][]byte) error {
 		}
 	}
 	if err := txn.Commit(); err != nil {
-		e.failed = e.headless() // any other failure concerns this transaction only
+		e.failed = e.lacksMemtable() // any other failure concerns this transaction only
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
 }
 
-// headless reports whether Badger has no memtable. Every read then panics.
-func (e *engine) headless() bool {
+// lacksMemtable reports whether Badger has no memtable. Every read then panics.
+func (e *engine) lacksMemtable() bool {
 	_, err := e.get(metaKey(metaFlush))
 	return errors.Is(err, errPanic)
 }
@@ -214,14 +214,14 @@ func (e *engine) damaged(from, to []byte, prefixes [][]byte) map[uint64]error {
 	tables := e.db.Tables()
 	for _, t := range tables {
 		if t.Level == 0 {
-			from, to = minKey(from, bare(t.Left)), maxKey(to, bare(t.Right))
+			from, to = minKey(from, withoutVersion(t.Left)), maxKey(to, withoutVersion(t.Right))
 		}
 	}
 	for _, t := range tables {
-		left, right := bare(t.Left), bare(t.Right)
+		left, right := withoutVersion(t.Left), withoutVersion(t.Right)
 		touched := bytes.Compare(left, to) <= 0 && bytes.Compare(from, right) <= 0
 		for _, p := range prefixes {
-			end := after(p)
+			end := prefixEnd(p)
 			touched = touched || bytes.Compare(p, right) <= 0 && (end == nil || bytes.Compare(left, end) < 0)
 		}
 		if !touched {
@@ -234,8 +234,8 @@ func (e *engine) damaged(from, to []byte, prefixes [][]byte) map[uint64]error {
 	return bad
 }
 
-// bare returns a table's key without Badger's version suffix.
-func bare(k []byte) []byte { return k[:max(len(k)-8, 0)] }
+// withoutVersion returns a table's key without Badger's version suffix.
+func withoutVersion(k []byte) []byte { return k[:max(len(k)-8, 0)] }
 
 func minKey(a, b []byte) []byte {
 	if bytes.Compare(a, b) <= 0 {

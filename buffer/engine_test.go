@@ -78,10 +78,10 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// swollen is a codec that returns blocks above the size limit.
-type swollen struct{ *plain }
+// oversizedCodec is a codec that returns blocks above the size limit.
+type oversizedCodec struct{ *plain }
 
-func (c swollen) Seal(recs []Record) ([]byte, error) {
+func (c oversizedCodec) Seal(recs []Record) ([]byte, error) {
 	return make([]byte, bodyMax+1), nil
 }
 
@@ -94,7 +94,7 @@ func TestBodyMax(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	s := open(t, dir, Options{Codec: swollen{p}})
+	s := open(t, dir, Options{Codec: oversizedCodec{p}})
 	rnd := rand.New(rand.NewPCG(2, 2))
 	sizes := []int{1, 20, 3000, MaxPayload}
 	want := 0

@@ -17,8 +17,8 @@ const (
 	epochAlpha   = "0123456789abcdefghjkmnpqrstvwxyz"
 	epochCounter = 1 << 20 // 4 characters of 5 bits
 
-	// untoldMax bounds the epochs listed in the counter file.
-	untoldMax = 32
+	// unreportedMax bounds the epochs listed in the counter file.
+	unreportedMax = 32
 )
 
 // makeEpoch returns the epoch of opening n: the counter modulo 2^20, then 20 random bits.
@@ -39,20 +39,20 @@ func makeEpoch(n uint64, rnd io.Reader) (string, error) {
 // openings is the counter file: how often the store was opened, the epoch of the last opening, and the epochs of
 // earlier openings that never completed a transaction.
 type openings struct {
-	n      uint64
-	untold []string
+	n          uint64
+	unreported []string
 }
 
 // add records an epoch that is not in the database yet.
 func (o *openings) add(epoch string) {
-	o.untold = append(o.untold, epoch)
-	o.untold = o.untold[max(0, len(o.untold)-untoldMax):]
+	o.unreported = append(o.unreported, epoch)
+	o.unreported = o.unreported[max(0, len(o.unreported)-unreportedMax):]
 }
 
 const counterName = "counter"
 
 func (o openings) encode() []byte {
-	return fmt.Appendf(nil, "%d %s\n", o.n, strings.Join(o.untold, " "))
+	return fmt.Appendf(nil, "%d %s\n", o.n, strings.Join(o.unreported, " "))
 }
 
 // readOpenings reads the counter file. From a missing or damaged file it returns whatever can be read: the random half
@@ -71,7 +71,7 @@ func readOpenings(dir string) (o openings) {
 	}
 	for _, f := range fields[1:] {
 		if isEpoch(f) {
-			o.untold = append(o.untold, f)
+			o.unreported = append(o.unreported, f)
 		}
 	}
 	return o

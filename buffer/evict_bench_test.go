@@ -48,7 +48,7 @@ const (
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// state has the size of the state that the store writes with every transaction.
+// evictState has the size of the state that the store writes with every transaction.
 func evictState() pair {
 	s := state{epoch: "k3f9x2q7"}
 	return pair{metaKey(metaState), s.encode()}
@@ -64,8 +64,8 @@ func countBlocks(e *engine) (n int, err error) {
 	return n, err
 }
 
-// openMended opens a database with the repairs of the store.
-func openMended(dir string) (*engine, error) {
+// openRepaired opens a database with the repairs of the store.
+func openRepaired(dir string) (*engine, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (l *prefixes) reopen() (err error) {
 	if err := l.close(); err != nil {
 		return err
 	}
-	l.e, err = openMended(l.dir)
+	l.e, err = openRepaired(l.dir)
 	return err
 }
 
@@ -152,7 +152,7 @@ func (l *directories) put(no uint64, block []byte) (err error) {
 				return err
 			}
 		}
-		if l.e, err = openMended(l.path(seg)); err != nil {
+		if l.e, err = openRepaired(l.path(seg)); err != nil {
 			return err
 		}
 		if l.high = seg; l.high >= l.low+keepSegments {
@@ -169,10 +169,10 @@ func (l *directories) reopen() (err error) {
 	if err := l.close(); err != nil {
 		return err
 	}
-	if l.e, err = openMended(l.path(l.high)); err != nil {
+	if l.e, err = openRepaired(l.path(l.high)); err != nil {
 		return err
 	}
-	l.oldest, err = openMended(l.path(l.low))
+	l.oldest, err = openRepaired(l.path(l.low))
 	return err
 }
 
@@ -191,7 +191,7 @@ func (l *directories) blocks() (all int, err error) {
 		case seg == l.low && l.oldest != nil:
 			e = l.oldest
 		case seg < l.high:
-			if e, err = openMended(l.path(seg)); err != nil {
+			if e, err = openRepaired(l.path(seg)); err != nil {
 				return all, err
 			}
 		}
@@ -327,7 +327,7 @@ func evictDamage(b *testing.B, dir string, l layout) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		spoil(b, path, harm.how, int(fi.Size())-200)
+		damageFile(b, path, harm.how, int(fi.Size())-200)
 		if err := l.reopen(); err != nil {
 			b.Fatal(err)
 		}

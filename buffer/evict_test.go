@@ -28,7 +28,7 @@ func TestEvictCounts(t *testing.T) {
 
 	s = open(t, dir, o)
 	acked := 0
-	for recs := range handedOut(t, s, Reading, 10) {
+	for recs := range leaseAll(t, s, Reading, 10) {
 		if err := s.Settle([]ID{recs[0].ID, recs[len(recs)-1].ID}); err != nil {
 			t.Fatal(err)
 		}

@@ -51,8 +51,8 @@ func (f *fresh) find(id ID) *entry {
 	return nil
 }
 
-// holds reports whether any unsealed record of an epoch is in memory.
-func (f *fresh) holds(epoch string) bool {
+// hasUnsealed reports whether any unsealed record of an epoch is in memory.
+func (f *fresh) hasUnsealed(epoch string) bool {
 	found := false
 	f.each(func(e *entry) bool {
 		found = found || e.blk == nil && e.rec.Epoch == epoch
@@ -168,9 +168,9 @@ func (s *Store) Fresh(limit int) []Record {
 	return out
 }
 
-// age moves entries that are sealed, not leased and older than Sync to the history lane. It returns when the next entry
-// is due. Called with mu held.
-func (s *Store) age(now time.Time) (next time.Time) {
+// moveAged moves entries that are sealed, not leased and older than Sync to the history lane. It returns when the next
+// entry is due. Called with mu held.
+func (s *Store) moveAged(now time.Time) (next time.Time) {
 	moved := false
 	s.fresh.each(func(e *entry) bool {
 		due := e.born.Add(s.opt.Sync)

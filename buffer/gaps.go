@@ -10,10 +10,10 @@ const gapsMax = 128
 
 // gapLedger holds the unreported gaps. Its methods are called with Store.mu held.
 type gapLedger struct {
-	list  []Gap // by Key
-	next  uint64
-	dirty map[uint64]bool // to be written
-	told  []uint64        // to be deleted
+	list     []Gap // by Key
+	next     uint64
+	dirty    map[uint64]bool // to be written
+	reported []uint64        // to be deleted
 }
 
 func (g *gapLedger) open() int { return len(g.list) }
@@ -102,9 +102,9 @@ func (s *Store) GapReported(g Gap) error {
 		b.dirty[o.Key] = true
 	} else {
 		delete(b.dirty, o.Key)
-		b.told = append(b.told, o.Key)
+		b.reported = append(b.reported, o.Key)
 		b.list = slices.Delete(b.list, i, i+1)
 	}
-	s.wait()
+	s.addWaiting()
 	return nil
 }

@@ -111,7 +111,7 @@ func describe(t *testing.T, s *Store) string {
 		record("stored", r)
 	}
 	for c := Event; c <= Card; c++ {
-		for recs := range handedOut(t, s, c, 100) {
+		for recs := range leaseAll(t, s, c, 100) {
 			for _, r := range recs {
 				record("deliver", r)
 			}
@@ -159,14 +159,14 @@ func TestImages(t *testing.T) {
 			if got := describe(t, s); got != string(want) {
 				t.Errorf("store contains\n%s\ninstead of\n%s", got, want)
 			}
-			goesOn(t, s, string(want))
+			continueFrom(t, s, string(want))
 		})
 	}
 }
 
-// goesOn continues with a store from an image: it begins a new epoch, acknowledges everything, reports all gaps, then
-// closes and reopens the store.
-func goesOn(t *testing.T, s *Store, held string) {
+// continueFrom continues with a store from an image: it begins a new epoch, acknowledges everything, reports all gaps,
+// then closes and reopens the store.
+func continueFrom(t *testing.T, s *Store, held string) {
 	t.Helper()
 	id := mustAppend(t, s, Event, 1)
 	if strings.Contains(held, id.Epoch) {

@@ -39,7 +39,7 @@ func Inspect(dir string, o Options) (*Store, error) {
 		defer lock.Close() //nolint:errcheck // nothing was written
 	}
 	s := newStore(dir, o, nil)
-	s.shut, s.looking = true, true
+	s.shut, s.inspecting = true, true
 	close(s.done)
 	if s.plain, err = newPlain(); err != nil {
 		return nil, fmt.Errorf("inspect store: %w", err)
@@ -77,7 +77,7 @@ func (s *Store) inspect(path string) error {
 	if s.scratch, err = scratchDir(); err != nil {
 		return err
 	}
-	if err := s.borrow(path, ids); err != nil {
+	if err := s.linkFiles(path, ids); err != nil {
 		return err
 	}
 	eng, err := openEngine(s.scratch, s.log)
@@ -156,10 +156,10 @@ func (s *Store) examined(path string) ([]uint64, error) {
 	return slices.Sorted(maps.Keys(listed)), nil
 }
 
-// borrow fills the temporary directory with links to the tables and with copies of the manifest, the key registry and
-// the logs of the memtables, each cut at an incomplete entry as after a power cut. The value log contains nothing of
-// the store.
-func (s *Store) borrow(path string, ids []uint64) error {
+// linkFiles fills the temporary directory with links to the tables and with copies of the manifest, the key registry
+// and the logs of the memtables, each cut at an incomplete entry as after a power cut. The value log contains nothing
+// of the store.
+func (s *Store) linkFiles(path string, ids []uint64) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// look returns a snapshot of every file below dir.
-func look(t *testing.T, dir string) map[string]string {
+// snapshotFiles returns a snapshot of every file below dir.
+func snapshotFiles(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
@@ -86,7 +86,7 @@ func TestInspectTouchesNothing(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	dir, events := crashed(t)
-	before := look(t, dir)
+	before := snapshotFiles(t, dir)
 	s := inspect(t, dir)
 	second := inspect(t, dir) // two inspections may run at once
 	read := func(s *Store) (got []ID) {
@@ -113,7 +113,7 @@ func TestInspectTouchesNothing(t *testing.T) {
 	if err := second.Close(); err != nil {
 		t.Error(err)
 	}
-	if after := look(t, dir); !maps.Equal(before, after) {
+	if after := snapshotFiles(t, dir); !maps.Equal(before, after) {
 		t.Errorf("inspection changed the store\nbefore %v\nafter  %v", before, after)
 	}
 
@@ -138,9 +138,9 @@ func TestInspectTouchesNothing(t *testing.T) {
 	}
 }
 
-// TestInspectTellsDamage: Inspect names files that cannot be opened, and Verify reports transactions that were cut off
-// without an error.
-func TestInspectTellsDamage(t *testing.T) {
+// TestInspectReportsDamage: Inspect names files that cannot be opened, and Verify reports transactions that were cut
+// off without an error.
+func TestInspectReportsDamage(t *testing.T) {
 	dir, events := crashed(t)
 	logs, err := filepath.Glob(filepath.Join(dir, dbName, "*.mem"))
 	if err != nil || len(logs) == 0 {
@@ -151,7 +151,7 @@ func TestInspectTellsDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := len(strings.TrimRight(string(b), "\x00")) / 2
-	spoil(t, logs[len(logs)-1], "flip", at)
+	damageFile(t, logs[len(logs)-1], "flip", at)
 	s := inspect(t, dir)
 	r, err := s.Verify()
 	if err != nil || len(r.Faults) != 1 || r.Records >= len(events)+40 ||
@@ -165,13 +165,13 @@ func TestInspectTellsDamage(t *testing.T) {
 	if err := os.Truncate(tables[0], 30); err != nil {
 		t.Fatal(err)
 	}
-	before := look(t, dir)
+	before := snapshotFiles(t, dir)
 	_, err = Inspect(dir, Options{})
 	name := strings.TrimLeft(strings.TrimSuffix(filepath.Base(tables[0]), ".sst"), "0")
 	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "table "+name+": ") {
 		t.Errorf("truncated table: %v", err)
 	}
-	if after := look(t, dir); !maps.Equal(before, after) {
+	if after := snapshotFiles(t, dir); !maps.Equal(before, after) {
 		t.Error("inspection changed the damaged store")
 	}
 }
@@ -228,7 +228,7 @@ func TestPrivate(t *testing.T) {
 				if err := s.Settle([]ID{id}); err != nil {
 					t.Fatal(err)
 				}
-				s.hour()
+				s.runHourly()
 				if err := s.writeDue(true); err != nil {
 					t.Fatal(err)
 				}

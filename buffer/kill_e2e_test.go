@@ -26,7 +26,7 @@ func cycles(t *testing.T, name string, n int) int {
 // reused. It does not test fsync, because the page cache survives the process; TestPowerCut does.
 func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	w := newSaid()
+	w := newWriterReports()
 	rnd := rand.New(rand.NewPCG(1, 1))
 	records := 0
 	n := cycles(t, "BORDO_KILL_CYCLES", 50)
@@ -41,7 +41,7 @@ func TestKill(t *testing.T) {
 		_ = cmd.Wait() //nolint:errcheck // it was killed
 		records = len(w.all)
 		// Every third time the store is only inspected, and the next writer continues with its content.
-		verifySaid(t, dir, w, w.snapshot(), i%3 == 0)
+		verifyReports(t, dir, w, w.snapshot(), i%3 == 0)
 		if t.Failed() {
 			t.Fatalf("cycle %d of %d", i+1, n)
 		}

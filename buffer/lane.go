@@ -9,11 +9,11 @@ import (
 // held.
 type lane struct {
 	laneState
-	cursor uint64       // Backlog loads this block next
-	open   []*block     // ascending: every unfinished block below cursor, and every block with busy records
-	acked  []ackedBlock // fully acknowledged; the next transaction writes this to disk
-	over   ranges       // numbers of finished blocks, in done or acked: none of these is delivered again
-	before *header      // header of the block that Backlog read last
+	cursor   uint64       // Backlog loads this block next
+	open     []*block     // ascending: every unfinished block below cursor, and every block with busy records
+	acked    []ackedBlock // fully acknowledged; the next transaction writes this to disk
+	finished ranges       // numbers of finished blocks, in done or acked: none of these is delivered again
+	before   *header      // header of the block that Backlog read last
 }
 
 // block is a block on disk that is being delivered.
@@ -109,5 +109,5 @@ func (l *lane) markAcked(b *block) {
 // addAcked records that all records of a block are acknowledged.
 func (l *lane) addAcked(d ackedBlock) {
 	l.acked = append(l.acked, d)
-	l.over = l.over.add(d.no, d.no)
+	l.finished = l.finished.add(d.no, d.no)
 }

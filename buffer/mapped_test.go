@@ -29,7 +29,7 @@ func TestUnreadableBlock(t *testing.T) {
 				}
 				inLog := mustAppend(t, s, Event, 2)
 				pass(time.Minute) // both are on the history lane now
-				path := only(t, dir, "*.sst")
+				path := onlyFile(t, dir, "*.sst")
 				content, err := os.ReadFile(path)
 				if err == nil {
 					err = os.Truncate(path, 0) // reading the mapped file now raises the signal for an unreadable page
@@ -103,7 +103,7 @@ func TestTableThatCannotBeMapped(t *testing.T) {
 		if err := rewriteNow(s); err != nil {
 			t.Fatal(err)
 		}
-		back := exchange(t, only(t, dir, "*.sst"), unmappable(t))
+		back := replaceWithLink(t, onlyFile(t, dir, "*.sst"), unmappable(t))
 		if err := rewriteNow(s); !isExhausted(err) || !s.attached() {
 			t.Errorf("rewritten: %v", err)
 		}
@@ -113,7 +113,7 @@ func TestTableThatCannotBeMapped(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	back := exchange(t, only(t, dir, "*.sst"), unmappable(t))
+	back := replaceWithLink(t, onlyFile(t, dir, "*.sst"), unmappable(t))
 	e, found, err := openDatabase(dir, slog.New(slog.DiscardHandler), isExhausted)
 	if e != nil || !isExhausted(err) || len(found.damage) > 0 || found.aside != "" {
 		t.Errorf("opened: %+v, %v", found, err)

@@ -181,14 +181,14 @@ func (s *Store) runFromMemory(m *checkpoint, recorded bool) error {
 	s.opened = Opened{Epoch: epoch, Memory: true}
 	s.pause = min(s.opt.Sync, memoryRetry)
 	s.retry = time.Now().Add(s.pause) // so that the caller of Open first sees this epoch
-	s.foretell(m, recorded)
+	s.reportMemoryRun(m, recorded)
 	return nil
 }
 
-// foretell adds gaps for a run from memory at its start, because after a crash nothing could report them: its records
-// may never arrive. It also takes over spans and gaps of earlier epochs from a readable checkpoint. Called with mu
-// held.
-func (s *Store) foretell(m *checkpoint, recorded bool) {
+// reportMemoryRun adds gaps for a run from memory at its start, because after a crash nothing could report them: its
+// records may never arrive. It also takes over spans and gaps of earlier epochs from a readable checkpoint. Called with
+// mu held.
+func (s *Store) reportMemoryRun(m *checkpoint, recorded bool) {
 	if !recorded {
 		s.gaps.add(Gap{Epoch: s.memory.epoch, Class: Any, From: 1, Reason: FromMemory})
 	}
@@ -227,7 +227,7 @@ func (s *Store) leaveMemory() error {
 		return s.noDisk()
 	}
 	last := s.Next().Seq - 1
-	o := s.found0
+	o := s.foundAtStart
 	o.PrevEpoch, o.PrevLastSealed = s.memory.epoch, 0
 	if err := s.flushAll(); err == nil {
 		o.PrevLastSealed = last
@@ -302,7 +302,7 @@ func (s *Store) unsealedFormer() string {
 	switch {
 	case s.memory != nil:
 		return s.memory.epoch
-	case s.fresh.former != "" && s.fresh.holds(s.fresh.former):
+	case s.fresh.former != "" && s.fresh.hasUnsealed(s.fresh.former):
 		return s.fresh.former
 	}
 	return ""

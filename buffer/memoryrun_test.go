@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// barred returns the options of a store whose directory is refused with err until allow is called. begun collects the
-// arguments of Options.First.
-func barred(err error) (o Options, allow func(), begun *[]Opened) {
+// refusedOptions returns the options of a store whose directory is refused with err until allow is called. begun
+// collects the arguments of Options.First.
+func refusedOptions(err error) (o Options, allow func(), begun *[]Opened) {
 	var allowed atomic.Bool
 	begun = &[]Opened{}
 	o.refuse = func() error {
@@ -34,7 +34,7 @@ func barred(err error) (o Options, allow func(), begun *[]Opened) {
 func payloads(t *testing.T, s *Store, c Class) map[ID]string {
 	t.Helper()
 	out := map[ID]string{}
-	for recs := range handedOut(t, s, c, 100) {
+	for recs := range leaseAll(t, s, c, 100) {
 		for _, r := range recs {
 			out[r.ID] = string(r.Payload)
 		}
@@ -64,7 +64,7 @@ func runsFromMemory(t *testing.T, dir string, refusal error) {
 		t.Fatal(err)
 	}
 
-	o, allow, begun := barred(refusal)
+	o, allow, begun := refusedOptions(refusal)
 	s = open(t, dir, o)
 	mem := s.Next().Epoch
 	if op := s.Opened(); !op.Memory || op.Epoch != mem || op.PrevEpoch != old.Epoch || !op.Clean || mem <= old.Epoch {
@@ -153,7 +153,7 @@ func reopened(t *testing.T, dir, mem string, want []ID) {
 // TestMemoryRunForetold: from the beginning of a run from memory, gaps cover what would be lost with the process and
 // what cannot be read on the disk.
 func TestMemoryRunForetold(t *testing.T) {
-	o, _, _ := barred(syscall.EIO)
+	o, _, _ := refusedOptions(syscall.EIO)
 	s := open(t, t.TempDir(), o)
 	gaps := s.Gaps()
 	own := slices.ContainsFunc(gaps, func(g Gap) bool {
@@ -179,7 +179,7 @@ func TestMemoryRunForetold(t *testing.T) {
 func TestMemoryRunUnsealed(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		o, allow, begun := barred(syscall.EROFS)
+		o, allow, begun := refusedOptions(syscall.EROFS)
 		o.Reserve = 32 << 20
 		var free atomic.Uint64
 		free.Store(10 << 20) // room for gaps, none for records
@@ -212,7 +212,7 @@ func TestMemoryRunUnsealed(t *testing.T) {
 // half repeats.
 func TestMemoryRunEpochs(t *testing.T) {
 	dir := t.TempDir()
-	o, _, _ := barred(syscall.EROFS)
+	o, _, _ := refusedOptions(syscall.EROFS)
 	seen := map[string]bool{}
 	rnd := newSeeded(7)
 	for range 50 {

@@ -170,10 +170,10 @@ func decodeState(b []byte) (*state, error) {
 
 // segment is a run of consecutive blocks. Its space is reclaimed as a whole, one class at a time.
 type segment struct {
-	no    uint32
-	first [classes]uint64 // number of the first block of each class
-	bytes [classes]uint64
-	gone  [classes]bool // dropped
+	no      uint32
+	first   [classes]uint64 // number of the first block of each class
+	bytes   [classes]uint64
+	dropped [classes]bool // dropped
 }
 
 func (g *segment) encode() []byte {
@@ -181,7 +181,7 @@ func (g *segment) encode() []byte {
 	for c := range classes {
 		b = binary.AppendUvarint(b, g.first[c])
 		b = binary.AppendUvarint(b, g.bytes[c])
-		b = append(b, boolByte(g.gone[c]))
+		b = append(b, boolByte(g.dropped[c]))
 	}
 	return sealBytes(b)
 }
@@ -189,7 +189,7 @@ func (g *segment) encode() []byte {
 func decodeSegment(no uint32, b []byte) (*segment, error) {
 	r, g := &reader{b: b}, &segment{no: no}
 	for c := 0; c < classes && len(r.b) > 0; c++ {
-		g.first[c], g.bytes[c], g.gone[c] = r.uvarint(), r.uvarint(), r.byte() == 1
+		g.first[c], g.bytes[c], g.dropped[c] = r.uvarint(), r.uvarint(), r.byte() == 1
 	}
 	if r.err != nil {
 		return nil, fmt.Errorf("read segment %d: %w", no, r.err)

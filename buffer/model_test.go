@@ -129,8 +129,8 @@ func (m *model) take(lane string, recs []Record) {
 	}
 }
 
-// look reads stored records without leasing them.
-func (m *model) look(q Query) {
+// export reads stored records without leasing them.
+func (m *model) export(q Query) {
 	for r, err := range m.s.Records(q) {
 		if err != nil {
 			m.Fatalf("look: %v", err)
@@ -257,7 +257,7 @@ func (m *model) damage() {
 	at := rapid.IntRange(0, max(size-1, 0)).Draw(m.T, "at")
 	fmt.Fprintf(&m.log, "damage: %s %s at %d of %d\n", how, filepath.Base(path), at, size)
 	m.Logf("damage: %s %s at %d of %d", how, filepath.Base(path), at, size)
-	spoil(m, path, how, at)
+	damageFile(m, path, how, at)
 	for _, r := range m.recs {
 		r.durable, r.sealed = false, false
 		r.again = r.again || r.settled
@@ -321,7 +321,7 @@ func (m *model) evicted(id ID) bool {
 	return false
 }
 
-func (m *model) tell() {
+func (m *model) reportGaps() {
 	for _, g := range m.s.Gaps() {
 		m.gaps = append(m.gaps, g)
 		if err := m.s.GapReported(g); err != nil {
@@ -399,9 +399,9 @@ func (m *model) actions() map[string]func(*rapid.T) {
 		"restamp": func(t *rapid.T) { m.T = t; synctest.Wait(); m.restamp() },
 		"look": func(t *rapid.T) { // as an export does: records it has seen must not change
 			m.T = t
-			m.look(Query{Classes: []Class{class.Draw(t, "class")}, From: rapid.Int64Range(0, 1<<41).Draw(t, "from")})
+			m.export(Query{Classes: []Class{class.Draw(t, "class")}, From: rapid.Int64Range(0, 1<<41).Draw(t, "from")})
 		},
-		"tell":   func(t *rapid.T) { m.T = t; m.tell() },
+		"tell":   func(t *rapid.T) { m.T = t; m.reportGaps() },
 		"reopen": func(t *rapid.T) { m.T = t; m.reopen(); m.open() },
 		"":       func(t *rapid.T) { m.T = t; m.check() },
 	}

@@ -33,7 +33,7 @@ func newStore(dir string, o Options, lock *os.File) *Store {
 		wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
-	s.age0.begin = time.Now()
+	s.storeAge.begin = time.Now()
 	s.fresh.bySeq = map[uint64]*entry{}
 	s.gaps = gapLedger{dirty: map[uint64]bool{}, next: 1}
 	return s
@@ -98,9 +98,11 @@ func (s *Store) attach() Opened {
 		return none
 	}
 	held := s.unsealedFormer()
-	untold := slices.DeleteFunc(readOpenings(s.dir).untold, func(ep string) bool { return ep == s.epoch || ep == held })
-	m, badMarks := readCheckpoints(s.dir)
-	eng, k, err := s.takeInventory(m, badMarks, untold)
+	unreported := slices.DeleteFunc(readOpenings(s.dir).unreported, func(ep string) bool {
+		return ep == s.epoch || ep == held
+	})
+	m, badCheckpoints := readCheckpoints(s.dir)
+	eng, k, err := s.takeInventory(m, badCheckpoints, unreported)
 	s.mu.Lock()
 	if err != nil {
 		defer s.mu.Unlock()
@@ -119,13 +121,13 @@ func (s *Store) attach() Opened {
 }
 
 // takeInventory opens the database and reads what it contains. Called with disk held.
-func (s *Store) takeInventory(m *checkpoint, badMarks int, untold []string) (*engine, *inventory, error) {
+func (s *Store) takeInventory(m *checkpoint, badCheckpoints int, unreported []string) (*engine, *inventory, error) {
 	eng, found, err := openDatabase(s.dir, s.log, s.isTransient)
 	if err != nil {
 		return nil, nil, err
 	}
 	k := loadInventory(eng, s.log)
-	k.compare(eng, m, badMarks, untold, found)
+	k.compare(eng, m, badCheckpoints, unreported, found)
 	k.opened.Epoch = s.epoch
 	if err := eng.refused; err != nil && s.isTransient(err) { // entries that are unreadable now are not lost
 		return nil, nil, errors.Join(fmt.Errorf("read inventory: %w", err), eng.close())
@@ -149,7 +151,7 @@ func (s *Store) writeCounter() error {
 
 // adopt takes over the content of the database. Called with disk and mu held.
 func (s *Store) adopt(eng *engine, k *inventory, m *checkpoint) {
-	s.eng, s.hasInventory, s.found0 = eng, true, k.opened
+	s.eng, s.hasInventory, s.foundAtStart = eng, true, k.opened
 	s.txn = k.txn
 	if m != nil {
 		s.checkpoints.serial = m.serial
@@ -163,10 +165,10 @@ func (s *Store) adopt(eng *engine, k *inventory, m *checkpoint) {
 		}
 	}
 	for c := range s.lanes {
-		s.lanes[c] = lane{laneState: k.lanes[c], cursor: k.lanes[c].low, over: slices.Clone(k.lanes[c].done)}
+		s.lanes[c] = lane{laneState: k.lanes[c], cursor: k.lanes[c].low, finished: slices.Clone(k.lanes[c].done)}
 	}
 	if k.state != nil {
-		s.age0 = ageClock{base: k.state.age, begin: s.age0.begin, wall: k.state.wall}
+		s.storeAge = ageClock{base: k.state.age, begin: s.storeAge.begin, wall: k.state.wall}
 	}
 	s.spans = k.spans
 	s.touched = map[string]bool{}

@@ -33,8 +33,8 @@ func mustAppend(t *testing.T, s *Store, c Class, n int) ID {
 	return id
 }
 
-// handedOut leases all records of a class, at most limit at a time.
-func handedOut(t *testing.T, s *Store, c Class, limit int) iter.Seq[[]Record] {
+// leaseAll leases all records of a class, at most limit at a time.
+func leaseAll(t *testing.T, s *Store, c Class, limit int) iter.Seq[[]Record] {
 	t.Helper()
 	return func(yield func([]Record) bool) {
 		t.Helper()
@@ -61,7 +61,7 @@ func idsOf(recs []Record) (ids []ID) {
 // allBacklog leases all records of a class and returns their identities.
 func allBacklog(t *testing.T, s *Store, c Class) (ids []ID) {
 	t.Helper()
-	for recs := range handedOut(t, s, c, 1000) {
+	for recs := range leaseAll(t, s, c, 1000) {
 		ids = append(ids, idsOf(recs)...)
 	}
 	return ids
@@ -196,8 +196,8 @@ func TestAsideBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	list, err := asides(dir)
-	if err != nil || len(list) != asideMax || filepath.Base(list[1]) != asidePrefix+"000004" {
+	list, err := asideDirs(dir)
+	if err != nil || len(list) != asideDirsMax || filepath.Base(list[1]) != asidePrefix+"000004" {
 		t.Fatalf("aside: %v %v", list, err)
 	}
 }

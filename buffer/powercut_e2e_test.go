@@ -65,7 +65,7 @@ func TestPowerCut(t *testing.T) {
 	mnt := filepath.Join(t.TempDir(), "mnt")
 	mountImage(t, image, mnt)
 	defer func() { run(t, "umount", mnt) }()
-	w := newSaid()
+	w := newWriterReports()
 	cmd, begun, done := startWriter(t, filepath.Join(mnt, "store"), w)
 	defer func() {
 		cmd.Process.Kill() //nolint:errcheck // it may have exited already
@@ -95,7 +95,7 @@ func TestPowerCut(t *testing.T) {
 		func() {
 			defer run(t, "umount", at)
 			w.mu.Lock()
-			all := &said{all: map[ID]string{}, sealed: map[ID]string{}}
+			all := &writerReports{all: map[ID]string{}, sealed: map[ID]string{}}
 			for id, s := range w.all {
 				all.all[id] = s
 			}
@@ -111,7 +111,7 @@ func TestPowerCut(t *testing.T) {
 					delete(need, id)
 				}
 			}
-			verifySaid(t, filepath.Join(at, "store"), all, need, true)
+			verifyReports(t, filepath.Join(at, "store"), all, need, true)
 		}()
 		if err := os.Remove(cut); err != nil {
 			t.Fatal(err)
@@ -240,7 +240,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	s = open(t, dir, Options{Reserve: 2 << 20, Sync: 20 * time.Millisecond})
 	n := 0
-	for recs := range handedOut(t, s, Reading, 500) {
+	for recs := range leaseAll(t, s, Reading, 500) {
 		n += len(recs)
 		if err := s.Settle(idsOf(recs)); err != nil {
 			t.Fatal(err)

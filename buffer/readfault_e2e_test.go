@@ -21,7 +21,7 @@ import (
 func TestBadSector(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{})
-	payload := noise()
+	payload := noisePayloads()
 	if _, err := s.Append(Event, 1, 2, payload()); err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestBadSector(t *testing.T) {
 	inLog := mustAppend(t, s, Event, 2)
 	dir = crashOf(t, s)
 
-	path := only(t, dir, "*.sst")
+	path := onlyFile(t, dir, "*.sst")
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

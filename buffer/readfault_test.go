@@ -14,11 +14,11 @@ import (
 	badger "github.com/dgraph-io/badger/v4"
 )
 
-// refusing is a file that can be opened but fails with EIO when it is read.
-const refusing = "/proc/self/mem"
+// unreadableFile is a file that can be opened but fails with EIO when it is read.
+const unreadableFile = "/proc/self/mem"
 
-// exchange replaces a file by a link to another one. back undoes this.
-func exchange(t *testing.T, path, other string) (back func()) {
+// replaceWithLink replaces a file by a link to another one. back undoes this.
+func replaceWithLink(t *testing.T, path, other string) (back func()) {
 	t.Helper()
 	kept := filepath.Join(t.TempDir(), "kept")
 	for _, err := range []error{os.Rename(path, kept), os.Symlink(other, path)} {
@@ -36,8 +36,8 @@ func exchange(t *testing.T, path, other string) (back func()) {
 	}
 }
 
-// only returns the single database file in dir that matches the pattern.
-func only(t *testing.T, dir, pattern string) string {
+// onlyFile returns the single database file in dir that matches the pattern.
+func onlyFile(t *testing.T, dir, pattern string) string {
 	t.Helper()
 	list, err := filepath.Glob(filepath.Join(dir, dbName, pattern))
 	if err != nil || len(list) != 1 {
@@ -49,7 +49,7 @@ func only(t *testing.T, dir, pattern string) string {
 // setAside fails the test unless exactly want directories with damaged files exist beside the database.
 func setAside(t *testing.T, dir string, want int) {
 	t.Helper()
-	if list, err := asides(dir); err != nil || len(list) != want {
+	if list, err := asideDirs(dir); err != nil || len(list) != want {
 		t.Errorf("set aside: %v, %v", list, err)
 	}
 }
@@ -77,7 +77,7 @@ func TestUnreadable(t *testing.T) {
 					}
 					log := mustAppend(t, s, Event, 2)
 					dir := crashOf(t, s)
-					back := exchange(t, only(t, dir, c.file), refusing)
+					back := replaceWithLink(t, onlyFile(t, dir, c.file), unreadableFile)
 
 					s = open(t, dir, Options{})
 					if fault := s.Stats().Fault; !strings.Contains(fault, "input/output error") {
@@ -102,7 +102,7 @@ func TestUnreadable(t *testing.T) {
 						want = want[:1]
 						setAside(t, dir, 1)
 						r := Record{ID: log, Class: Event}
-						if !slices.ContainsFunc(s.Gaps(), func(g Gap) bool { return g.holds(r) }) {
+						if !slices.ContainsFunc(s.Gaps(), func(g Gap) bool { return g.covers(r) }) {
 							t.Errorf("gaps %+v", s.Gaps())
 						}
 					} else {
@@ -120,8 +120,9 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestPatienceBeginsAnew: a read error long ago does not shorten the time for which a new one counts as transient.
-func TestPatienceBeginsAnew(t *testing.T) {
+// TestTransientAgainAfterPause: a read error long ago does not shorten the time for which a new one counts as
+// transient.
+func TestTransientAgainAfterPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Store{log: slog.New(slog.DiscardHandler)}
 		for _, wait := range []time.Duration{

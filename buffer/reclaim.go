@@ -98,11 +98,11 @@ func (s *Store) finished() (out []share) {
 		l := &s.groups[groupOf(c)]
 		kept := s.historyBytes(c)
 		for i, seg := range l.list[:len(l.list)-1] {
-			if seg.gone[c] || !s.settled(i, c) {
+			if seg.dropped[c] || !s.settled(i, c) {
 				continue
 			}
 			if seg.bytes[c] == 0 {
-				seg.gone[c] = true
+				seg.dropped[c] = true
 				l.dirty[seg.no] = true
 				continue
 			}
@@ -138,7 +138,7 @@ func (s *Store) keep(c Class) int64 {
 
 // dropAside removes the oldest damaged files that were set aside: deliverable records have priority.
 func (s *Store) dropAside() (bool, error) {
-	list, err := asides(s.dir)
+	list, err := asideDirs(s.dir)
 	if err != nil || len(list) == 0 {
 		return false, err
 	}
@@ -174,7 +174,7 @@ func (s *Store) victims() []share {
 		g := groupOf(of[0])
 		for i, seg := range s.groups[g].list {
 			for _, c := range of {
-				if seg.bytes[c] > 0 && !seg.gone[c] && (!settled || s.settled(i, c)) {
+				if seg.bytes[c] > 0 && !seg.dropped[c] && (!settled || s.settled(i, c)) {
 					out = append(out, share{c, seg})
 				}
 			}
@@ -209,7 +209,7 @@ func (s *Store) drop(list []share) error {
 	var prefixes [][]byte
 	for _, sh := range list {
 		prefixes = append(prefixes, segPrefix(sh.class, sh.seg.no))
-		sh.seg.gone[sh.class] = true
+		sh.seg.dropped[sh.class] = true
 		s.groups[groupOf(sh.class)].dirty[sh.seg.no] = true
 		s.skip(sh)
 		s.waiting.add()
@@ -238,7 +238,7 @@ func (s *Store) skip(sh share) {
 	first, end := g.bounds(sh.seg, sh.class, l.next)
 	if end > first {
 		l.done = l.done.add(first, end-1)
-		l.over = l.over.add(first, end-1)
+		l.finished = l.finished.add(first, end-1)
 	}
 	for _, b := range slices.Clone(l.open) {
 		if b.no >= first && b.no < end {
@@ -250,13 +250,13 @@ func (s *Store) skip(sh share) {
 	l.acked = slices.DeleteFunc(l.acked, func(d ackedBlock) bool { return d.no >= first && d.no < end })
 	low := l.next
 	for _, seg := range g.list {
-		if !seg.gone[sh.class] {
+		if !seg.dropped[sh.class] {
 			low = seg.first[sh.class]
 			break
 		}
 	}
 	l.low = max(l.low, low)
-	l.done, l.over = l.done.dropBelow(l.low), l.over.dropBelow(l.low)
+	l.done, l.finished = l.done.dropBelow(l.low), l.finished.dropBelow(l.low)
 	l.cursor = max(l.cursor, l.low)
 }
 
@@ -266,11 +266,11 @@ func (s *Store) prune(g group) {
 	for len(l.list) > 1 {
 		seg := l.list[0]
 		for c := Event; int(c) < classes; c++ {
-			if groupOf(c) == g && !seg.gone[c] {
+			if groupOf(c) == g && !seg.dropped[c] {
 				return
 			}
 		}
-		l.gone = append(l.gone, seg.no)
+		l.deleted = append(l.deleted, seg.no)
 		delete(l.dirty, seg.no)
 		l.list = l.list[1:]
 		s.waiting.add()
@@ -308,7 +308,7 @@ func (s *Store) evictShare(sh share) error {
 	}
 	lost := map[string]*spanCount{}
 	for _, h := range list {
-		if l.over.has(h.no) || h.no < l.low {
+		if l.finished.has(h.no) || h.no < l.low {
 			continue
 		}
 		n := lost[h.epoch]
@@ -399,7 +399,7 @@ func (s *Store) sweep() error {
 		s.mu.Lock()
 		g := &s.groups[groupOf(p.class)]
 		i := slices.IndexFunc(g.list, func(seg *segment) bool { return seg.no == p.seg })
-		left := i < 0 || g.list[i].gone[p.class]
+		left := i < 0 || g.list[i].dropped[p.class]
 		s.mu.Unlock()
 		if left {
 			prefixes = append(prefixes, segPrefix(p.class, p.seg))

@@ -3,9 +3,9 @@ package buffer
 import "strings"
 
 // compare turns every difference between the database and the checkpoint and counter files beside it into gaps.
-func (k *inventory) compare(e *engine, m *checkpoint, badMarks int, untold []string, found repairReport) {
+func (k *inventory) compare(e *engine, m *checkpoint, badCheckpoints int, unreported []string, found repairReport) {
 	k.opened.SetAside, k.opened.Damage = found.aside, found.String()
-	if badMarks > 0 {
+	if badCheckpoints > 0 {
 		k.addDamage("checkpoint files beside the database")
 	}
 	if k.damaged {
@@ -16,7 +16,7 @@ func (k *inventory) compare(e *engine, m *checkpoint, badMarks int, untold []str
 		k.addDamage("the end of the database is missing")
 	}
 	unknown := false // the counter file names an epoch that nothing else knows
-	for _, ep := range untold {
+	for _, ep := range unreported {
 		if (k.state == nil || ep != k.state.epoch) && (m == nil || ep != m.epoch) {
 			k.gaps.add(Gap{Epoch: ep, Class: Any, Reason: Unclean})
 			unknown = true

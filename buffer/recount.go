@@ -54,11 +54,11 @@ func listShares(e *engine) (out []place) {
 			}
 			c, seg, _, ok := parseBlockKey(k)
 			if !ok {
-				at = after(k)
+				at = prefixEnd(k)
 				continue
 			}
 			out = append(out, place{c, seg})
-			at = after(segPrefix(c, seg))
+			at = prefixEnd(segPrefix(c, seg))
 		}
 	}
 	slices.SortFunc(out, func(a, b place) int {
@@ -67,8 +67,8 @@ func listShares(e *engine) (out []place) {
 	return out
 }
 
-// after returns the first key after everything that begins with prefix, nil when there is none.
-func after(prefix []byte) []byte {
+// prefixEnd returns the first key after everything that begins with prefix, nil when there is none.
+func prefixEnd(prefix []byte) []byte {
 	k := slices.Clone(prefix)
 	for i := len(k) - 1; i >= 0; i-- {
 		if k[i]++; k[i] != 0 {
@@ -95,7 +95,7 @@ func (k *inventory) recountLane(e *engine, c Class, bounds []spanEntry) {
 	first := make([]uint64, len(list)) // lowest number in each segment, 0: none
 	for i, seg := range list {
 		seg.bytes[c] = 0
-		if seg.gone[c] {
+		if seg.dropped[c] {
 			continue
 		}
 		err := e.scan(segPrefix(c, seg.no), func(key, v []byte) bool {
@@ -107,7 +107,7 @@ func (k *inventory) recountLane(e *engine, c Class, bounds []spanEntry) {
 				first[i] = no
 			}
 			seg.bytes[c] += uint64(len(v))
-			if h := k.meet(lc, no, v); h != nil {
+			if h := k.visit(lc, no, v); h != nil {
 				k.count(e, *h)
 			}
 			return true
@@ -122,14 +122,14 @@ func (k *inventory) recountLane(e *engine, c Class, bounds []spanEntry) {
 		if first[i] != 0 {
 			begin = first[i]
 		} else if i < len(list)-1 {
-			list[i].gone[c] = true
+			list[i].dropped[c] = true
 		}
 		list[i].first[c] = begin
 	}
 }
 
-// meet processes block no. It returns the header if the block is readable and unacknowledged, otherwise nil.
-func (k *inventory) meet(lc *laneCount, no uint64, v []byte) *header {
+// visit processes block no. It returns the header if the block is readable and unacknowledged, otherwise nil.
+func (k *inventory) visit(lc *laneCount, no uint64, v []byte) *header {
 	if lc.done.has(no) {
 		lc.next = max(lc.next, no+1)
 		return nil
@@ -153,7 +153,7 @@ func (k *inventory) skipTo(lc *laneCount, no uint64, next *header) {
 		lc.done = lc.done.add(lc.expect, lc.expect)
 	}
 	if missing {
-		for _, g := range between(lc.bounds, lc.class, lc.before, next) {
+		for _, g := range gapsBetween(lc.bounds, lc.class, lc.before, next) {
 			k.gaps.add(g)
 		}
 	}
@@ -177,9 +177,9 @@ func (k *inventory) count(e *engine, h header) {
 	}
 }
 
-// between returns gaps, one per epoch, for everything that blocks of class c between two others may have contained. A
-// nil before means the first block, a nil next the end.
-func between(bounds []spanEntry, c Class, before, next *header) (out []Gap) {
+// gapsBetween returns gaps, one per epoch, for everything that blocks of class c between two others may have contained.
+// A nil before means the first block, a nil next the end.
+func gapsBetween(bounds []spanEntry, c Class, before, next *header) (out []Gap) {
 	for _, e := range bounds {
 		n := e.class[c]
 		if n.n == 0 || before != nil && e.epoch < before.epoch || next != nil && e.epoch > next.epoch {

@@ -43,7 +43,7 @@ func (s *Store) closeFailed() error {
 		return nil
 	}
 	if l.closed == nil {
-		if err := s.force(min(closeNeeds, s.opt.Reserve)); err != nil {
+		if err := s.ensureRoom(min(closeNeeds, s.opt.Reserve)); err != nil {
 			return fmt.Errorf("%w: %w", errClosing, err)
 		}
 		closed := make(chan struct{})

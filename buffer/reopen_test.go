@@ -29,8 +29,8 @@ func fill(t *testing.T, s *Store, payload func() []byte) (ids []ID, err error) {
 	return ids, nil
 }
 
-// noise returns incompressible payloads.
-func noise() func() []byte {
+// noisePayloads returns incompressible payloads.
+func noisePayloads() func() []byte {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	return func() []byte {
 		p := make([]byte, 30_000)
@@ -41,9 +41,9 @@ func noise() func() []byte {
 	}
 }
 
-// takeAway moves the database of the store in dir away, so that no file can be created in it by name, until back is
+// moveAway moves the database of the store in dir away, so that no file can be created in it by name, until back is
 // called.
-func takeAway(t *testing.T, dir string) (back func()) {
+func moveAway(t *testing.T, dir string) (back func()) {
 	t.Helper()
 	db := filepath.Join(dir, dbName)
 	if err := os.Rename(db, db+"-away"); err != nil {
@@ -58,15 +58,15 @@ func takeAway(t *testing.T, dir string) (back func()) {
 	}
 }
 
-// missing settles the whole backlog and returns how many of ids were not in it.
-func missing(t *testing.T, s *Store, ids []ID) int {
+// countMissing settles the whole backlog and returns how many of ids were not in it.
+func countMissing(t *testing.T, s *Store, ids []ID) int {
 	t.Helper()
 	left := map[ID]bool{}
 	for _, id := range ids {
 		left[id] = true
 	}
 	for _, c := range []Class{Event, Reading} {
-		for recs := range handedOut(t, s, c, 100) {
+		for recs := range leaseAll(t, s, c, 100) {
 			ids := idsOf(recs)
 			for _, id := range ids {
 				delete(left, id)
@@ -86,9 +86,9 @@ func rewriteNow(s *Store) error {
 	return s.rewrite()
 }
 
-// TestSpent: a database that cannot create its next file neither ends the process nor loses a record. The store uses it
-// again once that works.
-func TestSpent(t *testing.T) {
+// TestFailedDB: a database that cannot create its next file neither ends the process nor loses a record. The store uses
+// it again once that works.
+func TestFailedDB(t *testing.T) {
 	for name, before := range map[string]func(*Store) error{
 		"write":   func(*Store) error { return nil },
 		"rewrite": rewriteNow,
@@ -96,13 +96,13 @@ func TestSpent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {
-				payload := noise()
+				payload := noisePayloads()
 				s := open(t, dir, Options{Memory: 8 << 20})
 				sealed, err := s.Append(Event, 1, 2, payload())
 				if err != nil {
 					t.Fatal(err)
 				}
-				back := takeAway(t, dir)
+				back := moveAway(t, dir)
 				s.disk.Lock()
 				eng := s.eng
 				s.disk.Unlock()
@@ -142,7 +142,7 @@ func TestSpent(t *testing.T) {
 				if o := s.Opened(); !o.Clean || o.Damage != "" || len(s.Gaps()) != 0 {
 					t.Errorf("opened: %+v, gaps %v", o, s.Gaps())
 				}
-				if n := missing(t, s, append(ids, sealed)); n > 0 {
+				if n := countMissing(t, s, append(ids, sealed)); n > 0 {
 					t.Errorf("%d of %d records are missing", n, len(ids)+1)
 				}
 			})
@@ -150,14 +150,15 @@ func TestSpent(t *testing.T) {
 	}
 }
 
-// TestSpentIdle: a store that fails while nothing waits to be written clears the fault as soon as writing works again.
-func TestSpentIdle(t *testing.T) {
+// TestFailedDBIdle: a store that fails while nothing waits to be written clears the fault as soon as writing works
+// again.
+func TestFailedDBIdle(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, dir, Options{})
 		id := mustAppend(t, s, Event, 1)
 		pass(time.Minute)
-		back := takeAway(t, dir)
+		back := moveAway(t, dir)
 		if err := rewriteNow(s); err == nil {
 			t.Fatal("rewrote tables in a missing directory")
 		}
@@ -182,9 +183,9 @@ func TestSpentIdle(t *testing.T) {
 	})
 }
 
-// TestSpentWithoutItsLog: when the log of a failed database is lost as well, the gaps in memory are written again, and
-// each record is delivered or covered by a gap.
-func TestSpentWithoutItsLog(t *testing.T) {
+// TestFailedDBWithoutItsLog: when the log of a failed database is lost as well, the gaps in memory are written again,
+// and each record is delivered or covered by a gap.
+func TestFailedDBWithoutItsLog(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, dir, Options{Memory: 8 << 20})
@@ -195,8 +196,8 @@ func TestSpentWithoutItsLog(t *testing.T) {
 		if _, err := s.flush(nil); err != nil {
 			t.Fatal(err)
 		}
-		back := takeAway(t, dir)
-		ids, err := fill(t, s, noise())
+		back := moveAway(t, dir)
+		ids, err := fill(t, s, noisePayloads())
 		if err == nil {
 			t.Fatal("the log did not need a second file")
 		}
@@ -225,16 +226,16 @@ func TestSpentWithoutItsLog(t *testing.T) {
 		}
 		for _, id := range ids {
 			r := Record{ID: id, Class: Reading}
-			if !slices.Contains(there, id) && !slices.ContainsFunc(gaps, func(g Gap) bool { return g.holds(r) }) {
+			if !slices.Contains(there, id) && !slices.ContainsFunc(gaps, func(g Gap) bool { return g.covers(r) }) {
 				t.Errorf("%s is neither delivered nor covered by a gap: %+v", id, gaps)
 			}
 		}
 	})
 }
 
-// TestSpentClose: Close is clean when the database can be reopened. Otherwise Close still returns, no other store can
-// use the directory before Badger has released it, and all sealed records are there afterwards.
-func TestSpentClose(t *testing.T) {
+// TestFailedDBClose: Close is clean when the database can be reopened. Otherwise Close still returns, no other store
+// can use the directory before Badger has released it, and all sealed records are there afterwards.
+func TestFailedDBClose(t *testing.T) {
 	for name, c := range map[string]struct {
 		inTime bool
 		before time.Duration // time between the return of the directory and Close
@@ -247,8 +248,8 @@ func TestSpentClose(t *testing.T) {
 			dir, inTime := t.TempDir(), c.inTime
 			synctest.Test(t, func(t *testing.T) {
 				s := open(t, dir, Options{Memory: 8 << 20})
-				back := takeAway(t, dir)
-				ids, err := fill(t, s, noise())
+				back := moveAway(t, dir)
+				ids, err := fill(t, s, noisePayloads())
 				if err == nil {
 					t.Fatal("the log did not need a second file")
 				}
@@ -276,7 +277,7 @@ func TestSpentClose(t *testing.T) {
 				if o := s.Opened(); o.Clean != inTime || o.Damage != "" {
 					t.Errorf("opened: %+v", o)
 				}
-				if n := missing(t, s, ids); n > 0 {
+				if n := countMissing(t, s, ids); n > 0 {
 					t.Errorf("%d of %d records are missing", n, len(ids))
 				}
 			})
@@ -284,8 +285,9 @@ func TestSpentClose(t *testing.T) {
 	}
 }
 
-// TestUsedUp: without file descriptors nothing can be read, but no table may be set aside because of that.
-func TestUsedUp(t *testing.T) {
+// TestDescriptorsExhausted: without file descriptors nothing can be read, but no table may be set aside because of
+// that.
+func TestDescriptorsExhausted(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, dir, Options{})

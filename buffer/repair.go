@@ -58,8 +58,8 @@ const (
 	openingName    = "opening"    // contains the ladder step of an unfinished opening
 	compactingName = "compacting" // exists while tables are rewritten
 	asidePrefix    = "damaged-"
-	// asideMax is the number of directories with damaged files that are kept for inspection.
-	asideMax = 2
+	// asideDirsMax is the number of directories with damaged files that are kept for inspection.
+	asideDirsMax = 2
 )
 
 // openDatabase opens dir/db and sacrifices as little as possible. It fails when the disk cannot be written at all, and
@@ -124,7 +124,7 @@ func removeFile(dir, name string) error {
 func prepare(dir, path string, step int, f *repairReport) error {
 	if step >= stepAll {
 		if _, err := os.Stat(path); err == nil {
-			if err := f.putAside(dir, path); err != nil {
+			if err := f.setAside(dir, path); err != nil {
 				return err
 			}
 		}
@@ -161,7 +161,7 @@ func prepare(dir, path string, step int, f *repairReport) error {
 				return fmt.Errorf("prepare database: %w", err)
 			}
 		case isOdd && step >= stepOdd || isLog && step >= stepLogs:
-			if err := f.putAside(dir, filepath.Join(path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := f.setAside(dir, filepath.Join(path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
@@ -194,7 +194,7 @@ func repairTables(dir, path string, ids []uint64, verify bool, f *repairReport) 
 			return fmt.Errorf("table %d: %w", id, bad[id])
 		case bad[id] == nil && named:
 			levels[id] = level
-		case bad[id] == nil && (missing || !whole || isLost(listed, ids)):
+		case bad[id] == nil && (missing || !whole || isTableMissing(listed, ids)):
 			// A damaged manifest does not name this table. Level 0 is safe for it: tables may overlap there, and
 			// Badger compares versions.
 			levels[id] = 0
@@ -204,7 +204,7 @@ func repairTables(dir, path string, ids []uint64, verify bool, f *repairReport) 
 		case named || missing:
 			f.note("table %d: %v", id, bad[id])
 			rewrite = true
-			if err := f.putAside(dir, table.NewFilename(id, path)); err != nil {
+			if err := f.setAside(dir, table.NewFilename(id, path)); err != nil {
 				return err
 			}
 		}
@@ -255,8 +255,9 @@ func examine(path string, ids []uint64, listed map[uint64]uint8, verify bool) ma
 	return bad
 }
 
-// isLost reports whether a table that the manifest names is missing. The manifest is then older than the tables.
-func isLost(listed map[uint64]uint8, ids []uint64) bool {
+// isTableMissing reports whether a table that the manifest names is missing. The manifest is then older than the
+// tables.
+func isTableMissing(listed map[uint64]uint8, ids []uint64) bool {
 	for id := range listed {
 		if !slices.Contains(ids, id) {
 			return true
@@ -372,11 +373,11 @@ func writeManifest(path string, levels map[uint64]uint8) error {
 	return writeFile(path, badger.ManifestFilename, append(b, body...))
 }
 
-// putAside moves a file or directory to dir/damaged-N, with a new N for each opening. It keeps the asideMax newest such
+// setAside moves a file or directory to dir/damaged-N, with a new N for each opening. It keeps the asideMax newest such
 // directories and removes the others.
-func (f *repairReport) putAside(dir, path string) error {
+func (f *repairReport) setAside(dir, path string) error {
 	if f.aside == "" {
-		old, err := asides(dir)
+		old, err := asideDirs(dir)
 		if err != nil {
 			return err
 		}
@@ -386,7 +387,7 @@ func (f *repairReport) putAside(dir, path string) error {
 				n++
 			}
 		}
-		for ; len(old) >= asideMax; old = old[1:] {
+		for ; len(old) >= asideDirsMax; old = old[1:] {
 			if err := os.RemoveAll(old[0]); err != nil {
 				return fmt.Errorf("set aside: %w", err)
 			}
@@ -403,8 +404,8 @@ func (f *repairReport) putAside(dir, path string) error {
 	return errors.Join(atomicfile.SyncDir(filepath.Dir(path)), atomicfile.SyncDir(dir))
 }
 
-// asides lists the directories with damaged files, oldest first.
-func asides(dir string) ([]string, error) {
+// asideDirs lists the directories with damaged files, oldest first.
+func asideDirs(dir string) ([]string, error) {
 	list, err := filepath.Glob(filepath.Join(dir, asidePrefix+"*"))
 	if err != nil {
 		return nil, fmt.Errorf("list directories set aside: %w", err)

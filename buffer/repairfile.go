@@ -42,7 +42,7 @@ func (f *repairReport) repairFile(dir, path string) error {
 	case strings.HasSuffix(path, ".mem"):
 		if !logHeaderGood(b) {
 			f.note("%s has no header", filepath.Base(path))
-			return f.putAside(dir, path)
+			return f.setAside(dir, path)
 		}
 		if end := logEnd(b); end < len(b) {
 			if err := os.Truncate(path, int64(end)); err != nil {

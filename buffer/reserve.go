@@ -55,10 +55,10 @@ func (s *Store) roomFor(keep int64) error {
 }
 
 // openable fails when there is too little space to open the database, even without the ballast.
-func (s *Store) openable() error { return s.force(min(int64(openNeeds), s.opt.Reserve)) }
+func (s *Store) openable() error { return s.ensureRoom(min(int64(openNeeds), s.opt.Reserve)) }
 
-// force deletes the ballast when fewer than need bytes are free, and fails when that is not enough.
-func (s *Store) force(need int64) error {
+// ensureRoom deletes the ballast when fewer than need bytes are free, and fails when that is not enough.
+func (s *Store) ensureRoom(need int64) error {
 	err := s.roomFor(need)
 	if !errors.Is(err, errFull) {
 		return err

@@ -124,9 +124,9 @@ func refuseTransactions(t *testing.T, s *Store) {
 	}
 }
 
-// underway appends a record and plans its transaction without committing it. It returns with s.disk locked, as during a
-// flush.
-func underway(t *testing.T, s *Store, c Class) (ID, *plan) {
+// planSealing appends a record and plans its transaction without committing it. It returns with s.disk locked, as
+// during a flush.
+func planSealing(t *testing.T, s *Store, c Class) (ID, *plan) {
 	t.Helper()
 	synctest.Wait() // lets the writes of the opening finish
 	id := mustAppend(t, s, c, 1)
@@ -142,7 +142,7 @@ func TestRestampWhileSealing(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, dir, Options{})
-		id, p := underway(t, s, Reading)
+		id, p := planSealing(t, s, Reading)
 		defer s.disk.Unlock()
 		if got := restampAll(s); got != nil {
 			t.Fatalf("restamped %v", got)
@@ -162,7 +162,7 @@ func TestSettleWhileSealing(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, dir, Options{EnergyHistory: 1 << 20})
-		id, p := underway(t, s, Interval)
+		id, p := planSealing(t, s, Interval)
 		defer s.disk.Unlock()
 		if err := s.Settle([]ID{id}); err != nil {
 			t.Fatal(err)

@@ -42,9 +42,9 @@ func (s *Store) hourDue(now time.Time) bool {
 	return true
 }
 
-// hour expires personal data, removes acknowledged personal records from the files, and maintains the ballast. The next
-// transaction writes its decisions.
-func (s *Store) hour() {
+// runHourly expires personal data, removes acknowledged personal records from the files, and maintains the ballast. The
+// next transaction writes its decisions.
+func (s *Store) runHourly() {
 	s.ballast()
 	s.disk.Lock()
 	s.expireStored()
@@ -67,7 +67,7 @@ func (s *Store) erasable(g group) bool {
 		if groupOf(c) != g || !c.erased() || seg.bytes[c] == 0 {
 			continue
 		}
-		if l := &s.lanes[c]; l.over.next(max(seg.first[c], l.low)) < l.next {
+		if l := &s.lanes[c]; l.finished.next(max(seg.first[c], l.low)) < l.next {
 			return false
 		}
 		some = true
@@ -83,7 +83,7 @@ func (s *Store) expireFresh() {
 			s.fresh.remove(e)
 			s.counts.lost++
 			s.gaps.extend(Card, e.rec.ID, e.rec.Seq, 1, Retention)
-			s.wait()
+			s.addWaiting()
 		}
 		return true
 	})
@@ -94,9 +94,9 @@ func (s *Store) expireStored() {
 	for {
 		s.mu.Lock()
 		l := &s.lanes[Card]
-		no := l.over.next(l.low)
+		no := l.finished.next(l.low)
 		done := no >= l.next || s.eng == nil
-		age, _ := s.age0.now(s.opt.Trusted)
+		age, _ := s.storeAge.now(s.opt.Trusted)
 		s.mu.Unlock()
 		if done {
 			return

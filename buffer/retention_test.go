@@ -140,7 +140,7 @@ func TestCardErased(t *testing.T) {
 		if err := s.Settle([]ID{id}); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Hour + 2*lazy)
+		pass(time.Hour + 2*ackDelayMax)
 		if in := filesWith(t, dir, secret); len(in) > 0 {
 			t.Errorf("card is still in %v", in)
 		}

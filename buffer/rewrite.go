@@ -17,7 +17,7 @@ func (s *Store) rewrite(prefixes ...[]byte) error {
 	}
 	s.mu.Lock()
 	from := segPrefix(Reading, s.groups[bulk].last().no)[:5]
-	to := after(segPrefix(Event, s.groups[long].last().no)[:5])
+	to := prefixEnd(segPrefix(Event, s.groups[long].last().no)[:5])
 	s.mu.Unlock()
 	bad := s.eng.damaged(from, to, prefixes)
 	for id, err := range bad {
@@ -97,7 +97,7 @@ func (s *Store) renew() error {
 			b.dirty = b.dirty || b.left < b.n
 		}
 	}
-	s.wait()
+	s.addWaiting()
 	s.mu.Unlock()
 
 	var dead [][]byte

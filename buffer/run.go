@@ -8,10 +8,10 @@ import (
 
 // How long non-urgent work waits for a transaction that happens anyway.
 const (
-	// lazy is how long an acknowledgement may wait before it gets a transaction of its own. On a quiet, healthy box
-	// most transactions would be of this kind. A crash turns a waiting acknowledgement into one more delivery, nothing
-	// worse.
-	lazy = time.Hour
+	// ackDelayMax is how long an acknowledgement may wait before it gets a transaction of its own. On a quiet, healthy
+	// box most transactions would be of this kind. A crash turns a waiting acknowledgement into one more delivery,
+	// nothing worse.
+	ackDelayMax = time.Hour
 	// waitingMax is the maximum number of waiting acknowledgements: what a crash can make deliverable once more.
 	waitingMax = 1024
 	// retryMax bounds the pause between attempts to write to a disk that returns errors.
@@ -69,7 +69,7 @@ func (s *Store) due(now time.Time) (next time.Time) {
 			next = t
 		}
 	}
-	earliest(s.age(now))
+	earliest(s.moveAged(now))
 	if !s.retry.IsZero() {
 		earliest(s.retry)
 		return next
@@ -89,7 +89,7 @@ func (s *Store) diskDue(now time.Time) error {
 	}
 	due := s.sealDue(now)
 	if s.hourDue(now) {
-		s.hour()
+		s.runHourly()
 		due = true
 	}
 	if err := s.writeDue(due); err != nil {
@@ -220,7 +220,7 @@ func (s *Store) sealAt() (at time.Time) {
 		at = t
 	}
 	if s.waiting.n > 0 {
-		t := s.waiting.since.Add(lazy)
+		t := s.waiting.since.Add(ackDelayMax)
 		if s.waiting.n >= waitingMax {
 			t = s.waiting.since
 		}
@@ -234,7 +234,7 @@ func (s *Store) sealAt() (at time.Time) {
 // Close seals every unacknowledged record, writes a clean checkpoint and closes the database. Leased records count as
 // unacknowledged. The store cannot be used afterwards.
 func (s *Store) Close() error {
-	if s.looking {
+	if s.inspecting {
 		return s.closeInspected()
 	}
 	s.mu.Lock()
@@ -296,7 +296,7 @@ func (s *Store) Close() error {
 func (s *Store) closeEngine() error {
 	eng := s.eng
 	s.eng = nil
-	if err := s.force(min(closeNeeds, s.opt.Reserve)); err != nil {
+	if err := s.ensureRoom(min(closeNeeds, s.opt.Reserve)); err != nil {
 		return fmt.Errorf("database is left open: %w", err)
 	}
 	return eng.close()

@@ -12,21 +12,21 @@ import (
 
 // plan is the content of one transaction: the blocks and all other waiting changes.
 type plan struct {
-	blocks []*planned
-	state  state
-	spans  map[string]spanEntry
-	sets   []pair
-	dels   [][]byte
-	dead   [classes]int // number of entries of lane.acked that it writes
-	acks   []*block
-	gaps   []uint64
-	told   int
-	segs   [groups][]uint32
-	drops  [groups]int
-	waits  waiting
-	more   bool // more wanted entries remain
-	// offered means that the database was asked to write the plan. Even if it failed, part of it may be on disk.
-	offered bool
+	blocks   []*planned
+	state    state
+	spans    map[string]spanEntry
+	sets     []pair
+	dels     [][]byte
+	dead     [classes]int // number of entries of lane.acked that it writes
+	acks     []*block
+	gaps     []uint64
+	reported int
+	segs     [groups][]uint32
+	drops    [groups]int
+	waits    waiting
+	more     bool // more wanted entries remain
+	// submitted means that the database was asked to write the plan. Even if it failed, part of it may be on disk.
+	submitted bool
 }
 
 // planned is one block of a plan.
@@ -84,7 +84,7 @@ func (s *Store) flushHeld(want func(*entry) bool) (more bool, err error) {
 		err = s.encode(p)
 	}
 	if err == nil {
-		p.offered = true
+		p.submitted = true
 		err = s.eng.commit(p.sets, p.dels)
 	}
 	defer s.replaceFailed() // runs after mu is released
@@ -150,7 +150,7 @@ func (s *Store) plan(want func(*entry) bool) *plan {
 			p.state.lastSealed = max(p.state.lastSealed, b.last)
 		}
 	}
-	p.state.age, p.state.wall = s.age0.now(s.opt.Trusted)
+	p.state.age, p.state.wall = s.storeAge.now(s.opt.Trusted)
 	for _, b := range p.blocks {
 		if b.class == Card {
 			b.flags, b.age = b.flags|flagAged, p.state.age
@@ -163,8 +163,8 @@ func (s *Store) plan(want func(*entry) bool) *plan {
 		p.state.segs[g] = l.last().no
 		p.segs[g] = slices.Sorted(maps.Keys(l.dirty))
 		clear(l.dirty)
-		p.drops[g] = len(l.gone)
-		for _, no := range l.gone {
+		p.drops[g] = len(l.deleted)
+		for _, no := range l.deleted {
 			p.dels = append(p.dels, segmentKey(g, no))
 		}
 		for _, seg := range l.list {
@@ -245,8 +245,8 @@ func (s *Store) planGaps(p *plan) {
 			delete(g.dirty, gap.Key)
 		}
 	}
-	p.told = len(g.told)
-	for _, key := range g.told {
+	p.reported = len(g.reported)
+	for _, key := range g.reported {
 		p.dels = append(p.dels, gapKey(key))
 	}
 	p.state.nextGap = g.next
@@ -352,9 +352,9 @@ func (s *Store) apply(p *plan) {
 	for _, b := range p.blocks {
 		s.applyBlock(b)
 	}
-	s.gaps.told = slices.Delete(s.gaps.told, 0, p.told)
+	s.gaps.reported = slices.Delete(s.gaps.reported, 0, p.reported)
 	for g := range groups {
-		s.groups[g].gone = slices.Delete(s.groups[g].gone, 0, p.drops[g])
+		s.groups[g].deleted = slices.Delete(s.groups[g].deleted, 0, p.drops[g])
 	}
 	for epoch, e := range s.spans {
 		if e.empty() && epoch != s.epoch {
@@ -376,7 +376,7 @@ func (s *Store) applyBlock(p *planned) {
 	l := &s.lanes[p.class]
 	s.counts.written += uint64(p.size)
 	if p.kept != nil {
-		l.over = l.over.add(p.no, p.no)
+		l.finished = l.finished.add(p.no, p.no)
 		s.history.done(p.class, p.kept)
 		return
 	}
@@ -414,9 +414,9 @@ func (s *Store) undo(p *plan) {
 			s.history.putBack(b.class)
 		}
 		for _, e := range b.entries {
-			e.sealing, e.seen = false, e.seen || p.offered
+			e.sealing, e.seen = false, e.seen || p.submitted
 			if e.gone { // acknowledged while the transaction ran
-				s.remember(e)
+				s.queueHistory(e)
 			}
 		}
 	}

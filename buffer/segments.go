@@ -5,9 +5,9 @@ import "sort"
 // segments are the segments of one group, oldest first. Blocks are written to the last one. Its methods are called with
 // Store.mu held.
 type segments struct {
-	list  []*segment
-	dirty map[uint32]bool // entries to be written
-	gone  []uint32        // entries to be deleted
+	list    []*segment
+	dirty   map[uint32]bool // entries to be written
+	deleted []uint32        // entries to be deleted
 }
 
 func (g *segments) last() *segment { return g.list[len(g.list)-1] }
@@ -15,7 +15,7 @@ func (g *segments) last() *segment { return g.list[len(g.list)-1] }
 // of returns the segment that contains block no of class c.
 func (g *segments) of(c Class, no uint64) (*segment, bool) {
 	i := sort.Search(len(g.list), func(i int) bool { return g.list[i].first[c] > no }) - 1
-	if i < 0 || g.list[i].gone[c] {
+	if i < 0 || g.list[i].dropped[c] {
 		return nil, false
 	}
 	return g.list[i], true
@@ -83,7 +83,7 @@ func (s *Store) settled(i int, c Class) bool {
 func (s *Store) historyBytes(c Class) (n int64) {
 	g := &s.groups[groupOf(c)]
 	for i, seg := range g.list {
-		if !seg.gone[c] && s.settled(i, c) {
+		if !seg.dropped[c] && s.settled(i, c) {
 			n += int64(seg.bytes[c])
 		}
 	}

@@ -108,7 +108,7 @@ func (s *Store) settleFresh(e *entry) {
 	if e.blk == nil {
 		s.counts.settled++
 		if !e.sealing { // otherwise its block moves it into the history
-			s.remember(e)
+			s.queueHistory(e)
 		}
 		return
 	}
@@ -116,8 +116,8 @@ func (s *Store) settleFresh(e *entry) {
 	s.ack(e.blk, e.idx)
 }
 
-// remember queues an acknowledged, unsealed entry for the history. Called with mu held.
-func (s *Store) remember(e *entry) {
+// queueHistory queues an acknowledged, unsealed entry for the history. Called with mu held.
+func (s *Store) queueHistory(e *entry) {
 	if s.keep(e.lane) > 0 && s.history.add(e.lane, e.rec) {
 		signal(s.kick)
 	}
@@ -133,7 +133,7 @@ func (s *Store) ack(b *block, idx int) {
 	b.dirty = true
 	s.counts.settled++
 	s.uncount(b.epoch, b.class, 1)
-	s.wait()
+	s.addWaiting()
 	if b.left == 0 {
 		s.finish(b)
 	}

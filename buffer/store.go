@@ -27,41 +27,41 @@ type Store struct {
 	eng          *engine   // nil: no usable database; everything stays in memory
 	closing      closingDB // the abandoned database, until it is closed
 	hasInventory bool      // the content of the disk is known: reopening trusts memory instead of reading it again
-	found0       Opened    // what the first reading of the database found
+	foundAtStart Opened    // what the first reading of the database found
 	stale        bool      // the counter file still names the run from memory
 
 	expireAt time.Time // next check of the age limit while there is no database; used by the run loop only
 
 	readFault   readFault
 	checkpoints checkpointWriter
-	looking     bool     // read-only store created by Inspect
+	inspecting  bool     // read-only store created by Inspect
 	scratch     string   // temporary directory of Inspect
 	found       []string // additional findings of Inspect, for Verify
 	sizeAt      int64    // value of volume at which isFull measures the files again
 
-	mu      sync.Mutex
-	shut    bool // Close has begun
-	opened  Opened
-	memory  *memoryRun // nil: new records belong to epoch. Written with disk and mu held
-	next    uint64     // next sequence of epoch
-	fresh   fresh
-	lanes   [classes]lane
-	groups  [groups]segments
-	spans   map[string]*spanEntry
-	touched map[string]bool // spans to be written
-	leases  map[ID]lease    // records leased by Backlog
-	gaps    gapLedger
-	lastSeq uint64 // highest sealed sequence of the epoch
-	txn     uint64
-	waiting waiting
-	crowded bool // reclaim must check the size of the files
-	counts  counts
-	fault   error // why nothing can be written at present, nil when writing works
-	history historyQueue
-	age0    ageClock
-	hourly  time.Time     // next run of hour
-	retry   time.Time     // no disk access by the run loop before this time
-	pause   time.Duration // last pause after a failure
+	mu       sync.Mutex
+	shut     bool // Close has begun
+	opened   Opened
+	memory   *memoryRun // nil: new records belong to epoch. Written with disk and mu held
+	next     uint64     // next sequence of epoch
+	fresh    fresh
+	lanes    [classes]lane
+	groups   [groups]segments
+	spans    map[string]*spanEntry
+	touched  map[string]bool // spans to be written
+	leases   map[ID]lease    // records leased by Backlog
+	gaps     gapLedger
+	lastSeq  uint64 // highest sealed sequence of the epoch
+	txn      uint64
+	waiting  waiting
+	crowded  bool // reclaim must check the size of the files
+	counts   counts
+	fault    error // why nothing can be written at present, nil when writing works
+	history  historyQueue
+	storeAge ageClock
+	hourly   time.Time     // next run of hour
+	retry    time.Time     // no disk access by the run loop before this time
+	pause    time.Duration // last pause after a failure
 
 	wake chan struct{}
 	kick chan struct{}
@@ -89,8 +89,8 @@ func (w *waiting) add() {
 	w.n++
 }
 
-// wait adds a change for the next transaction and wakes the run loop if it is the first. Called with mu held.
-func (s *Store) wait() {
+// addWaiting adds a change for the next transaction and wakes the run loop if it is the first. Called with mu held.
+func (s *Store) addWaiting() {
 	if s.waiting.n == 0 {
 		signal(s.kick)
 	}
@@ -190,20 +190,20 @@ func (s *Store) append(c, lane Class, from, to int64, payload []byte) (ID, error
 	if c.atOnce() {
 		err = s.sealEntry(e)
 	} else if over {
-		s.relieve()
+		s.sealAll()
 	}
 	signal(s.wake)
 	return e.rec.ID, err
 }
 
-// relieve seals the records in memory in the caller's goroutine, because it appends faster than the disk writes.
-func (s *Store) relieve() {
+// sealAll seals the records in memory in the caller's goroutine, because it appends faster than the disk writes.
+func (s *Store) sealAll() {
 	if err := s.flushAll(); err != nil {
 		return // from now on makeRoom bounds the memory
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.age(time.Now())
+	s.moveAged(time.Now())
 }
 
 // Summary returns what is unacknowledged, by epoch, oldest epoch first. The agent publishes it as status.backlog.

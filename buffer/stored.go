@@ -30,7 +30,7 @@ func (s *Store) settleBlock(c Class, no uint64, epoch string, set ranges) (uint6
 	}
 	s.mu.Lock()
 	l := &s.lanes[c]
-	no = l.over.next(max(no, l.low))
+	no = l.finished.next(max(no, l.low))
 	end := no >= l.next
 	s.mu.Unlock()
 	if end {
@@ -59,7 +59,7 @@ func (s *Store) settleBlock(c Class, no uint64, epoch string, set ranges) (uint6
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.over.has(no) {
+	if l.finished.has(no) {
 		return no, true, nil
 	}
 	b, _ := l.find(no)

@@ -2,5 +2,5 @@
 
 package buffer
 
-// everyWay makes TestEveryFile damage each file in every way.
-const everyWay = true
+// allDamageKinds makes TestEveryFile damage each file in every way.
+const allDamageKinds = true

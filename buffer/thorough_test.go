@@ -2,5 +2,6 @@
 
 package buffer
 
-// everyWay is false here: TestEveryFile damages each file in a quarter of the ways, a different quarter for each file.
-const everyWay = false
+// allDamageKinds is false here: TestEveryFile damages each file in a quarter of the ways, a different quarter for each
+// file.
+const allDamageKinds = false

@@ -57,7 +57,7 @@ func (s *Store) verifyTables(r *Report) error {
 	}
 	for _, t := range s.eng.db.Tables() {
 		_, err := probe(s.eng.dir, t.ID, true)
-		if s.looking && errors.Is(err, fs.ErrNotExist) {
+		if s.inspecting && errors.Is(err, fs.ErrNotExist) {
 			continue // an agent was started meanwhile and has replaced the table
 		}
 		r.Tables++
@@ -121,7 +121,7 @@ func (s *Store) verifySome(c Class, seg uint32, expect uint64, r *Report) (next 
 // verifyHole reports the block numbers from..to-1 that are missing and not finished.
 func (s *Store) verifyHole(c Class, from, to uint64, r *Report) {
 	s.mu.Lock()
-	over := slices.Clone(s.lanes[c].over)
+	over := slices.Clone(s.lanes[c].finished)
 	low := s.lanes[c].low
 	s.mu.Unlock()
 	for no := over.next(max(from, low)); no < to; no = over.next(no + 1) {

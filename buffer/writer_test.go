@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// The kill and power cut tests run this test binary again as a writer. It opens the store in a directory and appends
-// endlessly. On standard output it reports sealed records ("S epoch seq class sum") and settled ones ("A epoch seq").
+// writerEnv is the environment variable that makes this test binary a writer in the given directory, for the kill and
+// power cut tests. The writer opens the store and appends endlessly. On standard output it reports sealed records ("S
+// epoch seq class sum") and settled ones ("A epoch seq").
 const writerEnv = "BORDO_BUFFER_WRITER"
 
 // sum returns the checksum by which parent and writer identify a payload.
@@ -82,17 +83,17 @@ func writerOptions() Options {
 	return Options{MaxSize: 24 << 20, Reserve: 4 << 20, History: 1 << 20, Sync: 50 * time.Millisecond}
 }
 
-// said records the reports of all writers so far.
-type said struct {
+// writerReports records the reports of all writers so far.
+type writerReports struct {
 	mu     sync.Mutex
 	sealed map[ID]string // sums of sealed, unsettled records by identity
 	all    map[ID]string // every identity ever reported
 	twice  []ID
 }
 
-func newSaid() *said { return &said{sealed: map[ID]string{}, all: map[ID]string{}} }
+func newWriterReports() *writerReports { return &writerReports{sealed: map[ID]string{}, all: map[ID]string{}} }
 
-func (w *said) hear(line string) error {
+func (w *writerReports) hear(line string) error {
 	f := strings.Fields(line)
 	if len(f) < 3 {
 		return fmt.Errorf("writer printed %q", line)
@@ -117,7 +118,7 @@ func (w *said) hear(line string) error {
 }
 
 // snapshot returns the records that must be on disk at this moment.
-func (w *said) snapshot() map[ID]string {
+func (w *writerReports) snapshot() map[ID]string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := map[ID]string{}
@@ -129,7 +130,7 @@ func (w *said) snapshot() map[ID]string {
 
 // startWriter starts a child that writes to dir. It returns when the child has begun. done is closed when all output of
 // the child has been read.
-func startWriter(t *testing.T, dir string, w *said) (cmd *exec.Cmd, begun, done chan struct{}) {
+func startWriter(t *testing.T, dir string, w *writerReports) (cmd *exec.Cmd, begun, done chan struct{}) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), writerEnv+"="+dir)
@@ -159,9 +160,9 @@ func startWriter(t *testing.T, dir string, w *said) (cmd *exec.Cmd, begun, done 
 	return cmd, begun, done
 }
 
-// verifySaid opens a store and checks that every record in need is either there or covered by an eviction gap. With
+// verifyReports opens a store and checks that every record in need is either there or covered by an eviction gap. With
 // settle it settles everything.
-func verifySaid(t *testing.T, dir string, w *said, need map[ID]string, settle bool) {
+func verifyReports(t *testing.T, dir string, w *writerReports, need map[ID]string, settle bool) {
 	t.Helper()
 	s, err := Open(dir, writerOptions())
 	if err != nil {
@@ -177,7 +178,7 @@ func verifySaid(t *testing.T, dir string, w *said, need map[ID]string, settle bo
 	}
 	got := map[ID]bool{}
 	for c := Event; c <= Card; c++ {
-		for recs := range handedOut(t, s, c, 500) {
+		for recs := range leaseAll(t, s, c, 500) {
 			for _, r := range recs {
 				if want, ok := w.all[r.ID]; ok && want != sum(r.Payload) {
 					t.Errorf("%s carries another payload", r.ID)
