@@ -165,6 +165,7 @@ func (sh *Share) count(epoch string, first, last, n uint64) {
 	sh.Epochs = append(sh.Epochs, Span{Epoch: epoch, First: first, Last: last, N: n})
 }
 
+// listShare describes one class in one segment. Called without locks.
 func (s *Store) listShare(c Class, seg uint32) (Share, error) {
 	s.disk.Lock()
 	defer s.disk.Unlock()

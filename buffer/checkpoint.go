@@ -32,6 +32,7 @@ const (
 	checkpointVersion = 1
 )
 
+// checkpointName returns the file of a checkpoint. Even and odd serials alternate between two files.
 func checkpointName(serial uint64) string {
 	if serial%2 == 0 {
 		return "mark-a"

@@ -5,8 +5,11 @@ import (
 	"path/filepath"
 )
 
+// fataler is the part of testing.T and rapid.T that the helpers use.
 type fataler interface{ Fatal(...any) }
 
+// damageFile damages a file: how is delete, truncate (at byte at), or zero or flip (16 bytes from at). Zero with an
+// even at clears the whole file.
 func damageFile(t fataler, path, how string, at int) {
 	var err error
 	switch how {
@@ -35,6 +38,7 @@ func damageFile(t fataler, path, how string, at int) {
 	}
 }
 
+// copyDir copies a directory with all its files.
 func copyDir(t fataler, from, to string) {
 	err := filepath.WalkDir(from, func(p string, d os.DirEntry, err error) error {
 		if err != nil {

@@ -283,6 +283,7 @@ func filesSize(dir string) (sum int64) {
 	return sum
 }
 
+// allocated returns the disk usage of a file in bytes.
 func allocated(fi os.FileInfo) int64 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		return st.Blocks * 512

@@ -138,6 +138,7 @@ func (f *fresh) known(epoch string, next uint64, sealing map[*entry]bool) uint64
 	return next
 }
 
+// unsealedOf returns the number of unsealed records of a class.
 func (f *fresh) unsealedOf(c Class) (n uint64) {
 	f.each(func(e *entry) bool {
 		if e.blk == nil && e.lane == c {

@@ -18,7 +18,8 @@ type gapLedger struct {
 
 func (g *gapLedger) open() int { return len(g.list) }
 
-// add records a gap. If it touches an existing gap of the same epoch, class and reason, that gap is widened instead.
+// add records a gap. A gap of the same epoch, class and reason that it touches is widened instead. Once the list is
+// full, any gap of the same epoch is widened.
 func (g *gapLedger) add(n Gap) {
 	for i := range g.list {
 		if o := &g.list[i]; o.Epoch == n.Epoch && o.Class == n.Class && o.Reason == n.Reason &&
@@ -54,6 +55,8 @@ func touch(a, b Gap) bool {
 	return !after(a, b) && !after(b, a)
 }
 
+// widen extends gap o so that it covers n too, and adds the counts. If either end or count is unknown, the result is
+// unknown.
 func widen(o *Gap, n Gap) {
 	o.From = min(o.From, n.From)
 	switch {

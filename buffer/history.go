@@ -22,6 +22,7 @@ type historyQueue struct {
 	now   bool // write everything that waits
 }
 
+// classQueue is the queue of one class.
 type classQueue struct {
 	recs  []Record
 	bytes int

@@ -69,6 +69,7 @@ func shareDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// inspect opens the database in path for reading, by way of the temporary directory.
 func (s *Store) inspect(path string) error {
 	ids, err := s.examined(path)
 	if err != nil {

@@ -70,6 +70,7 @@ func crashed(t *testing.T) (dir string, events []ID) {
 	return dir, events
 }
 
+// inspect opens a store with Inspect and closes it when the test ends.
 func inspect(t *testing.T, dir string) *Store {
 	t.Helper()
 	s, err := Inspect(dir, Options{})

@@ -57,6 +57,7 @@ func TestMemoryRun(t *testing.T) {
 	}
 }
 
+// runsFromMemory is TestMemoryRun for one error of the directory.
 func runsFromMemory(t *testing.T, dir string, refusal error) {
 	s := open(t, dir, Options{})
 	old := mustAppend(t, s, Event, 1)

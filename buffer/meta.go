@@ -38,6 +38,7 @@ const (
 	groups
 )
 
+// groupOf returns bulk for readings and long for all other classes.
 func groupOf(c Class) group {
 	if c == Reading || c == privateReading {
 		return bulk

@@ -198,6 +198,7 @@ func (m *model) some() []ID {
 	return out
 }
 
+// covered reports whether a gap covers a record.
 func (m *model) covered(id ID, c Class) bool {
 	for _, g := range append(slices.Clone(m.gaps), m.s.Gaps()...) {
 		if (g.Epoch == id.Epoch || g.Epoch == "") && (g.Class == Any || g.Class == c) &&
@@ -438,6 +439,7 @@ func memDir(t *testing.T) string {
 	return dir
 }
 
+// runCase runs one drawn sequence of actions, then drains the store. It prints the log if the case fails.
 func runCase(t *rapid.T, base string, opt Options, extra func(*model, map[string]func(*rapid.T))) {
 	m := newModel(t, base, opt)
 	defer func() {

@@ -50,6 +50,7 @@ func (k *inventory) compare(e *engine, m *checkpoint, badCheckpoints int, unrepo
 	}
 }
 
+// addDamage appends a description to Opened.Damage.
 func (k *inventory) addDamage(what string) {
 	k.opened.Damage = strings.TrimPrefix(k.opened.Damage+"; "+what, "; ")
 }

@@ -145,7 +145,7 @@ func (k *inventory) visit(lc *laneCount, no uint64, v []byte) *header {
 	return &h
 }
 
-// skipTo discards every expected number before no that did not appear.
+// skipTo treats every expected number before no as a lost block and adds the gaps.
 func (k *inventory) skipTo(lc *laneCount, no uint64, next *header) {
 	missing := false
 	for ; lc.expect < no; lc.expect = lc.done.next(lc.expect) {

@@ -79,6 +79,7 @@ func countMissing(t *testing.T, s *Store, ids []ID) int {
 	return len(left)
 }
 
+// rewriteNow compacts level 0, as the run loop does.
 func rewriteNow(s *Store) error {
 	s.disk.Lock()
 	defer s.disk.Unlock()

@@ -33,6 +33,7 @@ type repairReport struct {
 	recount     bool             // the content must be counted again
 }
 
+// note adds a description of damage and demands a recount.
 func (f *repairReport) note(format string, a ...any) {
 	f.damage = append(f.damage, fmt.Sprintf(format, a...))
 	f.recount = true
@@ -223,7 +224,8 @@ func repairTables(dir, path string, ids []uint64, verify bool, f *repairReport) 
 
 // examine probes every table and returns the faults of the bad ones by table id. With verify it reads every block.
 // Otherwise it fully verifies only tables that may contain the store's own entries, because Badger returns damaged
-// entries without an error: all of level 0, and bottom tables whose key range can contain such entries.
+// entries without an error: all of level 0, tables that the manifest does not name, and bottom tables whose key range
+// can contain such entries.
 func examine(path string, ids []uint64, listed map[uint64]uint8, verify bool) map[uint64]error {
 	bad := map[uint64]error{}
 	type begin struct {

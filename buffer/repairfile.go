@@ -62,10 +62,12 @@ func (f *repairReport) remove(path string) error {
 	return nil
 }
 
+// registryGood reports whether b is the key registry of an unencrypted database.
 func registryGood(b []byte) bool {
 	return len(b) == 16+len(registryText) && bytes.HasSuffix(b, []byte(registryText))
 }
 
+// logHeaderGood reports whether b begins with the header of an unencrypted log.
 func logHeaderGood(b []byte) bool {
 	return len(b) >= logHeader && binary.BigEndian.Uint64(b) == 0
 }

@@ -161,6 +161,7 @@ func filesWith(t *testing.T, dir string, b []byte) (out []string) {
 	return out
 }
 
+// eachFile calls f with the path and content of every file below dir.
 func eachFile(t *testing.T, dir string, f func(path string, content []byte)) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {

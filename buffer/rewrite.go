@@ -43,7 +43,7 @@ func (s *Store) rewrite(prefixes ...[]byte) error {
 // repairAgain reopens the database without the damaged tables. Called with disk held.
 func (s *Store) repairAgain() error {
 	marker := filepath.Join(s.dir, compactingName)
-	if err := os.WriteFile(marker, nil, 0o640); err != nil { // every table is verified
+	if err := os.WriteFile(marker, nil, 0o640); err != nil { // makes the opening verify every table
 		return fmt.Errorf("repair database: %w", err)
 	}
 	err := s.eng.close()

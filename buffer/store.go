@@ -141,6 +141,7 @@ func (s *Store) issue() ID {
 	return id
 }
 
+// signal puts a signal into c unless one is already there.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -8,6 +8,7 @@ import (
 	"time"
 )
 
+// open opens a store and closes it when the test ends.
 func open(t *testing.T, dir string, o Options) *Store {
 	t.Helper()
 	s, err := Open(dir, o)

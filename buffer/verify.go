@@ -20,6 +20,7 @@ type Report struct {
 // faultsMax bounds the list of a Report.
 const faultsMax = 100
 
+// fault adds a fault to the list, or counts it if the list is full.
 func (r *Report) fault(format string, a ...any) {
 	if len(r.Faults) >= faultsMax {
 		r.More++
@@ -43,6 +44,7 @@ func (s *Store) Verify() (Report, error) {
 	return r, nil
 }
 
+// verifyTables verifies every table file and adds the faults to r, together with the findings of Inspect.
 func (s *Store) verifyTables(r *Report) error {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -68,6 +70,7 @@ func (s *Store) verifyTables(r *Report) error {
 	return nil
 }
 
+// verifyLane verifies all blocks of one class and adds the faults to r.
 func (s *Store) verifyLane(c Class, r *Report) error {
 	s.mu.Lock()
 	segs, expect, end := s.liveSegments(c), s.lanes[c].low, s.lanes[c].next
@@ -96,7 +99,7 @@ func (s *Store) verifySome(c Class, seg uint32, expect uint64, r *Report) (next 
 	err = s.eng.scanFrom(blockKey(c, seg, expect), segPrefix(c, seg), func(k, v []byte) bool {
 		_, _, no, ok := parseBlockKey(k)
 		if !ok {
-			r.fault("%s segment %d: a key makes no sense", c, seg)
+			r.fault("%s segment %d: invalid key", c, seg)
 			return true
 		}
 		s.verifyHole(c, expect, no, r)

@@ -91,8 +91,11 @@ type writerReports struct {
 	twice  []ID
 }
 
-func newWriterReports() *writerReports { return &writerReports{sealed: map[ID]string{}, all: map[ID]string{}} }
+func newWriterReports() *writerReports {
+	return &writerReports{sealed: map[ID]string{}, all: map[ID]string{}}
+}
 
+// hear processes one line of a writer's output.
 func (w *writerReports) hear(line string) error {
 	f := strings.Fields(line)
 	if len(f) < 3 {
