@@ -6,6 +6,12 @@
 // reported as a [Gap]. It does not promise order between classes, and may deliver a record again after a crash: the
 // receiver removes duplicates by identity.
 //
+// Terms used throughout: a record is sealed once a synced transaction has written it to disk. Fresh and Backlog deliver
+// records and lease them: no other call returns a leased record until Settle acknowledges it or Release returns it. New
+// records are on the live lane, in memory. Sealed records that were not acknowledged in time are on the history lane,
+// in blocks on disk. A segment is a run of blocks whose space is reclaimed together. While the directory is unusable
+// the store runs from memory, in an epoch of its own.
+//
 // DESIGN.md beside this file states the fault model, the format on disk and the limits.
 package buffer
 
@@ -27,7 +33,7 @@ const (
 	Any Class = iota
 	// Event is something that happened: sealed before Append returns, evicted last.
 	Event
-	// Interval is the finished account of a quarter of an hour. It is sealed like a reading and kept for years.
+	// Interval is the energy of one finished quarter of an hour. It is sealed like a reading and kept for years.
 	Interval
 	// Reading is a report of a device. It stays in memory and is sealed only if it is not acknowledged in time.
 	Reading

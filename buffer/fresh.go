@@ -31,7 +31,7 @@ type fresh struct {
 	n        int // entries that are not gone
 	leased   int
 	bytes    int64 // payload bytes of entries that are not gone
-	unsealed int64 // the part of it that is not sealed
+	unsealed int64 // payload bytes of unsealed entries
 }
 
 // begin starts a new epoch. The entries of the one before stay as former.

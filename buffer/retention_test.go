@@ -128,7 +128,7 @@ func TestCardErased(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		mustAppend(t, s, Event, 1) // stays
+		mustAppend(t, s, Event, 1) // must not be erased
 		if in := filesWith(t, dir, secret); len(in) == 0 {
 			t.Fatal("no file contains the sealed card")
 		}
