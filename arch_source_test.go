@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -242,6 +243,25 @@ func fileLength(t *tree) []string {
 			if n := bytes.Count(t.files[s.path], []byte("\n")); n >= limit {
 				complaints = append(complaints,
 					fmt.Sprintf("%s: has %d lines, and fewer than %d are allowed", s.path, n, limit))
+			}
+		}
+	}
+	return complaints
+}
+
+// bannedPhrases are phrases of a private dialect that no comment of product code uses: the field has a word for each.
+var bannedPhrases = regexp.MustCompile(`\b(under way|all the same|whoever|hand(s|ed)? over|tells? whether|likewise|says of|is said|is told|are told)\b`)
+
+// plainProse finds those phrases.
+func plainProse(t *tree) []string {
+	var complaints []string
+	for _, p := range t.sorted() {
+		for _, s := range p.product() {
+			for _, group := range s.syntax.Comments {
+				text := strings.Join(strings.Fields(group.Text()), " ")
+				if phrase := bannedPhrases.FindString(text); phrase != "" {
+					complaints = append(complaints, fmt.Sprintf("%s: a comment says %q (CONTRIBUTING.md, Prose)", s.path, phrase))
+				}
 			}
 		}
 	}

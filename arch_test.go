@@ -29,6 +29,7 @@ var rules = []rule{
 	{"suite", driversTested},
 	{"versions", requiredVersions},
 	{"comments", packageComments},
+	{"prose", plainProse},
 	{"names", packageNames},
 	{"init", noInit},
 	{"state", noChangingVariables},

@@ -87,7 +87,7 @@ type Health struct {
 	Since    int64    `json:"since"` // ms UTC
 	Text     Label    `json:"text"`
 	Cause    string   `json:"cause,omitempty"`  // why, where the node knows it; see the causes
-	Detail   string   `json:"detail,omitempty"` // the machine's message, for whoever repairs it
+	Detail   string   `json:"detail,omitempty"` // the machine's message, for the person who repairs it
 	// OKSince is the time, in ms UTC, since which the fault has been absent; 0 while it is present. The condition is
 	// cleared when this lasts.
 	OKSince int64 `json:"ok_since,omitempty"`

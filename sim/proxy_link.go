@@ -164,7 +164,7 @@ func (s *stretch) write(from, to net.Conn) {
 			continue
 		}
 		if _, err := to.Write(c.bytes); err != nil {
-			broken = true // the other direction is told, after what it still carries
+			broken = true // signalled to the other direction, after what it still carries
 		}
 		if c.cut {
 			broken = true

@@ -222,7 +222,7 @@ func odd(p [3]float64) (phase int, judged bool) {
 	return phase, true
 }
 
-// equals tells whether the three powers are as large as each other.
+// equals reports whether the three powers are equally large.
 func equals(p [3]float64) bool {
 	mean := (math.Abs(p[0]) + math.Abs(p[1]) + math.Abs(p[2])) / 3
 	for _, x := range p {

@@ -72,7 +72,7 @@ func (l Load) At(at time.Time) (activeW, reactiveVar [Phases]float64) {
 }
 
 // Meter is a bidirectional meter at the exchange point. Power is positive when the site takes energy. Energies are summed
-// over the phases before import and export are told apart, as the distributor's meters do.
+// over the phases before import and export are separated, as the distributor's meters do.
 type Meter struct {
 	Active, Reactive [Phases]float64 // W, var
 	Supply           Supply
