@@ -23,7 +23,7 @@ func TestExampleModule(t *testing.T) {
 			err, out)
 	}
 	out := foreign.Run(t, "", exec.Command(program))
-	if !regexp.MustCompile(`^line meters: rtu\+tcp://127\.0\.0\.1:\d+\?baud=9600\S*\nmeter-1 import_energy: 1234\.5\d* kWh\n$`).MatchString(out) {
+	if !regexp.MustCompile(`^line meters: serial\+tcp://127\.0\.0\.1:\d+\?baud=9600\S*\nmeter-1 import_energy: 1234\.5\d* kWh\n$`).MatchString(out) {
 		t.Errorf("printed %q", out)
 	}
 }
