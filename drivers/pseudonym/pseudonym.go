@@ -5,8 +5,9 @@
 // numbers of a kind of card, and all Italian tax codes, can be tried within hours. Every identifier has one canonical
 // form, so that a card has one pseudonym at every reader of a scope and in the centre's list.
 //
-// No error and no formatting of the package's types shows a key or an identifier. The package clears its own copies of
-// both after use. It cannot clear those of its caller, nor copies made by the garbage collector or the runtime.
+// No error and no formatting of the package's types shows a key or an identifier. The package overwrites the buffers of
+// its own that held an identifier or the text of a key. It cannot overwrite the caller's copies, the internal state
+// of crypto/hmac, nor copies made by the runtime; a Key holds its secret as long as it is reachable.
 package pseudonym
 
 import (
