@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -96,6 +97,10 @@ func await(t *testing.T, lines <-chan string, texts ...string) {
 
 func TestDemoShowsValuesAndLeavesNothing(t *testing.T) {
 	bin := build(t)
+	// A caught signal is at its default in a child. Under nohup it would be ignored, and the demo would go on.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		cmd, lines, tmp := startDemo(t, bin)
 		await(t, lines, "mosquitto_sub -h 127.0.0.1 -p ", " inv-1 state=producing", " barrier-1 state=",
